@@ -1,0 +1,38 @@
+# Everything works on a machine that has only Python 3.10 or newer and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help demo test test-all lint format clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: $(VENV)/.installed  ## inpaint the photos of the repository and draw a contact sheet
+	$(BIN)/moebius inpaint conf/demo.yaml
+	$(BIN)/moebius contact-sheet out/demo out/demo/contact_sheet.png
+	@echo "results:  $(CURDIR)/out/demo/data/"
+	@echo "manifest: $(CURDIR)/out/demo/manifest/ (Parquet)"
+
+test: lint  ## check style and types, then run the tests
+	$(BIN)/python -m pytest -q
+
+test-all: lint  ## the same with the tests that take minutes
+	$(BIN)/python -m pytest -q -m ''
+
+lint: $(VENV)/.installed  ## check style and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed  ## put the code into its form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:  ## remove the environment and all results
+	rm -rf $(VENV) out

@@ -1,0 +1,70 @@
+"""The ``moebius`` command: one name for all jobs, and the exit codes they share."""
+
+import importlib
+import logging
+import sys
+from collections.abc import Callable, Sequence
+
+DONE, FAILED, WRONG_USAGE, TOO_MANY_FAILED = 0, 1, 2, 3
+
+COMMANDS = {
+    "inpaint": "repaint every image of a source under its mask: plan, run, commit, summary",
+    "plan": "what inpaint would do; changes nothing",
+    "convert": "turn checkpoints from .bin into .safetensors and back",
+    "contact-sheet": "a picture of some results: before, mask, after",
+}
+
+EXIT_CODES = """exit codes: 0 done, 1 the job failed, 2 wrong usage or configuration (nothing was started),
+3 done, but more samples failed than limits.max_failed_fraction allows"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``moebius COMMAND …`` and return its exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_usage())  # noqa: T201 - the answer to --help belongs on standard output
+        return DONE if arguments else WRONG_USAGE
+    command, *rest = arguments
+    if command not in COMMANDS:
+        sys.stderr.write(f"moebius: no command {command!r}; there are {', '.join(COMMANDS)}\n")
+        return WRONG_USAGE
+    return importlib.import_module(f"jobs.{command.replace('-', '_')}").main(rest)
+
+
+def run_command(job: Callable[[], int]) -> int:
+    """Call a job with logging set up; turn the errors that it announces into one line and an exit code."""
+    from moebius.checkpoint import CheckpointError
+    from moebius.weights import WeightsUnavailableError
+    from pipeline.errors import ConfigError
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
+    for noisy in ("httpx", "huggingface_hub", "botocore", "aiobotocore", "ray"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        return job()
+    except (ConfigError, CheckpointError, WeightsUnavailableError) as error:
+        sys.stderr.write(f"moebius: {error}\n")
+        return WRONG_USAGE
+    except KeyboardInterrupt:
+        sys.stderr.write("moebius: stopped; the same command goes on from here\n")
+        return FAILED
+
+
+def _usage() -> str:
+    lines = [f"  {name:<14} {text}" for name, text in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: moebius COMMAND [arguments]        (also: python -m jobs.COMMAND [arguments])",
+            "",
+            "Batch image inpainting with the Moebius model on Ray.",
+            "",
+            *lines,
+            "",
+            "moebius COMMAND --help tells more.",
+            EXIT_CODES,
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""``moebius contact-sheet SINK PICTURE``: before, mask and after of some results, side by side."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+
+from jobs.cli import DONE, run_command
+from pipeline.codec import decode
+from pipeline.config import MaskConfig, absolute_uri
+from pipeline.errors import ConfigError
+from pipeline.manifest import Manifest
+from pipeline.masks import decode_mask
+from pipeline.records import OK
+from pipeline.storage import Storage
+
+CELL_PX, LABEL_PX, GAP_PX = 360, 18, 6
+HOLE_COLOUR = (220, 30, 40)
+NO_LIMIT = 1 << 31  # the samples passed the limits of their own run
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse, draw, save."""
+    parser = argparse.ArgumentParser(
+        prog="moebius contact-sheet",
+        description="Draw a row for each of the first results of a sink: input, hole (red), output.",
+    )
+    parser.add_argument("sink", metavar="SINK", help="sink.uri of a finished or running job")
+    parser.add_argument("picture", metavar="PICTURE", type=Path, help="file to write, .png or .jpg")
+    parser.add_argument("--count", type=int, default=12, help="rows at most (12)")
+    parser.add_argument("--columns", type=int, default=2, help="results side by side (2)")
+    options = parser.parse_args(arguments)
+    return run_command(lambda: _draw(options))
+
+
+def _draw(options: argparse.Namespace) -> int:
+    sink = Storage(absolute_uri(options.sink))
+    rows = Manifest(sink).load().to_pylist()
+    rows = sorted((row for row in rows if row["status"] == OK), key=lambda row: row["sample_id"])[: options.count]
+    if not rows:
+        raise ConfigError(f"no result with status ok in {options.sink}")
+    strips = [_strip(row, _mask_config(sink, row["run_id"])) for row in rows]
+    width = max(strip.width for strip in strips) + GAP_PX
+    height = max(strip.height for strip in strips) + GAP_PX
+    lines = -(-len(strips) // options.columns)
+    sheet = Image.new("RGB", (width * min(options.columns, len(strips)), height * lines), "white")
+    for index, strip in enumerate(strips):
+        sheet.paste(strip, (index % options.columns * width, index // options.columns * height))
+    options.picture.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(options.picture)
+    sys.stdout.write(f"contact sheet: {options.picture}\n")
+    return DONE
+
+
+def _mask_config(sink: Storage, run_id: str) -> MaskConfig:
+    """How the run of a row read its masks."""
+    return MaskConfig(**json.loads(sink.read(f"runs/{run_id}.json"))["configuration"]["mask"])
+
+
+def _strip(row: dict, masks: MaskConfig) -> Image.Image:
+    before, after = (decode(Storage(row[key]).read(), NO_LIMIT).rgb() for key in ("input_uri", "output_uri"))
+    mask = decode_mask(Storage(row["mask_uri"]).read(), before.shape[:2], masks, NO_LIMIT)
+    hole = before.copy()
+    hole[mask] = HOLE_COLOUR
+    pictures = [Image.fromarray(pixels) for pixels in (before, hole, after)]
+    for picture in pictures:
+        picture.thumbnail((CELL_PX, CELL_PX))
+    strip = Image.new("RGB", (sum(picture.width + GAP_PX for picture in pictures), pictures[0].height + LABEL_PX))
+    strip.paste("white", (0, 0, *strip.size))
+    for index, picture in enumerate(pictures):
+        strip.paste(picture, (index * (picture.width + GAP_PX), LABEL_PX))
+    untrained = " (untrained weights)" if row["weights_fingerprint"].startswith("untrained-") else ""
+    label = f"{row['sample_id']}  {row['width']}x{row['height']}  {row['window_count']} windows{untrained}"
+    ImageDraw.Draw(strip).text((2, 3), label, fill="black")
+    return strip
+
+
+if __name__ == "__main__":
+    sys.exit(main())

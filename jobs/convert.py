@@ -1,0 +1,63 @@
+"""``moebius convert SOURCE TARGET``: checkpoints between ``.bin`` and ``.safetensors``, tensor for tensor."""
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from jobs.cli import DONE, run_command
+from moebius import MoebiusConfig, load_denoiser
+from moebius.checkpoint import CheckpointError, read_state_dict, write_state_dict
+
+SUFFIXES = (".bin", ".pt", ".pth", ".safetensors")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse and convert."""
+    parser = argparse.ArgumentParser(
+        prog="moebius convert",
+        description="Convert a published checkpoint to safetensors or back. Keys, shapes, types and values stay; the "
+        "checkpoint is checked against the model first.",
+    )
+    parser.add_argument("source", metavar="SOURCE", type=Path, help=f"existing file: {', '.join(SUFFIXES)}")
+    parser.add_argument("target", metavar="TARGET", type=Path, help="file to write; its suffix decides the format")
+    parser.add_argument(
+        "--config", type=Path, metavar="JSON", help="sizes of the model, if not the published ones (or near SOURCE)"
+    )
+    parser.add_argument("--any", action="store_true", help="convert a checkpoint of any model, such as the autoencoder")
+    parser.add_argument("--force", action="store_true", help="replace TARGET")
+    options = parser.parse_args(arguments)
+    return run_command(lambda: _convert(options))
+
+
+def _convert(options: argparse.Namespace) -> int:
+    source, target = options.source, options.target
+    if target.suffix not in SUFFIXES:
+        raise CheckpointError(f"TARGET must end in {', '.join(SUFFIXES)}, got {target}")
+    if target.exists() and not options.force:
+        raise CheckpointError(f"{target} exists; --force replaces it")
+    state_dict = read_state_dict(source)
+    if not options.any:
+        load_denoiser(state_dict, _config(options.config or source.parent / "config.json", options.config is not None))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_state_dict(state_dict, target)
+    count = sum(value.numel() for value in state_dict.values())
+    sys.stdout.write(f"{target}: {len(state_dict)} tensors, {count:,} values, {target.stat().st_size / 1e6:.1f} MB\n")
+    return DONE
+
+
+def _config(path: Path, required: bool) -> MoebiusConfig:
+    if not required and not path.is_file():
+        return MoebiusConfig()
+    try:
+        fields = json.loads(path.read_text())
+        return MoebiusConfig(**fields)
+    except (OSError, TypeError, ValueError) as error:
+        names = ", ".join(field.name for field in dataclasses.fields(MoebiusConfig))
+        raise CheckpointError(f"{path} must be JSON with fields of the model ({names}): {error}") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""``moebius inpaint CONFIG [key=value …]``: the main job."""
+
+import argparse
+import logging
+import sys
+import uuid
+from collections.abc import Sequence
+from datetime import datetime, timezone
+
+from jobs.cli import DONE, EXIT_CODES, FAILED, TOO_MANY_FAILED, run_command
+from jobs.configuration import load_config
+from jobs.progress import Progress
+
+logger = logging.getLogger(__name__)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse, run, report; see ``--help`` for the exit codes."""
+    parser = argparse.ArgumentParser(
+        prog="moebius inpaint",
+        description="Repaint every image of a source under its mask. Started again, it does only what is left.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_config_arguments(parser)
+    options = parser.parse_args(arguments)
+    return run_command(lambda: _inpaint(options.config, options.overrides))
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that every job with a configuration takes."""
+    parser.add_argument("config", metavar="CONFIG", help="YAML file such as conf/inpaint.yaml, which lists every key")
+    parser.add_argument(
+        "overrides", metavar="key=value", nargs="*", help="override a key, e.g. source.uri=s3://bucket/photos"
+    )
+
+
+def _inpaint(path: str, overrides: Sequence[str]) -> int:
+    config = load_config(path, overrides)
+    from pipeline.manifest import ManifestConflictError
+    from pipeline.run import JobError, run_job  # imports Ray, after the configuration is known to be good
+
+    run_id = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+    try:
+        with Progress(sys.stderr) as progress:
+            summary = run_job(config, run_id, progress.update)
+    except (JobError, ManifestConflictError) as error:
+        logger.error("%s", error)
+        return FAILED
+    samples = {key: value for key, value in summary.samples.items() if key != "done_now"}
+    logger.info(
+        "%s; %d done in this run, in %.1f s; results and manifest in %s",
+        ", ".join(f"{value} {key}" for key, value in samples.items()),
+        summary.samples["done_now"],
+        summary.timings["total_s"],
+        config.sink.uri,
+    )
+    for kind, count in summary.errors.items():
+        logger.info("failed: %d %s", count, kind)
+    if summary.failed_fraction > config.limits.max_failed_fraction:
+        logger.error(
+            "%.1f%% of the samples failed, limits.max_failed_fraction=%s",
+            100 * summary.failed_fraction,
+            config.limits.max_failed_fraction,
+        )
+        return TOO_MANY_FAILED
+    return DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,227 @@
+"""Inpaint photos of any size: windows around the holes, the model in batches of one shape, exact compositing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from moebius import vae as autoencoder
+from moebius.compositing import colour_offset, to_uint8
+from moebius.denoiser import Denoiser
+from moebius.sampler import ddim_sample
+from moebius.schedule import ddim_timesteps
+from moebius.weights import find_weights
+from moebius.windows import cut_window, paste_window, plan_windows
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+AUTO_BATCH_SIZE = {"cuda": 16, "cpu": 1}
+
+
+@dataclass(frozen=True)
+class InpaintSettings:
+    """How the model is run; everything but ``batch_size`` decides the result.
+
+    Args:
+        steps: steps of the DDIM schedule.
+        guidance: scale of latent categories guidance.
+        strength: 1 starts from noise alone, less from the photo noised to the first timestep.
+        precision: ``fp32``, ``bf16``, or ``auto``: bf16 on GPUs, fp32 on CPUs. fp16 overflows in the autoencoder.
+        batch_size: windows in one call, or ``auto``: 16 on GPUs, 1 on CPUs.
+        context: side of a window over the longest side of its hole.
+        max_upscale: how far small surroundings may be magnified for the model.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    steps: int = 20
+    guidance: float = 2.0
+    strength: float = 0.99
+    precision: str = "auto"
+    batch_size: int | str = "auto"
+    context: float = 1.5
+    max_upscale: float = 1.0
+
+    def __post_init__(self) -> None:
+        ddim_timesteps(self.steps, self.strength)
+        if self.guidance < 0:
+            raise ValueError(f"guidance must not be negative, got {self.guidance}")
+        if self.precision not in ("auto", *PRECISIONS):
+            raise ValueError(f"precision must be one of auto, {', '.join(PRECISIONS)}, got {self.precision}")
+        if self.batch_size != "auto" and (not isinstance(self.batch_size, int) or self.batch_size < 1):
+            raise ValueError(f"batch_size must be auto or a positive number, got {self.batch_size}")
+        if self.context < 1:
+            raise ValueError(f"context must be at least 1, got {self.context}")
+        if self.max_upscale < 1:
+            raise ValueError(f"max_upscale must be at least 1, got {self.max_upscale}")
+
+
+class Inpainter:
+    """A denoiser and an autoencoder on one device, ready to repaint windows and whole photos.
+
+    >>> inpainter = Inpainter.from_pretrained("nano")
+    >>> photo, mask = np.zeros((48, 64, 3), np.uint8), np.zeros((48, 64), bool)
+    >>> inpainter([photo], [mask], [0])[0].shape
+    (48, 64, 3)
+    """
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        vae: AutoencoderKL,
+        settings: InpaintSettings | None = None,
+        device: str | torch.device | None = None,
+    ) -> None:
+        self.settings = settings or InpaintSettings()
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        precision = self.settings.precision
+        if precision == "auto":
+            precision = "bf16" if self.device.type == "cuda" else "fp32"
+        self.dtype = PRECISIONS[precision]
+        size = self.settings.batch_size
+        self.batch_size = AUTO_BATCH_SIZE.get(self.device.type, 1) if size == "auto" else int(size)
+        self.denoiser = denoiser.to(self.device, self.dtype)
+        self.vae = vae.to(self.device, self.dtype)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        weights: str = "nano",
+        settings: InpaintSettings | None = None,
+        device: str | torch.device | None = None,
+    ) -> Inpainter:
+        """Load weights by name, path or ``hf://`` uri; see :func:`moebius.weights.find_weights` for the errors."""
+        return cls(*find_weights(weights).load(), settings=settings, device=device)
+
+    @property
+    def window_px(self) -> int:
+        """Side of the squares that the model sees."""
+        return self.denoiser.config.image_size
+
+    def __call__(
+        self, images: Sequence[np.ndarray], masks: Sequence[np.ndarray], seeds: Sequence[int]
+    ) -> list[np.ndarray]:
+        """Repaint photos where their masks say so; every other pixel stays as it is.
+
+        Args:
+            images: (H, W, 3) uint8 each, of any sizes.
+            masks: (H, W) bool each, true = repaint.
+            seeds: one a photo; a result depends on its photo, mask and seed alone.
+
+        Returns:
+            (H, W, 3) uint8 each.
+
+        Raises:
+            ValueError: lists of different lengths, or an image and mask that do not fit each other.
+            FloatingPointError: the model produced NaN or infinite pixels.
+        """
+        if not len(images) == len(masks) == len(seeds):
+            raise ValueError(f"got {len(images)} images, {len(masks)} masks and {len(seeds)} seeds")
+        results = [image.copy() for image in images]
+        work = []  # one entry a window of any photo, so that batches fill across photos
+        for index, (image, mask) in enumerate(zip(images, masks, strict=True)):
+            check_pair(image, mask)
+            windows = plan_windows(mask, self.window_px, self.settings.context, self.settings.max_upscale)
+            work += [(index, number, window) for number, window in enumerate(windows)]
+        for start in range(0, len(work), self.batch_size):
+            batch = work[start : start + self.batch_size]
+            cuts = [cut_window(images[index], masks[index], window, self.window_px) for index, _, window in batch]
+            fills = self.fill(
+                [pixels for pixels, _ in cuts],
+                [hole for _, hole in cuts],
+                [window_seed(seeds[index], number) for index, number, _ in batch],
+            )
+            for (index, _, window), filled in zip(batch, fills, strict=True):
+                paste_window(results[index], masks[index], window, filled)
+        return results
+
+    @torch.inference_mode()
+    def fill(
+        self, pixels: Sequence[np.ndarray], masks: Sequence[np.ndarray], seeds: Sequence[int]
+    ) -> list[np.ndarray]:
+        """Run the model on one batch of windows; fewer than ``batch_size`` are padded so that the shape is the same.
+
+        Args:
+            pixels: (window_px, window_px, 3) uint8 each, at most ``batch_size``.
+            masks: (window_px, window_px) bool each.
+            seeds: one a window.
+
+        Returns:
+            (window_px, window_px, 3) uint8 each: the model's whole picture, colours matched around the hole.
+
+        Raises:
+            FloatingPointError: the model produced NaN or infinite pixels.
+        """
+        count, missing = len(pixels), self.batch_size - len(pixels)
+        noise = torch.stack([self._noise(seed) for seed in [*seeds, *[0] * missing]])
+        images = self._padded(np.stack(pixels)).permute(0, 3, 1, 2).float() / 127.5 - 1
+        hole = self._padded(np.stack(masks))[:, None].float()
+        latents = self._generate(images, hole, noise.to(self.device))
+        generated = (autoencoder.decode(self.vae, latents)[:count] / 2 + 0.5).permute(0, 2, 3, 1).cpu().numpy()
+        return [
+            _match_colours(original, to_uint8(picture), mask)
+            for original, picture, mask in zip(pixels, generated, masks, strict=True)
+        ]
+
+    def _generate(self, images: Tensor, hole: Tensor, noise: Tensor) -> Tensor:
+        """(B, 3, H, W) in [-1, 1], (B, 1, H, W), (B, 3, 4, h, w) → clean latents (B, 4, h, w)."""
+        both = torch.cat([images, images * (1 - hole)])
+        posterior_noise = torch.cat([noise[:, 1], noise[:, 2]])
+        latents, masked_latents = autoencoder.encode(self.vae, both, posterior_noise).chunk(2)
+        # Any masked pixel makes its latent position repaint: nearest neighbour would lose thin strokes.
+        latent_mask = functional.max_pool2d(hole, self.denoiser.config.vae_factor)
+        return ddim_sample(
+            lambda inputs, timesteps, ids: self.denoiser(inputs.to(self.dtype), timesteps, ids).float(),
+            latents,
+            latent_mask,
+            masked_latents,
+            steps=self.settings.steps,
+            guidance=self.settings.guidance,
+            strength=self.settings.strength,
+            noise=noise[:, 0],
+        )
+
+    def _noise(self, seed: int) -> Tensor:
+        """Start noise and the noise of two posteriors, drawn on the CPU so that every device gets the same."""
+        config = self.denoiser.config
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randn(3, config.latent_channels, config.latent_size, config.latent_size, generator=generator)
+
+    def _padded(self, batch: np.ndarray) -> Tensor:
+        missing = self.batch_size - len(batch)
+        if missing < 0:
+            raise ValueError(f"at most {self.batch_size} windows fit a batch, got {len(batch)}")
+        padding = np.zeros((missing, *batch.shape[1:]), batch.dtype)
+        return torch.from_numpy(np.concatenate([batch, padding])).to(self.device)
+
+
+def check_pair(image: np.ndarray, mask: np.ndarray) -> None:
+    """Refuse an image and a mask that do not belong together.
+
+    Raises:
+        ValueError: wrong type or shape; the message says both.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ValueError(f"image must be (H, W, 3) uint8, got {image.shape} {image.dtype}")
+    if mask.dtype != np.bool_ or mask.shape != image.shape[:2]:
+        raise ValueError(f"mask must be {image.shape[:2]} bool like its image, got {mask.shape} {mask.dtype}")
+
+
+def window_seed(seed: int, number: int) -> int:
+    """Seed of a photo's ``number``-th window."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{number}".encode()).digest()[:8], "big") >> 1
+
+
+def _match_colours(original: np.ndarray, picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    shifted = picture + colour_offset(original, picture, mask)
+    return np.clip(np.rint(shifted), 0, 255).astype(np.uint8)

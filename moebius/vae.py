@@ -1,0 +1,75 @@
+"""The autoencoder between pixels and latents: diffusers' ``AutoencoderKL`` behind two calls."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from moebius.checkpoint import CheckpointError
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
+
+
+def load_vae(folder: str | Path) -> AutoencoderKL:
+    """Load ``config.json`` and its weights (safetensors, or ``.bin`` without running pickled code), in evaluation mode.
+
+    Raises:
+        CheckpointError: a file is missing, unreadable, or does not hold exactly the keys of its configuration.
+    """
+    from diffusers import AutoencoderKL  # takes seconds to import
+
+    safe = (Path(folder) / "diffusion_pytorch_model.safetensors").is_file()
+    try:
+        vae, loaded = AutoencoderKL.from_pretrained(
+            str(folder),
+            use_safetensors=safe,
+            low_cpu_mem_usage=False,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{folder} holds no readable autoencoder: {error}") from error
+    faults = {kind: sorted(loaded[kind])[:5] for kind in ("missing_keys", "unexpected_keys") if loaded[kind]}
+    if faults:
+        raise CheckpointError(f"the autoencoder in {folder} does not fit its config.json: {faults}")
+    return vae.eval().requires_grad_(False)
+
+
+def encode(vae: AutoencoderKL, images: Tensor, noise: Tensor) -> Tensor:
+    """Sample the posterior of images.
+
+    Args:
+        vae: the autoencoder.
+        images: (B, 3, H, W) in [-1, 1].
+        noise: (B, 4, h, w), standard normal: what makes it a sample.
+
+    Returns:
+        (B, 4, h, w) float32, scaled latents.
+    """
+    posterior = vae.encode(images.to(vae.dtype)).latent_dist
+    return (posterior.mean.float() + posterior.std.float() * noise) * vae.config.scaling_factor
+
+
+def decode(vae: AutoencoderKL, latents: Tensor) -> Tensor:
+    """Decode scaled latents: (B, 4, h, w) → (B, 3, H, W) float32, about [-1, 1]."""
+    return vae.decode((latents / vae.config.scaling_factor).to(vae.dtype)).sample.float()
+
+
+def untrained_vae(latent_channels: int = 4) -> AutoencoderKL:
+    """A small autoencoder of factor 8 with random weights, drawn from torch's current random state."""
+    from diffusers import AutoencoderKL
+
+    vae = AutoencoderKL(
+        block_out_channels=(16, 32, 32, 32),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=1,
+        latent_channels=latent_channels,
+        norm_num_groups=8,
+        mid_block_add_attention=False,
+        scaling_factor=1.0,
+    )
+    return vae.eval().requires_grad_(False)

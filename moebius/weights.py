@@ -1,0 +1,202 @@
+"""Weights by name: find or fetch the files of a model, hash them, build it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from moebius.checkpoint import CheckpointError, load_denoiser
+from moebius.config import MoebiusConfig
+from moebius.denoiser import Denoiser
+from moebius.vae import load_vae, untrained_vae
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
+
+HUB_WEIGHTS = {
+    "places2": "hf://hustvl/Moebius/ft_places2",
+    "celebahq": "hf://hustvl/Moebius/ft_celebahq",
+    "ffhq": "hf://hustvl/Moebius/ft_ffhq",
+    "pretrained": "hf://hustvl/Moebius/pretrained",
+}
+HUB_VAE = "hf://hustvl/PixelHacker/vae"
+CHECKPOINT_NAMES = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
+NANO_CONFIG = MoebiusConfig(
+    channels=(32, 64, 128), image_size=256, category_width=96, context_width=48, heads=8, vae_factor=8
+)
+NANO_SEED = 20260619
+
+
+class WeightsUnavailableError(OSError):
+    """Weights that are neither on this machine nor to be fetched; the message says which file goes where."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The files of one model.
+
+    Args:
+        name: as asked for.
+        config: sizes of the denoiser.
+        denoiser: checkpoint file; ``None`` for the untrained stand-in, which is drawn from a fixed seed.
+        vae: folder of the autoencoder; ``None`` likewise.
+        sha256: hash of each file, by its name.
+    """
+
+    name: str
+    config: MoebiusConfig
+    denoiser: Path | None = None
+    vae: Path | None = None
+    sha256: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def trained(self) -> bool:
+        """False for the stand-in with random weights."""
+        return self.denoiser is not None
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the model: equal for equal files, wherever they lie; starts with ``untrained-`` for the stand-in."""
+        identity = json.dumps([dataclasses.asdict(self.config), sorted(self.sha256.values())], sort_keys=True)
+        digest = hashlib.sha256(identity.encode()).hexdigest()[:16]
+        return digest if self.trained else f"untrained-{digest}"
+
+    def load(self) -> tuple[Denoiser, AutoencoderKL]:
+        """Build the denoiser and the autoencoder in evaluation mode.
+
+        Raises:
+            CheckpointError: a file that does not fit.
+        """
+        if self.denoiser is None or self.vae is None:
+            return _untrained(self.config)
+        return load_denoiser(self.denoiser, self.config), load_vae(self.vae)
+
+
+def find_weights(name_or_path: str) -> Weights:
+    """Find the files of a model, fetching them once from the Hugging Face hub where needed.
+
+    A folder holds ``diffusion_pytorch_model.safetensors`` or ``.bin``, the autoencoder in ``vae/`` (inside it or beside
+    it, else the published one is used) and, for other than the published sizes, ``config.json`` with the fields of
+    :class:`MoebiusConfig`.
+
+    Args:
+        name_or_path: ``nano``, a key of ``HUB_WEIGHTS``, ``hf://owner/repository/folder``, a folder or a file.
+
+    Raises:
+        WeightsUnavailableError: not on this machine and not to be fetched.
+        CheckpointError: a folder without a checkpoint, or a ``config.json`` with unknown fields.
+    """
+    if name_or_path == "nano":
+        return Weights(name_or_path, NANO_CONFIG)
+    local = weights_home() / name_or_path
+    if name_or_path in HUB_WEIGHTS and not local.is_dir():
+        denoiser, local = _fetch(HUB_WEIGHTS[name_or_path], CHECKPOINT_NAMES, local), None
+    elif name_or_path.startswith("hf://"):
+        denoiser, local = _fetch(name_or_path, CHECKPOINT_NAMES, weights_home() / "NAME"), None
+    else:
+        local = local if name_or_path in HUB_WEIGHTS else Path(name_or_path)
+        denoiser = _checkpoint_in(local)
+    vae = _vae_near(denoiser) if local else None
+    if vae is None:
+        target = weights_home() / "vae"
+        vae = target if target.is_dir() else _fetch_vae(target)
+    return Weights(name_or_path, _config_near(denoiser), denoiser, vae, _hashes(denoiser, vae))
+
+
+def weights_home() -> Path:
+    """Where weights put by hand are looked for: ``$MOEBIUS_HOME``, else ``~/.cache/moebius``."""
+    return Path(os.environ.get("MOEBIUS_HOME", "~/.cache/moebius")).expanduser()
+
+
+def _checkpoint_in(path: Path) -> Path:
+    if path.is_file():
+        return path
+    candidates = [path / name for name in CHECKPOINT_NAMES]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    names = ", ".join(["nano", *HUB_WEIGHTS])
+    raise CheckpointError(
+        f"weights must be one of {names}, hf://…, a file, or a folder with {' or '.join(CHECKPOINT_NAMES)}; "
+        f"found none at {path}"
+    )
+
+
+def _vae_near(denoiser: Path) -> Path | None:
+    folders = (denoiser.parent / "vae", denoiser.parent.parent / "vae")
+    return next((folder for folder in folders if (folder / "config.json").is_file()), None)
+
+
+def _config_near(denoiser: Path) -> MoebiusConfig:
+    path = denoiser.parent / "config.json"
+    if not path.is_file():
+        return MoebiusConfig()
+    fields = json.loads(path.read_text())
+    unknown = fields.keys() - {field.name for field in dataclasses.fields(MoebiusConfig)}
+    if unknown:
+        raise CheckpointError(f"{path} has unknown fields: {', '.join(sorted(unknown))}")
+    return MoebiusConfig(**fields)
+
+
+def _fetch(uri: str, names: tuple[str, ...], target: Path) -> Path:
+    """Download the first of ``names`` that exists in a hub folder; the hub's client caches it."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+
+    owner, repository, *folder = uri.removeprefix("hf://").split("/")
+    if folder and Path(folder[-1]).suffix in (".bin", ".safetensors"):
+        names = (folder.pop(),)
+    reason: Exception | None = None
+    for name in names:
+        try:
+            return Path(hf_hub_download(f"{owner}/{repository}", "/".join([*folder, name])))
+        except LocalEntryNotFoundError as error:
+            reason = error
+            break
+        except EntryNotFoundError as error:
+            reason = error
+        except (HfHubHTTPError, OSError) as error:
+            reason = error
+            break
+    page = f"https://huggingface.co/{owner}/{repository}/tree/main/{'/'.join(folder)}"
+    raise WeightsUnavailableError(
+        f"cannot fetch {names[-1]} from {uri} ({type(reason).__name__}). On a machine with network, download "
+        f"{names[-1]} from {page} and put it into {target}/; or give a folder that holds it as the weights"
+    ) from reason
+
+
+def _fetch_vae(target: Path) -> Path:
+    _fetch(HUB_VAE, ("config.json",), target)
+    return _fetch(HUB_VAE, CHECKPOINT_NAMES, target).parent
+
+
+def _hashes(denoiser: Path, vae: Path) -> dict[str, str]:
+    files = {denoiser.name: denoiser}
+    files |= {f"vae/{path.name}": path for path in sorted(vae.iterdir()) if path.name in ("config.json", *CHECKPOINT_NAMES)}
+    return {name: _sha256(path) for name, path in files.items()}
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _untrained(config: MoebiusConfig) -> tuple[Denoiser, AutoencoderKL]:
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(NANO_SEED)
+        denoiser = Denoiser(config)
+        vae = untrained_vae(config.latent_channels)
+        vae.decoder.conv_out.weight.mul_(0.05)  # nearly flat fills, rather than noise in loud colours
+    return denoiser.eval().requires_grad_(False), vae

@@ -1,0 +1,217 @@
+"""Square windows around the holes of a photo: planned on the mask, cut for the model, pasted back at native size.
+
+The model sees squares of one size. A hole that fits is shown at native resolution, a larger one is scaled down, small
+ones that are near each other share a window. Where a window reaches over the border of the photo, photo and mask are
+mirrored there; nothing is ever squashed.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+CELL_PX = 8  # holes are told apart on a grid of cells: nearer than one cell means one hole
+
+
+@dataclass(frozen=True)
+class Box:
+    """Half-open rectangle in image pixels."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def longest_px(self) -> int:
+        """The longer of both sides."""
+        return max(self.bottom - self.top, self.right - self.left)
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Index of the rectangle in an (H, W, …) array."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+
+@dataclass(frozen=True)
+class Window:
+    """A square that is shown to the model, and the part of the mask that is pasted from it.
+
+    Args:
+        top, left: corner in image pixels; negative where the square reaches over the border.
+        side_px: side in image pixels.
+        hole: rectangle around the part, aligned to cells.
+        cells: (rows, columns) bool over ``hole``: cells whose masked pixels belong to this window.
+    """
+
+    top: int
+    left: int
+    side_px: int
+    hole: Box
+    cells: np.ndarray
+
+    def owned(self, mask: np.ndarray) -> np.ndarray:
+        """Masked pixels inside ``hole`` that this window repaints: (H, W) bool → (hole height, hole width) bool."""
+        part = mask[self.hole.slices]
+        cells = self.cells.repeat(CELL_PX, axis=0).repeat(CELL_PX, axis=1)
+        return part & cells[: part.shape[0], : part.shape[1]]
+
+
+def plan_windows(mask: np.ndarray, size_px: int, context: float = 1.5, max_upscale: float = 1.0) -> list[Window]:
+    """Cover every masked pixel by exactly one window.
+
+    Args:
+        mask: (H, W) bool, true = repaint.
+        size_px: side of the squares that the model sees.
+        context: side of a window over the longest side of its hole; a hole fits when ``context`` times its longest
+            side is at most ``size_px``.
+        max_upscale: how far small surroundings may be magnified; 1 never magnifies.
+
+    Returns:
+        Windows, those of large holes first; none for an empty mask.
+    """
+    if not mask.any():
+        return []
+    labels, _ = ndimage.label(_any_in_cells(mask), structure=np.ones((3, 3)))
+    holes = [
+        (_tight_box(mask, labels, label, slices), slices, label)
+        for label, slices in enumerate(ndimage.find_objects(labels), start=1)
+    ]
+    least_px = math.ceil(size_px / max_upscale)
+    groups = _share_windows(holes, least_px / context)
+    return [_window_around(box, members, labels, mask.shape, least_px, context) for box, members in groups]
+
+
+def cut_window(image: np.ndarray, mask: np.ndarray, window: Window, size_px: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cut what the model sees, scaled to its size.
+
+    A scaled pixel counts as masked when any of its sources is, so that a hole never shows through.
+
+    Args:
+        image: (H, W, 3) uint8.
+        mask: (H, W) bool.
+        window: from :func:`plan_windows`.
+        size_px: side of the squares that the model sees.
+
+    Returns:
+        (size_px, size_px, 3) uint8 and (size_px, size_px) bool.
+    """
+    rows = _mirrored(window.top, window.side_px, image.shape[0])
+    columns = _mirrored(window.left, window.side_px, image.shape[1])
+    pixels, hole = image[rows][:, columns], mask[rows][:, columns]
+    if window.side_px == size_px:
+        return np.ascontiguousarray(pixels), np.ascontiguousarray(hole)
+    resample = Image.Resampling.BOX if window.side_px > size_px else Image.Resampling.BICUBIC
+    scaled = Image.fromarray(np.ascontiguousarray(pixels)).resize((size_px, size_px), resample)
+    return np.asarray(scaled), _any_in_bins(_any_in_bins(hole, size_px).T, size_px).T
+
+
+def paste_window(result: np.ndarray, mask: np.ndarray, window: Window, filled: np.ndarray) -> None:
+    """Write a window's fill into ``result`` in place, at native resolution, under the mask and nowhere else.
+
+    Args:
+        result: (H, W, 3) uint8, changed in place.
+        mask: (H, W) bool.
+        window: from :func:`plan_windows`.
+        filled: (size, size, 3) uint8, the model's picture of the window.
+    """
+    hole, scale = window.hole, filled.shape[0] / window.side_px
+    region = tuple(
+        scale * edge
+        for edge in (
+            hole.left - window.left,
+            hole.top - window.top,
+            hole.right - window.left,
+            hole.bottom - window.top,
+        )
+    )
+    target = (hole.right - hole.left, hole.bottom - hole.top)
+    # At scale 1 the region is whole pixels and resizing copies them.
+    patch = Image.fromarray(filled).resize(target, Image.Resampling.BICUBIC, box=region)
+    owned = window.owned(mask)
+    result[hole.slices][owned] = np.asarray(patch)[owned]
+
+
+def _any_in_cells(mask: np.ndarray) -> np.ndarray:
+    for axis in (0, 1):
+        mask = np.logical_or.reduceat(mask, np.arange(0, mask.shape[axis], CELL_PX), axis=axis)
+    return mask
+
+
+def _any_in_bins(mask: np.ndarray, bins: int) -> np.ndarray:
+    """Logical or over ``bins`` equal, possibly fractional, stretches of the first axis."""
+    length = mask.shape[0]
+    stretches = (mask[index * length // bins : -(-(index + 1) * length // bins)] for index in range(bins))
+    return np.stack([stretch.any(axis=0) for stretch in stretches])
+
+
+def _tight_box(mask: np.ndarray, labels: np.ndarray, label: int, slices: tuple[slice, slice]) -> Box:
+    """Bounding box, to the pixel, of one labelled hole."""
+    top, left = slices[0].start * CELL_PX, slices[1].start * CELL_PX
+    part = mask[top : slices[0].stop * CELL_PX, left : slices[1].stop * CELL_PX]
+    cells = (labels[slices] == label).repeat(CELL_PX, axis=0).repeat(CELL_PX, axis=1)
+    part = part & cells[: part.shape[0], : part.shape[1]]
+    rows, columns = np.flatnonzero(part.any(axis=1)), np.flatnonzero(part.any(axis=0))
+    return Box(top + int(rows[0]), left + int(columns[0]), top + int(rows[-1]) + 1, left + int(columns[-1]) + 1)
+
+
+Hole = tuple[Box, tuple[slice, slice], int]
+
+
+def _share_windows(holes: list[Hole], fits_px: float) -> list[tuple[Box, list[Hole]]]:
+    """Group holes whose common bounding box still fits; first fit in reading order, large holes first and alone."""
+    holes = sorted(holes, key=lambda hole: (-max(hole[0].longest_px, fits_px), hole[0].top, hole[0].left))
+    edges = np.empty((len(holes), 4), dtype=np.int64)  # top, left, bottom, right of each group so far
+    groups: list[list[Hole]] = []
+    for hole in holes:
+        box = hole[0]
+        known = edges[: len(groups)]
+        height = np.maximum(known[:, 2], box.bottom) - np.minimum(known[:, 0], box.top)
+        width = np.maximum(known[:, 3], box.right) - np.minimum(known[:, 1], box.left)
+        fitting = np.flatnonzero(np.maximum(height, width) <= fits_px)
+        if fitting.size:
+            index = int(fitting[0])
+            groups[index].append(hole)
+            edges[index, :2] = np.minimum(edges[index, :2], (box.top, box.left))
+            edges[index, 2:] = np.maximum(edges[index, 2:], (box.bottom, box.right))
+        else:
+            edges[len(groups)] = (box.top, box.left, box.bottom, box.right)
+            groups.append([hole])
+    return [(Box(*map(int, edges[index])), members) for index, members in enumerate(groups)]
+
+
+def _window_around(
+    box: Box, members: list[Hole], labels: np.ndarray, shape: tuple[int, int], least_px: int, context: float
+) -> Window:
+    height, width = shape
+    side = min(max(least_px, math.ceil(context * box.longest_px)), max(least_px, height, width))
+    rows = slice(min(member[1][0].start for member in members), max(member[1][0].stop for member in members))
+    columns = slice(min(member[1][1].start for member in members), max(member[1][1].stop for member in members))
+    hole = Box(
+        rows.start * CELL_PX,
+        columns.start * CELL_PX,
+        min(rows.stop * CELL_PX, height),
+        min(columns.stop * CELL_PX, width),
+    )
+    return Window(
+        top=_placed((box.top + box.bottom) // 2, side, height),
+        left=_placed((box.left + box.right) // 2, side, width),
+        side_px=side,
+        hole=hole,
+        cells=np.isin(labels[rows, columns], [member[2] for member in members]),
+    )
+
+
+def _placed(centre: int, side: int, length: int) -> int:
+    """Start of a stretch of ``side`` about ``centre``, inside the image, or about the image where it is smaller."""
+    return (length - side) // 2 if side > length else min(max(centre - side // 2, 0), length - side)
+
+
+def _mirrored(start: int, count: int, length: int) -> np.ndarray | slice:
+    """Index of ``count`` pixels from ``start``, mirrored at both borders as often as needed."""
+    if start >= 0 and start + count <= length:
+        return slice(start, start + count)
+    index = np.arange(start, start + count) % (2 * length)
+    return np.minimum(index, 2 * length - 1 - index)

@@ -1,0 +1,1 @@
+"""The batch pipeline around the Moebius model: sources, masks, Ray Data flow, sinks, manifest."""

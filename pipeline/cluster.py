@@ -1,0 +1,82 @@
+"""Connect to Ray, quietly, and decide how many workers of which size it can hold."""
+
+import contextlib
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import ray
+from ray.util.annotations import RayDeprecationWarning
+
+from pipeline.config import RunConfig
+from pipeline.errors import ConfigError
+
+TARGET_BLOCK_BYTES = 16 << 20  # larger blocks starve a small object store
+CPUS_PER_CPU_ACTOR = 4
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Size of the actor pool.
+
+    Args:
+        actors: how many.
+        gpus: GPUs that each reserves.
+        cpus: CPU cores that each reserves; the rest is left to reading and writing.
+        threads: CPU threads that each uses for the model, and to decode and encode.
+    """
+
+    actors: int
+    gpus: float
+    cpus: float
+    threads: int
+
+
+@contextlib.contextmanager
+def connected(address: str | None) -> Iterator[None]:
+    """Use the cluster this process is connected to, the one at ``address`` or ``RAY_ADDRESS``, or a local one."""
+    owner = not ray.is_initialized()
+    if owner:
+        address = address or os.environ.get("RAY_ADDRESS") or "local"
+        local = {"include_dashboard": False} if address == "local" else {}
+        if local:  # the core logs a restart hint as an error on every actor pool
+            os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **local)
+    # Retry limits have no other spelling before Ray 2.64, which is why pyproject.toml ends its range there.
+    warnings.filterwarnings("ignore", category=RayDeprecationWarning)
+    context = ray.data.DataContext.get_current()
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.issue_detectors_config.detectors = []
+    context.target_max_block_size = TARGET_BLOCK_BYTES
+    try:
+        yield
+    finally:
+        if owner:
+            ray.shutdown()
+
+
+def size_pool(run: RunConfig) -> Pool:
+    """Fit the actor pool to the connected cluster.
+
+    Raises:
+        ConfigError: more GPUs asked for than there are.
+    """
+    resources = ray.cluster_resources()
+    cpus, gpus = int(resources.get("CPU", 1)), resources.get("GPU", 0.0)
+    gpus_each = (1.0 if gpus else 0.0) if run.gpus_per_actor == "auto" else float(run.gpus_per_actor)
+    if run.actors != "auto":
+        actors = int(run.actors)
+    elif gpus_each:
+        actors = int(gpus // gpus_each)
+    else:
+        actors = max(1, cpus // CPUS_PER_CPU_ACTOR)
+    if gpus_each * actors > gpus or actors < 1:
+        raise ConfigError(f"run asks for {max(actors, 1)} actors with {gpus_each:g} GPUs, the cluster has {gpus:g} GPUs")
+    share = max(1, cpus // actors)
+    # One core in five stays free for the tasks that read and write; a whole one where an actor has but two.
+    reserved = min(max(1, share * 4 // 5), cpus / actors * 0.8)
+    return Pool(actors, gpus_each, reserved, share)

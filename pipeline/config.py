@@ -1,0 +1,212 @@
+"""The configuration of a job as frozen dataclasses; the keys are those of ``conf/*.yaml``."""
+
+import hashlib
+import json
+import os
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from moebius import InpaintSettings
+from moebius.weights import HUB_WEIGHTS
+from pipeline.errors import ConfigError
+
+SOURCE_FORMATS = ("images",)
+MASK_KINDS = ("paired", "static")
+SINK_FORMATS = ("images",)
+IMAGE_FORMATS = ("source", "png", "webp", "jpeg")
+
+
+def absolute_uri(uri: str) -> str:
+    """A local path as an absolute one, since workers run elsewhere; any other uri as it is.
+
+    Raises:
+        ConfigError: an empty uri.
+    """
+    if not uri:
+        raise ConfigError("a uri must not be empty")
+    return uri if "://" in uri else os.path.abspath(os.path.expanduser(uri))
+
+
+def _choose(key: str, value: str, choices: Collection[str]) -> None:
+    if value not in choices:
+        raise ConfigError(f"{key} must be one of {', '.join(choices)}, got {value!r}")
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """Where the images are."""
+
+    format: str = "images"
+    uri: str = "photos/"
+    pattern: str = "**/*"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "uri", absolute_uri(self.uri))
+        _choose("source.format", self.format, SOURCE_FORMATS)
+
+
+@dataclass(frozen=True)
+class MaskConfig:
+    """Where the masks are and how they are read; at or above the threshold, and not zero, means repaint.
+
+    Args:
+        kind: ``paired`` (a mask file for each image) or ``static`` (one mask for all).
+        uri: folder of the masks, or the one mask file.
+        template: name of an image's mask below ``uri``, with ``{path}``, ``{dir}``, ``{stem}`` and ``{ext}`` of the
+            image; null tries the same path, then the same stem with any image extension.
+        threshold: of full scale, 0 … 1.
+        invert: repaint what the mask leaves out.
+        dilate_px: grow the hole by that many pixels on every side.
+        max_fraction: a mask that covers more of its image fails the sample.
+    """
+
+    kind: str = "paired"
+    uri: str = "masks/"
+    template: str | None = None
+    threshold: float = 0.5
+    invert: bool = False
+    dilate_px: int = 0
+    max_fraction: float = 0.9
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "uri", absolute_uri(self.uri))
+        _choose("mask.kind", self.kind, MASK_KINDS)
+        if not 0 <= self.threshold <= 1:
+            raise ConfigError(f"mask.threshold must be in 0 … 1, got {self.threshold}")
+        if self.dilate_px < 0:
+            raise ConfigError(f"mask.dilate_px must not be negative, got {self.dilate_px}")
+        if not 0 < self.max_fraction <= 1:
+            raise ConfigError(f"mask.max_fraction must be above 0 and at most 1, got {self.max_fraction}")
+        if self.template is not None:
+            try:
+                self.template.format(path="a/b.c", dir="a/", stem="b", ext=".c")
+            except (KeyError, IndexError, ValueError) as error:
+                raise ConfigError(f"mask.template knows {{path}}, {{dir}}, {{stem}}, {{ext}}: {error!r}") from error
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which model, and how it samples."""
+
+    weights: str = "nano"
+    steps: int = 20
+    guidance: float = 2.0
+    strength: float = 0.99
+    seed: int = 0
+    precision: str = "auto"
+    batch_size: int | str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.weights not in ("nano", *HUB_WEIGHTS):
+            object.__setattr__(self, "weights", absolute_uri(self.weights))
+
+
+@dataclass(frozen=True)
+class WindowConfig:
+    """How windows are cut around holes."""
+
+    context: float = 1.5
+    max_upscale: float = 1.0
+
+
+@dataclass(frozen=True)
+class SinkConfig:
+    """Where results go. ``image_format: source`` keeps each image's own format."""
+
+    uri: str = "out/"
+    format: str = "images"
+    image_format: str = "source"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "uri", absolute_uri(self.uri))
+        _choose("sink.format", self.format, SINK_FORMATS)
+        _choose("sink.image_format", self.image_format, IMAGE_FORMATS)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """How the job runs.
+
+    Args:
+        actors: workers that hold the model, or ``auto``: one a GPU, without GPUs one for four CPU cores.
+        gpus_per_actor: GPUs a worker takes, a fraction shares one; ``auto``: 1 where the cluster has GPUs.
+        address: of the Ray cluster; null means ``RAY_ADDRESS``, else a cluster of this job's own on this machine.
+        resume: go on with what the sink already holds; false refuses a sink with results.
+        retry_failed: do failed samples again.
+        redo_changed: do again what was made with other weights or settings.
+    """
+
+    actors: int | str = "auto"
+    gpus_per_actor: float | str = "auto"
+    address: str | None = None
+    resume: bool = True
+    retry_failed: bool = False
+    redo_changed: bool = False
+
+    def __post_init__(self) -> None:
+        if self.actors != "auto" and (not isinstance(self.actors, int) or self.actors < 1):
+            raise ConfigError(f"run.actors must be auto or a positive number, got {self.actors!r}")
+        if self.gpus_per_actor != "auto" and (isinstance(self.gpus_per_actor, str) or self.gpus_per_actor < 0):
+            raise ConfigError(f"run.gpus_per_actor must be auto or a number, got {self.gpus_per_actor!r}")
+
+
+@dataclass(frozen=True)
+class LimitsConfig:
+    """What is refused, and how much may fail."""
+
+    max_pixels: int = 200_000_000
+    max_failed_fraction: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.max_pixels < 1:
+            raise ConfigError(f"limits.max_pixels must be positive, got {self.max_pixels}")
+        if not 0 <= self.max_failed_fraction <= 1:
+            raise ConfigError(f"limits.max_failed_fraction must be in 0 … 1, got {self.max_failed_fraction}")
+
+
+@dataclass(frozen=True)
+class JobConfig:
+    """One inpainting job."""
+
+    source: SourceConfig = field(default_factory=SourceConfig)
+    mask: MaskConfig = field(default_factory=MaskConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    window: WindowConfig = field(default_factory=WindowConfig)
+    sink: SinkConfig = field(default_factory=SinkConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    storage: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        try:
+            _ = self.inpaint_settings
+        except ValueError as error:
+            raise ConfigError(f"model or window: {error}") from error
+
+    @property
+    def inpaint_settings(self) -> InpaintSettings:
+        """What the model is run with."""
+        model, window = self.model, self.window
+        return InpaintSettings(
+            steps=model.steps,
+            guidance=model.guidance,
+            strength=model.strength,
+            precision=model.precision,
+            batch_size=model.batch_size,
+            context=window.context,
+            max_upscale=window.max_upscale,
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of everything but the weights that decides a result; places, limits and scheduling do not."""
+        deciding = {
+            "mask": {key: value for key, value in asdict(self.mask).items() if key not in ("uri", "template")},
+            "model": {
+                key: value for key, value in asdict(self.model).items() if key not in ("weights", "batch_size")
+            },
+            "window": asdict(self.window),
+            "image_format": self.sink.image_format,
+        }
+        return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,27 @@
+"""The two ways in which things go wrong: a sample fails alone, a configuration stops the job."""
+
+STAGES = ("read", "decode", "mask", "inpaint", "encode", "write")
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot work; raised before any worker starts."""
+
+
+class SampleError(Exception):
+    """Why one sample fails; becomes its manifest row and touches no other sample.
+
+    Args:
+        stage: one of ``STAGES``.
+        kind: short name for counting and filtering, such as ``TruncatedImage``.
+        message: a sentence for a person.
+    """
+
+    def __init__(self, stage: str, kind: str, message: str) -> None:
+        assert stage in STAGES, stage
+        super().__init__(stage, kind, message)
+        self.stage, self.kind, self.message = stage, kind, message
+
+    @classmethod
+    def wrap(cls, stage: str, error: Exception) -> "SampleError":
+        """The error itself, or any other exception of a stage in this form."""
+        return error if isinstance(error, cls) else cls(stage, type(error).__name__, str(error) or repr(error))

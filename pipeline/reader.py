@@ -1,0 +1,69 @@
+"""First stage: read the compressed images and masks of a unit."""
+
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.config import JobConfig
+from pipeline.errors import SampleError
+from pipeline.storage import Storage
+
+SAMPLE_TYPE = pa.struct(
+    [
+        ("sample_id", pa.string()),
+        ("input_uri", pa.string()),
+        ("input_version", pa.string()),
+        ("size_bytes", pa.int64()),
+        ("mask_key", pa.string()),
+        ("mask_uri", pa.string()),
+    ]
+)
+READ_TYPE = pa.struct(
+    [
+        *SAMPLE_TYPE,
+        ("image", pa.large_binary()),
+        ("mask", pa.large_binary()),
+        ("error_stage", pa.string()),
+        ("error_type", pa.string()),
+        ("error_message", pa.string()),
+    ]
+)
+
+
+def read_units(batch: pa.Table, config: JobConfig) -> pa.Table:
+    """Add the bytes of image and mask, or the reason why there are none, to every sample of every unit.
+
+    Args:
+        batch: column ``samples``, a list of ``SAMPLE_TYPE`` a unit.
+        config: the job.
+
+    Returns:
+        Column ``samples``, a list of ``READ_TYPE`` a unit.
+    """
+    read = partial(
+        _read_sample,
+        source=Storage(config.source.uri, config.storage),
+        masks=Storage(config.mask.uri, config.storage),
+    )
+    units = [[read(sample) for sample in unit] for unit in batch["samples"].to_pylist()]
+    return pa.table({"samples": pa.array(units, pa.list_(READ_TYPE))})
+
+
+def _read_sample(sample: dict[str, Any], source: Storage, masks: Storage) -> dict[str, Any]:
+    try:
+        image = _read("read", source, sample["sample_id"])
+        if sample["mask_key"] is None:
+            raise SampleError("mask", "MissingMask", f"no mask for {sample['sample_id']} below {masks}")
+        return {**sample, "image": image, "mask": _read("mask", masks, sample["mask_key"])}
+    except SampleError as error:
+        return {**sample, "error_stage": error.stage, "error_type": error.kind, "error_message": error.message}
+
+
+def _read(stage: str, storage: Storage, key: str) -> bytes:
+    try:
+        return storage.read(key)
+    except FileNotFoundError as error:
+        raise SampleError(stage, "FileNotFound", f"{storage.uri(key)} is gone since it was listed") from error
+    except Exception as error:  # every storage has errors of its own
+        raise SampleError.wrap(stage, error) from error

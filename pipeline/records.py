@@ -1,0 +1,81 @@
+"""The rows of the pipeline: a sample to do, and its row in the manifest."""
+
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+
+import pyarrow as pa
+
+OK, UNCHANGED, FAILED = "ok", "unchanged", "failed"
+STATUSES = (OK, UNCHANGED, FAILED)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One input, as planned.
+
+    Args:
+        sample_id: unique name; the path below the source with its extension.
+        input_uri: where the image is.
+        input_version: changes whenever the image or its own mask does.
+        size_bytes: of the image file.
+        mask_key: its mask, relative to the mask uri; ``None`` where there is none to be found.
+        mask_uri: the same as a full uri.
+    """
+
+    sample_id: str
+    input_uri: str
+    input_version: str
+    size_bytes: int
+    mask_key: str | None
+    mask_uri: str | None
+
+
+@dataclass
+class Record:
+    """One manifest row; the columns are described in ``docs/manifest.md``."""
+
+    sample_id: str
+    status: str
+    error_stage: str | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+    input_uri: str | None = None
+    input_version: str | None = None
+    mask_kind: str | None = None
+    mask_uri: str | None = None
+    width: int | None = None
+    height: int | None = None
+    mask_fraction: float | None = None
+    window_count: int | None = None
+    output_uri: str | None = None
+    output_member: str | None = None
+    output_format: str | None = None
+    output_bytes: int | None = None
+    output_sha256: str | None = None
+    outside_max_diff: int | None = None
+    seam_score: float | None = None
+    seed: int | None = None
+    weights_fingerprint: str | None = None
+    config_fingerprint: str | None = None
+    run_id: str | None = None
+    started_at: datetime | None = None
+    decode_s: float | None = None
+    inpaint_s: float | None = None
+    encode_s: float | None = None
+    worker: str | None = None
+
+
+_ARROW_TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), datetime: pa.timestamp("us", tz="UTC")}
+
+
+def _arrow_type(annotation: object) -> pa.DataType:
+    members = getattr(annotation, "__args__", (annotation,))  # of ``str | None``
+    return next(_ARROW_TYPES[member] for member in members if member in _ARROW_TYPES)
+
+
+MANIFEST_SCHEMA = pa.schema([pa.field(column.name, _arrow_type(column.type)) for column in fields(Record)])
+
+
+def to_table(records: list[Record]) -> pa.Table:
+    """Manifest rows as an Arrow table of ``MANIFEST_SCHEMA``."""
+    return pa.Table.from_pylist([asdict(record) for record in records], schema=MANIFEST_SCHEMA)

@@ -1,0 +1,137 @@
+"""One sample inside a worker: decoded and cut into windows before the model, composited and encoded after it."""
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+import numpy as np
+
+from moebius.windows import Window, cut_window, paste_window, plan_windows
+from pipeline.codec import Photo, decode, encode
+from pipeline.config import JobConfig
+from pipeline.errors import SampleError
+from pipeline.masks import decode_mask
+from pipeline.records import FAILED, OK, UNCHANGED, Record
+from pipeline.seam import seam_score
+
+ROWS_AT_ONCE = 512
+
+
+@dataclass
+class SampleJob:
+    """A decoded sample on its way through the model.
+
+    Args:
+        record: its manifest row so far.
+        source: the compressed input, which an empty mask passes through.
+        photo, mask: what was decoded.
+        seen: (H, W, 3) uint8, the photo as the model sees it.
+        rgb: a copy of it that the fills are written into.
+        windows: still to be filled; empty for a sample without a hole.
+    """
+
+    record: Record
+    source: bytes
+    photo: Photo
+    mask: np.ndarray
+    seen: np.ndarray
+    rgb: np.ndarray
+    windows: list[Window]
+
+    def cut(self, number: int, size_px: int) -> tuple[np.ndarray, np.ndarray]:
+        """What the model sees of one window; nothing that another window has made."""
+        return cut_window(self.seen, self.mask, self.windows[number], size_px)
+
+    def paste(self, number: int, filled: np.ndarray) -> None:
+        """Put one fill into the picture."""
+        paste_window(self.rgb, self.mask, self.windows[number], filled)
+
+
+def new_record(sample: Mapping[str, Any], config: JobConfig) -> Record:
+    """The part of a manifest row that is known before the sample is opened; failed until shown otherwise."""
+    return Record(
+        sample_id=sample["sample_id"],
+        status=FAILED,
+        input_uri=sample["input_uri"],
+        input_version=sample["input_version"],
+        mask_kind=config.mask.kind,
+        mask_uri=sample["mask_uri"],
+        config_fingerprint=config.fingerprint,
+        seed=sample_seed(config.model.seed, sample["sample_id"]),
+        started_at=datetime.now(timezone.utc),
+    )
+
+
+def fail(record: Record, error: SampleError) -> Record:
+    """Turn a row into that of a failed sample."""
+    record.status = FAILED
+    record.error_stage, record.error_type, record.error_message = error.stage, error.kind, error.message
+    return record
+
+
+def sample_seed(seed: int, sample_id: str) -> int:
+    """Seed of a sample: of the job's seed and the id alone, so that batching, retries and resume change nothing."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{sample_id}".encode()).digest()[:8], "big") >> 1
+
+
+def prepare(record: Record, image: bytes, mask: bytes, config: JobConfig, window_px: int) -> SampleJob:
+    """Decode a sample and plan its windows.
+
+    Raises:
+        SampleError: the image or the mask cannot be used.
+    """
+    started = time.perf_counter()
+    photo = decode(image, config.limits.max_pixels)
+    record.height, record.width = photo.pixels.shape[:2]
+    try:
+        hole = decode_mask(mask, photo.pixels.shape[:2], config.mask, config.limits.max_pixels)
+    finally:
+        record.decode_s = time.perf_counter() - started
+    record.mask_fraction = float(hole.mean())
+    windows = plan_windows(hole, window_px, config.window.context, config.window.max_upscale)
+    record.window_count = len(windows)
+    seen = photo.rgb() if windows else np.empty((0, 0, 3), np.uint8)
+    job = SampleJob(record, image, photo, hole, seen, seen.copy(), windows)
+    record.decode_s = time.perf_counter() - started
+    return job
+
+
+def finish(job: SampleJob, image_format: str) -> bytes:
+    """Composite, check and encode a sample whose windows are all filled; completes its row but for the uri.
+
+    Raises:
+        SampleError: the result cannot be encoded, or a pixel outside the mask has changed.
+    """
+    started = time.perf_counter()
+    record = job.record
+    if not job.windows and image_format == "source":
+        data, container = job.source, job.photo.format
+        record.outside_max_diff = 0
+    else:
+        pixels = job.photo.repainted(job.rgb, job.mask) if job.windows else job.photo.pixels
+        record.outside_max_diff = outside_max_diff(job.photo.pixels, pixels, job.mask)
+        if record.outside_max_diff:
+            message = f"a pixel outside the mask changed by {record.outside_max_diff}"
+            raise SampleError("inpaint", "OutsideChanged", message)
+        data, container = encode(job.photo, pixels, image_format)
+        record.seam_score = seam_score(job.rgb, job.mask) if job.windows else None
+    record.status = OK if job.windows else UNCHANGED
+    record.output_format = container.lower()
+    record.output_bytes = len(data)
+    record.output_sha256 = hashlib.sha256(data).hexdigest()
+    record.encode_s = time.perf_counter() - started
+    return data
+
+
+def outside_max_diff(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> int:
+    """Largest change of any value outside the mask: (H, W[, bands]) arrays and (H, W) bool."""
+    largest = 0
+    for top in range(0, len(mask), ROWS_AT_ONCE):  # in bands: a difference of 200 MP at once would take gigabytes
+        band = slice(top, top + ROWS_AT_ONCE)
+        outside = ~mask[band]
+        difference = before[band][outside].astype(np.int32) - after[band][outside]
+        largest = max(largest, int(np.abs(difference).max(initial=0)))
+    return largest

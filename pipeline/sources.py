@@ -1,0 +1,60 @@
+"""What is to be done: image files below a uri."""
+
+import posixpath
+import re
+from collections.abc import Iterator
+
+from pipeline.config import SourceConfig
+from pipeline.errors import ConfigError
+from pipeline.storage import Storage, StoredFile
+
+IMAGE_EXTENSIONS = frozenset(
+    ".avif .bmp .gif .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tga .tif .tiff .webp".split()
+)
+
+
+def is_image(key: str) -> bool:
+    """Whether a name has an image extension; hidden files never count."""
+    name = posixpath.basename(key)
+    return not name.startswith(".") and posixpath.splitext(name)[1].lower() in IMAGE_EXTENSIONS
+
+
+class ImageFolder:
+    """Every image file below a uri whose path matches a glob pattern (``**`` spans folders)."""
+
+    def __init__(self, config: SourceConfig, storage: Storage) -> None:
+        self.storage = storage
+        self.pattern = config.pattern
+
+    def __iter__(self) -> Iterator[StoredFile]:
+        """The files, in no particular order.
+
+        Raises:
+            ConfigError: nothing lies at the uri.
+        """
+        if not self.storage.exists():
+            raise ConfigError(f"source.uri: nothing at {self.storage}")
+        matches = glob_pattern(self.pattern).fullmatch
+        return (file for file in self.storage.list_files() if is_image(file.key) and matches(file.key))
+
+
+_GLOB_TOKENS = {"**/": "(?:[^/]+/)*", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+
+
+def glob_pattern(pattern: str) -> re.Pattern[str]:
+    """A glob as a regular expression: ``*`` and ``?`` stay inside a folder, ``**/`` spans any number of them, also none.
+
+    >>> [bool(glob_pattern("**/*.jp?g").fullmatch(path)) for path in ("a.jpeg", "b/c/a.jpeg", "a.png")]
+    [True, True, False]
+    """
+    tokens = re.split(r"(\*\*/|\*\*|\*|\?|\[[^]]+\])", pattern)
+    return re.compile("".join(map(_glob_token, tokens)), re.DOTALL)
+
+
+def _glob_token(token: str) -> str:
+    if token.startswith("[") and token.endswith("]"):
+        return "[^" + token[2:] if token.startswith("[!") else token
+    return _GLOB_TOKENS.get(token, re.escape(token))
+
+
+SOURCES = {"images": ImageFolder}
