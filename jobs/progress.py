@@ -44,4 +44,6 @@ class Progress:
         rate = done / max(now - self.started, 1e-9)
         left = int((total - done) / rate)
         counts = ", ".join(f"{count} {status}" for status, count in sorted(self.statuses.items()))
-        return f"{done}/{total} samples ({counts})  {rate:.1f}/s  {left // 3600}:{left // 60 % 60:02}:{left % 60:02} left"
+        return (
+            f"{done}/{total} samples ({counts})  {rate:.1f}/s  {left // 3600}:{left // 60 % 60:02}:{left % 60:02} left"
+        )

@@ -49,7 +49,9 @@ class DownLevel(nn.Module):
 class UpLevel(nn.Module):
     """Three layers, each fed one skip connection, then an up-sampler."""
 
-    def __init__(self, in_widths: list[int], channels: int, positions: int, is_last: bool, config: MoebiusConfig) -> None:
+    def __init__(
+        self, in_widths: list[int], channels: int, positions: int, is_last: bool, config: MoebiusConfig
+    ) -> None:
         super().__init__()
         self.residuals = nn.ModuleList(ResidualBlock(width, channels, config.time_width) for width in in_widths)
         self.transformers = nn.ModuleList(LambdaTransformer(channels, positions, config) for _ in in_widths)

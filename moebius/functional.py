@@ -23,7 +23,7 @@ def timestep_embedding(timesteps: Tensor, width: int) -> Tensor:
     return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 
-def local_lambda(queries: Tensor, keys: Tensor, values: Tensor, window: Tensor, bias: Tensor) -> Tensor:
+def local_lambda(queries: Tensor, keys: Tensor, values: Tensor, window: Tensor, bias: Tensor | None) -> Tensor:
     """Self λ layer: every query meets one content summary of the image and one summary of its own neighbourhood.
 
     Source: arXiv 2606.19195, Local-λ; LambdaNetworks (arXiv 2102.08602), eq. 3 with a convolved position part.

@@ -146,9 +146,7 @@ class Inpainter:
         return results
 
     @torch.inference_mode()
-    def fill(
-        self, pixels: Sequence[np.ndarray], masks: Sequence[np.ndarray], seeds: Sequence[int]
-    ) -> list[np.ndarray]:
+    def fill(self, pixels: Sequence[np.ndarray], masks: Sequence[np.ndarray], seeds: Sequence[int]) -> list[np.ndarray]:
         """Run the model on one batch of windows; fewer than ``batch_size`` are padded so that the shape is the same.
 
         Args:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from moebius.checkpoint import CheckpointError, load_denoiser
 from moebius.config import MoebiusConfig
@@ -65,7 +64,7 @@ class Weights:
 
     @property
     def fingerprint(self) -> str:
-        """Identity of the model: equal for equal files, wherever they lie; starts with ``untrained-`` for the stand-in."""
+        """Identity of the model: equal for equal files, wherever they lie; ``untrained-…`` for the stand-in."""
         identity = json.dumps([dataclasses.asdict(self.config), sorted(self.sha256.values())], sort_keys=True)
         digest = hashlib.sha256(identity.encode()).hexdigest()[:16]
         return digest if self.trained else f"untrained-{digest}"
@@ -97,18 +96,16 @@ def find_weights(name_or_path: str) -> Weights:
     """
     if name_or_path == "nano":
         return Weights(name_or_path, NANO_CONFIG)
-    local = weights_home() / name_or_path
-    if name_or_path in HUB_WEIGHTS and not local.is_dir():
-        denoiser, local = _fetch(HUB_WEIGHTS[name_or_path], CHECKPOINT_NAMES, local), None
-    elif name_or_path.startswith("hf://"):
-        denoiser, local = _fetch(name_or_path, CHECKPOINT_NAMES, weights_home() / "NAME"), None
+    by_hand = weights_home() / name_or_path
+    if name_or_path.startswith("hf://"):
+        denoiser = _fetch(name_or_path, CHECKPOINT_NAMES, by_hand.parent)
+    elif name_or_path not in HUB_WEIGHTS:
+        denoiser = _checkpoint_in(Path(name_or_path))
+    elif by_hand.is_dir():
+        denoiser = _checkpoint_in(by_hand)
     else:
-        local = local if name_or_path in HUB_WEIGHTS else Path(name_or_path)
-        denoiser = _checkpoint_in(local)
-    vae = _vae_near(denoiser) if local else None
-    if vae is None:
-        target = weights_home() / "vae"
-        vae = target if target.is_dir() else _fetch_vae(target)
+        denoiser = _fetch(HUB_WEIGHTS[name_or_path], CHECKPOINT_NAMES, by_hand)
+    vae = _vae_near(denoiser) or _fetch_vae(weights_home() / "vae")
     return Weights(name_or_path, _config_near(denoiser), denoiser, vae, _hashes(denoiser, vae))
 
 
@@ -181,7 +178,9 @@ def _fetch_vae(target: Path) -> Path:
 
 def _hashes(denoiser: Path, vae: Path) -> dict[str, str]:
     files = {denoiser.name: denoiser}
-    files |= {f"vae/{path.name}": path for path in sorted(vae.iterdir()) if path.name in ("config.json", *CHECKPOINT_NAMES)}
+    files |= {
+        f"vae/{path.name}": path for path in sorted(vae.iterdir()) if path.name in ("config.json", *CHECKPOINT_NAMES)
+    }
     return {name: _sha256(path) for name, path in files.items()}
 
 

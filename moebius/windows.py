@@ -147,7 +147,7 @@ def _any_in_bins(mask: np.ndarray, bins: int) -> np.ndarray:
     return np.stack([stretch.any(axis=0) for stretch in stretches])
 
 
-def _tight_box(mask: np.ndarray, labels: np.ndarray, label: int, slices: tuple[slice, slice]) -> Box:
+def _tight_box(mask: np.ndarray, labels: np.ndarray, label: int, slices: tuple[slice, ...]) -> Box:
     """Bounding box, to the pixel, of one labelled hole."""
     top, left = slices[0].start * CELL_PX, slices[1].start * CELL_PX
     part = mask[top : slices[0].stop * CELL_PX, left : slices[1].stop * CELL_PX]
@@ -157,7 +157,7 @@ def _tight_box(mask: np.ndarray, labels: np.ndarray, label: int, slices: tuple[s
     return Box(top + int(rows[0]), left + int(columns[0]), top + int(rows[-1]) + 1, left + int(columns[-1]) + 1)
 
 
-Hole = tuple[Box, tuple[slice, slice], int]
+Hole = tuple[Box, tuple[slice, ...], int]
 
 
 def _share_windows(holes: list[Hole], fits_px: float) -> list[tuple[Box, list[Hole]]]:

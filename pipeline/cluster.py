@@ -75,7 +75,9 @@ def size_pool(run: RunConfig) -> Pool:
     else:
         actors = max(1, cpus // CPUS_PER_CPU_ACTOR)
     if gpus_each * actors > gpus or actors < 1:
-        raise ConfigError(f"run asks for {max(actors, 1)} actors with {gpus_each:g} GPUs, the cluster has {gpus:g} GPUs")
+        raise ConfigError(
+            f"run asks for {max(actors, 1)} actors with {gpus_each:g} GPUs, the cluster has {gpus:g} GPUs"
+        )
     share = max(1, cpus // actors)
     # One core in five stays free for the tasks that read and write; a whole one where an actor has but two.
     reserved = min(max(1, share * 4 // 5), cpus / actors * 0.8)

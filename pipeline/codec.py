@@ -84,7 +84,7 @@ def open_checked(data: bytes, max_pixels: int, stage: str = "decode") -> Image.I
     except UnidentifiedImageError as error:
         start = "empty" if not data else f"starts with {data[:16]!r}"
         raise SampleError(stage, "UnreadableImage", f"not an image of a known format ({start})") from error
-    except Exception as error:  # broken headers raise whatever the format's plugin stumbles on
+    except Exception as error:
         raise SampleError(stage, "UnreadableImage", f"broken image header: {error}") from error
     pixels = image.width * image.height
     if pixels > max_pixels:
@@ -105,7 +105,7 @@ def load_pixels(image: Image.Image, stage: str = "decode") -> Image.Image:
     """
     try:
         image.load()
-    except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, MemoryError …
+    except Exception as error:
         kind = "TruncatedImage" if "truncated" in str(error) else "BrokenImage"
         raise SampleError(stage, kind, f"{image.format} cannot be decoded: {error}") from error
     return image
@@ -153,7 +153,7 @@ def encode(photo: Photo, pixels: np.ndarray, image_format: str) -> tuple[bytes, 
     if photo.mode not in FORMAT_MODES.get(container, ()):
         advice = "set sink.image_format=png" if image_format == "source" else "set sink.image_format=source"
         raise SampleError("encode", "UnsupportedMode", f"{container} cannot hold {photo.mode} pixels exactly; {advice}")
-    settings = {key: photo.encoder[key] for key in ("exif", "icc_profile", "dpi") if key in photo.encoder}
+    settings = {key: value for key, value in photo.encoder.items() if key in ("exif", "icc_profile", "dpi")}
     settings |= _FORMAT_SETTINGS[container](photo.encoder if container == photo.format else {})
     # Pillow takes the mode from the array's shape and type; only CMYK and RGBA look the same.
     image = Image.fromarray(pixels, photo.mode) if photo.mode == "CMYK" else Image.fromarray(pixels)

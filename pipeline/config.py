@@ -203,9 +203,7 @@ class JobConfig:
         """Identity of everything but the weights that decides a result; places, limits and scheduling do not."""
         deciding = {
             "mask": {key: value for key, value in asdict(self.mask).items() if key not in ("uri", "template")},
-            "model": {
-                key: value for key, value in asdict(self.model).items() if key not in ("weights", "batch_size")
-            },
+            "model": {key: value for key, value in asdict(self.model).items() if key not in ("weights", "batch_size")},
             "window": asdict(self.window),
             "image_format": self.sink.image_format,
         }

@@ -21,7 +21,8 @@ from pipeline.sample_job import SampleJob, fail, finish, new_record, prepare
 from pipeline.weight_store import fetch_weights
 
 RESULT_SCHEMA = MANIFEST_SCHEMA.append(pa.field("data", pa.large_binary()))
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class InpaintActor:
@@ -70,7 +71,7 @@ class InpaintActor:
             if sample["error_stage"]:
                 raise SampleError(sample["error_stage"], sample["error_type"], sample["error_message"])
             return prepare(record, sample["image"], sample["mask"], self.config, self.inpainter.window_px)
-        except Exception as error:  # whatever one sample does, the others go on
+        except Exception as error:  # noqa: BLE001 - whatever one sample does, the others go on
             return fail(record, SampleError.wrap("decode", error))
 
     def _fill(self, jobs: Iterable[SampleJob | Record]) -> Iterator[SampleJob | Record]:
@@ -79,11 +80,12 @@ class InpaintActor:
         batch: list[tuple[SampleJob, int]] = []
         for job in jobs:
             waiting.append(job)
-            for number in range(len(job.windows) if isinstance(job, SampleJob) else 0):
-                batch.append((job, number))
-                if len(batch) == self.inpainter.batch_size:
-                    self._run_model(batch)
-                    batch = []
+            if isinstance(job, SampleJob):
+                for number in range(len(job.windows)):
+                    batch.append((job, number))
+                    if len(batch) == self.inpainter.batch_size:
+                        self._run_model(batch)
+                        batch = []
             while waiting and not any(waiting[0] is queued for queued, _ in batch):
                 yield waiting.popleft()
         if batch:
@@ -101,7 +103,7 @@ class InpaintActor:
             for (job, number), filled in zip(batch, fills, strict=True):
                 job.paste(number, filled)
                 job.record.inpaint_s = (job.record.inpaint_s or 0.0) + seconds / len(batch)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - as in _prepare
             if len(batch) > 1:  # find the one at fault; the others are as they would be without it
                 for entry in batch:
                     self._run_model([entry])
@@ -120,7 +122,7 @@ class InpaintActor:
             return job.record, None
         try:
             return job.record, finish(job, self.config.sink.image_format)
-        except Exception as error:  # as in _prepare
+        except Exception as error:  # noqa: BLE001 - as in _prepare
             return fail(job.record, SampleError.wrap("encode", error)), None
 
 

@@ -16,7 +16,7 @@ from pipeline.records import MANIFEST_SCHEMA
 from pipeline.storage import Storage
 
 FOLDER = "manifest"
-_PART = re.compile(rf"{FOLDER}/part-(\d{{8}})\.parquet")
+_PART = re.compile(rf"{FOLDER}/part-(\d{{8}})\.parquet\Z")
 _COMMIT, _SNAPSHOT = b"moebius.commit", b"moebius.snapshot"
 
 
@@ -35,11 +35,12 @@ class Manifest:
 
     def load(self, columns: list[str] | None = None) -> pa.Table:
         """Read every current row, one a sample; ``columns`` must hold ``sample_id``."""
-        keys = sorted(file.key for file in self.storage.list_files(FOLDER) if _PART.fullmatch(file.key))
-        self._next_number = int(_PART.fullmatch(keys[-1])[1]) + 1 if keys else 0
+        keys = (file.key for file in self.storage.list_files(FOLDER))
+        numbers = {key: int(part[1]) for key in keys if (part := _PART.match(key))}
+        self._next_number = max(numbers.values(), default=-1) + 1
         tables: list[pa.Table] = []
         self._parts, self._stale = [], []
-        for key in keys:
+        for key in sorted(numbers):
             part = pq.read_table(pa.BufferReader(self.storage.read(key)), columns=columns)
             if _SNAPSHOT in (part.schema.metadata or {}):
                 self._stale += self._parts

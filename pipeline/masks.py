@@ -55,7 +55,7 @@ class StaticMask:
         return self._file
 
 
-MASKS = {"paired": PairedMasks, "static": StaticMask}
+MASKS: dict[str, type[PairedMasks] | type[StaticMask]] = {"paired": PairedMasks, "static": StaticMask}
 
 
 def without_masks(files: Iterable[StoredFile], source: Storage, masks: PairedMasks | StaticMask) -> list[StoredFile]:

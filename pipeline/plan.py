@@ -80,20 +80,20 @@ def make_plan(config: JobConfig, weights_fingerprint: str, manifest: Manifest) -
         raise ConfigError(
             f"run.resume=false, but {config.sink.uri} already holds {len(rows)} rows; choose another sink.uri"
         )
+    current = (weights_fingerprint, config.fingerprint)
     mixed: Counter[tuple[str, str]] = Counter()
     for sample in find_samples(config):
         plan.found += 1
         plan.found_bytes += sample.size_bytes
         plan.without_mask += sample.mask_uri is None
         row = rows.get(sample.sample_id)
-        made_by = (row["weights_fingerprint"], row["config_fingerprint"]) if row else None
         if row is None:
             reason = NEW
         elif row["input_version"] != sample.input_version:
             reason = CHANGED
         elif row["status"] == FAILED and config.run.retry_failed:
             reason = RETRIED
-        elif made_by != (weights_fingerprint, config.fingerprint):
+        elif (made_by := (row["weights_fingerprint"], row["config_fingerprint"])) != current:
             reason = REDONE
             mixed[made_by] += 1
         else:

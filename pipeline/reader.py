@@ -65,5 +65,5 @@ def _read(stage: str, storage: Storage, key: str) -> bytes:
         return storage.read(key)
     except FileNotFoundError as error:
         raise SampleError(stage, "FileNotFound", f"{storage.uri(key)} is gone since it was listed") from error
-    except Exception as error:  # every storage has errors of its own
+    except Exception as error:
         raise SampleError.wrap(stage, error) from error

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from functools import partial
 
@@ -100,7 +100,7 @@ def _run_flow(
 
 def _stream(
     config: JobConfig, weights_fingerprint: str, run_id: str, pool: Pool, units: list[list[Sample]]
-) -> Iterator[pa.Table]:
+) -> Iterable[pa.Table]:
     """The flow of one attempt. A row is a unit of compressed samples until the actor, then a sample."""
     samples = pa.array([[asdict(sample) for sample in unit] for unit in units], pa.list_(SAMPLE_TYPE))
     blocks = ray.data.from_arrow(_split(pa.table({"samples": samples}), MAX_BLOCKS))
@@ -140,7 +140,7 @@ def _split(table: pa.Table, max_parts: int) -> list[pa.Table]:
     return [table.slice(start, step) for start in range(0, table.num_rows, step)]
 
 
-def _batched(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+def _batched(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
     """Collect rows for a commit: often at first, then less and less, so that a long run leaves few parts."""
     started = committed = time.monotonic()
     waiting: list[pa.Table] = []

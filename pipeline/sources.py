@@ -9,7 +9,8 @@ from pipeline.errors import ConfigError
 from pipeline.storage import Storage, StoredFile
 
 IMAGE_EXTENSIONS = frozenset(
-    ".avif .bmp .gif .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tga .tif .tiff .webp".split()
+    f".{name}"
+    for name in "avif bmp gif jfif jp2 jpe jpeg jpg pbm pgm png pnm ppm tga tif tiff webp".split()  # noqa: SIM905
 )
 
 
@@ -42,7 +43,7 @@ _GLOB_TOKENS = {"**/": "(?:[^/]+/)*", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 
 
 def glob_pattern(pattern: str) -> re.Pattern[str]:
-    """A glob as a regular expression: ``*`` and ``?`` stay inside a folder, ``**/`` spans any number of them, also none.
+    """A glob as a regular expression: ``*`` and ``?`` stay inside a folder, ``**/`` spans any number, also none.
 
     >>> [bool(glob_pattern("**/*.jp?g").fullmatch(path)) for path in ("a.jpeg", "b/c/a.jpeg", "a.png")]
     [True, True, False]

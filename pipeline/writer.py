@@ -32,7 +32,12 @@ def _write_row(row: dict, sink: ImageSink) -> dict:
         return row
     try:
         return row | {"output_uri": sink.write(row["sample_id"], data)}
-    except Exception as error:  # every storage has errors of its own; one result must not stop the others
+    except Exception as error:  # noqa: BLE001 - every storage has errors of its own; one result must not stop the others
         fault = SampleError.wrap("write", error)
-        failed = {"status": FAILED, "error_stage": fault.stage, "error_type": fault.kind, "error_message": fault.message}
+        failed = {
+            "status": FAILED,
+            "error_stage": fault.stage,
+            "error_type": fault.kind,
+            "error_message": fault.message,
+        }
         return row | failed | {"output_format": None, "output_bytes": None, "output_sha256": None}

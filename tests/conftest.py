@@ -1,0 +1,166 @@
+"""Shared fixtures: golden files, a tiny model on disk, folders of photos, one Ray cluster, one S3 server."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from moebius import Denoiser, MoebiusConfig
+from moebius.checkpoint import published_name
+from moebius.vae import untrained_vae
+
+ROOT = Path(__file__).parent.parent
+GOLDEN = ROOT / "tests" / "golden"
+TINY_GOLDEN = MoebiusConfig(channels=(32, 64, 128), image_size=128, category_width=96, context_width=48)
+TINY = MoebiusConfig(channels=(32, 32), image_size=64, category_width=16, context_width=16)
+
+sys.path.insert(0, str(GOLDEN))
+from recipe import fill  # noqa: E402 - the recipe is a golden file, kept as it was published
+
+
+def golden_state_dict(name: str) -> dict[str, torch.Tensor]:
+    lines = (GOLDEN / f"{name}.keys.tsv").read_text().splitlines()
+    entries = (line.split("\t") for line in lines)
+    return {key: fill(key, tuple(map(int, shape.split("x"))) if shape else ()) for key, shape in entries}
+
+
+def golden(name: str) -> dict[str, torch.Tensor]:
+    return load_file(GOLDEN / f"{name}.safetensors")
+
+
+def relative_error(actual: torch.Tensor, expected: torch.Tensor) -> float:
+    return float((actual - expected).abs().max() / expected.abs().max())
+
+
+@pytest.fixture(scope="session")
+def tiny_golden_state() -> dict[str, torch.Tensor]:
+    return golden_state_dict("unet_tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory) -> Path:
+    """A folder as users keep their own weights in: a checkpoint with published keys, its sizes, an autoencoder."""
+    folder = tmp_path_factory.mktemp("weights")
+    names = Denoiser(TINY).state_dict()
+    state = {published_name(name): fill(published_name(name), value.shape) for name, value in names.items()}
+    save_file(state, folder / "diffusion_pytorch_model.safetensors")
+    (folder / "config.json").write_text(json.dumps(asdict(TINY)))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        untrained_vae().save_pretrained(folder / "vae")
+    return folder
+
+
+def textured(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """A photo-like (H, W, 3) uint8 picture: smooth colours and some noise."""
+    generator = np.random.default_rng(seed)
+    rows, columns = np.mgrid[0:height, 0:width]
+    smooth = np.stack([rows * 255 // max(height, 1), columns * 255 // max(width, 1), (rows + columns) % 256], axis=2)
+    return np.clip(smooth + generator.normal(0, 12, smooth.shape), 0, 255).astype(np.uint8)
+
+
+def make_photos(folder: Path, count: int = 6, height: int = 80, width: int = 96) -> tuple[Path, Path]:
+    """PNG photos and masks with one square hole each; returns both folders."""
+    photos, masks = folder / "photos", folder / "masks"
+    photos.mkdir(parents=True)
+    masks.mkdir()
+    for index in range(count):
+        Image.fromarray(textured(height, width, index)).save(photos / f"{index:03}.png")
+        mask = np.zeros((height, width), np.uint8)
+        mask[20:40, 30:60] = 255
+        Image.fromarray(mask).save(masks / f"{index:03}.png")
+    return photos, masks
+
+
+@pytest.fixture(scope="session")
+def ray_cluster():
+    from pipeline.cluster import connected
+
+    with connected("local"):
+        yield
+
+
+def run_cli(*arguments: str | Path, env: dict[str, str] | None = None, **options) -> subprocess.CompletedProcess[str]:
+    """``python -m jobs.COMMAND …`` in a process of its own, as users start it."""
+    command, *rest = map(str, arguments)
+    return subprocess.run(
+        [sys.executable, "-m", f"jobs.{command}", *rest],
+        cwd=ROOT,
+        env={**os.environ, **(env or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
+    )
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory):
+    """A real S3 server with credentials on loopback; yields fsspec options, the bucket is ``bucket``."""
+    weed = Path(sys.executable).with_name("weed")
+    folder = tmp_path_factory.mktemp("s3")
+    keys = {"accessKey": "tester", "secretKey": "not-a-real-secret"}
+    actions = ["Admin", "Read", "Write", "List", "Tagging"]
+    (folder / "keys.json").write_text(
+        json.dumps({"identities": [{"name": "tester", "credentials": [keys], "actions": actions}]})
+    )
+    (folder / "data").mkdir()
+    port = _free_port()
+    flags = {
+        "ip": "127.0.0.1",
+        "ip.bind": "127.0.0.1",
+        "dir": folder / "data",
+        "s3.config": folder / "keys.json",
+        "s3.port": port,
+        "s3.port.iceberg": 0,
+        "s3.port.lance": 0,
+        "admin.ui": "false",
+        "webdav": "false",
+        "master.telemetry": "false",
+        "bucket": "bucket",
+    }
+    with (folder / "log").open("wb") as log:
+        command = [weed, "-logtostderr=true", "mini", *(f"-{name}={value}" for name, value in flags.items())]
+        server = subprocess.Popen(command, stdout=log, stderr=log)
+    options = {
+        "key": keys["accessKey"],
+        "secret": keys["secretKey"],
+        "endpoint_url": f"http://127.0.0.1:{port}",
+        "client_kwargs": {"region_name": "us-east-1"},
+    }
+    try:
+        _wait_for_bucket(options, folder / "log")
+        yield options
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _wait_for_bucket(options: dict, log: Path) -> None:
+    import s3fs
+
+    for _ in range(60):
+        try:
+            filesystem = s3fs.S3FileSystem(**options, use_listings_cache=False, skip_instance_cache=True)
+            filesystem.pipe_file("bucket/.ready", b"")
+            filesystem.rm_file("bucket/.ready")
+            return
+        except OSError:
+            time.sleep(0.5)
+    raise RuntimeError(f"the S3 server did not start: {log.read_text()[-2000:]}")

@@ -1,0 +1,70 @@
+import doctest
+import os
+
+import pytest
+import torch
+
+import moebius.checkpoint as checkpoint
+from moebius import MoebiusConfig, load_denoiser
+from moebius.checkpoint import CheckpointError, read_state_dict, write_state_dict
+from moebius.denoiser import Denoiser
+from tests.conftest import GOLDEN, TINY_GOLDEN
+
+
+def test_documented_example_holds():
+    assert doctest.testmod(checkpoint).failed == 0
+
+
+@pytest.mark.parametrize(("name", "config"), [("unet_tiny", TINY_GOLDEN), ("unet_full", MoebiusConfig())])
+def test_names_and_shapes_equal_published_checkpoint(name, config):
+    lines = (GOLDEN / f"{name}.keys.tsv").read_text().splitlines()
+    published = dict(line.split("\t") for line in lines)
+    with torch.device("meta"):
+        own = Denoiser(config).state_dict()
+    shapes = {checkpoint.published_name(key): "x".join(map(str, value.shape)) for key, value in own.items()}
+    assert shapes == published
+
+
+def test_load_refuses_missing_and_unexpected_keys_by_name(tiny_golden_state):
+    state = dict(tiny_golden_state)
+    state["extra.weight"] = state.pop("embedding_layer.weight")
+    with pytest.raises(CheckpointError, match=r"1 missing keys \(embedding_layer.weight\).*\(extra.weight\)"):
+        load_denoiser(state, TINY_GOLDEN)
+
+
+def test_load_refuses_another_size_with_both_shapes(tiny_golden_state):
+    other = MoebiusConfig(channels=(32, 64, 128), image_size=64, category_width=96, context_width=48)
+    with pytest.raises(CheckpointError, match=r"is \(256, 10, 4, 1\), expected \(64, 10, 4, 1\)"):
+        load_denoiser(tiny_golden_state, other)
+
+
+def test_bin_and_safetensors_round_trip_without_a_difference(tiny_golden_state, tmp_path):
+    torch.save(tiny_golden_state, tmp_path / "a.bin")
+    write_state_dict(read_state_dict(tmp_path / "a.bin"), tmp_path / "b.safetensors")
+    write_state_dict(read_state_dict(tmp_path / "b.safetensors"), tmp_path / "c.bin")
+    returned = torch.load(tmp_path / "c.bin", weights_only=True)
+    assert returned.keys() == tiny_golden_state.keys()
+    for key, value in tiny_golden_state.items():
+        assert returned[key].dtype == value.dtype and torch.equal(returned[key], value), key
+    load_denoiser(tmp_path / "b.safetensors", TINY_GOLDEN)
+
+
+class _Malicious:
+    def __reduce__(self):
+        return os.system, ("touch pwned",)
+
+
+def test_pickled_code_in_a_checkpoint_does_not_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"embedding_layer.weight": _Malicious()}, tmp_path / "evil.bin")
+    with pytest.raises(CheckpointError, match="not a readable checkpoint"):
+        read_state_dict(tmp_path / "evil.bin")
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_missing_and_broken_files_are_named(tmp_path):
+    with pytest.raises(CheckpointError, match="no checkpoint at"):
+        read_state_dict(tmp_path / "none.bin")
+    (tmp_path / "text.safetensors").write_text("hello")
+    with pytest.raises(CheckpointError, match=r"text.safetensors is not a readable checkpoint"):
+        read_state_dict(tmp_path / "text.safetensors")

@@ -1,0 +1,99 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from moebius import Inpainter, InpaintSettings
+from tests.conftest import ROOT, textured
+
+FAST = InpaintSettings(steps=2)
+
+
+@pytest.fixture(scope="module")
+def inpainter(tiny_weights):
+    return Inpainter.from_pretrained(str(tiny_weights), FAST)
+
+
+def hole(shape, rows, columns):
+    mask = np.zeros(shape, bool)
+    mask[rows, columns] = True
+    return mask
+
+
+CASES = {
+    "smaller than the window": hole((20, 30), slice(5, 9), slice(5, 9)),
+    "one pixel": np.ones((1, 1), bool),
+    "wide": hole((40, 400), slice(0, 10), slice(300, 400)),
+    "all masked": np.ones((70, 90), bool),
+    "nothing masked": np.zeros((70, 90), bool),
+    "large hole": hole((300, 200), slice(50, 250), slice(50, 150)),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_outside_the_mask_nothing_changes(inpainter, case):
+    mask = CASES[case]
+    image = textured(*mask.shape)
+    (result,) = inpainter([image], [mask], [7])
+    assert result.shape == image.shape and result.dtype == np.uint8
+    assert np.array_equal(result[~mask], image[~mask])
+    if mask.sum() > 1:
+        assert not np.array_equal(result[mask], image[mask])
+
+
+def test_result_does_not_depend_on_neighbours_nor_order(tiny_weights):
+    inpainter = Inpainter.from_pretrained(str(tiny_weights), InpaintSettings(steps=2, batch_size=4))
+    images = [textured(*mask.shape, seed) for seed, mask in enumerate(CASES.values())]
+    masks, seeds = list(CASES.values()), list(range(len(CASES)))
+    together = inpainter(images, masks, seeds)
+    backwards = inpainter(images[::-1], masks[::-1], seeds[::-1])[::-1]
+    for index, (image, mask) in enumerate(zip(images, masks, strict=True)):
+        (alone,) = inpainter([image], [mask], [index])
+        assert np.array_equal(together[index], alone)
+        assert np.array_equal(together[index], backwards[index])
+
+
+def test_result_agrees_across_batch_sizes(tiny_weights, inpainter):
+    mask, image = CASES["wide"], textured(40, 400)
+    larger = Inpainter.from_pretrained(str(tiny_weights), InpaintSettings(steps=2, batch_size=3))
+    difference = np.abs(inpainter([image], [mask], [1])[0].astype(int) - larger([image], [mask], [1])[0])
+    assert difference.max() <= 1
+
+
+def test_seed_decides_the_result(inpainter):
+    mask, image = CASES["large hole"], textured(300, 200)
+    first, again, other = (inpainter([image], [mask], [seed])[0] for seed in (1, 1, 2))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_not_finite_weights_are_an_error_not_a_picture(tiny_weights):
+    broken = Inpainter.from_pretrained(str(tiny_weights), FAST)
+    broken.denoiser.norm_out.weight[0] = float("nan")
+    with pytest.raises(FloatingPointError):
+        broken([textured(64, 64)], [hole((64, 64), slice(0, 9), slice(0, 9))], [0])
+
+
+def test_wrong_shapes_are_named(inpainter):
+    with pytest.raises(ValueError, match=r"mask must be \(8, 9\) bool"):
+        inpainter([textured(8, 9)], [np.zeros((9, 8), bool)], [0])
+    with pytest.raises(ValueError, match=r"image must be \(H, W, 3\) uint8"):
+        inpainter([textured(8, 9)[..., 0]], [np.zeros((8, 9), bool)], [0])
+    with pytest.raises(ValueError, match="got 1 images, 0 masks"):
+        inpainter([textured(8, 9)], [], [0])
+
+
+def test_settings_out_of_range_are_named():
+    for wrong in ({"steps": 0}, {"precision": "fp16"}, {"batch_size": 0}, {"context": 0.5}, {"max_upscale": 0.1}):
+        with pytest.raises(ValueError, match="got"):
+            InpaintSettings(**wrong)
+
+
+def test_moebius_imports_nothing_of_the_cluster():
+    code = (
+        "import sys, moebius, moebius.weights\n"
+        "banned = {'ray', 'pyarrow', 'fsspec', 'omegaconf', 'pipeline', 'jobs'}\n"
+        "sys.exit(', '.join(banned & sys.modules.keys()))"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -1,0 +1,146 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moebius.windows import cut_window, paste_window, plan_windows
+from tests.conftest import textured
+
+SIZE = 64
+
+
+def blobs(height: int, width: int, boxes: list[tuple[float, float, float, float]]) -> np.ndarray:
+    mask = np.zeros((height, width), bool)
+    for top, left, tall, wide in boxes:
+        row, column = int(top * height), int(left * width)
+        mask[row : row + 1 + int(tall * height), column : column + 1 + int(wide * width)] = True
+    return mask
+
+
+unit = st.floats(0, 0.999)
+masks = st.builds(
+    blobs,
+    st.integers(1, 300),
+    st.integers(1, 300),
+    st.lists(st.tuples(unit, unit, unit, unit), max_size=12),
+)
+
+
+@given(mask=masks, context=st.floats(1, 3), max_upscale=st.floats(1, 4))
+@settings(deadline=None, max_examples=150)
+def test_every_masked_pixel_has_one_window_that_shows_it(mask, context, max_upscale):
+    owners = np.zeros(mask.shape, int)
+    for window in plan_windows(mask, SIZE, context, max_upscale):
+        owned = window.owned(mask)
+        assert owned.any()
+        owners[window.hole.slices] += owned
+        rows, columns = np.nonzero(owned)
+        rows, columns = rows + window.hole.top, columns + window.hole.left
+        assert window.top <= rows.min() and rows.max() < window.top + window.side_px
+        assert window.left <= columns.min() and columns.max() < window.left + window.side_px
+        assert window.side_px >= SIZE / max_upscale
+        assert window.side_px <= max(*mask.shape, SIZE)
+    assert np.array_equal(owners, mask.astype(int))
+
+
+@given(mask=masks, seed=st.integers(0, 9))
+@settings(deadline=None, max_examples=60)
+def test_pasting_changes_exactly_the_masked_pixels(mask, seed):
+    image = textured(*mask.shape, seed)
+    result = image.copy()
+    for window in plan_windows(mask, SIZE):
+        pixels, hole = cut_window(image, mask, window, SIZE)
+        assert pixels.shape == (SIZE, SIZE, 3) and hole.shape == (SIZE, SIZE)
+        paste_window(result, mask, window, 255 - pixels)
+    assert np.array_equal(result[~mask], image[~mask])
+    native = all(window.side_px == SIZE for window in plan_windows(mask, SIZE))
+    if native:  # at native resolution what the model made is what is pasted, pixel for pixel
+        assert np.array_equal(result[mask], 255 - image[mask])
+
+
+def test_empty_mask_has_no_window():
+    assert plan_windows(np.zeros((50, 70), bool), SIZE) == []
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (5000, 1), (63, 65), (200, 3000)])
+def test_whole_image_masked_falls_back_to_the_whole_image(shape):
+    mask = np.ones(shape, bool)
+    windows = plan_windows(mask, SIZE)
+    assert len(windows) == 1
+    assert windows[0].side_px == max(*shape, SIZE)
+    _, hole = cut_window(textured(*shape), mask, windows[0], SIZE)
+    assert hole.all()
+
+
+def test_small_hole_in_a_large_photo_is_seen_at_native_resolution():
+    mask = np.zeros((3000, 4000), bool)
+    mask[1500:1530, 2000:2040] = True
+    (window,) = plan_windows(mask, SIZE)
+    assert window.side_px == SIZE
+    image = textured(3000, 4000)
+    pixels, _ = cut_window(image, mask, window, SIZE)
+    assert np.array_equal(pixels, image[window.top : window.top + SIZE, window.left : window.left + SIZE])
+
+
+def test_hole_that_does_not_fit_is_scaled_down_with_its_context():
+    mask = np.zeros((3000, 4000), bool)
+    mask[1000:1200, 1000:1100] = True
+    (window,) = plan_windows(mask, SIZE, context=1.5)
+    assert window.side_px == 300
+
+
+def test_neighbouring_letters_share_a_window_and_distant_ones_do_not():
+    mask = np.zeros((400, 2000), bool)
+    mask[100:120, 100:110] = mask[100:120, 120:130] = True
+    mask[100:120, 1500:1510] = True
+    assert len(plan_windows(mask, SIZE)) == 2
+
+
+def test_small_hole_inside_a_frame_keeps_its_resolution():
+    mask = np.zeros((1000, 1000), bool)
+    mask[:10], mask[-10:], mask[:, :10], mask[:, -10:] = True, True, True, True
+    mask[500:520, 500:520] = True
+    frame, hole = plan_windows(mask, SIZE)
+    assert frame.side_px == 1000 and hole.side_px == SIZE
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (0, 190), (140, 0), (140, 190)])
+def test_hole_in_a_corner_has_its_window_inside_the_photo(corner):
+    mask = np.zeros((150, 200), bool)
+    mask[corner[0] : corner[0] + 10, corner[1] : corner[1] + 10] = True
+    (window,) = plan_windows(mask, SIZE)
+    assert 0 <= window.top <= 150 - SIZE and 0 <= window.left <= 200 - SIZE
+
+
+def test_photo_smaller_than_the_window_is_mirrored_with_its_hole():
+    image, mask = textured(20, 30), np.zeros((20, 30), bool)
+    mask[:, :4] = True
+    (window,) = plan_windows(mask, SIZE)
+    pixels, hole = cut_window(image, mask, window, SIZE)
+    top, left = -window.top, -window.left
+    assert np.array_equal(pixels[top : top + 20, left : left + 30], image)
+    assert np.array_equal(pixels[top, left - 5 : left], image[0, :5][::-1])
+    assert hole[top, left - 4 : left].all()  # the mirror of a hole is a hole: nothing of it shows through
+
+
+def test_scaled_mask_covers_every_pixel_that_it_touches():
+    mask = np.zeros((640, 640), bool)
+    mask[::97, 5] = mask[320, 100:500] = True
+    window = plan_windows(np.ones((640, 640), bool), SIZE)[0]
+    _, hole = cut_window(textured(640, 640), mask, window, SIZE)
+    rows, columns = np.nonzero(mask)
+    assert hole[rows // 10, columns // 10].all()
+    assert hole.sum() == len({(row // 10, column // 10) for row, column in zip(rows, columns, strict=True)})
+
+
+@pytest.mark.slow
+def test_two_hundred_megapixels_with_holes_of_all_sizes():
+    generator = np.random.default_rng(0)
+    mask = np.zeros((14_142, 14_142), bool)
+    for _ in range(400):
+        row, column, side = *generator.integers(0, 14_000, 2), int(generator.integers(1, 900))
+        mask[row : row + side, column : column + side // 2 + 1] = True
+    owners = np.zeros(mask.shape, np.uint8)
+    for window in plan_windows(mask, 512):
+        owners[window.hole.slices] += window.owned(mask)
+    assert np.array_equal(owners, mask)
