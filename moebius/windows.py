@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+BAND_PX = 1024  # rows that are pasted at once, to bound memory
 CELL_PX = 8  # holes are told apart on a grid of cells: nearer than one cell means one hole
 
 
@@ -118,20 +119,15 @@ def paste_window(result: np.ndarray, mask: np.ndarray, window: Window, filled: n
         filled: (size, size, 3) uint8, the model's picture of the window.
     """
     hole, scale = window.hole, filled.shape[0] / window.side_px
-    region = tuple(
-        scale * edge
-        for edge in (
-            hole.left - window.left,
-            hole.top - window.top,
-            hole.right - window.left,
-            hole.bottom - window.top,
-        )
-    )
-    target = (hole.right - hole.left, hole.bottom - hole.top)
-    # At scale 1 the region is whole pixels and resizing copies them.
-    patch = Image.fromarray(filled).resize(target, Image.Resampling.BICUBIC, box=region)
-    owned = window.owned(mask)
-    result[hole.slices][owned] = np.asarray(patch)[owned]
+    owned, picture = window.owned(mask), Image.fromarray(filled)
+    left, right = scale * (hole.left - window.left), scale * (hole.right - window.left)
+    for top in range(hole.top, hole.bottom, BAND_PX):
+        bottom = min(top + BAND_PX, hole.bottom)
+        region = (left, scale * (top - window.top), right, scale * (bottom - window.top))
+        # At scale 1 the region is whole pixels and resizing copies them.
+        patch = picture.resize((hole.right - hole.left, bottom - top), Image.Resampling.BICUBIC, box=region)
+        band = owned[top - hole.top : bottom - hole.top, :, None]
+        np.copyto(result[top:bottom, hole.left : hole.right], np.asarray(patch), where=band)
 
 
 def _any_in_cells(mask: np.ndarray) -> np.ndarray:

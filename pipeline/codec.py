@@ -58,17 +58,18 @@ class Photo:
             mask: (H, W) bool.
         """
         result = self.pixels.copy()
-        colours = rgb[mask]
         if self.mode in ("RGB", "RGBA"):
-            result[mask, :3] = colours
-        elif self.mode == "CMYK":
-            result[mask] = np.asarray(Image.fromarray(colours[None]).convert("CMYK"))[0]
+            np.copyto(result[..., :3], rgb, where=mask[..., None])
+            return result
+        colours = Image.fromarray(rgb[mask][None])  # the masked pixels as one row
+        if self.mode == "CMYK":
+            result[mask] = np.asarray(colours.convert("CMYK"))[0]
+            return result
+        grey = np.asarray(colours.convert("L"))[0]
+        if self.mode == "LA":
+            result[mask, 0] = grey
         else:
-            grey = np.asarray(Image.fromarray(colours[None]).convert("L"))[0]
-            if self.mode == "LA":
-                result[mask, 0] = grey
-            else:
-                result[mask] = grey.astype(result.dtype) * (257 if self.mode == "I;16" else 1)
+            result[mask] = grey.astype(result.dtype) * (257 if self.mode == "I;16" else 1)
         return result
 
 

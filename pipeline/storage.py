@@ -17,6 +17,7 @@ from fsspec.implementations.local import LocalFileSystem
 from pipeline.errors import ConfigError
 
 STAGING = ".staging"
+PRECONDITION_FAILED = 412
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,8 @@ class Storage:
         """Every file below the root, or below a folder of it, in no particular order."""
         folder = posixpath.join(self.root, below) if below else self.root
         for path, info in self.filesystem.find(folder, detail=True).items():
+            if info["type"] != "file":  # some servers list emptied folders
+                continue
             yield StoredFile(posixpath.relpath(path, self.root), int(info["size"] or 0), _version(info))
 
     def stat(self, key: str = "") -> StoredFile:
@@ -115,7 +118,12 @@ class Storage:
             FileExistsError: someone was first.
         """
         if not self.is_local:
-            self.filesystem.pipe_file(self.path(key), data, mode="create")
+            try:
+                self.filesystem.pipe_file(self.path(key), data, mode="create")
+            except OSError as error:
+                if _status(error) == PRECONDITION_FAILED:  # how s3fs reports some servers' "it exists"
+                    raise FileExistsError(self.uri(key)) from error
+                raise
             return
         with self._staged(data) as staged:
             os.makedirs(posixpath.dirname(self.path(key)), exist_ok=True)
@@ -149,3 +157,9 @@ def _version(info: Mapping[str, Any]) -> str:
         return str(etag).strip('"')
     changed = info.get("mtime") or info.get("LastModified") or info.get("last_modified") or info.get("created")
     return f"{info['size']}-{changed}"
+
+
+def _status(error: OSError) -> int | None:
+    """HTTP status behind an error of s3fs."""
+    response = getattr(error.__cause__, "response", {})
+    return response.get("ResponseMetadata", {}).get("HTTPStatusCode")

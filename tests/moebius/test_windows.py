@@ -133,7 +133,6 @@ def test_scaled_mask_covers_every_pixel_that_it_touches():
     assert hole.sum() == len({(row // 10, column // 10) for row, column in zip(rows, columns, strict=True)})
 
 
-@pytest.mark.slow
 def test_two_hundred_megapixels_with_holes_of_all_sizes():
     generator = np.random.default_rng(0)
     mask = np.zeros((14_142, 14_142), bool)

@@ -1,0 +1,188 @@
+"""The commands as users start them: processes, exit codes, messages."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from jobs.cli import COMMANDS
+from moebius.checkpoint import read_state_dict
+from pipeline.config import JobConfig
+from tests.conftest import ROOT, make_photos, run_cli
+
+
+@pytest.fixture
+def config(tmp_path, tiny_weights) -> Path:
+    photos, masks = make_photos(tmp_path, count=4)
+    path = tmp_path / "job.yaml"
+    content = {
+        "source": {"uri": str(photos)},
+        "mask": {"uri": str(masks)},
+        "model": {"weights": str(tiny_weights), "steps": 2},
+        "sink": {"uri": str(tmp_path / "out")},
+    }
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command):
+    result = run_cli(command.replace("-", "_"), "--help")
+    assert result.returncode == 0 and command in result.stdout and len(result.stdout) > 200
+
+
+def test_moebius_lists_its_commands():
+    result = run_cli("cli", "--help")
+    assert result.returncode == 0
+    assert all(command in result.stdout for command in COMMANDS)
+    assert run_cli("cli").returncode == 2
+    unknown = run_cli("cli", "inpant")
+    assert unknown.returncode == 2 and "no command 'inpant'; there are inpaint, plan" in unknown.stderr
+
+
+def test_base_configuration_states_every_default():
+    from jobs.configuration import load_config
+
+    assert load_config(str(ROOT / "conf" / "inpaint.yaml"), []) == JobConfig()
+    stated = yaml.safe_load((ROOT / "conf" / "inpaint.yaml").read_text())
+    for name, section in vars(JobConfig()).items():
+        assert set(stated[name]) == set(section if isinstance(section, dict) else vars(section)), name
+
+
+def test_inpaint_then_plan_then_inpaint_again(config, tmp_path):
+    before = run_cli("plan", config)
+    assert before.returncode == 0 and "to do:          4 (4 new)" in before.stdout
+    assert not (tmp_path / "out").exists()  # planning changes nothing
+    first = run_cli("inpaint", config)
+    assert first.returncode == 0, first.stderr
+    assert "4 total, 4 ok; 4 done in this run" in first.stderr
+    assert first.stdout == "" and "Traceback" not in first.stderr and "\r" not in first.stderr
+    after = run_cli("plan", config)
+    assert "to do:          0" in after.stdout and "4 (4 ok)" in after.stdout
+    started = time.monotonic()
+    again = run_cli("inpaint", config)
+    assert again.returncode == 0 and "0 done in this run" in again.stderr
+    assert time.monotonic() - started < 30  # without starting a cluster
+    runs = [json.loads(path.read_text()) for path in (tmp_path / "out" / "runs").iterdir()]
+    assert sorted(run["samples"]["done_now"] for run in runs) == [0, 4]
+    sheet = run_cli("contact_sheet", tmp_path / "out", tmp_path / "sheet.png")
+    assert sheet.returncode == 0, sheet.stderr
+    assert Image.open(tmp_path / "sheet.png").width > 500
+
+
+WRONG = {
+    "unknown key": (["model.stepz=3"], "model.stepz"),
+    "wrong type": (["model.steps=many"], "model.steps"),
+    "unknown choice": (["mask.kind=magic"], "mask.kind must be one of paired, static"),
+    "no such source": (["source.uri=/nowhere/at/all"], "source.uri: nothing at /nowhere/at/all"),
+    "no such mask": (["mask.uri=/nowhere/at/all"], "mask.uri: nothing at /nowhere/at/all"),
+    "no such weights": (["model.weights=/nowhere"], "found none at /nowhere"),
+    "not an override": (["sink.uri"], "overrides are key=value, got 'sink.uri'"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_configuration_is_one_line_and_exit_code_2(config, case, tmp_path):
+    overrides, message = WRONG[case]
+    result = run_cli("inpaint", config, *overrides)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_configuration_file_is_exit_code_2():
+    result = run_cli("inpaint", "no.yaml")
+    assert result.returncode == 2 and "no configuration file no.yaml" in result.stderr
+    assert run_cli("inpaint").returncode == 2
+
+
+def test_template_with_braces_needs_no_quotes(config, tmp_path):
+    for path in (tmp_path / "masks").iterdir():
+        path.rename(path.with_stem(f"{path.stem}_mask"))
+    result = run_cli("plan", config, "mask.template={stem}_mask.png")
+    assert "missing masks:  0" in result.stdout
+
+
+def test_too_many_failures_are_exit_code_3_with_their_kinds(config, tmp_path):
+    (tmp_path / "photos" / "001.png").write_bytes(b"no picture")
+    result = run_cli("inpaint", config)
+    assert result.returncode == 3
+    assert "failed: 1 UnreadableImage" in result.stderr and "limits.max_failed_fraction=0.05" in result.stderr
+    assert run_cli("inpaint", config, "limits.max_failed_fraction=0.5").returncode == 0
+
+
+def test_untrained_weights_are_warned_about_once_and_marked(config, tmp_path):
+    result = run_cli("inpaint", config, "model.weights=nano", "source.pattern=000.png")
+    assert result.returncode == 0 and result.stderr.count("untrained stand-in") == 1
+    (row,) = pq.read_table(tmp_path / "out" / "manifest").to_pylist()
+    assert row["weights_fingerprint"].startswith("untrained-")
+
+
+def test_weights_without_network_say_which_file_goes_where(config, tmp_path):
+    env = {"HF_HUB_OFFLINE": "1", "MOEBIUS_HOME": str(tmp_path / "home"), "HF_HOME": str(tmp_path / "hf")}
+    result = run_cli("inpaint", config, "model.weights=places2", env=env)
+    assert result.returncode == 2
+    assert "diffusion_pytorch_model.bin" in result.stderr and f"{tmp_path}/home/places2" in result.stderr
+
+
+def test_job_killed_in_the_middle_ends_with_one_row_each(tmp_path, tiny_weights):
+    photos, masks = make_photos(tmp_path, count=12)
+    options = [f"source.uri={photos}", f"mask.uri={masks}", f"sink.uri={tmp_path}/out"]
+    options += [f"model.weights={tiny_weights}", "model.steps=60"]
+    base = str(ROOT / "conf" / "inpaint.yaml")
+    command = [sys.executable, "-m", "jobs.inpaint", base, *options]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    manifest = tmp_path / "out" / "manifest"
+    deadline = time.monotonic() + 120
+    while not (manifest.exists() and any(manifest.iterdir())):
+        assert time.monotonic() < deadline and process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    committed = pq.read_table(manifest)["sample_id"].to_pylist()
+    assert 0 < len(committed) < 12
+    again = run_cli("inpaint", base, *options)
+    assert again.returncode == 0, again.stderr
+    rows = pq.read_table(manifest).to_pylist()
+    assert sorted(row["sample_id"] for row in rows) == [f"{index:03}.png" for index in range(12)]
+    assert f"{12 - len(committed)} done in this run" in again.stderr
+    for row in rows:
+        assert row["status"] == "ok"
+        assert Path(row["output_uri"]).stat().st_size == row["output_bytes"]
+    assert not any((tmp_path / "out" / ".staging").iterdir())
+
+
+def test_convert_round_trips_and_refuses_what_does_not_fit(tiny_weights, tmp_path):
+    source = tiny_weights / "diffusion_pytorch_model.safetensors"
+    there = run_cli("convert", source, tmp_path / "a.bin")
+    assert there.returncode == 0, there.stderr
+    sizes = ["--config", tiny_weights / "config.json"]
+    back = run_cli("convert", tmp_path / "a.bin", tmp_path / "b.safetensors", *sizes)
+    assert back.returncode == 0, back.stderr
+    before, after = read_state_dict(source), read_state_dict(tmp_path / "b.safetensors")
+    assert before.keys() == after.keys()
+    assert all(before[key].dtype == after[key].dtype and torch.equal(before[key], after[key]) for key in before)
+    exists = run_cli("convert", source, tmp_path / "a.bin")
+    assert exists.returncode == 2 and "--force" in exists.stderr
+    misfit = run_cli("convert", tmp_path / "a.bin", tmp_path / "c.safetensors")
+    assert misfit.returncode == 2 and "does not fit MoebiusConfig" in misfit.stderr
+    assert not (tmp_path / "c.safetensors").exists()
+
+
+def test_demo_configuration_finds_a_mask_for_every_photo_and_credits_it():
+    result = run_cli("plan", "conf/demo.yaml", "sink.uri=/nonexistent-sink")
+    assert "samples found:  12" in result.stdout and "missing masks:  0" in result.stdout
+    credits = (ROOT / "tests" / "photos" / "CREDITS.tsv").read_text()
+    for path in (ROOT / "tests" / "photos" / "images").iterdir():
+        assert path.name in credits
+        assert Image.open(path).size == Image.open(path.parent.parent / "masks" / f"{path.stem}.png").size
+    assert all("CC0" in line or "CC-BY" in line for line in credits.splitlines()[1:])

@@ -1,0 +1,184 @@
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from pipeline.codec import decode, encode
+from pipeline.errors import SampleError
+from tests.conftest import textured
+
+LIMIT = 10_000_000
+RGB = Image.fromarray(textured(40, 60))
+ALPHA = Image.fromarray(np.arange(2400, dtype=np.uint8).reshape(40, 60))
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def saved(image: Image.Image, container: str, **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, container, **options)
+    return buffer.getvalue()
+
+
+def rgba() -> Image.Image:
+    image = RGB.convert("RGBA")
+    image.putalpha(ALPHA)
+    return image
+
+
+def exif(orientation: int) -> bytes:
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    tags[0x010E] = "a description"
+    return tags.tobytes()
+
+
+def sixteen_bit() -> Image.Image:
+    return Image.fromarray((np.arange(2400, dtype=np.uint16) * 27).reshape(40, 60))
+
+
+LOSSLESS = {
+    "png rgb": saved(RGB, "PNG"),
+    "png grey": saved(RGB.convert("L"), "PNG"),
+    "png grey alpha": saved(rgba().convert("LA"), "PNG"),
+    "png alpha": saved(rgba(), "PNG"),
+    "png 16 bit": saved(sixteen_bit(), "PNG"),
+    "png palette": saved(RGB.quantize(64), "PNG"),
+    "png palette transparent": saved(RGB.quantize(64), "PNG", transparency=3),
+    "png bilevel": saved(RGB.convert("1"), "PNG"),
+    "webp lossless": saved(rgba(), "WEBP", lossless=True, exact=True),
+    "tiff cmyk": saved(RGB.convert("CMYK"), "TIFF", compression="tiff_deflate"),
+    "tiff 16 bit": saved(sixteen_bit(), "TIFF"),
+    "bmp": saved(RGB, "BMP"),
+    "ppm": saved(RGB, "PPM"),
+    "one pixel": saved(RGB.resize((1, 1)), "PNG"),
+}
+LOSSY = {
+    "jpeg": saved(RGB, "JPEG", quality=90),
+    "jpeg grey": saved(RGB.convert("L"), "JPEG"),
+    "jpeg cmyk": saved(RGB.convert("CMYK"), "JPEG"),
+    "jpeg progressive 4:4:4": saved(RGB, "JPEG", progressive=True, subsampling=0, quality=80),
+    "webp lossy": saved(RGB, "WEBP", quality=80),
+}
+
+
+def comparable(data: bytes) -> np.ndarray:
+    """Pixels as any viewer sees them, palette resolved, nothing rounded."""
+    image = Image.open(io.BytesIO(data))
+    if image.mode in ("P", "1") or "transparency" in image.info:
+        image = image.convert("RGBA" if "transparency" in image.info else "RGB" if image.mode == "P" else "L")
+    return np.asarray(image)
+
+
+def repaint(data: bytes, image_format: str = "source") -> tuple[bytes, np.ndarray, str]:
+    photo = decode(data, LIMIT)
+    mask = np.zeros(photo.pixels.shape[:2], bool)
+    mask[10:20, 5:30] = True
+    changed = photo.rgb().copy()
+    changed[mask] = (200, 100, 50)
+    pixels = photo.repainted(changed, mask)
+    assert np.array_equal(pixels[~mask], photo.pixels[~mask])
+    encoded, container = encode(photo, pixels, image_format)
+    return encoded, mask, container
+
+
+@pytest.mark.parametrize("case", LOSSLESS)
+def test_lossless_source_keeps_every_pixel_outside_the_mask(case):
+    before = comparable(LOSSLESS[case])
+    encoded, mask, container = repaint(LOSSLESS[case])
+    after = comparable(encoded)
+    assert container == Image.open(io.BytesIO(LOSSLESS[case])).format
+    assert after.shape == before.shape and after.dtype == before.dtype
+    assert np.array_equal(after[~mask], before[~mask])
+    if mask.any():
+        assert not np.array_equal(after[mask], before[mask])
+
+
+@pytest.mark.parametrize("case", LOSSY)
+def test_lossy_source_keeps_format_mode_and_size_in_bytes(case):
+    encoded, _, _ = repaint(LOSSY[case])
+    before, after = (Image.open(io.BytesIO(data)) for data in (LOSSY[case], encoded))
+    assert (after.format, after.mode, after.size) == (before.format, before.mode, before.size)
+    if before.format == "JPEG":
+        assert after.quantization == before.quantization
+        assert len(encoded) < 1.2 * len(LOSSY[case])
+        assert after.info.get("progressive") == before.info.get("progressive")
+
+
+@pytest.mark.parametrize("case", ["png alpha", "png grey alpha", "webp lossless", "png palette transparent"])
+def test_alpha_is_kept_inside_the_mask_too(case):
+    encoded, _, _ = repaint(LOSSLESS[case])
+    before, after = (Image.open(io.BytesIO(data)).convert("RGBA") for data in (LOSSLESS[case], encoded))
+    assert np.array_equal(np.asarray(after)[..., 3], np.asarray(before)[..., 3])
+
+
+@pytest.mark.parametrize("container", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("orientation", [1, 6, 8])
+def test_exif_icc_and_stored_orientation_are_kept(container, orientation):
+    data = saved(RGB, container, exif=exif(orientation), icc_profile=PROFILE)
+    encoded, _, _ = repaint(data)
+    after = Image.open(io.BytesIO(encoded))
+    assert after.size == RGB.size
+    assert after.getexif()[0x0112] == orientation
+    assert after.getexif()[0x010E] == "a description"
+    assert after.info["icc_profile"] == PROFILE
+
+
+@pytest.mark.parametrize(("image_format", "container"), [("png", "PNG"), ("webp", "WEBP")])
+def test_chosen_lossless_format_keeps_every_pixel_of_a_jpeg(image_format, container):
+    encoded, mask, kind = repaint(LOSSY["jpeg"], image_format)
+    assert kind == container
+    assert np.array_equal(comparable(encoded)[~mask], comparable(LOSSY["jpeg"])[~mask])
+
+
+@pytest.mark.parametrize(
+    ("case", "image_format"),
+    [("png alpha", "jpeg"), ("tiff cmyk", "png"), ("png 16 bit", "webp"), ("jpeg cmyk", "png")],
+)
+def test_format_that_cannot_hold_the_pixels_says_so(case, image_format):
+    with pytest.raises(SampleError, match="cannot hold") as caught:
+        repaint({**LOSSLESS, **LOSSY}[case], image_format)
+    assert caught.value.stage == "encode"
+
+
+def deep_colour_png() -> bytes:
+    """A 2x2 PNG with 16 bits a colour channel, which Pillow cannot write."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0)
+    rows = (b"\0" + bytes(range(12))) * 2
+    parts = chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+BAD = {
+    "text": (b"hello, I am a text file", "UnreadableImage", "not an image of a known format .*hello"),
+    "empty": (b"", "UnreadableImage", "empty"),
+    "truncated jpeg": (LOSSY["jpeg"][:-300], "TruncatedImage", "truncated"),
+    "truncated png": (LOSSLESS["png rgb"][:-900], "TruncatedImage|BrokenImage", "cannot be decoded"),
+    "header only": (LOSSY["jpeg"][:20], "UnreadableImage|BrokenImage|TruncatedImage", "."),
+    "16 bit colour": (deep_colour_png(), "UnsupportedMode", "16 bits"),
+    "float": (saved(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF"), "UnsupportedMode", "mode F"),
+    "animated": (saved(RGB, "GIF", save_all=True, append_images=[RGB.rotate(90)]), "SeveralFrames", "2 frames"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_error_a_person_understands(case):
+    data, kinds, message = BAD[case]
+    with pytest.raises(SampleError) as caught:
+        decode(data, LIMIT)
+    assert caught.value.stage == "decode"
+    assert caught.value.kind in kinds.split("|")
+    pytest.raises(SampleError, decode, data, LIMIT).match(message)
+    assert "0x" not in caught.value.message  # no addresses: the same fault has the same message
+
+
+def test_pixel_limit_is_checked_before_decoding():
+    bomb = saved(Image.new("1", (30_000, 30_000)), "PNG")
+    with pytest.raises(SampleError, match=r"30000x30000 is 900000000 pixels, limits.max_pixels=200000000"):
+        decode(bomb, 200_000_000)

@@ -1,0 +1,51 @@
+from dataclasses import replace
+
+import pytest
+
+from pipeline.config import JobConfig, MaskConfig, ModelConfig, RunConfig, SinkConfig
+from pipeline.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("build", "key"),
+    [
+        (lambda: MaskConfig(kind="magic"), "mask.kind must be one of paired, static"),
+        (lambda: MaskConfig(threshold=2), "mask.threshold"),
+        (lambda: MaskConfig(max_fraction=0), "mask.max_fraction"),
+        (lambda: MaskConfig(template="{nope}.png"), "mask.template"),
+        (lambda: SinkConfig(image_format="bmp"), "sink.image_format"),
+        (lambda: RunConfig(actors=0), "run.actors"),
+        (lambda: JobConfig(model=ModelConfig(strength=0)), "strength"),
+        (lambda: SinkConfig(uri=""), "uri"),
+    ],
+)
+def test_value_out_of_range_names_its_key(build, key):
+    with pytest.raises(ConfigError, match=key):
+        build()
+
+
+def test_local_uris_become_absolute_and_others_stay(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert SinkConfig(uri="out/").uri == str(tmp_path / "out")
+    assert SinkConfig(uri="s3://bucket/x").uri == "s3://bucket/x"
+    assert ModelConfig(weights="mine").weights == str(tmp_path / "mine")
+    assert ModelConfig(weights="places2").weights == "places2"
+
+
+def test_fingerprint_follows_what_decides_a_result():
+    base = JobConfig()
+    same = [
+        replace(base, sink=SinkConfig(uri="elsewhere/")),
+        replace(base, mask=MaskConfig(uri="other/")),
+        replace(base, model=ModelConfig(batch_size=7)),
+        replace(base, run=RunConfig(actors=3)),
+        replace(base, storage={"key": "x"}),
+    ]
+    other = [
+        replace(base, mask=MaskConfig(dilate_px=1)),
+        replace(base, model=ModelConfig(steps=19)),
+        replace(base, model=ModelConfig(seed=1)),
+        replace(base, sink=SinkConfig(image_format="png")),
+    ]
+    assert {config.fingerprint for config in same} == {base.fingerprint}
+    assert len({config.fingerprint for config in [base, *other]}) == 5

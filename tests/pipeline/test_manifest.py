@@ -1,0 +1,128 @@
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.manifest import Manifest, ManifestConflictError
+from pipeline.records import FAILED, MANIFEST_SCHEMA, OK, Record, to_table
+from pipeline.storage import Storage
+
+
+@pytest.fixture(params=["local", "s3"])
+def storage(request, tmp_path):
+    if request.param == "local":
+        return Storage(str(tmp_path))
+    return Storage(f"s3://bucket/{tmp_path.name}", request.getfixturevalue("s3_server"))
+
+
+def rows(*names: str, status: str = OK) -> pa.Table:
+    return to_table([Record(sample_id=name, status=status) for name in names])
+
+
+def statuses(manifest: Manifest) -> dict[str, str]:
+    table = manifest.load(["sample_id", "status"])
+    assert table.num_rows == len(set(table["sample_id"].to_pylist()))
+    return dict(zip(table["sample_id"].to_pylist(), table["status"].to_pylist(), strict=True))
+
+
+def test_rows_count_once_append_returns(storage):
+    manifest = Manifest(storage)
+    assert manifest.load().num_rows == 0
+    manifest.append(rows("a", "b"))
+    manifest.append(rows("c", status=FAILED))
+    assert statuses(Manifest(storage)) == {"a": OK, "b": OK, "c": FAILED}
+
+
+def test_second_writer_learns_of_the_first(storage):
+    first, second = Manifest(storage), Manifest(storage)
+    first.load(), second.load()
+    first.append(rows("a"))
+    with pytest.raises(ManifestConflictError, match="another run is writing"):
+        second.append(rows("a"))
+    assert statuses(Manifest(storage)) == {"a": OK}
+
+
+def test_lost_answer_of_an_own_commit_is_no_conflict(storage, monkeypatch):
+    manifest = Manifest(storage)
+    manifest.load()
+    create = storage.create
+
+    def create_but_lose_the_answer(key, data):
+        create(key, data)
+        create(key, data)  # what a retrying client does
+
+    monkeypatch.setattr(storage, "create", create_but_lose_the_answer)
+    manifest.append(rows("a"))
+    manifest.append(rows("b"))
+    assert statuses(Manifest(storage)) == {"a": OK, "b": OK}
+
+
+def test_later_row_replaces_an_earlier_one_for_every_reader(tmp_path):
+    manifest = Manifest(Storage(str(tmp_path)))
+    manifest.load()
+    manifest.append(rows("a", "b", status=FAILED))
+    manifest.append(rows("a"))
+    assert statuses(manifest) == {"a": OK, "b": FAILED}
+    manifest.compact()
+    plain = ds.dataset(tmp_path / "manifest").to_table()
+    assert plain.schema.names == MANIFEST_SCHEMA.names
+    assert sorted(zip(plain["sample_id"].to_pylist(), plain["status"].to_pylist(), strict=True)) == [
+        ("a", OK),
+        ("b", FAILED),
+    ]
+
+
+def test_many_small_parts_become_one(storage):
+    manifest = Manifest(storage)
+    manifest.load()
+    for index in range(20):
+        manifest.append(rows(f"{index:02}"))
+    manifest.compact(max_parts=16)
+    assert len(list(storage.list_files("manifest"))) == 1
+    manifest.append(rows("20"))
+    assert len(statuses(Manifest(storage))) == 21
+
+
+def test_crash_between_snapshot_and_clean_up_loses_and_repeats_nothing(storage, monkeypatch):
+    manifest = Manifest(storage)
+    manifest.load()
+    manifest.append(rows("a", "b", status=FAILED))
+    manifest.append(rows("a"))
+    monkeypatch.setattr(storage, "delete", lambda key: None)
+    manifest.compact()
+    monkeypatch.undo()
+    assert len(list(storage.list_files("manifest"))) == 3
+    after = Manifest(storage)
+    assert statuses(after) == {"a": OK, "b": FAILED}
+    after.compact()
+    assert len(list(storage.list_files("manifest"))) == 1
+    assert statuses(Manifest(storage)) == {"a": OK, "b": FAILED}
+
+
+actions = st.lists(
+    st.one_of(
+        st.tuples(st.just("append"), st.lists(st.sampled_from("abcdefg"), unique=True), st.sampled_from([OK, FAILED])),
+        st.tuples(st.just("compact"), st.integers(1, 3), st.none()),
+        st.tuples(st.just("reopen"), st.none(), st.none()),
+    ),
+    max_size=12,
+)
+
+
+@given(actions=actions)
+@settings(deadline=None, max_examples=60)
+def test_manifest_holds_the_last_row_of_each_sample(actions, tmp_path_factory):
+    storage = Storage(str(tmp_path_factory.mktemp("manifest")))
+    manifest, expected = Manifest(storage), {}
+    manifest.load()
+    for action, argument, status in actions:
+        if action == "append":
+            manifest.append(rows(*argument, status=status))
+            expected |= dict.fromkeys(argument, status)
+        elif action == "compact":
+            manifest.compact(max_parts=argument)
+        else:
+            manifest = Manifest(storage)
+            manifest.load()
+        assert statuses(Manifest(storage)) == expected

@@ -1,0 +1,107 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.config import JobConfig, MaskConfig, RunConfig, SinkConfig, SourceConfig
+from pipeline.errors import ConfigError
+from pipeline.manifest import Manifest
+from pipeline.plan import cut_units, find_samples, make_plan
+from pipeline.records import FAILED, OK, Record, Sample, to_table
+from pipeline.storage import Storage
+from tests.conftest import make_photos
+
+
+@pytest.fixture
+def config(tmp_path):
+    photos, masks = make_photos(tmp_path, count=3)
+    return JobConfig(
+        source=SourceConfig(uri=str(photos)),
+        mask=MaskConfig(uri=str(masks)),
+        sink=SinkConfig(uri=str(tmp_path / "out")),
+    )
+
+
+def commit(config, sample: Sample, status=OK, weights="w", **changes) -> Manifest:
+    manifest = Manifest(Storage(config.sink.uri))
+    manifest.load()
+    record = Record(
+        sample_id=sample.sample_id,
+        status=status,
+        input_version=sample.input_version,
+        weights_fingerprint=weights,
+        config_fingerprint=config.fingerprint,
+    )
+    manifest.append(to_table([replace(record, **changes)]))
+    return manifest
+
+
+def planned(config, weights="w"):
+    plan = make_plan(config, weights, Manifest(Storage(config.sink.uri)))
+    return [sample.sample_id for sample in plan.todo], dict(plan.reasons), dict(plan.done)
+
+
+def with_run(config, **options):
+    return replace(config, run=RunConfig(**options))
+
+
+def test_new_samples_are_to_do(config):
+    assert planned(config) == (["000.png", "001.png", "002.png"], {"new": 3}, {})
+
+
+def test_done_samples_stay_done(config):
+    commit(config, find_samples(config)[1])
+    assert planned(config) == (["000.png", "002.png"], {"new": 2}, {OK: 1})
+
+
+def test_failed_samples_stay_unless_asked_for(config):
+    commit(config, find_samples(config)[0], status=FAILED)
+    assert planned(config)[2] == {FAILED: 1}
+    assert planned(with_run(config, retry_failed=True))[1] == {"new": 2, "retried": 1}
+
+
+def test_changed_image_and_changed_mask_are_done_again(config, tmp_path):
+    for sample in find_samples(config):
+        commit(config, sample)
+    for name in ("photos/000.png", "masks/002.png"):
+        (tmp_path / name).write_bytes((tmp_path / name).read_bytes() + b" ")
+    assert planned(config) == (["000.png", "002.png"], {"changed": 2}, {OK: 1})
+
+
+def test_mix_of_weights_or_settings_is_refused_with_both_fingerprints(config):
+    commit(config, find_samples(config)[0], weights="old-weights")
+    with pytest.raises(ConfigError, match=r"weights old-weights .* weights new-weights .*run.redo_changed=true"):
+        planned(config, weights="new-weights")
+    assert planned(with_run(config, redo_changed=True), weights="new-weights")[1] == {"new": 2, "redone": 1}
+    other = replace(config, mask=replace(config.mask, dilate_px=3))
+    with pytest.raises(ConfigError, match=config.fingerprint):
+        planned(other, weights="old-weights")
+
+
+def test_resume_false_refuses_a_sink_with_results(config):
+    assert len(planned(with_run(config, resume=False))[0]) == 3
+    commit(config, find_samples(config)[0])
+    with pytest.raises(ConfigError, match="already holds 1 rows"):
+        planned(with_run(config, resume=False))
+
+
+def test_missing_mask_is_planned_and_counted(config, tmp_path):
+    (tmp_path / "masks/001.png").unlink()
+    plan = make_plan(config, "w", Manifest(Storage(config.sink.uri)))
+    assert plan.without_mask == 1 and len(plan.todo) == 3
+
+
+def test_nothing_found_names_place_and_pattern(config):
+    with pytest.raises(ConfigError, match=r"no image below .*photos matches source.pattern='\*.tiff'"):
+        find_samples(replace(config, source=replace(config.source, pattern="*.tiff")))
+
+
+@given(sizes=st.lists(st.integers(0, 100), max_size=50), max_samples=st.integers(1, 10), max_bytes=st.integers(1, 150))
+def test_units_hold_every_sample_once_within_both_bounds(sizes, max_samples, max_bytes):
+    samples = [Sample(str(index), "", "", size, None, None) for index, size in enumerate(sizes)]
+    units = cut_units(samples, max_samples, max_bytes)
+    assert [sample for unit in units for sample in unit] == samples
+    for unit in units:
+        assert 1 <= len(unit) <= max_samples
+        assert len(unit) == 1 or sum(sample.size_bytes for sample in unit) <= max_bytes
