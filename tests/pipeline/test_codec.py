@@ -174,7 +174,8 @@ def test_bad_input_is_one_error_a_person_understands(case):
         decode(data, LIMIT)
     assert caught.value.stage == "decode"
     assert caught.value.kind in kinds.split("|")
-    pytest.raises(SampleError, decode, data, LIMIT).match(message)
+    with pytest.raises(SampleError, match=message):
+        decode(data, LIMIT)
     assert "0x" not in caught.value.message  # no addresses: the same fault has the same message
 
 

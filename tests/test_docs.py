@@ -1,0 +1,35 @@
+import re
+
+from jobs.cli import COMMANDS
+from pipeline.records import MANIFEST_SCHEMA
+from tests.conftest import ROOT
+
+
+def test_manifest_page_describes_every_column_and_no_other():
+    table = (ROOT / "docs" / "manifest.md").read_text().split("## Columns")[1].split("## Kinds")[0]
+    names = [
+        name
+        for line in table.splitlines()
+        if line.startswith("| `")
+        for name in re.findall(r"`(\w+)`", line.split("|")[1])
+    ]
+    assert names == MANIFEST_SCHEMA.names
+
+
+def test_readme_names_every_command():
+    readme = (ROOT / "README.md").read_text()
+    assert all(f"moebius {command}" in readme for command in COMMANDS)
+
+
+def test_python_example_of_the_readme_runs(tmp_path, monkeypatch):
+    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+    code = code.replace("tests/photos", f"{ROOT}/tests/photos")
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})  # the documentation is ours
+    assert (tmp_path / "heron.png").exists()
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
