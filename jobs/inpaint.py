@@ -37,14 +37,16 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _inpaint(path: str, overrides: Sequence[str]) -> int:
     config = load_config(path, overrides)
+    from pipeline.lease import LeaseHeldError
     from pipeline.manifest import ManifestConflictError
-    from pipeline.run import JobError, run_job  # imports Ray, after the configuration is known to be good
+    from pipeline.run import run_job  # imports Ray, after the configuration is known to be good
+    from pipeline.supervisor import JobError
 
     run_id = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
     try:
         with Progress(sys.stderr) as progress:
             summary = run_job(config, run_id, progress.update)
-    except (JobError, ManifestConflictError) as error:
+    except (JobError, LeaseHeldError, ManifestConflictError) as error:
         logger.error("%s", error)
         return FAILED
     samples = {key: value for key, value in summary.samples.items() if key != "done_now"}

@@ -15,6 +15,7 @@ from pipeline.errors import ConfigError
 
 TARGET_BLOCK_BYTES = 16 << 20  # larger blocks starve a small object store
 CPUS_PER_CPU_ACTOR = 4
+DECODED_FRACTION = 0.4  # of the memory that Ray leaves to workers
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,14 @@ class Pool:
         gpus: GPUs that each reserves.
         cpus: CPU cores that each reserves; the rest is left to reading and writing.
         threads: CPU threads that each uses for the model, and to decode and encode.
+        decoded_bytes: memory that the photos inside each may take.
     """
 
     actors: int
     gpus: float
     cpus: float
     threads: int
+    decoded_bytes: int
 
 
 @contextlib.contextmanager
@@ -47,11 +50,13 @@ def connected(address: str | None) -> Iterator[None]:
     # Retry limits have no other spelling before Ray 2.64, which is why pyproject.toml ends its range there.
     warnings.filterwarnings("ignore", category=RayDeprecationWarning)
     context = ray.data.DataContext.get_current()
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    for handler in logging.getLogger("ray.data").handlers:
+        handler.setLevel(logging.CRITICAL)  # the supervisor listens to errors and tells what matters
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.issue_detectors_config.detectors = []
     context.target_max_block_size = TARGET_BLOCK_BYTES
+    context.max_errored_blocks = -1  # a unit that fails is left to the supervisor and stops nothing
     try:
         yield
     finally:
@@ -81,4 +86,5 @@ def size_pool(run: RunConfig) -> Pool:
     share = max(1, cpus // actors)
     # One core in five stays free for the tasks that read and write; a whole one where an actor has but two.
     reserved = min(max(1, share * 4 // 5), cpus / actors * 0.8)
-    return Pool(actors, gpus_each, reserved, share)
+    decoded_bytes = int(DECODED_FRACTION * resources.get("memory", 4 << 30) / actors)
+    return Pool(actors, gpus_each, reserved, share, decoded_bytes)

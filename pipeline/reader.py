@@ -31,39 +31,48 @@ READ_TYPE = pa.struct(
 )
 
 
-def read_units(batch: pa.Table, config: JobConfig) -> pa.Table:
+def read_units(batch: pa.Table, config: JobConfig, give_back: bool) -> pa.Table:
     """Add the bytes of image and mask, or the reason why there are none, to every sample of every unit.
 
     Args:
         batch: column ``samples``, a list of ``SAMPLE_TYPE`` a unit.
         config: the job.
+        give_back: leave the unit to a later pass, rather than fail a sample, when the storage does not answer.
 
     Returns:
         Column ``samples``, a list of ``READ_TYPE`` a unit.
+
+    Raises:
+        OSError: the storage does not answer, and the unit is given back.
     """
     read = partial(
         _read_sample,
         source=Storage(config.source.uri, config.storage),
         masks=Storage(config.mask.uri, config.storage),
+        give_back=give_back,
     )
     units = [[read(sample) for sample in unit] for unit in batch["samples"].to_pylist()]
     return pa.table({"samples": pa.array(units, pa.list_(READ_TYPE))})
 
 
-def _read_sample(sample: dict[str, Any], source: Storage, masks: Storage) -> dict[str, Any]:
+def _read_sample(sample: dict[str, Any], source: Storage, masks: Storage, give_back: bool) -> dict[str, Any]:
     try:
-        image = _read("read", source, sample["sample_id"])
+        image = _read("read", source, sample["sample_id"], give_back)
         if sample["mask_key"] is None:
             raise SampleError("mask", "MissingMask", f"no mask for {sample['sample_id']} below {masks}")
-        return {**sample, "image": image, "mask": _read("mask", masks, sample["mask_key"])}
+        return {**sample, "image": image, "mask": _read("mask", masks, sample["mask_key"], give_back)}
     except SampleError as error:
         return {**sample, "error_stage": error.stage, "error_type": error.kind, "error_message": error.message}
 
 
-def _read(stage: str, storage: Storage, key: str) -> bytes:
+def _read(stage: str, storage: Storage, key: str, give_back: bool) -> bytes:
     try:
         return storage.read(key)
     except FileNotFoundError as error:
         raise SampleError(stage, "FileNotFound", f"{storage.uri(key)} is gone since it was listed") from error
-    except Exception as error:
+    except PermissionError as error:
+        raise SampleError(stage, "PermissionDenied", f"no permission to read {storage.uri(key)}") from error
+    except Exception as error:  # every storage has errors of its own
+        if give_back:
+            raise
         raise SampleError.wrap(stage, error) from error

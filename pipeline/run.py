@@ -2,37 +2,34 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from functools import partial
 
 import pyarrow as pa
 import ray
-from ray.exceptions import RayError
 
 from pipeline.cluster import Pool, connected, size_pool
 from pipeline.config import JobConfig
+from pipeline.errors import SampleError
 from pipeline.gpu_actor import InpaintActor
+from pipeline.lease import Lease
 from pipeline.manifest import Manifest
-from pipeline.plan import cut_units, make_plan
+from pipeline.plan import make_plan
 from pipeline.reader import SAMPLE_TYPE, read_units
-from pipeline.records import Sample
+from pipeline.records import Sample, to_table
+from pipeline.sample_job import fail, new_record
 from pipeline.storage import Storage
 from pipeline.summary import Summary, summarize
+from pipeline.supervisor import SHRINK, supervise
 from pipeline.weight_store import fetch_weights
 from pipeline.writer import write_results
 
-UNIT_SAMPLES, UNIT_BYTES = 64, 16 << 20
-UNITS_PER_ACTOR = 8  # at least that many, so that work spreads evenly and a crash loses little
-RETRIES = 3  # of one unit by Ray, and of the whole flow by us
+TASK_RETRIES = 3  # by Ray, before a unit is left to the next pass
 MAX_BLOCKS = 512
-FIRST_COMMIT_S, COMMIT_FRACTION = 2.0, 0.01  # a crash loses two seconds or one percent of the work
+IO_CPUS = 0.1  # reading and writing wait for the storage most of the time
 
 logger = logging.getLogger(__name__)
-
-
-class JobError(RuntimeError):
-    """The job ended with samples that nothing is known about; the same command goes on with them."""
 
 
 def run_job(config: JobConfig, run_id: str, on_rows: Callable[[pa.Table, int], None]) -> Summary:
@@ -48,8 +45,8 @@ def run_job(config: JobConfig, run_id: str, on_rows: Callable[[pa.Table, int], N
 
     Raises:
         ConfigError, WeightsUnavailableError, CheckpointError: nothing was started.
-        ManifestConflictError: another run writes to the same sink.
-        JobError: workers died again and again.
+        LeaseHeldError, ManifestConflictError: another run works on the same sink.
+        JobError: the workers do not work.
     """
     started = time.time()
     weights = fetch_weights(config.model.weights, config.storage)
@@ -57,64 +54,43 @@ def run_job(config: JobConfig, run_id: str, on_rows: Callable[[pa.Table, int], N
         logger.warning("weights %r are an untrained stand-in: results show the pipeline, not the model", weights.name)
     sink = Storage(config.sink.uri, config.storage)
     manifest = Manifest(sink)
-    plan = make_plan(config, weights.fingerprint, manifest)
-    todo = {sample.sample_id: sample for sample in plan.todo}
-    planned = time.time()
-    if todo:
-        with connected(config.run.address):
-            pool = size_pool(config.run)
-            _run_flow(config, weights.fingerprint, run_id, pool, manifest, todo, on_rows)
-    manifest.compact()
-    summary = summarize(config, weights, run_id, plan, manifest, started, planned)
-    sink.write(f"runs/{run_id}.json", summary.to_json())
+    make_plan(config, weights.fingerprint, manifest)  # whatever is wrong is said before anything is touched
+    with Lease(sink, run_id):
+        plan = make_plan(config, weights.fingerprint, manifest)
+        planned = time.time()
+
+        def commit(rows: pa.Table) -> None:
+            manifest.append(rows)
+            on_rows(rows, len(plan.todo))
+
+        if plan.todo:
+            with connected(config.run.address):
+                pool = size_pool(config.run)
+                start_pass = partial(_start_pass, config, weights.fingerprint, run_id, pool)
+                lost = supervise(plan.todo, pool.actors, start_pass, commit)
+            commit(_quarantined(lost, config, weights.fingerprint, run_id))
+        manifest.compact()
+        summary = summarize(config, weights, run_id, plan, manifest, started, planned)
+        sink.write(f"runs/{run_id}.json", summary.to_json())
     return summary
 
 
-def _run_flow(
-    config: JobConfig,
-    weights_fingerprint: str,
-    run_id: str,
-    pool: Pool,
-    manifest: Manifest,
-    todo: dict[str, Sample],
-    on_rows: Callable[[pa.Table, int], None],
-) -> None:
-    """Stream samples through the cluster and commit their rows; start again over the rest when workers die."""
-    total = len(todo)
-    for attempt in range(RETRIES + 1):
-        # Smaller units each time: less is lost with the one that kills its worker.
-        unit_samples = max(1, min(UNIT_SAMPLES, total // (pool.actors * UNITS_PER_ACTOR)) >> 2 * attempt)
-        units = cut_units(list(todo.values()), unit_samples, UNIT_BYTES)
-        try:
-            for rows in _batched(_stream(config, weights_fingerprint, run_id, pool, units)):
-                manifest.append(rows)
-                for sample_id in rows["sample_id"].to_pylist():
-                    del todo[sample_id]
-                on_rows(rows, total)
-        except RayError as error:
-            logger.warning("attempt %d ended with %d samples left: %s", attempt + 1, len(todo), error)
-        if not todo:
-            return
-    raise JobError(f"{len(todo)} of {total} samples are left after {RETRIES + 1} attempts; the same command goes on")
-
-
-def _stream(
-    config: JobConfig, weights_fingerprint: str, run_id: str, pool: Pool, units: list[list[Sample]]
+def _start_pass(
+    config: JobConfig, weights_fingerprint: str, run_id: str, pool: Pool, units: list[list[Sample]], give_back: bool
 ) -> Iterable[pa.Table]:
-    """The flow of one attempt. A row is a unit of compressed samples until the actor, then a sample."""
-    samples = pa.array([[asdict(sample) for sample in unit] for unit in units], pa.list_(SAMPLE_TYPE))
-    blocks = ray.data.from_arrow(_split(pa.table({"samples": samples}), MAX_BLOCKS))
+    """The flow of one pass. A row is a unit of compressed samples until the actor, then a sample."""
     return (
-        blocks.map_batches(
-            partial(read_units, config=config),
+        ray.data.from_arrow(_blocks(units))
+        .map_batches(
+            partial(read_units, config=config, give_back=give_back),
             batch_size=1,
             batch_format="pyarrow",
-            num_cpus=0.1,
-            max_retries=RETRIES,
+            num_cpus=IO_CPUS,
+            max_retries=TASK_RETRIES,
         )
         .map_batches(
             InpaintActor,
-            fn_constructor_args=(config, weights_fingerprint, pool.threads),
+            fn_constructor_args=(config, weights_fingerprint, pool),
             batch_size=1,
             batch_format="pyarrow",
             num_cpus=pool.cpus,
@@ -122,38 +98,30 @@ def _stream(
             compute=ray.data.ActorPoolStrategy(
                 size=pool.actors, max_concurrent_calls_per_actor=2, enable_true_multi_threading=True
             ),
-            max_task_retries=RETRIES,
+            max_task_retries=TASK_RETRIES,
         )
         .map_batches(
-            partial(write_results, config=config, run_id=run_id),
+            partial(write_results, config=config, run_id=run_id, give_back=give_back),
             batch_size=None,
             batch_format="pyarrow",
-            num_cpus=0.1,
-            max_retries=RETRIES,
+            num_cpus=IO_CPUS,
+            max_retries=TASK_RETRIES,
         )
         .iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
     )
 
 
-def _split(table: pa.Table, max_parts: int) -> list[pa.Table]:
-    step = -(-table.num_rows // max_parts)
+def _blocks(units: list[list[Sample]]) -> list[pa.Table]:
+    rows = pa.array([[asdict(sample) for sample in unit] for unit in units], pa.list_(SAMPLE_TYPE))
+    table = pa.table({"samples": rows})
+    step = -(-table.num_rows // MAX_BLOCKS)
     return [table.slice(start, step) for start in range(0, table.num_rows, step)]
 
 
-def _batched(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Collect rows for a commit: often at first, then less and less, so that a long run leaves few parts."""
-    started = committed = time.monotonic()
-    waiting: list[pa.Table] = []
-    try:
-        for table in tables:
-            waiting.append(table)
-            now = time.monotonic()
-            if now - committed >= max(FIRST_COMMIT_S, COMMIT_FRACTION * (now - started)):
-                yield pa.concat_tables(waiting)
-                waiting, committed = [], now
-    except RayError:
-        if waiting:
-            yield pa.concat_tables(waiting)
-        raise
-    if waiting:
-        yield pa.concat_tables(waiting)
+def _quarantined(samples: list[Sample], config: JobConfig, weights_fingerprint: str, run_id: str) -> pa.Table:
+    """Failed rows of samples that no worker survived."""
+    fault = SampleError("inpaint", "WorkerDied", f"its worker died or gave it back in each of {len(SHRINK)} passes")
+    records = [fail(new_record(asdict(sample), config), fault) for sample in samples]
+    for record in records:
+        record.weights_fingerprint, record.run_id = weights_fingerprint, run_id
+    return to_table(records)

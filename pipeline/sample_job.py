@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from moebius.windows import Window, cut_window, paste_window, plan_windows
-from pipeline.codec import Photo, decode, encode
+from pipeline.codec import Photo, decode, encode, open_checked
 from pipeline.config import JobConfig
 from pipeline.errors import SampleError
 from pipeline.masks import decode_mask
@@ -18,6 +18,7 @@ from pipeline.records import FAILED, OK, UNCHANGED, Record
 from pipeline.seam import seam_score
 
 ROWS_AT_ONCE = 512
+BYTES_PER_PIXEL = 14  # as decoded, as seen, repainted and encoded, with the mask and its parts
 
 
 @dataclass
@@ -75,6 +76,16 @@ def fail(record: Record, error: SampleError) -> Record:
 def sample_seed(seed: int, sample_id: str) -> int:
     """Seed of a sample: of the job's seed and the id alone, so that batching, retries and resume change nothing."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{sample_id}".encode()).digest()[:8], "big") >> 1
+
+
+def decoded_bytes(image: bytes, max_pixels: int) -> int:
+    """About how much memory a sample takes from its decoding to its encoding, by its header.
+
+    Raises:
+        SampleError: the header is unreadable or says too many pixels.
+    """
+    with open_checked(image, max_pixels) as header:
+        return header.width * header.height * BYTES_PER_PIXEL
 
 
 def prepare(record: Record, image: bytes, mask: bytes, config: JobConfig, window_px: int) -> SampleJob:

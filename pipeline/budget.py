@@ -1,0 +1,29 @@
+"""Bounds what is decoded at the same time by its bytes, so that a few huge photos do not fill the memory."""
+
+import threading
+
+
+class ByteBudget:
+    """A number of bytes that threads take before they decode and give back when they have encoded.
+
+    One that asks for more than there is gets everything, alone.
+    """
+
+    def __init__(self, total_bytes: int) -> None:
+        self.total_bytes = total_bytes
+        self._free_bytes = total_bytes
+        self._returned = threading.Condition()
+
+    def take(self, wanted_bytes: int) -> int:
+        """Wait until so much is free, take it, and say how much to give back."""
+        taken = min(wanted_bytes, self.total_bytes)
+        with self._returned:
+            self._returned.wait_for(lambda: self._free_bytes >= taken)
+            self._free_bytes -= taken
+        return taken
+
+    def give_back(self, taken_bytes: int) -> None:
+        """Return what :meth:`take` said."""
+        with self._returned:
+            self._free_bytes += taken_bytes
+            self._returned.notify_all()

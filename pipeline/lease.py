@@ -1,0 +1,123 @@
+"""Who works on a sink: a small file that its holder keeps renewing.
+
+The lease saves a second run from useless work and tells its owner whom to ask. Correctness does not rest on it: the
+manifest's exclusive commits hold even where two runs believe that the sink is theirs.
+"""
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+from types import TracebackType
+from typing import Any
+
+from pipeline.storage import Storage
+
+KEY = ".lease.json"
+RENEW_S = 5.0
+SILENCE_S = 20.0  # a holder that renews nothing for that long is gone
+
+
+class LeaseHeldError(RuntimeError):
+    """Another run is working on the sink."""
+
+
+class Lease:
+    """Holds a sink while inside ``with``; takes over from a run that died.
+
+    No clocks are compared: a holder is alive if its file changes while we watch, or gone if its process on this machine
+    no longer exists.
+
+    Raises:
+        LeaseHeldError: the holder is alive; the message says who and where it is.
+    """
+
+    def __init__(self, storage: Storage, run_id: str, renew_s: float = RENEW_S, silence_s: float = SILENCE_S) -> None:
+        self.storage = storage
+        self.renew_s, self.silence_s = renew_s, silence_s
+        self.holder: dict[str, Any] = {"run_id": run_id, "place": _place(), "pid": os.getpid(), "renewals": 0}
+        self._stopped = threading.Event()
+        self._renewer = threading.Thread(target=self._keep_renewing, daemon=True)
+
+    def __enter__(self) -> "Lease":
+        while not self._try_create():
+            found = self._read()
+            if found is None:
+                continue  # released at this moment
+            if not _is_dead(found) and self._is_renewed(found):
+                raise LeaseHeldError(
+                    f"{self.storage} is held by run {found['run_id']} (process {found['pid']} on "
+                    f"{found['place'].partition('/')[0]}); wait for it or stop it. After a crash of it, this command "
+                    f"takes over by itself, at the latest after {self.silence_s:g} s"
+                )
+            self.storage.delete(KEY)
+        self._renewer.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopped.set()
+        self._renewer.join()
+        if self._is_ours():
+            self.storage.delete(KEY)
+
+    def _try_create(self) -> bool:
+        try:
+            self.storage.create(KEY, self._content())
+        except FileExistsError:
+            return self._is_ours()  # a retried request meets its own first attempt
+        return True
+
+    def _is_renewed(self, found: dict[str, Any]) -> bool:
+        deadline = time.monotonic() + self.silence_s
+        while time.monotonic() < deadline:
+            time.sleep(self.renew_s / 4)
+            if self._read() != found:
+                return True
+        return False
+
+    def _keep_renewing(self) -> None:
+        while not self._stopped.wait(self.renew_s):
+            with contextlib.suppress(OSError):  # a storage that is away for a moment; the next renewal may do
+                if not self._is_ours():
+                    return  # we were silent for too long; the next commit will show whether it matters
+                self.holder["renewals"] += 1
+                self.storage.write(KEY, self._content())
+
+    def _is_ours(self) -> bool:
+        found = self._read()
+        return found is not None and found["run_id"] == self.holder["run_id"]
+
+    def _read(self) -> dict[str, Any] | None:
+        try:
+            return json.loads(self.storage.read(KEY))
+        except FileNotFoundError:
+            return None
+
+    def _content(self) -> bytes:
+        return json.dumps(self.holder).encode()
+
+
+def _place() -> str:
+    """This machine and the set of process numbers that are valid on it."""
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        namespace = ""
+    return f"{socket.gethostname()}/{namespace}"
+
+
+def _is_dead(holder: dict[str, Any]) -> bool:
+    """Whether the holder is a process of this machine that no longer exists."""
+    if holder["place"] != _place():
+        return False
+    try:
+        os.kill(holder["pid"], 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False

@@ -1,0 +1,116 @@
+"""Runs the flow until every sample has its row, however often workers die."""
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import pyarrow as pa
+from ray.exceptions import RayError, UserCodeException
+
+from pipeline.plan import cut_units
+from pipeline.records import Sample
+
+UNIT_SAMPLES, UNIT_BYTES = 64, 16 << 20
+UNITS_PER_ACTOR = 8  # at least that many, so that work spreads evenly and a crash loses little
+SHRINK = (1, 8, 64, 64)  # of units from pass to pass: what kills its worker ends up alone, and has a second chance
+HOPELESS_SAMPLES = 100  # that many without a single row mean that the workers are at fault
+FIRST_COMMIT_S, COMMIT_FRACTION = 2.0, 0.01  # a crash loses two seconds or one percent of the work
+
+logger = logging.getLogger(__name__)
+
+# (units, give_back) -> rows of finished samples; units of workers that died, or gave back theirs, are left out
+StartPass = Callable[[list[list[Sample]], bool], Iterable[pa.Table]]
+
+
+class JobError(RuntimeError):
+    """The job ended with samples that nothing is known about; the same command goes on with them."""
+
+
+def supervise(
+    samples: Sequence[Sample],
+    actors: int,
+    start_pass: StartPass,
+    commit: Callable[[pa.Table], None],
+) -> list[Sample]:
+    """Pass over the samples, then over what is left of them in smaller units, four times in all.
+
+    Args:
+        samples: what to do.
+        actors: size of the pool.
+        start_pass: runs units through the cluster; in all passes but the last workers may give units back.
+        commit: makes rows permanent; sees every sample once.
+
+    Returns:
+        Samples that were alone in their unit and killed their worker, or were given back, again and again.
+
+    Raises:
+        JobError: the workers themselves do not work.
+    """
+    left = {sample.sample_id: sample for sample in samples}
+    first_unit = max(1, min(UNIT_SAMPLES, len(left) // (actors * UNITS_PER_ACTOR)))
+    for number, shrink in enumerate(SHRINK, start=1):
+        units = cut_units(list(left.values()), max(1, first_unit // shrink), UNIT_BYTES)
+        aborted = False
+        with _logged_errors() as errors:
+            try:
+                for rows in _gathered(start_pass(units, number < len(SHRINK))):
+                    # Whatever Ray delivers twice, a sample is committed once.
+                    fresh = [i for i, name in enumerate(rows["sample_id"].to_pylist()) if left.pop(name, None)]
+                    commit(rows.take(fresh))
+            except RayError as error:  # the flow as a whole: nothing is said about the samples that are left
+                errors.append(error)
+                aborted = True
+        if not left:
+            return []
+        reason = _last_line(errors)
+        logger.warning("pass %d ended with %d samples left, the last error being: %s", number, len(left), reason)
+    hopeless = len(left) == len(samples) >= HOPELESS_SAMPLES
+    if aborted or hopeless or any(isinstance(error, UserCodeException) for error in errors):
+        raise JobError(
+            f"{len(left)} of {len(samples)} samples are left after {len(SHRINK)} passes. Once the cause is mended, the "
+            f"same command goes on. The last error was: {reason}"
+        )
+    return list(left.values())
+
+
+@contextlib.contextmanager
+def _logged_errors() -> Iterator[list[BaseException]]:
+    """Collect the errors of units that Ray Data drops; it tells of them in its log alone."""
+    errors: list[BaseException] = []
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.exc_info and record.exc_info[1]:
+                errors.append(record.exc_info[1])
+
+    collector, ray_data = Collector(), logging.getLogger("ray.data")
+    ray_data.addHandler(collector)
+    try:
+        yield errors
+    finally:
+        ray_data.removeHandler(collector)
+
+
+def _last_line(errors: list[BaseException]) -> str:
+    lines = str(errors[-1]).strip().splitlines() if errors else []
+    return lines[-1] if lines else "none was told"
+
+
+def _gathered(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Collect rows for a commit: often at first, then less and less, so that a long run leaves few parts."""
+    started = committed = time.monotonic()
+    waiting: list[pa.Table] = []
+    try:
+        for table in tables:
+            waiting.append(table)
+            now = time.monotonic()
+            if now - committed >= max(FIRST_COMMIT_S, COMMIT_FRACTION * (now - started)):
+                yield pa.concat_tables(waiting)
+                waiting, committed = [], now
+    except RayError:
+        if waiting:
+            yield pa.concat_tables(waiting)
+        raise
+    if waiting:
+        yield pa.concat_tables(waiting)

@@ -1,0 +1,30 @@
+import threading
+import time
+
+from pipeline.budget import ByteBudget
+
+
+def test_budget_is_never_exceeded_and_all_get_their_turn():
+    budget, lock = ByteBudget(100), threading.Lock()
+    in_use, highest, turns = 0, 0, []
+
+    def work(wanted: int) -> None:
+        nonlocal in_use, highest
+        taken = budget.take(wanted)
+        with lock:
+            in_use += taken
+            highest = max(highest, in_use)
+        time.sleep(0.005)
+        with lock:
+            in_use -= taken
+            turns.append(wanted)
+        budget.give_back(taken)
+
+    wanted = [30, 70, 10, 500, 100, 60] * 5  # 500 is more than there is: it gets everything, alone
+    threads = [threading.Thread(target=work, args=(amount,)) for amount in wanted]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=20)
+    assert sorted(turns) == sorted(wanted)
+    assert highest <= 100

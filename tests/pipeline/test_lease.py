@@ -1,0 +1,58 @@
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from pipeline.lease import KEY, Lease, LeaseHeldError
+from pipeline.storage import Storage
+
+
+@pytest.fixture(params=["local", "s3"])
+def storage(request, tmp_path):
+    if request.param == "local":
+        return Storage(str(tmp_path))
+    return Storage(f"s3://bucket/{tmp_path.name}", request.getfixturevalue("s3_server"))
+
+
+def lease(storage, run_id):
+    return Lease(storage, run_id, renew_s=0.2, silence_s=1.5)
+
+
+def test_second_run_learns_who_holds_the_sink(storage):
+    with lease(storage, "first"):
+        held = pytest.raises(LeaseHeldError, match=rf"held by run first \(process {os.getpid()}")
+        with held, lease(storage, "second"):
+            pass
+    with lease(storage, "third"):
+        pass
+    assert list(storage.list_files()) == []
+
+
+def test_silent_holder_elsewhere_is_taken_over(storage):
+    storage.create(KEY, json.dumps({"run_id": "gone", "place": "far/away", "pid": 1, "renewals": 3}).encode())
+    started = time.monotonic()
+    with lease(storage, "next"):
+        assert json.loads(storage.read(KEY))["run_id"] == "next"
+    assert time.monotonic() - started >= 1.5
+
+
+def test_dead_holder_on_this_machine_is_taken_over_at_once(storage):
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    with lease(storage, "dead") as held:
+        content = {**held.holder, "pid": process.pid}
+    storage.create(KEY, json.dumps(content).encode())
+    started = time.monotonic()
+    with lease(storage, "next"):
+        pass
+    assert time.monotonic() - started < 1
+
+
+def test_run_that_lost_its_lease_leaves_the_new_holder_alone(storage):
+    with lease(storage, "slow"):
+        storage.write(KEY, json.dumps({"run_id": "new", "place": "x", "pid": 1, "renewals": 0}).encode())
+        time.sleep(0.6)
+    assert json.loads(storage.read(KEY))["run_id"] == "new"

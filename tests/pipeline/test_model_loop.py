@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+
+from moebius import Inpainter, InpaintSettings
+from moebius.windows import plan_windows
+from pipeline.codec import Photo
+from pipeline.model_loop import ModelLoop
+from pipeline.records import FAILED, Record
+from pipeline.sample_job import SampleJob
+from tests.conftest import textured
+
+
+def job(name: str, holes: int, seed: int = 0) -> SampleJob:
+    image = textured(64, 64 * max(holes, 1), seed)
+    mask = np.zeros(image.shape[:2], bool)
+    for index in range(holes):
+        mask[20:40, 64 * index + 20 : 64 * index + 40] = True
+    windows = plan_windows(mask, 64)
+    assert len(windows) == holes
+    record = Record(sample_id=name, status=FAILED, seed=seed)
+    return SampleJob(record, b"", Photo(image, "RGB", "PNG"), mask, image, image.copy(), windows)
+
+
+class Recorder:
+    """Stands before the real inpainter: notes every batch, and breaks when told to."""
+
+    def __init__(self, inpainter: Inpainter, breaks=lambda pixels, size: None):
+        self.inpainter, self.breaks = inpainter, breaks
+        self.batch_size, self.window_px = inpainter.batch_size, inpainter.window_px
+        self.batches: list[int] = []
+
+    def fill(self, pixels, masks, seeds):
+        self.breaks(pixels, self.batch_size)
+        self.batches.append(len(pixels))
+        self.inpainter.batch_size = self.batch_size
+        return self.inpainter.fill(pixels, masks, seeds)
+
+
+@pytest.fixture
+def inpainter(tiny_weights):
+    return Inpainter.from_pretrained(str(tiny_weights), InpaintSettings(steps=2, batch_size=4))
+
+
+def repaint(loop: ModelLoop, jobs: list[SampleJob]) -> list[SampleJob]:
+    return [future.result(timeout=60) for future in [loop.repaint(job) for job in jobs]]
+
+
+def test_batches_fill_across_samples_and_give_what_each_gives_alone(inpainter):
+    recorder = Recorder(inpainter)
+    jobs = [job("a", 3, 1), job("b", 1, 2), job("none", 0, 3), job("c", 6, 4)]
+    done = repaint(ModelLoop(recorder, 1), jobs)
+    assert sum(recorder.batches) == 10 and len(recorder.batches) <= 5
+    for finished in done:
+        (alone,) = repaint(ModelLoop(inpainter, 1), [job("x", len(finished.windows), finished.record.seed)])
+        assert np.array_equal(finished.rgb, alone.rgb)
+        assert finished.record.error_stage is None
+
+
+def test_many_holes_do_not_delay_a_small_sample(inpainter):
+    recorder = Recorder(inpainter)
+    loop = ModelLoop(recorder, 1)
+    large, small = loop.repaint(job("large", 60)), loop.repaint(job("small", 1))
+    small.result(timeout=60)
+    assert not large.done()
+    large.result(timeout=60)
+
+
+def test_out_of_memory_halves_the_batch_and_loses_nothing(inpainter):
+    def breaks(pixels, size):
+        if size > 1:
+            raise MemoryError("no room")
+
+    recorder = Recorder(inpainter, breaks)
+    done = repaint(ModelLoop(recorder, 1), [job("a", 5), job("b", 2)])
+    assert recorder.batch_size == 1
+    assert all(finished.record.error_stage is None for finished in done)
+    assert all((finished.rgb != finished.seen).any() for finished in done)
+
+
+def test_out_of_memory_with_one_window_fails_that_sample_alone(inpainter):
+    def breaks(pixels, size):
+        if size > 1 or any(np.array_equal(cut, jobs[1].seen) for cut in pixels):
+            raise MemoryError("no room")
+
+    jobs = [job("a", 1, 1), job("b", 1, 2), job("c", 1, 3)]
+    done = repaint(ModelLoop(Recorder(inpainter, breaks), 1), jobs)
+    assert [finished.record.error_type for finished in done] == [None, "MemoryError", None]
+
+
+def test_window_at_fault_is_found_in_its_batch(inpainter):
+    def breaks(pixels, size):
+        if any(np.array_equal(cut, jobs[2].seen) for cut in pixels):
+            raise FloatingPointError("NaN")
+
+    jobs = [job(str(index), 1, index) for index in range(4)]
+    recorder = Recorder(inpainter, breaks)
+    done = repaint(ModelLoop(recorder, 1), jobs)
+    assert [finished.record.error_type for finished in done] == [None, None, "FloatingPointError", None]
+    assert recorder.batch_size == 4

@@ -1,0 +1,104 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ray.exceptions import ActorDiedError, UserCodeException
+
+from pipeline.records import OK, Record, Sample, to_table
+from pipeline.supervisor import JobError, supervise
+
+
+def samples(count: int) -> list[Sample]:
+    return [Sample(f"{index:04}", "", "", 10, None, None) for index in range(count)]
+
+
+class Flow:
+    """A cluster in small: units with a poisonous sample vanish, others come back, some of them twice."""
+
+    def __init__(self, poison=(), flaky=(), repeat=False):
+        self.poison, self.flaky, self.repeat = set(poison), list(flaky), repeat
+        self.tries: dict[str, int] = {}
+        self.committed: list[str] = []
+
+    def start_pass(self, units, give_back):
+        for unit in units:
+            names = [sample.sample_id for sample in unit]
+            for name in names:
+                self.tries[name] = self.tries.get(name, 0) + 1
+            if self.poison & set(names) or (self.flaky and self.flaky.pop()):
+                continue
+            for _ in range(1 + self.repeat):
+                yield to_table([Record(sample_id=name, status=OK) for name in names])
+
+    def commit(self, rows):
+        self.committed += rows["sample_id"].to_pylist()
+
+
+@given(
+    count=st.integers(1, 700),
+    poison=st.sets(st.integers(0, 699), max_size=4),
+    flaky=st.lists(st.booleans(), max_size=12),
+    actors=st.integers(1, 9),
+    repeat=st.booleans(),
+)
+@settings(deadline=None, max_examples=80)
+def test_every_sample_is_committed_once_and_only_poison_is_left(count, poison, flaky, actors, repeat):
+    poison = {f"{index:04}" for index in poison if index < count}
+    if len(poison) == count:
+        return
+    flow = Flow(poison, flaky, repeat)
+    lost = supervise(samples(count), actors, flow.start_pass, flow.commit)
+    names = {sample.sample_id for sample in lost}
+    assert len(flow.committed) == len(set(flow.committed))
+    assert set(flow.committed) | names == {sample.sample_id for sample in samples(count)}
+    assert not set(flow.committed) & names
+    assert poison <= names
+    if not any(flaky):
+        assert names == poison
+
+
+def test_poison_is_found_with_few_repetitions_of_its_neighbours():
+    flow = Flow(poison={"0300"})
+    (lost,) = supervise(samples(1000), 1, flow.start_pass, flow.commit)
+    assert lost.sample_id == "0300"
+    assert flow.tries["0300"] == 4
+    assert sum(tries > 1 for tries in flow.tries.values()) <= 64
+    assert sum(tries > 2 for tries in flow.tries.values()) <= 8
+
+
+def test_workers_that_never_work_are_an_error_not_ten_thousand_failures():
+    flow = Flow(poison={sample.sample_id for sample in samples(200)})
+    with pytest.raises(JobError, match="200 of 200 samples are left"):
+        supervise(samples(200), 1, flow.start_pass, flow.commit)
+
+
+def test_error_in_our_own_code_stops_the_job_and_says_what_it_was():
+    def start_pass(units, give_back):
+        raise UserCodeException("KeyError: 'spam'")
+        yield
+
+    with pytest.raises(JobError, match="KeyError: 'spam'"):
+        supervise(samples(3), 1, start_pass, lambda rows: None)
+
+
+def test_flow_that_never_gets_through_blames_no_sample():
+    flow = Flow()
+
+    def crash(units, give_back):
+        yield next(iter(flow.start_pass(units, give_back)))
+        raise ActorDiedError()
+
+    with pytest.raises(JobError, match="actor died"):
+        supervise(samples(20), 1, crash, flow.commit)
+
+
+def test_rows_that_came_before_a_crash_are_committed():
+    flow = Flow()
+
+    def crash_twice(units, give_back):
+        for number, rows in enumerate(flow.start_pass(units, give_back)):
+            if number and len(flow.committed) < 4:
+                raise ActorDiedError()
+            yield rows
+
+    assert supervise(samples(20), 1, crash_twice, flow.commit) == []
+    assert sorted(flow.committed) == [sample.sample_id for sample in samples(20)]
