@@ -21,11 +21,12 @@ from pipeline.records import Sample, to_table
 from pipeline.sample_job import fail, new_record
 from pipeline.storage import Storage
 from pipeline.summary import Summary, summarize
-from pipeline.supervisor import SHRINK, supervise
+from pipeline.supervisor import PASSES, Pass, supervise
 from pipeline.weight_store import fetch_weights
 from pipeline.writer import write_results
 
 TASK_RETRIES = 3  # by Ray, before a unit is left to the next pass
+UNITS_IN_FLIGHT = 4  # at an actor: two decoded or in the model, two on their way
 MAX_BLOCKS = 512
 IO_CPUS = 0.1  # reading and writing wait for the storage most of the time
 
@@ -76,13 +77,13 @@ def run_job(config: JobConfig, run_id: str, on_rows: Callable[[pa.Table, int], N
 
 
 def _start_pass(
-    config: JobConfig, weights_fingerprint: str, run_id: str, pool: Pool, units: list[list[Sample]], give_back: bool
+    config: JobConfig, weights_fingerprint: str, run_id: str, pool: Pool, units: list[list[Sample]], this_pass: Pass
 ) -> Iterable[pa.Table]:
     """The flow of one pass. A row is a unit of compressed samples until the actor, then a sample."""
     return (
         ray.data.from_arrow(_blocks(units))
         .map_batches(
-            partial(read_units, config=config, give_back=give_back),
+            partial(read_units, config=config, give_back=this_pass.give_back),
             batch_size=1,
             batch_format="pyarrow",
             num_cpus=IO_CPUS,
@@ -96,12 +97,15 @@ def _start_pass(
             num_cpus=pool.cpus,
             num_gpus=pool.gpus,
             compute=ray.data.ActorPoolStrategy(
-                size=pool.actors, max_concurrent_calls_per_actor=2, enable_true_multi_threading=True
+                size=pool.actors,
+                max_tasks_in_flight_per_actor=1 if this_pass.isolated else UNITS_IN_FLIGHT,
+                max_concurrent_calls_per_actor=1 if this_pass.isolated else 2,
+                enable_true_multi_threading=True,
             ),
-            max_task_retries=TASK_RETRIES,
+            max_task_retries=1,  # none would let the next units fail while the worker is being replaced
         )
         .map_batches(
-            partial(write_results, config=config, run_id=run_id, give_back=give_back),
+            partial(write_results, config=config, run_id=run_id, give_back=this_pass.give_back),
             batch_size=None,
             batch_format="pyarrow",
             num_cpus=IO_CPUS,
@@ -120,7 +124,7 @@ def _blocks(units: list[list[Sample]]) -> list[pa.Table]:
 
 def _quarantined(samples: list[Sample], config: JobConfig, weights_fingerprint: str, run_id: str) -> pa.Table:
     """Failed rows of samples that no worker survived."""
-    fault = SampleError("inpaint", "WorkerDied", f"its worker died or gave it back in each of {len(SHRINK)} passes")
+    fault = SampleError("inpaint", "WorkerDied", f"its worker died or gave it back in each of {len(PASSES)} passes")
     records = [fail(new_record(asdict(sample), config), fault) for sample in samples]
     for record in records:
         record.weights_fingerprint, record.run_id = weights_fingerprint, run_id

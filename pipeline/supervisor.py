@@ -4,6 +4,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import pyarrow as pa
 from ray.exceptions import RayError, UserCodeException
@@ -13,14 +14,37 @@ from pipeline.records import Sample
 
 UNIT_SAMPLES, UNIT_BYTES = 64, 16 << 20
 UNITS_PER_ACTOR = 8  # at least that many, so that work spreads evenly and a crash loses little
-SHRINK = (1, 8, 64, 64)  # of units from pass to pass: what kills its worker ends up alone, and has a second chance
 HOPELESS_SAMPLES = 100  # that many without a single row mean that the workers are at fault
 FIRST_COMMIT_S, COMMIT_FRACTION = 2.0, 0.01  # a crash loses two seconds or one percent of the work
 
 logger = logging.getLogger(__name__)
 
-# (units, give_back) -> rows of finished samples; units of workers that died, or gave back theirs, are left out
-StartPass = Callable[[list[list[Sample]], bool], Iterable[pa.Table]]
+
+@dataclass(frozen=True)
+class Pass:
+    """One try at everything that is left.
+
+    Args:
+        shrink: by how much units are smaller than at first.
+        isolated: whether a worker holds one unit at a time, so that what kills it takes nothing else with it.
+        give_back: whether a worker leaves a unit to a later pass when the storage does not answer.
+    """
+
+    shrink: int
+    isolated: bool
+    give_back: bool
+
+
+# What kills its worker ends up alone in its unit and in its worker, and then has a second chance.
+PASSES = (
+    Pass(shrink=1, isolated=False, give_back=True),
+    Pass(shrink=8, isolated=False, give_back=True),
+    Pass(shrink=UNIT_SAMPLES, isolated=True, give_back=True),
+    Pass(shrink=UNIT_SAMPLES, isolated=True, give_back=False),
+)
+
+# Rows of finished samples; units of workers that died, or gave back theirs, are left out.
+StartPass = Callable[[list[list[Sample]], Pass], Iterable[pa.Table]]
 
 
 class JobError(RuntimeError):
@@ -38,7 +62,7 @@ def supervise(
     Args:
         samples: what to do.
         actors: size of the pool.
-        start_pass: runs units through the cluster; in all passes but the last workers may give units back.
+        start_pass: runs units through the cluster.
         commit: makes rows permanent; sees every sample once.
 
     Returns:
@@ -49,12 +73,12 @@ def supervise(
     """
     left = {sample.sample_id: sample for sample in samples}
     first_unit = max(1, min(UNIT_SAMPLES, len(left) // (actors * UNITS_PER_ACTOR)))
-    for number, shrink in enumerate(SHRINK, start=1):
-        units = cut_units(list(left.values()), max(1, first_unit // shrink), UNIT_BYTES)
+    for number, this_pass in enumerate(PASSES, start=1):
+        units = cut_units(list(left.values()), max(1, first_unit // this_pass.shrink), UNIT_BYTES)
         aborted = False
         with _logged_errors() as errors:
             try:
-                for rows in _gathered(start_pass(units, number < len(SHRINK))):
+                for rows in _gathered(start_pass(units, this_pass)):
                     # Whatever Ray delivers twice, a sample is committed once.
                     fresh = [i for i, name in enumerate(rows["sample_id"].to_pylist()) if left.pop(name, None)]
                     commit(rows.take(fresh))
@@ -68,7 +92,7 @@ def supervise(
     hopeless = len(left) == len(samples) >= HOPELESS_SAMPLES
     if aborted or hopeless or any(isinstance(error, UserCodeException) for error in errors):
         raise JobError(
-            f"{len(left)} of {len(samples)} samples are left after {len(SHRINK)} passes. Once the cause is mended, the "
+            f"{len(left)} of {len(samples)} samples are left after {len(PASSES)} passes. Once the cause is mended, the "
             f"same command goes on. The last error was: {reason}"
         )
     return list(left.values())

@@ -19,7 +19,7 @@ class Flow:
         self.tries: dict[str, int] = {}
         self.committed: list[str] = []
 
-    def start_pass(self, units, give_back):
+    def start_pass(self, units, this_pass):
         for unit in units:
             names = [sample.sample_id for sample in unit]
             for name in names:
@@ -72,7 +72,7 @@ def test_workers_that_never_work_are_an_error_not_ten_thousand_failures():
 
 
 def test_error_in_our_own_code_stops_the_job_and_says_what_it_was():
-    def start_pass(units, give_back):
+    def start_pass(units, this_pass):
         raise UserCodeException("KeyError: 'spam'")
         yield
 
@@ -83,8 +83,8 @@ def test_error_in_our_own_code_stops_the_job_and_says_what_it_was():
 def test_flow_that_never_gets_through_blames_no_sample():
     flow = Flow()
 
-    def crash(units, give_back):
-        yield next(iter(flow.start_pass(units, give_back)))
+    def crash(units, this_pass):
+        yield next(iter(flow.start_pass(units, this_pass)))
         raise ActorDiedError()
 
     with pytest.raises(JobError, match="actor died"):
@@ -94,8 +94,8 @@ def test_flow_that_never_gets_through_blames_no_sample():
 def test_rows_that_came_before_a_crash_are_committed():
     flow = Flow()
 
-    def crash_twice(units, give_back):
-        for number, rows in enumerate(flow.start_pass(units, give_back)):
+    def crash_twice(units, this_pass):
+        for number, rows in enumerate(flow.start_pass(units, this_pass)):
             if number and len(flow.committed) < 4:
                 raise ActorDiedError()
             yield rows
