@@ -43,8 +43,8 @@ class Window:
     Args:
         top, left: corner in image pixels; negative where the square reaches over the border.
         side_px: side in image pixels.
-        hole: rectangle around the part, aligned to cells.
-        cells: (rows, columns) bool over ``hole``: cells whose masked pixels belong to this window.
+        hole: bounding box of the part; always inside the square.
+        cells: (rows, columns) bool: which of the cells that ``hole`` touches hold pixels of this window.
     """
 
     top: int
@@ -57,7 +57,8 @@ class Window:
         """Masked pixels inside ``hole`` that this window repaints: (H, W) bool → (hole height, hole width) bool."""
         part = mask[self.hole.slices]
         cells = self.cells.repeat(CELL_PX, axis=0).repeat(CELL_PX, axis=1)
-        return part & cells[: part.shape[0], : part.shape[1]]
+        top, left = self.hole.top % CELL_PX, self.hole.left % CELL_PX
+        return part & cells[top : top + part.shape[0], left : left + part.shape[1]]
 
 
 def plan_windows(mask: np.ndarray, size_px: int, context: float = 1.5, max_upscale: float = 1.0) -> list[Window]:
@@ -99,14 +100,27 @@ def cut_window(image: np.ndarray, mask: np.ndarray, window: Window, size_px: int
     Returns:
         (size_px, size_px, 3) uint8 and (size_px, size_px) bool.
     """
-    rows = _mirrored(window.top, window.side_px, image.shape[0])
-    columns = _mirrored(window.left, window.side_px, image.shape[1])
-    pixels, hole = image[rows][:, columns], mask[rows][:, columns]
-    if window.side_px == size_px:
-        return np.ascontiguousarray(pixels), np.ascontiguousarray(hole)
-    resample = Image.Resampling.BOX if window.side_px > size_px else Image.Resampling.BICUBIC
-    scaled = Image.fromarray(np.ascontiguousarray(pixels)).resize((size_px, size_px), resample)
-    return np.asarray(scaled), _any_in_bins(_any_in_bins(hole, size_px).T, size_px).T
+    height, width = mask.shape
+    side = window.side_px
+    if side <= size_px:
+        rows, columns = _mirrored(window.top, side, height), _mirrored(window.left, side, width)
+        pixels, hole = image[rows[:, None], columns], mask[rows[:, None], columns]
+        if side < size_px:
+            pixels = np.asarray(Image.fromarray(pixels).resize((size_px, size_px), Image.Resampling.BICUBIC))
+            nearest = np.arange(size_px) * side // size_px
+            hole = hole[nearest[:, None], nearest]
+        return pixels, hole
+    top, left = max(window.top, 0), max(window.left, 0)
+    colours: np.ndarray = image[top : top + side, left : left + side]
+    hole = mask[top : top + side, left : left + side]
+    starts = (min(window.top, 0), min(window.left, 0))  # as seen from the part of the photo that is there
+    for axis in sorted((0, 1), key=lambda axis: -hole.shape[axis]):  # the longer one first: less in between
+        length = hole.shape[axis]
+        indices = [_mirrored(starts[axis] + start, stop - start, length) for start, stop in _stretches(side, size_px)]
+        means = [colours.take(index, axis=axis).mean(axis=axis, dtype=np.float32) for index in indices]
+        colours = np.stack(means, axis=axis)
+        hole = np.stack([hole.take(index, axis=axis).any(axis=axis) for index in indices], axis=axis)
+    return np.rint(colours).astype(np.uint8), hole
 
 
 def paste_window(result: np.ndarray, mask: np.ndarray, window: Window, filled: np.ndarray) -> None:
@@ -136,11 +150,9 @@ def _any_in_cells(mask: np.ndarray) -> np.ndarray:
     return mask
 
 
-def _any_in_bins(mask: np.ndarray, bins: int) -> np.ndarray:
-    """Logical or over ``bins`` equal, possibly fractional, stretches of the first axis."""
-    length = mask.shape[0]
-    stretches = (mask[index * length // bins : -(-(index + 1) * length // bins)] for index in range(bins))
-    return np.stack([stretch.any(axis=0) for stretch in stretches])
+def _stretches(length: int, bins: int) -> list[tuple[int, int]]:
+    """``bins`` equal stretches of a length, rounded outwards so that every part of each is covered."""
+    return [(index * length // bins, -(-(index + 1) * length // bins)) for index in range(bins)]
 
 
 def _tight_box(mask: np.ndarray, labels: np.ndarray, label: int, slices: tuple[slice, ...]) -> Box:
@@ -185,17 +197,11 @@ def _window_around(
     side = min(max(least_px, math.ceil(context * box.longest_px)), max(least_px, height, width))
     rows = slice(min(member[1][0].start for member in members), max(member[1][0].stop for member in members))
     columns = slice(min(member[1][1].start for member in members), max(member[1][1].stop for member in members))
-    hole = Box(
-        rows.start * CELL_PX,
-        columns.start * CELL_PX,
-        min(rows.stop * CELL_PX, height),
-        min(columns.stop * CELL_PX, width),
-    )
     return Window(
         top=_placed((box.top + box.bottom) // 2, side, height),
         left=_placed((box.left + box.right) // 2, side, width),
         side_px=side,
-        hole=hole,
+        hole=box,
         cells=np.isin(labels[rows, columns], [member[2] for member in members]),
     )
 
@@ -205,9 +211,7 @@ def _placed(centre: int, side: int, length: int) -> int:
     return (length - side) // 2 if side > length else min(max(centre - side // 2, 0), length - side)
 
 
-def _mirrored(start: int, count: int, length: int) -> np.ndarray | slice:
-    """Index of ``count`` pixels from ``start``, mirrored at both borders as often as needed."""
-    if start >= 0 and start + count <= length:
-        return slice(start, start + count)
-    index = np.arange(start, start + count) % (2 * length)
-    return np.minimum(index, 2 * length - 1 - index)
+def _mirrored(start: int, count: int, length: int) -> np.ndarray:
+    """Indices of ``count`` pixels from ``start``, mirrored at both borders as often as needed."""
+    indices = np.arange(start, start + count) % (2 * length)
+    return np.minimum(indices, 2 * length - 1 - indices)

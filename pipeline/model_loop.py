@@ -1,10 +1,12 @@
 """Keeps the model busy: gathers windows of many samples into full batches, cuts the next batch while one runs."""
 
+import logging
 import os
 import queue
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -16,8 +18,11 @@ from moebius.inpainter import window_seed
 from pipeline.errors import SampleError
 from pipeline.sample_job import SampleJob, fail
 
-DEVICE_LOST = 70  # exit code
+DEVICE_LOST, THREAD_LOST = 70, 71  # exit codes
 LINGER_FRACTION = 0.1  # of a batch's time is spent at most on waiting for it to fill
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -30,30 +35,33 @@ class _Entry:
     returned: int = 0
 
 
+_Cut = tuple[np.ndarray, np.ndarray]  # pixels and mask of one window
 _Batch = list[tuple[_Entry, int]]
+_Cuts = list[_Cut | None]
 
 
 class ModelLoop:
     """Runs the windows of all samples through one model, in batches of one shape.
 
     Windows are taken from the waiting samples in turn, so that a photo with thousands of holes delays nobody. One
-    thread gathers and cuts, another runs the model: every thread that did would spin up OpenMP threads of its own.
+    thread gathers and cuts. One runs the model on a GPU; on a CPU there are as many as cores, each computing with one
+    core, since PyTorch's results depend in their last bits on how many share an operation.
 
     Args:
         inpainter: the model.
-        threads: CPU threads for the model.
+        threads: CPU cores for the model.
     """
 
     def __init__(self, inpainter: Inpainter, threads: int) -> None:
         self.inpainter = inpainter
-        self.busy_s = 0.0
-        self._threads = threads
         self._waiting: deque[_Entry] = deque()
         self._arrival = threading.Condition()
-        self._batches: queue.Queue[tuple[_Batch, list[tuple[np.ndarray, np.ndarray]]]] = queue.Queue(maxsize=1)
+        self._returns = threading.Lock()
+        self._batches: queue.Queue[tuple[_Batch, _Cuts]] = queue.Queue(maxsize=1)
         self._last_batch_s = 0.0
-        for target in (self._gather, self._run):
-            threading.Thread(target=target, daemon=True).start()
+        runners = threads if inpainter.device.type == "cpu" else 1
+        for work in (self._gather, *[self._run] * runners):
+            threading.Thread(target=_or_exit, args=(work,), daemon=True).start()
 
     def repaint(self, job: SampleJob) -> Future[SampleJob]:
         """Fill all windows of a sample; the future never fails, a fault stands in the job's record."""
@@ -69,8 +77,7 @@ class ModelLoop:
     def _gather(self) -> None:
         while True:
             batch = self._next_batch()
-            cuts = [entry.job.cut(number, self.inpainter.window_px) for entry, number in batch]
-            self._batches.put((batch, cuts))
+            self._batches.put((batch, [self._cut(entry, number) for entry, number in batch]))
 
     def _next_batch(self) -> _Batch:
         batch: _Batch = []
@@ -92,46 +99,72 @@ class ModelLoop:
             self._waiting.append(entry)
         return entry, number
 
+    def _cut(self, entry: _Entry, number: int) -> _Cut | None:
+        try:
+            return entry.job.cut(number, self.inpainter.window_px)
+        except Exception as error:  # noqa: BLE001 - whatever one window does, the others go on
+            fail(entry.job.record, SampleError.wrap("inpaint", error))
+            return None
+
     def _run(self) -> None:
-        torch.set_num_threads(self._threads)
+        if self.inpainter.device.type == "cpu":
+            torch.set_num_threads(1)
         while True:
             batch, cuts = self._batches.get()
             started = time.perf_counter()
             self._fill(batch, cuts)
             self._last_batch_s = time.perf_counter() - started
-            self.busy_s += self._last_batch_s
             for entry, _ in batch:
-                entry.returned += 1
-                if entry.returned == len(entry.job.windows):
+                with self._returns:
+                    entry.returned += 1
+                    is_done = entry.returned == len(entry.job.windows)
+                if is_done:
                     entry.done.set_result(entry.job)
 
-    def _fill(self, batch: _Batch, cuts: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    def _fill(self, batch: _Batch, cuts: _Cuts) -> None:
         """Run one batch; where it fails, halve it until the window at fault is alone."""
-        live = [index for index, (entry, _) in enumerate(batch) if entry.job.record.error_stage is None]
-        batch, cuts = [batch[index] for index in live], [cuts[index] for index in live]
-        if not batch:
+        live = [
+            (entry, number, cut)
+            for (entry, number), cut in zip(batch, cuts, strict=True)
+            if cut is not None and entry.job.record.error_stage is None
+        ]
+        if not live:
             return
-        seeds = [window_seed(entry.job.record.seed or 0, number) for entry, number in batch]
         started = time.perf_counter()
         try:
-            fills = self.inpainter.fill([pixels for pixels, _ in cuts], [hole for _, hole in cuts], seeds)
-        except Exception as error:  # noqa: BLE001 - whatever one window does, the others go on
-            if "CUDA error" in str(error):
-                os._exit(DEVICE_LOST)  # the device is of no more use to this process; Ray starts another
-            if is_out_of_memory(error) and self.inpainter.batch_size > 1:
-                self.inpainter.batch_size = -(-self.inpainter.batch_size // 2)
-                torch.cuda.empty_cache()
-            elif len(batch) == 1:
-                fail(batch[0][0].job.record, SampleError.wrap("inpaint", error))
-                return
-            middle = -(-len(batch) // 2)
-            self._fill(batch[:middle], cuts[:middle])
-            self._fill(batch[middle:], cuts[middle:])
+            fills = self.inpainter.fill(
+                [cut[0] for _, _, cut in live],
+                [cut[1] for _, _, cut in live],
+                [window_seed(entry.job.record.seed or 0, number) for entry, number, _ in live],
+            )
+            share = (time.perf_counter() - started) / len(live)
+            for (entry, number, _), filled in zip(live, fills, strict=True):
+                entry.job.paste(number, filled)
+                entry.job.record.inpaint_s = (entry.job.record.inpaint_s or 0.0) + share
+        except Exception as error:  # noqa: BLE001 - as in _cut
+            self._split(live, error)
+
+    def _split(self, live: list[tuple[_Entry, int, _Cut]], error: Exception) -> None:
+        if "CUDA error" in str(error):
+            os._exit(DEVICE_LOST)  # the device is of no more use to this process; Ray starts another
+        if is_out_of_memory(error) and self.inpainter.batch_size > 1:
+            self.inpainter.batch_size = -(-self.inpainter.batch_size // 2)
+            torch.cuda.empty_cache()
+        elif len(live) == 1:
+            fail(live[0][0].job.record, SampleError.wrap("inpaint", error))
             return
-        share = (time.perf_counter() - started) / len(batch)
-        for (entry, number), filled in zip(batch, fills, strict=True):
-            entry.job.paste(number, filled)
-            entry.job.record.inpaint_s = (entry.job.record.inpaint_s or 0.0) + share
+        middle = -(-len(live) // 2)
+        for half in (live[:middle], live[middle:]):
+            self._fill([(entry, number) for entry, number, _ in half], [cut for _, _, cut in half])
+
+
+def _or_exit(work: Callable[[], None]) -> None:
+    """Run a thread that must not end; if it does, end the worker, since all that wait for it would wait for ever."""
+    try:
+        work()
+    finally:
+        logger.exception("a thread of the model loop ended")
+        os._exit(THREAD_LOST)
 
 
 def is_out_of_memory(error: Exception) -> bool:

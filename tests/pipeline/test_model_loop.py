@@ -27,6 +27,7 @@ class Recorder:
     def __init__(self, inpainter: Inpainter, breaks=lambda pixels, size: None):
         self.inpainter, self.breaks = inpainter, breaks
         self.batch_size, self.window_px = inpainter.batch_size, inpainter.window_px
+        self.device = inpainter.device
         self.batches: list[int] = []
 
     def fill(self, pixels, masks, seeds):
@@ -97,3 +98,23 @@ def test_window_at_fault_is_found_in_its_batch(inpainter):
     done = repaint(ModelLoop(recorder, 1), jobs)
     assert [finished.record.error_type for finished in done] == [None, None, "FloatingPointError", None]
     assert recorder.batch_size == 4
+
+
+@pytest.mark.parametrize("step", ["cut", "paste"])
+def test_window_that_cannot_be_cut_or_pasted_fails_its_sample_alone(inpainter, step):
+    def breaks(*arguments):
+        raise ValueError("box offset")
+
+    jobs = [job(str(index), 2, index) for index in range(3)]
+    setattr(jobs[1], step, breaks)
+    done = repaint(ModelLoop(inpainter, 2), jobs)
+    assert [finished.record.error_type for finished in done] == [None, "ValueError", None]
+    assert all((finished.rgb != finished.seen).any() for finished in (done[0], done[2]))
+
+
+def test_result_does_not_depend_on_the_number_of_threads(tiny_weights):
+    single = Inpainter.from_pretrained(str(tiny_weights), InpaintSettings(steps=4))
+    results = [repaint(ModelLoop(single, threads), [job("a", 5), job("b", 3, 1)]) for threads in (1, 2, 4)]
+    for other in results[1:]:
+        for first, second in zip(results[0], other, strict=True):
+            assert np.array_equal(first.rgb, second.rgb)
