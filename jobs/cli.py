@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
@@ -40,6 +41,7 @@ def run_command(job: Callable[[], int]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
     for noisy in ("httpx", "huggingface_hub", "botocore", "aiobotocore", "ray"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a preempted driver ends as if by Ctrl-C
     try:
         return job()
     except (ConfigError, CheckpointError, WeightsUnavailableError) as error:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -21,22 +22,37 @@ def load_config(path: str, overrides: Sequence[str]) -> JobConfig:
     if not Path(path).is_file():
         raise ConfigError(f"no configuration file {path}")
     try:
-        dotlist = OmegaConf.from_dotlist([_quoted(override) for override in overrides])
-        merged = OmegaConf.merge(OmegaConf.structured(JobConfig), OmegaConf.load(path), dotlist)
+        merged = OmegaConf.merge(
+            OmegaConf.structured(JobConfig),
+            OmegaConf.load(path),
+            OmegaConf.from_dotlist([_as_text(override) for override in overrides]),
+        )
         config = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None)
         reason = str(getattr(error, "msg", None) or error).splitlines()[0]
         raise ConfigError(f"{key or path}: {reason}") from error
-    except YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
+    except ConfigError:
+        raise
+    except (YAMLError, UnicodeDecodeError, TypeError, ValueError) as error:
+        raise ConfigError(f"{path} {' '.join(overrides)}: not a configuration: {error}") from error
     assert isinstance(config, JobConfig)
     return config
 
 
-def _quoted(override: str) -> str:
-    """An override whose braces are text (``mask.template={stem}.png``), where YAML would see a mapping."""
+def _as_text(override: str) -> str:
+    """An override whose value is taken as it stands where its key holds text, and as YAML elsewhere."""
     key, separator, value = override.partition("=")
     if not separator or not key:
         raise ConfigError(f"overrides are key=value, got {override!r}")
-    return f"{key}={json.dumps(value)}" if key.endswith(".template") else override
+    is_text = _holds_text(key) and value != "null"
+    return f"{key}={json.dumps(value, ensure_ascii=False)}" if is_text else override
+
+
+def _holds_text(key: str) -> bool:
+    section, *rest = key.split(".")
+    if section == "storage" and rest:  # mostly text, and a secret of digits is no number; numbers belong into the file
+        return True
+    types = get_type_hints(get_type_hints(JobConfig).get(section, object))
+    expected = types.get(".".join(rest))
+    return expected is str or (set(get_args(expected)) == {str, type(None)})

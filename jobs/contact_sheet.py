@@ -32,17 +32,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("picture", metavar="PICTURE", type=Path, help="file to write, .png or .jpg")
     parser.add_argument("--count", type=int, default=12, help="rows at most (12)")
     parser.add_argument("--columns", type=int, default=2, help="results side by side (2)")
+    parser.add_argument(
+        "--storage", metavar="key=value", nargs="+", default=[], help="fsspec options, e.g. endpoint_url=http://…"
+    )
     options = parser.parse_args(arguments)
     return run_command(lambda: _draw(options))
 
 
 def _draw(options: argparse.Namespace) -> int:
-    sink = Storage(absolute_uri(options.sink))
+    access = dict(option.split("=", 1) for option in options.storage if "=" in option)
+    sink = Storage(absolute_uri(options.sink), access)
     rows = Manifest(sink).load().to_pylist()
     rows = sorted((row for row in rows if row["status"] == OK), key=lambda row: row["sample_id"])[: options.count]
     if not rows:
         raise ConfigError(f"no result with status ok in {options.sink}")
-    strips = [_strip(row, _mask_config(sink, row["run_id"])) for row in rows]
+    strips = [_strip(row, _mask_config(sink, row["run_id"]), access) for row in rows]
     width = max(strip.width for strip in strips) + GAP_PX
     height = max(strip.height for strip in strips) + GAP_PX
     lines = -(-len(strips) // options.columns)
@@ -60,9 +64,10 @@ def _mask_config(sink: Storage, run_id: str) -> MaskConfig:
     return MaskConfig(**json.loads(sink.read(f"runs/{run_id}.json"))["configuration"]["mask"])
 
 
-def _strip(row: dict, masks: MaskConfig) -> Image.Image:
-    before, after = (decode(Storage(row[key]).read(), NO_LIMIT).rgb() for key in ("input_uri", "output_uri"))
-    mask = decode_mask(Storage(row["mask_uri"]).read(), before.shape[:2], masks, NO_LIMIT)
+def _strip(row: dict, masks: MaskConfig, access: dict[str, str]) -> Image.Image:
+    files = [Storage(row[key], access).read() for key in ("input_uri", "output_uri", "mask_uri")]
+    before, after = (decode(data, NO_LIMIT).rgb() for data in files[:2])
+    mask = decode_mask(files[2], before.shape[:2], masks, NO_LIMIT)
     hole = before.copy()
     hole[mask] = HOLE_COLOUR
     pictures = [Image.fromarray(pixels) for pixels in (before, hole, after)]

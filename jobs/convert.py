@@ -1,8 +1,6 @@
 """``moebius convert SOURCE TARGET``: checkpoints between ``.bin`` and ``.safetensors``, tensor for tensor."""
 
 import argparse
-import dataclasses
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +8,7 @@ from pathlib import Path
 from jobs.cli import DONE, run_command
 from moebius import MoebiusConfig, load_denoiser
 from moebius.checkpoint import CheckpointError, read_state_dict, write_state_dict
+from moebius.weights import read_config
 
 SUFFIXES = (".bin", ".pt", ".pth", ".safetensors")
 
@@ -40,23 +39,14 @@ def _convert(options: argparse.Namespace) -> int:
         raise CheckpointError(f"{target} exists; --force replaces it")
     state_dict = read_state_dict(source)
     if not options.any:
-        load_denoiser(state_dict, _config(options.config or source.parent / "config.json", options.config is not None))
+        near = source.parent / "config.json"
+        path = options.config or (near if near.is_file() else None)
+        load_denoiser(state_dict, read_config(path) if path else MoebiusConfig())
     target.parent.mkdir(parents=True, exist_ok=True)
     write_state_dict(state_dict, target)
     count = sum(value.numel() for value in state_dict.values())
     sys.stdout.write(f"{target}: {len(state_dict)} tensors, {count:,} values, {target.stat().st_size / 1e6:.1f} MB\n")
     return DONE
-
-
-def _config(path: Path, required: bool) -> MoebiusConfig:
-    if not required and not path.is_file():
-        return MoebiusConfig()
-    try:
-        fields = json.loads(path.read_text())
-        return MoebiusConfig(**fields)
-    except (OSError, TypeError, ValueError) as error:
-        names = ", ".join(field.name for field in dataclasses.fields(MoebiusConfig))
-        raise CheckpointError(f"{path} must be JSON with fields of the model ({names}): {error}") from error
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ def _inpaint(path: str, overrides: Sequence[str]) -> int:
     config = load_config(path, overrides)
     from pipeline.lease import LeaseHeldError
     from pipeline.manifest import ManifestConflictError
+    from pipeline.records import STATUSES
     from pipeline.run import run_job  # imports Ray, after the configuration is known to be good
     from pipeline.supervisor import JobError
 
@@ -49,12 +50,13 @@ def _inpaint(path: str, overrides: Sequence[str]) -> int:
     except (JobError, LeaseHeldError, ManifestConflictError) as error:
         logger.error("%s", error)
         return FAILED
-    samples = {key: value for key, value in summary.samples.items() if key != "done_now"}
+    counts = [f"{count} {status}" for status in STATUSES if (count := summary.samples.get(status))]
     logger.info(
-        "%s; %d done in this run, in %.1f s; results and manifest in %s",
-        ", ".join(f"{value} {key}" for key, value in samples.items()),
+        "%d samples: %s; %d done in this run, in %.1f s; results and manifest in %s",
+        summary.samples["found"],
+        ", ".join(counts),
         summary.samples["done_now"],
-        summary.timings["total_s"],
+        summary.timings["run_s"],
         config.sink.uri,
     )
     for kind, count in summary.errors.items():

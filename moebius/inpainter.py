@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -54,15 +55,15 @@ class InpaintSettings:
 
     def __post_init__(self) -> None:
         ddim_timesteps(self.steps, self.strength)
-        if self.guidance < 0:
-            raise ValueError(f"guidance must not be negative, got {self.guidance}")
+        if not 0 <= self.guidance < math.inf:
+            raise ValueError(f"guidance must be a number from 0, got {self.guidance}")
         if self.precision not in ("auto", *PRECISIONS):
             raise ValueError(f"precision must be one of auto, {', '.join(PRECISIONS)}, got {self.precision}")
         if self.batch_size != "auto" and (not isinstance(self.batch_size, int) or self.batch_size < 1):
             raise ValueError(f"batch_size must be auto or a positive number, got {self.batch_size}")
-        if self.context < 1:
+        if not 1 <= self.context < math.inf:
             raise ValueError(f"context must be at least 1, got {self.context}")
-        if self.max_upscale < 1:
+        if not 1 <= self.max_upscale < math.inf:
             raise ValueError(f"max_upscale must be at least 1, got {self.max_upscale}")
 
 
@@ -91,7 +92,9 @@ class Inpainter:
         size = self.settings.batch_size
         self.batch_size = AUTO_BATCH_SIZE.get(self.device.type, 1) if size == "auto" else int(size)
         self.denoiser = denoiser.to(self.device, self.dtype)
-        self.vae = vae.to(self.device, self.dtype)
+        self.vae = vae.to(self.device)
+        if self.vae.dtype != self.dtype:
+            self.vae.to(self.dtype)
 
     @classmethod
     def from_pretrained(

@@ -98,14 +98,14 @@ def find_weights(name_or_path: str) -> Weights:
         return Weights(name_or_path, NANO_CONFIG)
     by_hand = weights_home() / name_or_path
     if name_or_path.startswith("hf://"):
-        denoiser = _fetch(name_or_path, CHECKPOINT_NAMES, by_hand.parent)
+        denoiser = _fetch(name_or_path, CHECKPOINT_NAMES, "a folder of yours, and name that as the weights")
     elif name_or_path not in HUB_WEIGHTS:
         denoiser = _checkpoint_in(Path(name_or_path))
     elif by_hand.is_dir():
         denoiser = _checkpoint_in(by_hand)
     else:
-        denoiser = _fetch(HUB_WEIGHTS[name_or_path], CHECKPOINT_NAMES, by_hand)
-    vae = _vae_near(denoiser) or _fetch_vae(weights_home() / "vae")
+        denoiser = _fetch(HUB_WEIGHTS[name_or_path], CHECKPOINT_NAMES, f"{by_hand}/")
+    vae = _vae_near(denoiser) or _fetch_vae()
     return Weights(name_or_path, _config_near(denoiser), denoiser, vae, _hashes(denoiser, vae))
 
 
@@ -129,27 +129,37 @@ def _checkpoint_in(path: Path) -> Path:
 
 
 def _vae_near(denoiser: Path) -> Path | None:
-    folders = (denoiser.parent / "vae", denoiser.parent.parent / "vae")
+    folders = (denoiser.parent / "vae", denoiser.parent.parent / "vae", weights_home() / "vae")
     return next((folder for folder in folders if (folder / "config.json").is_file()), None)
+
+
+def read_config(path: Path) -> MoebiusConfig:
+    """Sizes of a model from JSON.
+
+    Raises:
+        CheckpointError: unreadable, or with fields or values that :class:`MoebiusConfig` does not take.
+    """
+    try:
+        return MoebiusConfig(**json.loads(path.read_text()))
+    except (OSError, TypeError, ValueError) as error:
+        names = ", ".join(field.name for field in dataclasses.fields(MoebiusConfig))
+        raise CheckpointError(f"{path} must be JSON with fields of the model ({names}): {error}") from error
 
 
 def _config_near(denoiser: Path) -> MoebiusConfig:
     path = denoiser.parent / "config.json"
-    if not path.is_file():
-        return MoebiusConfig()
-    fields = json.loads(path.read_text())
-    unknown = fields.keys() - {field.name for field in dataclasses.fields(MoebiusConfig)}
-    if unknown:
-        raise CheckpointError(f"{path} has unknown fields: {', '.join(sorted(unknown))}")
-    return MoebiusConfig(**fields)
+    return read_config(path) if path.is_file() else MoebiusConfig()
 
 
-def _fetch(uri: str, names: tuple[str, ...], target: Path) -> Path:
+def _fetch(uri: str, names: tuple[str, ...], target: str) -> Path:
     """Download the first of ``names`` that exists in a hub folder; the hub's client caches it."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
 
-    owner, repository, *folder = uri.removeprefix("hf://").split("/")
+    owner, _, rest = uri.removeprefix("hf://").partition("/")
+    repository, *folder = rest.strip("/").split("/")
+    if not repository:
+        raise CheckpointError(f"hub weights are hf://owner/repository/folder, got {uri}")
     if folder and Path(folder[-1]).suffix in (".bin", ".safetensors"):
         names = (folder.pop(),)
     reason: Exception | None = None
@@ -167,11 +177,12 @@ def _fetch(uri: str, names: tuple[str, ...], target: Path) -> Path:
     page = f"https://huggingface.co/{owner}/{repository}/tree/main/{'/'.join(folder)}"
     raise WeightsUnavailableError(
         f"cannot fetch {names[-1]} from {uri} ({type(reason).__name__}). On a machine with network, download "
-        f"{names[-1]} from {page} and put it into {target}/; or give a folder that holds it as the weights"
+        f"{names[-1]} from {page} and put it into {target}"
     ) from reason
 
 
-def _fetch_vae(target: Path) -> Path:
+def _fetch_vae() -> Path:
+    target = f"{weights_home() / 'vae'}/"
     _fetch(HUB_VAE, ("config.json",), target)
     return _fetch(HUB_VAE, CHECKPOINT_NAMES, target).parent
 

@@ -15,7 +15,6 @@ from pipeline.errors import ConfigError
 
 TARGET_BLOCK_BYTES = 16 << 20  # larger blocks starve a small object store
 CPUS_PER_CPU_ACTOR = 4
-DECODED_FRACTION = 0.4  # of the memory that Ray leaves to workers
 
 
 @dataclass(frozen=True)
@@ -27,14 +26,12 @@ class Pool:
         gpus: GPUs that each reserves.
         cpus: CPU cores that each reserves; the rest is left to reading and writing.
         threads: CPU threads that each uses for the model, and to decode and encode.
-        decoded_bytes: memory that the photos inside each may take.
     """
 
     actors: int
     gpus: float
     cpus: float
     threads: int
-    decoded_bytes: int
 
 
 @contextlib.contextmanager
@@ -86,5 +83,4 @@ def size_pool(run: RunConfig) -> Pool:
     share = max(1, cpus // actors)
     # One core in five stays free for the tasks that read and write; a whole one where an actor has but two.
     reserved = min(max(1, share * 4 // 5), cpus / actors * 0.8)
-    decoded_bytes = int(DECODED_FRACTION * resources.get("memory", 4 << 30) / actors)
-    return Pool(actors, gpus_each, reserved, share, decoded_bytes)
+    return Pool(actors, gpus_each, reserved, share)

@@ -1,6 +1,7 @@
 """Compressed bytes to pixels and back, keeping format, colour mode, alpha, EXIF and ICC profile."""
 
 import io
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,8 +20,10 @@ FORMAT_MODES = {
     "BMP": ("L", "RGB"),
     "PPM": ("L", "RGB"),
 }
+READABLE = (*FORMAT_MODES, "GIF")  # GIF only for another image_format: its palette has no room for new colours
 _PLAIN_MODES = {"1": "L", "P": "RGB", "PA": "RGBA", "YCbCr": "RGB", "RGBX": "RGB", "RGBa": "RGBA", "La": "LA"}
-_PNG_16_BIT_COLOUR = ((16, 2), (16, 4), (16, 6))  # bit depth and colour type that Pillow would cut to 8 bits
+_TIFF_BITS, _TIFF_ORIENTATION = 258, 274
+_TIFF_KEPT = (270, 271, 272, 305, 306, 315, 33432)  # description, make, model, software, date, artist, copyright
 
 
 @dataclass(frozen=True)
@@ -81,10 +84,11 @@ def open_checked(data: bytes, max_pixels: int, stage: str = "decode") -> Image.I
     """
     Image.MAX_IMAGE_PIXELS = None  # max_pixels is our limit, checked below from the header alone
     try:
-        image = Image.open(io.BytesIO(data))
+        image = Image.open(io.BytesIO(data), formats=READABLE)
     except UnidentifiedImageError as error:
-        start = "empty" if not data else f"starts with {data[:16]!r}"
-        raise SampleError(stage, "UnreadableImage", f"not an image of a known format ({start})") from error
+        start = "is empty" if not data else f"starts with {data[:16]!r}"
+        kinds = ", ".join(READABLE)
+        raise SampleError(stage, "UnreadableImage", f"not an image that is taken ({kinds}); it {start}") from error
     except Exception as error:
         raise SampleError(stage, "UnreadableImage", f"broken image header: {error}") from error
     pixels = image.width * image.height
@@ -116,13 +120,19 @@ def decode(data: bytes, max_pixels: int) -> Photo:
     """Decode an image, keeping its mode as far as an encoder can write it back.
 
     Raises:
-        SampleError: unreadable, truncated, too large, several frames, or a mode that cannot be kept.
+        SampleError: unreadable, truncated, too large, several frames, or pixels that cannot be kept as they are.
     """
     image = open_checked(data, max_pixels)
-    if image.format == "PNG" and tuple(data[24:26]) in _PNG_16_BIT_COLOUR:
-        raise SampleError("decode", "UnsupportedMode", "PNG with 16 bits a colour channel cannot be kept exactly yet")
-    encoder = _encoder_settings(image, data)  # before load(), which drops some of it
+    bits = _bits_per_channel(image, data)
+    turned = image.format == "TIFF" and image.tag_v2.get(_TIFF_ORIENTATION, 1) != 1  # type: ignore[attr-defined]
     load_pixels(image)
+    encoder = _encoder_settings(image, data)
+    if bits > 8 and ("transparency" in image.info or not image.mode.startswith("I;16")):
+        raise SampleError(
+            "decode", "UnsupportedMode", f"{image.format} of {bits} bits in mode {image.mode} is not kept"
+        )
+    if turned:
+        raise SampleError("decode", "UnsupportedMode", "TIFF with an orientation tag; store it upright")
     if "transparency" in image.info:
         image = image.convert("RGBA")
     elif image.mode in _PLAIN_MODES:
@@ -134,6 +144,19 @@ def decode(data: bytes, max_pixels: int) -> Photo:
     if mode == "I;16":
         pixels = pixels.astype(np.uint16)
     return Photo(pixels, mode, encoder.pop("format"), encoder)
+
+
+def check_encodable(photo: Photo, image_format: str) -> str:
+    """Pillow's name of the format that a photo will be written in; worth knowing before the model runs.
+
+    Raises:
+        SampleError: the format cannot hold the photo's mode.
+    """
+    container = photo.format if image_format == "source" else image_format.upper()
+    if photo.mode not in FORMAT_MODES.get(container, ()):
+        advice = "set sink.image_format=png" if image_format == "source" else "set sink.image_format=source"
+        raise SampleError("encode", "UnsupportedMode", f"{container} cannot hold {photo.mode} pixels exactly; {advice}")
+    return container
 
 
 def encode(photo: Photo, pixels: np.ndarray, image_format: str) -> tuple[bytes, str]:
@@ -150,20 +173,30 @@ def encode(photo: Photo, pixels: np.ndarray, image_format: str) -> tuple[bytes, 
     Raises:
         SampleError: the format cannot hold the photo's mode.
     """
-    container = photo.format if image_format == "source" else image_format.upper()
-    if photo.mode not in FORMAT_MODES.get(container, ()):
-        advice = "set sink.image_format=png" if image_format == "source" else "set sink.image_format=source"
-        raise SampleError("encode", "UnsupportedMode", f"{container} cannot hold {photo.mode} pixels exactly; {advice}")
-    settings = {key: value for key, value in photo.encoder.items() if key in ("exif", "icc_profile", "dpi")}
-    settings |= _FORMAT_SETTINGS[container](photo.encoder if container == photo.format else {})
+    container = check_encodable(photo, image_format)
+    kept = {key: value for key, value in photo.encoder.items() if key in ("exif", "icc_profile", "dpi")}
+    settings = _FORMAT_SETTINGS[container](photo.encoder if container == photo.format else {})
     # Pillow takes the mode from the array's shape and type; only CMYK and RGBA look the same.
     image = Image.fromarray(pixels, photo.mode) if photo.mode == "CMYK" else Image.fromarray(pixels)
-    buffer = io.BytesIO()
-    try:
-        image.save(buffer, container, **settings)
-    except (OSError, ValueError) as error:
-        raise SampleError("encode", type(error).__name__, f"{container} encoder: {error}") from error
-    return buffer.getvalue(), container
+    for attempt in (settings, settings | _SAFE_SETTINGS.get(container, {})):
+        buffer = io.BytesIO()
+        try:
+            image.save(buffer, container, **kept, **attempt)
+            return buffer.getvalue(), container
+        except (OSError, ValueError, RuntimeError) as error:
+            fault = SampleError("encode", type(error).__name__, f"{container} encoder: {error}")
+    raise fault
+
+
+def _bits_per_channel(image: Image.Image, data: bytes) -> int:
+    """Of the file, where Pillow might cut them to 8."""
+    if image.format == "PNG":
+        return data[24]
+    if image.format == "TIFF":
+        return max(image.tag_v2.get(_TIFF_BITS, (1,)))  # type: ignore[attr-defined]
+    if image.format == "PPM" and data[1:2] in b"2356":
+        return int(re.sub(rb"#[^\n]*", b"", data[:1024]).split()[3]).bit_length()
+    return 8
 
 
 def _encoder_settings(image: Image.Image, data: bytes) -> dict[str, Any]:
@@ -176,7 +209,10 @@ def _encoder_settings(image: Image.Image, data: bytes) -> dict[str, Any]:
     if image.format == "WEBP":
         kept["lossless"] = b"VP8L" in data[:64] or b"VP8 " not in data
     if image.format == "TIFF":
+        tags = image.tag_v2  # type: ignore[attr-defined]
         kept["compression"] = image.info.get("compression", "raw")
+        kept["tiffinfo"] = {tag: tags[tag] for tag in _TIFF_KEPT if tag in tags}
+        kept.pop("exif", None)  # the same tags, with those of the file's structure among them
     return kept
 
 
@@ -197,7 +233,16 @@ _FORMAT_SETTINGS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "PNG": lambda _: {"compress_level": 3},
     "JPEG": _jpeg_settings,
     "WEBP": _webp_settings,
-    "TIFF": lambda source: {"compression": source.get("compression", "tiff_deflate")},
+    "TIFF": lambda source: {
+        "compression": source.get("compression", "tiff_deflate"),
+        "tiffinfo": source.get("tiffinfo", {}),
+    },
     "BMP": lambda _: {},
     "PPM": lambda _: {},
+}
+
+# What always works where an encoder refuses the settings of the source.
+_SAFE_SETTINGS: dict[str, dict[str, Any]] = {
+    "JPEG": {"optimize": False, "progressive": False},
+    "TIFF": {"compression": "tiff_deflate"},
 }

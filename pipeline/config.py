@@ -3,9 +3,11 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from moebius import InpaintSettings
 from moebius.weights import HUB_WEIGHTS
@@ -25,6 +27,8 @@ def absolute_uri(uri: str) -> str:
     """
     if not uri:
         raise ConfigError("a uri must not be empty")
+    if "@" in urlsplit(uri).netloc:
+        raise ConfigError("a uri must not hold a user name or password; put them into storage or the environment")
     return uri if "://" in uri else os.path.abspath(os.path.expanduser(uri))
 
 
@@ -133,7 +137,7 @@ class RunConfig:
         gpus_per_actor: GPUs a worker takes, a fraction shares one; ``auto``: 1 where the cluster has GPUs.
         address: of the Ray cluster; null means ``RAY_ADDRESS``, else a cluster of this job's own on this machine.
         resume: go on with what the sink already holds; false refuses a sink with results.
-        retry_failed: do failed samples again.
+        retry_failed: do failed samples again: true for all, or their error types, such as ``MissingMask,FileNotFound``.
         redo_changed: do again what was made with other weights or settings.
     """
 
@@ -141,7 +145,7 @@ class RunConfig:
     gpus_per_actor: float | str = "auto"
     address: str | None = None
     resume: bool = True
-    retry_failed: bool = False
+    retry_failed: bool | str = False
     redo_changed: bool = False
 
     def __post_init__(self) -> None:
@@ -149,6 +153,12 @@ class RunConfig:
             raise ConfigError(f"run.actors must be auto or a positive number, got {self.actors!r}")
         if self.gpus_per_actor != "auto" and (isinstance(self.gpus_per_actor, str) or self.gpus_per_actor < 0):
             raise ConfigError(f"run.gpus_per_actor must be auto or a number, got {self.gpus_per_actor!r}")
+
+    def retries(self, error_type: str) -> bool:
+        """Whether samples that failed by an error are to be done again."""
+        if isinstance(self.retry_failed, bool):
+            return self.retry_failed
+        return error_type in re.split(r"[,\s]+", self.retry_failed)
 
 
 @dataclass(frozen=True)
@@ -176,7 +186,7 @@ class JobConfig:
     sink: SinkConfig = field(default_factory=SinkConfig)
     run: RunConfig = field(default_factory=RunConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
-    storage: dict[str, Any] = field(default_factory=dict)
+    storage: dict[str, Any] = field(default_factory=dict, repr=False)  # may hold secrets
 
     def __post_init__(self) -> None:
         try:

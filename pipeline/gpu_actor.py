@@ -1,9 +1,11 @@
 """The worker that hosts the model: decodes ahead of it and encodes behind it, so that the model never waits."""
 
+import contextlib
 import os
 import socket
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +21,7 @@ from pipeline.sample_job import SampleJob, decoded_bytes, fail, finish, new_reco
 from pipeline.weight_store import fetch_weights
 
 RESULT_SCHEMA = MANIFEST_SCHEMA.append(pa.field("data", pa.large_binary()))
+DECODED_FRACTION = 0.3  # of a machine's memory
 Result = Future[tuple[Record, bytes | None]]
 
 
@@ -50,7 +53,7 @@ class InpaintActor:
         # Two pools: decoders may wait for bytes that only encoders give back.
         self.decoders = ThreadPoolExecutor(max(2, pool.threads))
         self.encoders = ThreadPoolExecutor(max(2, pool.threads))
-        self.budget = ByteBudget(pool.decoded_bytes)
+        self.budget = ByteBudget(_decoded_bytes(pool))
         self.worker = f"{socket.gethostname()}/{os.getpid()}"
 
     def __call__(self, batch: pa.Table) -> pa.Table:
@@ -90,3 +93,12 @@ class InpaintActor:
             fail(job.record, SampleError.wrap("encode", error))
         self.budget.give_back(taken_bytes)
         result.set_result((job.record, data))
+
+
+def _decoded_bytes(pool: Pool) -> int:
+    """What the photos inside this worker may take: its share, by cores, of a part of this machine's memory."""
+    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with contextlib.suppress(OSError, ValueError):  # inside a container its own limit counts
+        memory_bytes = min(memory_bytes, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    workers_here = max(1, (os.cpu_count() or 1) // pool.threads)
+    return int(DECODED_FRACTION * memory_bytes / workers_here)

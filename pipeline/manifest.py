@@ -17,6 +17,7 @@ from pipeline.storage import Storage
 
 FOLDER = "manifest"
 _PART = re.compile(rf"{FOLDER}/part-(\d{{8}})\.parquet\Z")
+LOAD_TRIES = 5
 _COMMIT, _SNAPSHOT = b"moebius.commit", b"moebius.snapshot"
 
 
@@ -29,33 +30,24 @@ class Manifest:
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
-        self._parts: list[str] = []
+        self._parts: dict[str, int] = {}  # keys of current parts, with their rows
         self._stale: list[str] = []  # parts that a snapshot replaces, left behind by a crash
         self._next_number = 0
 
     def load(self, columns: list[str] | None = None) -> pa.Table:
         """Read every current row, one a sample; ``columns`` must hold ``sample_id``."""
-        keys = (file.key for file in self.storage.list_files(FOLDER))
-        numbers = {key: int(part[1]) for key in keys if (part := _PART.match(key))}
-        self._next_number = max(numbers.values(), default=-1) + 1
-        tables: list[pa.Table] = []
-        self._parts, self._stale = [], []
-        for key in sorted(numbers):
-            part = pq.read_table(pa.BufferReader(self.storage.read(key)), columns=columns)
-            if _SNAPSHOT in (part.schema.metadata or {}):
-                self._stale += self._parts
-                self._parts, tables = [], []
-            self._parts.append(key)
-            tables.append(part.replace_schema_metadata(None))
-        if not tables:
-            return _select(MANIFEST_SCHEMA.empty_table(), columns)
-        return _last_of_each(pa.concat_tables(tables))
+        for _ in range(LOAD_TRIES):
+            try:
+                return self._load(columns)
+            except FileNotFoundError:
+                continue  # another run has replaced parts between listing and reading
+        raise ManifestConflictError(f"another run keeps replacing the manifest of {self.storage}")
 
     def append(self, rows: pa.Table, snapshot: bool = False) -> None:
         """Commit rows; they count from the moment this returns, also if the process dies right after.
 
         Raises:
-            ManifestConflictError: another run has taken the number.
+            ManifestConflictError: another run has written since this one read.
         """
         if rows.num_rows == 0 and not snapshot:
             return
@@ -68,25 +60,57 @@ class Manifest:
             self.storage.create(key, buffer.getvalue().to_pybytes())
         except FileExistsError:
             # A retried request may meet its own first attempt, whose answer was lost.
-            if pq.read_schema(pa.BufferReader(self.storage.read(key))).metadata.get(_COMMIT) != commit:
-                raise ManifestConflictError(
-                    f"another run is writing to {self.storage} (it created {key}); wait for it or stop it, "
-                    "then start this one again: it goes on from there"
-                ) from None
-        self._parts.append(key)
+            if self._commit_of(key) != commit:
+                raise self._conflict(key) from None
+        if max(self._numbers().values()) > self._next_number:
+            # The number was free only because another run has replaced it by a snapshot; nobody will read this part.
+            self.storage.delete(key)
+            raise self._conflict(key)
+        self._parts[key] = rows.num_rows
         self._next_number += 1
 
     def compact(self, max_parts: int = 16) -> None:
         """Bring the manifest back to one row a sample in few files, where that is not so already."""
         rows = self.load()
-        counts = [pq.read_metadata(pa.BufferReader(self.storage.read(key))).num_rows for key in self._parts]
-        if sum(counts) > rows.num_rows or len(self._parts) > max_parts:
+        if sum(self._parts.values()) > rows.num_rows or len(self._parts) > max_parts:
             replaced = list(self._parts)
             self.append(rows, snapshot=True)
             self._stale += replaced
         for key in self._stale:
             self.storage.delete(key)
         self._stale = []
+
+    def _load(self, columns: list[str] | None) -> pa.Table:
+        numbers = self._numbers()
+        self._next_number = max(numbers.values(), default=-1) + 1
+        tables: list[pa.Table] = []
+        self._parts, self._stale = {}, []
+        for key in sorted(numbers):
+            part = pq.read_table(pa.BufferReader(self.storage.read(key)), columns=columns)
+            if _SNAPSHOT in (part.schema.metadata or {}):
+                self._stale += self._parts
+                self._parts, tables = {}, []
+            self._parts[key] = part.num_rows
+            tables.append(part.replace_schema_metadata(None))
+        if not tables:
+            return _select(MANIFEST_SCHEMA.empty_table(), columns)
+        return _last_of_each(pa.concat_tables(tables))
+
+    def _numbers(self) -> dict[str, int]:
+        keys = (file.key for file in self.storage.list_files(FOLDER))
+        return {key: int(part[1]) for key in keys if (part := _PART.match(key))}
+
+    def _commit_of(self, key: str) -> bytes | None:
+        try:
+            return pq.read_schema(pa.BufferReader(self.storage.read(key))).metadata.get(_COMMIT)
+        except FileNotFoundError:
+            return None
+
+    def _conflict(self, key: str) -> ManifestConflictError:
+        return ManifestConflictError(
+            f"another run is writing to {self.storage} (it created {key}); wait for it or stop it, then start this one "
+            "again: it goes on from there"
+        )
 
 
 def _last_of_each(rows: pa.Table) -> pa.Table:

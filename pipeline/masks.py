@@ -16,9 +16,13 @@ from pipeline.storage import Storage, StoredFile
 class PairedMasks:
     """One mask file for each image, found by template, by the same path, or by the same stem."""
 
-    def __init__(self, config: MaskConfig, storage: Storage) -> None:
+    def __init__(self, config: MaskConfig, storage: Storage, source: Storage) -> None:
         if not storage.exists():
             raise ConfigError(f"mask.uri: nothing at {storage}")
+        if str(storage) == str(source) and config.template is None:
+            raise ConfigError(
+                "masks among the images need a name of their own: set mask.template, e.g. {dir}{stem}_mask.png"
+            )
         self.template = config.template
         self.storage = storage
         self._by_key = {file.key: file for file in storage.list_files() if is_image(file.key)}
@@ -44,7 +48,7 @@ class PairedMasks:
 class StaticMask:
     """One mask file for all images of its size."""
 
-    def __init__(self, config: MaskConfig, storage: Storage) -> None:
+    def __init__(self, config: MaskConfig, storage: Storage, source: Storage) -> None:
         if not storage.is_file():
             raise ConfigError(f"mask.uri must be one file for mask.kind=static, found none at {storage}")
         self.storage = storage
@@ -60,14 +64,18 @@ MASKS: dict[str, type[PairedMasks] | type[StaticMask]] = {"paired": PairedMasks,
 
 def without_masks(files: Iterable[StoredFile], source: Storage, masks: PairedMasks | StaticMask) -> list[StoredFile]:
     """The files of a source that are not masks themselves, where masks lie among the images."""
-    files = list(files)
-    root, mask_root = str(source), str(masks.storage)
-    if mask_root == root:  # side by side: whatever is the mask of another image is no image
-        taken = {mask.key for file in files if (mask := masks.find(file.key)) and mask.key != file.key}
-        return [file for file in files if file.key not in taken]
-    prefix = posixpath.relpath(mask_root, root) if mask_root.startswith(f"{root}/") else None
-    if prefix is None:
-        return files
+    if str(masks.storage) != str(source):
+        return outside(files, source, masks.storage)
+    files = list(files)  # side by side: whatever is the mask of another image is no image
+    taken = {mask.key for file in files if (mask := masks.find(file.key)) and mask.key != file.key}
+    return [file for file in files if file.key not in taken]
+
+
+def outside(files: Iterable[StoredFile], source: Storage, other: Storage) -> list[StoredFile]:
+    """The files of a source that do not lie in another storage."""
+    prefix = str(other).removeprefix(f"{source}/")
+    if prefix == str(other):
+        return list(files)
     return [file for file in files if file.key != prefix and not file.key.startswith(f"{prefix}/")]
 
 

@@ -1,6 +1,7 @@
 """First stage: read the compressed images and masks of a unit."""
 
-from functools import partial
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any
 
 import pyarrow as pa
@@ -45,22 +46,24 @@ def read_units(batch: pa.Table, config: JobConfig, give_back: bool) -> pa.Table:
     Raises:
         OSError: the storage does not answer, and the unit is given back.
     """
-    read = partial(
-        _read_sample,
-        source=Storage(config.source.uri, config.storage),
-        masks=Storage(config.mask.uri, config.storage),
-        give_back=give_back,
-    )
-    units = [[read(sample) for sample in unit] for unit in batch["samples"].to_pylist()]
+    source = Storage(config.source.uri, config.storage)
+    masks = Storage(config.mask.uri, config.storage)
+    read_mask = lru_cache(maxsize=1)(partial(_read, "mask", masks, give_back=give_back))  # a static one only once
+    units = [
+        [_read_sample(sample, source, masks, give_back, read_mask) for sample in unit]
+        for unit in batch["samples"].to_pylist()
+    ]
     return pa.table({"samples": pa.array(units, pa.list_(READ_TYPE))})
 
 
-def _read_sample(sample: dict[str, Any], source: Storage, masks: Storage, give_back: bool) -> dict[str, Any]:
+def _read_sample(
+    sample: dict[str, Any], source: Storage, masks: Storage, give_back: bool, read_mask: Callable[[str], bytes]
+) -> dict[str, Any]:
     try:
         image = _read("read", source, sample["sample_id"], give_back)
         if sample["mask_key"] is None:
             raise SampleError("mask", "MissingMask", f"no mask for {sample['sample_id']} below {masks}")
-        return {**sample, "image": image, "mask": _read("mask", masks, sample["mask_key"], give_back)}
+        return {**sample, "image": image, "mask": read_mask(sample["mask_key"])}
     except SampleError as error:
         return {**sample, "error_stage": error.stage, "error_type": error.kind, "error_message": error.message}
 
@@ -72,7 +75,10 @@ def _read(stage: str, storage: Storage, key: str, give_back: bool) -> bytes:
         raise SampleError(stage, "FileNotFound", f"{storage.uri(key)} is gone since it was listed") from error
     except PermissionError as error:
         raise SampleError(stage, "PermissionDenied", f"no permission to read {storage.uri(key)}") from error
-    except Exception as error:  # every storage has errors of its own
+    except ValueError as error:
+        message = f"{error}; names with backslashes or not in UTF-8 are not taken, rename the file"
+        raise SampleError(stage, "UnusableName", message) from error
+    except OSError as error:
         if give_back:
             raise
         raise SampleError.wrap(stage, error) from error

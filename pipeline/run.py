@@ -1,7 +1,6 @@
 """The whole job on one screen: plan → read → inpaint → write → commit, until nothing is left to do."""
 
 import logging
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from functools import partial
@@ -15,12 +14,12 @@ from pipeline.errors import SampleError
 from pipeline.gpu_actor import InpaintActor
 from pipeline.lease import Lease
 from pipeline.manifest import Manifest
-from pipeline.plan import make_plan
+from pipeline.plan import find_samples, make_plan
 from pipeline.reader import SAMPLE_TYPE, read_units
 from pipeline.records import Sample, to_table
 from pipeline.sample_job import fail, new_record
 from pipeline.storage import Storage
-from pipeline.summary import Summary, summarize
+from pipeline.summary import Summary
 from pipeline.supervisor import PASSES, Pass, supervise
 from pipeline.weight_store import fetch_weights
 from pipeline.writer import write_results
@@ -49,19 +48,22 @@ def run_job(config: JobConfig, run_id: str, on_rows: Callable[[pa.Table, int], N
         LeaseHeldError, ManifestConflictError: another run works on the same sink.
         JobError: the workers do not work.
     """
-    started = time.time()
     weights = fetch_weights(config.model.weights, config.storage)
     if not weights.trained:
         logger.warning("weights %r are an untrained stand-in: results show the pipeline, not the model", weights.name)
+    samples = find_samples(config)
     sink = Storage(config.sink.uri, config.storage)
-    manifest = Manifest(sink)
-    make_plan(config, weights.fingerprint, manifest)  # whatever is wrong is said before anything is touched
     with Lease(sink, run_id):
-        plan = make_plan(config, weights.fingerprint, manifest)
-        planned = time.time()
+        sink.clear_staging()
+        manifest = Manifest(sink)
+        plan = make_plan(config, samples, weights.fingerprint, manifest)
+        summary = Summary.begin(config, weights, run_id, plan)
+        sink.write(summary.key, summary.to_json())
 
         def commit(rows: pa.Table) -> None:
+            _delete_replaced(sink, plan.outputs, rows)
             manifest.append(rows)
+            summary.count(rows)
             on_rows(rows, len(plan.todo))
 
         if plan.todo:
@@ -71,8 +73,8 @@ def run_job(config: JobConfig, run_id: str, on_rows: Callable[[pa.Table, int], N
                 lost = supervise(plan.todo, pool.actors, start_pass, commit)
             commit(_quarantined(lost, config, weights.fingerprint, run_id))
         manifest.compact()
-        summary = summarize(config, weights, run_id, plan, manifest, started, planned)
-        sink.write(f"runs/{run_id}.json", summary.to_json())
+        summary.end()
+        sink.write(summary.key, summary.to_json())
     return summary
 
 
@@ -120,6 +122,18 @@ def _blocks(units: list[list[Sample]]) -> list[pa.Table]:
     table = pa.table({"samples": rows})
     step = -(-table.num_rows // MAX_BLOCKS)
     return [table.slice(start, step) for start in range(0, table.num_rows, step)]
+
+
+def _delete_replaced(sink: Storage, outputs: dict[str, str], rows: pa.Table) -> None:
+    """Delete earlier results that the rows' samples no longer have, or have under another name.
+
+    Before the rows are committed: a crash in between leaves samples to do, while later it would leave files that no row
+    names.
+    """
+    for sample_id, output_uri in zip(rows["sample_id"].to_pylist(), rows["output_uri"].to_pylist(), strict=True):
+        earlier = outputs.get(sample_id)
+        if earlier and earlier != output_uri:
+            sink.delete(sink.key(earlier))
 
 
 def _quarantined(samples: list[Sample], config: JobConfig, weights_fingerprint: str, run_id: str) -> pa.Table:

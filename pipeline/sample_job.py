@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from moebius.windows import Window, cut_window, paste_window, plan_windows
-from pipeline.codec import Photo, decode, encode, open_checked
+from pipeline.codec import Photo, check_encodable, decode, encode, open_checked
 from pipeline.config import JobConfig
 from pipeline.errors import SampleError
 from pipeline.masks import decode_mask
@@ -97,6 +97,7 @@ def prepare(record: Record, image: bytes, mask: bytes, config: JobConfig, window
     started = time.perf_counter()
     photo = decode(image, config.limits.max_pixels)
     record.height, record.width = photo.pixels.shape[:2]
+    check_encodable(photo, config.sink.image_format)
     try:
         hole = decode_mask(mask, photo.pixels.shape[:2], config.mask, config.limits.max_pixels)
     finally:

@@ -35,7 +35,10 @@ class ImageFolder:
         """
         if not self.storage.exists():
             raise ConfigError(f"source.uri: nothing at {self.storage}")
-        matches = glob_pattern(self.pattern).fullmatch
+        try:
+            matches = glob_pattern(self.pattern).fullmatch
+        except re.error as error:
+            raise ConfigError(f"source.pattern={self.pattern!r}: {error}") from error
         return (file for file in self.storage.list_files() if is_image(file.key) and matches(file.key))
 
 
@@ -54,7 +57,7 @@ def glob_pattern(pattern: str) -> re.Pattern[str]:
 
 def _glob_token(token: str) -> str:
     if token.startswith("[") and token.endswith("]"):
-        return "[^" + token[2:] if token.startswith("[!") else token
+        return "[^/" + token[2:] if token.startswith("[!") else token
     return _GLOB_TOKENS.get(token, re.escape(token))
 
 

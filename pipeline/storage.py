@@ -6,6 +6,8 @@ A write is atomic everywhere: object stores replace whole objects, local files a
 import contextlib
 import os
 import posixpath
+import shutil
+import stat
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -38,6 +40,8 @@ class StoredFile:
 class Storage:
     """A folder, a prefix of a bucket, or any other fsspec location, addressed by keys below its root.
 
+    Whatever a remote file system raises because it does not answer is an ``OSError`` here.
+
     Args:
         uri: local path or fsspec uri; a relative path is taken from the working directory.
         options: options of the file system, such as ``endpoint_url`` and ``key``; they never appear in messages.
@@ -47,14 +51,16 @@ class Storage:
     """
 
     def __init__(self, uri: str, options: Mapping[str, Any] | None = None) -> None:
-        is_local = "://" not in uri or uri.startswith(("file://", "local://"))
-        settings = {} if is_local else {"use_listings_cache": False, **(options or {})}
+        local = uri.removeprefix("file://").removeprefix("local://")
+        self.is_local = "://" not in local
+        if self.is_local:  # not by url_to_fs, to which "::" in a name means more than a name
+            self.filesystem, self.root = LocalFileSystem(), os.path.abspath(local)
+            return
         try:
-            self.filesystem, self.root = fsspec.core.url_to_fs(uri, **settings)
+            self.filesystem, root = fsspec.core.url_to_fs(uri, use_listings_cache=False, **(options or {}))
         except (ValueError, ImportError, TypeError) as error:
             raise ConfigError(f"cannot open {uri!r}: {error}") from error
-        self.root = self.root.rstrip("/") or "/"
-        self.is_local = isinstance(self.filesystem, LocalFileSystem)
+        self.root = root.rstrip("/")
 
     def __str__(self) -> str:
         return self.root if self.is_local else self.filesystem.unstrip_protocol(self.root)
@@ -64,30 +70,47 @@ class Storage:
         return posixpath.join(str(self), key) if key else str(self)
 
     def path(self, key: str) -> str:
-        """Path of a key inside the file system.
+        """Path of a key inside the file system, of the root for an empty one.
 
         Raises:
-            ValueError: a key that would leave the root.
+            ValueError: a key that would leave the root, or that is no proper text.
         """
         if key.startswith("/") or "\\" in key or ".." in key.split("/") or "\0" in key:
-            raise ValueError(f"{key!r} would leave {self}")
-        return posixpath.join(self.root, key)
+            raise ValueError(f"{key!r} is no name below {self}")
+        return posixpath.join(self.root, key) if key else self.root
+
+    def key(self, uri: str) -> str:
+        """The key of a uri that :meth:`uri` made."""
+        return uri.removeprefix(f"{self}/")
 
     def is_file(self) -> bool:
         """Whether the root itself is one file."""
-        return self.filesystem.isfile(self.root)
+        with _answering():
+            return self.filesystem.isfile(self.root)
 
     def exists(self) -> bool:
         """Whether anything lies at the root."""
-        return self.filesystem.exists(self.root)
+        with _answering():
+            return self.filesystem.exists(self.root)
 
     def list_files(self, below: str = "") -> Iterator[StoredFile]:
-        """Every file below the root, or below a folder of it, in no particular order."""
-        folder = posixpath.join(self.root, below) if below else self.root
-        for path, info in self.filesystem.find(folder, detail=True).items():
-            if info["type"] != "file":  # some servers list emptied folders
-                continue
-            yield StoredFile(posixpath.relpath(path, self.root), int(info["size"] or 0), _version(info))
+        """Every file below the root, or below a folder of it, in no particular order; links count as what they lead to.
+
+        Names that are not UTF-8 have their bytes escaped (``caf\\xe9.png``) and cannot be read.
+        """
+        folder = self.path(below)
+        if self.is_local:
+            for path, status in _walk(folder):
+                key = os.path.relpath(path, self.root).encode("utf-8", "surrogateescape")
+                yield StoredFile(
+                    key.decode("utf-8", "backslashreplace"), status.st_size, f"{status.st_size}-{status.st_mtime_ns}"
+                )
+            return
+        with _answering():
+            found = self.filesystem.find(folder, detail=True)
+        for path, info in found.items():
+            if info["type"] == "file":  # some servers list emptied folders
+                yield StoredFile(path[len(self.root) + 1 :], int(info["size"] or 0), _version(info))
 
     def stat(self, key: str = "") -> StoredFile:
         """Size and version of one file.
@@ -95,17 +118,23 @@ class Storage:
         Raises:
             FileNotFoundError: no such file.
         """
-        info = self.filesystem.info(self.path(key) if key else self.root)
+        if self.is_local:
+            status = os.stat(self.path(key))
+            return StoredFile(key, status.st_size, f"{status.st_size}-{status.st_mtime_ns}")
+        with _answering():
+            info = self.filesystem.info(self.path(key))
         return StoredFile(key, int(info["size"] or 0), _version(info))
 
     def read(self, key: str = "") -> bytes:
         """The bytes of a key, or of the root where it is a file."""
-        return self.filesystem.cat_file(self.path(key) if key else self.root)
+        with _answering():
+            return self.filesystem.cat_file(self.path(key))
 
     def write(self, key: str, data: bytes) -> None:
         """Create or replace a file in one step: a reader finds the old or the new one, never a part."""
         if not self.is_local:
-            self.filesystem.pipe_file(self.path(key), data)
+            with _answering():
+                self.filesystem.pipe_file(self.path(key), data)
             return
         with self._staged(data) as staged:
             os.makedirs(posixpath.dirname(self.path(key)), exist_ok=True)
@@ -118,12 +147,8 @@ class Storage:
             FileExistsError: someone was first.
         """
         if not self.is_local:
-            try:
+            with _answering():
                 self.filesystem.pipe_file(self.path(key), data, mode="create")
-            except OSError as error:
-                if _status(error) == PRECONDITION_FAILED:  # how s3fs reports some servers' "it exists"
-                    raise FileExistsError(self.uri(key)) from error
-                raise
             return
         with self._staged(data) as staged:
             os.makedirs(posixpath.dirname(self.path(key)), exist_ok=True)
@@ -131,8 +156,13 @@ class Storage:
 
     def delete(self, key: str) -> None:
         """Remove a file; nothing happens where there is none."""
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError), _answering():
             self.filesystem.rm_file(self.path(key))
+
+    def clear_staging(self) -> None:
+        """Remove what killed processes left half done; for whoever holds the lease."""
+        if self.is_local:
+            shutil.rmtree(posixpath.join(self.root, STAGING), ignore_errors=True)
 
     @contextlib.contextmanager
     def _staged(self, data: bytes) -> Iterator[str]:
@@ -157,6 +187,43 @@ def _version(info: Mapping[str, Any]) -> str:
         return str(etag).strip('"')
     changed = info.get("mtime") or info.get("LastModified") or info.get("last_modified") or info.get("created")
     return f"{info['size']}-{changed}"
+
+
+@contextlib.contextmanager
+def _answering() -> Iterator[None]:
+    """Translate the errors of remote file systems: those of their network clients are no ``OSError``."""
+    try:
+        yield
+    except OSError as error:
+        if _status(error) == PRECONDITION_FAILED:  # how s3fs reports some servers' "it exists"
+            raise FileExistsError(*error.args) from error
+        raise
+    except ValueError:
+        raise
+    except Exception as error:
+        raise OSError(f"{type(error).__name__}: {error}") from error
+
+
+def _walk(folder: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Files of a local folder, links followed, each folder entered once."""
+    entered: set[tuple[int, int]] = set()
+
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error  # a folder without permission is no empty folder
+
+    for path, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
+        status = os.stat(path)
+        if (status.st_dev, status.st_ino) in entered:
+            folders.clear()
+            continue
+        entered.add((status.st_dev, status.st_ino))
+        for name in names:
+            full = os.path.join(path, name)
+            with contextlib.suppress(FileNotFoundError):  # a link to nothing, or just deleted
+                status = os.stat(full)
+                if stat.S_ISREG(status.st_mode):
+                    yield full, status
 
 
 def _status(error: OSError) -> int | None:

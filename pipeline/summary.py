@@ -1,6 +1,7 @@
 """What a run did, for people and for ``runs/<run_id>.json``."""
 
 import json
+import os
 import platform
 import time
 from collections import Counter
@@ -9,22 +10,29 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import torch
 
 from moebius.weights import Weights
 from pipeline.config import JobConfig
-from pipeline.manifest import Manifest
 from pipeline.plan import Plan
 from pipeline.records import FAILED
 
 PACKAGES = ("torch", "ray", "pyarrow", "fsspec", "pillow", "numpy", "diffusers")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Summary:
-    """Everything worth knowing about a run; see ``docs/manifest.md``."""
+    """Everything worth knowing about a run; see ``docs/manifest.md``.
+
+    Args:
+        state: ``running`` or ``ended``.
+        samples: found in the source, gone from it, done in this run, and the found ones by status.
+        errors: failed samples by error type.
+    """
 
     run_id: str
+    state: str
     configuration: dict[str, Any]
     weights: dict[str, Any]
     config_fingerprint: str
@@ -34,40 +42,52 @@ class Summary:
     versions: dict[str, str]
     device: str
 
+    @classmethod
+    def begin(cls, config: JobConfig, weights: Weights, run_id: str, plan: Plan) -> "Summary":
+        """Of a run that has a plan and has done nothing."""
+        return cls(
+            run_id=run_id,
+            state="running",
+            configuration=public_configuration(config),
+            weights={
+                "name": weights.name,
+                "trained": weights.trained,
+                "fingerprint": weights.fingerprint,
+                "sha256": dict(weights.sha256),
+            },
+            config_fingerprint=config.fingerprint,
+            samples={"found": plan.found, "gone": plan.gone, "done_now": 0, **plan.done},
+            errors=dict(plan.errors),
+            timings={"started_at": time.time()},
+            versions={"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
+            device=device_name(),
+        )
+
+    @property
+    def key(self) -> str:
+        """Where the summary stands in the sink."""
+        return f"runs/{self.run_id}.json"
+
     @property
     def failed_fraction(self) -> float:
-        """Failed samples of all in the manifest."""
-        return self.samples.get(FAILED, 0) / max(self.samples["total"], 1)
+        """Failed samples of all that were found."""
+        return self.samples.get(FAILED, 0) / max(self.samples["found"], 1)
+
+    def count(self, rows: pa.Table) -> None:
+        """Add newly committed rows."""
+        self.samples["done_now"] += rows.num_rows
+        for counts, column in ((self.samples, "status"), (self.errors, "error_type")):
+            for name, number in Counter(filter(None, rows[column].to_pylist())).items():
+                counts[name] = counts.get(name, 0) + number
+
+    def end(self) -> None:
+        """Note that everything is done."""
+        self.state = "ended"
+        self.timings["run_s"] = time.time() - self.timings["started_at"]
 
     def to_json(self) -> bytes:
         """Indented JSON."""
         return json.dumps(asdict(self), indent=2, default=str).encode()
-
-
-def summarize(
-    config: JobConfig, weights: Weights, run_id: str, plan: Plan, manifest: Manifest, started: float, planned: float
-) -> Summary:
-    """Count the manifest's rows and note what made them."""
-    rows = manifest.load(["sample_id", "status", "error_type"])
-    statuses = Counter(rows["status"].to_pylist())
-    errors = Counter(filter(None, rows["error_type"].to_pylist()))
-    now = time.time()
-    return Summary(
-        run_id=run_id,
-        configuration=public_configuration(config),
-        weights={
-            "name": weights.name,
-            "trained": weights.trained,
-            "fingerprint": weights.fingerprint,
-            "sha256": dict(weights.sha256),
-        },
-        config_fingerprint=config.fingerprint,
-        samples={"total": rows.num_rows, "done_now": len(plan.todo), **statuses},
-        errors=dict(errors.most_common()),
-        timings={"started_at": started, "plan_s": planned - started, "run_s": now - planned, "total_s": now - started},
-        versions={"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
-        device=device_name(),
-    )
 
 
 def public_configuration(config: JobConfig) -> dict[str, Any]:
@@ -82,4 +102,4 @@ def device_name() -> str:
     processors = Path("/proc/cpuinfo")
     names = processors.read_text().split("model name") if processors.exists() else []
     model = names[1].splitlines()[0].strip("\t :") if len(names) > 1 else platform.processor()
-    return f"cpu: {model}, {torch.get_num_threads()} threads"
+    return f"cpu: {model}, {os.cpu_count()} cores"

@@ -14,7 +14,7 @@ from pipeline.records import Sample
 
 UNIT_SAMPLES, UNIT_BYTES = 64, 16 << 20
 UNITS_PER_ACTOR = 8  # at least that many, so that work spreads evenly and a crash loses little
-HOPELESS_SAMPLES = 100  # that many without a single row mean that the workers are at fault
+FEW_SAMPLES = 8  # that many may be blamed although the last pass brought no other to its end
 FIRST_COMMIT_S, COMMIT_FRACTION = 2.0, 0.01  # a crash loses two seconds or one percent of the work
 
 logger = logging.getLogger(__name__)
@@ -72,16 +72,17 @@ def supervise(
         JobError: the workers themselves do not work.
     """
     left = {sample.sample_id: sample for sample in samples}
+    before = 0
     first_unit = max(1, min(UNIT_SAMPLES, len(left) // (actors * UNITS_PER_ACTOR)))
     for number, this_pass in enumerate(PASSES, start=1):
         units = cut_units(list(left.values()), max(1, first_unit // this_pass.shrink), UNIT_BYTES)
-        aborted = False
+        aborted, before = False, len(left)
         with _logged_errors() as errors:
             try:
                 for rows in _gathered(start_pass(units, this_pass)):
                     # Whatever Ray delivers twice, a sample is committed once.
                     fresh = [i for i, name in enumerate(rows["sample_id"].to_pylist()) if left.pop(name, None)]
-                    commit(rows.take(fresh))
+                    commit(rows.take(pa.array(fresh, pa.int64())))
             except RayError as error:  # the flow as a whole: nothing is said about the samples that are left
                 errors.append(error)
                 aborted = True
@@ -89,8 +90,9 @@ def supervise(
             return []
         reason = _last_line(errors)
         logger.warning("pass %d ended with %d samples left, the last error being: %s", number, len(left), reason)
-    hopeless = len(left) == len(samples) >= HOPELESS_SAMPLES
-    if aborted or hopeless or any(isinstance(error, UserCodeException) for error in errors):
+    # Samples are to blame only where workers are known to work: where most of what was tried with them came through.
+    workers_fail = len(left) > max(FEW_SAMPLES, before - len(left))
+    if aborted or workers_fail or any(isinstance(error, UserCodeException) for error in errors):
         raise JobError(
             f"{len(left)} of {len(samples)} samples are left after {len(PASSES)} passes. Once the cause is mended, the "
             f"same command goes on. The last error was: {reason}"
@@ -132,7 +134,7 @@ def _gathered(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
             if now - committed >= max(FIRST_COMMIT_S, COMMIT_FRACTION * (now - started)):
                 yield pa.concat_tables(waiting)
                 waiting, committed = [], now
-    except RayError:
+    except (RayError, KeyboardInterrupt):  # what is finished counts, whatever ended the flow
         if waiting:
             yield pa.concat_tables(waiting)
         raise

@@ -36,8 +36,8 @@ def _write_row(row: dict, sink: ImageSink, give_back: bool) -> dict:
         return row
     try:
         return row | {"output_uri": sink.write(row["sample_id"], data)}
-    except Exception as error:  # every storage has errors of its own
-        if give_back and isinstance(error, OSError):
+    except OSError as error:
+        if give_back:
             raise
         fault = SampleError.wrap("write", error)
     failed = {"status": FAILED, "error_stage": fault.stage, "error_type": fault.kind, "error_message": fault.message}

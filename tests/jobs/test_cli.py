@@ -63,7 +63,7 @@ def test_inpaint_then_plan_then_inpaint_again(config, tmp_path):
     assert not (tmp_path / "out").exists()  # planning changes nothing
     first = run_cli("inpaint", config)
     assert first.returncode == 0, first.stderr
-    assert "4 total, 4 ok; 4 done in this run" in first.stderr
+    assert "4 samples: 4 ok; 4 done in this run" in first.stderr
     assert first.stdout == "" and "Traceback" not in first.stderr and "\r" not in first.stderr
     after = run_cli("plan", config)
     assert "to do:          0" in after.stdout and "4 (4 ok)" in after.stdout
@@ -158,7 +158,7 @@ def test_job_killed_in_the_middle_ends_with_one_row_each(tmp_path, tiny_weights)
     for row in rows:
         assert row["status"] == "ok"
         assert Path(row["output_uri"]).stat().st_size == row["output_bytes"]
-    assert not any((tmp_path / "out" / ".staging").iterdir())
+    assert not list((tmp_path / "out").glob(".staging/*")) and not (tmp_path / "out" / ".lease.json").exists()
 
 
 def test_convert_round_trips_and_refuses_what_does_not_fit(tiny_weights, tmp_path):

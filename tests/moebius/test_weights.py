@@ -70,6 +70,8 @@ def test_autoencoder_beside_the_checkpoints_is_shared(home, tiny_weights):
     shutil.copytree(tiny_weights, home / "ffhq")
     shutil.move(home / "ffhq" / "vae", home / "vae")
     assert find_weights("ffhq").vae == home / "vae"
+    shutil.copytree(home / "ffhq", home.parent / "mine")
+    assert find_weights(str(home.parent / "mine")).vae == home / "vae"
 
 
 def test_folder_without_config_has_the_published_sizes(home, tiny_weights):
@@ -86,8 +88,13 @@ def test_wrong_folder_and_wrong_config_are_named(tmp_path, tiny_weights):
         find_weights(str(tmp_path / "nowhere"))
     copy = tmp_path / "copy"
     shutil.copytree(tiny_weights, copy)
+    (copy / "config.json").write_text("{broken")
+    with pytest.raises(CheckpointError, match=r"config\.json must be JSON"):
+        find_weights(str(copy))
+    with pytest.raises(CheckpointError, match="hf://owner/repository/folder, got hf://foo"):
+        find_weights("hf://foo")
     (copy / "config.json").write_text(json.dumps({"chanels": [32]}))
-    with pytest.raises(CheckpointError, match="unknown fields: chanels"):
+    with pytest.raises(CheckpointError, match="chanels"):
         find_weights(str(copy))
 
 

@@ -156,7 +156,11 @@ def deep_colour_png() -> bytes:
 
 
 BAD = {
-    "text": (b"hello, I am a text file", "UnreadableImage", "not an image of a known format .*hello"),
+    "text": (b"hello, I am a text file", "UnreadableImage", "not an image that is taken .*hello"),
+    "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "UnreadableImage", "not an image"),
+    "16 bit ppm": (b"P6 # a comment\n2 1\n65535\n" + bytes(12), "UnsupportedMode", "16 bits"),
+    "16 bit grey transparent": (saved(sixteen_bit(), "PNG", transparency=7), "UnsupportedMode", "16 bits"),
+    "turned tiff": (saved(RGB, "TIFF", tiffinfo={274: 6}), "UnsupportedMode", "orientation"),
     "empty": (b"", "UnreadableImage", "empty"),
     "truncated jpeg": (LOSSY["jpeg"][:-300], "TruncatedImage", "truncated"),
     "truncated png": (LOSSLESS["png rgb"][:-900], "TruncatedImage|BrokenImage", "cannot be decoded"),
@@ -183,3 +187,37 @@ def test_pixel_limit_is_checked_before_decoding():
     bomb = saved(Image.new("1", (30_000, 30_000)), "PNG")
     with pytest.raises(SampleError, match=r"30000x30000 is 900000000 pixels, limits.max_pixels=200000000"):
         decode(bomb, 200_000_000)
+
+
+def test_tiff_keeps_its_description_and_profile():
+    data = saved(RGB, "TIFF", tiffinfo={270: "a description", 315: "an artist"}, icc_profile=PROFILE)
+    encoded, _, _ = repaint(data)
+    after = Image.open(io.BytesIO(encoded))
+    assert after.tag_v2[270] == "a description" and after.tag_v2[315] == "an artist"
+    assert after.info["icc_profile"] == PROFILE
+
+
+def test_exif_behind_the_pixels_of_a_png_is_kept():
+    data = saved(RGB, "PNG", exif=exif(6))
+    start = data.index(b"eXIf") - 4
+    length = 12 + struct.unpack(">I", data[start : start + 4])[0]
+    end = data.index(b"IEND") - 4
+    moved = data[:start] + data[start + length : end] + data[start : start + length] + data[end:]
+    encoded, _, _ = repaint(moved)
+    assert Image.open(io.BytesIO(encoded)).getexif()[0x0112] == 6
+
+
+def test_jpeg_of_highest_quality_and_scanned_tiff_are_encoded():
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8))
+    encoded, _, _ = repaint(saved(noise, "JPEG", quality=100, subsampling=0))
+    assert Image.open(io.BytesIO(encoded)).size == (400, 300)
+    encoded, _, container = repaint(saved(RGB.convert("1"), "TIFF", compression="group4"))
+    assert container == "TIFF" and Image.open(io.BytesIO(encoded)).mode == "L"
+
+
+def test_gif_needs_another_format_and_says_so():
+    data = saved(RGB.quantize(64), "GIF")
+    with pytest.raises(SampleError, match=r"set sink\.image_format=png"):
+        repaint(data)
+    encoded, mask, _ = repaint(data, "png")
+    assert np.array_equal(comparable(encoded)[~mask], comparable(data)[~mask])

@@ -73,6 +73,37 @@ def test_later_row_replaces_an_earlier_one_for_every_reader(tmp_path):
     ]
 
 
+def test_writer_that_slept_through_a_snapshot_learns_of_it(storage):
+    sleeper = Manifest(storage)
+    sleeper.load()
+    sleeper.append(rows("a"))
+    other = Manifest(storage)
+    other.load()
+    for name in "bcd":
+        other.append(rows(name))
+    other.compact(max_parts=1)
+    with pytest.raises(ManifestConflictError):
+        sleeper.append(rows("e"))  # its number is free again, but no longer the last
+    assert statuses(Manifest(storage)) == dict.fromkeys("abcd", OK)
+    assert len(list(storage.list_files("manifest"))) == 1
+
+
+def test_load_survives_a_compaction_by_another_run(storage, monkeypatch):
+    manifest = Manifest(storage)
+    manifest.load()
+    for name in "abc":
+        manifest.append(rows(name))
+    read = storage.read
+
+    def compact_then_read(key):
+        monkeypatch.undo()
+        manifest.compact(max_parts=1)
+        return read(key)
+
+    monkeypatch.setattr(storage, "read", compact_then_read)
+    assert statuses(Manifest(storage)) == dict.fromkeys("abc", OK)
+
+
 def test_many_small_parts_become_one(storage):
     manifest = Manifest(storage)
     manifest.load()

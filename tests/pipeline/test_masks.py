@@ -10,6 +10,7 @@ from pipeline.masks import PairedMasks, StaticMask, decode_mask, without_masks
 from pipeline.storage import Storage
 
 LIMIT = 1_000_000
+ELSEWHERE = Storage("/elsewhere")
 
 
 def png(array: np.ndarray, mode: str | None = None) -> bytes:
@@ -92,7 +93,9 @@ def found(masks, key: str) -> str | None:
 
 
 def test_pairs_by_path_then_by_stem(tmp_path):
-    masks = PairedMasks(MaskConfig(), folder(tmp_path, "a.jpg", "a.png", "deep/b.png", "deep/b.gif", "c.txt"))
+    masks = PairedMasks(
+        MaskConfig(), folder(tmp_path, "a.jpg", "a.png", "deep/b.png", "deep/b.gif", "c.txt"), ELSEWHERE
+    )
     assert found(masks, "a.jpg") == "a.jpg"
     assert found(masks, "a.webp") == "a.png"
     assert found(masks, "deep/b.jpg") == "deep/b.png"
@@ -102,28 +105,37 @@ def test_pairs_by_path_then_by_stem(tmp_path):
 
 def test_pairs_by_template(tmp_path):
     storage = folder(tmp_path, "deep/b_mask.png", "b.jpg.png")
-    assert found(PairedMasks(MaskConfig(template="{dir}{stem}_mask.png"), storage), "deep/b.jpg") == "deep/b_mask.png"
-    assert found(PairedMasks(MaskConfig(template="{path}.png"), storage), "b.jpg") == "b.jpg.png"
-    assert found(PairedMasks(MaskConfig(template="{stem}{ext}.png"), storage), "deep/b.jpg") == "b.jpg.png"
+    assert (
+        found(PairedMasks(MaskConfig(template="{dir}{stem}_mask.png"), storage, ELSEWHERE), "deep/b.jpg")
+        == "deep/b_mask.png"
+    )
+    assert found(PairedMasks(MaskConfig(template="{path}.png"), storage, ELSEWHERE), "b.jpg") == "b.jpg.png"
+    assert found(PairedMasks(MaskConfig(template="{stem}{ext}.png"), storage, ELSEWHERE), "deep/b.jpg") == "b.jpg.png"
 
 
 def test_masks_side_by_side_with_images_are_no_images(tmp_path):
     storage = folder(tmp_path, "a.jpg", "a_mask.png", "b.jpg", "b_mask.png", "lonely_mask.png")
-    masks = PairedMasks(MaskConfig(template="{dir}{stem}_mask.png"), storage)
+    masks = PairedMasks(MaskConfig(template="{dir}{stem}_mask.png"), storage, storage)
     images = without_masks(storage.list_files(), storage, masks)
     assert sorted(file.key for file in images) == ["a.jpg", "b.jpg", "lonely_mask.png"]
 
 
+def test_masks_among_images_need_a_name_of_their_own(tmp_path):
+    storage = folder(tmp_path, "a.jpg", "b.jpg")
+    with pytest.raises(ConfigError, match=r"set mask\.template"):
+        PairedMasks(MaskConfig(), storage, storage)
+
+
 def test_masks_in_a_folder_below_the_images_are_no_images(tmp_path):
     storage = folder(tmp_path, "a.jpg", "masks/a.png", "masksalike/c.png")
-    masks = PairedMasks(MaskConfig(), Storage(str(tmp_path / "masks")))
+    masks = PairedMasks(MaskConfig(), Storage(str(tmp_path / "masks")), storage)
     images = without_masks(storage.list_files(), storage, masks)
     assert sorted(file.key for file in images) == ["a.jpg", "masksalike/c.png"]
 
 
 def test_static_mask_is_one_file_for_all(tmp_path):
     storage = folder(tmp_path, "logo.png")
-    masks = StaticMask(MaskConfig(kind="static"), Storage(str(tmp_path / "logo.png")))
+    masks = StaticMask(MaskConfig(kind="static"), Storage(str(tmp_path / "logo.png")), storage)
     assert masks.storage.uri(masks.find("any.jpg").key) == storage.uri("logo.png")
     with pytest.raises(ConfigError, match="one file"):
-        StaticMask(MaskConfig(kind="static"), storage)
+        StaticMask(MaskConfig(kind="static"), storage, storage)

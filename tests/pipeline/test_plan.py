@@ -38,7 +38,7 @@ def commit(config, sample: Sample, status=OK, weights="w", **changes) -> Manifes
 
 
 def planned(config, weights="w"):
-    plan = make_plan(config, weights, Manifest(Storage(config.sink.uri)))
+    plan = make_plan(config, find_samples(config), weights, Manifest(Storage(config.sink.uri)))
     return [sample.sample_id for sample in plan.todo], dict(plan.reasons), dict(plan.done)
 
 
@@ -59,6 +59,34 @@ def test_failed_samples_stay_unless_asked_for(config):
     commit(config, find_samples(config)[0], status=FAILED)
     assert planned(config)[2] == {FAILED: 1}
     assert planned(with_run(config, retry_failed=True))[1] == {"new": 2, "retried": 1}
+
+
+def test_failed_samples_are_retried_by_error_type(config):
+    first, second, _ = find_samples(config)
+    commit(config, first, status=FAILED, error_type="MissingMask")
+    commit(config, second, status=FAILED, error_type="TruncatedImage")
+    assert planned(with_run(config, retry_failed="MissingMask, FileNotFound"))[1] == {"new": 1, "retried": 1}
+
+
+def test_deleted_inputs_are_noticed_and_their_rows_stay(config, tmp_path):
+    for sample in find_samples(config):
+        commit(config, sample)
+    (tmp_path / "photos/001.png").unlink()
+    plan = make_plan(config, find_samples(config), "w", Manifest(Storage(config.sink.uri)))
+    assert (plan.found, plan.gone, len(plan.todo)) == (2, 1, 0)
+
+
+def test_sink_inside_the_source_is_no_input(config, tmp_path):
+    inside = replace(config, sink=SinkConfig(uri=str(tmp_path / "photos" / "out")))
+    Storage(inside.sink.uri).write("data/000.png", b"a result")
+    assert [sample.sample_id for sample in find_samples(inside)] == ["000.png", "001.png", "002.png"]
+
+
+def test_mix_is_refused_also_where_the_other_rows_are_out_of_sight(config):
+    commit(config, find_samples(config)[0], weights="old")
+    narrow = replace(config, source=replace(config.source, pattern="002*"))
+    with pytest.raises(ConfigError, match=r"run\.redo_changed"):
+        planned(narrow, weights="new")
 
 
 def test_changed_image_and_changed_mask_are_done_again(config, tmp_path):
@@ -88,7 +116,7 @@ def test_resume_false_refuses_a_sink_with_results(config):
 
 def test_missing_mask_is_planned_and_counted(config, tmp_path):
     (tmp_path / "masks/001.png").unlink()
-    plan = make_plan(config, "w", Manifest(Storage(config.sink.uri)))
+    plan = make_plan(config, find_samples(config), "w", Manifest(Storage(config.sink.uri)))
     assert plan.without_mask == 1 and len(plan.todo) == 3
 
 

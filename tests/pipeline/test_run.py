@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -84,21 +85,21 @@ def test_run_file_says_what_was_done_with_what(tmp_path, tiny_weights):
     text = (tmp_path / "out" / "runs" / "the-run.json").read_text()
     assert "hush" not in text
     summary = json.loads(text)
-    assert summary["samples"] == {"total": 2, "done_now": 2, "ok": 2}
+    assert summary["state"] == "ended"
+    assert summary["samples"] == {"found": 2, "gone": 0, "done_now": 2, "ok": 2}
     assert summary["weights"]["trained"] and len(summary["weights"]["sha256"]) == 3
     assert summary["configuration"]["model"]["steps"] == 2
     assert summary["versions"]["ray"]
 
 
 def test_result_does_not_depend_on_neighbours_or_units(tmp_path, tiny_weights):
+    model = ModelConfig(weights=str(tiny_weights), steps=2, batch_size=4)
     make_photos(tmp_path / "many", count=7)
-    many = run(job(tmp_path / "many", tiny_weights))
+    many = run(replace(job(tmp_path / "many", tiny_weights), model=model))
     shutil.copytree(tmp_path / "many" / "photos", tmp_path / "one" / "photos")
     shutil.copytree(tmp_path / "many" / "masks", tmp_path / "one" / "masks")
-    only = replace(
-        job(tmp_path / "one", tiny_weights), source=SourceConfig(uri=f"{tmp_path}/one/photos", pattern="003*")
-    )
-    alone = run(only)
+    source = SourceConfig(uri=f"{tmp_path}/one/photos", pattern="003*")
+    alone = run(replace(job(tmp_path / "one", tiny_weights), model=model, source=source))
     assert alone["003.png"]["output_sha256"] == many["003.png"]["output_sha256"]
 
 
@@ -195,6 +196,30 @@ def test_second_run_does_only_what_is_new_changed_or_asked_for(tmp_path, tiny_we
     redone = run(replace(other, run=RunConfig(redo_changed=True)), "fourth")
     assert {row["run_id"] for row in redone.values()} == {"fourth"}
     assert redone["000.png"]["output_sha256"] != first["000.png"]["output_sha256"]
+
+
+def test_result_that_a_sample_no_longer_has_is_deleted(tmp_path, tiny_weights):
+    photos, _ = make_photos(tmp_path, count=3)
+    config = job(tmp_path, tiny_weights)
+    run(config, "first")
+    (photos / "000.png").write_bytes(b"broken now")
+    as_webp = replace(config, sink=replace(config.sink, image_format="webp"), run=RunConfig(redo_changed=True))
+    rows = run(as_webp, "second")
+    assert rows["000.png"]["status"] == FAILED
+    found = {str(path) for path in (tmp_path / "out" / "data").iterdir()}
+    assert found == {row["output_uri"] for row in rows.values() if row["output_uri"]}
+    assert len(found) == 2
+
+
+def test_names_that_cannot_be_read_are_failed_rows(tmp_path, tiny_weights):
+    photos, masks = make_photos(tmp_path, count=2)
+    for name in (b"caf\xe9", b"back\\slash"):
+        shutil.copy(photos / "000.png", photos / os.fsdecode(name + b".png"))
+        shutil.copy(masks / "000.png", masks / os.fsdecode(name + b".png"))
+    rows = run(job(tmp_path, tiny_weights))
+    assert sorted(rows) == ["000.png", "001.png", "back\\slash.png", "caf\\xe9.png"]
+    for name in ("back\\slash.png", "caf\\xe9.png"):
+        assert (rows[name]["status"], rows[name]["error_type"]) == (FAILED, "UnusableName")
 
 
 def test_static_mask_serves_all_images_of_its_size(tmp_path, tiny_weights):

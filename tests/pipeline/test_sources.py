@@ -20,7 +20,7 @@ def test_documented_example_holds():
         ("*", ["a.jpg"], ["b/a.jpg"]),
         ("*/x?.png", ["b/x1.png"], ["x1.png", "b/c/x1.png", "b/x12.png"]),
         ("b/**", ["b/a.jpg", "b/c/a.jpg"], ["a.jpg"]),
-        ("[!a]*.jpg", ["b.jpg"], ["a.jpg"]),
+        ("[!a]*.jpg", ["b.jpg"], ["a.jpg", "/.jpg"]),
         ("a+b (1).jpg", ["a+b (1).jpg"], ["aab (1).jpg"]),
     ],
 )

@@ -48,8 +48,47 @@ def test_missing_file_and_delete(storage):
 
 @pytest.mark.parametrize("key", ["../x", "a/../../x", "/etc/x", "a\\..\\x", "a\0b"])
 def test_key_cannot_leave_the_root(storage, key):
-    with pytest.raises(ValueError, match="would leave"):
+    with pytest.raises(ValueError, match="no name below"):
         storage.write(key, b"")
+
+
+def test_odd_names_are_names(tmp_path):
+    storage = Storage(str(tmp_path / "a::b"))
+    for name in ("x::y.png", "p%20q", "#1?", "d/" + "n" * 200):
+        storage.write(name, name.encode())
+    assert sorted(file.key for file in storage.list_files()) == sorted(["x::y.png", "p%20q", "#1?", "d/" + "n" * 200])
+    assert storage.read("x::y.png") == b"x::y.png"
+    assert (tmp_path / "a::b").is_dir()
+
+
+def test_name_that_is_not_utf8_is_listed_escaped(tmp_path):
+    (tmp_path / os.fsdecode(b"caf\xe9.png")).write_bytes(b"x")
+    storage = Storage(str(tmp_path))
+    (file,) = storage.list_files()
+    assert file.key == "caf\\xe9.png"
+    with pytest.raises(ValueError, match="no name below"):
+        storage.read(file.key)
+
+
+def test_links_are_what_they_lead_to(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "a.png").write_bytes(b"12")
+    (tmp_path / "view").mkdir()
+    (tmp_path / "view" / "file.png").symlink_to(tmp_path / "real" / "a.png")
+    (tmp_path / "view" / "folder").symlink_to(tmp_path / "real")
+    (tmp_path / "view" / "loop").symlink_to(tmp_path / "view")
+    (tmp_path / "view" / "dead.png").symlink_to(tmp_path / "nowhere")
+    found = {file.key: file.size_bytes for file in Storage(str(tmp_path / "view")).list_files()}
+    assert found == {"file.png": 2, "folder/a.png": 2}
+
+
+def test_server_that_does_not_answer_is_an_os_error():
+    options = {"key": "k", "secret": "s", "endpoint_url": "http://127.0.0.1:9", "config_kwargs": {"retries": {}}}
+    storage = Storage("s3://bucket/x", {**options, "client_kwargs": {"region_name": "us-east-1"}})
+    storage.filesystem.retries = 1
+    for action in (lambda: storage.read("a"), lambda: storage.write("a", b""), lambda: storage.create("a", b"")):
+        with pytest.raises(OSError, match="Could not connect"):
+            action()
 
 
 def test_local_uri_is_a_plain_absolute_path(tmp_path, monkeypatch):

@@ -71,6 +71,19 @@ def test_workers_that_never_work_are_an_error_not_ten_thousand_failures():
         supervise(samples(200), 1, flow.start_pass, flow.commit)
 
 
+def test_workers_that_break_in_the_middle_blame_no_sample():
+    flow, done = Flow(), []
+
+    def break_down(units, this_pass):
+        for rows in flow.start_pass(units, this_pass):
+            if len(done) < 8:
+                done.append(rows)
+                yield rows
+
+    with pytest.raises(JobError, match="of 1000 samples are left"):
+        supervise(samples(1000), 1, break_down, flow.commit)
+
+
 def test_error_in_our_own_code_stops_the_job_and_says_what_it_was():
     def start_pass(units, this_pass):
         raise UserCodeException("KeyError: 'spam'")
