@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-all lint format clean
+.PHONY: help demo test test-all drill lint format clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -24,6 +24,9 @@ test: lint  ## check style and types, then run the tests
 
 test-all: lint  ## the same with the tests that take minutes
 	$(BIN)/python -m pytest -q -m ''
+
+drill: $(VENV)/.installed  ## one job under constant fire, compared byte for byte; SEED=n, SAMPLES=n
+	$(BIN)/python -m tests.drill --seed $(or $(SEED),0) --samples $(or $(SAMPLES),2000)
 
 lint: $(VENV)/.installed  ## check style and types
 	$(BIN)/ruff format --check .

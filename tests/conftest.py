@@ -2,10 +2,8 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
-import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from moebius import Denoiser, MoebiusConfig
 from moebius.checkpoint import published_name
 from moebius.vae import untrained_vae
+from tests.s3_server import s3_server
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = ROOT / "tests" / "golden"
@@ -47,10 +46,8 @@ def tiny_golden_state() -> dict[str, torch.Tensor]:
     return golden_state_dict("unet_tiny")
 
 
-@pytest.fixture(scope="session")
-def tiny_weights(tmp_path_factory) -> Path:
+def write_tiny_weights(folder: Path) -> None:
     """A folder as users keep their own weights in: a checkpoint with published keys, its sizes, an autoencoder."""
-    folder = tmp_path_factory.mktemp("weights")
     names = Denoiser(TINY).state_dict()
     state = {published_name(name): fill(published_name(name), value.shape) for name, value in names.items()}
     save_file(state, folder / "diffusion_pytorch_model.safetensors")
@@ -58,6 +55,12 @@ def tiny_weights(tmp_path_factory) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         untrained_vae().save_pretrained(folder / "vae")
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("weights")
+    write_tiny_weights(folder)
     return folder
 
 
@@ -104,63 +107,7 @@ def run_cli(*arguments: str | Path, env: dict[str, str] | None = None, **options
     )
 
 
-@pytest.fixture(scope="session")
-def s3_server(tmp_path_factory):
-    """A real S3 server with credentials on loopback; yields fsspec options, the bucket is ``bucket``."""
-    weed = Path(sys.executable).with_name("weed")
-    folder = tmp_path_factory.mktemp("s3")
-    keys = {"accessKey": "tester", "secretKey": "not-a-real-secret"}
-    actions = ["Admin", "Read", "Write", "List", "Tagging"]
-    (folder / "keys.json").write_text(
-        json.dumps({"identities": [{"name": "tester", "credentials": [keys], "actions": actions}]})
-    )
-    (folder / "data").mkdir()
-    port = _free_port()
-    flags = {
-        "ip": "127.0.0.1",
-        "ip.bind": "127.0.0.1",
-        "dir": folder / "data",
-        "s3.config": folder / "keys.json",
-        "s3.port": port,
-        "s3.port.iceberg": 0,
-        "s3.port.lance": 0,
-        "admin.ui": "false",
-        "webdav": "false",
-        "master.telemetry": "false",
-        "bucket": "bucket",
-    }
-    with (folder / "log").open("wb") as log:
-        command = [weed, "-logtostderr=true", "mini", *(f"-{name}={value}" for name, value in flags.items())]
-        server = subprocess.Popen(command, stdout=log, stderr=log)
-    options = {
-        "key": keys["accessKey"],
-        "secret": keys["secretKey"],
-        "endpoint_url": f"http://127.0.0.1:{port}",
-        "client_kwargs": {"region_name": "us-east-1"},
-    }
-    try:
-        _wait_for_bucket(options, folder / "log")
+@pytest.fixture(scope="session", name="s3_server")
+def _s3_server(tmp_path_factory):
+    with s3_server(tmp_path_factory.mktemp("s3")) as options:
         yield options
-    finally:
-        server.terminate()
-        server.wait(timeout=30)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def _wait_for_bucket(options: dict, log: Path) -> None:
-    import s3fs
-
-    for _ in range(60):
-        try:
-            filesystem = s3fs.S3FileSystem(**options, use_listings_cache=False, skip_instance_cache=True)
-            filesystem.pipe_file("bucket/.ready", b"")
-            filesystem.rm_file("bucket/.ready")
-            return
-        except OSError:
-            time.sleep(0.5)
-    raise RuntimeError(f"the S3 server did not start: {log.read_text()[-2000:]}")

@@ -1,0 +1,197 @@
+"""``make drill``: one job under constant fire on a small cluster, compared byte for byte with an undisturbed run.
+
+Three Ray nodes on this machine, a real S3 server behind a faulty proxy, SIGKILLs of workers, actors, a node and the
+driver every few seconds, the driver started again until it is done. Exit code 0 means: every sample has one row, every
+row one whole result, and every byte is that of the undisturbed run.
+"""
+
+import argparse
+import contextlib
+import io
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+from PIL import Image
+from ray.cluster_utils import Cluster
+
+from pipeline.storage import Storage
+from tests.conftest import ROOT, textured, write_tiny_weights
+from tests.drill.faulty_proxy import faulty_proxy
+from tests.s3_server import s3_server
+
+TIMEOUT_S = 3.0  # of one S3 request
+NODE = {"num_cpus": 2, "object_store_memory": 400 << 20}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make drill", description=__doc__)
+    parser.add_argument("--samples", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--every", type=float, default=6.0, help="mean seconds between two kills")
+    parser.add_argument("--faulty", type=float, default=0.05, help="share of S3 requests that go wrong")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="drill-") as name:
+        folder = Path(name)
+        (folder / "weights").mkdir()
+        (folder / "s3").mkdir()
+        write_tiny_weights(folder / "weights")
+        with s3_server(folder / "s3") as s3:
+            storage = Storage("s3://bucket", s3)
+            upload_samples(storage, options.samples, options.seed)
+            return drill(folder, s3, storage, options)
+
+
+def drill(folder: Path, s3: dict, storage: Storage, options: argparse.Namespace) -> int:
+    say(f"{options.samples} samples, seed {options.seed}; first the undisturbed run")
+    started = time.monotonic()
+    calm = write_config(folder / "calm.yaml", folder / "weights", "calm", s3)
+    code = subprocess.run(command(calm), cwd=ROOT, check=False, stderr=subprocess.DEVNULL).returncode
+    assert code == 0, f"the undisturbed run ended with exit code {code}"
+    say(f"undisturbed: {time.monotonic() - started:.0f} s; now under fire")
+    started = time.monotonic()
+    cluster = Cluster(initialize_head=True, head_node_args=NODE)
+    kills: Counter[str] = Counter()
+    try:
+        nodes = [cluster.add_node(**NODE), cluster.add_node(**NODE)]
+        with faulty_proxy(s3["endpoint_url"], options.faulty, TIMEOUT_S, options.seed) as (url, faults):
+            limits = {"read_timeout": TIMEOUT_S, "connect_timeout": TIMEOUT_S}
+            fire = write_config(
+                folder / "fire.yaml",
+                folder / "weights",
+                "fire",
+                {**s3, "endpoint_url": url, "config_kwargs": limits},
+                address=cluster.address,
+                actors=2,
+            )
+            run_under_fire(cluster, nodes, command(fire), kills, random.Random(options.seed), options.every, folder)
+    finally:
+        cluster.shutdown()
+    say(f"under fire: {time.monotonic() - started:.0f} s")
+    say("kills: " + ", ".join(f"{count} {what}" for what, count in sorted(kills.items())))
+    say("S3: " + ", ".join(f"{count} {what}" for what, count in faults.most_common()))
+    return judge(storage, options.samples)
+
+
+def upload_samples(storage: Storage, count: int, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    for index in range(count):
+        height, width = (int(side) for side in generator.integers(40, 160, 2))
+        mask = np.zeros((height, width), np.uint8)
+        mask[10:25, 10:30] = 255
+        for key, array in ((f"photos/{index:05}.png", textured(height, width, index)), (f"masks/{index:05}.png", mask)):
+            buffer = io.BytesIO()
+            Image.fromarray(array).save(buffer, "PNG")
+            storage.write(key, buffer.getvalue())
+
+
+def write_config(path: Path, weights: Path, sink: str, storage: dict, **run: object) -> Path:
+    config = {
+        "source": {"uri": "s3://bucket/photos"},
+        "mask": {"uri": "s3://bucket/masks"},
+        "model": {"weights": str(weights), "steps": 2},
+        "sink": {"uri": f"s3://bucket/{sink}"},
+        "storage": storage,
+        "run": run,
+    }
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def command(config: Path) -> list[str]:
+    return [sys.executable, "-m", "jobs.inpaint", str(config)]
+
+
+def run_under_fire(
+    cluster: Cluster,
+    nodes: list,
+    driver_command: list[str],
+    kills: Counter[str],
+    dice: random.Random,
+    every_s: float,
+    folder: Path,
+) -> None:
+    """Start the driver until it ends by itself with 0, killing something every few seconds."""
+    driver = None
+    with (folder / "driver.log").open("ab") as log:
+        while driver is None or driver.poll() != 0:
+            if driver is None or driver.poll() is not None:
+                if driver is not None and driver.returncode not in (-signal.SIGKILL,):
+                    kills[f"drivers that gave up with exit code {driver.returncode}"] += 1
+                driver = subprocess.Popen(driver_command, cwd=ROOT, stdout=log, stderr=log)
+            wait_until = time.monotonic() + dice.uniform(0.5, 1.5) * every_s
+            while time.monotonic() < wait_until and driver.poll() is None:
+                time.sleep(0.2)
+            if driver.poll() is None:
+                what = dice.choices(("actor", "worker", "driver", "node"), (5, 5, 2, 1))[0]
+                if shoot(what, driver, cluster, nodes):
+                    kills[f"{what}s killed"] += 1
+
+
+def shoot(what: str, driver: subprocess.Popen, cluster: Cluster, nodes: list) -> bool:
+    if what == "driver":
+        driver.kill()
+        driver.wait()
+        return True
+    if what == "node":
+        cluster.remove_node(nodes.pop(0), allow_graceful=False)
+        nodes.append(cluster.add_node(**NODE))
+        return True
+    wanted = ("InpaintActor",) if what == "actor" else ("read_units", "write_results", "IDLE")
+    raylets = {node.all_processes["raylet"][0].process.pid for node in cluster.list_all_nodes()}
+    processes = list(Path("/proc").glob("[0-9]*/cmdline"))
+    random.shuffle(processes)
+    for process in processes:
+        with contextlib.suppress(OSError):  # gone by now
+            title = process.read_text()
+            parent = int((process.parent / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent in raylets and title.startswith("ray::") and any(name in title for name in wanted):
+                os.kill(int(process.parent.name), signal.SIGKILL)
+                return True
+    return False
+
+
+def judge(storage: Storage, count: int) -> int:
+    """Compare both sinks; every difference is a fault."""
+    calm, fire = read_rows(storage, "calm"), read_rows(storage, "fire")
+    names = {f"{index:05}.png" for index in range(count)}
+    rows = {row["sample_id"]: row for row in fire}
+    results = {file.key: file.size_bytes for file in storage.list_files("fire/data")}
+    expected = {row["sample_id"]: row["output_sha256"] for row in calm}
+    found = {
+        "lost": len(names - rows.keys()),
+        "twice": len(fire) - len(rows),
+        "failed": sum(row["status"] != "ok" for row in fire),
+        "half written": sum(results.get(f"fire/data/{name}") != row["output_bytes"] for name, row in rows.items()),
+        "without a row": len(results.keys() - {f"fire/data/{name}" for name in rows}),
+        "other bytes": sum(expected[name] != row["output_sha256"] for name, row in rows.items())
+        + sum(storage.read(f"fire/data/{name}") != storage.read(f"calm/data/{name}") for name in rows),
+    }
+    say(", ".join(f"{number} {fault}" for fault, number in found.items()))
+    failures = Counter((row["error_type"], row["error_message"]) for row in fire if row["status"] != "ok")
+    for failure, number in failures.items():
+        say(f"  {number} × {failure}")
+    return int(any(found.values()))
+
+
+def read_rows(storage: Storage, sink: str) -> list[dict]:
+    files = storage.list_files(f"{sink}/manifest")
+    return pa.concat_tables([pq.read_table(pa.BufferReader(storage.read(file.key))) for file in files]).to_pylist()
+
+
+def say(text: str) -> None:
+    print(f"drill: {text}", flush=True)  # noqa: T201 - this script talks to a person
+
+
+if __name__ == "__main__":
+    sys.exit(main())
