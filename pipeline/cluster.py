@@ -4,7 +4,7 @@ import contextlib
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import ray
@@ -61,26 +61,30 @@ def connected(address: str | None) -> Iterator[None]:
             ray.shutdown()
 
 
-def size_pool(run: RunConfig) -> Pool:
-    """Fit the actor pool to the connected cluster.
+def node_resources() -> list[Mapping[str, float]]:
+    """What each node of the connected cluster has."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def size_pool(run: RunConfig, nodes: Sequence[Mapping[str, float]]) -> Pool:
+    """Fit the actor pool to the nodes of a cluster: every actor must fit onto one of them.
+
+    Args:
+        run: what was asked for.
+        nodes: ``CPU`` and ``GPU`` of each node.
 
     Raises:
-        ConfigError: more GPUs asked for than there are.
+        ConfigError: more actors or GPUs asked for than there is room for.
     """
-    resources = ray.cluster_resources()
-    cpus, gpus = int(resources.get("CPU", 1)), resources.get("GPU", 0.0)
+    gpus = sum(node.get("GPU", 0.0) for node in nodes)
     gpus_each = (1.0 if gpus else 0.0) if run.gpus_per_actor == "auto" else float(run.gpus_per_actor)
-    if run.actors != "auto":
-        actors = int(run.actors)
-    elif gpus_each:
-        actors = int(gpus // gpus_each)
-    else:
-        actors = max(1, cpus // CPUS_PER_CPU_ACTOR)
-    if gpus_each * actors > gpus or actors < 1:
-        raise ConfigError(
-            f"run asks for {max(actors, 1)} actors with {gpus_each:g} GPUs, the cluster has {gpus:g} GPUs"
-        )
-    share = max(1, cpus // actors)
-    # One core in five stays free for the tasks that read and write; a whole one where an actor has but two.
-    reserved = min(max(1, share * 4 // 5), cpus / actors * 0.8)
-    return Pool(actors, gpus_each, reserved, share)
+    hosts = [node for node in nodes if node.get("CPU", 0) >= 1 and node.get("GPU", 0.0) >= gpus_each]
+    room = [int(node["GPU"] // gpus_each if gpus_each else max(1, node["CPU"] // CPUS_PER_CPU_ACTOR)) for node in hosts]
+    actors = sum(room) if run.actors == "auto" else int(run.actors)
+    if not hosts or (gpus_each and actors > sum(room)):
+        raise ConfigError(f"run asks for {actors} actors with {gpus_each:g} GPUs each; the cluster has {gpus:g} GPUs")
+    if not gpus_each and run.actors != "auto":
+        room = [-(-actors // len(hosts))] * len(hosts)
+    share = max(1, min(int(node["CPU"] // held) for node, held in zip(hosts, room, strict=True)))
+    # A part of each core share stays free for the tasks that read and write.
+    return Pool(actors, gpus_each, min(max(1, share * 4 // 5), share * 0.8), share)

@@ -8,7 +8,7 @@ from functools import partial
 import pyarrow as pa
 import ray
 
-from pipeline.cluster import Pool, connected, size_pool
+from pipeline.cluster import Pool, connected, node_resources, size_pool
 from pipeline.config import JobConfig
 from pipeline.errors import SampleError
 from pipeline.gpu_actor import InpaintActor
@@ -68,7 +68,7 @@ def run_job(config: JobConfig, run_id: str, on_rows: Callable[[pa.Table, int], N
 
         if plan.todo:
             with connected(config.run.address):
-                pool = size_pool(config.run)
+                pool = size_pool(config.run, node_resources())
                 start_pass = partial(_start_pass, config, weights.fingerprint, run_id, pool)
                 lost = supervise(plan.todo, pool.actors, start_pass, commit)
             commit(_quarantined(lost, config, weights.fingerprint, run_id))

@@ -1,0 +1,39 @@
+import pytest
+
+from pipeline.cluster import size_pool
+from pipeline.config import RunConfig
+from pipeline.errors import ConfigError
+
+
+def nodes(*pairs):
+    return [{"CPU": float(cpus), "GPU": float(gpus)} for cpus, gpus in pairs]
+
+
+@pytest.mark.parametrize(
+    ("run", "cluster", "expected"),
+    [
+        (RunConfig(), nodes((2, 0)), (1, 0, 2)),
+        (RunConfig(), nodes((64, 0)), (16, 0, 4)),
+        (RunConfig(), nodes((64, 8)), (8, 1, 8)),
+        (RunConfig(gpus_per_actor=0.5), nodes((64, 8)), (16, 0.5, 4)),
+        (RunConfig(), nodes((64, 0), (8, 1), (8, 1)), (2, 1, 8)),
+        (RunConfig(), nodes((2, 0), (2, 0), (2, 0)), (3, 0, 2)),
+        (RunConfig(actors=2), nodes((2, 0), (2, 0), (2, 0)), (2, 0, 2)),
+        (RunConfig(actors=4), nodes((8, 0)), (4, 0, 2)),
+        (RunConfig(gpus_per_actor=0), nodes((16, 2)), (4, 0, 4)),
+    ],
+)
+def test_pool_fits_the_cluster(run, cluster, expected):
+    pool = size_pool(run, cluster)
+    assert (pool.actors, pool.gpus, pool.threads) == expected
+    assert 0 < pool.cpus < pool.threads  # something is left to reading and writing
+    hosts = [node for node in cluster if node["GPU"] >= pool.gpus]
+    room = sum(int(min(node["CPU"] // pool.cpus, node["GPU"] / pool.gpus if pool.gpus else 99)) for node in hosts)
+    assert room >= pool.actors
+
+
+def test_more_gpus_than_there_are_is_a_configuration_error():
+    with pytest.raises(ConfigError, match="asks for 3 actors with 1 GPUs each; the cluster has 2 GPUs"):
+        size_pool(RunConfig(actors=3), nodes((8, 2)))
+    with pytest.raises(ConfigError, match="the cluster has 0 GPUs"):
+        size_pool(RunConfig(gpus_per_actor=1), nodes((8, 0)))
