@@ -25,15 +25,18 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.live and self.statuses:
+        if self.live and self.shown > self.started:
             self.stream.write("\n")
 
     def update(self, rows: pa.Table, total: int) -> None:
         """Count newly committed rows out of ``total``."""
         self.statuses.update(rows["status"].to_pylist())
+        if not total:
+            return
         now = time.monotonic()
         if self.live:
             self.stream.write(f"\r\x1b[K{self._line(now, total)}")
+            self.shown = now
         elif now - self.shown >= LOG_EVERY_S:
             self.stream.write(f"{self._line(now, total)}\n")
             self.shown = now
@@ -41,6 +44,8 @@ class Progress:
 
     def _line(self, now: float, total: int) -> str:
         done = self.statuses.total()
+        if not done:
+            return f"0/{total} samples, workers are starting"
         rate = done / max(now - self.started, 1e-9)
         left = int((total - done) / rate)
         counts = ", ".join(f"{count} {status}" for status, count in sorted(self.statuses.items()))

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,10 +41,10 @@ def connected(address: str | None) -> Iterator[None]:
     owner = not ray.is_initialized()
     if owner:
         address = address or os.environ.get("RAY_ADDRESS") or "local"
-        local = {"include_dashboard": False} if address == "local" else {}
-        if local:  # the core logs a restart hint as an error on every actor pool
-            os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **local)
+        if address == "local":
+            _start_quietly()
+        else:
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     # Retry limits have no other spelling before Ray 2.64, which is why pyproject.toml ends its range there.
     warnings.filterwarnings("ignore", category=RayDeprecationWarning)
     context = ray.data.DataContext.get_current()
@@ -59,6 +60,20 @@ def connected(address: str | None) -> Iterator[None]:
     finally:
         if owner:
             ray.shutdown()
+
+
+def _start_quietly() -> None:
+    """Start a local cluster without the remarks of Ray's core, which look like errors and are none."""
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)  # it remarks on the log level, too
+    try:
+        ray.init(address="local", log_to_driver=False, logging_level="ERROR", include_dashboard=False)
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def node_resources() -> list[Mapping[str, float]]:

@@ -16,7 +16,7 @@ from pipeline.lease import Lease
 from pipeline.manifest import Manifest
 from pipeline.plan import find_samples, make_plan
 from pipeline.reader import SAMPLE_TYPE, read_units
-from pipeline.records import Sample, to_table
+from pipeline.records import MANIFEST_SCHEMA, Sample, to_table
 from pipeline.sample_job import fail, new_record
 from pipeline.storage import Storage
 from pipeline.summary import Summary
@@ -38,7 +38,7 @@ def run_job(config: JobConfig, run_id: str, on_rows: Callable[[pa.Table, int], N
     Args:
         config: the job.
         run_id: unique name of this run.
-        on_rows: called with newly committed rows and the number of samples to do.
+        on_rows: called with newly committed rows, at first with none, and the number of samples to do.
 
     Returns:
         What was done; it stands in ``runs/<run_id>.json`` of the sink as well.
@@ -66,6 +66,7 @@ def run_job(config: JobConfig, run_id: str, on_rows: Callable[[pa.Table, int], N
             summary.count(rows)
             on_rows(rows, len(plan.todo))
 
+        on_rows(MANIFEST_SCHEMA.empty_table(), len(plan.todo))
         if plan.todo:
             with connected(config.run.address):
                 pool = size_pool(config.run, node_resources())

@@ -16,9 +16,11 @@ def rows(count: int, status: str):
 def test_terminal_has_one_line_that_renews_itself():
     stream = Terminal()
     with Progress(stream) as progress:
+        progress.update(rows(0, OK), 8)
+        assert "0/8 samples, workers are starting" in stream.getvalue()
         progress.update(rows(3, OK), 8)
         progress.update(rows(1, FAILED), 8)
-    assert stream.getvalue().count("\n") == 1 and stream.getvalue().count("\r") == 2
+    assert stream.getvalue().count("\n") == 1 and stream.getvalue().count("\r") == 3
     assert "4/8 samples (1 failed, 3 ok)" in stream.getvalue()
 
 
