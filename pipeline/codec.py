@@ -3,13 +3,13 @@
 import io
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
 from pipeline.errors import SampleError
+from pipeline.photo import Photo
 
 # What each format holds without loss of a mode; other combinations fail with a sentence rather than convert.
 FORMAT_MODES = {
@@ -24,56 +24,6 @@ READABLE = (*FORMAT_MODES, "GIF")  # GIF only for another image_format: its pale
 _PLAIN_MODES = {"1": "L", "P": "RGB", "PA": "RGBA", "YCbCr": "RGB", "RGBX": "RGB", "RGBa": "RGBA", "La": "LA"}
 _TIFF_BITS, _TIFF_ORIENTATION = 258, 274
 _TIFF_KEPT = (270, 271, 272, 305, 306, 315, 33432)  # description, make, model, software, date, artist, copyright
-
-
-@dataclass(frozen=True)
-class Photo:
-    """A decoded image.
-
-    Args:
-        pixels: (H, W) or (H, W, bands) as decoded, uint8 or uint16.
-        mode: Pillow's name of the pixels' layout.
-        format: Pillow's name of the container it came in.
-        encoder: what the encoder needs to keep: profiles, tables, settings.
-    """
-
-    pixels: np.ndarray
-    mode: str
-    format: str
-    encoder: dict[str, Any] = field(default_factory=dict)
-
-    def rgb(self) -> np.ndarray:
-        """What the model sees: (H, W, 3) uint8, without alpha."""
-        if self.mode == "I;16":
-            return np.repeat((self.pixels >> 8).astype(np.uint8)[..., None], 3, axis=2)
-        if self.mode in ("RGB", "RGBA"):
-            return self.pixels[..., :3]
-        if self.mode in ("L", "LA"):
-            grey = self.pixels if self.mode == "L" else self.pixels[..., 0]
-            return np.repeat(grey[..., None], 3, axis=2)
-        return np.asarray(Image.fromarray(self.pixels, self.mode).convert("RGB"))
-
-    def repainted(self, rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """A copy of ``pixels`` with the masked ones taken from ``rgb``; alpha stays.
-
-        Args:
-            rgb: (H, W, 3) uint8.
-            mask: (H, W) bool.
-        """
-        result = self.pixels.copy()
-        if self.mode in ("RGB", "RGBA"):
-            np.copyto(result[..., :3], rgb, where=mask[..., None])
-            return result
-        colours = Image.fromarray(rgb[mask][None])  # the masked pixels as one row
-        if self.mode == "CMYK":
-            result[mask] = np.asarray(colours.convert("CMYK"))[0]
-            return result
-        grey = np.asarray(colours.convert("L"))[0]
-        if self.mode == "LA":
-            result[mask, 0] = grey
-        else:
-            result[mask] = grey.astype(result.dtype) * (257 if self.mode == "I;16" else 1)
-        return result
 
 
 def open_checked(data: bytes, max_pixels: int, stage: str = "decode") -> Image.Image:

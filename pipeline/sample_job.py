@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from moebius.windows import Window, cut_window, paste_window, plan_windows
-from pipeline.codec import Photo, check_encodable, decode, encode, open_checked
+from pipeline.codec import check_encodable, decode, encode, open_checked
 from pipeline.config import JobConfig
 from pipeline.errors import SampleError
 from pipeline.masks import decode_mask
+from pipeline.photo import Photo
 from pipeline.records import FAILED, OK, UNCHANGED, Record
 from pipeline.seam import seam_score
 

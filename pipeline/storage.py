@@ -6,9 +6,6 @@ A write is atomic everywhere: object stores replace whole objects, local files a
 import contextlib
 import os
 import posixpath
-import shutil
-import stat
-import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +14,8 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.errors import ConfigError
+from pipeline.local_files import clear_staging, staged, walk
 
-STAGING = ".staging"
 PRECONDITION_FAILED = 412
 
 
@@ -100,7 +97,7 @@ class Storage:
         """
         folder = self.path(below)
         if self.is_local:
-            for path, status in _walk(folder):
+            for path, status in walk(folder):
                 key = os.path.relpath(path, self.root).encode("utf-8", "surrogateescape")
                 yield StoredFile(
                     key.decode("utf-8", "backslashreplace"), status.st_size, f"{status.st_size}-{status.st_mtime_ns}"
@@ -136,9 +133,9 @@ class Storage:
             with _answering():
                 self.filesystem.pipe_file(self.path(key), data)
             return
-        with self._staged(data) as staged:
+        with staged(self.root, data) as path:
             os.makedirs(posixpath.dirname(self.path(key)), exist_ok=True)
-            os.replace(staged, self.path(key))
+            os.replace(path, self.path(key))
 
     def create(self, key: str, data: bytes) -> None:
         """Create a file in one step, unless it exists.
@@ -150,9 +147,9 @@ class Storage:
             with _answering():
                 self.filesystem.pipe_file(self.path(key), data, mode="create")
             return
-        with self._staged(data) as staged:
+        with staged(self.root, data) as path:
             os.makedirs(posixpath.dirname(self.path(key)), exist_ok=True)
-            os.link(staged, self.path(key))
+            os.link(path, self.path(key))
 
     def delete(self, key: str) -> None:
         """Remove a file; nothing happens where there is none."""
@@ -162,23 +159,7 @@ class Storage:
     def clear_staging(self) -> None:
         """Remove what killed processes left half done; for whoever holds the lease."""
         if self.is_local:
-            shutil.rmtree(posixpath.join(self.root, STAGING), ignore_errors=True)
-
-    @contextlib.contextmanager
-    def _staged(self, data: bytes) -> Iterator[str]:
-        """A complete temporary file on the same disk, outside everything that readers look at."""
-        folder = posixpath.join(self.root, STAGING)
-        os.makedirs(folder, exist_ok=True)
-        path = posixpath.join(folder, uuid.uuid4().hex)
-        try:
-            with open(path, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            yield path
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
+            clear_staging(self.root)
 
 
 def _version(info: Mapping[str, Any]) -> str:
@@ -202,28 +183,6 @@ def _answering() -> Iterator[None]:
         raise
     except Exception as error:
         raise OSError(f"{type(error).__name__}: {error}") from error
-
-
-def _walk(folder: str) -> Iterator[tuple[str, os.stat_result]]:
-    """Files of a local folder, links followed, each folder entered once."""
-    entered: set[tuple[int, int]] = set()
-
-    def refuse(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError):
-            raise error  # a folder without permission is no empty folder
-
-    for path, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
-        status = os.stat(path)
-        if (status.st_dev, status.st_ino) in entered:
-            folders.clear()
-            continue
-        entered.add((status.st_dev, status.st_ino))
-        for name in names:
-            full = os.path.join(path, name)
-            with contextlib.suppress(FileNotFoundError):  # a link to nothing, or just deleted
-                status = os.stat(full)
-                if stat.S_ISREG(status.st_mode):
-                    yield full, status
 
 
 def _status(error: OSError) -> int | None:

@@ -3,8 +3,8 @@ import pytest
 
 from moebius import Inpainter, InpaintSettings
 from moebius.windows import plan_windows
-from pipeline.codec import Photo
 from pipeline.model_loop import ModelLoop
+from pipeline.photo import Photo
 from pipeline.records import FAILED, Record
 from pipeline.sample_job import SampleJob
 from tests.conftest import textured

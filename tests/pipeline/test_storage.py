@@ -3,7 +3,8 @@ import os
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.storage import STAGING, Storage
+from pipeline.local_files import STAGING
+from pipeline.storage import Storage
 
 
 @pytest.fixture(params=["local", "memory", "s3"])
