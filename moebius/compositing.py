@@ -3,6 +3,8 @@
 import numpy as np
 from PIL import Image, ImageFilter
 
+from moebius.windows import Box
+
 RING_PX = 5
 COMPENSATION = 1.1
 
@@ -24,12 +26,11 @@ def ring_around(mask: np.ndarray) -> np.ndarray:
     Source: the published code; per axis [mid − half, mid + half], half = (hi − lo + 1)//2 + 5, clipped to the image.
     """
     ring = np.zeros_like(mask)
+    box = Box.around(mask)
+    if box is None:
+        return ring
     spans = []
-    for axis in (1, 0):
-        indices = np.flatnonzero(mask.any(axis=axis))
-        if indices.size == 0:
-            return ring
-        low, high = int(indices[0]), int(indices[-1])
+    for low, high in ((box.top, box.bottom - 1), (box.left, box.right - 1)):
         middle, half = (low + high) // 2, (high - low + 1) // 2 + RING_PX
         spans.append(slice(max(middle - half, 0), middle + half + 1))
     ring[tuple(spans)] = True

@@ -25,6 +25,24 @@ class Box:
     bottom: int
     right: int
 
+    @classmethod
+    def around(cls, mask: np.ndarray) -> "Box | None":
+        """The smallest rectangle that holds every true pixel of an (H, W) bool array; ``None`` without any."""
+        rows = np.flatnonzero(mask.any(axis=1))
+        if rows.size == 0:
+            return None
+        columns = np.flatnonzero(mask[rows[0] : rows[-1] + 1].any(axis=0))
+        return cls(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
+
+    def grown(self, margin_px: int, shape: tuple[int, ...]) -> "Box":
+        """The rectangle with a margin on every side, clipped to an image of (height, width, …)."""
+        return Box(
+            max(self.top - margin_px, 0),
+            max(self.left - margin_px, 0),
+            min(self.bottom + margin_px, shape[0]),
+            min(self.right + margin_px, shape[1]),
+        )
+
     @property
     def longest_px(self) -> int:
         """The longer of both sides."""
@@ -160,9 +178,9 @@ def _tight_box(mask: np.ndarray, labels: np.ndarray, label: int, slices: tuple[s
     top, left = slices[0].start * CELL_PX, slices[1].start * CELL_PX
     part = mask[top : slices[0].stop * CELL_PX, left : slices[1].stop * CELL_PX]
     cells = (labels[slices] == label).repeat(CELL_PX, axis=0).repeat(CELL_PX, axis=1)
-    part = part & cells[: part.shape[0], : part.shape[1]]
-    rows, columns = np.flatnonzero(part.any(axis=1)), np.flatnonzero(part.any(axis=0))
-    return Box(top + int(rows[0]), left + int(columns[0]), top + int(rows[-1]) + 1, left + int(columns[-1]) + 1)
+    box = Box.around(part & cells[: part.shape[0], : part.shape[1]])
+    assert box is not None  # a label has pixels
+    return Box(top + box.top, left + box.left, top + box.bottom, left + box.right)
 
 
 Hole = tuple[Box, tuple[slice, ...], int]

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from moebius.windows import Box
+
 
 @dataclass(frozen=True)
 class Photo:
@@ -42,8 +44,12 @@ class Photo:
             mask: (H, W) bool.
         """
         result = self.pixels.copy()
+        hole = Box.around(mask)
+        if hole is None:
+            return result
         if self.mode in ("RGB", "RGBA"):
-            np.copyto(result[..., :3], rgb, where=mask[..., None])
+            region = hole.slices
+            np.copyto(result[region][..., :3], rgb[region], where=mask[region][..., None])
             return result
         colours = Image.fromarray(rgb[mask][None])  # the masked pixels as one row
         if self.mode == "CMYK":

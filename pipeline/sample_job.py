@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -144,7 +145,11 @@ def outside_max_diff(before: np.ndarray, after: np.ndarray, mask: np.ndarray) ->
     largest = 0
     for top in range(0, len(mask), ROWS_AT_ONCE):  # in bands: a difference of 200 MP at once would take gigabytes
         band = slice(top, top + ROWS_AT_ONCE)
-        outside = ~mask[band]
-        difference = before[band][outside].astype(np.int32) - after[band][outside]
-        largest = max(largest, int(np.abs(difference).max(initial=0)))
+        changed = before[band] != after[band]
+        if changed.ndim == 3:
+            changed = reduce(np.logical_or, np.moveaxis(changed, 2, 0))  # any(axis=2) is ten times slower
+        outside = changed & ~mask[band]
+        if outside.any():
+            difference = before[band][outside].astype(np.int32) - after[band][outside]
+            largest = max(largest, int(np.abs(difference).max()))
     return largest

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from moebius.windows import Box
+
 
 def seam_score(pixels: np.ndarray, mask: np.ndarray) -> float | None:
     """Mean colour step across the mask's border, less the mean step between the two pixels just outside it.
@@ -15,6 +17,11 @@ def seam_score(pixels: np.ndarray, mask: np.ndarray) -> float | None:
     Returns:
         Grey levels, -255 … 255; ``None`` where no border has two pixels outside it.
     """
+    hole = Box.around(mask)
+    if hole is None:
+        return None
+    region = hole.grown(2, mask.shape).slices
+    pixels, mask = pixels[region], mask[region]
     across, outside, count = 0.0, 0.0, 0
     for turns in range(4):
         turned_mask, turned = np.rot90(mask, turns), np.rot90(pixels, turns)
