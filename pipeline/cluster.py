@@ -3,7 +3,9 @@
 import contextlib
 import logging
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,10 +43,13 @@ def connected(address: str | None) -> Iterator[None]:
     owner = not ray.is_initialized()
     if owner:
         address = address or os.environ.get("RAY_ADDRESS") or "local"
+        on_terminate = signal.getsignal(signal.SIGTERM)
         if address == "local":
             _start_quietly()
         else:
             ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_terminate)  # Ray's own would end the driver with exit code 15
     # Retry limits have no other spelling before Ray 2.64, which is why pyproject.toml ends its range there.
     warnings.filterwarnings("ignore", category=RayDeprecationWarning)
     context = ray.data.DataContext.get_current()

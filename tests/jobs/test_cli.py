@@ -134,31 +134,61 @@ def test_weights_without_network_say_which_file_goes_where(config, tmp_path):
     assert "diffusion_pytorch_model.bin" in result.stderr and f"{tmp_path}/home/places2" in result.stderr
 
 
-def test_job_killed_in_the_middle_ends_with_one_row_each(tmp_path, tiny_weights):
+@pytest.fixture
+def slow_job(tmp_path, tiny_weights) -> list[str]:
+    """Arguments of a job over twelve photos that takes a while."""
     photos, masks = make_photos(tmp_path, count=12)
-    options = [f"source.uri={photos}", f"mask.uri={masks}", f"sink.uri={tmp_path}/out"]
-    options += [f"model.weights={tiny_weights}", "model.steps=60"]
-    base = str(ROOT / "conf" / "inpaint.yaml")
-    command = [sys.executable, "-m", "jobs.inpaint", base, *options]
+    options = {
+        "source.uri": photos,
+        "mask.uri": masks,
+        "sink.uri": tmp_path / "out",
+        "model.weights": tiny_weights,
+        "model.steps": 60,
+    }
+    return [str(ROOT / "conf" / "inpaint.yaml"), *(f"{key}={value}" for key, value in options.items())]
+
+
+def start_and_wait_for_rows(arguments: list[str], manifest: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "jobs.inpaint", *arguments]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    manifest = tmp_path / "out" / "manifest"
     deadline = time.monotonic() + 120
     while not (manifest.exists() and any(manifest.iterdir())):
         assert time.monotonic() < deadline and process.poll() is None, process.stderr.read()
         time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    committed = pq.read_table(manifest)["sample_id"].to_pylist()
+    return process
+
+
+def finish_and_check(arguments: list[str], out: Path) -> None:
+    committed = pq.read_table(out / "manifest")["sample_id"].to_pylist()
     assert 0 < len(committed) < 12
-    again = run_cli("inpaint", base, *options)
+    again = run_cli("inpaint", *arguments)
     assert again.returncode == 0, again.stderr
-    rows = pq.read_table(manifest).to_pylist()
+    rows = pq.read_table(out / "manifest").to_pylist()
     assert sorted(row["sample_id"] for row in rows) == [f"{index:03}.png" for index in range(12)]
     assert f"{12 - len(committed)} done in this run" in again.stderr
     for row in rows:
         assert row["status"] == "ok"
         assert Path(row["output_uri"]).stat().st_size == row["output_bytes"]
-    assert not list((tmp_path / "out").glob(".staging/*")) and not (tmp_path / "out" / ".lease.json").exists()
+    assert not list(out.glob(".staging/*")) and not (out / ".lease.json").exists()
+
+
+def test_job_killed_in_the_middle_ends_with_one_row_each(slow_job, tmp_path):
+    process = start_and_wait_for_rows(slow_job, tmp_path / "out" / "manifest")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    finish_and_check(slow_job, tmp_path / "out")
+
+
+def test_second_job_on_a_sink_is_refused_and_a_terminated_one_leaves_it_free(slow_job, tmp_path):
+    process = start_and_wait_for_rows(slow_job, tmp_path / "out" / "manifest")
+    second = run_cli("inpaint", *slow_job)
+    assert second.returncode == 1
+    assert "is held by run" in second.stderr and f"process {process.pid}" in second.stderr
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1 and "the same command goes on from here" in errors
+    assert not (tmp_path / "out" / ".lease.json").exists()
+    finish_and_check(slow_job, tmp_path / "out")
 
 
 def test_convert_round_trips_and_refuses_what_does_not_fit(tiny_weights, tmp_path):
