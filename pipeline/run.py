@@ -74,6 +74,7 @@ def run_job(config: JobConfig, run_id: str, on_rows: Callable[[pa.Table, int], N
                 lost = supervise(plan.todo, pool.actors, start_pass, commit)
             commit(_quarantined(lost, config, weights.fingerprint, run_id))
         manifest.compact()
+        sink.clear_staging()
         summary.end()
         sink.write(summary.key, summary.to_json())
     return summary
