@@ -99,14 +99,12 @@ def prepare(record: Record, image: bytes, mask: bytes, config: JobConfig, window
     started = time.perf_counter()
     photo = decode(image, config.limits.max_pixels)
     record.height, record.width = photo.pixels.shape[:2]
-    check_encodable(photo, config.sink.image_format)
-    try:
-        hole = decode_mask(mask, photo.pixels.shape[:2], config.mask, config.limits.max_pixels)
-    finally:
-        record.decode_s = time.perf_counter() - started
+    hole = decode_mask(mask, photo.pixels.shape[:2], config.mask, config.limits.max_pixels)
     record.mask_fraction = float(hole.mean())
     windows = plan_windows(hole, window_px, config.window.context, config.window.max_upscale)
     record.window_count = len(windows)
+    if windows or config.sink.image_format != "source":  # else the input is passed through
+        check_encodable(photo, config.sink.image_format)
     seen = photo.rgb() if windows else np.empty((0, 0, 3), np.uint8)
     job = SampleJob(record, image, photo, hole, seen, seen.copy(), windows)
     record.decode_s = time.perf_counter() - started

@@ -134,6 +134,8 @@ def write_bad_corpus(folder: Path) -> dict[str, tuple[str, str | None, str | Non
     Image.new("L", (1, 1), 255).save(masks / "pixel.png")
     add("unmasked.jpg", picture, mask_of=None)
     Image.new("L", (96, 80), 0).save(masks / "unmasked.png")
+    add("masked.gif", picture.quantize(32))
+    add("unmasked.gif", picture.quantize(32), mask_of=None)
     add("broken-mask.jpg", picture, mask_of=None)
     (masks / "broken-mask.png").write_bytes(b"no mask")
     return {
@@ -152,6 +154,8 @@ def write_bad_corpus(folder: Path) -> dict[str, tuple[str, str | None, str | Non
         "huge.png": (FAILED, "decode", "TooManyPixels"),
         "pixel.png": (OK, None, None),
         "unmasked.jpg": (UNCHANGED, None, None),
+        "masked.gif": (FAILED, "encode", "UnsupportedMode"),
+        "unmasked.gif": (UNCHANGED, None, None),
         "broken-mask.jpg": (FAILED, "mask", "UnreadableImage"),
     }
 
