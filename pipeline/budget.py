@@ -6,18 +6,19 @@ import threading
 class ByteBudget:
     """A number of bytes that threads take before they decode and give back when they have encoded.
 
-    One that asks for more than there is gets everything, alone.
+    One that asks for more than there is gets everything, alone; those that ask later wait behind it.
     """
 
     def __init__(self, total_bytes: int) -> None:
         self.total_bytes = total_bytes
         self._free_bytes = total_bytes
         self._returned = threading.Condition()
+        self._turn = threading.Lock()
 
     def take(self, wanted_bytes: int) -> int:
         """Wait until so much is free, take it, and say how much to give back."""
         taken = min(wanted_bytes, self.total_bytes)
-        with self._returned:
+        with self._turn, self._returned:
             self._returned.wait_for(lambda: self._free_bytes >= taken)
             self._free_bytes -= taken
         return taken

@@ -28,3 +28,24 @@ def test_budget_is_never_exceeded_and_all_get_their_turn():
         thread.join(timeout=20)
     assert sorted(turns) == sorted(wanted)
     assert highest <= 100
+
+
+def test_large_request_is_not_overtaken_for_ever():
+    budget, order = ByteBudget(100), []
+
+    def work(name: str, wanted: int) -> None:
+        taken = budget.take(wanted)
+        order.append(name)
+        budget.give_back(taken)
+
+    held = budget.take(10)
+    threads = []
+    for name, wanted in (("large", 100), ("small", 10)):
+        threads.append(threading.Thread(target=work, args=(name, wanted)))
+        threads[-1].start()
+        time.sleep(0.1)
+    assert order == []
+    budget.give_back(held)
+    for thread in threads:
+        thread.join(timeout=20)
+    assert order == ["large", "small"]
