@@ -21,6 +21,11 @@ class SampleError(Exception):
         super().__init__(stage, kind, message)
         self.stage, self.kind, self.message = stage, kind, message
 
+    @property
+    def columns(self) -> dict[str, str]:
+        """The error as manifest columns."""
+        return {"error_stage": self.stage, "error_type": self.kind, "error_message": self.message}
+
     @classmethod
     def wrap(cls, stage: str, error: Exception) -> "SampleError":
         """The error itself, or any other exception of a stage in this form."""

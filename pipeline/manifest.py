@@ -93,7 +93,7 @@ class Manifest:
             self._parts[key] = part.num_rows
             tables.append(part.replace_schema_metadata(None))
         if not tables:
-            return _select(MANIFEST_SCHEMA.empty_table(), columns)
+            return MANIFEST_SCHEMA.empty_table().select(columns or MANIFEST_SCHEMA.names)
         return _last_of_each(pa.concat_tables(tables))
 
     def _numbers(self) -> dict[str, int]:
@@ -118,7 +118,3 @@ def _last_of_each(rows: pa.Table) -> pa.Table:
     positions = pa.array(range(rows.num_rows), pa.int64())
     last = pa.table({"sample_id": rows["sample_id"], "position": positions}).group_by("sample_id")
     return rows.take(last.aggregate([("position", "max")])["position_max"].combine_chunks().sort())
-
-
-def _select(table: pa.Table, columns: list[str] | None) -> pa.Table:
-    return table if columns is None else table.select(columns)

@@ -65,7 +65,7 @@ def _read_sample(
             raise SampleError("mask", "MissingMask", f"no mask for {sample['sample_id']} below {masks}")
         return {**sample, "image": image, "mask": read_mask(sample["mask_key"])}
     except SampleError as error:
-        return {**sample, "error_stage": error.stage, "error_type": error.kind, "error_message": error.message}
+        return {**sample, **error.columns}
 
 
 def _read(stage: str, storage: Storage, key: str, give_back: bool) -> bytes:

@@ -99,15 +99,13 @@ class Storage:
         if self.is_local:
             for path, status in walk(folder):
                 key = os.path.relpath(path, self.root).encode("utf-8", "surrogateescape")
-                yield StoredFile(
-                    key.decode("utf-8", "backslashreplace"), status.st_size, f"{status.st_size}-{status.st_mtime_ns}"
-                )
+                yield _local_file(key.decode("utf-8", "backslashreplace"), status)
             return
         with _answering():
             found = self.filesystem.find(folder, detail=True)
         for path, info in found.items():
             if info["type"] == "file":  # some servers list emptied folders
-                yield StoredFile(path[len(self.root) + 1 :], int(info["size"] or 0), _version(info))
+                yield _remote_file(path[len(self.root) + 1 :], info)
 
     def stat(self, key: str = "") -> StoredFile:
         """Size and version of one file.
@@ -116,11 +114,10 @@ class Storage:
             FileNotFoundError: no such file.
         """
         if self.is_local:
-            status = os.stat(self.path(key))
-            return StoredFile(key, status.st_size, f"{status.st_size}-{status.st_mtime_ns}")
+            return _local_file(key, os.stat(self.path(key)))
         with _answering():
             info = self.filesystem.info(self.path(key))
-        return StoredFile(key, int(info["size"] or 0), _version(info))
+        return _remote_file(key, info)
 
     def read(self, key: str = "") -> bytes:
         """The bytes of a key, or of the root where it is a file."""
@@ -162,12 +159,15 @@ class Storage:
             clear_staging(self.root)
 
 
-def _version(info: Mapping[str, Any]) -> str:
+def _local_file(key: str, status: os.stat_result) -> StoredFile:
+    return StoredFile(key, status.st_size, f"{status.st_size}-{status.st_mtime_ns}")
+
+
+def _remote_file(key: str, info: Mapping[str, Any]) -> StoredFile:
     etag = info.get("ETag") or info.get("etag") or info.get("md5Hash")
-    if etag:
-        return str(etag).strip('"')
     changed = info.get("mtime") or info.get("LastModified") or info.get("last_modified") or info.get("created")
-    return f"{info['size']}-{changed}"
+    version = str(etag).strip('"') if etag else f"{info['size']}-{changed}"
+    return StoredFile(key, int(info["size"] or 0), version)
 
 
 @contextlib.contextmanager

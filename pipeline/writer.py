@@ -40,5 +40,5 @@ def _write_row(row: dict, sink: ImageSink, give_back: bool) -> dict:
         if give_back:
             raise
         fault = SampleError.wrap("write", error)
-    failed = {"status": FAILED, "error_stage": fault.stage, "error_type": fault.kind, "error_message": fault.message}
-    return row | failed | {"output_format": None, "output_bytes": None, "output_sha256": None}
+    nothing = {"output_format": None, "output_bytes": None, "output_sha256": None}
+    return row | fault.columns | nothing | {"status": FAILED}
