@@ -12,6 +12,7 @@ COMMANDS = {
     "inpaint": "repaint every image of a source under its mask: plan, run, commit, summary",
     "plan": "what inpaint would do; changes nothing",
     "convert": "turn checkpoints from .bin into .safetensors and back",
+    "bench": "figures of the pipeline on this machine, as a table and as JSON",
     "contact-sheet": "a picture of some results: before, mask, after",
 }
 

@@ -24,18 +24,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _plan(path: str, overrides: Sequence[str]) -> int:
     config = load_config(path, overrides)
+    from pipeline.catalog import Catalog
     from pipeline.manifest import Manifest
     from pipeline.plan import find_samples, make_plan
     from pipeline.storage import Storage
     from pipeline.weight_store import fetch_weights
 
     weights = fetch_weights(config.model.weights, config.storage)
-    manifest = Manifest(Storage(config.sink.uri, config.storage))
-    plan = make_plan(config, find_samples(config), weights.fingerprint, manifest)
+    with Catalog() as catalog:
+        find_samples(config, catalog)
+        plan = make_plan(config, catalog, weights.fingerprint, Manifest(Storage(config.sink.uri, config.storage)))
     lines = {
         "samples found": f"{plan.found} ({plan.found_bytes / 1e6:.1f} MB)",
         "done": f"{plan.done.total()} {_counts(plan.done)}",
-        "to do": f"{len(plan.todo)} {_counts(plan.reasons)}",
+        "to do": f"{plan.todo} {_counts(plan.reasons)}",
         "missing masks": str(plan.without_mask),
         "gone": f"{plan.gone} (in the manifest, no longer in the source; their rows stay)",
         "weights": f"{config.model.weights} ({weights.fingerprint})",

@@ -1,8 +1,28 @@
 """Moebius: lightweight image inpainting (arXiv 2606.19195), without any cluster code."""
 
-from moebius.checkpoint import load_denoiser
-from moebius.config import MoebiusConfig
-from moebius.denoiser import Denoiser
-from moebius.inpainter import Inpainter, InpaintSettings
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from moebius.checkpoint import load_denoiser
+    from moebius.config import MoebiusConfig
+    from moebius.denoiser import Denoiser
+    from moebius.inpainter import Inpainter
+    from moebius.settings import InpaintSettings
 
 __all__ = ["Denoiser", "InpaintSettings", "Inpainter", "MoebiusConfig", "load_denoiser"]
+
+_MODULES = {
+    "Denoiser": "denoiser",
+    "InpaintSettings": "settings",
+    "Inpainter": "inpainter",
+    "MoebiusConfig": "config",
+    "load_denoiser": "checkpoint",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: workers that only read and write start a second sooner without PyTorch."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"moebius.{_MODULES[name]}"), name)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,54 +15,15 @@ from moebius import vae as autoencoder
 from moebius.compositing import colour_offset, to_uint8
 from moebius.denoiser import Denoiser
 from moebius.sampler import ddim_sample
-from moebius.schedule import ddim_timesteps
+from moebius.settings import InpaintSettings
 from moebius.weights import find_weights
 from moebius.windows import cut_window, paste_window, plan_windows
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
 
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 AUTO_BATCH_SIZE = {"cuda": 16, "cpu": 1}
-
-
-@dataclass(frozen=True)
-class InpaintSettings:
-    """How the model is run; everything but ``batch_size`` decides the result.
-
-    Args:
-        steps: steps of the DDIM schedule.
-        guidance: scale of latent categories guidance.
-        strength: 1 starts from noise alone, less from the photo noised to the first timestep.
-        precision: ``fp32``, ``bf16``, or ``auto``: bf16 on GPUs, fp32 on CPUs. fp16 overflows in the autoencoder.
-        batch_size: windows in one call, or ``auto``: 16 on GPUs, 1 on CPUs.
-        context: side of a window over the longest side of its hole.
-        max_upscale: how far small surroundings may be magnified for the model.
-
-    Raises:
-        ValueError: a value out of range.
-    """
-
-    steps: int = 20
-    guidance: float = 2.0
-    strength: float = 0.99
-    precision: str = "auto"
-    batch_size: int | str = "auto"
-    context: float = 1.5
-    max_upscale: float = 1.0
-
-    def __post_init__(self) -> None:
-        ddim_timesteps(self.steps, self.strength)
-        if not 0 <= self.guidance < math.inf:
-            raise ValueError(f"guidance must be a number from 0, got {self.guidance}")
-        if self.precision not in ("auto", *PRECISIONS):
-            raise ValueError(f"precision must be one of auto, {', '.join(PRECISIONS)}, got {self.precision}")
-        if self.batch_size != "auto" and (not isinstance(self.batch_size, int) or self.batch_size < 1):
-            raise ValueError(f"batch_size must be auto or a positive number, got {self.batch_size}")
-        if not 1 <= self.context < math.inf:
-            raise ValueError(f"context must be at least 1, got {self.context}")
-        if not 1 <= self.max_upscale < math.inf:
-            raise ValueError(f"max_upscale must be at least 1, got {self.max_upscale}")
 
 
 class Inpainter:
@@ -88,7 +47,7 @@ class Inpainter:
         precision = self.settings.precision
         if precision == "auto":
             precision = "bf16" if self.device.type == "cuda" else "fp32"
-        self.dtype = PRECISIONS[precision]
+        self.dtype = DTYPES[precision]
         size = self.settings.batch_size
         self.batch_size = AUTO_BATCH_SIZE.get(self.device.type, 1) if size == "auto" else int(size)
         self.denoiser = denoiser.to(self.device, self.dtype)

@@ -1,7 +1,11 @@
 """Noise schedule of the published model: scaled-linear betas, "leading" timesteps."""
 
-import torch
-from torch import Tensor
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TRAIN_STEPS = 1000
 BETA_START, BETA_END = 0.00085, 0.012
@@ -9,6 +13,8 @@ BETA_START, BETA_END = 0.00085, 0.012
 
 def alphas_cumprod() -> Tensor:
     """Products ᾱ_t of the training schedule: (1000,) float32."""
+    import torch  # not at the top: checking a configuration needs no PyTorch
+
     betas = torch.linspace(BETA_START**0.5, BETA_END**0.5, TRAIN_STEPS, dtype=torch.float32) ** 2
     return torch.cumprod(1.0 - betas, dim=0)
 

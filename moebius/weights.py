@@ -16,17 +16,12 @@ import torch
 from moebius.checkpoint import CheckpointError, load_denoiser
 from moebius.config import MoebiusConfig
 from moebius.denoiser import Denoiser
+from moebius.settings import HUB_WEIGHTS
 from moebius.vae import load_vae, untrained_vae
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
 
-HUB_WEIGHTS = {
-    "places2": "hf://hustvl/Moebius/ft_places2",
-    "celebahq": "hf://hustvl/Moebius/ft_celebahq",
-    "ffhq": "hf://hustvl/Moebius/ft_ffhq",
-    "pretrained": "hf://hustvl/Moebius/pretrained",
-}
 HUB_VAE = "hf://hustvl/PixelHacker/vae"
 CHECKPOINT_NAMES = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 NANO_CONFIG = MoebiusConfig(

@@ -92,9 +92,10 @@ def plan_windows(mask: np.ndarray, size_px: int, context: float = 1.5, max_upsca
     Returns:
         Windows, those of large holes first; none for an empty mask.
     """
-    if not mask.any():
+    extent = Box.around(mask)
+    if extent is None:
         return []
-    labels, _ = ndimage.label(_any_in_cells(mask), structure=np.ones((3, 3)))
+    labels, _ = ndimage.label(_any_in_cells(mask, extent), structure=np.ones((3, 3)))
     holes = [
         (_tight_box(mask, labels, label, slices), slices, label)
         for label, slices in enumerate(ndimage.find_objects(labels), start=1)
@@ -118,11 +119,9 @@ def cut_window(image: np.ndarray, mask: np.ndarray, window: Window, size_px: int
     Returns:
         (size_px, size_px, 3) uint8 and (size_px, size_px) bool.
     """
-    height, width = mask.shape
     side = window.side_px
     if side <= size_px:
-        rows, columns = _mirrored(window.top, side, height), _mirrored(window.left, side, width)
-        pixels, hole = image[rows[:, None], columns], mask[rows[:, None], columns]
+        pixels, hole = (_seen(array, window) for array in (image, mask))
         if side < size_px:
             pixels = np.asarray(Image.fromarray(pixels).resize((size_px, size_px), Image.Resampling.BICUBIC))
             nearest = np.arange(size_px) * side // size_px
@@ -133,11 +132,7 @@ def cut_window(image: np.ndarray, mask: np.ndarray, window: Window, size_px: int
     hole = mask[top : top + side, left : left + side]
     starts = (min(window.top, 0), min(window.left, 0))  # as seen from the part of the photo that is there
     for axis in sorted((0, 1), key=lambda axis: -hole.shape[axis]):  # the longer one first: less in between
-        length = hole.shape[axis]
-        indices = [_mirrored(starts[axis] + start, stop - start, length) for start, stop in _stretches(side, size_px)]
-        means = [colours.take(index, axis=axis).mean(axis=axis, dtype=np.float32) for index in indices]
-        colours = np.stack(means, axis=axis)
-        hole = np.stack([hole.take(index, axis=axis).any(axis=axis) for index in indices], axis=axis)
+        colours, hole = _shrunk(colours, hole, _mirrored(starts[axis], side, hole.shape[axis]), size_px, axis)
     return np.rint(colours).astype(np.uint8), hole
 
 
@@ -151,26 +146,65 @@ def paste_window(result: np.ndarray, mask: np.ndarray, window: Window, filled: n
         filled: (size, size, 3) uint8, the model's picture of the window.
     """
     hole, scale = window.hole, filled.shape[0] / window.side_px
-    owned, picture = window.owned(mask), Image.fromarray(filled)
+    owned = window.owned(mask)
+    if scale == 1:
+        part = filled[hole.top - window.top : hole.bottom - window.top, hole.left - window.left :]
+        np.copyto(result[hole.slices], part[:, : hole.right - hole.left], where=owned[..., None].repeat(3, axis=2))
+        return
+    picture = Image.fromarray(filled)
     left, right = scale * (hole.left - window.left), scale * (hole.right - window.left)
     for top in range(hole.top, hole.bottom, BAND_PX):
         bottom = min(top + BAND_PX, hole.bottom)
         region = (left, scale * (top - window.top), right, scale * (bottom - window.top))
-        # At scale 1 the region is whole pixels and resizing copies them.
         patch = picture.resize((hole.right - hole.left, bottom - top), Image.Resampling.BICUBIC, box=region)
         band = owned[top - hole.top : bottom - hole.top, :, None]
         np.copyto(result[top:bottom, hole.left : hole.right], np.asarray(patch), where=band)
 
 
-def _any_in_cells(mask: np.ndarray) -> np.ndarray:
+def _any_in_cells(mask: np.ndarray, extent: Box) -> np.ndarray:
+    """Which cells of the grid hold a masked pixel; nothing is masked outside ``extent``."""
+    cells = np.zeros([-(-side // CELL_PX) for side in mask.shape], dtype=bool)
+    top, left = extent.top // CELL_PX, extent.left // CELL_PX
+    part = mask[top * CELL_PX : extent.bottom, left * CELL_PX : extent.right]
     for axis in (0, 1):
-        mask = np.logical_or.reduceat(mask, np.arange(0, mask.shape[axis], CELL_PX), axis=axis)
-    return mask
+        part = np.logical_or.reduceat(part, np.arange(0, part.shape[axis], CELL_PX), axis=axis)
+    cells[top : top + part.shape[0], left : left + part.shape[1]] = part
+    return cells
 
 
-def _stretches(length: int, bins: int) -> list[tuple[int, int]]:
-    """``bins`` equal stretches of a length, rounded outwards so that every part of each is covered."""
-    return [(index * length // bins, -(-(index + 1) * length // bins)) for index in range(bins)]
+def _seen(array: np.ndarray, window: Window) -> np.ndarray:
+    """The part of an (H, W, …) array that a window shows, mirrored where it reaches over the border."""
+    for axis, start in enumerate((window.top, window.left)):
+        if start >= 0 and start + window.side_px <= array.shape[axis]:
+            array = array[(slice(None),) * axis + (slice(start, start + window.side_px),)]
+        else:
+            array = array.take(_mirrored(start, window.side_px, array.shape[axis]), axis)
+    return array
+
+
+def _shrunk(
+    colours: np.ndarray, hole: np.ndarray, indices: np.ndarray, bins: int, axis: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bring one axis to ``bins`` equal stretches, rounded outwards so that every part of each is covered.
+
+    Args:
+        colours, hole: (H, W, 3) and (H, W) bool.
+        indices: where along the axis to look, in order.
+
+    Returns:
+        Means of the colours, in float32, and whether anything is true in each stretch.
+    """
+    edges = np.arange(bins + 1) * len(indices)
+    starts = edges[:-1] // bins
+    lengths = -(-edges[1:] // bins) - starts
+    along = (-1, 1, 1) if axis == 0 else (1, -1, 1)
+    sums = colours.take(indices[starts], axis).astype(np.float32)
+    covered = hole.take(indices[starts], axis)
+    for offset in range(1, lengths.max()):
+        at = indices[starts + np.minimum(offset, lengths - 1)]
+        np.add(sums, colours.take(at, axis), out=sums, where=(offset < lengths).reshape(along))
+        covered |= hole.take(at, axis)
+    return sums / lengths.astype(np.float32).reshape(along), covered
 
 
 def _tight_box(mask: np.ndarray, labels: np.ndarray, label: int, slices: tuple[slice, ...]) -> Box:

@@ -18,6 +18,7 @@ from pipeline.errors import ConfigError
 
 TARGET_BLOCK_BYTES = 16 << 20  # larger blocks starve a small object store
 CPUS_PER_CPU_ACTOR = 4
+IDLE_WORKER_MS = 5000  # by default a worker ends after one idle second, and starting another takes about as long
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ def connected(address: str | None) -> Iterator[None]:
             signal.signal(signal.SIGTERM, on_terminate)  # Ray's own would end the driver with exit code 15
     # Retry limits have no other spelling before Ray 2.64, which is why pyproject.toml ends its range there.
     warnings.filterwarnings("ignore", category=RayDeprecationWarning)
+    warnings.filterwarnings("ignore", message="The maximum number of concurrent tasks")  # of a job with few units
     context = ray.data.DataContext.get_current()
     for handler in logging.getLogger("ray.data").handlers:
         handler.setLevel(logging.CRITICAL)  # the supervisor listens to errors and tells what matters
@@ -59,6 +61,7 @@ def connected(address: str | None) -> Iterator[None]:
     context.print_on_execution_start = False
     context.issue_detectors_config.detectors = []
     context.target_max_block_size = TARGET_BLOCK_BYTES
+    context.memory_usage_poll_interval_s = None  # it reads the page tables of workers every second
     context.max_errored_blocks = -1  # a unit that fails is left to the supervisor and stops nothing
     try:
         yield
@@ -75,7 +78,13 @@ def _start_quietly() -> None:
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)  # it remarks on the log level, too
     try:
-        ray.init(address="local", log_to_driver=False, logging_level="ERROR", include_dashboard=False)
+        ray.init(
+            address="local",
+            log_to_driver=False,
+            logging_level="ERROR",
+            include_dashboard=False,
+            _system_config={"idle_worker_killing_time_threshold_ms": IDLE_WORKER_MS},
+        )
     finally:
         os.dup2(kept, 2)
         os.close(kept)

@@ -22,6 +22,8 @@ FORMAT_MODES = {
 }
 READABLE = (*FORMAT_MODES, "GIF")  # GIF only for another image_format: its palette has no room for new colours
 _PLAIN_MODES = {"1": "L", "P": "RGB", "PA": "RGBA", "YCbCr": "RGB", "RGBX": "RGB", "RGBa": "RGBA", "La": "LA"}
+_HUFFMAN_TABLES, _START_OF_SCAN = 0xC4, 0xDA
+_STANDARD_TABLE_BYTES = (208, 416)  # of grey and of colour
 _TIFF_BITS, _TIFF_ORIENTATION = 258, 274
 _TIFF_KEPT = (270, 271, 272, 305, 306, 315, 33432)  # description, make, model, software, date, artist, copyright
 
@@ -90,7 +92,7 @@ def decode(data: bytes, max_pixels: int) -> Photo:
     mode = "I;16" if image.mode.startswith("I;16") else image.mode
     if mode not in FORMAT_MODES["TIFF"]:
         raise SampleError("decode", "UnsupportedMode", f"{image.format} in mode {image.mode} cannot be kept exactly")
-    pixels = np.array(image)
+    pixels = np.asarray(image)
     if mode == "I;16":
         pixels = pixels.astype(np.uint16)
     return Photo(pixels, mode, encoder.pop("format"), encoder)
@@ -156,6 +158,7 @@ def _encoder_settings(image: Image.Image, data: bytes) -> dict[str, Any]:
         kept["qtables"] = image.quantization
         kept["subsampling"] = JpegImagePlugin.get_sampling(image)
         kept["progressive"] = "progressive" in image.info
+        kept["optimize"] = _has_optimized_tables(data)
     if image.format == "WEBP":
         kept["lossless"] = b"VP8L" in data[:64] or b"VP8 " not in data
     if image.format == "TIFF":
@@ -166,10 +169,21 @@ def _encoder_settings(image: Image.Image, data: bytes) -> dict[str, Any]:
     return kept
 
 
+def _has_optimized_tables(data: bytes) -> bool:
+    """Whether a JPEG's Huffman tables were made for it; the standard ones are quicker to encode with, and longer."""
+    position, table_bytes = 2, 0
+    while data[position : position + 1] == b"\xff" and data[position + 1] != _START_OF_SCAN:
+        length = int.from_bytes(data[position + 2 : position + 4], "big")
+        if data[position + 1] == _HUFFMAN_TABLES:
+            table_bytes += length - 2
+        position += 2 + length
+    return table_bytes not in _STANDARD_TABLE_BYTES
+
+
 def _jpeg_settings(source: dict[str, Any]) -> dict[str, Any]:
     if "qtables" not in source:
         return {"quality": 95, "subsampling": 0}
-    settings = {"qtables": source["qtables"], "optimize": True, "progressive": source["progressive"]}
+    settings = {"qtables": source["qtables"], "optimize": source["optimize"], "progressive": source["progressive"]}
     return settings | ({"subsampling": source["subsampling"]} if source["subsampling"] >= 0 else {})
 
 

@@ -6,11 +6,11 @@ import os
 import re
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
-from moebius import InpaintSettings
-from moebius.weights import HUB_WEIGHTS
+from moebius.settings import HUB_WEIGHTS, InpaintSettings
 from pipeline.errors import ConfigError
 
 SOURCE_FORMATS = ("images",)
@@ -154,11 +154,10 @@ class RunConfig:
         if self.gpus_per_actor != "auto" and (isinstance(self.gpus_per_actor, str) or self.gpus_per_actor < 0):
             raise ConfigError(f"run.gpus_per_actor must be auto or a number, got {self.gpus_per_actor!r}")
 
-    def retries(self, error_type: str) -> bool:
-        """Whether samples that failed by an error are to be done again."""
-        if isinstance(self.retry_failed, bool):
-            return self.retry_failed
-        return error_type in re.split(r"[,\s]+", self.retry_failed)
+    @property
+    def retried_types(self) -> list[str]:
+        """Error types whose samples are to be done again, where they are named."""
+        return [] if isinstance(self.retry_failed, bool) else re.split(r"[,\s]+", self.retry_failed)
 
 
 @dataclass(frozen=True)
@@ -208,7 +207,7 @@ class JobConfig:
             max_upscale=window.max_upscale,
         )
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Identity of everything but the weights that decides a result; places, limits and scheduling do not."""
         deciding = {

@@ -4,23 +4,25 @@ import contextlib
 import os
 import socket
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from moebius import Inpainter
+from moebius.weights import Weights
+from pipeline.allocator import keep_freed_memory
 from pipeline.budget import ByteBudget
 from pipeline.cluster import Pool
 from pipeline.config import JobConfig
 from pipeline.errors import SampleError
 from pipeline.model_loop import ModelLoop
-from pipeline.records import MANIFEST_SCHEMA, Record
+from pipeline.records import Record, to_table
 from pipeline.sample_job import SampleJob, decoded_bytes, fail, finish, new_record, prepare
+from pipeline.storage import Storage
 from pipeline.weight_store import fetch_weights
 
-RESULT_SCHEMA = MANIFEST_SCHEMA.append(pa.field("data", pa.large_binary()))
+DATA_FIELD = pa.field("data", pa.large_binary())
 DECODED_FRACTION = 0.3  # of a machine's memory
 Result = Future[tuple[Record, bytes | None]]
 
@@ -40,6 +42,7 @@ class InpaintActor:
     """
 
     def __init__(self, config: JobConfig, weights_fingerprint: str, pool: Pool) -> None:
+        keep_freed_memory()
         weights = fetch_weights(config.model.weights, config.storage)
         if weights.fingerprint != weights_fingerprint:
             raise RuntimeError(
@@ -47,8 +50,10 @@ class InpaintActor:
                 f"with {weights_fingerprint}"
             )
         self.config = config
+        self.source = Storage(config.source.uri, config.storage)
+        self.masks = Storage(config.mask.uri, config.storage)
         self.weights_fingerprint = weights_fingerprint
-        self.inpainter = Inpainter(*weights.load(), settings=config.inpaint_settings)
+        self.inpainter = self.load_model(weights)
         self.loop = ModelLoop(self.inpainter, pool.threads)
         # Two pools: decoders may wait for bytes that only encoders give back.
         self.decoders = ThreadPoolExecutor(max(2, pool.threads))
@@ -56,11 +61,16 @@ class InpaintActor:
         self.budget = ByteBudget(_decoded_bytes(pool))
         self.worker = f"{socket.gethostname()}/{os.getpid()}"
 
+    def load_model(self, weights: Weights) -> Inpainter:
+        """The model on this worker's device; benchmarks and drills put another in its place."""
+        return Inpainter(*weights.load(), settings=self.config.inpaint_settings)
+
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """One or more units, as ``read_units`` makes them → one row a sample, of ``RESULT_SCHEMA``."""
-        samples = [sample for unit in batch["samples"].to_pylist() for sample in unit]
+        """Units as ``read_units`` makes them → manifest rows with a column ``data``, null for failed samples."""
+        samples = batch["samples"].combine_chunks().flatten().to_pylist()
         finished = [result.result() for result in [self._start(sample) for sample in samples]]
-        return pa.Table.from_pylist([{**asdict(record), "data": data} for record, data in finished], RESULT_SCHEMA)
+        data = pa.array([data for _, data in finished], pa.large_binary())
+        return to_table([record for record, _ in finished]).append_column(DATA_FIELD, data)
 
     def _start(self, sample: dict[str, Any]) -> Result:
         """Send a sample on its way: decoder → model → encoder."""
@@ -69,7 +79,7 @@ class InpaintActor:
         return result
 
     def _decode(self, sample: dict[str, Any], result: Result) -> None:
-        record = new_record(sample, self.config)
+        record = new_record(sample, self.config, self.source, self.masks)
         record.weights_fingerprint, record.worker = self.weights_fingerprint, self.worker
         taken_bytes = 0
         try:

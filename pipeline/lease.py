@@ -13,6 +13,7 @@ import time
 from types import TracebackType
 from typing import Any
 
+from pipeline.errors import ConfigError
 from pipeline.storage import Storage
 
 KEY = ".lease.json"
@@ -32,6 +33,7 @@ class Lease:
 
     Raises:
         LeaseHeldError: the holder is alive; the message says who and where it is.
+        ConfigError: the storage cannot promise that of two writers one learns of the other.
     """
 
     def __init__(self, storage: Storage, run_id: str, renew_s: float = RENEW_S, silence_s: float = SILENCE_S) -> None:
@@ -53,6 +55,7 @@ class Lease:
                     f"takes over by itself, at the latest after {self.silence_s:g} s"
                 )
             self.storage.delete(KEY)
+        self._check_exclusive()
         self._renewer.start()
         return self
 
@@ -70,6 +73,16 @@ class Lease:
         except FileExistsError:
             return self._is_ours()  # a retried request meets its own first attempt
         return True
+
+    def _check_exclusive(self) -> None:
+        """Make sure that this storage refuses to create what exists: every commit rests on that."""
+        with contextlib.suppress(FileExistsError):
+            self.storage.create(KEY, self._content())
+            self.storage.delete(KEY)
+            raise ConfigError(
+                f"sink.uri: {self.storage} replaces a file that was to be created only if absent (it knows no "
+                "conditional PUT), so that rows could be lost or doubled unnoticed; choose another storage for the sink"
+            )
 
     def _is_renewed(self, found: dict[str, Any]) -> bool:
         deadline = time.monotonic() + self.silence_s

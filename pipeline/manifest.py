@@ -2,23 +2,31 @@
 
 A part is the only commit there is. Two writers that saw the same state race for the same number: object stores (by
 conditional PUT) and local disks (by hard link) let one of them win, and the other learns it before anything is wrong.
-A later row of a sample replaces an earlier one; ``compact`` then writes all current rows as one part that says it
-replaces everything before it, and deletes the parts before it. Whoever finds both knows which to ignore.
+A later row of a sample replaces an earlier one; ``compact`` then writes all current rows as a snapshot of few parts,
+whose last one says that it replaces everything before, and deletes that. Whoever finds both knows which to ignore.
 """
 
 import re
 import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.catalog import Catalog
 from pipeline.records import MANIFEST_SCHEMA
 from pipeline.storage import Storage
 
 FOLDER = "manifest"
 _PART = re.compile(rf"{FOLDER}/part-(\d{{8}})\.parquet\Z")
 LOAD_TRIES = 5
-_COMMIT, _SNAPSHOT = b"moebius.commit", b"moebius.snapshot"
+REQUESTS = 16  # under way at once
+SNAPSHOT_ROWS = 250_000  # in one part
+BATCH_ROWS = 50_000
+_COMMIT, _SNAPSHOT, _COMPLETE = b"moebius.commit", b"moebius.snapshot", b"moebius.snapshot-complete"
+_PLACE = [pa.field("part", pa.int64()), pa.field("position", pa.int64())]
 
 
 class ManifestConflictError(RuntimeError):
@@ -30,31 +38,48 @@ class Manifest:
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
-        self._parts: dict[str, int] = {}  # keys of current parts, with their rows
-        self._stale: list[str] = []  # parts that a snapshot replaces, left behind by a crash
+        self._parts: list[str] = []  # keys of current parts, in order
+        self._stale: list[str] = []  # parts that a snapshot replaces, or of one that was never finished
+        self._snapshot_parts = 0  # how many of the current parts are those of a snapshot
         self._next_number = 0
 
     def load(self, columns: list[str] | None = None) -> pa.Table:
-        """Read every current row, one a sample; ``columns`` must hold ``sample_id``."""
+        """Every current row, one a sample, in memory; ``columns`` must hold ``sample_id``."""
+        with Catalog() as catalog:
+            self.load_into(catalog, columns or MANIFEST_SCHEMA.names)
+            tables = list(
+                catalog.stream("SELECT * EXCLUDE (part, position) FROM rows ORDER BY part, position", 1 << 62)
+            )
+        schema = pa.schema([MANIFEST_SCHEMA.field(name) for name in columns or MANIFEST_SCHEMA.names])
+        return pa.concat_tables(tables).cast(schema) if tables else schema.empty_table()
+
+    def load_into(self, catalog: Catalog, columns: list[str]) -> None:
+        """Make the catalog's table ``rows`` of the current rows, one a sample; ``columns`` must hold ``sample_id``."""
         for _ in range(LOAD_TRIES):
             try:
-                return self._load(columns)
+                self._find_parts()
+                schema = pa.schema([MANIFEST_SCHEMA.field(name) for name in columns] + _PLACE)
+                catalog.create("rows", schema, self._scan(schema))
+                break
             except FileNotFoundError:
                 continue  # another run has replaced parts between listing and reading
-        raise ManifestConflictError(f"another run keeps replacing the manifest of {self.storage}")
+        else:
+            raise ManifestConflictError(f"another run keeps replacing the manifest of {self.storage}")
+        if len(self._parts) > 1:
+            catalog.run(f"DELETE FROM rows USING ({_REPEATED}) AS repeated WHERE {_SUPERSEDED}")
 
-    def append(self, rows: pa.Table, snapshot: bool = False) -> None:
+    def append(self, rows: pa.Table, marks: dict[bytes, bytes] | None = None) -> None:
         """Commit rows; they count from the moment this returns, also if the process dies right after.
 
         Raises:
             ManifestConflictError: another run has written since this one read.
         """
-        if rows.num_rows == 0 and not snapshot:
+        if rows.num_rows == 0 and not marks:
             return
         commit = uuid.uuid4().hex.encode()
-        metadata = {_COMMIT: commit} | ({_SNAPSHOT: b"1"} if snapshot else {})
         buffer = pa.BufferOutputStream()
-        pq.write_table(rows.replace_schema_metadata(metadata), buffer, compression="zstd")
+        rows = rows.replace_schema_metadata({_COMMIT: commit} | (marks or {}))
+        pq.write_table(rows, buffer, compression="zstd", row_group_size=BATCH_ROWS)
         key = f"{FOLDER}/part-{self._next_number:08d}.parquet"
         try:
             self.storage.create(key, buffer.getvalue().to_pybytes())
@@ -66,43 +91,91 @@ class Manifest:
             # The number was free only because another run has replaced it by a snapshot; nobody will read this part.
             self.storage.delete(key)
             raise self._conflict(key)
-        self._parts[key] = rows.num_rows
+        self._parts.append(key)
         self._next_number += 1
 
     def compact(self, max_parts: int = 16) -> None:
         """Bring the manifest back to one row a sample in few files, where that is not so already."""
-        rows = self.load()
-        if sum(self._parts.values()) > rows.num_rows or len(self._parts) > max_parts:
-            replaced = list(self._parts)
-            self.append(rows, snapshot=True)
+        superseded = self._superseded() if len(self._parts) > 1 else {}
+        if superseded or len(self._parts) > max_parts + self._snapshot_parts:
+            replaced, snapshot = list(self._parts), uuid.uuid4().hex.encode()
+            pieces = self._pieces(superseded)
+            piece = next(pieces, MANIFEST_SCHEMA.empty_table())
+            for following in pieces:
+                self.append(piece, {_SNAPSHOT: snapshot})
+                piece = following
+            self.append(piece, {_SNAPSHOT: snapshot, _COMPLETE: b"1"})
             self._stale += replaced
+            self._parts = self._parts[len(replaced) :]
+            self._snapshot_parts = len(self._parts)
         for key in self._stale:
             self.storage.delete(key)
         self._stale = []
 
-    def _load(self, columns: list[str] | None) -> pa.Table:
+    def _find_parts(self) -> None:
+        """See which parts count: those of the last complete snapshot and all single ones after it."""
         numbers = self._numbers()
+        keys = sorted(numbers)
+        with ThreadPoolExecutor(REQUESTS) as threads:
+            marks = list(threads.map(self._marks, keys))
+        self._parts, self._snapshot_parts = [], 0
+        pieces: dict[bytes, list[str]] = {}
+        for key, mark in zip(keys, marks, strict=True):
+            snapshot = mark.get(_SNAPSHOT)
+            if snapshot is None:
+                self._parts.append(key)
+                continue
+            pieces.setdefault(snapshot, []).append(key)
+            if _COMPLETE in mark:
+                self._parts = pieces.pop(snapshot)
+                self._snapshot_parts = len(self._parts)
+        self._stale = sorted(set(keys) - set(self._parts))
         self._next_number = max(numbers.values(), default=-1) + 1
-        tables: list[pa.Table] = []
-        self._parts, self._stale = {}, []
-        for key in sorted(numbers):
-            part = pq.read_table(pa.BufferReader(self.storage.read(key)), columns=columns)
-            if _SNAPSHOT in (part.schema.metadata or {}):
-                self._stale += self._parts
-                self._parts, tables = {}, []
-            self._parts[key] = part.num_rows
-            tables.append(part.replace_schema_metadata(None))
-        if not tables:
-            return MANIFEST_SCHEMA.empty_table().select(columns or MANIFEST_SCHEMA.names)
-        return _last_of_each(pa.concat_tables(tables))
+
+    def _scan(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        """Rows of all current parts, with the place where each stands."""
+        for number, key in enumerate(tuple(self._parts)):  # not those that a snapshot adds meanwhile
+            start = 0
+            with self.storage.open(key) as file:
+                for batch in pq.ParquetFile(file).iter_batches(BATCH_ROWS, columns=schema.names[: -len(_PLACE)]):
+                    place = [pa.array(np.full(len(batch), number)), pa.array(np.arange(start, start + len(batch)))]
+                    start += len(batch)
+                    yield pa.record_batch([*batch.columns, *place], schema=schema)
+
+    def _superseded(self) -> dict[int, np.ndarray]:
+        """Positions, by part, of rows that a later part replaces."""
+        with Catalog() as catalog:
+            schema = pa.schema([MANIFEST_SCHEMA.field("sample_id"), *_PLACE])
+            catalog.create("rows", schema, self._scan(schema))
+            found = catalog.run(
+                f"SELECT part, list(position) FROM rows JOIN ({_REPEATED}) AS repeated ON {_SUPERSEDED} GROUP BY part"
+            )
+        return {part: np.array(positions) for part, positions in found}
+
+    def _pieces(self, superseded: dict[int, np.ndarray]) -> Iterator[pa.Table]:
+        """All rows but the superseded ones, in tables of bounded size."""
+        waiting: list[pa.RecordBatch] = []
+        for batch in self._scan(pa.schema([*MANIFEST_SCHEMA, *_PLACE])):
+            part, positions = batch["part"][0].as_py(), batch["position"].to_numpy()
+            kept = ~np.isin(positions, superseded.get(part, []))
+            waiting.append(batch.filter(pa.array(kept)).select(MANIFEST_SCHEMA.names))
+            if sum(map(len, waiting)) >= SNAPSHOT_ROWS:
+                yield pa.Table.from_batches(waiting)
+                waiting = []
+        if waiting:
+            yield pa.Table.from_batches(waiting)
 
     def _numbers(self) -> dict[str, int]:
         keys = (file.key for file in self.storage.list_files(FOLDER))
         return {key: int(part[1]) for key in keys if (part := _PART.match(key))}
 
+    def _marks(self, key: str) -> dict[bytes, bytes]:
+        with self.storage.open(key) as file:
+            return pq.read_schema(file).metadata or {}
+
     def _commit_of(self, key: str) -> bytes | None:
         try:
-            return pq.read_schema(pa.BufferReader(self.storage.read(key))).metadata.get(_COMMIT)
+            return self._marks(key).get(_COMMIT)
         except FileNotFoundError:
             return None
 
@@ -113,8 +186,6 @@ class Manifest:
         )
 
 
-def _last_of_each(rows: pa.Table) -> pa.Table:
-    """The last row of each sample, in order of first commit of what remains."""
-    positions = pa.array(range(rows.num_rows), pa.int64())
-    last = pa.table({"sample_id": rows["sample_id"], "position": positions}).group_by("sample_id")
-    return rows.take(last.aggregate([("position", "max")])["position_max"].combine_chunks().sort())
+# Samples with several rows, and the condition that a row of one of them is not its last.
+_REPEATED = "SELECT sample_id, max(part) AS last FROM rows GROUP BY sample_id HAVING count(*) > 1"
+_SUPERSEDED = "rows.sample_id = repeated.sample_id AND rows.part < repeated.last"

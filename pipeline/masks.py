@@ -1,16 +1,23 @@
 """Masks: which file belongs to which image, and what it says to repaint."""
 
+import math
 import posixpath
-from collections.abc import Iterable
 
 import numpy as np
+import pyarrow as pa
 from scipy import ndimage
 
+from pipeline.catalog import Catalog, in_batches
 from pipeline.codec import load_pixels, open_checked
 from pipeline.config import MaskConfig
 from pipeline.errors import ConfigError, SampleError
 from pipeline.sources import is_image
-from pipeline.storage import Storage, StoredFile
+from pipeline.storage import Storage
+
+IMAGES = pa.schema(
+    [("key", pa.string()), ("size_bytes", pa.int64()), ("version", pa.string()), ("wanted", pa.string())]
+)
+MASK_FILES = pa.schema([("key", pa.string()), ("size_bytes", pa.int64()), ("version", pa.string())])
 
 
 class PairedMasks:
@@ -25,24 +32,25 @@ class PairedMasks:
             )
         self.template = config.template
         self.storage = storage
-        self._by_key = {file.key: file for file in storage.list_files() if is_image(file.key)}
-        self._by_stem: dict[str, StoredFile] = {}
-        for key in sorted(self._by_key, key=lambda key: (not key.endswith(".png"), key)):
-            self._by_stem.setdefault(posixpath.splitext(key)[0], self._by_key[key])
+        self.among_images = str(storage) == str(source)
 
-    def find(self, image_key: str) -> StoredFile | None:
-        """The mask of an image, by its path below the source."""
-        stem, extension = posixpath.splitext(image_key)
+    def wanted(self, image_key: str) -> str:
+        """Name of an image's mask: by the template, else the image's own path."""
         if self.template is None:
-            return self._by_key.get(image_key) or self._by_stem.get(stem)
-        folder = posixpath.dirname(image_key)
-        name = self.template.format(
-            path=image_key,
-            dir=f"{folder}/" if folder else "",
-            stem=posixpath.basename(stem),
-            ext=extension,
-        )
-        return self._by_key.get(name)
+            return image_key
+        folder, name = posixpath.split(image_key)
+        stem, extension = posixpath.splitext(name)
+        return self.template.format(path=image_key, dir=f"{folder}/" if folder else "", stem=stem, ext=extension)
+
+    def pair(self, catalog: Catalog) -> None:
+        """Make the table ``samples`` of ``images`` and the mask files."""
+        files = (file for file in self.storage.list_files() if is_image(file.key))
+        catalog.create("masks", MASK_FILES, in_batches(files, MASK_FILES))
+        catalog.run(_PAIR_BY_PATH if self.template else _PAIR_BY_PATH_OR_STEM)
+        if self.among_images:  # whatever is the mask of another image is no image
+            catalog.run(
+                "DELETE FROM samples WHERE sample_id IN (SELECT mask_key FROM samples WHERE mask_key <> sample_id)"
+            )
 
 
 class StaticMask:
@@ -52,31 +60,42 @@ class StaticMask:
         if not storage.is_file():
             raise ConfigError(f"mask.uri must be one file for mask.kind=static, found none at {storage}")
         self.storage = storage
-        self._file = storage.stat()
 
-    def find(self, image_key: str) -> StoredFile:
-        """The one mask, whatever the image."""
-        return self._file
+    def wanted(self, image_key: str) -> None:
+        """No name of its own."""
 
+    def pair(self, catalog: Catalog) -> None:
+        """Make the table ``samples`` of ``images`` and the one mask, whose key below its own uri is empty."""
+        catalog.create("masks", MASK_FILES, in_batches([self.storage.stat()], MASK_FILES))
+        catalog.run(_SAMPLES.format(pairs="images, masks mask"))
+
+
+# A mask that is drawn anew, or appears at last, makes the sample a changed one.
+_SAMPLES = """
+CREATE TABLE samples AS SELECT
+    images.key AS sample_id,
+    images.version || coalesce(' mask:' || mask.version, '') AS input_version,
+    images.size_bytes + coalesce(mask.size_bytes, 0) AS size_bytes,
+    mask.key AS mask_key
+FROM {pairs}"""
+
+_PAIR_BY_PATH = _SAMPLES.format(pairs="images LEFT JOIN masks mask ON mask.key = images.wanted")
+
+# Of several masks with the image's stem, the one of the same path counts, else a .png, else the first by name.
+_PAIR_BY_PATH_OR_STEM = _SAMPLES.format(
+    pairs="""(
+        SELECT images.*, coalesce(same.key, substr(alike.ranked, 2)) AS mask_key
+        FROM (SELECT *, regexp_replace(key, '\\.[^./]*$', '') AS stem FROM images) images
+        LEFT JOIN masks same ON same.key = images.wanted
+        LEFT JOIN (
+            SELECT regexp_replace(key, '\\.[^./]*$', '') AS stem,
+                min(if(ends_with(key, '.png'), '0', '1') || key) AS ranked
+            FROM masks GROUP BY ALL
+        ) alike ON alike.stem = images.stem
+    ) images LEFT JOIN masks mask ON mask.key = images.mask_key"""
+)
 
 MASKS: dict[str, type[PairedMasks] | type[StaticMask]] = {"paired": PairedMasks, "static": StaticMask}
-
-
-def without_masks(files: Iterable[StoredFile], source: Storage, masks: PairedMasks | StaticMask) -> list[StoredFile]:
-    """The files of a source that are not masks themselves, where masks lie among the images."""
-    if str(masks.storage) != str(source):
-        return outside(files, source, masks.storage)
-    files = list(files)  # side by side: whatever is the mask of another image is no image
-    taken = {mask.key for file in files if (mask := masks.find(file.key)) and mask.key != file.key}
-    return [file for file in files if file.key not in taken]
-
-
-def outside(files: Iterable[StoredFile], source: Storage, other: Storage) -> list[StoredFile]:
-    """The files of a source that do not lie in another storage."""
-    prefix = str(other).removeprefix(f"{source}/")
-    if prefix == str(other):
-        return list(files)
-    return [file for file in files if file.key != prefix and not file.key.startswith(f"{prefix}/")]
 
 
 def decode_mask(data: bytes, shape: tuple[int, int], config: MaskConfig, max_pixels: int) -> np.ndarray:
@@ -109,13 +128,13 @@ def decode_mask(data: bytes, shape: tuple[int, int], config: MaskConfig, max_pix
     else:
         rgba = np.asarray(image.convert("RGBA"))
         values = rgba[..., :3].max(axis=2) * (rgba[..., 3] > 0)
-    scale = 1 if values.dtype == np.bool_ else np.iinfo(values.dtype).max
-    mask = (values >= config.threshold * scale) & (values > 0)
+    full_scale = 1 if values.dtype == np.bool_ else np.iinfo(values.dtype).max
+    mask = values >= max(1, math.ceil(config.threshold * full_scale))
     if config.invert:
         mask = ~mask
     if config.dilate_px:
         mask = ndimage.maximum_filter(mask, size=2 * config.dilate_px + 1, mode="constant")
-    fraction = float(mask.mean())
+    fraction = np.count_nonzero(mask) / mask.size
     if fraction > config.max_fraction:
         raise SampleError(
             "mask",

@@ -36,20 +36,20 @@ class Photo:
             return np.repeat(grey[..., None], 3, axis=2)
         return np.asarray(Image.fromarray(self.pixels, self.mode).convert("RGB"))
 
-    def repainted(self, rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """A copy of ``pixels`` with the masked ones taken from ``rgb``; alpha stays.
+    def repainted(self, rgb: np.ndarray, mask: np.ndarray, hole: Box) -> np.ndarray:
+        """``pixels`` with the masked ones taken from ``rgb``; alpha stays.
 
         Args:
-            rgb: (H, W, 3) uint8.
+            rgb: (H, W, 3) uint8, equal to :meth:`rgb` outside the mask.
             mask: (H, W) bool.
+            hole: what holds every masked pixel.
         """
+        if self.mode == "RGB":
+            return rgb
         result = self.pixels.copy()
-        hole = Box.around(mask)
-        if hole is None:
-            return result
-        if self.mode in ("RGB", "RGBA"):
+        if self.mode == "RGBA":
             region = hole.slices
-            np.copyto(result[region][..., :3], rgb[region], where=mask[region][..., None])
+            np.copyto(result[region][..., :3], rgb[region], where=mask[region][..., None].repeat(3, axis=2))
             return result
         colours = Image.fromarray(rgb[mask][None])  # the masked pixels as one row
         if self.mode == "CMYK":

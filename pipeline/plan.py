@@ -1,14 +1,18 @@
 """What a job has to do: the samples of the source against the rows of the manifest."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
+import pyarrow as pa
+
+from pipeline.catalog import Catalog, in_batches
 from pipeline.config import JobConfig
 from pipeline.errors import ConfigError
 from pipeline.manifest import Manifest
-from pipeline.masks import MASKS, outside, without_masks
-from pipeline.records import FAILED, Sample
+from pipeline.masks import IMAGES, MASKS
+from pipeline.records import FAILED, SAMPLE_SCHEMA
 from pipeline.sources import SOURCES
 from pipeline.storage import Storage
 
@@ -22,6 +26,7 @@ PLAN_COLUMNS = [
     "config_fingerprint",
 ]
 NEW, CHANGED, RETRIED, REDONE = "new", "changed", "retried", "redone"
+LEG_SAMPLES = 1_000_000  # held in memory at once
 
 
 @dataclass
@@ -29,125 +34,162 @@ class Plan:
     """Samples found, those left to do and why.
 
     Args:
+        catalog: holds them.
         found: samples in the source.
         found_bytes: their size.
         without_mask: samples found that have no mask file.
         gone: rows of the manifest whose sample is no longer in the source; they stay.
-        todo: samples to do, in order of their id.
+        todo: how many samples are to do.
         reasons: how many of them are new, changed, retried or redone.
         done: how many found samples keep their row, by status.
         errors: how many of those failed, by type.
-        outputs: results that the samples to do already have, by id.
     """
 
+    catalog: Catalog
     found: int = 0
     found_bytes: int = 0
     without_mask: int = 0
     gone: int = 0
-    todo: list[Sample] = field(default_factory=list)
+    todo: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     done: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
-    outputs: dict[str, str] = field(default_factory=dict)
+
+    def legs(self) -> Iterator[pa.Table]:
+        """The samples to do in order of their id, as tables of bounded length.
+
+        Yields:
+            Columns of ``SAMPLE_SCHEMA``, and ``earlier_uri`` of the result that a sample already has.
+        """
+        columns = ", ".join(SAMPLE_SCHEMA.names)
+        query = f"SELECT {columns}, earlier_uri FROM planned WHERE found AND reason IS NOT NULL ORDER BY sample_id"
+        return self.catalog.stream(query, LEG_SAMPLES)
 
 
-def find_samples(config: JobConfig) -> list[Sample]:
-    """List the source, in order of sample id, and pair every image with its mask.
+def find_samples(config: JobConfig, catalog: Catalog) -> None:
+    """List the source and pair every image with its mask: the catalog's table ``samples``, of ``SAMPLE_SCHEMA``.
 
     Raises:
         ConfigError: nothing at ``source.uri`` or ``mask.uri``, or no image that matches.
     """
     source = Storage(config.source.uri, config.storage)
     masks = MASKS[config.mask.kind](config.mask, Storage(config.mask.uri, config.storage), source)
-    files = without_masks(SOURCES[config.source.format](config.source, source), source, masks)
-    samples = []
-    for file in outside(files, source, Storage(config.sink.uri, config.storage)):
-        mask = masks.find(file.key)
-        samples.append(
-            Sample(
-                sample_id=file.key,
-                input_uri=source.uri(file.key),
-                # A mask that is drawn anew, or appears at last, makes the sample a changed one.
-                input_version=f"{file.version} mask:{mask.version}" if mask else file.version,
-                size_bytes=file.size_bytes + (mask.size_bytes if mask else 0),
-                mask_key=mask.key if mask else None,
-                mask_uri=masks.storage.uri(mask.key) if mask else None,
-            )
-        )
-    if not samples:
+    # Neither results nor masks are inputs, where their folders lie inside the source.
+    inside = [source.key(str(other)) for other in (Storage(config.sink.uri, config.storage), masks.storage)]
+    skipped = tuple(f"{prefix}/" for prefix in inside)
+    files = (
+        (file.key, file.size_bytes, file.version, masks.wanted(file.key))
+        for file in SOURCES[config.source.format](config.source, source)
+        if not f"{file.key}/".startswith(skipped)
+    )
+    catalog.create("images", IMAGES, in_batches(files, IMAGES))
+    masks.pair(catalog)
+    if not catalog.run("SELECT 1 FROM samples LIMIT 1"):
         raise ConfigError(f"no image below {source} matches source.pattern={config.source.pattern!r}")
-    return sorted(samples, key=lambda sample: sample.sample_id)
 
 
-def make_plan(config: JobConfig, samples: Sequence[Sample], weights_fingerprint: str, manifest: Manifest) -> Plan:
-    """Compare the samples of a source with the rows of the manifest.
+def make_plan(config: JobConfig, catalog: Catalog, weights_fingerprint: str, manifest: Manifest) -> Plan:
+    """Compare the catalog's ``samples`` with the rows of the manifest.
 
     Raises:
         ConfigError: rows of other weights or settings that ``run.redo_changed`` does not allow to replace, or rows at
             all with ``run.resume=false``.
     """
-    plan = Plan(found=len(samples))
-    rows = {row["sample_id"]: row for row in manifest.load(PLAN_COLUMNS).to_pylist()}
-    if rows and not config.run.resume:
+    manifest.load_into(catalog, PLAN_COLUMNS)
+    ((row_count,),) = catalog.run("SELECT count(*) FROM rows")
+    if row_count and not config.run.resume:
         raise ConfigError(
-            f"run.resume=false, but {config.sink.uri} already holds {len(rows)} rows; choose another sink.uri"
+            f"run.resume=false, but {config.sink.uri} already holds {row_count} rows; choose another sink.uri"
         )
-    current = (weights_fingerprint, config.fingerprint)
-    mixed: Counter[tuple[str, str]] = Counter()
-    for sample in samples:
-        plan.found_bytes += sample.size_bytes
-        plan.without_mask += sample.mask_uri is None
-        row = rows.pop(sample.sample_id, None)
-        reason = _reason(config, sample, row, current)
-        if row and reason == REDONE:
-            mixed[_made_by(row)] += 1
-        if reason is None and row:
-            plan.done[row["status"]] += 1
-            plan.errors.update(filter(None, [row["error_type"]]))
-        elif reason:
-            plan.reasons[reason] += 1
-            plan.todo.append(sample)
-            if row and row["output_uri"]:
-                plan.outputs[sample.sample_id] = row["output_uri"]
-    plan.gone = len(rows)
-    mixed.update(_made_by(row) for row in rows.values() if _made_by(row) != current)
-    if mixed and not config.run.redo_changed:
+    retry = config.run.retry_failed
+    catalog.run(
+        _COMPARE,
+        {
+            "weights": weights_fingerprint,
+            "settings": config.fingerprint,
+            "retry_all": retry is True,
+            "retried_types": config.run.retried_types,
+        },
+    )
+    if not config.run.redo_changed and (mixed := catalog.run(_MIXED)):
         raise ConfigError(_mix_message(config, weights_fingerprint, mixed))
+    plan = Plan(catalog)
+    for found, reason, status, error_type, count, size_bytes, without_mask in catalog.run(_COUNTS):
+        if not found:
+            plan.gone += count
+            continue
+        plan.found += count
+        plan.found_bytes += size_bytes
+        plan.without_mask += without_mask
+        if reason:
+            plan.todo += count
+            plan.reasons[reason] += count
+        else:
+            plan.done[status] += count
+            plan.errors += Counter({error_type: count} if error_type else {})
     return plan
 
 
-def cut_units(samples: Sequence[Sample], max_samples: int, max_bytes: int) -> list[list[Sample]]:
-    """Cut samples into units of work of bounded count and size; a larger sample is a unit of its own."""
-    units: list[list[Sample]] = []
-    size = 0
-    for sample in samples:
-        if not units or len(units[-1]) >= max_samples or size + sample.size_bytes > max_bytes:
-            units.append([])
-            size = 0
-        units[-1].append(sample)
-        size += sample.size_bytes
-    return units
+def cut_units(sizes: np.ndarray, max_samples: int, max_bytes: int) -> list[int]:
+    """Cut samples into units of work of bounded count and size; a larger sample is a unit of its own.
+
+    Args:
+        sizes: bytes of each sample.
+        max_samples, max_bytes: of a unit.
+
+    Returns:
+        Where each unit starts, and the end of the last.
+    """
+    ends = np.cumsum(sizes)
+    edges = [0]
+    while edges[-1] < len(sizes):
+        start = edges[-1]
+        done_bytes = ends[start - 1] if start else 0
+        fitting = int(np.searchsorted(ends, done_bytes + max_bytes, side="right"))
+        edges.append(min(max(fitting, start + 1), start + max_samples))
+    return edges
 
 
-def _reason(config: JobConfig, sample: Sample, row: dict | None, current: tuple[str, str]) -> str | None:
-    """Why a sample is to be done, or ``None`` if its row stands."""
-    if row is None:
-        return NEW
-    if row["input_version"] != sample.input_version:
-        return CHANGED
-    if row["status"] == FAILED and config.run.retries(row["error_type"]):
-        return RETRIED
-    return REDONE if _made_by(row) != current else None
+# Every sample and every row: why the sample is to be done, null if its row stands. ``other`` tells whether weights or
+# settings of the row are not those of the job.
+_COMPARE = f"""
+CREATE TABLE planned AS
+WITH compared AS (
+    SELECT
+        samples.*,
+        samples.sample_id IS NOT NULL AS found,
+        rows.sample_id IS NOT NULL AS has_row,
+        rows.* EXCLUDE (sample_id, input_version, part, position),
+        rows.input_version AS row_version,
+        (rows.weights_fingerprint, rows.config_fingerprint) IS DISTINCT FROM ($weights, $settings) AS other
+    FROM samples FULL JOIN rows ON samples.sample_id = rows.sample_id
+)
+SELECT
+    * EXCLUDE (output_uri),
+    output_uri AS earlier_uri,
+    CASE
+        WHEN NOT found THEN NULL
+        WHEN NOT has_row THEN '{NEW}'
+        WHEN row_version IS DISTINCT FROM input_version THEN '{CHANGED}'
+        WHEN status = '{FAILED}' AND ($retry_all OR list_contains($retried_types, error_type)) THEN '{RETRIED}'
+        WHEN other THEN '{REDONE}'
+    END AS reason
+FROM compared"""
+
+_COUNTS = """
+SELECT found, reason, status, error_type, count(*), sum(size_bytes), count(*) FILTER (found AND mask_key IS NULL)
+FROM planned GROUP BY ALL"""
+
+# Rows that would stay, or be done again unasked, beside those of this job.
+_MIXED = f"""
+SELECT weights_fingerprint, config_fingerprint, count(*) FROM planned
+WHERE has_row AND other AND (NOT found OR reason = '{REDONE}') GROUP BY ALL ORDER BY 3 DESC"""
 
 
-def _made_by(row: dict) -> tuple[str, str]:
-    return row["weights_fingerprint"], row["config_fingerprint"]
-
-
-def _mix_message(config: JobConfig, weights_fingerprint: str, mixed: Counter[tuple[str, str]]) -> str:
-    (weights, settings), _ = mixed.most_common(1)[0]
+def _mix_message(config: JobConfig, weights_fingerprint: str, mixed: list[tuple]) -> str:
+    weights, settings, _ = mixed[0]
     return (
-        f"{config.sink.uri} holds {mixed.total()} rows made with weights {weights} and settings {settings}; this job "
-        f"has weights {weights_fingerprint} and settings {config.fingerprint}. Do them again with "
+        f"{config.sink.uri} holds {sum(count for *_, count in mixed)} rows made with weights {weights} and settings "
+        f"{settings}; this job has weights {weights_fingerprint} and settings {config.fingerprint}. Do them again with "
         "run.redo_changed=true, or choose another sink.uri"
     )

@@ -1,28 +1,22 @@
 """First stage: read the compressed images and masks of a unit."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from pipeline.config import JobConfig
 from pipeline.errors import SampleError
+from pipeline.records import SAMPLE_SCHEMA
 from pipeline.storage import Storage
 
-SAMPLE_TYPE = pa.struct(
-    [
-        ("sample_id", pa.string()),
-        ("input_uri", pa.string()),
-        ("input_version", pa.string()),
-        ("size_bytes", pa.int64()),
-        ("mask_key", pa.string()),
-        ("mask_uri", pa.string()),
-    ]
-)
+IO_THREADS = 8  # requests under way at once in one task
 READ_TYPE = pa.struct(
     [
-        *SAMPLE_TYPE,
+        *SAMPLE_SCHEMA,
         ("image", pa.large_binary()),
         ("mask", pa.large_binary()),
         ("error_stage", pa.string()),
@@ -30,13 +24,14 @@ READ_TYPE = pa.struct(
         ("error_message", pa.string()),
     ]
 )
+_ADDED = [READ_TYPE.field(index) for index in range(len(SAMPLE_SCHEMA), READ_TYPE.num_fields)]
 
 
 def read_units(batch: pa.Table, config: JobConfig, give_back: bool) -> pa.Table:
     """Add the bytes of image and mask, or the reason why there are none, to every sample of every unit.
 
     Args:
-        batch: column ``samples``, a list of ``SAMPLE_TYPE`` a unit.
+        batch: column ``samples``, a list a unit of structs with the fields of ``SAMPLE_SCHEMA``.
         config: the job.
         give_back: leave the unit to a later pass, rather than fail a sample, when the storage does not answer.
 
@@ -49,23 +44,28 @@ def read_units(batch: pa.Table, config: JobConfig, give_back: bool) -> pa.Table:
     source = Storage(config.source.uri, config.storage)
     masks = Storage(config.mask.uri, config.storage)
     read_mask = lru_cache(maxsize=1)(partial(_read, "mask", masks, give_back=give_back))  # a static one only once
-    units = [
-        [_read_sample(sample, source, masks, give_back, read_mask) for sample in unit]
-        for unit in batch["samples"].to_pylist()
-    ]
-    return pa.table({"samples": pa.array(units, pa.list_(READ_TYPE))})
+    read = partial(_read_sample, source=source, masks=masks, give_back=give_back, read_mask=read_mask)
+    units = batch["samples"].combine_chunks()
+    samples = units.flatten()
+    with ThreadPoolExecutor(IO_THREADS) as threads:
+        found = list(threads.map(read, samples.to_pylist()))
+    added = [pa.array([columns.get(field.name) for columns in found], field.type) for field in _ADDED]
+    structs = pa.StructArray.from_arrays([*samples.flatten(), *added], fields=list(READ_TYPE))
+    offsets = np.concatenate([[0], np.cumsum(units.value_lengths())])
+    return pa.table({"samples": pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), structs)})
 
 
 def _read_sample(
     sample: dict[str, Any], source: Storage, masks: Storage, give_back: bool, read_mask: Callable[[str], bytes]
 ) -> dict[str, Any]:
+    """The columns that reading adds to a sample."""
     try:
         image = _read("read", source, sample["sample_id"], give_back)
         if sample["mask_key"] is None:
             raise SampleError("mask", "MissingMask", f"no mask for {sample['sample_id']} below {masks}")
-        return {**sample, "image": image, "mask": read_mask(sample["mask_key"])}
+        return {"image": image, "mask": read_mask(sample["mask_key"])}
     except SampleError as error:
-        return {**sample, **error.columns}
+        return error.columns
 
 
 def _read(stage: str, storage: Storage, key: str, give_back: bool) -> bytes:

@@ -1,6 +1,6 @@
-"""The rows of the pipeline: a sample to do, and its row in the manifest."""
+"""The rows of the pipeline: samples to do, and their rows in the manifest."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import datetime
 
 import pyarrow as pa
@@ -9,25 +9,16 @@ OK, UNCHANGED, FAILED = "ok", "unchanged", "failed"
 STATUSES = (OK, UNCHANGED, FAILED)
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One input, as planned.
-
-    Args:
-        sample_id: unique name; the path below the source with its extension.
-        input_uri: where the image is.
-        input_version: changes whenever the image or its own mask does.
-        size_bytes: of the image file.
-        mask_key: its mask, relative to the mask uri; ``None`` where there is none to be found.
-        mask_uri: the same as a full uri.
-    """
-
-    sample_id: str
-    input_uri: str
-    input_version: str
-    size_bytes: int
-    mask_key: str | None
-    mask_uri: str | None
+# One input, as planned. The version changes whenever the image or its own mask does; the mask's key is relative to the
+# mask uri, null where there is none to be found.
+SAMPLE_SCHEMA = pa.schema(
+    [
+        ("sample_id", pa.string()),
+        ("input_version", pa.string()),
+        ("size_bytes", pa.int64()),
+        ("mask_key", pa.string()),
+    ]
+)
 
 
 @dataclass
@@ -78,4 +69,4 @@ MANIFEST_SCHEMA = pa.schema([pa.field(column.name, _arrow_type(column.type)) for
 
 def to_table(records: list[Record]) -> pa.Table:
     """Manifest rows as an Arrow table of ``MANIFEST_SCHEMA``."""
-    return pa.Table.from_pylist([asdict(record) for record in records], schema=MANIFEST_SCHEMA)
+    return pa.Table.from_pylist([vars(record) for record in records], schema=MANIFEST_SCHEMA)

@@ -2,12 +2,12 @@
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 from functools import partial
 
 import pyarrow as pa
 import ray
 
+from pipeline.catalog import Catalog
 from pipeline.cluster import Pool, connected, node_resources, size_pool
 from pipeline.config import JobConfig
 from pipeline.errors import SampleError
@@ -15,8 +15,8 @@ from pipeline.gpu_actor import InpaintActor
 from pipeline.lease import Lease
 from pipeline.manifest import Manifest
 from pipeline.plan import find_samples, make_plan
-from pipeline.reader import SAMPLE_TYPE, read_units
-from pipeline.records import MANIFEST_SCHEMA, Sample, to_table
+from pipeline.reader import read_units
+from pipeline.records import MANIFEST_SCHEMA, to_table
 from pipeline.sample_job import fail, new_record
 from pipeline.storage import Storage
 from pipeline.summary import Summary
@@ -27,18 +27,25 @@ from pipeline.writer import write_results
 TASK_RETRIES = 3  # by Ray, before a unit is left to the next pass
 UNITS_IN_FLIGHT = 4  # at an actor: two decoded or in the model, two on their way
 MAX_BLOCKS = 512
+IO_TASKS_PER_ACTOR = 2  # for reading, and as many for writing
 IO_CPUS = 0.1  # reading and writing wait for the storage most of the time
 
 logger = logging.getLogger(__name__)
 
 
-def run_job(config: JobConfig, run_id: str, on_rows: Callable[[pa.Table, int], None]) -> Summary:
+def run_job(
+    config: JobConfig,
+    run_id: str,
+    on_rows: Callable[[pa.Table, int], None],
+    worker: type[InpaintActor] = InpaintActor,
+) -> Summary:
     """Do everything that the sink does not hold yet.
 
     Args:
         config: the job.
         run_id: unique name of this run.
         on_rows: called with newly committed rows, at first with none, and the number of samples to do.
+        worker: what hosts the model.
 
     Returns:
         What was done; it stands in ``runs/<run_id>.json`` of the sink as well.
@@ -51,37 +58,46 @@ def run_job(config: JobConfig, run_id: str, on_rows: Callable[[pa.Table, int], N
     weights = fetch_weights(config.model.weights, config.storage)
     if not weights.trained:
         logger.warning("weights %r are an untrained stand-in: results show the pipeline, not the model", weights.name)
-    samples = find_samples(config)
     sink = Storage(config.sink.uri, config.storage)
-    with Lease(sink, run_id):
-        sink.clear_staging()
-        manifest = Manifest(sink)
-        plan = make_plan(config, samples, weights.fingerprint, manifest)
-        summary = Summary.begin(config, weights, run_id, plan)
-        sink.write(summary.key, summary.to_json())
+    with Catalog() as catalog:
+        find_samples(config, catalog)
+        with Lease(sink, run_id):
+            sink.clear_staging()
+            manifest = Manifest(sink)
+            plan = make_plan(config, catalog, weights.fingerprint, manifest)
+            summary = Summary.begin(config, weights, run_id, plan)
+            sink.write(summary.key, summary.to_json())
 
-        def commit(rows: pa.Table) -> None:
-            _delete_replaced(sink, plan.outputs, rows)
-            manifest.append(rows)
-            summary.count(rows)
-            on_rows(rows, len(plan.todo))
+            def commit(leg: pa.Table, rows: pa.Table, places: pa.Array) -> None:
+                _delete_replaced(sink, leg["earlier_uri"].take(places), rows["output_uri"])
+                manifest.append(rows)
+                summary.count(rows)
+                on_rows(rows, plan.todo)
 
-        on_rows(MANIFEST_SCHEMA.empty_table(), len(plan.todo))
-        if plan.todo:
-            with connected(config.run.address):
-                pool = size_pool(config.run, node_resources())
-                start_pass = partial(_start_pass, config, weights.fingerprint, run_id, pool)
-                lost = supervise(plan.todo, pool.actors, start_pass, commit)
-            commit(_quarantined(lost, config, weights.fingerprint, run_id))
-        manifest.compact()
-        sink.clear_staging()
-        summary.end()
-        sink.write(summary.key, summary.to_json())
+            on_rows(MANIFEST_SCHEMA.empty_table(), plan.todo)
+            if plan.todo:
+                with connected(config.run.address):
+                    pool = size_pool(config.run, node_resources())
+                    start_pass = partial(_start_pass, config, weights.fingerprint, run_id, pool, worker)
+                    for leg in plan.legs():
+                        lost = supervise(leg, pool.actors, start_pass, partial(commit, leg))
+                        rows = _quarantined(lost, config, weights.fingerprint, run_id)
+                        commit(lost, rows, pa.array(range(rows.num_rows), pa.int64()))
+            manifest.compact()
+            sink.clear_staging()
+            summary.end()
+            sink.write(summary.key, summary.to_json())
     return summary
 
 
 def _start_pass(
-    config: JobConfig, weights_fingerprint: str, run_id: str, pool: Pool, units: list[list[Sample]], this_pass: Pass
+    config: JobConfig,
+    weights_fingerprint: str,
+    run_id: str,
+    pool: Pool,
+    worker: type[InpaintActor],
+    units: pa.ListArray,
+    this_pass: Pass,
 ) -> Iterable[pa.Table]:
     """The flow of one pass. A row is a unit of compressed samples until the actor, then a sample."""
     return (
@@ -91,10 +107,11 @@ def _start_pass(
             batch_size=1,
             batch_format="pyarrow",
             num_cpus=IO_CPUS,
+            concurrency=pool.actors * IO_TASKS_PER_ACTOR,
             max_retries=TASK_RETRIES,
         )
         .map_batches(
-            InpaintActor,
+            worker,
             fn_constructor_args=(config, weights_fingerprint, pool),
             batch_size=1,
             batch_format="pyarrow",
@@ -113,35 +130,35 @@ def _start_pass(
             batch_size=None,
             batch_format="pyarrow",
             num_cpus=IO_CPUS,
+            concurrency=pool.actors * IO_TASKS_PER_ACTOR,
             max_retries=TASK_RETRIES,
         )
         .iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
     )
 
 
-def _blocks(units: list[list[Sample]]) -> list[pa.Table]:
-    rows = pa.array([[asdict(sample) for sample in unit] for unit in units], pa.list_(SAMPLE_TYPE))
-    table = pa.table({"samples": rows})
+def _blocks(units: pa.ListArray) -> list[pa.Table]:
+    table = pa.table({"samples": units})
     step = -(-table.num_rows // MAX_BLOCKS)
     return [table.slice(start, step) for start in range(0, table.num_rows, step)]
 
 
-def _delete_replaced(sink: Storage, outputs: dict[str, str], rows: pa.Table) -> None:
-    """Delete earlier results that the rows' samples no longer have, or have under another name.
+def _delete_replaced(sink: Storage, earlier_uris: pa.ChunkedArray, output_uris: pa.ChunkedArray) -> None:
+    """Delete earlier results that samples no longer have, or have under another name.
 
-    Before the rows are committed: a crash in between leaves samples to do, while later it would leave files that no row
-    names.
+    Before their rows are committed: a crash in between leaves samples to do, while later it would leave files that no
+    row names.
     """
-    for sample_id, output_uri in zip(rows["sample_id"].to_pylist(), rows["output_uri"].to_pylist(), strict=True):
-        earlier = outputs.get(sample_id)
-        if earlier and earlier != output_uri:
+    for earlier, current in zip(earlier_uris.to_pylist(), output_uris.to_pylist(), strict=True):
+        if earlier and earlier != current:
             sink.delete(sink.key(earlier))
 
 
-def _quarantined(samples: list[Sample], config: JobConfig, weights_fingerprint: str, run_id: str) -> pa.Table:
+def _quarantined(samples: pa.Table, config: JobConfig, weights_fingerprint: str, run_id: str) -> pa.Table:
     """Failed rows of samples that no worker survived."""
     fault = SampleError("inpaint", "WorkerDied", f"its worker died or gave it back in each of {len(PASSES)} passes")
-    records = [fail(new_record(asdict(sample), config), fault) for sample in samples]
+    source, masks = Storage(config.source.uri, config.storage), Storage(config.mask.uri, config.storage)
+    records = [fail(new_record(sample, config, source, masks), fault) for sample in samples.to_pylist()]
     for record in records:
         record.weights_fingerprint, record.run_id = weights_fingerprint, run_id
     return to_table(records)

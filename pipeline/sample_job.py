@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from moebius.windows import Window, cut_window, paste_window, plan_windows
+from moebius.windows import Box, Window, cut_window, paste_window, plan_windows
 from pipeline.codec import check_encodable, decode, encode, open_checked
 from pipeline.config import JobConfig
 from pipeline.errors import SampleError
@@ -18,6 +18,7 @@ from pipeline.masks import decode_mask
 from pipeline.photo import Photo
 from pipeline.records import FAILED, OK, UNCHANGED, Record
 from pipeline.seam import seam_score
+from pipeline.storage import Storage
 
 ROWS_AT_ONCE = 512
 BYTES_PER_PIXEL = 14  # as decoded, as seen, repainted and encoded, with the mask and its parts
@@ -31,6 +32,7 @@ class SampleJob:
         record: its manifest row so far.
         source: the compressed input, which an empty mask passes through.
         photo, mask: what was decoded.
+        hole: bounding box of the mask, ``None`` for an empty one.
         seen: (H, W, 3) uint8, the photo as the model sees it.
         rgb: a copy of it that the fills are written into.
         windows: still to be filled; empty for a sample without a hole.
@@ -40,6 +42,7 @@ class SampleJob:
     source: bytes
     photo: Photo
     mask: np.ndarray
+    hole: Box | None
     seen: np.ndarray
     rgb: np.ndarray
     windows: list[Window]
@@ -53,15 +56,15 @@ class SampleJob:
         paste_window(self.rgb, self.mask, self.windows[number], filled)
 
 
-def new_record(sample: Mapping[str, Any], config: JobConfig) -> Record:
+def new_record(sample: Mapping[str, Any], config: JobConfig, source: Storage, masks: Storage) -> Record:
     """The part of a manifest row that is known before the sample is opened; failed until shown otherwise."""
     return Record(
         sample_id=sample["sample_id"],
         status=FAILED,
-        input_uri=sample["input_uri"],
+        input_uri=source.uri(sample["sample_id"]),
         input_version=sample["input_version"],
         mask_kind=config.mask.kind,
-        mask_uri=sample["mask_uri"],
+        mask_uri=None if sample["mask_key"] is None else masks.uri(sample["mask_key"]),
         config_fingerprint=config.fingerprint,
         seed=sample_seed(config.model.seed, sample["sample_id"]),
         started_at=datetime.now(timezone.utc),
@@ -99,14 +102,14 @@ def prepare(record: Record, image: bytes, mask: bytes, config: JobConfig, window
     started = time.perf_counter()
     photo = decode(image, config.limits.max_pixels)
     record.height, record.width = photo.pixels.shape[:2]
-    hole = decode_mask(mask, photo.pixels.shape[:2], config.mask, config.limits.max_pixels)
-    record.mask_fraction = float(hole.mean())
-    windows = plan_windows(hole, window_px, config.window.context, config.window.max_upscale)
+    repaint = decode_mask(mask, photo.pixels.shape[:2], config.mask, config.limits.max_pixels)
+    record.mask_fraction = np.count_nonzero(repaint) / repaint.size
+    windows = plan_windows(repaint, window_px, config.window.context, config.window.max_upscale)
     record.window_count = len(windows)
     if windows or config.sink.image_format != "source":  # else the input is passed through
         check_encodable(photo, config.sink.image_format)
     seen = photo.rgb() if windows else np.empty((0, 0, 3), np.uint8)
-    job = SampleJob(record, image, photo, hole, seen, seen.copy(), windows)
+    job = SampleJob(record, image, photo, repaint, Box.around(repaint), seen, seen.copy(), windows)
     record.decode_s = time.perf_counter() - started
     return job
 
@@ -123,13 +126,15 @@ def finish(job: SampleJob, image_format: str) -> bytes:
         data, container = job.source, job.photo.format
         record.outside_max_diff = 0
     else:
-        pixels = job.photo.repainted(job.rgb, job.mask) if job.windows else job.photo.pixels
+        pixels = job.photo.repainted(job.rgb, job.mask, job.hole) if job.hole else job.photo.pixels
         record.outside_max_diff = outside_max_diff(job.photo.pixels, pixels, job.mask)
         if record.outside_max_diff:
             message = f"a pixel outside the mask changed by {record.outside_max_diff}"
             raise SampleError("inpaint", "OutsideChanged", message)
         data, container = encode(job.photo, pixels, image_format)
-        record.seam_score = seam_score(job.rgb, job.mask) if job.windows else None
+        if job.hole:
+            surroundings = job.hole.grown(2, job.mask.shape).slices
+            record.seam_score = seam_score(job.rgb[surroundings], job.mask[surroundings])
     record.status = OK if job.windows else UNCHANGED
     record.output_format = container.lower()
     record.output_bytes = len(data)
@@ -143,11 +148,17 @@ def outside_max_diff(before: np.ndarray, after: np.ndarray, mask: np.ndarray) ->
     largest = 0
     for top in range(0, len(mask), ROWS_AT_ONCE):  # in bands: a difference of 200 MP at once would take gigabytes
         band = slice(top, top + ROWS_AT_ONCE)
-        changed = before[band] != after[band]
+        old, new, inside = before[band], after[band], mask[band]
+        changed = old != new
+        rows = np.flatnonzero(changed.reshape(len(changed), -1).any(axis=1))  # most have not changed at all
+        if rows.size == 0:
+            continue
+        part = slice(rows[0], rows[-1] + 1)
+        changed = changed[part]
         if changed.ndim == 3:
             changed = reduce(np.logical_or, np.moveaxis(changed, 2, 0))  # any(axis=2) is ten times slower
-        outside = changed & ~mask[band]
+        outside = changed & ~inside[part]
         if outside.any():
-            difference = before[band][outside].astype(np.int32) - after[band][outside]
+            difference = old[part][outside].astype(np.int32) - new[part][outside]
             largest = max(largest, int(np.abs(difference).max()))
     return largest

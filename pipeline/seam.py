@@ -21,13 +21,17 @@ def seam_score(pixels: np.ndarray, mask: np.ndarray) -> float | None:
     if hole is None:
         return None
     region = hole.grown(2, mask.shape).slices
-    pixels, mask = pixels[region], mask[region]
-    across, outside, count = 0.0, 0.0, 0
-    for turns in range(4):
-        turned_mask, turned = np.rot90(mask, turns), np.rot90(pixels, turns)
-        rows, columns = np.nonzero(turned_mask[:, :-2] & ~turned_mask[:, 1:-1] & ~turned_mask[:, 2:])
-        inside, near, far = (turned[rows, columns + offset].astype(np.int32) for offset in range(3))
-        across += float(np.abs(inside - near).mean(axis=1).sum())
-        outside += float(np.abs(near - far).mean(axis=1).sum())
-        count += rows.size
-    return (across - outside) / count if count else None
+    mask, colours = mask[region], pixels[region].reshape(-1, 3)
+    height, width = mask.shape
+    numbers = np.arange(height * width).reshape(height, width)
+    inside, steps = [], []
+    for turn, step in enumerate((1, -width, -1, width)):  # outwards to the right, up, left, down
+        turned = np.rot90(mask, -turn)
+        border = turned[:, :-2] & ~turned[:, 1:-1] & ~turned[:, 2:]
+        inside.append(np.rot90(numbers, -turn)[:, :-2][border])
+        steps.append(np.full(inside[-1].size, step))
+    position, outwards = np.concatenate(inside), np.concatenate(steps)
+    if position.size == 0:
+        return None
+    within, near, far = (colours[position + offset * outwards].astype(np.int32) for offset in range(3))
+    return float((np.abs(within - near) - np.abs(near - far)).mean())

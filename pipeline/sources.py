@@ -1,6 +1,5 @@
 """What is to be done: image files below a uri."""
 
-import posixpath
 import re
 from collections.abc import Iterator
 
@@ -16,8 +15,8 @@ IMAGE_EXTENSIONS = frozenset(
 
 def is_image(key: str) -> bool:
     """Whether a name has an image extension; hidden files never count."""
-    name = posixpath.basename(key)
-    return not name.startswith(".") and posixpath.splitext(name)[1].lower() in IMAGE_EXTENSIONS
+    name = key.rpartition("/")[2]
+    return not name.startswith(".") and f".{name.rpartition('.')[2].lower()}" in IMAGE_EXTENSIONS
 
 
 class ImageFolder:

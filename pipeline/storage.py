@@ -7,20 +7,19 @@ import contextlib
 import os
 import posixpath
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any, NamedTuple
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.errors import ConfigError
 from pipeline.local_files import clear_staging, staged, walk
+from pipeline.s3_listing import list_objects
 
 PRECONDITION_FAILED = 412
 
 
-@dataclass(frozen=True)
-class StoredFile:
+class StoredFile(NamedTuple):
     """One file of a listing.
 
     Args:
@@ -102,10 +101,13 @@ class Storage:
                 yield _local_file(key.decode("utf-8", "backslashreplace"), status)
             return
         with _answering():
-            found = self.filesystem.find(folder, detail=True)
-        for path, info in found.items():
-            if info["type"] == "file":  # some servers list emptied folders
-                yield _remote_file(path[len(self.root) + 1 :], info)
+            if "s3" in self.filesystem.protocol:
+                found = list_objects(self.filesystem, folder)
+            else:
+                found = self.filesystem.find(folder, detail=True).items()
+            for path, info in found:
+                if info.get("type", "file") == "file":
+                    yield _remote_file(path[len(self.root) + 1 :], info)
 
     def stat(self, key: str = "") -> StoredFile:
         """Size and version of one file.
@@ -123,6 +125,11 @@ class Storage:
         """The bytes of a key, or of the root where it is a file."""
         with _answering():
             return self.filesystem.cat_file(self.path(key))
+
+    def open(self, key: str) -> IO[bytes]:
+        """A file to read from at any position, for large ones of which only parts are wanted."""
+        with _answering():
+            return self.filesystem.open(self.path(key), "rb")
 
     def write(self, key: str, data: bytes) -> None:
         """Create or replace a file in one step: a reader finds the old or the new one, never a part."""

@@ -3,14 +3,16 @@
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from ray.exceptions import RayError, UserCodeException
 
 from pipeline.plan import cut_units
-from pipeline.records import Sample
+from pipeline.records import SAMPLE_SCHEMA
 
 UNIT_SAMPLES, UNIT_BYTES = 64, 16 << 20
 UNITS_PER_ACTOR = 8  # at least that many, so that work spreads evenly and a crash loses little
@@ -43,8 +45,8 @@ PASSES = (
     Pass(shrink=UNIT_SAMPLES, isolated=True, give_back=False),
 )
 
-# Rows of finished samples; units of workers that died, or gave back theirs, are left out.
-StartPass = Callable[[list[list[Sample]], Pass], Iterable[pa.Table]]
+# A list of samples a unit → rows of finished samples; units of workers that died, or gave back theirs, are left out.
+StartPass = Callable[[pa.ListArray, Pass], Iterable[pa.Table]]
 
 
 class JobError(RuntimeError):
@@ -52,18 +54,18 @@ class JobError(RuntimeError):
 
 
 def supervise(
-    samples: Sequence[Sample],
+    samples: pa.Table,
     actors: int,
     start_pass: StartPass,
-    commit: Callable[[pa.Table], None],
-) -> list[Sample]:
+    commit: Callable[[pa.Table, pa.Array], None],
+) -> pa.Table:
     """Pass over the samples, then over what is left of them in smaller units, four times in all.
 
     Args:
-        samples: what to do.
+        samples: what to do, with the columns of ``SAMPLE_SCHEMA``.
         actors: size of the pool.
         start_pass: runs units through the cluster.
-        commit: makes rows permanent; sees every sample once.
+        commit: makes rows permanent; sees every sample once. Its second argument says where in ``samples`` each stands.
 
     Returns:
         Samples that were alone in their unit and killed their worker, or were given back, again and again.
@@ -71,33 +73,44 @@ def supervise(
     Raises:
         JobError: the workers themselves do not work.
     """
-    left = {sample.sample_id: sample for sample in samples}
-    before = 0
-    first_unit = max(1, min(UNIT_SAMPLES, len(left) // (actors * UNITS_PER_ACTOR)))
+    names = samples["sample_id"].combine_chunks()
+    is_left = np.ones(len(names), bool)
+    left = before = len(names)
+    first_unit = max(1, min(UNIT_SAMPLES, len(names) // (actors * UNITS_PER_ACTOR)))
     for number, this_pass in enumerate(PASSES, start=1):
-        units = cut_units(list(left.values()), max(1, first_unit // this_pass.shrink), UNIT_BYTES)
-        aborted, before = False, len(left)
+        units = _units(samples.filter(pa.array(is_left)), max(1, first_unit // this_pass.shrink))
+        aborted, before = False, left
         with _logged_errors() as errors:
             try:
                 for rows in _gathered(start_pass(units, this_pass)):
                     # Whatever Ray delivers twice, a sample is committed once.
-                    fresh = [i for i, name in enumerate(rows["sample_id"].to_pylist()) if left.pop(name, None)]
-                    commit(rows.take(pa.array(fresh, pa.int64())))
+                    places = pc.index_in(rows["sample_id"].combine_chunks(), names).to_numpy()
+                    places, first = np.unique(places, return_index=True)
+                    fresh = is_left[places]
+                    is_left[places] = False
+                    commit(rows.take(pa.array(first[fresh])), pa.array(places[fresh]))
             except RayError as error:  # the flow as a whole: nothing is said about the samples that are left
                 errors.append(error)
                 aborted = True
+        left = int(np.count_nonzero(is_left))
         if not left:
-            return []
+            break
         reason = _last_line(errors)
-        logger.warning("pass %d ended with %d samples left, the last error being: %s", number, len(left), reason)
+        logger.warning("pass %d ended with %d samples left, the last error being: %s", number, left, reason)
     # Samples are to blame only where workers are known to work: where most of what was tried with them came through.
-    workers_fail = len(left) > max(FEW_SAMPLES, before - len(left))
-    if aborted or workers_fail or any(isinstance(error, UserCodeException) for error in errors):
+    workers_fail = left > max(FEW_SAMPLES, before - left)
+    if left and (aborted or workers_fail or any(isinstance(error, UserCodeException) for error in errors)):
         raise JobError(
-            f"{len(left)} of {len(samples)} samples are left after {len(PASSES)} passes. Once the cause is mended, the "
-            f"same command goes on. The last error was: {reason}"
+            f"{left} of {len(names)} samples are left after {len(PASSES)} passes. Once the cause is mended, the same "
+            f"command goes on. The last error was: {reason}"
         )
-    return list(left.values())
+    return samples.filter(pa.array(is_left))
+
+
+def _units(samples: pa.Table, unit_samples: int) -> pa.ListArray:
+    edges = cut_units(samples["size_bytes"].to_numpy(), unit_samples, UNIT_BYTES)
+    structs = samples.select(SAMPLE_SCHEMA.names).combine_chunks().to_struct_array()
+    return pa.ListArray.from_arrays(pa.array(edges, pa.int32()), pa.concat_arrays(structs.chunks))
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ from PIL import Image
 from ray.cluster_utils import Cluster
 
 from pipeline.storage import Storage
-from tests.conftest import ROOT, textured, write_tiny_weights
+from tests.conftest import ROOT, textured
 from tests.drill.faulty_proxy import faulty_proxy
 from tests.s3_server import s3_server
 
@@ -43,9 +43,7 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="drill-") as name:
         folder = Path(name)
-        (folder / "weights").mkdir()
         (folder / "s3").mkdir()
-        write_tiny_weights(folder / "weights")
         with s3_server(folder / "s3") as s3:
             storage = Storage("s3://bucket", s3)
             upload_samples(storage, options.samples, options.seed)
@@ -55,7 +53,7 @@ def main() -> int:
 def drill(folder: Path, s3: dict, storage: Storage, options: argparse.Namespace) -> int:
     say(f"{options.samples} samples, seed {options.seed}; first the undisturbed run")
     started = time.monotonic()
-    calm = write_config(folder / "calm.yaml", folder / "weights", "calm", s3)
+    calm = write_config(folder / "calm.yaml", "calm", s3)
     code = subprocess.run(command(calm), cwd=ROOT, check=False, stderr=subprocess.DEVNULL).returncode
     assert code == 0, f"the undisturbed run ended with exit code {code}"
     say(f"undisturbed: {time.monotonic() - started:.0f} s; now under fire")
@@ -68,7 +66,6 @@ def drill(folder: Path, s3: dict, storage: Storage, options: argparse.Namespace)
             limits = {"read_timeout": TIMEOUT_S, "connect_timeout": TIMEOUT_S}
             fire = write_config(
                 folder / "fire.yaml",
-                folder / "weights",
                 "fire",
                 {**s3, "endpoint_url": url, "config_kwargs": limits},
                 address=cluster.address,
@@ -95,11 +92,10 @@ def upload_samples(storage: Storage, count: int, seed: int) -> None:
             storage.write(key, buffer.getvalue())
 
 
-def write_config(path: Path, weights: Path, sink: str, storage: dict, **run: object) -> Path:
+def write_config(path: Path, sink: str, storage: dict, **run: object) -> Path:
     config = {
         "source": {"uri": "s3://bucket/photos"},
         "mask": {"uri": "s3://bucket/masks"},
-        "model": {"weights": str(weights), "steps": 2},
         "sink": {"uri": f"s3://bucket/{sink}"},
         "storage": storage,
         "run": run,
@@ -109,7 +105,7 @@ def write_config(path: Path, weights: Path, sink: str, storage: dict, **run: obj
 
 
 def command(config: Path) -> list[str]:
-    return [sys.executable, "-m", "jobs.inpaint", str(config)]
+    return [sys.executable, "-m", "tests.drill.fast_worker", str(config)]
 
 
 def run_under_fire(
@@ -147,7 +143,7 @@ def shoot(what: str, driver: subprocess.Popen, cluster: Cluster, nodes: list) ->
         cluster.remove_node(nodes.pop(0), allow_graceful=False)
         nodes.append(cluster.add_node(**NODE))
         return True
-    wanted = ("InpaintActor",) if what == "actor" else ("read_units", "write_results", "IDLE")
+    wanted = ("FastWorker",) if what == "actor" else ("read_units", "write_results", "IDLE")
     raylets = {node.all_processes["raylet"][0].process.pid for node in cluster.list_all_nodes()}
     processes = list(Path("/proc").glob("[0-9]*/cmdline"))
     random.shuffle(processes)

@@ -216,3 +216,19 @@ def test_demo_configuration_finds_a_mask_for_every_photo_and_credits_it():
         assert path.name in credits
         assert Image.open(path).size == Image.open(path.parent.parent / "masks" / f"{path.stem}.png").size
     assert all("CC0" in line or "CC-BY" in line for line in credits.splitlines()[1:])
+
+
+def test_bench_measures_planning_and_writes_json(tmp_path):
+    result = run_cli("bench", "plan", "--rows", "3000", "--json", tmp_path / "plan.json")
+    assert result.returncode == 0, result.stderr
+    figures = json.loads((tmp_path / "plan.json").read_text())
+    assert figures["rows"] == 3000 and figures["todo"] == 3 and figures["compare_s"] > 0
+    assert "compare_s" in result.stdout
+
+
+def test_bench_measures_the_flow_around_a_model_that_sleeps():
+    result = run_cli("bench", "flow", "--samples", "60", "--side", "96", "--actors", "1", "--batch-seconds", "0.25")
+    assert result.returncode == 0, result.stderr
+    figures = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
+    assert 0.5 < float(figures["busy"]) <= 1
+    assert float(figures["plain_samples_per_s"]) > 0 and float(figures["peak_mb"]) > 100

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from moebius.windows import Box
 from pipeline.codec import decode, encode
 from pipeline.errors import SampleError
 from tests.conftest import textured
@@ -78,7 +79,7 @@ def repaint(data: bytes, image_format: str = "source") -> tuple[bytes, np.ndarra
     mask[10:20, 5:30] = True
     changed = photo.rgb().copy()
     changed[mask] = (200, 100, 50)
-    pixels = photo.repainted(changed, mask)
+    pixels = photo.repainted(changed, mask, Box.around(mask))
     assert np.array_equal(pixels[~mask], photo.pixels[~mask])
     encoded, container = encode(photo, pixels, image_format)
     return encoded, mask, container
@@ -221,3 +222,14 @@ def test_gif_needs_another_format_and_says_so():
         repaint(data)
     encoded, mask, _ = repaint(data, "png")
     assert np.array_equal(comparable(encoded)[~mask], comparable(data)[~mask])
+
+
+@pytest.mark.parametrize("optimize", [False, True])
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_jpeg_keeps_its_kind_of_huffman_tables_and_so_its_size(mode, optimize):
+    buffer = io.BytesIO()
+    Image.fromarray(textured(200, 300)).convert(mode).save(buffer, "JPEG", quality=90, optimize=optimize)
+    photo = decode(buffer.getvalue(), LIMIT)
+    assert photo.encoder["optimize"] == optimize
+    encoded, _ = encode(photo, photo.pixels, "source")
+    assert len(encoded) == pytest.approx(len(buffer.getvalue()), rel=0.03)

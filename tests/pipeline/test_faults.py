@@ -7,7 +7,6 @@ import sys
 import pytest
 import ray.cloudpickle
 
-import pipeline.run
 from pipeline.gpu_actor import InpaintActor
 from pipeline.records import FAILED, OK
 from tests.conftest import make_photos
@@ -25,13 +24,12 @@ class PoisonedActor(InpaintActor):
         super()._decode(sample, result)
 
 
-def test_sample_that_kills_its_worker_is_quarantined_and_its_neighbours_are_fine(tmp_path, tiny_weights, monkeypatch):
+def test_sample_that_kills_its_worker_is_quarantined_and_its_neighbours_are_fine(tmp_path, tiny_weights):
     photos, masks = make_photos(tmp_path, count=24)
     for folder in (photos, masks):
         (folder / "011.png").rename(folder / "011-poison.png")
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    monkeypatch.setattr(pipeline.run, "InpaintActor", PoisonedActor)
-    rows = run(job(tmp_path, tiny_weights))
+    rows = run(job(tmp_path, tiny_weights), worker=PoisonedActor)
     assert len(rows) == 24
     poisoned = rows.pop("011-poison.png")
     assert (poisoned["status"], poisoned["error_type"]) == (FAILED, "WorkerDied")

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from pipeline.errors import ConfigError
 from pipeline.lease import KEY, Lease, LeaseHeldError
 from pipeline.storage import Storage
 
@@ -27,6 +28,13 @@ def test_second_run_learns_who_holds_the_sink(storage):
         with held, lease(storage, "second"):
             pass
     with lease(storage, "third"):
+        pass
+    assert list(storage.list_files()) == []
+
+
+def test_storage_that_overwrites_what_exists_is_refused(storage, monkeypatch):
+    monkeypatch.setattr(storage, "create", storage.write)
+    with pytest.raises(ConfigError, match="knows no conditional PUT"), lease(storage, "first"):
         pass
     assert list(storage.list_files()) == []
 

@@ -1,9 +1,11 @@
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import pipeline.manifest
 from pipeline.manifest import Manifest, ManifestConflictError
 from pipeline.records import FAILED, MANIFEST_SCHEMA, OK, Record, to_table
 from pipeline.storage import Storage
@@ -93,14 +95,14 @@ def test_load_survives_a_compaction_by_another_run(storage, monkeypatch):
     manifest.load()
     for name in "abc":
         manifest.append(rows(name))
-    read = storage.read
+    open_part = storage.open
 
-    def compact_then_read(key):
+    def compact_then_open(key):
         monkeypatch.undo()
         manifest.compact(max_parts=1)
-        return read(key)
+        return open_part(key)
 
-    monkeypatch.setattr(storage, "read", compact_then_read)
+    monkeypatch.setattr(storage, "open", compact_then_open)
     assert statuses(Manifest(storage)) == dict.fromkeys("abc", OK)
 
 
@@ -131,6 +133,34 @@ def test_crash_between_snapshot_and_clean_up_loses_and_repeats_nothing(storage, 
     assert statuses(Manifest(storage)) == {"a": OK, "b": FAILED}
 
 
+def test_large_snapshot_is_several_parts_that_count_together_or_not_at_all(storage, monkeypatch):
+    monkeypatch.setattr(pipeline.manifest, "SNAPSHOT_ROWS", 2)
+    manifest = Manifest(storage)
+    manifest.load()
+    for names in ("abc", "ade", "fg"):
+        manifest.append(rows(*names))
+    monkeypatch.setattr(storage, "delete", lambda key: None)
+    create, calls = storage.create, []
+
+    def die_before_the_last(key, data):
+        calls.append(key)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        create(key, data)
+
+    monkeypatch.setattr(storage, "create", die_before_the_last)
+    with pytest.raises(KeyboardInterrupt):
+        manifest.compact()
+    monkeypatch.undo()
+    after = Manifest(storage)
+    assert statuses(after) == dict.fromkeys("abcdefg", OK)
+    assert len(list(storage.list_files("manifest"))) == 5
+    after.compact()
+    assert statuses(Manifest(storage)) == dict.fromkeys("abcdefg", OK)
+    parts = [pq.read_table(pa.BufferReader(storage.read(file.key))) for file in storage.list_files("manifest")]
+    assert sum(part.num_rows for part in parts) == 7
+
+
 actions = st.lists(
     st.one_of(
         st.tuples(st.just("append"), st.lists(st.sampled_from("abcdefg"), unique=True), st.sampled_from([OK, FAILED])),
@@ -142,7 +172,7 @@ actions = st.lists(
 
 
 @given(actions=actions)
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 def test_manifest_holds_the_last_row_of_each_sample(actions, tmp_path_factory):
     storage = Storage(str(tmp_path_factory.mktemp("manifest")))
     manifest, expected = Manifest(storage), {}

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.catalog import Catalog, in_batches
 from pipeline.config import MaskConfig
 from pipeline.errors import ConfigError, SampleError
-from pipeline.masks import PairedMasks, StaticMask, decode_mask, without_masks
+from pipeline.masks import IMAGES, PairedMasks, StaticMask, decode_mask
 from pipeline.storage import Storage
 
 LIMIT = 1_000_000
@@ -87,37 +88,48 @@ def folder(tmp_path, *names: str) -> Storage:
     return Storage(str(tmp_path))
 
 
-def found(masks, key: str) -> str | None:
-    file = masks.find(key)
-    return file.key if file else None
+def paired(masks: PairedMasks | StaticMask, *keys: str) -> dict[str, str | None]:
+    """The mask's key of each image that remains one."""
+    with Catalog() as catalog:
+        images = [(key, 1, "v", masks.wanted(key)) for key in keys]
+        catalog.create("images", IMAGES, in_batches(images, IMAGES))
+        masks.pair(catalog)
+        return dict(catalog.run("SELECT sample_id, mask_key FROM samples"))
 
 
 def test_pairs_by_path_then_by_stem(tmp_path):
-    masks = PairedMasks(
-        MaskConfig(), folder(tmp_path, "a.jpg", "a.png", "deep/b.png", "deep/b.gif", "c.txt"), ELSEWHERE
-    )
-    assert found(masks, "a.jpg") == "a.jpg"
-    assert found(masks, "a.webp") == "a.png"
-    assert found(masks, "deep/b.jpg") == "deep/b.png"
-    assert found(masks, "b.jpg") is None
-    assert found(masks, "c.jpg") is None
+    storage = folder(tmp_path, "a.jpg", "a.png", "a.bmp", "deep/b.png", "deep/b.gif", "c.txt", "d.webp", "d.tif")
+    assert paired(
+        PairedMasks(MaskConfig(), storage, ELSEWHERE), "a.jpg", "a.webp", "deep/b.jpg", "b.jpg", "c.jpg", "d.jpg"
+    ) == {
+        "a.jpg": "a.jpg",
+        "a.webp": "a.png",
+        "deep/b.jpg": "deep/b.png",
+        "b.jpg": None,
+        "c.jpg": None,
+        "d.jpg": "d.tif",
+    }
 
 
-def test_pairs_by_template(tmp_path):
-    storage = folder(tmp_path, "deep/b_mask.png", "b.jpg.png")
-    assert (
-        found(PairedMasks(MaskConfig(template="{dir}{stem}_mask.png"), storage, ELSEWHERE), "deep/b.jpg")
-        == "deep/b_mask.png"
-    )
-    assert found(PairedMasks(MaskConfig(template="{path}.png"), storage, ELSEWHERE), "b.jpg") == "b.jpg.png"
-    assert found(PairedMasks(MaskConfig(template="{stem}{ext}.png"), storage, ELSEWHERE), "deep/b.jpg") == "b.jpg.png"
+@pytest.mark.parametrize(
+    ("template", "image", "mask"),
+    [
+        ("{dir}{stem}_mask.png", "deep/b.jpg", "deep/b_mask.png"),
+        ("{path}.png", "b.jpg", "b.jpg.png"),
+        ("{stem}{ext}.png", "deep/b.jpg", "b.jpg.png"),
+        ("{dir}{stem}_mask.png", "b.jpg", None),
+    ],
+)
+def test_pairs_by_template(tmp_path, template, image, mask):
+    storage = folder(tmp_path, "deep/b_mask.png", "b.jpg.png", "b.png")
+    assert paired(PairedMasks(MaskConfig(template=template), storage, ELSEWHERE), image) == {image: mask}
 
 
 def test_masks_side_by_side_with_images_are_no_images(tmp_path):
-    storage = folder(tmp_path, "a.jpg", "a_mask.png", "b.jpg", "b_mask.png", "lonely_mask.png")
+    names = ("a.jpg", "a_mask.png", "b.jpg", "b_mask.png", "lonely_mask.png")
+    storage = folder(tmp_path, *names)
     masks = PairedMasks(MaskConfig(template="{dir}{stem}_mask.png"), storage, storage)
-    images = without_masks(storage.list_files(), storage, masks)
-    assert sorted(file.key for file in images) == ["a.jpg", "b.jpg", "lonely_mask.png"]
+    assert paired(masks, *names) == {"a.jpg": "a_mask.png", "b.jpg": "b_mask.png", "lonely_mask.png": None}
 
 
 def test_masks_among_images_need_a_name_of_their_own(tmp_path):
@@ -126,16 +138,10 @@ def test_masks_among_images_need_a_name_of_their_own(tmp_path):
         PairedMasks(MaskConfig(), storage, storage)
 
 
-def test_masks_in_a_folder_below_the_images_are_no_images(tmp_path):
-    storage = folder(tmp_path, "a.jpg", "masks/a.png", "masksalike/c.png")
-    masks = PairedMasks(MaskConfig(), Storage(str(tmp_path / "masks")), storage)
-    images = without_masks(storage.list_files(), storage, masks)
-    assert sorted(file.key for file in images) == ["a.jpg", "masksalike/c.png"]
-
-
 def test_static_mask_is_one_file_for_all(tmp_path):
     storage = folder(tmp_path, "logo.png")
     masks = StaticMask(MaskConfig(kind="static"), Storage(str(tmp_path / "logo.png")), storage)
-    assert masks.storage.uri(masks.find("any.jpg").key) == storage.uri("logo.png")
+    assert paired(masks, "any.jpg", "b.jpg") == {"any.jpg": "", "b.jpg": ""}
+    assert masks.storage.uri("") == storage.uri("logo.png")
     with pytest.raises(ConfigError, match="one file"):
         StaticMask(MaskConfig(kind="static"), storage, storage)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from moebius import Inpainter, InpaintSettings
-from moebius.windows import plan_windows
+from moebius.windows import Box, plan_windows
 from pipeline.model_loop import ModelLoop
 from pipeline.photo import Photo
 from pipeline.records import FAILED, Record
@@ -18,7 +18,7 @@ def job(name: str, holes: int, seed: int = 0) -> SampleJob:
     windows = plan_windows(mask, 64)
     assert len(windows) == holes
     record = Record(sample_id=name, status=FAILED, seed=seed)
-    return SampleJob(record, b"", Photo(image, "RGB", "PNG"), mask, image, image.copy(), windows)
+    return SampleJob(record, b"", Photo(image, "RGB", "PNG"), mask, Box.around(mask), image, image.copy(), windows)
 
 
 class Recorder:

@@ -1,14 +1,19 @@
+import contextlib
 from dataclasses import replace
+from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import pipeline.plan
+from pipeline.catalog import Catalog
 from pipeline.config import JobConfig, MaskConfig, RunConfig, SinkConfig, SourceConfig
 from pipeline.errors import ConfigError
 from pipeline.manifest import Manifest
 from pipeline.plan import cut_units, find_samples, make_plan
-from pipeline.records import FAILED, OK, Record, Sample, to_table
+from pipeline.records import FAILED, OK, Record, to_table
 from pipeline.storage import Storage
 from tests.conftest import make_photos
 
@@ -23,13 +28,21 @@ def config(tmp_path):
     )
 
 
-def commit(config, sample: Sample, status=OK, weights="w", **changes) -> Manifest:
+def found(config) -> list[dict]:
+    with Catalog() as catalog:
+        find_samples(config, catalog)
+        names = ("sample_id", "input_version", "size_bytes", "mask_key")
+        rows = catalog.run(f"SELECT {', '.join(names)} FROM samples ORDER BY sample_id")
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def commit(config, sample: dict, status=OK, weights="w", **changes) -> Manifest:
     manifest = Manifest(Storage(config.sink.uri))
     manifest.load()
     record = Record(
-        sample_id=sample.sample_id,
+        sample_id=sample["sample_id"],
         status=status,
-        input_version=sample.input_version,
+        input_version=sample["input_version"],
         weights_fingerprint=weights,
         config_fingerprint=config.fingerprint,
     )
@@ -37,9 +50,18 @@ def commit(config, sample: Sample, status=OK, weights="w", **changes) -> Manifes
     return manifest
 
 
+@contextlib.contextmanager
+def made(config, weights="w"):
+    with Catalog() as catalog:
+        find_samples(config, catalog)
+        yield make_plan(config, catalog, weights, Manifest(Storage(config.sink.uri)))
+
+
 def planned(config, weights="w"):
-    plan = make_plan(config, find_samples(config), weights, Manifest(Storage(config.sink.uri)))
-    return [sample.sample_id for sample in plan.todo], dict(plan.reasons), dict(plan.done)
+    with made(config, weights) as plan:
+        todo = [name for leg in plan.legs() for name in leg["sample_id"].to_pylist()]
+        assert len(todo) == plan.todo
+        return todo, dict(plan.reasons), dict(plan.done)
 
 
 def with_run(config, **options):
@@ -51,46 +73,54 @@ def test_new_samples_are_to_do(config):
 
 
 def test_done_samples_stay_done(config):
-    commit(config, find_samples(config)[1])
+    commit(config, found(config)[1])
     assert planned(config) == (["000.png", "002.png"], {"new": 2}, {OK: 1})
 
 
 def test_failed_samples_stay_unless_asked_for(config):
-    commit(config, find_samples(config)[0], status=FAILED)
+    commit(config, found(config)[0], status=FAILED)
     assert planned(config)[2] == {FAILED: 1}
     assert planned(with_run(config, retry_failed=True))[1] == {"new": 2, "retried": 1}
 
 
 def test_failed_samples_are_retried_by_error_type(config):
-    first, second, _ = find_samples(config)
+    first, second, _ = found(config)
     commit(config, first, status=FAILED, error_type="MissingMask")
     commit(config, second, status=FAILED, error_type="TruncatedImage")
     assert planned(with_run(config, retry_failed="MissingMask, FileNotFound"))[1] == {"new": 1, "retried": 1}
 
 
 def test_deleted_inputs_are_noticed_and_their_rows_stay(config, tmp_path):
-    for sample in find_samples(config):
+    for sample in found(config):
         commit(config, sample)
     (tmp_path / "photos/001.png").unlink()
-    plan = make_plan(config, find_samples(config), "w", Manifest(Storage(config.sink.uri)))
-    assert (plan.found, plan.gone, len(plan.todo)) == (2, 1, 0)
+    with made(config) as plan:
+        assert (plan.found, plan.gone, plan.todo) == (2, 1, 0)
 
 
 def test_sink_inside_the_source_is_no_input(config, tmp_path):
     inside = replace(config, sink=SinkConfig(uri=str(tmp_path / "photos" / "out")))
     Storage(inside.sink.uri).write("data/000.png", b"a result")
-    assert [sample.sample_id for sample in find_samples(inside)] == ["000.png", "001.png", "002.png"]
+    assert [sample["sample_id"] for sample in found(inside)] == ["000.png", "001.png", "002.png"]
+
+
+def test_masks_in_a_folder_below_the_images_are_no_images(config, tmp_path):
+    (tmp_path / "masks").rename(tmp_path / "photos" / "masks")
+    (tmp_path / "photos/masksalike").mkdir()
+    (tmp_path / "photos/000.png").rename(tmp_path / "photos/masksalike/000.png")
+    inside = replace(config, mask=MaskConfig(uri=str(tmp_path / "photos" / "masks")))
+    assert [sample["sample_id"] for sample in found(inside)] == ["001.png", "002.png", "masksalike/000.png"]
 
 
 def test_mix_is_refused_also_where_the_other_rows_are_out_of_sight(config):
-    commit(config, find_samples(config)[0], weights="old")
+    commit(config, found(config)[0], weights="old")
     narrow = replace(config, source=replace(config.source, pattern="002*"))
     with pytest.raises(ConfigError, match=r"run\.redo_changed"):
         planned(narrow, weights="new")
 
 
 def test_changed_image_and_changed_mask_are_done_again(config, tmp_path):
-    for sample in find_samples(config):
+    for sample in found(config):
         commit(config, sample)
     for name in ("photos/000.png", "masks/002.png"):
         (tmp_path / name).write_bytes((tmp_path / name).read_bytes() + b" ")
@@ -98,7 +128,7 @@ def test_changed_image_and_changed_mask_are_done_again(config, tmp_path):
 
 
 def test_mix_of_weights_or_settings_is_refused_with_both_fingerprints(config):
-    commit(config, find_samples(config)[0], weights="old-weights")
+    commit(config, found(config)[0], weights="old-weights")
     with pytest.raises(ConfigError, match=r"weights old-weights .* weights new-weights .*run.redo_changed=true"):
         planned(config, weights="new-weights")
     assert planned(with_run(config, redo_changed=True), weights="new-weights")[1] == {"new": 2, "redone": 1}
@@ -109,27 +139,36 @@ def test_mix_of_weights_or_settings_is_refused_with_both_fingerprints(config):
 
 def test_resume_false_refuses_a_sink_with_results(config):
     assert len(planned(with_run(config, resume=False))[0]) == 3
-    commit(config, find_samples(config)[0])
+    commit(config, found(config)[0])
     with pytest.raises(ConfigError, match="already holds 1 rows"):
         planned(with_run(config, resume=False))
 
 
 def test_missing_mask_is_planned_and_counted(config, tmp_path):
     (tmp_path / "masks/001.png").unlink()
-    plan = make_plan(config, find_samples(config), "w", Manifest(Storage(config.sink.uri)))
-    assert plan.without_mask == 1 and len(plan.todo) == 3
+    with made(config) as plan:
+        assert plan.without_mask == 1 and plan.todo == 3
 
 
 def test_nothing_found_names_place_and_pattern(config):
     with pytest.raises(ConfigError, match=r"no image below .*photos matches source.pattern='\*.tiff'"):
-        find_samples(replace(config, source=replace(config.source, pattern="*.tiff")))
+        found(replace(config, source=replace(config.source, pattern="*.tiff")))
+
+
+def test_legs_hold_every_sample_once_in_order_with_its_earlier_result(config, monkeypatch):
+    monkeypatch.setattr(pipeline.plan, "LEG_SAMPLES", 2)
+    commit(config, found(config)[2], status=FAILED, output_uri="somewhere")
+    with made(with_run(config, retry_failed=True)) as plan:
+        legs = [leg.to_pylist() for leg in plan.legs()]
+    assert [[row["sample_id"] for row in leg] for leg in legs] == [["000.png", "001.png"], ["002.png"]]
+    assert [row["earlier_uri"] for leg in legs for row in leg] == [None, None, "somewhere"]
 
 
 @given(sizes=st.lists(st.integers(0, 100), max_size=50), max_samples=st.integers(1, 10), max_bytes=st.integers(1, 150))
 def test_units_hold_every_sample_once_within_both_bounds(sizes, max_samples, max_bytes):
-    samples = [Sample(str(index), "", "", size, None, None) for index, size in enumerate(sizes)]
-    units = cut_units(samples, max_samples, max_bytes)
-    assert [sample for unit in units for sample in unit] == samples
+    edges = cut_units(np.array(sizes, np.int64), max_samples, max_bytes)
+    units = [sizes[start:stop] for start, stop in pairwise(edges)]
+    assert [size for unit in units for size in unit] == sizes
     for unit in units:
         assert 1 <= len(unit) <= max_samples
-        assert len(unit) == 1 or sum(sample.size_bytes for sample in unit) <= max_bytes
+        assert len(unit) == 1 or sum(unit) <= max_bytes

@@ -16,6 +16,7 @@ from PIL import Image
 
 from pipeline.config import JobConfig, LimitsConfig, MaskConfig, ModelConfig, RunConfig, SinkConfig, SourceConfig
 from pipeline.errors import ConfigError
+from pipeline.gpu_actor import InpaintActor
 from pipeline.records import FAILED, MANIFEST_SCHEMA, OK, UNCHANGED
 from pipeline.run import run_job
 from pipeline.storage import Storage
@@ -34,9 +35,9 @@ def job(folder: Path, weights: Path, **mask) -> JobConfig:
     )
 
 
-def run(config: JobConfig, run_id: str = "run") -> dict[str, dict]:
+def run(config: JobConfig, run_id: str = "run", worker: type[InpaintActor] = InpaintActor) -> dict[str, dict]:
     """Run a job and return the manifest as any Parquet reader sees it, by sample."""
-    run_job(config, run_id, lambda rows, total: None)
+    run_job(config, run_id, lambda rows, total: None, worker)
     table = pq.read_table(f"{config.sink.uri}/manifest")
     assert table.schema.remove_metadata().equals(MANIFEST_SCHEMA)
     rows = {row["sample_id"]: row for row in table.to_pylist()}

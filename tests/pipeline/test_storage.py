@@ -1,4 +1,5 @@
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -108,3 +109,13 @@ def test_unknown_protocol_is_a_configuration_error():
 def test_secrets_do_not_appear_in_text(s3_server):
     storage = Storage("s3://bucket/x", s3_server)
     assert s3_server["secret"] not in f"{storage} {storage.uri('k')}"
+
+
+def test_bucket_of_more_objects_than_a_page_holds_is_listed_whole(s3_server, tmp_path):
+    storage = Storage(f"s3://bucket/{tmp_path.name}", s3_server)
+    names = [f"folder-{index % 3}/{index:04}" for index in range(1005)]
+    with ThreadPoolExecutor(16) as threads:
+        list(threads.map(lambda name: storage.write(name, b"x"), names))
+    files = list(storage.list_files())
+    assert sorted(file.key for file in files) == sorted(names)
+    assert {file.size_bytes for file in files} == {1} and len({file.version for file in files}) == 1

@@ -1,14 +1,20 @@
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ray.exceptions import ActorDiedError, UserCodeException
 
-from pipeline.records import OK, Record, Sample, to_table
+from pipeline.records import OK, SAMPLE_SCHEMA, Record, to_table
 from pipeline.supervisor import JobError, supervise
 
 
-def samples(count: int) -> list[Sample]:
-    return [Sample(f"{index:04}", "", "", 10, None, None) for index in range(count)]
+def samples(count: int) -> pa.Table:
+    rows = [{"sample_id": name, "input_version": "", "size_bytes": 10, "mask_key": None} for name in names(count)]
+    return pa.Table.from_pylist(rows, SAMPLE_SCHEMA)
+
+
+def names(count: int) -> list[str]:
+    return [f"{index:04}" for index in range(count)]
 
 
 class Flow:
@@ -20,17 +26,19 @@ class Flow:
         self.committed: list[str] = []
 
     def start_pass(self, units, this_pass):
-        for unit in units:
-            names = [sample.sample_id for sample in unit]
-            for name in names:
+        for unit in units.to_pylist():
+            found = [sample["sample_id"] for sample in unit]
+            for name in found:
                 self.tries[name] = self.tries.get(name, 0) + 1
-            if self.poison & set(names) or (self.flaky and self.flaky.pop()):
+            if self.poison & set(found) or (self.flaky and self.flaky.pop()):
                 continue
             for _ in range(1 + self.repeat):
-                yield to_table([Record(sample_id=name, status=OK) for name in names])
+                yield to_table([Record(sample_id=name, status=OK) for name in found])
 
-    def commit(self, rows):
-        self.committed += rows["sample_id"].to_pylist()
+    def commit(self, rows, places):
+        found = rows["sample_id"].to_pylist()
+        assert found == [f"{place:04}" for place in places.to_pylist()]
+        self.committed += found
 
 
 @given(
@@ -47,26 +55,26 @@ def test_every_sample_is_committed_once_and_only_poison_is_left(count, poison, f
         return
     flow = Flow(poison, flaky, repeat)
     lost = supervise(samples(count), actors, flow.start_pass, flow.commit)
-    names = {sample.sample_id for sample in lost}
+    lost = set(lost["sample_id"].to_pylist())
     assert len(flow.committed) == len(set(flow.committed))
-    assert set(flow.committed) | names == {sample.sample_id for sample in samples(count)}
-    assert not set(flow.committed) & names
-    assert poison <= names
+    assert set(flow.committed) | lost == set(names(count))
+    assert not set(flow.committed) & lost
+    assert poison <= lost
     if not any(flaky):
-        assert names == poison
+        assert lost == poison
 
 
 def test_poison_is_found_with_few_repetitions_of_its_neighbours():
     flow = Flow(poison={"0300"})
-    (lost,) = supervise(samples(1000), 1, flow.start_pass, flow.commit)
-    assert lost.sample_id == "0300"
+    lost = supervise(samples(1000), 1, flow.start_pass, flow.commit)
+    assert lost["sample_id"].to_pylist() == ["0300"]
     assert flow.tries["0300"] == 4
     assert sum(tries > 1 for tries in flow.tries.values()) <= 64
     assert sum(tries > 2 for tries in flow.tries.values()) <= 8
 
 
 def test_workers_that_never_work_are_an_error_not_ten_thousand_failures():
-    flow = Flow(poison={sample.sample_id for sample in samples(200)})
+    flow = Flow(poison=names(200))
     with pytest.raises(JobError, match="200 of 200 samples are left"):
         supervise(samples(200), 1, flow.start_pass, flow.commit)
 
@@ -90,7 +98,7 @@ def test_error_in_our_own_code_stops_the_job_and_says_what_it_was():
         yield
 
     with pytest.raises(JobError, match="KeyError: 'spam'"):
-        supervise(samples(3), 1, start_pass, lambda rows: None)
+        supervise(samples(3), 1, start_pass, lambda rows, places: None)
 
 
 def test_flow_that_never_gets_through_blames_no_sample():
@@ -113,5 +121,5 @@ def test_rows_that_came_before_a_crash_are_committed():
                 raise ActorDiedError()
             yield rows
 
-    assert supervise(samples(20), 1, crash_twice, flow.commit) == []
-    assert sorted(flow.committed) == [sample.sample_id for sample in samples(20)]
+    assert supervise(samples(20), 1, crash_twice, flow.commit).num_rows == 0
+    assert sorted(flow.committed) == names(20)

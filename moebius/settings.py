@@ -1,0 +1,53 @@
+"""What a user chooses: names of weights and how they are run. Light to import: nothing here needs PyTorch."""
+
+import math
+from dataclasses import dataclass
+
+from moebius.schedule import ddim_timesteps
+
+HUB_WEIGHTS = {
+    "places2": "hf://hustvl/Moebius/ft_places2",
+    "celebahq": "hf://hustvl/Moebius/ft_celebahq",
+    "ffhq": "hf://hustvl/Moebius/ft_ffhq",
+    "pretrained": "hf://hustvl/Moebius/pretrained",
+}
+PRECISIONS = ("fp32", "bf16")
+
+
+@dataclass(frozen=True)
+class InpaintSettings:
+    """How the model is run; everything but ``batch_size`` decides the result.
+
+    Args:
+        steps: steps of the DDIM schedule.
+        guidance: scale of latent categories guidance.
+        strength: 1 starts from noise alone, less from the photo noised to the first timestep.
+        precision: ``fp32``, ``bf16``, or ``auto``: bf16 on GPUs, fp32 on CPUs. fp16 overflows in the autoencoder.
+        batch_size: windows in one call, or ``auto``: 16 on GPUs, 1 on CPUs.
+        context: side of a window over the longest side of its hole.
+        max_upscale: how far small surroundings may be magnified for the model.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    steps: int = 20
+    guidance: float = 2.0
+    strength: float = 0.99
+    precision: str = "auto"
+    batch_size: int | str = "auto"
+    context: float = 1.5
+    max_upscale: float = 1.0
+
+    def __post_init__(self) -> None:
+        ddim_timesteps(self.steps, self.strength)
+        if not 0 <= self.guidance < math.inf:
+            raise ValueError(f"guidance must be a number from 0, got {self.guidance}")
+        if self.precision not in ("auto", *PRECISIONS):
+            raise ValueError(f"precision must be one of auto, {', '.join(PRECISIONS)}, got {self.precision}")
+        if self.batch_size != "auto" and (not isinstance(self.batch_size, int) or self.batch_size < 1):
+            raise ValueError(f"batch_size must be auto or a positive number, got {self.batch_size}")
+        if not 1 <= self.context < math.inf:
+            raise ValueError(f"context must be at least 1, got {self.context}")
+        if not 1 <= self.max_upscale < math.inf:
+            raise ValueError(f"max_upscale must be at least 1, got {self.max_upscale}")

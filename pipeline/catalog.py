@@ -1,0 +1,70 @@
+"""Tables larger than memory: an embedded database (DuckDB) in a temporary folder, gone when it is closed."""
+
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from types import TracebackType
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+MEMORY = "1GB"  # beyond it, tables and joins go to the temporary folder
+BATCH_ROWS = 50_000
+_QUIET = "SET enable_progress_bar = false"
+
+
+class Catalog:
+    """A database for one plan; use it inside ``with``."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="moebius-", ignore_cleanup_errors=True)
+        settings: dict[str, str | bool | int | float | list[str]] = {
+            "memory_limit": MEMORY,
+            "preserve_insertion_order": False,
+            "autoinstall_known_extensions": False,
+        }
+        self._database = duckdb.connect(f"{self._folder.name}/catalog.duckdb", config=settings)
+        self._database.execute(_QUIET)
+
+    def __enter__(self) -> "Catalog":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._database.close()
+        self._folder.cleanup()
+
+    def create(self, table: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
+        """Create or replace a table and fill it, batch by batch."""
+        self._database.register("incoming", pa.RecordBatchReader.from_batches(schema, batches))
+        self._database.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM incoming")
+        self._database.unregister("incoming")
+
+    def run(self, statement: str, parameters: dict[str, Any] | None = None) -> list[tuple]:
+        """Execute SQL, with ``$name`` for parameters, and return all rows of a small result."""
+        return self._database.execute(statement, parameters or {}).fetchall()
+
+    def stream(self, query: str, rows: int) -> Iterator[pa.Table]:
+        """The result of a query, so many rows at a time."""
+        cursor = self._database.cursor()  # other statements may run while the result is being read
+        cursor.execute(_QUIET)
+        batches = cursor.sql(query).to_arrow_reader(BATCH_ROWS)
+        waiting: list[pa.RecordBatch] = []
+        for batch in batches:
+            waiting.append(batch)
+            while sum(map(len, waiting)) >= rows:
+                table = pa.Table.from_batches(waiting)
+                yield table.slice(0, rows)
+                waiting = table.slice(rows).to_batches()
+        if sum(map(len, waiting)):
+            yield pa.Table.from_batches(waiting)
+
+
+def in_batches(rows: Iterable[Sequence[Any]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Tuples as record batches."""
+    iterator = iter(rows)
+    while chunk := list(islice(iterator, BATCH_ROWS)):
+        columns = [pa.array(values, field.type) for values, field in zip(zip(*chunk, strict=True), schema, strict=True)]
+        yield pa.record_batch(columns, schema=schema)
