@@ -22,7 +22,7 @@ FORMAT_MODES = {
 }
 READABLE = (*FORMAT_MODES, "GIF")  # GIF only for another image_format: its palette has no room for new colours
 _PLAIN_MODES = {"1": "L", "P": "RGB", "PA": "RGBA", "YCbCr": "RGB", "RGBX": "RGB", "RGBa": "RGBA", "La": "LA"}
-_HUFFMAN_TABLES, _START_OF_SCAN = 0xC4, 0xDA
+_HUFFMAN_TABLES, _START_OF_SCAN = b"\xff\xc4", b"\xff\xda"
 _STANDARD_TABLE_BYTES = (208, 416)  # of grey and of colour
 _TIFF_BITS, _TIFF_ORIENTATION = 258, 274
 _TIFF_KEPT = (270, 271, 272, 305, 306, 315, 33432)  # description, make, model, software, date, artist, copyright
@@ -172,9 +172,9 @@ def _encoder_settings(image: Image.Image, data: bytes) -> dict[str, Any]:
 def _has_optimized_tables(data: bytes) -> bool:
     """Whether a JPEG's Huffman tables were made for it; the standard ones are quicker to encode with, and longer."""
     position, table_bytes = 2, 0
-    while data[position : position + 1] == b"\xff" and data[position + 1] != _START_OF_SCAN:
+    while (marker := data[position : position + 2]).startswith(b"\xff") and marker != _START_OF_SCAN:
         length = int.from_bytes(data[position + 2 : position + 4], "big")
-        if data[position + 1] == _HUFFMAN_TABLES:
+        if marker == _HUFFMAN_TABLES:
             table_bytes += length - 2
         position += 2 + length
     return table_bytes not in _STANDARD_TABLE_BYTES

@@ -41,15 +41,15 @@ class Manifest:
         self._parts: list[str] = []  # keys of current parts, in order
         self._stale: list[str] = []  # parts that a snapshot replaces, or of one that was never finished
         self._snapshot_parts = 0  # how many of the current parts are those of a snapshot
+        self._is_unique = True  # as far as is known without another look
         self._next_number = 0
 
     def load(self, columns: list[str] | None = None) -> pa.Table:
         """Every current row, one a sample, in memory; ``columns`` must hold ``sample_id``."""
         with Catalog() as catalog:
             self.load_into(catalog, columns or MANIFEST_SCHEMA.names)
-            tables = list(
-                catalog.stream("SELECT * EXCLUDE (part, position) FROM rows ORDER BY part, position", 1 << 62)
-            )
+            query = "SELECT * EXCLUDE (part, position) FROM rows ORDER BY part, position"
+            tables = list(catalog.stream(query, SNAPSHOT_ROWS))
         schema = pa.schema([MANIFEST_SCHEMA.field(name) for name in columns or MANIFEST_SCHEMA.names])
         return pa.concat_tables(tables).cast(schema) if tables else schema.empty_table()
 
@@ -65,8 +65,10 @@ class Manifest:
                 continue  # another run has replaced parts between listing and reading
         else:
             raise ManifestConflictError(f"another run keeps replacing the manifest of {self.storage}")
+        deleted = 0
         if len(self._parts) > 1:
-            catalog.run(f"DELETE FROM rows USING ({_REPEATED}) AS repeated WHERE {_SUPERSEDED}")
+            ((deleted,),) = catalog.run(f"DELETE FROM rows USING ({_REPEATED}) AS repeated WHERE {_SUPERSEDED}")
+        self._is_unique = deleted == 0
 
     def append(self, rows: pa.Table, marks: dict[bytes, bytes] | None = None) -> None:
         """Commit rows; they count from the moment this returns, also if the process dies right after.
@@ -92,11 +94,12 @@ class Manifest:
             self.storage.delete(key)
             raise self._conflict(key)
         self._parts.append(key)
+        self._is_unique = len(self._parts) == 1
         self._next_number += 1
 
     def compact(self, max_parts: int = 16) -> None:
         """Bring the manifest back to one row a sample in few files, where that is not so already."""
-        superseded = self._superseded() if len(self._parts) > 1 else {}
+        superseded = {} if self._is_unique else self._superseded()
         if superseded or len(self._parts) > max_parts + self._snapshot_parts:
             replaced, snapshot = list(self._parts), uuid.uuid4().hex.encode()
             pieces = self._pieces(superseded)
@@ -108,6 +111,7 @@ class Manifest:
             self._stale += replaced
             self._parts = self._parts[len(replaced) :]
             self._snapshot_parts = len(self._parts)
+            self._is_unique = True
         for key in self._stale:
             self.storage.delete(key)
         self._stale = []

@@ -14,10 +14,8 @@ from pipeline.errors import ConfigError, SampleError
 from pipeline.sources import is_image
 from pipeline.storage import Storage
 
-IMAGES = pa.schema(
-    [("key", pa.string()), ("size_bytes", pa.int64()), ("version", pa.string()), ("wanted", pa.string())]
-)
 MASK_FILES = pa.schema([("key", pa.string()), ("size_bytes", pa.int64()), ("version", pa.string())])
+IMAGES = MASK_FILES.append(pa.field("wanted", pa.string()))
 
 
 class PairedMasks:
@@ -26,13 +24,13 @@ class PairedMasks:
     def __init__(self, config: MaskConfig, storage: Storage, source: Storage) -> None:
         if not storage.exists():
             raise ConfigError(f"mask.uri: nothing at {storage}")
-        if str(storage) == str(source) and config.template is None:
+        self.among_images = str(storage) == str(source)
+        if self.among_images and config.template is None:
             raise ConfigError(
                 "masks among the images need a name of their own: set mask.template, e.g. {dir}{stem}_mask.png"
             )
         self.template = config.template
         self.storage = storage
-        self.among_images = str(storage) == str(source)
 
     def wanted(self, image_key: str) -> str:
         """Name of an image's mask: by the template, else the image's own path."""
@@ -81,14 +79,16 @@ FROM {pairs}"""
 
 _PAIR_BY_PATH = _SAMPLES.format(pairs="images LEFT JOIN masks mask ON mask.key = images.wanted")
 
+_STEM = r"regexp_replace(key, '\.[^./]*$', '')"
+
 # Of several masks with the image's stem, the one of the same path counts, else a .png, else the first by name.
 _PAIR_BY_PATH_OR_STEM = _SAMPLES.format(
-    pairs="""(
+    pairs=f"""(
         SELECT images.*, coalesce(same.key, substr(alike.ranked, 2)) AS mask_key
-        FROM (SELECT *, regexp_replace(key, '\\.[^./]*$', '') AS stem FROM images) images
+        FROM (SELECT *, {_STEM} AS stem FROM images) images
         LEFT JOIN masks same ON same.key = images.wanted
         LEFT JOIN (
-            SELECT regexp_replace(key, '\\.[^./]*$', '') AS stem,
+            SELECT {_STEM} AS stem,
                 min(if(ends_with(key, '.png'), '0', '1') || key) AS ranked
             FROM masks GROUP BY ALL
         ) alike ON alike.stem = images.stem

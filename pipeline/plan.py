@@ -78,7 +78,7 @@ def find_samples(config: JobConfig, catalog: Catalog) -> None:
     inside = [source.key(str(other)) for other in (Storage(config.sink.uri, config.storage), masks.storage)]
     skipped = tuple(f"{prefix}/" for prefix in inside)
     files = (
-        (file.key, file.size_bytes, file.version, masks.wanted(file.key))
+        (*file, masks.wanted(file.key))
         for file in SOURCES[config.source.format](config.source, source)
         if not f"{file.key}/".startswith(skipped)
     )
@@ -101,13 +101,12 @@ def make_plan(config: JobConfig, catalog: Catalog, weights_fingerprint: str, man
         raise ConfigError(
             f"run.resume=false, but {config.sink.uri} already holds {row_count} rows; choose another sink.uri"
         )
-    retry = config.run.retry_failed
     catalog.run(
         _COMPARE,
         {
             "weights": weights_fingerprint,
             "settings": config.fingerprint,
-            "retry_all": retry is True,
+            "retry_all": config.run.retry_failed is True,
             "retried_types": config.run.retried_types,
         },
     )
@@ -126,7 +125,8 @@ def make_plan(config: JobConfig, catalog: Catalog, weights_fingerprint: str, man
             plan.reasons[reason] += count
         else:
             plan.done[status] += count
-            plan.errors += Counter({error_type: count} if error_type else {})
+            if error_type:
+                plan.errors[error_type] += count
     return plan
 
 

@@ -117,6 +117,17 @@ def test_many_small_parts_become_one(storage):
     assert len(statuses(Manifest(storage))) == 21
 
 
+def test_manifest_that_nothing_was_added_to_is_read_only_once(storage, monkeypatch):
+    manifest = Manifest(storage)
+    manifest.load()
+    for name in "abc":
+        manifest.append(rows(name))
+    again = Manifest(storage)
+    again.load()
+    monkeypatch.setattr(storage, "open", None)
+    again.compact()
+
+
 def test_crash_between_snapshot_and_clean_up_loses_and_repeats_nothing(storage, monkeypatch):
     manifest = Manifest(storage)
     manifest.load()
