@@ -1,4 +1,4 @@
-"""Bounds what is decoded at the same time by its bytes, so that a few huge photos do not fill the memory."""
+"""Bounds what is decoded at the same time, so that neither huge photos nor many of them fill the memory."""
 
 import threading
 
@@ -7,17 +7,21 @@ class ByteBudget:
     """A number of bytes that threads take before they decode and give back when they have encoded.
 
     One that asks for more than there is gets everything, alone; those that ask later wait behind it.
+
+    Args:
+        total_bytes: how much can be taken.
+        places: how many can hold a part at the same time, however small.
     """
 
-    def __init__(self, total_bytes: int) -> None:
-        self.total_bytes = total_bytes
+    def __init__(self, total_bytes: int, places: int) -> None:
+        self.total_bytes, self.least_bytes = total_bytes, total_bytes // places
         self._free_bytes = total_bytes
         self._returned = threading.Condition()
         self._turn = threading.Lock()
 
     def take(self, wanted_bytes: int) -> int:
         """Wait until so much is free, take it, and say how much to give back."""
-        taken = min(wanted_bytes, self.total_bytes)
+        taken = min(max(wanted_bytes, self.least_bytes), self.total_bytes)
         with self._turn, self._returned:
             self._returned.wait_for(lambda: self._free_bytes >= taken)
             self._free_bytes -= taken

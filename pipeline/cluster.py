@@ -16,7 +16,7 @@ from ray.util.annotations import RayDeprecationWarning
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError
 
-TARGET_BLOCK_BYTES = 16 << 20  # larger blocks starve a small object store
+ROWS_BYTES = 32 << 10  # a unit's rows are more, so they leave the worker when it is done and wait for no other
 CPUS_PER_CPU_ACTOR = 4
 IDLE_WORKER_MS = 5000  # by default a worker ends after one idle second, and starting another takes about as long
 
@@ -28,7 +28,7 @@ class Pool:
     Args:
         actors: how many.
         gpus: GPUs that each reserves.
-        cpus: CPU cores that each reserves; the rest is left to reading and writing.
+        cpus: CPU cores that each reserves; the rest is left to Ray.
         threads: CPU threads that each uses for the model, and to decode and encode.
     """
 
@@ -60,7 +60,7 @@ def connected(address: str | None) -> Iterator[None]:
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.issue_detectors_config.detectors = []
-    context.target_max_block_size = TARGET_BLOCK_BYTES
+    context.target_max_block_size = ROWS_BYTES
     context.memory_usage_poll_interval_s = None  # it reads the page tables of workers every second
     context.max_errored_blocks = -1  # a unit that fails is left to the supervisor and stops nothing
     try:
@@ -115,5 +115,4 @@ def size_pool(run: RunConfig, nodes: Sequence[Mapping[str, float]]) -> Pool:
     if not gpus_each and run.actors != "auto":
         room = [-(-actors // len(hosts))] * len(hosts)
     share = max(1, min(int(node["CPU"] // held) for node, held in zip(hosts, room, strict=True)))
-    # A part of each core share stays free for the tasks that read and write.
     return Pool(actors, gpus_each, min(max(1, share * 4 // 5), share * 0.8), share)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import simplejpeg
 from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
 from pipeline.errors import SampleError
@@ -75,8 +76,11 @@ def decode(data: bytes, max_pixels: int) -> Photo:
         SampleError: unreadable, truncated, too large, several frames, or pixels that cannot be kept as they are.
     """
     image = open_checked(data, max_pixels)
+    container = "JPEG" if image.format == "MPO" else str(image.format)
     bits = _bits_per_channel(image, data)
     turned = image.format == "TIFF" and image.tag_v2.get(_TIFF_ORIENTATION, 1) != 1  # type: ignore[attr-defined]
+    if image.format == "JPEG" and image.mode == "RGB" and (pixels := _jpeg_pixels(data)) is not None:
+        return Photo(pixels, "RGB", "JPEG", _encoder_settings(image, data))
     load_pixels(image)
     encoder = _encoder_settings(image, data)
     if bits > 8 and ("transparency" in image.info or not image.mode.startswith("I;16")):
@@ -95,7 +99,15 @@ def decode(data: bytes, max_pixels: int) -> Photo:
     pixels = np.asarray(image)
     if mode == "I;16":
         pixels = pixels.astype(np.uint16)
-    return Photo(pixels, mode, encoder.pop("format"), encoder)
+    return Photo(pixels, mode, container, encoder)
+
+
+def _jpeg_pixels(data: bytes) -> np.ndarray | None:
+    """The very pixels that Pillow decodes, sooner; ``None`` where the file is not entirely sound and it must judge."""
+    try:
+        return simplejpeg.decode_jpeg(data)
+    except ValueError:
+        return None
 
 
 def check_encodable(photo: Photo, image_format: str) -> str:
@@ -153,7 +165,6 @@ def _bits_per_channel(image: Image.Image, data: bytes) -> int:
 
 def _encoder_settings(image: Image.Image, data: bytes) -> dict[str, Any]:
     kept = {key: image.info[key] for key in ("icc_profile", "exif", "dpi") if image.info.get(key)}
-    kept["format"] = "JPEG" if image.format == "MPO" else image.format
     if isinstance(image, JpegImagePlugin.JpegImageFile):
         kept["qtables"] = image.quantization
         kept["subsampling"] = JpegImagePlugin.get_sampling(image)

@@ -1,9 +1,12 @@
-"""The worker that hosts the model: decodes ahead of it and encodes behind it, so that the model never waits."""
+"""The worker that hosts the model: reads and decodes ahead of it, encodes and writes behind it, so it never waits."""
 
 import contextlib
 import os
 import socket
-from concurrent.futures import Future, ThreadPoolExecutor
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,50 +18,86 @@ from pipeline.allocator import keep_freed_memory
 from pipeline.budget import ByteBudget
 from pipeline.cluster import Pool
 from pipeline.config import JobConfig
+from pipeline.cpu_pool import CpuPool, Urgency
 from pipeline.errors import SampleError
 from pipeline.model_loop import ModelLoop
-from pipeline.records import Record, to_table
+from pipeline.reader import Reader
+from pipeline.records import LEFT, Record, to_table
 from pipeline.sample_job import SampleJob, decoded_bytes, fail, finish, new_record, prepare
+from pipeline.sinks import SINKS
 from pipeline.storage import Storage
 from pipeline.weight_store import fetch_weights
 
-DATA_FIELD = pa.field("data", pa.large_binary())
 DECODED_FRACTION = 0.3  # of a machine's memory
-Result = Future[tuple[Record, bytes | None]]
+BATCHES_AHEAD = 3  # of samples are decoded: one in the model, one being cut, one waiting
+UNREACHABLE_PAUSE_S = 5.0  # so that a worker without network does not take all units from the others
+
+
+class _Unit:
+    """Samples on their way through a worker together."""
+
+    def __init__(self, samples: int) -> None:
+        self._left = samples
+        self._lock = threading.Lock()
+        self._through = threading.Event()
+
+    def land(self) -> None:
+        """One of them is through."""
+        with self._lock:
+            self._left -= 1
+            if not self._left:
+                self._through.set()
+
+    def wait(self) -> None:
+        """Until all are through."""
+        self._through.wait()
+
+
+@dataclass
+class _Flight:
+    """One sample of a unit, and what it holds."""
+
+    unit: _Unit
+    record: Record
+    taken_bytes: int = 0
+    result: bytes | None = None
 
 
 class InpaintActor:
-    """Turns units of compressed samples into manifest rows with compressed results.
+    """Turns units of samples into manifest rows, and stores their results.
 
     Ray calls it from several threads at once: one unit is decoded while another is in the model.
 
     Args:
         config: the job.
         weights_fingerprint: of the weights that the plan was made for.
+        run_id: name of this run.
         pool: what this worker may use.
+        give_back: leave a sample to a later pass, rather than fail it, when the storage does not answer.
 
     Raises:
         RuntimeError: this node finds other weights under the same name.
     """
 
-    def __init__(self, config: JobConfig, weights_fingerprint: str, pool: Pool) -> None:
+    def __init__(self, config: JobConfig, weights_fingerprint: str, run_id: str, pool: Pool, give_back: bool) -> None:
         keep_freed_memory()
+        import gc
+
+        gc.freeze()
         weights = fetch_weights(config.model.weights, config.storage)
         if weights.fingerprint != weights_fingerprint:
             raise RuntimeError(
                 f"{config.model.weights} is {weights.fingerprint} on {socket.gethostname()}, but the job was planned "
                 f"with {weights_fingerprint}"
             )
-        self.config = config
-        self.source = Storage(config.source.uri, config.storage)
-        self.masks = Storage(config.mask.uri, config.storage)
+        self.config, self.run_id, self.give_back = config, run_id, give_back
+        self.reader = Reader(config)
+        self.sink = SINKS[config.sink.format](Storage(config.sink.uri, config.storage), config.sink.image_format)
         self.weights_fingerprint = weights_fingerprint
         self.inpainter = self.load_model(weights)
         self.loop = ModelLoop(self.inpainter, pool.threads)
-        # Two pools: decoders may wait for bytes that only encoders give back.
-        self.decoders = ThreadPoolExecutor(max(2, pool.threads))
-        self.encoders = ThreadPoolExecutor(max(2, pool.threads))
-        self.budget = ByteBudget(_decoded_bytes(pool))
+        self.cpus = CpuPool(pool.threads)
+        self.budget = ByteBudget(_decoded_bytes(pool), pool.threads + BATCHES_AHEAD * self.inpainter.batch_size)
         self.worker = f"{socket.gethostname()}/{os.getpid()}"
 
     def load_model(self, weights: Weights) -> Inpainter:
@@ -66,43 +105,78 @@ class InpaintActor:
         return Inpainter(*weights.load(), settings=self.config.inpaint_settings)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """Units as ``read_units`` makes them → manifest rows with a column ``data``, null for failed samples."""
+        """Units, as lists of ``SAMPLE_SCHEMA`` in a column ``samples`` → manifest rows of samples that are stored.
+
+        A sample goes from this thread, which reads, to one that decodes, to the model, to one that encodes; this thread
+        writes the results when all are there. Every further change of threads costs about as much as a small photo.
+        """
         samples = batch["samples"].combine_chunks().flatten().to_pylist()
-        finished = [result.result() for result in [self._start(sample) for sample in samples]]
-        data = pa.array([data for _, data in finished], pa.large_binary())
-        return to_table([record for record, _ in finished]).append_column(DATA_FIELD, data)
+        unit = _Unit(len(samples))
+        flights = [_Flight(unit, self._new_record(sample)) for sample in samples]
+        for flight, inputs in zip(flights, self.reader.source.in_parallel(self._read, samples), strict=True):
+            self._guarded("read", self._begin, flight, inputs)()
+        unit.wait()
+        stored = self.sink.storage.in_parallel(self._write, flights)
+        records = [flight.record for flight, _ in zip(flights, stored, strict=True)]
+        if all(record.status == LEFT for record in records):
+            time.sleep(UNREACHABLE_PAUSE_S)
+        return to_table(records)
 
-    def _start(self, sample: dict[str, Any]) -> Result:
-        """Send a sample on its way: decoder → model → encoder."""
-        result: Result = Future()
-        self.decoders.submit(self._decode, sample, result)
-        return result
+    def _new_record(self, sample: Mapping[str, Any]) -> Record:
+        record = new_record(sample, self.config, self.reader)
+        record.weights_fingerprint, record.run_id, record.worker = self.weights_fingerprint, self.run_id, self.worker
+        return record
 
-    def _decode(self, sample: dict[str, Any], result: Result) -> None:
-        record = new_record(sample, self.config, self.source, self.masks)
-        record.weights_fingerprint, record.worker = self.weights_fingerprint, self.worker
-        taken_bytes = 0
+    def _read(self, sample: Mapping[str, Any]) -> tuple[bytes, bytes] | Exception:
         try:
-            if sample["error_stage"]:
-                raise SampleError(sample["error_stage"], sample["error_type"], sample["error_message"])
-            taken_bytes = self.budget.take(decoded_bytes(sample["image"], self.config.limits.max_pixels))
-            job = prepare(record, sample["image"], sample["mask"], self.config, self.inpainter.window_px)
-        except Exception as error:  # noqa: BLE001 - whatever one sample does, the others go on
-            self.budget.give_back(taken_bytes)
-            result.set_result((fail(record, SampleError.wrap("decode", error)), None))
+            return self.reader.read(sample)
+        except Exception as error:  # noqa: BLE001 - one of many requests; raised where its sample is dealt with
+            return error
+
+    def _guarded(self, stage: str, work: Callable[..., None], flight: _Flight, *given: object) -> Callable[[], None]:
+        """A step of a sample's way; whatever it raises ends that sample alone."""
+
+        def step() -> None:
+            try:
+                work(flight, *given)
+            except Exception as error:  # noqa: BLE001 - whatever one sample does, the others go on
+                self._fail(flight, stage, error)
+                self._land(flight)
+
+        return step
+
+    def _begin(self, flight: _Flight, inputs: tuple[bytes, bytes] | Exception) -> None:
+        if isinstance(inputs, Exception):
+            raise inputs
+        flight.taken_bytes = self.budget.take(decoded_bytes(inputs[0], self.config.limits.max_pixels))
+        self.cpus.submit(Urgency.BEGIN, self._guarded("decode", self._decode, flight, *inputs))
+
+    def _decode(self, flight: _Flight, image: bytes, mask: bytes) -> None:
+        job = prepare(flight.record, image, mask, self.config, self.inpainter.window_px)
+        encode = self._guarded("encode", self._encode, flight, job)
+        self.loop.repaint(job).add_done_callback(lambda _: self.cpus.submit(Urgency.FINISH, encode))
+
+    def _encode(self, flight: _Flight, job: SampleJob) -> None:
+        if flight.record.error_stage is None:
+            flight.result = finish(job, self.config.sink.image_format)
+        self._land(flight)
+
+    def _land(self, flight: _Flight) -> None:
+        self.budget.give_back(flight.taken_bytes)
+        flight.unit.land()
+
+    def _write(self, flight: _Flight) -> None:
+        if flight.result is None:
             return
-        repainted = self.loop.repaint(job)
-        repainted.add_done_callback(lambda _: self.encoders.submit(self._encode, job, taken_bytes, result))
-
-    def _encode(self, job: SampleJob, taken_bytes: int, result: Result) -> None:
-        data = None
         try:
-            if job.record.error_stage is None:
-                data = finish(job, self.config.sink.image_format)
-        except Exception as error:  # noqa: BLE001 - as in _decode
-            fail(job.record, SampleError.wrap("encode", error))
-        self.budget.give_back(taken_bytes)
-        result.set_result((job.record, data))
+            flight.record.output_uri = self.sink.write(flight.record.sample_id, flight.result)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._fail(flight, "write", error)
+
+    def _fail(self, flight: _Flight, stage: str, error: Exception) -> None:
+        fail(flight.record, SampleError.wrap(stage, error))
+        if self.give_back and stage in ("read", "write") and isinstance(error, OSError):
+            flight.record.status = LEFT
 
 
 def _decoded_bytes(pool: Pool) -> int:

@@ -55,6 +55,7 @@ class ModelLoop:
     def __init__(self, inpainter: Inpainter, threads: int) -> None:
         self.inpainter = inpainter
         self._waiting: deque[_Entry] = deque()
+        self._windows_waiting = 0
         self._arrival = threading.Condition()
         self._returns = threading.Lock()
         self._batches: queue.Queue[tuple[_Batch, _Cuts]] = queue.Queue(maxsize=1)
@@ -71,7 +72,9 @@ class ModelLoop:
             return entry.done
         with self._arrival:
             self._waiting.append(entry)
-            self._arrival.notify()
+            self._windows_waiting += len(job.windows)
+            if len(self._waiting) == 1 or self._windows_waiting >= self.inpainter.batch_size:
+                self._arrival.notify()  # not each time: waking a thread costs as much as cutting a window
         return entry.done
 
     def _gather(self) -> None:
@@ -80,21 +83,17 @@ class ModelLoop:
             self._batches.put((batch, [self._cut(entry, number) for entry, number in batch]))
 
     def _next_batch(self) -> _Batch:
-        batch: _Batch = []
+        size = self.inpainter.batch_size
         with self._arrival:
-            while len(batch) < self.inpainter.batch_size:
-                if self._waiting:
-                    batch.append(self._take())
-                elif not batch:
-                    self._arrival.wait()
-                elif not self._arrival.wait(LINGER_FRACTION * self._last_batch_s):
-                    break
-        return batch
+            self._arrival.wait_for(lambda: self._waiting)
+            self._arrival.wait_for(lambda: self._windows_waiting >= size, LINGER_FRACTION * self._last_batch_s)
+            return [self._take() for _ in range(min(size, self._windows_waiting))]
 
     def _take(self) -> tuple[_Entry, int]:
         entry = self._waiting.popleft()
         number = entry.taken
         entry.taken += 1
+        self._windows_waiting -= 1
         if entry.taken < len(entry.job.windows):
             self._waiting.append(entry)
         return entry, number

@@ -7,6 +7,7 @@ import pyarrow as pa
 
 OK, UNCHANGED, FAILED = "ok", "unchanged", "failed"
 STATUSES = (OK, UNCHANGED, FAILED)
+LEFT = "left"  # to a later pass, by a worker whose storage did not answer; never in a manifest
 
 
 # One input, as planned. The version changes whenever the image or its own mask does; the mask's key is relative to the

@@ -1,4 +1,4 @@
-"""The whole job on one screen: plan → read → inpaint → write → commit, until nothing is left to do."""
+"""The whole job on one screen: plan → inpaint → commit, until nothing is left to do."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -15,20 +15,17 @@ from pipeline.gpu_actor import InpaintActor
 from pipeline.lease import Lease
 from pipeline.manifest import Manifest
 from pipeline.plan import find_samples, make_plan
-from pipeline.reader import read_units
+from pipeline.reader import Reader
 from pipeline.records import MANIFEST_SCHEMA, to_table
 from pipeline.sample_job import fail, new_record
 from pipeline.storage import Storage
 from pipeline.summary import Summary
 from pipeline.supervisor import PASSES, Pass, supervise
 from pipeline.weight_store import fetch_weights
-from pipeline.writer import write_results
 
-TASK_RETRIES = 3  # by Ray, before a unit is left to the next pass
-UNITS_IN_FLIGHT = 4  # at an actor: two decoded or in the model, two on their way
-MAX_BLOCKS = 512
-IO_TASKS_PER_ACTOR = 2  # for reading, and as many for writing
-IO_CPUS = 0.1  # reading and writing wait for the storage most of the time
+UNITS_AT_WORK = 3  # in an actor: one is read and decoded, one in the model, one encoded and written
+UNITS_IN_FLIGHT = 4
+MAX_BLOCKS = 2048
 
 logger = logging.getLogger(__name__)
 
@@ -99,20 +96,12 @@ def _start_pass(
     units: pa.ListArray,
     this_pass: Pass,
 ) -> Iterable[pa.Table]:
-    """The flow of one pass. A row is a unit of compressed samples until the actor, then a sample."""
+    """The flow of one pass: units of samples go in, their rows come out."""
     return (
         ray.data.from_arrow(_blocks(units))
         .map_batches(
-            partial(read_units, config=config, give_back=this_pass.give_back),
-            batch_size=1,
-            batch_format="pyarrow",
-            num_cpus=IO_CPUS,
-            concurrency=pool.actors * IO_TASKS_PER_ACTOR,
-            max_retries=TASK_RETRIES,
-        )
-        .map_batches(
             worker,
-            fn_constructor_args=(config, weights_fingerprint, pool),
+            fn_constructor_args=(config, weights_fingerprint, run_id, pool, this_pass.give_back),
             batch_size=1,
             batch_format="pyarrow",
             num_cpus=pool.cpus,
@@ -120,18 +109,10 @@ def _start_pass(
             compute=ray.data.ActorPoolStrategy(
                 size=pool.actors,
                 max_tasks_in_flight_per_actor=1 if this_pass.isolated else UNITS_IN_FLIGHT,
-                max_concurrent_calls_per_actor=1 if this_pass.isolated else 2,
+                max_concurrent_calls_per_actor=1 if this_pass.isolated else UNITS_AT_WORK,
                 enable_true_multi_threading=True,
             ),
             max_task_retries=1,  # none would let the next units fail while the worker is being replaced
-        )
-        .map_batches(
-            partial(write_results, config=config, run_id=run_id, give_back=this_pass.give_back),
-            batch_size=None,
-            batch_format="pyarrow",
-            num_cpus=IO_CPUS,
-            concurrency=pool.actors * IO_TASKS_PER_ACTOR,
-            max_retries=TASK_RETRIES,
         )
         .iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
     )
@@ -157,8 +138,8 @@ def _delete_replaced(sink: Storage, earlier_uris: pa.ChunkedArray, output_uris: 
 def _quarantined(samples: pa.Table, config: JobConfig, weights_fingerprint: str, run_id: str) -> pa.Table:
     """Failed rows of samples that no worker survived."""
     fault = SampleError("inpaint", "WorkerDied", f"its worker died or gave it back in each of {len(PASSES)} passes")
-    source, masks = Storage(config.source.uri, config.storage), Storage(config.mask.uri, config.storage)
-    records = [fail(new_record(sample, config, source, masks), fault) for sample in samples.to_pylist()]
+    reader = Reader(config)
+    records = [fail(new_record(sample, config, reader), fault) for sample in samples.to_pylist()]
     for record in records:
         record.weights_fingerprint, record.run_id = weights_fingerprint, run_id
     return to_table(records)

@@ -16,11 +16,11 @@ from pipeline.config import JobConfig
 from pipeline.errors import SampleError
 from pipeline.masks import decode_mask
 from pipeline.photo import Photo
+from pipeline.reader import Reader
 from pipeline.records import FAILED, OK, UNCHANGED, Record
 from pipeline.seam import seam_score
-from pipeline.storage import Storage
 
-ROWS_AT_ONCE = 512
+ROWS_AT_ONCE = 32
 BYTES_PER_PIXEL = 14  # as decoded, as seen, repainted and encoded, with the mask and its parts
 
 
@@ -56,15 +56,15 @@ class SampleJob:
         paste_window(self.rgb, self.mask, self.windows[number], filled)
 
 
-def new_record(sample: Mapping[str, Any], config: JobConfig, source: Storage, masks: Storage) -> Record:
+def new_record(sample: Mapping[str, Any], config: JobConfig, reader: Reader) -> Record:
     """The part of a manifest row that is known before the sample is opened; failed until shown otherwise."""
     return Record(
         sample_id=sample["sample_id"],
         status=FAILED,
-        input_uri=source.uri(sample["sample_id"]),
+        input_uri=reader.source.uri(sample["sample_id"]),
         input_version=sample["input_version"],
         mask_kind=config.mask.kind,
-        mask_uri=None if sample["mask_key"] is None else masks.uri(sample["mask_key"]),
+        mask_uri=None if sample["mask_key"] is None else reader.masks.uri(sample["mask_key"]),
         config_fingerprint=config.fingerprint,
         seed=sample_seed(config.model.seed, sample["sample_id"]),
         started_at=datetime.now(timezone.utc),
@@ -72,8 +72,9 @@ def new_record(sample: Mapping[str, Any], config: JobConfig, source: Storage, ma
 
 
 def fail(record: Record, error: SampleError) -> Record:
-    """Turn a row into that of a failed sample."""
+    """Turn a row into that of a failed sample, without a result."""
     record.status = FAILED
+    record.output_format = record.output_bytes = record.output_sha256 = None
     record.error_stage, record.error_type, record.error_message = error.stage, error.kind, error.message
     return record
 
@@ -146,19 +147,16 @@ def finish(job: SampleJob, image_format: str) -> bytes:
 def outside_max_diff(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> int:
     """Largest change of any value outside the mask: (H, W[, bands]) arrays and (H, W) bool."""
     largest = 0
-    for top in range(0, len(mask), ROWS_AT_ONCE):  # in bands: a difference of 200 MP at once would take gigabytes
+    for top in range(0, len(mask), ROWS_AT_ONCE):  # in bands, most of which have not changed at all
         band = slice(top, top + ROWS_AT_ONCE)
-        old, new, inside = before[band], after[band], mask[band]
-        changed = old != new
-        rows = np.flatnonzero(changed.reshape(len(changed), -1).any(axis=1))  # most have not changed at all
-        if rows.size == 0:
+        old, new = before[band], after[band]
+        if np.array_equal(old, new):
             continue
-        part = slice(rows[0], rows[-1] + 1)
-        changed = changed[part]
+        changed = old != new
         if changed.ndim == 3:
             changed = reduce(np.logical_or, np.moveaxis(changed, 2, 0))  # any(axis=2) is ten times slower
-        outside = changed & ~inside[part]
+        outside = changed & ~mask[band]
         if outside.any():
-            difference = old[part][outside].astype(np.int32) - new[part][outside]
+            difference = old[outside].astype(np.int32) - new[outside]
             largest = max(largest, int(np.abs(difference).max()))
     return largest

@@ -22,13 +22,12 @@ def seam_score(pixels: np.ndarray, mask: np.ndarray) -> float | None:
         return None
     region = hole.grown(2, mask.shape).slices
     mask, colours = mask[region], pixels[region].reshape(-1, 3)
-    height, width = mask.shape
-    numbers = np.arange(height * width).reshape(height, width)
+    width = mask.shape[1]
     inside, steps = [], []
     for turn, step in enumerate((1, -width, -1, width)):  # outwards to the right, up, left, down
-        turned = np.rot90(mask, -turn)
-        border = turned[:, :-2] & ~turned[:, 1:-1] & ~turned[:, 2:]
-        inside.append(np.rot90(numbers, -turn)[:, :-2][border])
+        border, turned = np.zeros_like(mask), np.rot90(mask, -turn)
+        np.rot90(border, -turn)[:, :-2] = turned[:, :-2] & ~turned[:, 1:-1] & ~turned[:, 2:]
+        inside.append(np.flatnonzero(border))
         steps.append(np.full(inside[-1].size, step))
     position, outwards = np.concatenate(inside), np.concatenate(steps)
     if position.size == 0:

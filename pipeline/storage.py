@@ -6,8 +6,9 @@ A write is atomic everywhere: object stores replace whole objects, local files a
 import contextlib
 import os
 import posixpath
-from collections.abc import Iterator, Mapping
-from typing import IO, Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import IO, Any, NamedTuple, TypeVar
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -17,6 +18,9 @@ from pipeline.local_files import clear_staging, staged, walk
 from pipeline.s3_listing import list_objects
 
 PRECONDITION_FAILED = 412
+REQUESTS_AT_ONCE = 8
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class StoredFile(NamedTuple):
@@ -47,6 +51,7 @@ class Storage:
     """
 
     def __init__(self, uri: str, options: Mapping[str, Any] | None = None) -> None:
+        self._threads: ThreadPoolExecutor | None = None
         local = uri.removeprefix("file://").removeprefix("local://")
         self.is_local = "://" not in local
         if self.is_local:  # not by url_to_fs, to which "::" in a name means more than a name
@@ -154,6 +159,14 @@ class Storage:
         with staged(self.root, data) as path:
             os.makedirs(posixpath.dirname(self.path(key)), exist_ok=True)
             os.link(path, self.path(key))
+
+    def in_parallel(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        """``map`` for work that waits for this storage: several requests at once where it is remote."""
+        if self.is_local:
+            return map(work, items)
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(REQUESTS_AT_ONCE)
+        return self._threads.map(work, items)
 
     def delete(self, key: str) -> None:
         """Remove a file; nothing happens where there is none."""

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from ray.exceptions import RayError, UserCodeException
 
 from pipeline.plan import cut_units
-from pipeline.records import SAMPLE_SCHEMA
+from pipeline.records import LEFT, SAMPLE_SCHEMA
 
 UNIT_SAMPLES, UNIT_BYTES = 64, 16 << 20
 UNITS_PER_ACTOR = 8  # at least that many, so that work spreads evenly and a crash loses little
@@ -29,7 +29,7 @@ class Pass:
     Args:
         shrink: by how much units are smaller than at first.
         isolated: whether a worker holds one unit at a time, so that what kills it takes nothing else with it.
-        give_back: whether a worker leaves a unit to a later pass when the storage does not answer.
+        give_back: whether a worker leaves a sample to a later pass when the storage does not answer.
     """
 
     shrink: int
@@ -45,7 +45,7 @@ PASSES = (
     Pass(shrink=UNIT_SAMPLES, isolated=True, give_back=False),
 )
 
-# A list of samples a unit → rows of finished samples; units of workers that died, or gave back theirs, are left out.
+# A list of samples a unit → rows of samples, finished or given back; the units of workers that died are missing.
 StartPass = Callable[[pa.ListArray, Pass], Iterable[pa.Table]]
 
 
@@ -82,7 +82,7 @@ def supervise(
         aborted, before = False, left
         with _logged_errors() as errors:
             try:
-                for rows in _gathered(start_pass(units, this_pass)):
+                for rows in _gathered(_without_left(start_pass(units, this_pass), errors)):
                     # Whatever Ray delivers twice, a sample is committed once.
                     places = pc.index_in(rows["sample_id"].combine_chunks(), names).to_numpy()
                     places, first = np.unique(places, return_index=True)
@@ -134,6 +134,17 @@ def _logged_errors() -> Iterator[list[BaseException]]:
 def _last_line(errors: list[BaseException]) -> str:
     lines = str(errors[-1]).strip().splitlines() if errors else []
     return lines[-1] if lines else "none was told"
+
+
+def _without_left(tables: Iterable[pa.Table], reasons: list[BaseException]) -> Iterator[pa.Table]:
+    """Drop the rows of samples that a worker gave back, but remember why."""
+    for rows in tables:
+        is_left = pc.equal(rows["status"], LEFT)
+        if pc.any(is_left).as_py():
+            reasons.append(OSError(rows.filter(is_left)["error_message"][0].as_py()))
+            rows = rows.filter(pc.invert(is_left))
+        if rows.num_rows:
+            yield rows
 
 
 def _gathered(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:

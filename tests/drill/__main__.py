@@ -143,7 +143,7 @@ def shoot(what: str, driver: subprocess.Popen, cluster: Cluster, nodes: list) ->
         cluster.remove_node(nodes.pop(0), allow_graceful=False)
         nodes.append(cluster.add_node(**NODE))
         return True
-    wanted = ("FastWorker",) if what == "actor" else ("read_units", "write_results", "IDLE")
+    wanted = ("FastWorker",) if what == "actor" else ("IDLE",)
     raylets = {node.all_processes["raylet"][0].process.pid for node in cluster.list_all_nodes()}
     processes = list(Path("/proc").glob("[0-9]*/cmdline"))
     random.shuffle(processes)

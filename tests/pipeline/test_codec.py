@@ -7,9 +7,10 @@ import pytest
 from PIL import Image, ImageCms
 
 from moebius.windows import Box
+from pipeline import codec
 from pipeline.codec import decode, encode
 from pipeline.errors import SampleError
-from tests.conftest import textured
+from tests.conftest import ROOT, textured
 
 LIMIT = 10_000_000
 RGB = Image.fromarray(textured(40, 60))
@@ -233,3 +234,24 @@ def test_jpeg_keeps_its_kind_of_huffman_tables_and_so_its_size(mode, optimize):
     assert photo.encoder["optimize"] == optimize
     encoded, _ = encode(photo, photo.pixels, "source")
     assert len(encoded) == pytest.approx(len(buffer.getvalue()), rel=0.03)
+
+
+def test_fast_jpeg_decoder_gives_the_pixels_of_pillow():
+    files = [path.read_bytes() for path in sorted((ROOT / "tests" / "photos" / "images").glob("*.jpg"))]
+    photo = Image.fromarray(textured(61, 83))
+    for subsampling in (0, 1, 2):
+        for progressive in (False, True):
+            for quality in (5, 75, 100):
+                options = {"quality": quality, "subsampling": subsampling, "progressive": progressive}
+                files.append(saved(photo, "JPEG", **options))
+    assert len(files) > 20
+    for data in files:
+        assert codec._jpeg_pixels(data) is not None
+        assert np.array_equal(decode(data, LIMIT).pixels, np.asarray(Image.open(io.BytesIO(data))))
+
+
+def test_jpeg_with_garbage_inside_is_judged_by_pillow():
+    data = bytearray(saved(RGB, "JPEG"))
+    data[-300:-280] = b"\xff\xd0" * 10  # restart markers where none belong
+    assert codec._jpeg_pixels(bytes(data)) is None
+    assert np.array_equal(decode(bytes(data), LIMIT).pixels, np.asarray(Image.open(io.BytesIO(bytes(data)))))

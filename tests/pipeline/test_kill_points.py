@@ -25,11 +25,11 @@ import pipeline.manifest
 import pipeline.run
 from pipeline.config import JobConfig, MaskConfig, ModelConfig, RunConfig, SinkConfig, SourceConfig
 from pipeline.gpu_actor import InpaintActor
-from pipeline.reader import read_units
+from pipeline.reader import Reader
 from pipeline.records import FAILED, OK, UNCHANGED
 from pipeline.run import run_job
+from pipeline.sinks import ImageSink
 from pipeline.storage import Storage
-from pipeline.writer import write_results
 
 
 class Killed(BaseException):
@@ -66,12 +66,13 @@ class Scythe:
 class PlainActor(InpaintActor):
     """Fills holes by turning their colours around, without a model."""
 
-    def __init__(self, config, weights_fingerprint):
-        self.config, self.weights_fingerprint, self.worker = config, weights_fingerprint, "here"
-        self.source, self.masks = Storage(config.source.uri), Storage(config.mask.uri)
+    def __init__(self, config, weights_fingerprint, run_id, give_back):
+        self.config, self.weights_fingerprint, self.run_id, self.worker = config, weights_fingerprint, run_id, "here"
+        self.reader, self.give_back = Reader(config), give_back
+        self.sink = ImageSink(Storage(config.sink.uri), "source")
         self.inpainter = type("Sizes", (), {"window_px": 64})
         self.budget = type("Endless", (), {"take": staticmethod(int), "give_back": staticmethod(int)})
-        self.decoders = self.encoders = type("Here", (), {"submit": staticmethod(lambda work, *given: work(*given))})
+        self.cpus = type("Here", (), {"submit": staticmethod(lambda urgency, work: work())})
         self.loop = self
 
     def repaint(self, job):
@@ -83,11 +84,9 @@ class PlainActor(InpaintActor):
 
 
 def flow_here(config, weights_fingerprint, run_id, pool, worker, units, this_pass):
-    actor = PlainActor(config, weights_fingerprint)
+    actor = PlainActor(config, weights_fingerprint, run_id, this_pass.give_back)
     for unit in range(len(units)):
-        batch = pa.table({"samples": units.slice(unit, 1)})
-        rows = actor(read_units(batch, config, this_pass.give_back))
-        yield write_results(rows, config, run_id, this_pass.give_back)
+        yield actor(pa.table({"samples": units.slice(unit, 1)}))
 
 
 @pytest.fixture

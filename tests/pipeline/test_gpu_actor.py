@@ -1,0 +1,115 @@
+"""The worker without Ray: what it does when a storage does not answer, and how it holds its memory."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+import pipeline.gpu_actor
+from pipeline.cluster import Pool
+from pipeline.config import JobConfig, MaskConfig, ModelConfig, SinkConfig, SourceConfig
+from pipeline.gpu_actor import InpaintActor
+from pipeline.records import FAILED, LEFT, OK, SAMPLE_SCHEMA
+from pipeline.storage import Storage
+from pipeline.weight_store import fetch_weights
+from tests.conftest import make_photos
+
+
+class Echo:
+    """Stands in for the model."""
+
+    batch_size, window_px, device = 4, 64, torch.device("meta")
+
+    def fill(self, pixels, masks, seeds):
+        return [255 - window for window in pixels]
+
+
+class EchoActor(InpaintActor):
+    def load_model(self, weights):
+        return Echo()
+
+
+@pytest.fixture
+def worker(tmp_path, tiny_weights, monkeypatch):
+    monkeypatch.setattr(pipeline.gpu_actor, "UNREACHABLE_PAUSE_S", 0.0)
+    photos, masks = make_photos(tmp_path, count=6)
+    config = JobConfig(
+        source=SourceConfig(uri=str(photos)),
+        mask=MaskConfig(uri=str(masks)),
+        model=ModelConfig(weights=str(tiny_weights)),
+        sink=SinkConfig(uri=str(tmp_path / "out")),
+    )
+
+    def make(give_back: bool) -> InpaintActor:
+        fingerprint = fetch_weights(config.model.weights, {}).fingerprint
+        return EchoActor(config, fingerprint, "run", Pool(1, 0, 1, 2), give_back)
+
+    return make
+
+
+def unit(*names: str) -> pa.Table:
+    samples = [{"sample_id": name, "input_version": "", "size_bytes": 1, "mask_key": name} for name in names]
+    return pa.table({"samples": pa.array([samples], pa.list_(pa.struct(list(SAMPLE_SCHEMA))))})
+
+
+NAMES = [f"{index:03}.png" for index in range(6)]
+
+
+def test_unit_becomes_rows_in_order_and_files(worker, tmp_path):
+    rows = worker(give_back=True)(unit(*NAMES)).to_pylist()
+    assert [row["sample_id"] for row in rows] == NAMES
+    for row in rows:
+        assert row["status"] == OK and row["run_id"] == "run"
+        assert (tmp_path / "out" / "data" / row["sample_id"]).stat().st_size == row["output_bytes"]
+
+
+@pytest.mark.parametrize("broken", ["read", "write"])
+@pytest.mark.parametrize("give_back", [True, False])
+def test_sample_whose_storage_does_not_answer_is_left_and_in_the_last_pass_failed(
+    worker, monkeypatch, broken, give_back
+):
+    real = getattr(Storage, broken)
+
+    def silent_for_one(storage, key="", *data):
+        if key.endswith("002.png"):
+            raise OSError("no answer")
+        return real(storage, key, *data)
+
+    monkeypatch.setattr(Storage, broken, silent_for_one)
+    rows = {row["sample_id"]: row for row in worker(give_back)(unit(*NAMES)).to_pylist()}
+    silent = rows.pop("002.png")
+    assert {row["status"] for row in rows.values()} == {OK}
+    assert silent["status"] == (LEFT if give_back else FAILED)
+    assert (silent["error_stage"], silent["error_message"]) == (broken, "no answer")
+    assert silent["output_uri"] is silent["output_bytes"] is silent["output_sha256"] is None
+
+
+def test_worker_that_reaches_nothing_pauses_before_it_takes_more(worker, monkeypatch):
+    pauses = []
+    monkeypatch.setattr(pipeline.gpu_actor.time, "sleep", pauses.append)
+    monkeypatch.setattr(Storage, "read", lambda storage, key="": (_ for _ in ()).throw(OSError("no answer")))
+    rows = worker(give_back=True)(unit(*NAMES)).to_pylist()
+    assert {row["status"] for row in rows} == {LEFT}
+    assert pauses == [pipeline.gpu_actor.UNREACHABLE_PAUSE_S]
+
+
+def test_more_samples_than_places_in_memory_all_get_through(worker):
+    actor = worker(give_back=True)
+    actor.budget.least_bytes = actor.budget.total_bytes  # one at a time
+    rows = actor(unit(*NAMES, "gone.png")).to_pylist()
+    assert [row["status"] for row in rows] == [OK] * 6 + [FAILED]
+    assert actor.budget._free_bytes == actor.budget.total_bytes
+
+
+def test_static_mask_is_read_once(worker, monkeypatch, tmp_path):
+    actor = worker(give_back=True)
+    config = JobConfig(
+        source=actor.config.source, mask=MaskConfig(kind="static", uri=str(tmp_path / "masks" / "000.png"))
+    )
+    reader, reads = pipeline.gpu_actor.Reader(config), []
+    real = Storage.read
+    monkeypatch.setattr(Storage, "read", lambda storage, key="": reads.append(key) or real(storage, key))
+    for name in NAMES:
+        _, mask = reader.read({"sample_id": name, "mask_key": ""})
+        assert np.frombuffer(mask, np.uint8).size
+    assert sorted(reads) == ["", *NAMES]
