@@ -16,7 +16,6 @@ from ray.util.annotations import RayDeprecationWarning
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError
 
-ROWS_BYTES = 32 << 10  # a unit's rows are more, so they leave the worker when it is done and wait for no other
 CPUS_PER_CPU_ACTOR = 4
 IDLE_WORKER_MS = 5000  # by default a worker ends after one idle second, and starting another takes about as long
 
@@ -30,16 +29,18 @@ class Pool:
         gpus: GPUs that each reserves.
         cpus: CPU cores that each reserves; the rest is left to Ray.
         threads: CPU threads that each uses for the model, and to decode and encode.
+        task_cpus: CPU cores that a task takes which decodes or encodes.
     """
 
     actors: int
     gpus: float
     cpus: float
     threads: int
+    task_cpus: float = 0.1
 
 
 @contextlib.contextmanager
-def connected(address: str | None) -> Iterator[None]:
+def connected(address: str | None, block_bytes: int | None = None) -> Iterator[None]:
     """Use the cluster this process is connected to, the one at ``address`` or ``RAY_ADDRESS``, or a local one."""
     owner = not ray.is_initialized()
     if owner:
@@ -60,7 +61,7 @@ def connected(address: str | None) -> Iterator[None]:
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.issue_detectors_config.detectors = []
-    context.target_max_block_size = ROWS_BYTES
+    context.target_max_block_size = block_bytes or context.target_max_block_size
     context.memory_usage_poll_interval_s = None  # it reads the page tables of workers every second
     context.max_errored_blocks = -1  # a unit that fails is left to the supervisor and stops nothing
     try:
@@ -115,4 +116,7 @@ def size_pool(run: RunConfig, nodes: Sequence[Mapping[str, float]]) -> Pool:
     if not gpus_each and run.actors != "auto":
         room = [-(-actors // len(hosts))] * len(hosts)
     share = max(1, min(int(node["CPU"] // held) for node, held in zip(hosts, room, strict=True)))
+    if run.decode == "tasks" and gpus_each:
+        return Pool(actors, gpus_each, 1, share, task_cpus=1)
+    # A part of each share stays free, for the tasks of run.decode=tasks where there are no other nodes.
     return Pool(actors, gpus_each, min(max(1, share * 4 // 5), share * 0.8), share)

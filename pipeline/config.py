@@ -135,6 +135,8 @@ class RunConfig:
     Args:
         actors: workers that hold the model, or ``auto``: one a GPU, without GPUs one for four CPU cores.
         gpus_per_actor: GPUs a worker takes, a fraction shares one; ``auto``: 1 where the cluster has GPUs.
+        decode: ``workers``: where the model is, in threads beside it; ``tasks``: on any node of the cluster, for nodes
+            with too few CPU cores for their GPUs. It costs a second decoding and the transport of the windows.
         address: of the Ray cluster; null means ``RAY_ADDRESS``, else a cluster of this job's own on this machine.
         resume: go on with what the sink already holds; false refuses a sink with results.
         retry_failed: do failed samples again: true for all, or their error types, such as ``MissingMask,FileNotFound``.
@@ -143,6 +145,7 @@ class RunConfig:
 
     actors: int | str = "auto"
     gpus_per_actor: float | str = "auto"
+    decode: str = "workers"
     address: str | None = None
     resume: bool = True
     retry_failed: bool | str = False
@@ -153,6 +156,7 @@ class RunConfig:
             raise ConfigError(f"run.actors must be auto or a positive number, got {self.actors!r}")
         if self.gpus_per_actor != "auto" and (isinstance(self.gpus_per_actor, str) or self.gpus_per_actor < 0):
             raise ConfigError(f"run.gpus_per_actor must be auto or a number, got {self.gpus_per_actor!r}")
+        _choose("run.decode", self.decode, ("workers", "tasks"))
 
     @property
     def retried_types(self) -> list[str]:

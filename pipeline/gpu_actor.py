@@ -19,11 +19,10 @@ from pipeline.budget import ByteBudget
 from pipeline.cluster import Pool
 from pipeline.config import JobConfig
 from pipeline.cpu_pool import CpuPool, Urgency
-from pipeline.errors import SampleError
 from pipeline.model_loop import ModelLoop
 from pipeline.reader import Reader
 from pipeline.records import LEFT, Record, to_table
-from pipeline.sample_job import SampleJob, decoded_bytes, fail, finish, new_record, prepare
+from pipeline.sample_job import SampleJob, decoded_bytes, finish, give_up, new_record, prepare
 from pipeline.sinks import SINKS
 from pipeline.storage import Storage
 from pipeline.weight_store import fetch_weights
@@ -33,7 +32,7 @@ BATCHES_AHEAD = 3  # of samples are decoded: one in the model, one being cut, on
 UNREACHABLE_PAUSE_S = 5.0  # so that a worker without network does not take all units from the others
 
 
-class _Unit:
+class Unit:
     """Samples on their way through a worker together."""
 
     def __init__(self, samples: int) -> None:
@@ -54,10 +53,10 @@ class _Unit:
 
 
 @dataclass
-class _Flight:
+class Flight:
     """One sample of a unit, and what it holds."""
 
-    unit: _Unit
+    unit: Unit
     record: Record
     taken_bytes: int = 0
     result: bytes | None = None
@@ -98,7 +97,7 @@ class InpaintActor:
         self.loop = ModelLoop(self.inpainter, pool.threads)
         self.cpus = CpuPool(pool.threads)
         self.budget = ByteBudget(_decoded_bytes(pool), pool.threads + BATCHES_AHEAD * self.inpainter.batch_size)
-        self.worker = f"{socket.gethostname()}/{os.getpid()}"
+        self.name = f"{socket.gethostname()}/{os.getpid()}"
 
     def load_model(self, weights: Weights) -> Inpainter:
         """The model on this worker's device; benchmarks and drills put another in its place."""
@@ -111,72 +110,70 @@ class InpaintActor:
         writes the results when all are there. Every further change of threads costs about as much as a small photo.
         """
         samples = batch["samples"].combine_chunks().flatten().to_pylist()
-        unit = _Unit(len(samples))
-        flights = [_Flight(unit, self._new_record(sample)) for sample in samples]
-        for flight, inputs in zip(flights, self.reader.source.in_parallel(self._read, samples), strict=True):
-            self._guarded("read", self._begin, flight, inputs)()
+        unit = Unit(len(samples))
+        flights = [Flight(unit, self._new_record(sample)) for sample in samples]
+        for flight, inputs in zip(flights, self.reader.source.in_parallel(self.reader.try_read, samples), strict=True):
+            self.begin(flight, inputs)
         unit.wait()
-        stored = self.sink.storage.in_parallel(self._write, flights)
-        records = [flight.record for flight, _ in zip(flights, stored, strict=True)]
+        self.store(flights)
+        records = [flight.record for flight in flights]
         if all(record.status == LEFT for record in records):
             time.sleep(UNREACHABLE_PAUSE_S)
         return to_table(records)
 
+    def begin(self, flight: Flight, inputs: tuple[bytes, bytes] | Exception) -> None:
+        """Send a sample that was read on its way to its unit's end."""
+        self._guarded("read", self._take_place, flight, inputs)()
+
+    def store(self, flights: list[Flight]) -> None:
+        """Write the results that samples have."""
+        for _ in self.sink.storage.in_parallel(self._write, flights):
+            pass
+
     def _new_record(self, sample: Mapping[str, Any]) -> Record:
-        record = new_record(sample, self.config, self.reader)
-        record.weights_fingerprint, record.run_id, record.worker = self.weights_fingerprint, self.run_id, self.worker
+        record = new_record(sample, self.config, self.reader, self.weights_fingerprint, self.run_id)
+        record.worker = self.name
         return record
 
-    def _read(self, sample: Mapping[str, Any]) -> tuple[bytes, bytes] | Exception:
-        try:
-            return self.reader.read(sample)
-        except Exception as error:  # noqa: BLE001 - one of many requests; raised where its sample is dealt with
-            return error
-
-    def _guarded(self, stage: str, work: Callable[..., None], flight: _Flight, *given: object) -> Callable[[], None]:
+    def _guarded(self, stage: str, work: Callable[..., None], flight: Flight, *given: object) -> Callable[[], None]:
         """A step of a sample's way; whatever it raises ends that sample alone."""
 
         def step() -> None:
             try:
                 work(flight, *given)
             except Exception as error:  # noqa: BLE001 - whatever one sample does, the others go on
-                self._fail(flight, stage, error)
+                give_up(flight.record, stage, error, self.give_back)
                 self._land(flight)
 
         return step
 
-    def _begin(self, flight: _Flight, inputs: tuple[bytes, bytes] | Exception) -> None:
+    def _take_place(self, flight: Flight, inputs: tuple[bytes, bytes] | Exception) -> None:
         if isinstance(inputs, Exception):
             raise inputs
         flight.taken_bytes = self.budget.take(decoded_bytes(inputs[0], self.config.limits.max_pixels))
         self.cpus.submit(Urgency.BEGIN, self._guarded("decode", self._decode, flight, *inputs))
 
-    def _decode(self, flight: _Flight, image: bytes, mask: bytes) -> None:
+    def _decode(self, flight: Flight, image: bytes, mask: bytes) -> None:
         job = prepare(flight.record, image, mask, self.config, self.inpainter.window_px)
         encode = self._guarded("encode", self._encode, flight, job)
         self.loop.repaint(job).add_done_callback(lambda _: self.cpus.submit(Urgency.FINISH, encode))
 
-    def _encode(self, flight: _Flight, job: SampleJob) -> None:
+    def _encode(self, flight: Flight, job: SampleJob) -> None:
         if flight.record.error_stage is None:
             flight.result = finish(job, self.config.sink.image_format)
         self._land(flight)
 
-    def _land(self, flight: _Flight) -> None:
+    def _land(self, flight: Flight) -> None:
         self.budget.give_back(flight.taken_bytes)
         flight.unit.land()
 
-    def _write(self, flight: _Flight) -> None:
+    def _write(self, flight: Flight) -> None:
         if flight.result is None:
             return
         try:
             flight.record.output_uri = self.sink.write(flight.record.sample_id, flight.result)
         except Exception as error:  # noqa: BLE001 - as above
-            self._fail(flight, "write", error)
-
-    def _fail(self, flight: _Flight, stage: str, error: Exception) -> None:
-        fail(flight.record, SampleError.wrap(stage, error))
-        if self.give_back and stage in ("read", "write") and isinstance(error, OSError):
-            flight.record.status = LEFT
+            give_up(flight.record, "write", error, self.give_back)
 
 
 def _decoded_bytes(pool: Pool) -> int:

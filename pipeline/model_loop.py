@@ -6,9 +6,10 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,7 +17,8 @@ import torch
 from moebius import Inpainter
 from moebius.inpainter import window_seed
 from pipeline.errors import SampleError
-from pipeline.sample_job import SampleJob, fail
+from pipeline.records import Record
+from pipeline.sample_job import fail
 
 DEVICE_LOST, THREAD_LOST = 70, 71  # exit codes
 LINGER_FRACTION = 0.1  # of a batch's time is spent at most on waiting for it to fill
@@ -25,12 +27,28 @@ LINGER_FRACTION = 0.1  # of a batch's time is spent at most on waiting for it to
 logger = logging.getLogger(__name__)
 
 
+class Job(Protocol):
+    """A sample with windows that the model is to fill: as a whole, or its windows alone."""
+
+    record: Record
+
+    @property
+    def windows(self) -> Sequence[object]:
+        """One for each call of :meth:`cut` and of :meth:`paste`."""
+
+    def cut(self, number: int, size_px: int) -> tuple[np.ndarray, np.ndarray]:
+        """(size, size, 3) uint8 and (size, size) bool that the model sees."""
+
+    def paste(self, number: int, filled: np.ndarray) -> None:
+        """Take one fill, (size, size, 3) uint8."""
+
+
 @dataclass
 class _Entry:
     """A sample in the loop: how many of its windows are handed out and how many are back."""
 
-    job: SampleJob
-    done: Future[SampleJob] = field(default_factory=Future)
+    job: Job
+    done: Future[Job] = field(default_factory=Future)
     taken: int = 0
     returned: int = 0
 
@@ -64,7 +82,7 @@ class ModelLoop:
         for work in (self._gather, *[self._run] * runners):
             threading.Thread(target=_or_exit, args=(work,), daemon=True).start()
 
-    def repaint(self, job: SampleJob) -> Future[SampleJob]:
+    def repaint(self, job: Job) -> Future[Job]:
         """Fill all windows of a sample; the future never fails, a fault stands in the job's record."""
         entry = _Entry(job)
         if not job.windows:

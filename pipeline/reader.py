@@ -34,6 +34,13 @@ class Reader:
             raise SampleError("mask", "MissingMask", f"no mask for {sample['sample_id']} below {self.masks}")
         return image, self._read_mask(sample["mask_key"])
 
+    def try_read(self, sample: Mapping[str, Any]) -> tuple[bytes, bytes] | Exception:
+        """As :meth:`read`, with the exception returned: one of many requests must not end the others."""
+        try:
+            return self.read(sample)
+        except Exception as error:  # noqa: BLE001 - raised where its sample is dealt with
+            return error
+
 
 def _read(stage: str, storage: Storage, key: str) -> bytes:
     try:

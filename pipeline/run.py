@@ -7,8 +7,10 @@ from functools import partial
 import pyarrow as pa
 import ray
 
+from moebius.weights import Weights
 from pipeline.catalog import Catalog
 from pipeline.cluster import Pool, connected, node_resources, size_pool
+from pipeline.codec_tasks import BLOCK_BYTES, cut_samples, finish_samples
 from pipeline.config import JobConfig
 from pipeline.errors import SampleError
 from pipeline.gpu_actor import InpaintActor
@@ -22,10 +24,13 @@ from pipeline.storage import Storage
 from pipeline.summary import Summary
 from pipeline.supervisor import PASSES, Pass, supervise
 from pipeline.weight_store import fetch_weights
+from pipeline.window_actor import WindowActor
 
+TASK_RETRIES = 3  # by Ray, before a unit is left to the next pass
 UNITS_AT_WORK = 3  # in an actor: one is read and decoded, one in the model, one encoded and written
 UNITS_IN_FLIGHT = 4
 MAX_BLOCKS = 2048
+ROWS_BYTES = 32 << 10  # a unit's rows are more, so they leave the worker when it is done and wait for no other
 
 logger = logging.getLogger(__name__)
 
@@ -73,9 +78,9 @@ def run_job(
 
             on_rows(MANIFEST_SCHEMA.empty_table(), plan.todo)
             if plan.todo:
-                with connected(config.run.address):
+                with connected(config.run.address, ROWS_BYTES if config.run.decode == "workers" else BLOCK_BYTES):
                     pool = size_pool(config.run, node_resources())
-                    start_pass = partial(_start_pass, config, weights.fingerprint, run_id, pool, worker)
+                    start_pass = partial(_start_pass, config, weights, run_id, pool, worker)
                     for leg in plan.legs():
                         lost = supervise(leg, pool.actors, start_pass, partial(commit, leg))
                         rows = _quarantined(lost, config, weights.fingerprint, run_id)
@@ -89,7 +94,7 @@ def run_job(
 
 def _start_pass(
     config: JobConfig,
-    weights_fingerprint: str,
+    weights: Weights,
     run_id: str,
     pool: Pool,
     worker: type[InpaintActor],
@@ -97,25 +102,40 @@ def _start_pass(
     this_pass: Pass,
 ) -> Iterable[pa.Table]:
     """The flow of one pass: units of samples go in, their rows come out."""
-    return (
-        ray.data.from_arrow(_blocks(units))
-        .map_batches(
-            worker,
-            fn_constructor_args=(config, weights_fingerprint, run_id, pool, this_pass.give_back),
-            batch_size=1,
-            batch_format="pyarrow",
-            num_cpus=pool.cpus,
-            num_gpus=pool.gpus,
-            compute=ray.data.ActorPoolStrategy(
-                size=pool.actors,
-                max_tasks_in_flight_per_actor=1 if this_pass.isolated else UNITS_IN_FLIGHT,
-                max_concurrent_calls_per_actor=1 if this_pass.isolated else UNITS_AT_WORK,
-                enable_true_multi_threading=True,
-            ),
-            max_task_retries=1,  # none would let the next units fail while the worker is being replaced
+    worker_arguments = (config, weights.fingerprint, run_id, pool, this_pass.give_back)
+    on_workers = {
+        "batch_format": "pyarrow",
+        "num_cpus": pool.cpus,
+        "num_gpus": pool.gpus,
+        "compute": ray.data.ActorPoolStrategy(
+            size=pool.actors,
+            max_tasks_in_flight_per_actor=1 if this_pass.isolated else UNITS_IN_FLIGHT,
+            max_concurrent_calls_per_actor=1 if this_pass.isolated else UNITS_AT_WORK,
+            enable_true_multi_threading=True,
+        ),
+        "max_task_retries": 1,  # none would let the next units fail while the worker is being replaced
+    }
+    flow = ray.data.from_arrow(_blocks(units))
+    if config.run.decode == "workers":
+        flow = flow.map_batches(worker, fn_constructor_args=worker_arguments, batch_size=1, **on_workers)
+    else:
+        in_tasks = {"batch_format": "pyarrow", "num_cpus": pool.task_cpus, "max_retries": TASK_RETRIES}
+        window_px = weights.config.image_size
+        cut = partial(
+            cut_samples,
+            config=config,
+            weights_fingerprint=weights.fingerprint,
+            run_id=run_id,
+            window_px=window_px,
+            give_back=this_pass.give_back,
         )
-        .iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
-    )
+        end = partial(finish_samples, config=config, window_px=window_px, give_back=this_pass.give_back)
+        flow = (
+            flow.map_batches(cut, batch_size=1, **in_tasks)
+            .map_batches(WindowActor, fn_constructor_args=(worker, *worker_arguments), batch_size=None, **on_workers)
+            .map_batches(end, batch_size=None, **in_tasks)
+        )
+    return flow.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
 
 
 def _blocks(units: pa.ListArray) -> list[pa.Table]:
@@ -139,7 +159,5 @@ def _quarantined(samples: pa.Table, config: JobConfig, weights_fingerprint: str,
     """Failed rows of samples that no worker survived."""
     fault = SampleError("inpaint", "WorkerDied", f"its worker died or gave it back in each of {len(PASSES)} passes")
     reader = Reader(config)
-    records = [fail(new_record(sample, config, reader), fault) for sample in samples.to_pylist()]
-    for record in records:
-        record.weights_fingerprint, record.run_id = weights_fingerprint, run_id
-    return to_table(records)
+    rows = samples.to_pylist()
+    return to_table([fail(new_record(row, config, reader, weights_fingerprint, run_id), fault) for row in rows])

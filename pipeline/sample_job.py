@@ -17,7 +17,7 @@ from pipeline.errors import SampleError
 from pipeline.masks import decode_mask
 from pipeline.photo import Photo
 from pipeline.reader import Reader
-from pipeline.records import FAILED, OK, UNCHANGED, Record
+from pipeline.records import FAILED, LEFT, OK, UNCHANGED, Record
 from pipeline.seam import seam_score
 
 ROWS_AT_ONCE = 32
@@ -56,7 +56,9 @@ class SampleJob:
         paste_window(self.rgb, self.mask, self.windows[number], filled)
 
 
-def new_record(sample: Mapping[str, Any], config: JobConfig, reader: Reader) -> Record:
+def new_record(
+    sample: Mapping[str, Any], config: JobConfig, reader: Reader, weights_fingerprint: str, run_id: str
+) -> Record:
     """The part of a manifest row that is known before the sample is opened; failed until shown otherwise."""
     return Record(
         sample_id=sample["sample_id"],
@@ -67,6 +69,8 @@ def new_record(sample: Mapping[str, Any], config: JobConfig, reader: Reader) -> 
         mask_uri=None if sample["mask_key"] is None else reader.masks.uri(sample["mask_key"]),
         config_fingerprint=config.fingerprint,
         seed=sample_seed(config.model.seed, sample["sample_id"]),
+        weights_fingerprint=weights_fingerprint,
+        run_id=run_id,
         started_at=datetime.now(timezone.utc),
     )
 
@@ -77,6 +81,13 @@ def fail(record: Record, error: SampleError) -> Record:
     record.output_format = record.output_bytes = record.output_sha256 = None
     record.error_stage, record.error_type, record.error_message = error.stage, error.kind, error.message
     return record
+
+
+def give_up(record: Record, stage: str, error: Exception, give_back: bool) -> None:
+    """End a sample by what was raised in a stage: left to a later pass if the storage did not answer, else failed."""
+    fail(record, SampleError.wrap(stage, error))
+    if give_back and stage in ("read", "write") and isinstance(error, OSError):
+        record.status = LEFT
 
 
 def sample_seed(seed: int, sample_id: str) -> int:

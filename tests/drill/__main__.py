@@ -40,6 +40,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--every", type=float, default=6.0, help="mean seconds between two kills")
     parser.add_argument("--faulty", type=float, default=0.05, help="share of S3 requests that go wrong")
+    parser.add_argument("--decode", default="workers", help="run.decode: workers or tasks")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="drill-") as name:
         folder = Path(name)
@@ -53,7 +54,7 @@ def main() -> int:
 def drill(folder: Path, s3: dict, storage: Storage, options: argparse.Namespace) -> int:
     say(f"{options.samples} samples, seed {options.seed}; first the undisturbed run")
     started = time.monotonic()
-    calm = write_config(folder / "calm.yaml", "calm", s3)
+    calm = write_config(folder / "calm.yaml", "calm", s3, decode=options.decode)
     code = subprocess.run(command(calm), cwd=ROOT, check=False, stderr=subprocess.DEVNULL).returncode
     assert code == 0, f"the undisturbed run ended with exit code {code}"
     say(f"undisturbed: {time.monotonic() - started:.0f} s; now under fire")
@@ -70,6 +71,7 @@ def drill(folder: Path, s3: dict, storage: Storage, options: argparse.Namespace)
                 {**s3, "endpoint_url": url, "config_kwargs": limits},
                 address=cluster.address,
                 actors=2,
+                decode=options.decode,
             )
             run_under_fire(cluster, nodes, command(fire), kills, random.Random(options.seed), options.every, folder)
     finally:
@@ -143,7 +145,7 @@ def shoot(what: str, driver: subprocess.Popen, cluster: Cluster, nodes: list) ->
         cluster.remove_node(nodes.pop(0), allow_graceful=False)
         nodes.append(cluster.add_node(**NODE))
         return True
-    wanted = ("FastWorker",) if what == "actor" else ("IDLE",)
+    wanted = ("FastWorker", "WindowActor") if what == "actor" else ("IDLE", "cut_samples", "finish_samples")
     raylets = {node.all_processes["raylet"][0].process.pid for node in cluster.list_all_nodes()}
     processes = list(Path("/proc").glob("[0-9]*/cmdline"))
     random.shuffle(processes)

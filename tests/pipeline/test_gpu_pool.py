@@ -17,7 +17,7 @@ from pipeline.run import run_job
 class Worker(SleepingActor):
     def __init__(self, *arguments):
         super().__init__(*arguments)
-        self.worker = json.dumps([self.worker, os.environ["CUDA_VISIBLE_DEVICES"]])
+        self.name = json.dumps([self.name, os.environ["CUDA_VISIBLE_DEVICES"]])
 
 if __name__ == "__main__":
     folder = sys.argv[1]

@@ -67,7 +67,7 @@ class PlainActor(InpaintActor):
     """Fills holes by turning their colours around, without a model."""
 
     def __init__(self, config, weights_fingerprint, run_id, give_back):
-        self.config, self.weights_fingerprint, self.run_id, self.worker = config, weights_fingerprint, run_id, "here"
+        self.config, self.weights_fingerprint, self.run_id, self.name = config, weights_fingerprint, run_id, "here"
         self.reader, self.give_back = Reader(config), give_back
         self.sink = ImageSink(Storage(config.sink.uri), "source")
         self.inpainter = type("Sizes", (), {"window_px": 64})
@@ -83,8 +83,8 @@ class PlainActor(InpaintActor):
         return done
 
 
-def flow_here(config, weights_fingerprint, run_id, pool, worker, units, this_pass):
-    actor = PlainActor(config, weights_fingerprint, run_id, this_pass.give_back)
+def flow_here(config, weights, run_id, pool, worker, units, this_pass):
+    actor = PlainActor(config, weights.fingerprint, run_id, this_pass.give_back)
     for unit in range(len(units)):
         yield actor(pa.table({"samples": units.slice(unit, 1)}))
 
@@ -92,7 +92,7 @@ def flow_here(config, weights_fingerprint, run_id, pool, worker, units, this_pas
 @pytest.fixture
 def here(monkeypatch):
     """The job without Ray, with small units, parts and snapshots."""
-    monkeypatch.setattr(pipeline.run, "connected", lambda address: nullcontext())
+    monkeypatch.setattr(pipeline.run, "connected", lambda address, block_bytes: nullcontext())
     monkeypatch.setattr(pipeline.run, "node_resources", lambda: [{"CPU": 4}])
     monkeypatch.setattr(pipeline.run, "_start_pass", flow_here)
     monkeypatch.setattr(pipeline.run, "Lease", lambda storage, run_id: nullcontext())

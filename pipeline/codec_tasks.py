@@ -1,0 +1,146 @@
+"""``run.decode=tasks``: decoding and encoding as tasks on any node that has CPUs; windows travel in between."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from moebius.windows import paste_window
+from pipeline.config import JobConfig
+from pipeline.reader import Reader
+from pipeline.records import MANIFEST_SCHEMA, Record, to_table
+from pipeline.sample_job import finish, give_up, new_record, prepare
+from pipeline.sinks import SINKS, ImageSink
+from pipeline.storage import Storage
+
+MOST_WINDOWS = 32  # of a sample that travels; one with more stays with its worker from decoding to encoding
+BLOCK_BYTES = 16 << 20
+_WINDOWS = pa.list_(pa.large_binary())
+CUT_SCHEMA = pa.schema(
+    [
+        *MANIFEST_SCHEMA,
+        ("image", pa.large_binary()),  # compressed, as is the mask
+        ("mask", pa.large_binary()),
+        ("pixels", _WINDOWS),  # (size, size, 3) uint8 of each window; null for a sample that stays with its worker
+        ("holes", _WINDOWS),  # (size, size) bool of each window, packed
+        ("fills", _WINDOWS),  # (size, size, 3) uint8 of each window, once the model has made them
+    ]
+)
+TRAVELLING = CUT_SCHEMA.names[len(MANIFEST_SCHEMA) :]
+
+
+def record_of(row: Mapping[str, Any]) -> Record:
+    """The manifest row inside a travelling one."""
+    return Record(**{column.name: row[column.name] for column in fields(Record)})
+
+
+def travelling(records: list[Record], rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Manifest rows with what travels with them, as a table of ``CUT_SCHEMA``; what is missing is null."""
+    table = to_table(records)
+    for name in TRAVELLING:
+        table = table.append_column(name, pa.array([row.get(name) for row in rows], CUT_SCHEMA.field(name).type))
+    return table
+
+
+def cut_samples(
+    batch: pa.Table, config: JobConfig, weights_fingerprint: str, run_id: str, window_px: int, give_back: bool
+) -> Iterator[pa.Table]:
+    """Read and decode the samples of units, and cut their windows: a column ``samples`` → tables of ``CUT_SCHEMA``."""
+    reader = Reader(config)
+    samples = batch["samples"].combine_chunks().flatten().to_pylist()
+    records: list[Record] = []
+    rows: list[Mapping[str, Any]] = []
+    size = 0
+    for sample, inputs in zip(samples, reader.source.in_parallel(reader.try_read, samples), strict=True):
+        records.append(new_record(sample, config, reader, weights_fingerprint, run_id))
+        rows.append(_cut(records[-1], inputs, config, window_px, give_back))
+        size += sum(len(data) for data in (*rows[-1].get("pixels", []), rows[-1].get("image", b"")))
+        if size >= BLOCK_BYTES:
+            yield travelling(records, rows)
+            records, rows, size = [], [], 0
+    if records:
+        yield travelling(records, rows)
+
+
+def _cut(
+    record: Record, inputs: tuple[bytes, bytes] | Exception, config: JobConfig, window_px: int, give_back: bool
+) -> dict[str, Any]:
+    stage = "read"
+    try:
+        if isinstance(inputs, Exception):
+            raise inputs
+        stage = "decode"
+        image, mask = inputs
+        job = prepare(record, image, mask, config, window_px)
+    except Exception as error:  # noqa: BLE001 - whatever one sample does, the others go on
+        give_up(record, stage, error, give_back)
+        return {}
+    if len(job.windows) > MOST_WINDOWS:
+        return {"image": image, "mask": mask}
+    windows = [job.cut(number, window_px) for number in range(len(job.windows))]
+    return {
+        "image": image,
+        "mask": mask,
+        "pixels": [pixels.tobytes() for pixels, _ in windows],
+        "holes": [np.packbits(hole).tobytes() for _, hole in windows],
+    }
+
+
+class CutSample:
+    """A sample in the model loop of which there are only windows.
+
+    Args:
+        record: its manifest row so far.
+        row: of ``CUT_SCHEMA``.
+    """
+
+    def __init__(self, record: Record, row: Mapping[str, Any]) -> None:
+        self.record, self.holes = record, row["holes"]
+        self.windows: list[bytes] = row["pixels"]
+        self.fills: list[bytes] = [b""] * len(self.windows)
+
+    def cut(self, number: int, size_px: int) -> tuple[np.ndarray, np.ndarray]:
+        """What the model sees of one window."""
+        pixels = _square(self.windows[number])
+        hole = np.unpackbits(np.frombuffer(self.holes[number], np.uint8), count=pixels.shape[0] ** 2)
+        return pixels, hole.reshape(pixels.shape[:2]).astype(bool)
+
+    def paste(self, number: int, filled: np.ndarray) -> None:
+        """Keep one fill."""
+        self.fills[number] = filled.tobytes()
+
+
+def finish_samples(batch: pa.Table, config: JobConfig, window_px: int, give_back: bool) -> pa.Table:
+    """Composite, encode and store filled samples: a table of ``CUT_SCHEMA`` → manifest rows."""
+    sink = SINKS[config.sink.format](Storage(config.sink.uri, config.storage), config.sink.image_format)
+
+    def finished(row: Mapping[str, Any]) -> Record:
+        return _finish(row, config, window_px, give_back, sink)
+
+    return to_table(list(sink.storage.in_parallel(finished, batch.to_pylist())))
+
+
+def _finish(row: Mapping[str, Any], config: JobConfig, window_px: int, give_back: bool, sink: ImageSink) -> Record:
+    record, stage = record_of(row), "decode"
+    if row["fills"] is None:  # failed, given back, or done by the worker
+        return record
+    try:
+        job = prepare(record, row["image"], row["mask"], config, window_px)
+        for window, fill in zip(job.windows, row["fills"], strict=True):
+            paste_window(job.rgb, job.mask, window, _square(fill))
+        stage = "encode"
+        data = finish(job, config.sink.image_format)
+        stage = "write"
+        record.output_uri = sink.write(record.sample_id, data)
+    except Exception as error:  # noqa: BLE001 - as in _cut
+        give_up(record, stage, error, give_back)
+    return record
+
+
+def _square(data: bytes) -> np.ndarray:
+    """(size, size, 3) uint8 of its bytes."""
+    side_px = math.isqrt(len(data) // 3)
+    return np.frombuffer(data, np.uint8).reshape(side_px, side_px, 3)

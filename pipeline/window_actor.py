@@ -1,0 +1,45 @@
+"""The worker of ``run.decode=tasks``: the model and nothing else, but for samples of very many windows."""
+
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.codec_tasks import CutSample, record_of, travelling
+from pipeline.gpu_actor import Flight, InpaintActor, Unit
+
+
+class WindowActor:
+    """Fills the windows of samples that were decoded elsewhere.
+
+    Args:
+        worker: what hosts the model.
+        arguments: of that worker.
+    """
+
+    def __init__(self, worker: type[InpaintActor], *arguments: Any) -> None:
+        self.worker = worker(*arguments)
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """A table of ``CUT_SCHEMA`` → the same with ``fills``, null for samples that nothing is left to do for."""
+        rows = batch.to_pylist()
+        unit = Unit(len(rows))
+        flights = [Flight(unit, record_of(row)) for row in rows]
+        cut: dict[int, CutSample] = {}
+        for index, (flight, row) in enumerate(zip(flights, rows, strict=True)):
+            flight.record.worker = self.worker.name
+            if flight.record.error_stage is not None:
+                unit.land()
+            elif row["pixels"] is None:
+                self.worker.begin(flight, (row["image"], row["mask"]))
+            else:
+                cut[index] = CutSample(flight.record, row)
+                self.worker.loop.repaint(cut[index]).add_done_callback(lambda _: unit.land())
+        unit.wait()
+        self.worker.store(flights)
+        kept = [
+            {"image": row["image"], "mask": row["mask"], "fills": cut[index].fills}
+            if index in cut and cut[index].record.error_stage is None
+            else {}
+            for index, row in enumerate(rows)
+        ]
+        return travelling([flight.record for flight in flights], kept)

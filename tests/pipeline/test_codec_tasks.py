@@ -1,0 +1,67 @@
+"""Decoding in tasks of their own gives the very rows and files that decoding beside the model gives."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import pipeline.codec_tasks
+from pipeline.codec_tasks import MOST_WINDOWS
+from pipeline.config import RunConfig, SinkConfig
+from pipeline.records import FAILED, OK, UNCHANGED
+from pipeline.storage import Storage
+from tests.conftest import make_photos, textured
+from tests.pipeline.test_gpu_actor import unit
+from tests.pipeline.test_run import job, run
+
+TIMES = {"started_at", "decode_s", "inpaint_s", "encode_s", "worker", "output_uri"}
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_rows_and_bytes_are_those_of_decoding_beside_the_model(tmp_path, tiny_weights):
+    photos, masks = make_photos(tmp_path, count=12)
+    (photos / "003.png").write_bytes((photos / "003.png").read_bytes()[:80])
+    (masks / "004.png").unlink()
+    Image.new("L", (96, 80)).save(masks / "005.png")
+    Image.fromarray(textured(256, 1600)).save(photos / "many.jpg")
+    holes = np.zeros((256, 1600), np.uint8)
+    holes[::64, ::40] = 255
+    Image.fromarray(holes).save(masks / "many.png")
+    config = job(tmp_path, tiny_weights)
+    beside = run(config)
+    apart = run(replace(config, run=RunConfig(decode="tasks"), sink=SinkConfig(uri=str(tmp_path / "apart"))))
+    assert beside["many.jpg"]["window_count"] > MOST_WINDOWS
+    assert {row["status"] for row in beside.values()} == {OK, UNCHANGED, FAILED}
+    for name, row in beside.items():
+        assert {key: value for key, value in row.items() if key not in TIMES} == {
+            key: value for key, value in apart.pop(name).items() if key not in TIMES
+        }
+        if row["output_uri"]:
+            other = tmp_path / "apart" / "data" / name
+            assert other.read_bytes() == Path(row["output_uri"]).read_bytes()
+    assert apart == {}
+
+
+@pytest.mark.parametrize("give_back", [True, False])
+def test_storage_that_does_not_answer_leaves_the_sample_or_in_the_last_pass_fails_it(
+    tmp_path, tiny_weights, monkeypatch, give_back
+):
+    make_photos(tmp_path, count=3)
+    config = job(tmp_path, tiny_weights)
+    real = Storage.read
+
+    def silent_for_one(storage, key=""):
+        if key == "001.png":
+            raise OSError("no answer")
+        return real(storage, key)
+
+    monkeypatch.setattr(Storage, "read", silent_for_one)
+    tables = pipeline.codec_tasks.cut_samples(
+        unit("000.png", "001.png", "002.png"), config, "weights", "run", 64, give_back
+    )
+    rows = [row for table in tables for row in table.to_pylist()]
+    assert [row["pixels"] is None for row in rows] == [False, True, False]
+    assert rows[1]["status"] == ("left" if give_back else FAILED)
+    assert (rows[1]["error_stage"], rows[1]["error_message"]) == ("read", "no answer")
