@@ -80,9 +80,6 @@ class InpaintActor:
 
     def __init__(self, config: JobConfig, weights_fingerprint: str, run_id: str, pool: Pool, give_back: bool) -> None:
         keep_freed_memory()
-        import gc
-
-        gc.freeze()
         weights = fetch_weights(config.model.weights, config.storage)
         if weights.fingerprint != weights_fingerprint:
             raise RuntimeError(

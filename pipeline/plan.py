@@ -74,14 +74,15 @@ def find_samples(config: JobConfig, catalog: Catalog) -> None:
     """
     source = Storage(config.source.uri, config.storage)
     masks = MASKS[config.mask.kind](config.mask, Storage(config.mask.uri, config.storage), source)
+    images = iter(SOURCES[config.source.format](config.source, source))
     # Neither results nor masks are inputs, where their folders lie inside the source.
-    inside = [source.key(str(other)) for other in (Storage(config.sink.uri, config.storage), masks.storage)]
-    skipped = tuple(f"{prefix}/" for prefix in inside)
-    files = (
-        (*file, masks.wanted(file.key))
-        for file in SOURCES[config.source.format](config.source, source)
-        if not f"{file.key}/".startswith(skipped)
-    )
+    sink = str(Storage(config.sink.uri, config.storage))
+    if sink == str(source):
+        raise ConfigError(f"sink.uri must be another than source.uri, {source}: results would become inputs")
+    others = (sink, str(masks.storage))
+    if skipped := tuple(f"{source.key(other)}/" for other in others if other.startswith(f"{source}/")):
+        images = (file for file in images if not f"{file.key}/".startswith(skipped))
+    files = ((*file, masks.wanted(file.key)) for file in images)
     catalog.create("images", IMAGES, in_batches(files, IMAGES))
     masks.pair(catalog)
     if not catalog.run("SELECT 1 FROM samples LIMIT 1"):

@@ -11,12 +11,12 @@ IMAGE_EXTENSIONS = frozenset(
     f".{name}"
     for name in "avif bmp gif jfif jp2 jpe jpeg jpg pbm pgm png pnm ppm tga tif tiff webp".split()  # noqa: SIM905
 )
+EVERYTHING = "**/*"  # the pattern by default, which need not be looked at ten million times
 
 
 def is_image(key: str) -> bool:
     """Whether a name has an image extension; hidden files never count."""
-    name = key.rpartition("/")[2]
-    return not name.startswith(".") and f".{name.rpartition('.')[2].lower()}" in IMAGE_EXTENSIONS
+    return key[key.rfind(".") :].lower() in IMAGE_EXTENSIONS and key[key.rfind("/") + 1] != "."
 
 
 class ImageFolder:
@@ -38,7 +38,8 @@ class ImageFolder:
             matches = glob_pattern(self.pattern).fullmatch
         except re.error as error:
             raise ConfigError(f"source.pattern={self.pattern!r}: {error}") from error
-        return (file for file in self.storage.list_files() if is_image(file.key) and matches(file.key))
+        images = (file for file in self.storage.list_files() if is_image(file.key))
+        return images if self.pattern == EVERYTHING else (file for file in images if matches(file.key))
 
 
 _GLOB_TOKENS = {"**/": "(?:[^/]+/)*", "**": ".*", "*": "[^/]*", "?": "[^/]"}

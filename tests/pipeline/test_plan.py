@@ -172,3 +172,13 @@ def test_units_hold_every_sample_once_within_both_bounds(sizes, max_samples, max
     for unit in units:
         assert 1 <= len(unit) <= max_samples
         assert len(unit) == 1 or sum(unit) <= max_bytes
+
+
+def test_sink_that_is_the_source_is_refused(tmp_path):
+    config = JobConfig(
+        source=SourceConfig(uri=str(tmp_path)),
+        mask=MaskConfig(uri=str(tmp_path), template="m_{path}"),
+        sink=SinkConfig(uri=f"{tmp_path}/"),
+    )
+    with Catalog() as catalog, pytest.raises(ConfigError, match=r"sink\.uri must be another than source\.uri"):
+        find_samples(config, catalog)

@@ -30,7 +30,17 @@ def test_glob(pattern, matching, other):
 
 
 def test_folder_lists_images_recursively_and_nothing_else(tmp_path):
-    names = ["a.JPG", "deep/er/b.png", "deep/c.webp", "notes.txt", "CREDITS.tsv", ".hidden.jpg", "d"]
+    names = [
+        "a.JPG",
+        "deep/er/b.png",
+        "deep/c.webp",
+        "notes.txt",
+        "CREDITS.tsv",
+        ".hidden.jpg",
+        "deep/.hidden.jpg",
+        "d",
+        "jpg",
+    ]
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
