@@ -9,11 +9,12 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from jobs.cli import DONE, run_command
+from pipeline.annotations import read_annotations
 from pipeline.codec import decode
 from pipeline.config import MaskConfig, absolute_uri
 from pipeline.errors import ConfigError
 from pipeline.manifest import Manifest
-from pipeline.masks import decode_mask
+from pipeline.mask_pixels import read_mask
 from pipeline.records import OK
 from pipeline.storage import Storage
 
@@ -64,10 +65,20 @@ def _mask_config(sink: Storage, run_id: str) -> MaskConfig:
     return MaskConfig(**json.loads(sink.read(f"runs/{run_id}.json"))["configuration"]["mask"])
 
 
+def _mask_of(row: dict, masks: MaskConfig, access: dict[str, str]) -> bytes:
+    if masks.kind == "alpha":
+        return b""
+    file = Storage(row["mask_uri"], access)
+    if masks.kind not in ("boxes", "coco"):
+        return file.read()
+    specs = [spec for name, spec in read_annotations(masks, file) if name == row["sample_id"]]
+    return f"[{','.join(specs)}]".encode()
+
+
 def _strip(row: dict, masks: MaskConfig, access: dict[str, str]) -> Image.Image:
-    files = [Storage(row[key], access).read() for key in ("input_uri", "output_uri", "mask_uri")]
-    before, after = (decode(data, NO_LIMIT).rgb() for data in files[:2])
-    mask = decode_mask(files[2], before.shape[:2], masks, NO_LIMIT)
+    photo, result = (decode(Storage(row[key], access).read(), NO_LIMIT) for key in ("input_uri", "output_uri"))
+    before, after = photo.rgb(), result.rgb()
+    mask = read_mask(_mask_of(row, masks, access), photo, masks, NO_LIMIT)
     hole = before.copy()
     hole[mask] = HOLE_COLOUR
     pictures = [Image.fromarray(pixels) for pixels in (before, hole, after)]

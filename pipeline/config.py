@@ -14,7 +14,8 @@ from moebius.settings import HUB_WEIGHTS, InpaintSettings
 from pipeline.errors import ConfigError
 
 SOURCE_FORMATS = ("images",)
-MASK_KINDS = ("paired", "static")
+MASK_KINDS = ("paired", "static", "alpha", "boxes", "coco")
+ANCHORS = ("top-left", "top-right", "bottom-left", "bottom-right")
 SINK_FORMATS = ("images",)
 IMAGE_FORMATS = ("source", "png", "webp", "jpeg")
 
@@ -55,22 +56,36 @@ class MaskConfig:
     """Where the masks are and how they are read; at or above the threshold, and not zero, means repaint.
 
     Args:
-        kind: ``paired`` (a mask file for each image) or ``static`` (one mask for all).
-        uri: folder of the masks, or the one mask file.
+        kind: ``paired`` (a mask file for each image), ``static`` (one mask for all), ``alpha`` (what the image's own
+            alpha channel makes transparent), ``boxes`` (JSON lines) or ``coco`` (annotations).
+        uri: folder of the masks, or the one file of mask or annotations; without meaning for ``alpha``.
         template: name of an image's mask below ``uri``, with ``{path}``, ``{dir}``, ``{stem}`` and ``{ext}`` of the
             image; null tries the same path, then the same stem with any image extension.
         threshold: of full scale, 0 … 1.
+        resize: scale a mask of another size than its image, which is an error otherwise.
+        anchor: put a mask of another size, unscaled, into that corner, such as ``bottom-right``.
+        box_format: ``xyxy`` (left, top, right, bottom) or ``xywh`` (left, top, width, height).
+        box_units: ``pixel``, or ``relative`` to width and height of the image.
+        categories: names or ids of a COCO file; an empty list means all.
         invert: repaint what the mask leaves out.
+        close_px: fill gaps and notches up to twice that wide.
         dilate_px: grow the hole by that many pixels on every side.
-        max_fraction: a mask that covers more of its image fails the sample.
+        min_fraction, max_fraction: a mask that covers less (but not nothing), or more of its image fails the sample.
     """
 
     kind: str = "paired"
     uri: str = "masks/"
     template: str | None = None
     threshold: float = 0.5
+    resize: bool = False
+    anchor: str | None = None
+    box_format: str = "xyxy"
+    box_units: str = "pixel"
+    categories: list[Any] = field(default_factory=list)
     invert: bool = False
+    close_px: int = 0
     dilate_px: int = 0
+    min_fraction: float = 0.0
     max_fraction: float = 0.9
 
     def __post_init__(self) -> None:
@@ -78,10 +93,18 @@ class MaskConfig:
         _choose("mask.kind", self.kind, MASK_KINDS)
         if not 0 <= self.threshold <= 1:
             raise ConfigError(f"mask.threshold must be in 0 … 1, got {self.threshold}")
-        if self.dilate_px < 0:
-            raise ConfigError(f"mask.dilate_px must not be negative, got {self.dilate_px}")
+        for key in ("dilate_px", "close_px"):
+            if getattr(self, key) < 0:
+                raise ConfigError(f"mask.{key} must not be negative, got {getattr(self, key)}")
+        _choose("mask.anchor", self.anchor or ANCHORS[0], ANCHORS)
+        _choose("mask.box_format", self.box_format, ("xyxy", "xywh"))
+        _choose("mask.box_units", self.box_units, ("pixel", "relative"))
+        if self.anchor and self.resize:
+            raise ConfigError("mask.anchor and mask.resize exclude each other: a mask is moved or scaled")
         if not 0 < self.max_fraction <= 1:
             raise ConfigError(f"mask.max_fraction must be above 0 and at most 1, got {self.max_fraction}")
+        if not 0 <= self.min_fraction <= self.max_fraction:
+            raise ConfigError(f"mask.min_fraction must be in 0 … mask.max_fraction, got {self.min_fraction}")
         if self.template is not None:
             try:
                 self.template.format(path="a/b.c", dir="a/", stem="b", ext=".c")

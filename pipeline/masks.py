@@ -1,20 +1,18 @@
-"""Masks: which file belongs to which image, and what it says to repaint."""
+"""Which mask belongs to which image."""
 
-import math
 import posixpath
 
-import numpy as np
 import pyarrow as pa
-from scipy import ndimage
 
+from pipeline.annotations import read_annotations
 from pipeline.catalog import Catalog, in_batches
-from pipeline.codec import load_pixels, open_checked
 from pipeline.config import MaskConfig
-from pipeline.errors import ConfigError, SampleError
+from pipeline.errors import ConfigError
 from pipeline.sources import is_image
 from pipeline.storage import Storage
 
 MASK_FILES = pa.schema([("key", pa.string()), ("size_bytes", pa.int64()), ("version", pa.string())])
+SPECS = pa.schema([("key", pa.string()), ("spec", pa.string())])
 IMAGES = MASK_FILES.append(pa.field("wanted", pa.string()))
 
 
@@ -68,13 +66,57 @@ class StaticMask:
         catalog.run(_SAMPLES.format(pairs="images, masks mask"))
 
 
+class AlphaMask:
+    """What an image's own alpha channel makes transparent."""
+
+    def __init__(self, config: MaskConfig, storage: Storage, source: Storage) -> None:
+        self.storage = storage
+
+    def wanted(self, image_key: str) -> None:
+        """No name of its own."""
+
+    def pair(self, catalog: Catalog) -> None:
+        """Make the table ``samples`` of ``images`` alone."""
+        catalog.run(
+            "CREATE TABLE samples AS SELECT key AS sample_id, version AS input_version, size_bytes, "
+            "'' AS mask_key, NULL::VARCHAR AS mask_spec FROM images"
+        )
+
+
+class AnnotatedMasks:
+    """Boxes or COCO annotations in one file, by the image's path below the source."""
+
+    def __init__(self, config: MaskConfig, storage: Storage, source: Storage) -> None:
+        if not storage.is_file():
+            raise ConfigError(f"mask.uri must be one file for mask.kind={config.kind}, found none at {storage}")
+        self.config, self.storage = config, storage
+
+    def wanted(self, image_key: str) -> None:
+        """No name of its own."""
+
+    def pair(self, catalog: Catalog) -> None:
+        """Make the table ``samples`` of ``images`` and the texts of their annotations, of which one may have several.
+
+        Raises:
+            ConfigError: a file that cannot be read, or of which no name is that of an image.
+        """
+        catalog.create("specs", SPECS, in_batches(read_annotations(self.config, self.storage), SPECS))
+        catalog.run(_PAIR_BY_NAME)
+        if not catalog.run("SELECT 1 FROM samples WHERE mask_key IS NOT NULL LIMIT 1"):
+            ((name,),) = catalog.run("SELECT coalesce(min(key), 'nothing') FROM specs")
+            raise ConfigError(
+                f"{self.storage} annotates none of the images; it names {name!r}, where a path below source.uri is due"
+            )
+
+
 # A mask that is drawn anew, or appears at last, makes the sample a changed one.
 _SAMPLES = """
 CREATE TABLE samples AS SELECT
     images.key AS sample_id,
     images.version || coalesce(' mask:' || mask.version, '') AS input_version,
     images.size_bytes + coalesce(mask.size_bytes, 0) AS size_bytes,
-    mask.key AS mask_key
+    mask.key AS mask_key,
+    NULL::VARCHAR AS mask_spec
 FROM {pairs}"""
 
 _PAIR_BY_PATH = _SAMPLES.format(pairs="images LEFT JOIN masks mask ON mask.key = images.wanted")
@@ -95,50 +137,21 @@ _PAIR_BY_PATH_OR_STEM = _SAMPLES.format(
     ) images LEFT JOIN masks mask ON mask.key = images.mask_key"""
 )
 
-MASKS: dict[str, type[PairedMasks] | type[StaticMask]] = {"paired": PairedMasks, "static": StaticMask}
+_PAIR_BY_NAME = """
+CREATE TABLE samples AS SELECT
+    images.key AS sample_id,
+    images.version || coalesce(' mask:' || md5(specs.spec), '') AS input_version,
+    images.size_bytes,
+    if(specs.spec IS NULL, NULL, '') AS mask_key,
+    specs.spec AS mask_spec
+FROM images LEFT JOIN (
+    SELECT key, '[' || string_agg(spec, ',' ORDER BY spec) || ']' AS spec FROM specs GROUP BY key
+) specs ON specs.key = images.key"""
 
-
-def decode_mask(data: bytes, shape: tuple[int, int], config: MaskConfig, max_pixels: int) -> np.ndarray:
-    """What to repaint, at the image's size.
-
-    A colour mask counts by its strongest channel, transparent pixels as zero.
-
-    Args:
-        data: the mask file.
-        shape: height and width of the image, as stored.
-        config: threshold, inversion, dilation and largest share.
-        max_pixels: limit, checked before decoding.
-
-    Returns:
-        (H, W) bool, true = repaint.
-
-    Raises:
-        SampleError: unreadable, of another size than the image, or covering too much of it.
-    """
-    image = open_checked(data, max_pixels, stage="mask")
-    if (image.height, image.width) != shape:
-        raise SampleError(
-            "mask",
-            "MaskSizeMismatch",
-            f"the mask is {image.width}x{image.height}, the image is stored as {shape[1]}x{shape[0]} pixels",
-        )
-    load_pixels(image, stage="mask")
-    if image.mode in ("1", "L") or image.mode.startswith("I;16"):
-        values = np.asarray(image)
-    else:
-        rgba = np.asarray(image.convert("RGBA"))
-        values = rgba[..., :3].max(axis=2) * (rgba[..., 3] > 0)
-    full_scale = 1 if values.dtype == np.bool_ else np.iinfo(values.dtype).max
-    mask = values >= max(1, math.ceil(config.threshold * full_scale))
-    if config.invert:
-        mask = ~mask
-    if config.dilate_px:
-        mask = ndimage.maximum_filter(mask, size=2 * config.dilate_px + 1, mode="constant")
-    fraction = np.count_nonzero(mask) / mask.size
-    if fraction > config.max_fraction:
-        raise SampleError(
-            "mask",
-            "MaskTooLarge",
-            f"the mask covers {fraction:.1%} of the image, mask.max_fraction={config.max_fraction}",
-        )
-    return mask
+MASKS: dict[str, type[PairedMasks] | type[StaticMask] | type[AlphaMask] | type[AnnotatedMasks]] = {
+    "paired": PairedMasks,
+    "static": StaticMask,
+    "alpha": AlphaMask,
+    "boxes": AnnotatedMasks,
+    "coco": AnnotatedMasks,
+}

@@ -1,6 +1,6 @@
 """A decoded image in the layout it came in, and the colours that the model sees of it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,17 @@ class Photo:
             grey = self.pixels if self.mode == "L" else self.pixels[..., 0]
             return np.repeat(grey[..., None], 3, axis=2)
         return np.asarray(Image.fromarray(self.pixels, self.mode).convert("RGB"))
+
+    @property
+    def alpha(self) -> np.ndarray | None:
+        """(H, W) of opacity, where there is one."""
+        return self.pixels[..., -1] if self.mode in ("RGBA", "LA") else None
+
+    def opaque(self, mask: np.ndarray) -> "Photo":
+        """The same photo with nothing transparent under a mask, (H, W) bool."""
+        pixels = self.pixels.copy()
+        pixels[mask, -1] = np.iinfo(pixels.dtype).max
+        return replace(self, pixels=pixels)
 
     def repainted(self, rgb: np.ndarray, mask: np.ndarray, hole: Box) -> np.ndarray:
         """``pixels`` with the masked ones taken from ``rgb``; alpha stays.

@@ -19,11 +19,12 @@ class Reader:
     def __init__(self, config: JobConfig) -> None:
         self.source = Storage(config.source.uri, config.storage)
         self.masks = Storage(config.mask.uri, config.storage)
+        self.inside_image = config.mask.kind == "alpha"
         keep = 1 if config.mask.kind == "static" else 0  # a mask that is one for all
         self._read_mask = lru_cache(keep)(lambda key: _read("mask", self.masks, key))
 
     def read(self, sample: Mapping[str, Any]) -> tuple[bytes, bytes]:
-        """Image and mask of a sample, with the fields of ``SAMPLE_SCHEMA``.
+        """Image and mask of a sample, with the fields of ``SAMPLE_SCHEMA``; what the image holds itself is empty.
 
         Raises:
             SampleError: one of them is not there, or cannot be read by anyone.
@@ -32,7 +33,9 @@ class Reader:
         image = _read("read", self.source, sample["sample_id"])
         if sample["mask_key"] is None:
             raise SampleError("mask", "MissingMask", f"no mask for {sample['sample_id']} below {self.masks}")
-        return image, self._read_mask(sample["mask_key"])
+        if sample["mask_spec"] is not None:
+            return image, sample["mask_spec"].encode()
+        return image, b"" if self.inside_image else self._read_mask(sample["mask_key"])
 
     def try_read(self, sample: Mapping[str, Any]) -> tuple[bytes, bytes] | Exception:
         """As :meth:`read`, with the exception returned: one of many requests must not end the others."""

@@ -11,13 +11,14 @@ LEFT = "left"  # to a later pass, by a worker whose storage did not answer; neve
 
 
 # One input, as planned. The version changes whenever the image or its own mask does; the mask's key is relative to the
-# mask uri, null where there is none to be found.
+# mask uri, null where there is none to be found; the spec is the text of annotations.
 SAMPLE_SCHEMA = pa.schema(
     [
         ("sample_id", pa.string()),
         ("input_version", pa.string()),
         ("size_bytes", pa.int64()),
         ("mask_key", pa.string()),
+        ("mask_spec", pa.string()),
     ]
 )
 

@@ -14,7 +14,7 @@ from moebius.windows import Box, Window, cut_window, paste_window, plan_windows
 from pipeline.codec import check_encodable, decode, encode, open_checked
 from pipeline.config import JobConfig
 from pipeline.errors import SampleError
-from pipeline.masks import decode_mask
+from pipeline.mask_pixels import read_mask
 from pipeline.photo import Photo
 from pipeline.reader import Reader
 from pipeline.records import FAILED, LEFT, OK, UNCHANGED, Record
@@ -66,7 +66,7 @@ def new_record(
         input_uri=reader.source.uri(sample["sample_id"]),
         input_version=sample["input_version"],
         mask_kind=config.mask.kind,
-        mask_uri=None if sample["mask_key"] is None else reader.masks.uri(sample["mask_key"]),
+        mask_uri=None if sample["mask_key"] is None or reader.inside_image else reader.masks.uri(sample["mask_key"]),
         config_fingerprint=config.fingerprint,
         seed=sample_seed(config.model.seed, sample["sample_id"]),
         weights_fingerprint=weights_fingerprint,
@@ -114,7 +114,9 @@ def prepare(record: Record, image: bytes, mask: bytes, config: JobConfig, window
     started = time.perf_counter()
     photo = decode(image, config.limits.max_pixels)
     record.height, record.width = photo.pixels.shape[:2]
-    repaint = decode_mask(mask, photo.pixels.shape[:2], config.mask, config.limits.max_pixels)
+    repaint = read_mask(mask, photo, config.mask, config.limits.max_pixels)
+    if config.mask.kind == "alpha":
+        photo = photo.opaque(repaint)  # what is filled can be seen
     record.mask_fraction = np.count_nonzero(repaint) / repaint.size
     windows = plan_windows(repaint, window_px, config.window.context, config.window.max_upscale)
     record.window_count = len(windows)

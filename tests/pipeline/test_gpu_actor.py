@@ -48,7 +48,9 @@ def worker(tmp_path, tiny_weights, monkeypatch):
 
 
 def unit(*names: str) -> pa.Table:
-    samples = [{"sample_id": name, "input_version": "", "size_bytes": 1, "mask_key": name} for name in names]
+    samples = [
+        {"sample_id": name, "input_version": "", "size_bytes": 1, "mask_key": name, "mask_spec": None} for name in names
+    ]
     return pa.table({"samples": pa.array([samples], pa.list_(pa.struct(list(SAMPLE_SCHEMA))))})
 
 
@@ -110,6 +112,6 @@ def test_static_mask_is_read_once(worker, monkeypatch, tmp_path):
     real = Storage.read
     monkeypatch.setattr(Storage, "read", lambda storage, key="": reads.append(key) or real(storage, key))
     for name in NAMES:
-        _, mask = reader.read({"sample_id": name, "mask_key": ""})
+        _, mask = reader.read({"sample_id": name, "mask_key": "", "mask_spec": None})
         assert np.frombuffer(mask, np.uint8).size
     assert sorted(reads) == ["", *NAMES]

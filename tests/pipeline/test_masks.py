@@ -7,7 +7,9 @@ from PIL import Image
 from pipeline.catalog import Catalog, in_batches
 from pipeline.config import MaskConfig
 from pipeline.errors import ConfigError, SampleError
-from pipeline.masks import IMAGES, PairedMasks, StaticMask, decode_mask
+from pipeline.mask_pixels import read_mask
+from pipeline.masks import IMAGES, PairedMasks, StaticMask
+from pipeline.photo import Photo
 from pipeline.storage import Storage
 
 LIMIT = 1_000_000
@@ -22,7 +24,8 @@ def png(array: np.ndarray, mode: str | None = None) -> bytes:
 
 
 def read(data: bytes, shape=(4, 4), **options) -> np.ndarray:
-    return decode_mask(data, shape, MaskConfig(max_fraction=1.0, **options), LIMIT)
+    photo = Photo(np.zeros((*shape, 3), np.uint8), "RGB", "PNG")
+    return read_mask(data, photo, MaskConfig(**{"max_fraction": 1.0, **options}), LIMIT)
 
 
 GREY = np.array([[0, 1, 127, 128], [255, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 200]], np.uint8)
@@ -71,7 +74,55 @@ def test_mask_of_another_size_names_both():
 
 def test_mask_that_covers_too_much_fails():
     with pytest.raises(SampleError, match=r"covers 100.0% of the image, mask.max_fraction=0.9"):
-        decode_mask(png(np.full((4, 4), 255, np.uint8)), (4, 4), MaskConfig(), LIMIT)
+        read(png(np.full((4, 4), 255, np.uint8)), max_fraction=0.9)
+
+
+def test_mask_that_covers_too_little_fails_but_an_empty_one_does_not():
+    with pytest.raises(SampleError, match=r"covers 6.2500% of the image, mask.min_fraction=0.1") as caught:
+        read(png(np.diag([255, 0, 0, 0]).astype(np.uint8)), min_fraction=0.1)
+    assert caught.value.kind == "MaskTooSmall"
+    assert not read(png(np.zeros((4, 4), np.uint8)), min_fraction=0.1).any()
+
+
+def test_closing_joins_what_is_near_and_leaves_what_is_far():
+    gaps = np.zeros((9, 20), np.uint8)
+    gaps[2:7, [2, 3, 4, 7, 8, 9, 16, 17]] = 255
+    closed = read(png(gaps), shape=gaps.shape, close_px=1)
+    assert closed[2:7, 2:10].all() and not closed[:, 11:15].any()
+    assert closed.sum() == 5 * 10
+
+
+def test_resized_mask_loses_no_stroke_and_grows_no_hole():
+    stroke = np.zeros((64, 48), np.uint8)
+    stroke[:, 31] = 255
+    small = read(png(stroke), shape=(16, 12), resize=True)
+    assert small[:, 7].all() and small.sum() == 16
+    large = read(png(stroke), shape=(128, 96), resize=True)
+    assert large[:, 62:64].all() and large.sum() == 256
+
+
+@pytest.mark.parametrize("anchor", ["top-left", "top-right", "bottom-left", "bottom-right"])
+@pytest.mark.parametrize("shape", [(4, 9), (9, 4), (2, 3), (9, 9)])
+def test_anchored_mask_keeps_its_size_and_its_corner(anchor, shape):
+    mark = np.arange(25, dtype=np.uint8).reshape(5, 5) * 10
+    vertical, horizontal = anchor.split("-")
+    turned = (
+        slice(None, None, -1 if vertical == "bottom" else 1),
+        slice(None, None, -1 if horizontal == "right" else 1),
+    )
+    expected = np.zeros(shape, bool)
+    rows, columns = min(5, shape[0]), min(5, shape[1])
+    expected[:rows, :columns] = (mark[turned] >= 128)[:rows, :columns]
+    assert np.array_equal(read(png(mark), shape=shape, anchor=anchor), expected[turned])
+
+
+def test_alpha_marks_what_is_transparent():
+    pixels = np.full((4, 4, 4), 255, np.uint8)
+    pixels[1, 2, 3], pixels[2, 2, 3] = 0, 200
+    mask = read_mask(b"", Photo(pixels, "RGBA", "PNG"), MaskConfig(kind="alpha"), LIMIT)
+    assert mask.sum() == 1 and mask[1, 2]
+    with pytest.raises(SampleError, match="a RGB image has no transparency"):
+        read(b"", kind="alpha")
 
 
 def test_unreadable_mask_fails_in_the_mask_stage():

@@ -9,7 +9,10 @@ from pipeline.supervisor import JobError, supervise
 
 
 def samples(count: int) -> pa.Table:
-    rows = [{"sample_id": name, "input_version": "", "size_bytes": 10, "mask_key": None} for name in names(count)]
+    rows = [
+        {"sample_id": name, "input_version": "", "size_bytes": 10, "mask_key": None, "mask_spec": None}
+        for name in names(count)
+    ]
     return pa.Table.from_pylist(rows, SAMPLE_SCHEMA)
 
 
