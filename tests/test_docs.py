@@ -1,6 +1,10 @@
 import re
+from dataclasses import asdict, fields
+
+import yaml
 
 from jobs.cli import COMMANDS
+from pipeline.config import MASK_KINDS, JobConfig, MaskConfig
 from pipeline.records import MANIFEST_SCHEMA
 from tests.conftest import ROOT
 
@@ -33,3 +37,17 @@ def test_links_between_pages_lead_somewhere():
     for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
         for link in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_masks_page_names_every_kind_and_every_setting():
+    page = (ROOT / "docs" / "masks.md").read_text()
+    assert all(f"| `{kind}` |" in page for kind in MASK_KINDS)
+    settings = [field.name for field in fields(MaskConfig)]
+    assert [name for name in settings if f"mask.{name}" not in page] == []
+
+
+def test_base_configuration_holds_every_key_with_its_default():
+    written = yaml.safe_load((ROOT / "conf" / "inpaint.yaml").read_text())
+    for name, section in asdict(JobConfig()).items():
+        expected = section if name == "storage" else {key: value for key, value in section.items() if key != "uri"}
+        assert {key: value for key, value in written[name].items() if key != "uri"} == expected, name
