@@ -4,6 +4,8 @@ import numpy as np
 
 from moebius.windows import Box
 
+EDGE = 2  # pixels outside the hole that are looked at
+
 
 def seam_score(pixels: np.ndarray, mask: np.ndarray) -> float | None:
     """Mean colour step across the mask's border, less the mean step between the two pixels just outside it.
@@ -20,17 +22,24 @@ def seam_score(pixels: np.ndarray, mask: np.ndarray) -> float | None:
     hole = Box.around(mask)
     if hole is None:
         return None
-    region = hole.grown(2, mask.shape).slices
+    region = hole.grown(EDGE, mask.shape).slices
     mask, colours = mask[region], pixels[region].reshape(-1, 3)
     width = mask.shape[1]
-    inside, steps = [], []
-    for turn, step in enumerate((1, -width, -1, width)):  # outwards to the right, up, left, down
-        border, turned = np.zeros_like(mask), np.rot90(mask, -turn)
-        np.rot90(border, -turn)[:, :-2] = turned[:, :-2] & ~turned[:, 1:-1] & ~turned[:, 2:]
-        inside.append(np.flatnonzero(border))
-        steps.append(np.full(inside[-1].size, step))
-    position, outwards = np.concatenate(inside), np.concatenate(steps)
+    # With a rim that is neither inside nor outside, so that no step along the flat arrays meets another row.
+    inside, outside = np.pad(mask, EDGE).ravel(), np.pad(~mask, EDGE).ravel()
+    steps, positions = [], []
+    for padded_step, step in ((1, 1), (width + 2 * EDGE, width)):  # to the right, and down
+        first, last = slice(None, -2 * padded_step), slice(2 * padded_step, None)
+        near = outside[padded_step:-padded_step]
+        for start, border, outwards in (
+            (0, inside[first] & near & outside[last], step),
+            (2 * padded_step, inside[last] & near & outside[first], -step),
+        ):
+            rows, columns = np.divmod(np.flatnonzero(border) + start, width + 2 * EDGE)
+            positions.append((rows - EDGE) * width + columns - EDGE)
+            steps.append(np.full(rows.size, outwards))
+    position, outwards = np.concatenate(positions), np.concatenate(steps)
     if position.size == 0:
         return None
-    within, near, far = (colours[position + offset * outwards].astype(np.int32) for offset in range(3))
+    within, near, far = (colours[position + offset * outwards].astype(np.int16) for offset in range(3))
     return float((np.abs(within - near) - np.abs(near - far)).mean())
