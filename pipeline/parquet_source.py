@@ -31,14 +31,21 @@ class ParquetRows:
         if not parts:
             raise ConfigError(f"no file ({', '.join(SUFFIXES)}) below {self.storage} matches {self.pattern!r}")
         for part, footer in zip(parts, self.storage.in_parallel(self._footer, parts), strict=True):
-            if isinstance(footer, str):
-                yield Found(part.key, 0, part.version, part.key, fault=f"BrokenShard: {footer}")
-            elif self.key:
-                yield from self._with_keys(part, footer)
-            else:
-                size = row_bytes(footer, self.image)
-                for row in range(footer.num_rows):
-                    yield Found(f"{part.key}#{row}", size, part.version, part.key, [row], True)
+            yield from self._rows(part, footer)
+
+    def samples_in(self, part: StoredFile) -> Iterator[Found]:
+        """See :class:`pipeline.sources.Source`."""
+        return self._rows(part, self._footer(part))
+
+    def _rows(self, part: StoredFile, footer: pq.FileMetaData | str) -> Iterator[Found]:
+        if isinstance(footer, str):
+            yield Found(part.key, 0, part.version, part.key, fault=f"BrokenShard: {footer}")
+        elif self.key:
+            yield from self._with_keys(part, footer)
+        else:
+            size = row_bytes(footer, self.image)
+            for row in range(footer.num_rows):
+                yield Found(f"{part.key}#{row}", size, part.version, part.key, [row], True)
 
     def _footer(self, part: StoredFile) -> pq.FileMetaData | str:
         try:

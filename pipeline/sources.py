@@ -1,7 +1,7 @@
 """What is to be done: the samples of a source, in whichever format it holds them."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Protocol
 
 import pyarrow as pa
@@ -63,6 +63,9 @@ class Source(Protocol):
             ConfigError: nothing lies at the uri, or it is not of this format.
         """
 
+    def samples_in(self, file: StoredFile) -> Iterable[Found]:
+        """The samples of one file."""
+
 
 class ImageFolder:
     """Every image file below a uri whose path matches a glob pattern (``**`` spans folders)."""
@@ -74,7 +77,11 @@ class ImageFolder:
         """See :class:`Source`."""
         for file in matching_files(self.storage, self.pattern):
             if is_image(file.key):
-                yield Found(*file, file.key)
+                yield from self.samples_in(file)
+
+    def samples_in(self, file: StoredFile) -> tuple[Found]:
+        """See :class:`Source`."""
+        return (Found(*file, file.key),)
 
 
 def name_fault(sample_id: str) -> str | None:

@@ -55,11 +55,11 @@ class TarShards:
         shards = sorted(file for file in files if file.key.endswith(SUFFIXES))
         if not shards:
             raise ConfigError(f"no shard ({', '.join(SUFFIXES)}) below {self.storage} matches {self.pattern!r}")
-        for samples in self.storage.in_parallel(self._samples, shards):
+        for samples in self.storage.in_parallel(self.samples_in, shards):
             yield from samples
 
-    def _samples(self, shard: StoredFile) -> list[Found]:
-        """Samples of one shard; a shard that breaks off is a failed sample of its own, behind those before that."""
+    def samples_in(self, shard: StoredFile) -> list[Found]:
+        """See :class:`pipeline.sources.Source`; a shard that breaks off is a failed sample behind those before that."""
         found = []
         try:
             with open_shard(self.storage, shard.key) as file:

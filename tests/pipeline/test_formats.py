@@ -178,7 +178,10 @@ def test_shards_are_bounded_and_lose_what_was_replaced(here, corpus, tmp_path):
     assert second["005.png"]["status"] == FAILED
     named = {row["output_uri"] for row in second.values() if row["output_uri"]}
     assert {str(path) for path in (tmp_path / "out" / "data").iterdir()} == named
-    members = [name for uri in named for name in tarfile.open(uri).getnames() if name.endswith(".png")]
+    members = []
+    for uri in named:
+        with tarfile.open(uri) as tar:
+            members += [name for name in tar.getnames() if name.endswith(".png")]
     assert sorted(members) == [f"{index:03}.png" for index in (0, 1, 2, 3, 4, 6)]
     for name, row in second.items():
         if name not in ("001.png", "005.png"):
