@@ -1,4 +1,4 @@
-"""Tar shards and Parquet files that are broken, misleading or hostile: each sample has its row, none leaves the sink."""
+"""Tar shards and Parquet files that are broken or hostile: each sample has its row, and none leaves the sink."""
 
 import gzip
 import io
