@@ -29,6 +29,11 @@ class Inputs:
     carried: Mapping[str, pa.Scalar] = field(default_factory=dict)
 
 
+def file_of(sample: Sample) -> str:
+    """Key of the file that holds a sample."""
+    return sample["file"] or sample["sample_id"]
+
+
 class FormatReader(Protocol):
     """Reads the part of a sample that lies in its source."""
 
@@ -50,7 +55,7 @@ class FileReader:
         try:
             version = sample["input_version"].partition(" mask:")[0]
             return Inputs(
-                read_file("read", self.storage, sample["file"], version, size_bytes=sample["size_bytes"]), b""
+                read_file("read", self.storage, file_of(sample), version, size_bytes=sample["size_bytes"]), b""
             )
         except Exception as error:  # noqa: BLE001 - as above
             return error

@@ -30,10 +30,10 @@ class PairedMasks:
         self.template = config.template
         self.storage = storage
 
-    def wanted(self, sample_id: str) -> str:
-        """Name of an image's mask: by the template, else the image's own path."""
+    def wanted(self, sample_id: str) -> str | None:
+        """Name of an image's mask by the template; without one the image's own path comes first."""
         if self.template is None:
-            return sample_id
+            return None
         folder, name = posixpath.split(sample_id)
         stem, extension = posixpath.splitext(name)
         return self.template.format(path=sample_id, dir=f"{folder}/" if folder else "", stem=stem, ext=extension)
@@ -132,7 +132,7 @@ _PAIR_BY_PATH_OR_STEM = _SAMPLES.format(
     pairs=f"""(
         SELECT images.*, coalesce(same.key, substr(alike.ranked, 2)) AS mask_key
         FROM (SELECT *, {_STEM.format("sample_id")} AS stem FROM images) images
-        LEFT JOIN masks same ON same.key = images.wanted
+        LEFT JOIN masks same ON same.key = images.sample_id
         LEFT JOIN (
             SELECT {_STEM.format("key")} AS stem,
                 min(if(ends_with(key, '.png'), '0', '1') || key) AS ranked

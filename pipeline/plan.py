@@ -84,7 +84,7 @@ def find_samples(config: JobConfig, catalog: Catalog) -> None:
         raise ConfigError(f"sink.uri must be another than source.uri, {source}: results would become inputs")
     others = (sink, str(masks.storage))
     if skipped := tuple(f"{source.key(other)}/" for other in others if other.startswith(f"{source}/")):
-        images = (found for found in images if not f"{found.file}/".startswith(skipped))
+        images = (found for found in images if not f"{found.file or found.sample_id}/".startswith(skipped))
     catalog.create("images", IMAGES, in_batches(((*found, masks.wanted(found.sample_id)) for found in images), IMAGES))
     if config.source.format != "images":  # two files have never the same path
         catalog.run(_RENAME_REPEATED)

@@ -12,7 +12,8 @@ LEFT = "left"  # to a later pass, by a worker whose storage did not answer; neve
 
 # One input, as planned:
 # - input_version changes whenever the image or its own mask does;
-# - file is where the image lies, below the source's uri; place says where in it, as its source format writes that;
+# - file is where the image lies, below the source's uri, null where that is the sample_id; place says where in it, as
+#   its source format writes that;
 # - mask_key is relative to the mask uri, null where there is none to be found; mask_spec is the text of annotations;
 # - fault says, as "Type: sentence", why it cannot be read, where the plan knows it already.
 SAMPLE_SCHEMA = pa.schema(

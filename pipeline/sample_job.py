@@ -13,7 +13,7 @@ from moebius.windows import Box, Window, cut_window, paste_window, plan_windows
 from pipeline.codec import check_encodable, decode, encode, open_checked
 from pipeline.config import JobConfig
 from pipeline.errors import SampleError
-from pipeline.inputs import Inputs, Sample
+from pipeline.inputs import Inputs, Sample, file_of
 from pipeline.mask_pixels import read_mask
 from pipeline.photo import Photo
 from pipeline.reader import Reader
@@ -62,7 +62,7 @@ def new_record(sample: Sample, config: JobConfig, reader: Reader, weights_finger
     return Record(
         sample_id=sample["sample_id"],
         status=FAILED,
-        input_uri=reader.source.uri(sample["file"]),
+        input_uri=reader.source.uri(file_of(sample)),
         input_version=sample["input_version"],
         mask_kind=config.mask.kind,
         mask_uri=reader.mask_uri(sample),

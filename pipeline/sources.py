@@ -25,7 +25,7 @@ class Found(NamedTuple):
         sample_id: its name in the manifest.
         size_bytes: of what is read for it, about.
         version: changes whenever its file does.
-        file: key of the file that holds it.
+        file: key of the file that holds it; ``None`` where that is the sample's own name.
         place: where in that file, as the format writes it; ``None`` where the sample is the file.
         has_mask: whether the source holds a mask beside the image.
         fault: why it cannot be read, as ``Type: sentence``.
@@ -34,7 +34,7 @@ class Found(NamedTuple):
     sample_id: str
     size_bytes: int
     version: str
-    file: str
+    file: str | None = None
     place: list[int] | None = None
     has_mask: bool = False
     fault: str | None = None
@@ -77,11 +77,11 @@ class ImageFolder:
         """See :class:`Source`."""
         for file in matching_files(self.storage, self.pattern):
             if is_image(file.key):
-                yield from self.samples_in(file)
+                yield Found(*file)
 
     def samples_in(self, file: StoredFile) -> tuple[Found]:
         """See :class:`Source`."""
-        return (Found(*file, file.key),)
+        return (Found(*file),)
 
 
 def name_fault(sample_id: str) -> str | None:
