@@ -304,6 +304,6 @@ class JobConfig:
             "model": {key: value for key, value in asdict(self.model).items() if key not in ("weights", "batch_size")},
             "window": asdict(self.window),
             "image_format": self.sink.image_format,
-            "sink_format": self.sink.format,
+            "sink": (self.sink.format, self.sink.carry),
         }
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]

@@ -5,7 +5,8 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -94,13 +95,22 @@ class InpaintActor:
         """
         samples = batch["samples"].combine_chunks().flatten().to_pylist()
         flights = [Flight(self._new_record(sample)) for sample in samples]
-        for flight, inputs in zip(flights, self.reader.read_all(samples), strict=True):
-            self.begin(flight, inputs)
-        self.sink.store((flight.wait() for flight in flights), self.give_back)
+        self.sink.store(self._landing(flights, self.reader.read_all(samples)), self.give_back)
         records = [flight.record for flight in flights]
         if all(record.status == LEFT for record in records):
             time.sleep(UNREACHABLE_PAUSE_S)
         return to_table(records)
+
+    def _landing(self, flights: list[Flight], inputs: Iterator[Inputs | Exception]) -> Iterator[Flight]:
+        """Begin all samples, and hand over those at their end in between, so that results leave the memory."""
+        begun: deque[Flight] = deque()
+        for flight, found in zip(flights, inputs, strict=True):
+            self.begin(flight, found)
+            begun.append(flight)
+            while begun and begun[0].landed.is_set():
+                yield begun.popleft()
+        for flight in begun:
+            yield flight.wait()
 
     def begin(self, flight: Flight, inputs: Inputs | Exception) -> None:
         """Send a sample that was read on its way to its end."""

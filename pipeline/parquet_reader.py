@@ -66,11 +66,17 @@ class ParquetReader:
         self.columns = wanted_columns(config)
         self.mask_kind, self.mask = config.mask.kind, config.mask.column or ""
         self._cursors = Cursors(lambda key: RowCursor(storage, key, self.columns))
-        self._open = lru_cache(STORAGES)(lambda uri: Storage(uri, config.storage))
+        self._scheme = config.source.uri.partition("://")[0]
+        self._open = lru_cache(STORAGES)(self._open_storage)
+        self._options = config.storage
 
     def read_all(self, samples: Sequence[Sample]) -> Iterator[Inputs | Exception]:
         """See :class:`pipeline.inputs.FormatReader`."""
         return self.storage.in_parallel(self._inputs, [(sample, self._row(sample)) for sample in samples])
+
+    def _open_storage(self, uri: str) -> Storage:
+        """Another place that a uri leads to; one of another kind gets none of the source's credentials."""
+        return Storage(uri, self._options if uri.startswith(f"{self._scheme}://") else {})
 
     def _row(self, sample: Sample) -> Row | Exception:
         (number,) = sample["place"]
