@@ -34,6 +34,11 @@ def file_of(sample: Sample) -> str:
     return sample["file"] or sample["sample_id"]
 
 
+def file_version(sample: Sample) -> str:
+    """What that file was when it was listed; the version of a mask elsewhere stands behind it."""
+    return sample["input_version"].partition(" mask:")[0]
+
+
 class FormatReader(Protocol):
     """Reads the part of a sample that lies in its source."""
 
@@ -53,11 +58,9 @@ class FileReader:
 
     def _read(self, sample: Sample) -> Inputs | Exception:
         try:
-            version = sample["input_version"].partition(" mask:")[0]
-            return Inputs(
-                read_file("read", self.storage, file_of(sample), version, size_bytes=sample["size_bytes"]), b""
-            )
-        except Exception as error:  # noqa: BLE001 - as above
+            key, version = file_of(sample), file_version(sample)
+            return Inputs(read_file("read", self.storage, key, version, size_bytes=sample["size_bytes"]), b"")
+        except Exception as error:  # noqa: BLE001 - raised where its sample is dealt with
             return error
 
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 from pipeline.config import JobConfig
 from pipeline.cursors import Cursors
 from pipeline.errors import SampleError
-from pipeline.inputs import Inputs, Sample, read_file
+from pipeline.inputs import Inputs, Sample, file_version, read_file
 from pipeline.storage import Storage, answering
 from pipeline.tar_source import BROKEN, open_shard
 
@@ -64,7 +64,7 @@ class TarReader:
     def _bytes(self, sample: Sample, start: int, end: int) -> bytes:
         key = sample["file"]
         if key.endswith(".tar"):
-            return read_file("read", self.storage, key, sample["input_version"].partition(" mask:")[0], (start, end))
+            return read_file("read", self.storage, key, file_version(sample), (start, end))
         with answering():
             try:
                 with self._cursors.at(key, start) as cursor:
@@ -92,7 +92,7 @@ def stretches(samples: Sequence[Sample]) -> Iterator[list[Sample]]:
 
 
 def _goes_on(stretch: Sequence[Sample], sample: Sample) -> bool:
-    if sample["file"] != stretch[0]["file"] or sample["input_version"] != stretch[0]["input_version"]:
+    if sample["file"] != stretch[0]["file"]:
         return False
     (first, before), (start, end) = _extent(stretch), _extent([sample])
     return before <= start <= before + GAP_BYTES and end - first <= REQUEST_BYTES
