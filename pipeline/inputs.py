@@ -35,8 +35,8 @@ def file_of(sample: Sample) -> str:
 
 
 def file_version(sample: Sample) -> str:
-    """What that file was when it was listed; the version of a mask elsewhere stands behind it."""
-    return sample["input_version"].partition(" mask:")[0]
+    """What that file was when it was listed; the number of its samples and a mask's version may stand behind it."""
+    return sample["input_version"].partition(" mask:")[0].partition(" of ")[0]
 
 
 class FormatReader(Protocol):

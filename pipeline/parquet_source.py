@@ -1,6 +1,6 @@
 """Samples in rows of Parquet files: images as bytes, as Hugging Face's ``{bytes, path}``, or as uris."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO
 
 import pyarrow as pa
@@ -24,18 +24,19 @@ class ParquetRows:
         self.columns = wanted_columns(config)
         self.image = self.columns[0]
 
-    def __iter__(self) -> Iterator[Found]:
+    def files(self) -> list[StoredFile]:
         """See :class:`pipeline.sources.Source`."""
         files = matching_files(self.storage, self.pattern)
         parts = sorted(file for file in files if file.key.endswith(SUFFIXES) and not _is_hidden(file.key))
         if not parts:
             raise ConfigError(f"no file ({', '.join(SUFFIXES)}) below {self.storage} matches {self.pattern!r}")
+        return parts
+
+    def samples(self, files: Iterable[StoredFile]) -> Iterator[Found]:
+        """See :class:`pipeline.sources.Source`."""
+        parts = list(files)
         for part, footer in zip(parts, self.storage.in_parallel(self._footer, parts), strict=True):
             yield from self._rows(part, footer)
-
-    def samples_in(self, part: StoredFile) -> Iterator[Found]:
-        """See :class:`pipeline.sources.Source`."""
-        return self._rows(part, self._footer(part))
 
     def _rows(self, part: StoredFile, footer: pq.FileMetaData | str) -> Iterator[Found]:
         if isinstance(footer, str):

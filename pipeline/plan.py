@@ -14,6 +14,7 @@ from pipeline.formats import open_source
 from pipeline.manifest import Manifest
 from pipeline.masks import IMAGES, open_masks
 from pipeline.records import FAILED, SAMPLE_SCHEMA
+from pipeline.settled import SettledShards
 from pipeline.storage import Storage
 
 PLAN_COLUMNS = [
@@ -69,26 +70,35 @@ class Plan:
         return self.catalog.stream(query, LEG_SAMPLES)
 
 
-def find_samples(config: JobConfig, catalog: Catalog) -> None:
+def find_samples(config: JobConfig, catalog: Catalog, settled: SettledShards | None = None) -> None:
     """List the source and pair every image with its mask: the catalog's table ``samples``, of ``SAMPLE_SCHEMA``.
+
+    Args:
+        config: the job.
+        catalog: gets the table.
+        settled: what need not be opened, since the manifest holds it.
 
     Raises:
         ConfigError: nothing at ``source.uri`` or ``mask.uri``, or no image that matches.
     """
     source = Storage(config.source.uri, config.storage)
     masks = open_masks(config.mask, Storage(config.mask.uri, config.storage), source)
-    images = iter(open_source(config, source))
+    finder = open_source(config, source)
+    files = finder.files()
     # Neither results nor masks are inputs, where their folders lie inside the source.
     sink = str(Storage(config.sink.uri, config.storage))
     if sink == str(source):
         raise ConfigError(f"sink.uri must be another than source.uri, {source}: results would become inputs")
     others = (sink, str(masks.storage))
     if skipped := tuple(f"{source.key(other)}/" for other in others if other.startswith(f"{source}/")):
-        images = (found for found in images if not f"{found.file or found.sample_id}/".startswith(skipped))
+        files = (file for file in files if not f"{file.key}/".startswith(skipped))
+    images = finder.samples(settled.without(files) if settled else files)
     catalog.create("images", IMAGES, in_batches(((*found, masks.wanted(found.sample_id)) for found in images), IMAGES))
     if config.source.format != "images":  # two files have never the same path
         catalog.run(_RENAME_REPEATED)
     masks.pair(catalog)
+    if settled:
+        settled.add_samples()
     if not catalog.run("SELECT 1 FROM samples LIMIT 1"):
         raise ConfigError(f"no image below {source} matches source.pattern={config.source.pattern!r}")
 

@@ -46,7 +46,7 @@ class Inspector:
             OSError: the storage does not answer.
         """
         file = self.reader.source.stat(self.reader.source.key(row["input_uri"]))
-        found = next((found for found in self.source.samples_in(file) if found.sample_id == row["sample_id"]), None)
+        found = next((found for found in self.source.samples([file]) if found.sample_id == row["sample_id"]), None)
         if found is None:
             raise SampleError("read", "FileChanged", f"{row['sample_id']} is not in {row['input_uri']} any more")
         sample = {

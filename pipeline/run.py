@@ -21,6 +21,7 @@ from pipeline.reader import Reader
 from pipeline.records import MANIFEST_SCHEMA, to_table
 from pipeline.repack import repack
 from pipeline.sample_job import fail, new_record
+from pipeline.settled import SettledShards
 from pipeline.shards import sample_count
 from pipeline.storage import Storage
 from pipeline.summary import Summary
@@ -64,7 +65,7 @@ def run_job(
         logger.warning("weights %r are an untrained stand-in: results show the pipeline, not the model", weights.name)
     sink = Storage(config.sink.uri, config.storage)
     with Catalog() as catalog:
-        find_samples(config, catalog)
+        find_samples(config, catalog, SettledShards(config, weights.fingerprint, Manifest(sink), catalog))
         with Lease(sink, run_id):
             sink.clear_staging()
             manifest = Manifest(sink)

@@ -56,15 +56,19 @@ FOUND = pa.schema(
 class Source(Protocol):
     """Finds samples below a uri."""
 
-    def __iter__(self) -> Iterator[Found]:
-        """All samples, in no particular order.
+    def files(self) -> Iterable[StoredFile]:
+        """Files that hold samples, in no particular order.
 
         Raises:
             ConfigError: nothing lies at the uri, or it is not of this format.
         """
 
-    def samples_in(self, file: StoredFile) -> Iterable[Found]:
-        """The samples of one file."""
+    def samples(self, files: Iterable[StoredFile]) -> Iterator[Found]:
+        """The samples of files.
+
+        Raises:
+            ConfigError: a file that cannot be a part of this source.
+        """
 
 
 class ImageFolder:
@@ -73,15 +77,13 @@ class ImageFolder:
     def __init__(self, config: JobConfig, storage: Storage) -> None:
         self.pattern, self.storage = config.source.pattern, storage
 
-    def __iter__(self) -> Iterator[Found]:
+    def files(self) -> Iterator[StoredFile]:
         """See :class:`Source`."""
-        for file in matching_files(self.storage, self.pattern):
-            if is_image(file.key):
-                yield Found(*file)
+        return (file for file in matching_files(self.storage, self.pattern) if is_image(file.key))
 
-    def samples_in(self, file: StoredFile) -> tuple[Found]:
+    def samples(self, files: Iterable[StoredFile]) -> Iterator[Found]:
         """See :class:`Source`."""
-        return (Found(*file),)
+        return (Found(*file) for file in files)
 
 
 def name_fault(sample_id: str) -> str | None:

@@ -8,13 +8,14 @@ import contextlib
 import gzip
 import tarfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import IO
 
 from pipeline.config import JobConfig
 from pipeline.errors import ConfigError
+from pipeline.settled import counted
 from pipeline.sources import IMAGE_EXTENSIONS, Found, matching_files, name_fault
 from pipeline.storage import Storage, StoredFile
 
@@ -49,17 +50,22 @@ class TarShards:
         self.image, self.mask = config.source.image, config.mask.member if config.mask.kind == "member" else ""
         self.carried = config.sink.carry
 
-    def __iter__(self) -> Iterator[Found]:
+    def files(self) -> list[StoredFile]:
         """See :class:`pipeline.sources.Source`."""
         files = matching_files(self.storage, self.pattern)
         shards = sorted(file for file in files if file.key.endswith(SUFFIXES))
         if not shards:
             raise ConfigError(f"no shard ({', '.join(SUFFIXES)}) below {self.storage} matches {self.pattern!r}")
-        for samples in self.storage.in_parallel(self.samples_in, shards):
-            yield from samples
+        return shards
 
-    def samples_in(self, shard: StoredFile) -> list[Found]:
-        """See :class:`pipeline.sources.Source`; a shard that breaks off is a failed sample behind those before that."""
+    def samples(self, files: Iterable[StoredFile]) -> Iterator[Found]:
+        """See :class:`pipeline.sources.Source`."""
+        for found in self.storage.in_parallel(self._samples_in, files):
+            version = counted(found[0].version, len(found)) if found else ""
+            yield from (sample._replace(version=version) for sample in found)
+
+    def _samples_in(self, shard: StoredFile) -> list[Found]:
+        """Of one shard; one that breaks off is a failed sample of its own, behind those before that."""
         found = []
         try:
             with open_shard(self.storage, shard.key) as file:

@@ -3,6 +3,7 @@
 import io
 import json
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pipeline.config import JobConfig, LimitsConfig, MaskConfig, RunConfig, SinkConfig, SourceConfig
+import pipeline.tar_source
+from pipeline.config import JobConfig, LimitsConfig, MaskConfig, ModelConfig, RunConfig, SinkConfig, SourceConfig
 from pipeline.errors import ConfigError
 from pipeline.records import FAILED, OK
 from pipeline.results import read_result
@@ -205,6 +207,38 @@ def test_sink_in_another_format_is_refused_and_then_done_again_without_leftovers
             run(other, f"{sink}-refused")
         run(JobConfig(other.source, other.mask, sink=other.sink, run=RunConfig(redo_changed=True)), sink)
         assert {path.suffix for path in (tmp_path / "out" / "data").iterdir()} == {suffix}
+
+
+def test_shards_that_the_manifest_knows_are_not_opened_again(here, corpus, tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    for name in ("00.tar", "01.tar"):
+        (tmp_path / "in" / name).write_bytes((corpus / "tar" / name).read_bytes())
+    config = JobConfig(
+        source=SourceConfig(format="webdataset", uri=str(tmp_path / "in")),
+        mask=MaskConfig("member"),
+        sink=SinkConfig(uri=str(tmp_path / "out")),
+    )
+    opened = []
+    real = pipeline.tar_source.open_shard
+    monkeypatch.setattr(
+        pipeline.tar_source, "open_shard", lambda storage, key: opened.append(key) or real(storage, key)
+    )
+    first = run(config)
+    assert sorted(opened) == ["00.tar", "01.tar"]
+    opened.clear()
+    assert run(config, "again") == first and opened == []
+    (tmp_path / "in" / "01.tar").write_bytes((corpus / "tar" / "00.tar").read_bytes())
+    assert len(run(config, "changed")) == COUNT + 3  # what the old 01.tar held is gone, and keeps its rows
+    assert opened == ["01.tar"]
+    opened.clear()
+    with pytest.raises(ConfigError, match=r"run.redo_changed=true"):
+        run(replace(config, model=ModelConfig(seed=1)), "refused")
+    assert sorted(opened) == ["00.tar", "01.tar"]
+    (tmp_path / "in" / "01.tar").unlink()
+    opened.clear()
+    run_job(config, "gone", lambda rows, total: None)
+    summary = json.loads((tmp_path / "out" / "runs" / "gone.json").read_text())
+    assert (summary["samples"]["found"], summary["samples"]["gone"], opened) == (3, 5, [])
 
 
 def test_limits_of_bytes_hold_before_reading(here, corpus, tmp_path):

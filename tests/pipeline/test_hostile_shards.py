@@ -167,7 +167,7 @@ def test_table_that_cannot_hold_images_stops_the_job(here, tmp_path, columns, me
     pq.write_table(pa.table(columns), tmp_path / "in" / "x.parquet")
     source = SourceConfig(format="parquet", uri=str(tmp_path / "in"))
     with pytest.raises(ConfigError, match=message):
-        run(config(tmp_path, source, MaskConfig(kind="static", uri=str(tmp_path / "in" / "x.parquet"))))
+        run(config(tmp_path, source, MaskConfig("alpha")))
 
 
 @pytest.mark.parametrize("format", ["webdataset", "parquet"])

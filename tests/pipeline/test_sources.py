@@ -44,10 +44,14 @@ def test_folder_lists_images_recursively_and_nothing_else(tmp_path):
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
-    files = ImageFolder(JobConfig(), Storage(str(tmp_path)))
-    assert sorted(found.sample_id for found in files) == ["a.JPG", "deep/c.webp", "deep/er/b.png"]
+    source = ImageFolder(JobConfig(), Storage(str(tmp_path)))
+    assert sorted(found.sample_id for found in source.samples(source.files())) == [
+        "a.JPG",
+        "deep/c.webp",
+        "deep/er/b.png",
+    ]
 
 
 def test_nothing_at_the_uri_is_a_configuration_error(tmp_path):
     with pytest.raises(ConfigError, match=r"source.uri: nothing at .*/none"):
-        list(ImageFolder(JobConfig(), Storage(str(tmp_path / "none"))))
+        list(ImageFolder(JobConfig(), Storage(str(tmp_path / "none"))).files())
