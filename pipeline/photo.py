@@ -15,7 +15,7 @@ class Photo:
 
     Args:
         pixels: (H, W) or (H, W, bands) as decoded, uint8 or uint16.
-        mode: Pillow's name of the pixels' layout.
+        mode: Pillow's name of the pixels' layout, or ``LA;16``, ``RGB;16``, ``RGBA;16``, for which it has none.
         format: Pillow's name of the container it came in.
         encoder: what the encoder needs to keep: profiles, tables, settings.
     """
@@ -27,19 +27,18 @@ class Photo:
 
     def rgb(self) -> np.ndarray:
         """What the model sees: (H, W, 3) uint8, without alpha."""
-        if self.mode == "I;16":
-            return np.repeat((self.pixels >> 8).astype(np.uint8)[..., None], 3, axis=2)
-        if self.mode in ("RGB", "RGBA"):
-            return self.pixels[..., :3]
-        if self.mode in ("L", "LA"):
-            grey = self.pixels if self.mode == "L" else self.pixels[..., 0]
-            return np.repeat(grey[..., None], 3, axis=2)
-        return np.asarray(Image.fromarray(self.pixels, self.mode).convert("RGB"))
+        if self.mode == "CMYK":
+            return np.asarray(Image.fromarray(self.pixels, self.mode).convert("RGB"))
+        seen = (self.pixels >> 8).astype(np.uint8) if self.pixels.dtype == np.uint16 else self.pixels
+        if self.mode.startswith("RGB"):
+            return seen[..., :3]
+        grey = seen[..., 0] if seen.ndim == 3 else seen
+        return np.repeat(grey[..., None], 3, axis=2)
 
     @property
     def alpha(self) -> np.ndarray | None:
         """(H, W) of opacity, where there is one."""
-        return self.pixels[..., -1] if self.mode in ("RGBA", "LA") else None
+        return self.pixels[..., -1] if self.mode.startswith(("RGBA", "LA")) else None
 
     def opaque(self, mask: np.ndarray) -> "Photo":
         """The same photo with nothing transparent under a mask, (H, W) bool."""
@@ -58,17 +57,19 @@ class Photo:
         if self.mode == "RGB":
             return rgb
         result = self.pixels.copy()
-        if self.mode == "RGBA":
+        scale = 257 if result.dtype == np.uint16 else 1  # 255 is full in 8 bits, 65535 in 16
+        if self.mode.startswith("RGB"):
             region = hole.slices
-            np.copyto(result[region][..., :3], rgb[region], where=mask[region][..., None].repeat(3, axis=2))
+            where = mask[region][..., None].repeat(3, axis=2)
+            np.copyto(result[region][..., :3], rgb[region].astype(result.dtype) * result.dtype.type(scale), where=where)
             return result
         colours = Image.fromarray(rgb[mask][None])  # the masked pixels as one row
         if self.mode == "CMYK":
             result[mask] = np.asarray(colours.convert("CMYK"))[0]
             return result
-        grey = np.asarray(colours.convert("L"))[0]
-        if self.mode == "LA":
+        grey = np.asarray(colours.convert("L"))[0].astype(result.dtype) * result.dtype.type(scale)
+        if result.ndim == 3:
             result[mask, 0] = grey
         else:
-            result[mask] = grey.astype(result.dtype) * (257 if self.mode == "I;16" else 1)
+            result[mask] = grey
         return result

@@ -10,8 +10,9 @@ from functools import reduce
 import numpy as np
 
 from moebius.windows import Box, Window, cut_window, paste_window, plan_windows
-from pipeline.codec import check_encodable, decode, encode, open_checked
+from pipeline.codec import bits_per_channel, decode, open_checked
 from pipeline.config import JobConfig
+from pipeline.encoder import check_encodable, encode
 from pipeline.errors import SampleError
 from pipeline.inputs import Inputs, Sample, file_of
 from pipeline.mask_pixels import read_mask
@@ -102,7 +103,8 @@ def decoded_bytes(image: bytes, max_pixels: int) -> int:
         SampleError: the header is unreadable or says too many pixels.
     """
     with open_checked(image, max_pixels) as header:
-        return header.width * header.height * BYTES_PER_PIXEL
+        deep = bits_per_channel(header, image) > 8
+        return header.width * header.height * (2 if deep else 1) * BYTES_PER_PIXEL
 
 
 def prepare(record: Record, inputs: Inputs, config: JobConfig, window_px: int) -> SampleJob:

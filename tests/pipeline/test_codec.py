@@ -8,7 +8,8 @@ from PIL import Image, ImageCms
 
 from moebius.windows import Box
 from pipeline import codec
-from pipeline.codec import decode, encode
+from pipeline.codec import decode
+from pipeline.encoder import encode
 from pipeline.errors import SampleError
 from tests.conftest import ROOT, textured
 
@@ -145,15 +146,16 @@ def test_format_that_cannot_hold_the_pixels_says_so(case, image_format):
     assert caught.value.stage == "encode"
 
 
-def deep_colour_png() -> bytes:
-    """A 2x2 PNG with 16 bits a colour channel, which Pillow cannot write."""
+def deep_colour_png(*extra: bytes) -> bytes:
+    """A 2x2 PNG with 16 bits a colour channel, with another chunk by name and content; Pillow cannot write it."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
     header = struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0)
     rows = (b"\0" + bytes(range(12))) * 2
-    parts = chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")
+    between = [chunk(*extra)] if extra else []
+    parts = chunk(b"IHDR", header), *between, chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
@@ -162,12 +164,11 @@ BAD = {
     "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "UnreadableImage", "not an image"),
     "16 bit ppm": (b"P6 # a comment\n2 1\n65535\n" + bytes(12), "UnsupportedMode", "16 bits"),
     "16 bit grey transparent": (saved(sixteen_bit(), "PNG", transparency=7), "UnsupportedMode", "16 bits"),
-    "turned tiff": (saved(RGB, "TIFF", tiffinfo={274: 6}), "UnsupportedMode", "orientation"),
     "empty": (b"", "UnreadableImage", "empty"),
     "truncated jpeg": (LOSSY["jpeg"][:-300], "TruncatedImage", "truncated"),
     "truncated png": (LOSSLESS["png rgb"][:-900], "TruncatedImage|BrokenImage", "cannot be decoded"),
     "header only": (LOSSY["jpeg"][:20], "UnreadableImage|BrokenImage|TruncatedImage", "."),
-    "16 bit colour": (deep_colour_png(), "UnsupportedMode", "16 bits"),
+    "16 bit colour transparent": (deep_colour_png(b"tRNS", bytes(6)), "UnsupportedMode", "16 bits"),
     "float": (saved(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF"), "UnsupportedMode", "mode F"),
     "animated": (saved(RGB, "GIF", save_all=True, append_images=[RGB.rotate(90)]), "SeveralFrames", "2 frames"),
 }

@@ -1,0 +1,91 @@
+"""Colour of 16 bits a channel, which Pillow cuts to 8: PNG and TIFF."""
+
+import io
+
+import imagecodecs
+import numpy as np
+from PIL import Image, TiffImagePlugin
+
+from pipeline.errors import SampleError
+from pipeline.png_chunks import deflate
+
+DEEP_MODES = {2: "LA;16", 3: "RGB;16", 4: "RGBA;16"}  # by channels; grey alone is Pillow's own I;16
+_ADOBE_DEFLATE, _NO_COMPRESSION = 8, 1
+_HORIZONTAL_PREDICTOR, _UNASSOCIATED_ALPHA = 2, 2
+
+
+def decode_deep(image: Image.Image, data: bytes) -> tuple[np.ndarray, str]:
+    """The pixels of a file with more than 8 bits a channel.
+
+    Args:
+        image: its header, opened and checked.
+        data: the file.
+
+    Returns:
+        (H, W, channels) uint16, and one of ``DEEP_MODES``.
+
+    Raises:
+        SampleError: broken, or anything else than colour of 16 bits.
+    """
+    if image.format not in ("PNG", "TIFF") or "transparency" in image.info:
+        raise SampleError("decode", "UnsupportedMode", _refusal(image))
+    try:
+        pixels = imagecodecs.png_decode(data) if image.format == "PNG" else imagecodecs.tiff_decode(data, index=0)
+    except Exception as error:
+        raise SampleError("decode", "BrokenImage", f"{image.format} of 16 bits cannot be decoded: {error}") from error
+    stored = image._tile_size if isinstance(image, TiffImagePlugin.TiffImageFile) else image.size
+    if pixels.ndim == 3 and pixels.shape[1:] == stored[::-1]:  # each channel by itself
+        pixels = np.ascontiguousarray(np.moveaxis(pixels, 0, 2))
+    if pixels.dtype != np.uint16 or pixels.ndim != 3 or pixels.shape[:2] != stored[::-1]:
+        raise SampleError("decode", "UnsupportedMode", _refusal(image))
+    if pixels.shape[2] not in DEEP_MODES:
+        raise SampleError("decode", "UnsupportedMode", _refusal(image))
+    return pixels, DEEP_MODES[pixels.shape[2]]
+
+
+def encode_deep_tiff(pixels: np.ndarray, tags: Image.Exif, icc_profile: bytes, compressed: bool) -> bytes:
+    """A TIFF file of one strip.
+
+    Args:
+        pixels: (H, W, 3 or 4) uint16.
+        tags: what to say beside them.
+        icc_profile: empty for none.
+        compressed: by Deflate, else not at all.
+    """
+    height, width, channels = pixels.shape
+    ifd = TiffImagePlugin.ImageFileDirectory_v2()
+    for tag in tags:
+        ifd[tag] = tags.get_ifd(tag) if tag in TiffImagePlugin.TiffTags.TAGS_V2_GROUPS else tags[tag]
+    strip = _strip(pixels, compressed)
+    ifd[TiffImagePlugin.IMAGEWIDTH], ifd[TiffImagePlugin.IMAGELENGTH] = width, height
+    ifd[TiffImagePlugin.BITSPERSAMPLE] = (16,) * channels
+    ifd[TiffImagePlugin.COMPRESSION] = _ADOBE_DEFLATE if compressed else _NO_COMPRESSION
+    ifd[TiffImagePlugin.PHOTOMETRIC_INTERPRETATION] = 2
+    ifd[TiffImagePlugin.SAMPLESPERPIXEL] = channels
+    ifd[TiffImagePlugin.ROWSPERSTRIP] = height
+    ifd[TiffImagePlugin.STRIPBYTECOUNTS] = len(strip)
+    ifd[TiffImagePlugin.STRIPOFFSETS] = 0
+    ifd[TiffImagePlugin.PLANAR_CONFIGURATION] = 1
+    if compressed:
+        ifd[TiffImagePlugin.PREDICTOR] = _HORIZONTAL_PREDICTOR
+    if channels == 4:
+        ifd[TiffImagePlugin.EXTRASAMPLES] = _UNASSOCIATED_ALPHA
+    if icc_profile:
+        ifd[TiffImagePlugin.ICCPROFILE] = icc_profile
+    # Pillow takes offsets to be counted from the end of the directory.
+    file = io.BytesIO()
+    ifd.save(file)
+    return file.getvalue() + strip
+
+
+def _strip(pixels: np.ndarray, compressed: bool) -> bytes:
+    stored = pixels.astype("<u2")
+    if not compressed:
+        return stored.tobytes()
+    stored[:, 1:] -= pixels[:, :-1]
+    return deflate(stored)
+
+
+def _refusal(image: Image.Image) -> str:
+    kind = f"{image.format} of more than 8 bits in mode {image.mode}"
+    return f"{kind} cannot be kept exactly; 16 bits are taken as grey, and in PNG and TIFF as colour"
