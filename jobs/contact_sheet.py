@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from jobs.cli import DONE, run_command
 from pipeline.annotations import read_annotations
 from pipeline.codec import decode
-from pipeline.config import MaskConfig, absolute_uri
+from pipeline.config import INSIDE_IMAGE, MaskConfig, absolute_uri
 from pipeline.errors import ConfigError
 from pipeline.manifest import Manifest
 from pipeline.mask_pixels import read_mask
@@ -66,7 +66,7 @@ def _mask_config(sink: Storage, run_id: str) -> MaskConfig:
 
 
 def _mask_of(row: dict, masks: MaskConfig, access: dict[str, str]) -> bytes:
-    if masks.kind == "alpha":
+    if masks.kind in INSIDE_IMAGE:
         return b""
     file = Storage(row["mask_uri"], access)
     if masks.kind not in ("boxes", "coco"):

@@ -10,6 +10,7 @@ from pipeline.config import MaskConfig
 from pipeline.errors import ConfigError
 from pipeline.sources import is_image
 from pipeline.storage import Storage
+from pipeline.text_masks import check_installed
 
 MASK_FILES = pa.schema([("key", pa.string()), ("size_bytes", pa.int64()), ("version", pa.string())])
 SPECS = pa.schema([("key", pa.string()), ("spec", pa.string())])
@@ -66,10 +67,12 @@ class StaticMask:
         catalog.run(_SAMPLES.format(pairs="images, masks mask"))
 
 
-class AlphaMask:
-    """What an image's own alpha channel makes transparent."""
+class OwnMasks:
+    """What an image's own alpha channel makes transparent, or what looks like text in it."""
 
     def __init__(self, config: MaskConfig, storage: Storage, source: Storage) -> None:
+        if config.kind == "text":
+            check_installed()
         self.storage = storage
 
     def wanted(self, image_key: str) -> None:
@@ -148,10 +151,11 @@ FROM images LEFT JOIN (
     SELECT key, '[' || string_agg(spec, ',' ORDER BY spec) || ']' AS spec FROM specs GROUP BY key
 ) specs ON specs.key = images.key"""
 
-MASKS: dict[str, type[PairedMasks] | type[StaticMask] | type[AlphaMask] | type[AnnotatedMasks]] = {
+MASKS: dict[str, type[PairedMasks] | type[StaticMask] | type[OwnMasks] | type[AnnotatedMasks]] = {
     "paired": PairedMasks,
     "static": StaticMask,
-    "alpha": AlphaMask,
+    "alpha": OwnMasks,
     "boxes": AnnotatedMasks,
     "coco": AnnotatedMasks,
+    "text": OwnMasks,
 }

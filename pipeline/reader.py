@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from pipeline.config import JobConfig
+from pipeline.config import INSIDE_IMAGE, JobConfig
 from pipeline.errors import SampleError
 from pipeline.storage import Storage
 
@@ -19,7 +19,7 @@ class Reader:
     def __init__(self, config: JobConfig) -> None:
         self.source = Storage(config.source.uri, config.storage)
         self.masks = Storage(config.mask.uri, config.storage)
-        self.inside_image = config.mask.kind == "alpha"
+        self.inside_image = config.mask.kind in INSIDE_IMAGE
         keep = 1 if config.mask.kind == "static" else 0  # a mask that is one for all
         self._read_mask = lru_cache(keep)(lambda key: _read("mask", self.masks, key))
 
