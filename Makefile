@@ -25,8 +25,8 @@ test: lint  ## check style and types, then run the tests
 test-all: lint  ## the same with the tests that take minutes
 	$(BIN)/python -m pytest -q -m ''
 
-drill: $(VENV)/.installed  ## one job under constant fire, compared byte for byte; SEED=n, SAMPLES=n
-	$(BIN)/python -m tests.drill --seed $(or $(SEED),0) --samples $(or $(SAMPLES),2000)
+drill: $(VENV)/.installed  ## one job under constant fire, compared byte for byte; SEED=n, SAMPLES=n, SINK=format
+	$(BIN)/python -m tests.drill --seed $(or $(SEED),0) --samples $(or $(SAMPLES),2000) --sink $(or $(SINK),images)
 
 lint: $(VENV)/.installed  ## check style and types
 	$(BIN)/ruff format --check .

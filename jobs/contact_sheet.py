@@ -1,7 +1,6 @@
 """``moebius contact-sheet SINK PICTURE``: before, mask and after of some results, side by side."""
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,18 +8,18 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from jobs.cli import DONE, run_command
-from pipeline.annotations import read_annotations
 from pipeline.codec import decode
-from pipeline.config import INSIDE_IMAGE, MaskConfig, absolute_uri
+from pipeline.config import absolute_uri
 from pipeline.errors import ConfigError
 from pipeline.manifest import Manifest
 from pipeline.mask_pixels import read_mask
 from pipeline.records import OK
+from pipeline.results import read_result
+from pipeline.review import NO_LIMIT, Inspector, config_of_run
 from pipeline.storage import Storage
 
 CELL_PX, LABEL_PX, GAP_PX = 360, 18, 6
 HOLE_COLOUR = (220, 30, 40)
-NO_LIMIT = 1 << 31  # the samples passed the limits of their own run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,7 +46,8 @@ def _draw(options: argparse.Namespace) -> int:
     rows = sorted((row for row in rows if row["status"] == OK), key=lambda row: row["sample_id"])[: options.count]
     if not rows:
         raise ConfigError(f"no result with status ok in {options.sink}")
-    strips = [_strip(row, _mask_config(sink, row["run_id"]), access) for row in rows]
+    runs = {run_id: Inspector(config_of_run(sink, run_id, access)) for run_id in {row["run_id"] for row in rows}}
+    strips = [_strip(row, runs[row["run_id"]], access) for row in rows]
     width = max(strip.width for strip in strips) + GAP_PX
     height = max(strip.height for strip in strips) + GAP_PX
     lines = -(-len(strips) // options.columns)
@@ -60,25 +60,11 @@ def _draw(options: argparse.Namespace) -> int:
     return DONE
 
 
-def _mask_config(sink: Storage, run_id: str) -> MaskConfig:
-    """How the run of a row read its masks."""
-    return MaskConfig(**json.loads(sink.read(f"runs/{run_id}.json"))["configuration"]["mask"])
-
-
-def _mask_of(row: dict, masks: MaskConfig, access: dict[str, str]) -> bytes:
-    if masks.kind in INSIDE_IMAGE:
-        return b""
-    file = Storage(row["mask_uri"], access)
-    if masks.kind not in ("boxes", "coco"):
-        return file.read()
-    specs = [spec for name, spec in read_annotations(masks, file) if name == row["sample_id"]]
-    return f"[{','.join(specs)}]".encode()
-
-
-def _strip(row: dict, masks: MaskConfig, access: dict[str, str]) -> Image.Image:
-    photo, result = (decode(Storage(row[key], access).read(), NO_LIMIT) for key in ("input_uri", "output_uri"))
+def _strip(row: dict, run: Inspector, access: dict[str, str]) -> Image.Image:
+    inputs = run.inputs(row)
+    photo, result = decode(inputs.image, NO_LIMIT), decode(read_result(row, access), NO_LIMIT)
     before, after = photo.rgb(), result.rgb()
-    mask = read_mask(_mask_of(row, masks, access), photo, masks, NO_LIMIT)
+    mask = read_mask(inputs.mask, photo, run.config.mask, NO_LIMIT)
     hole = before.copy()
     hole[mask] = HOLE_COLOUR
     pictures = [Image.fromarray(pixels) for pixels in (before, hole, after)]

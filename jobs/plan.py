@@ -27,13 +27,15 @@ def _plan(path: str, overrides: Sequence[str]) -> int:
     from pipeline.catalog import Catalog
     from pipeline.manifest import Manifest
     from pipeline.plan import find_samples, make_plan
+    from pipeline.settled import SettledShards
     from pipeline.storage import Storage
     from pipeline.weight_store import fetch_weights
 
     weights = fetch_weights(config.model.weights, config.storage)
     with Catalog() as catalog:
-        find_samples(config, catalog)
-        plan = make_plan(config, catalog, weights.fingerprint, Manifest(Storage(config.sink.uri, config.storage)))
+        manifest = Manifest(Storage(config.sink.uri, config.storage))
+        find_samples(config, catalog, SettledShards(config, weights.fingerprint, manifest, catalog))
+        plan = make_plan(config, catalog, weights.fingerprint, manifest)
     lines = {
         "samples found": f"{plan.found} ({plan.found_bytes / 1e6:.1f} MB)",
         "done": f"{plan.done.total()} {_counts(plan.done)}",

@@ -37,10 +37,25 @@ class Catalog:
         self._folder.cleanup()
 
     def create(self, table: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
-        """Create or replace a table and fill it, batch by batch."""
-        self._database.register("incoming", pa.RecordBatchReader.from_batches(schema, batches))
-        self._database.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM incoming")
-        self._database.unregister("incoming")
+        """Create or replace a table and fill it, batch by batch; what the batches raise is raised here."""
+        failures: list[Exception] = []
+
+        def watched() -> Iterator[pa.RecordBatch]:
+            try:
+                yield from batches
+            except Exception as error:
+                failures.append(error)  # the database would make a text of it
+                raise
+
+        self._database.register("incoming", pa.RecordBatchReader.from_batches(schema, watched()))
+        try:
+            self._database.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM incoming")
+        except duckdb.Error:
+            if failures:
+                raise failures[0] from None
+            raise
+        finally:
+            self._database.unregister("incoming")
 
     def run(self, statement: str, parameters: dict[str, Any] | None = None) -> list[tuple]:
         """Execute SQL, with ``$name`` for parameters, and return all rows of a small result."""

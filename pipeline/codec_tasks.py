@@ -10,11 +10,11 @@ import pyarrow as pa
 
 from moebius.windows import paste_window
 from pipeline.config import JobConfig
+from pipeline.inputs import Inputs
 from pipeline.reader import Reader
 from pipeline.records import MANIFEST_SCHEMA, Record, to_table
 from pipeline.sample_job import finish, give_up, new_record, prepare
-from pipeline.sinks import SINKS, ImageSink
-from pipeline.storage import Storage
+from pipeline.sinks import Outcome, open_sink
 
 MOST_WINDOWS = 32  # of a sample that travels; one with more stays with its worker from decoding to encoding
 BLOCK_BYTES = 16 << 20
@@ -54,7 +54,7 @@ def cut_samples(
     records: list[Record] = []
     rows: list[Mapping[str, Any]] = []
     size = 0
-    for sample, inputs in zip(samples, reader.source.in_parallel(reader.try_read, samples), strict=True):
+    for sample, inputs in zip(samples, reader.read_all(samples), strict=True):
         records.append(new_record(sample, config, reader, weights_fingerprint, run_id))
         rows.append(_cut(records[-1], inputs, config, window_px, give_back))
         size += sum(len(data) for data in (*rows[-1].get("pixels", []), rows[-1].get("image", b"")))
@@ -66,24 +66,23 @@ def cut_samples(
 
 
 def _cut(
-    record: Record, inputs: tuple[bytes, bytes] | Exception, config: JobConfig, window_px: int, give_back: bool
+    record: Record, inputs: Inputs | Exception, config: JobConfig, window_px: int, give_back: bool
 ) -> dict[str, Any]:
     stage = "read"
     try:
         if isinstance(inputs, Exception):
             raise inputs
         stage = "decode"
-        image, mask = inputs
-        job = prepare(record, image, mask, config, window_px)
+        job = prepare(record, inputs, config, window_px)
     except Exception as error:  # noqa: BLE001 - whatever one sample does, the others go on
         give_up(record, stage, error, give_back)
         return {}
     if len(job.windows) > MOST_WINDOWS:
-        return {"image": image, "mask": mask}
+        return {"image": inputs.image, "mask": inputs.mask}
     windows = [job.cut(number, window_px) for number in range(len(job.windows))]
     return {
-        "image": image,
-        "mask": mask,
+        "image": inputs.image,
+        "mask": inputs.mask,
         "pixels": [pixels.tobytes() for pixels, _ in windows],
         "holes": [np.packbits(hole).tobytes() for _, hole in windows],
     }
@@ -115,29 +114,25 @@ class CutSample:
 
 def finish_samples(batch: pa.Table, config: JobConfig, window_px: int, give_back: bool) -> pa.Table:
     """Composite, encode and store filled samples: a table of ``CUT_SCHEMA`` → manifest rows."""
-    sink = SINKS[config.sink.format](Storage(config.sink.uri, config.storage), config.sink.image_format)
-
-    def finished(row: Mapping[str, Any]) -> Record:
-        return _finish(row, config, window_px, give_back, sink)
-
-    return to_table(list(sink.storage.in_parallel(finished, batch.to_pylist())))
+    sink = open_sink(config)
+    outcomes = [_finish(row, config, window_px, give_back) for row in batch.to_pylist()]
+    sink.store(outcomes, give_back)
+    return to_table([outcome.record for outcome in outcomes])
 
 
-def _finish(row: Mapping[str, Any], config: JobConfig, window_px: int, give_back: bool, sink: ImageSink) -> Record:
-    record, stage = record_of(row), "decode"
+def _finish(row: Mapping[str, Any], config: JobConfig, window_px: int, give_back: bool) -> Outcome:
+    outcome, stage = Outcome(record_of(row)), "decode"
     if row["fills"] is None:  # failed, given back, or done by the worker
-        return record
+        return outcome
     try:
-        job = prepare(record, row["image"], row["mask"], config, window_px)
+        job = prepare(outcome.record, Inputs(row["image"], row["mask"]), config, window_px)
         for window, fill in zip(job.windows, row["fills"], strict=True):
             paste_window(job.rgb, job.mask, window, _square(fill))
         stage = "encode"
-        data = finish(job, config.sink.image_format)
-        stage = "write"
-        record.output_uri = sink.write(record.sample_id, data)
+        outcome.result = finish(job, config.sink.image_format)
     except Exception as error:  # noqa: BLE001 - as in _cut
-        give_up(record, stage, error, give_back)
-    return record
+        give_up(outcome.record, stage, error, give_back)
+    return outcome
 
 
 def _square(data: bytes) -> np.ndarray:

@@ -13,12 +13,16 @@ from urllib.parse import urlsplit
 from moebius.settings import HUB_WEIGHTS, InpaintSettings
 from pipeline.errors import ConfigError
 
-SOURCE_FORMATS = ("images",)
-MASK_KINDS = ("paired", "static", "alpha", "boxes", "coco", "text")
-INSIDE_IMAGE = ("alpha", "text")  # kinds of masks that are found in the image itself
+SOURCE_FORMATS = ("images", "webdataset", "parquet")
+MASK_KINDS = ("paired", "static", "member", "column", "alpha", "boxes", "coco", "text")
 ANCHORS = ("top-left", "top-right", "bottom-left", "bottom-right")
-SINK_FORMATS = ("images",)
+SINK_FORMATS = ("images", "webdataset", "parquet")
+SHARD_NAME = re.compile(r"[^/]*([*?\[{]|\.(tar|tar\.gz|tgz|parquet|pq)$)")
+MOST_SHARD_BYTES = 1 << 30  # half of what a column of Arrow holds
 IMAGE_FORMATS = ("source", "png", "webp", "jpeg")
+
+
+_MASK_PLACES = ("uri", "template", "member", "column")
 
 
 def absolute_uri(uri: str) -> str:
@@ -41,15 +45,32 @@ def _choose(key: str, value: str, choices: Collection[str]) -> None:
 
 @dataclass(frozen=True)
 class SourceConfig:
-    """Where the images are."""
+    """Where the images are.
+
+    Args:
+        format: ``images`` (files), ``webdataset`` (tar shards) or ``parquet``.
+        uri: folder or prefix of the files; of shards also one file, or names with globs and braces.
+        pattern: glob over paths below ``uri``.
+        image: extension of the image's member in shards, null for any image's; the image's column in Parquet files,
+            null for ``image``.
+        key: column of Parquet files that names a sample; null names it by file and row.
+    """
 
     format: str = "images"
     uri: str = "photos/"
     pattern: str = "**/*"
+    image: str | None = None
+    key: str | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "uri", absolute_uri(self.uri))
         _choose("source.format", self.format, SOURCE_FORMATS)
+        uri, pattern = self.uri, self.pattern
+        if self.format != "images":
+            folder, slash, name = uri.rpartition("/")
+            if SHARD_NAME.match(name):
+                uri, pattern = f"{folder}{slash}" or ".", name
+        object.__setattr__(self, "uri", absolute_uri(uri))
+        object.__setattr__(self, "pattern", pattern)
 
 
 @dataclass(frozen=True)
@@ -57,12 +78,15 @@ class MaskConfig:
     """Where the masks are and how they are read; at or above the threshold, and not zero, means repaint.
 
     Args:
-        kind: ``paired`` (a mask file for each image), ``static`` (one mask for all), ``alpha`` (what the image's own
-            alpha channel makes transparent), ``boxes`` (JSON lines), ``coco`` (annotations) or ``text`` (overlaid
-            text, found in the pixels).
+        kind: ``paired`` (a mask file for each image), ``static`` (one mask for all), ``member`` (of a tar shard, beside
+            the image), ``column`` (of a Parquet file), ``alpha`` (what the image's own alpha channel makes
+            transparent), ``boxes`` (JSON lines, or a column), ``coco`` (annotations) or ``text`` (overlaid text, found
+            in the pixels).
         uri: folder of the masks, or the one file of mask or annotations; without meaning for ``alpha`` and ``text``.
         template: name of an image's mask below ``uri``, with ``{path}``, ``{dir}``, ``{stem}`` and ``{ext}`` of the
             image; null tries the same path, then the same stem with any image extension.
+        member: extension of the mask's member in a tar shard: ``7.mask.png`` is the mask of ``7.jpg``.
+        column: of masks, or of boxes, in Parquet files.
         threshold: of full scale, 0 … 1.
         resize: scale a mask of another size than its image, which is an error otherwise.
         anchor: put a mask of another size, unscaled, into that corner, such as ``bottom-right``.
@@ -79,6 +103,8 @@ class MaskConfig:
     kind: str = "paired"
     uri: str = "masks/"
     template: str | None = None
+    member: str = "mask.png"
+    column: str | None = None
     threshold: float = 0.5
     resize: bool = False
     anchor: str | None = None
@@ -144,16 +170,37 @@ class WindowConfig:
 
 @dataclass(frozen=True)
 class SinkConfig:
-    """Where results go. ``image_format: source`` keeps each image's own format."""
+    """Where results go, and how.
+
+    Args:
+        uri: folder or prefix.
+        format: ``images`` (a file each), ``webdataset`` (tar shards) or ``parquet``.
+        image_format: ``source`` keeps each image's own format; ``png`` and ``webp`` are lossless, ``jpeg`` is not.
+        carry: columns of a Parquet source, or extensions of members of its shards, that go with the results.
+        shard_samples, shard_bytes: bounds of a shard; the last result may exceed the bytes.
+    """
 
     uri: str = "out/"
     format: str = "images"
     image_format: str = "source"
+    carry: list[str] = field(default_factory=list)
+    shard_samples: int = 1000
+    shard_bytes: int = 256 << 20
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "uri", absolute_uri(self.uri))
         _choose("sink.format", self.format, SINK_FORMATS)
         _choose("sink.image_format", self.image_format, IMAGE_FORMATS)
+        for key in ("shard_samples", "shard_bytes"):
+            if getattr(self, key) < 1:
+                raise ConfigError(f"sink.{key} must be positive, got {getattr(self, key)}")
+        if self.shard_bytes > MOST_SHARD_BYTES:
+            raise ConfigError(f"sink.shard_bytes must be at most {MOST_SHARD_BYTES}, got {self.shard_bytes}")
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether many results share a file."""
+        return self.format != "images"
 
 
 @dataclass(frozen=True)
@@ -197,11 +244,13 @@ class LimitsConfig:
     """What is refused, and how much may fail."""
 
     max_pixels: int = 200_000_000
+    max_bytes: int = 500_000_000
     max_failed_fraction: float = 0.05
 
     def __post_init__(self) -> None:
-        if self.max_pixels < 1:
-            raise ConfigError(f"limits.max_pixels must be positive, got {self.max_pixels}")
+        for key in ("max_pixels", "max_bytes"):
+            if getattr(self, key) < 1:
+                raise ConfigError(f"limits.{key} must be positive, got {getattr(self, key)}")
         if not 0 <= self.max_failed_fraction <= 1:
             raise ConfigError(f"limits.max_failed_fraction must be in 0 … 1, got {self.max_failed_fraction}")
 
@@ -224,6 +273,18 @@ class JobConfig:
             _ = self.inpaint_settings
         except ValueError as error:
             raise ConfigError(f"model or window: {error}") from error
+        if self.mask.kind == "member" and self.source.format != "webdataset":
+            raise ConfigError(f"mask.kind=member needs source.format=webdataset, not {self.source.format}")
+        if self.mask.kind == "column" and not self.mask.column:
+            raise ConfigError("mask.kind=column needs mask.column, the name of the column of masks")
+        if self.mask.column and self.mask.kind not in ("column", "boxes"):
+            raise ConfigError(f"mask.column has no meaning for mask.kind={self.mask.kind}")
+        if self.mask.column and self.source.format != "parquet":
+            raise ConfigError(f"mask.column needs source.format=parquet, not {self.source.format}")
+        if self.sink.carry and (self.source.format == "images" or not self.sink.is_sharded):
+            raise ConfigError("sink.carry takes columns or members to a sink of shards, from a source that has them")
+        if self.sink.is_sharded and self.run.decode == "tasks":
+            raise ConfigError("run.decode=tasks needs sink.format=images; shards are written where the model is")
 
     @property
     def inpaint_settings(self) -> InpaintSettings:
@@ -243,9 +304,10 @@ class JobConfig:
     def fingerprint(self) -> str:
         """Identity of everything but the weights that decides a result; places, limits and scheduling do not."""
         deciding = {
-            "mask": {key: value for key, value in asdict(self.mask).items() if key not in ("uri", "template")},
+            "mask": {key: value for key, value in asdict(self.mask).items() if key not in _MASK_PLACES},
             "model": {key: value for key, value in asdict(self.model).items() if key not in ("weights", "batch_size")},
             "window": asdict(self.window),
             "image_format": self.sink.image_format,
+            "sink": (self.sink.format, self.sink.carry),
         }
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]

@@ -5,10 +5,10 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
@@ -19,12 +19,12 @@ from pipeline.budget import ByteBudget
 from pipeline.cluster import Pool
 from pipeline.config import JobConfig
 from pipeline.cpu_pool import CpuPool, Urgency
+from pipeline.inputs import Inputs, Sample
 from pipeline.model_loop import ModelLoop
 from pipeline.reader import Reader
 from pipeline.records import LEFT, Record, to_table
 from pipeline.sample_job import SampleJob, decoded_bytes, finish, give_up, new_record, prepare
-from pipeline.sinks import SINKS
-from pipeline.storage import Storage
+from pipeline.sinks import Outcome, open_sink
 from pipeline.weight_store import fetch_weights
 
 DECODED_FRACTION = 0.3  # of a machine's memory
@@ -32,34 +32,21 @@ BATCHES_AHEAD = 3  # of samples are decoded: one in the model, one being cut, on
 UNREACHABLE_PAUSE_S = 5.0  # so that a worker without network does not take all units from the others
 
 
-class Unit:
-    """Samples on their way through a worker together."""
-
-    def __init__(self, samples: int) -> None:
-        self._left = samples
-        self._lock = threading.Lock()
-        self._through = threading.Event()
-
-    def land(self) -> None:
-        """One of them is through."""
-        with self._lock:
-            self._left -= 1
-            if not self._left:
-                self._through.set()
-
-    def wait(self) -> None:
-        """Until all are through."""
-        self._through.wait()
-
-
 @dataclass
-class Flight:
-    """One sample of a unit, and what it holds."""
+class Flight(Outcome):
+    """A sample on its way through a worker, and what it holds."""
 
-    unit: Unit
-    record: Record
     taken_bytes: int = 0
-    result: bytes | None = None
+    landed: threading.Event = field(default_factory=threading.Event)
+
+    def land(self, _: object = None) -> None:
+        """It is at its end."""
+        self.landed.set()
+
+    def wait(self) -> "Flight":
+        """Until it is at its end."""
+        self.landed.wait()
+        return self
 
 
 class InpaintActor:
@@ -88,7 +75,7 @@ class InpaintActor:
             )
         self.config, self.run_id, self.give_back = config, run_id, give_back
         self.reader = Reader(config)
-        self.sink = SINKS[config.sink.format](Storage(config.sink.uri, config.storage), config.sink.image_format)
+        self.sink = open_sink(config)
         self.weights_fingerprint = weights_fingerprint
         self.inpainter = self.load_model(weights)
         self.loop = ModelLoop(self.inpainter, pool.threads)
@@ -104,30 +91,32 @@ class InpaintActor:
         """Units, as lists of ``SAMPLE_SCHEMA`` in a column ``samples`` → manifest rows of samples that are stored.
 
         A sample goes from this thread, which reads, to one that decodes, to the model, to one that encodes; this thread
-        writes the results when all are there. Every further change of threads costs about as much as a small photo.
+        writes the results. Every further change of threads costs about as much as a small photo.
         """
         samples = batch["samples"].combine_chunks().flatten().to_pylist()
-        unit = Unit(len(samples))
-        flights = [Flight(unit, self._new_record(sample)) for sample in samples]
-        for flight, inputs in zip(flights, self.reader.source.in_parallel(self.reader.try_read, samples), strict=True):
-            self.begin(flight, inputs)
-        unit.wait()
-        self.store(flights)
+        flights = [Flight(self._new_record(sample)) for sample in samples]
+        self.sink.store(self._landing(flights, self.reader.read_all(samples)), self.give_back)
         records = [flight.record for flight in flights]
         if all(record.status == LEFT for record in records):
             time.sleep(UNREACHABLE_PAUSE_S)
         return to_table(records)
 
-    def begin(self, flight: Flight, inputs: tuple[bytes, bytes] | Exception) -> None:
-        """Send a sample that was read on its way to its unit's end."""
+    def _landing(self, flights: list[Flight], inputs: Iterator[Inputs | Exception]) -> Iterator[Flight]:
+        """Begin all samples, and hand over those at their end in between, so that results leave the memory."""
+        begun: deque[Flight] = deque()
+        for flight, found in zip(flights, inputs, strict=True):
+            self.begin(flight, found)
+            begun.append(flight)
+            while begun and begun[0].landed.is_set():
+                yield begun.popleft()
+        for flight in begun:
+            yield flight.wait()
+
+    def begin(self, flight: Flight, inputs: Inputs | Exception) -> None:
+        """Send a sample that was read on its way to its end."""
         self._guarded("read", self._take_place, flight, inputs)()
 
-    def store(self, flights: list[Flight]) -> None:
-        """Write the results that samples have."""
-        for _ in self.sink.storage.in_parallel(self._write, flights):
-            pass
-
-    def _new_record(self, sample: Mapping[str, Any]) -> Record:
+    def _new_record(self, sample: Sample) -> Record:
         record = new_record(sample, self.config, self.reader, self.weights_fingerprint, self.run_id)
         record.worker = self.name
         return record
@@ -144,14 +133,15 @@ class InpaintActor:
 
         return step
 
-    def _take_place(self, flight: Flight, inputs: tuple[bytes, bytes] | Exception) -> None:
+    def _take_place(self, flight: Flight, inputs: Inputs | Exception) -> None:
         if isinstance(inputs, Exception):
             raise inputs
-        flight.taken_bytes = self.budget.take(decoded_bytes(inputs[0], self.config.limits.max_pixels))
-        self.cpus.submit(Urgency.BEGIN, self._guarded("decode", self._decode, flight, *inputs))
+        flight.carried = inputs.carried
+        flight.taken_bytes = self.budget.take(decoded_bytes(inputs.image, self.config.limits.max_pixels))
+        self.cpus.submit(Urgency.BEGIN, self._guarded("decode", self._decode, flight, inputs))
 
-    def _decode(self, flight: Flight, image: bytes, mask: bytes) -> None:
-        job = prepare(flight.record, image, mask, self.config, self.inpainter.window_px)
+    def _decode(self, flight: Flight, inputs: Inputs) -> None:
+        job = prepare(flight.record, inputs, self.config, self.inpainter.window_px)
         encode = self._guarded("encode", self._encode, flight, job)
         self.loop.repaint(job).add_done_callback(lambda _: self.cpus.submit(Urgency.FINISH, encode))
 
@@ -162,15 +152,7 @@ class InpaintActor:
 
     def _land(self, flight: Flight) -> None:
         self.budget.give_back(flight.taken_bytes)
-        flight.unit.land()
-
-    def _write(self, flight: Flight) -> None:
-        if flight.result is None:
-            return
-        try:
-            flight.record.output_uri = self.sink.write(flight.record.sample_id, flight.result)
-        except Exception as error:  # noqa: BLE001 - as above
-            give_up(flight.record, "write", error, self.give_back)
+        flight.land()
 
 
 def _decoded_bytes(pool: Pool) -> int:

@@ -7,6 +7,7 @@ import stat
 import uuid
 from collections.abc import Iterator
 
+COPY_BYTES = 1 << 20
 STAGING = ".staging"
 
 
@@ -33,14 +34,23 @@ def walk(folder: str) -> Iterator[tuple[str, os.stat_result]]:
 
 
 @contextlib.contextmanager
-def staged(root: str, data: bytes) -> Iterator[str]:
-    """A complete temporary file on the disk of ``root``, outside everything that readers look at; yields its path."""
+def staged(root: str, content: bytes | str) -> Iterator[str]:
+    """A complete temporary file on the disk of ``root``, outside everything that readers look at; yields its path.
+
+    Args:
+        root: of the storage.
+        content: bytes, or the path of a file to copy.
+    """
     folder = os.path.join(root, STAGING)
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, uuid.uuid4().hex)
     try:
         with open(path, "wb") as file:
-            file.write(data)
+            if isinstance(content, bytes):
+                file.write(content)
+            else:
+                with open(content, "rb") as source:
+                    shutil.copyfileobj(source, file, COPY_BYTES)
             file.flush()
             os.fsync(file.fileno())
         yield path

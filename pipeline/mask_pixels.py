@@ -18,7 +18,7 @@ def read_mask(data: bytes, photo: Photo, config: MaskConfig, max_pixels: int) ->
     """What to repaint of a photo.
 
     Args:
-        data: the mask file, or the text of annotations; empty for kinds of ``INSIDE_IMAGE``.
+        data: the mask file, or the text of annotations; empty for ``kind: alpha`` and ``text``.
         photo: the decoded image.
         config: kind, threshold, inversion, growth and limits.
         max_pixels: limit, checked before a mask file is decoded.

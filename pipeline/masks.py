@@ -8,13 +8,13 @@ from pipeline.annotations import read_annotations
 from pipeline.catalog import Catalog, in_batches
 from pipeline.config import MaskConfig
 from pipeline.errors import ConfigError
-from pipeline.sources import is_image
+from pipeline.sources import FOUND, is_image
 from pipeline.storage import Storage
 from pipeline.text_masks import check_installed
 
 MASK_FILES = pa.schema([("key", pa.string()), ("size_bytes", pa.int64()), ("version", pa.string())])
 SPECS = pa.schema([("key", pa.string()), ("spec", pa.string())])
-IMAGES = MASK_FILES.append(pa.field("wanted", pa.string()))
+IMAGES = FOUND.append(pa.field("wanted", pa.string()))
 
 
 class PairedMasks:
@@ -31,13 +31,13 @@ class PairedMasks:
         self.template = config.template
         self.storage = storage
 
-    def wanted(self, image_key: str) -> str:
-        """Name of an image's mask: by the template, else the image's own path."""
+    def wanted(self, sample_id: str) -> str | None:
+        """Name of an image's mask by the template; without one the image's own path comes first."""
         if self.template is None:
-            return image_key
-        folder, name = posixpath.split(image_key)
+            return None
+        folder, name = posixpath.split(sample_id)
         stem, extension = posixpath.splitext(name)
-        return self.template.format(path=image_key, dir=f"{folder}/" if folder else "", stem=stem, ext=extension)
+        return self.template.format(path=sample_id, dir=f"{folder}/" if folder else "", stem=stem, ext=extension)
 
     def pair(self, catalog: Catalog) -> None:
         """Make the table ``samples`` of ``images`` and the mask files."""
@@ -58,7 +58,7 @@ class StaticMask:
             raise ConfigError(f"mask.uri must be one file for mask.kind=static, found none at {storage}")
         self.storage = storage
 
-    def wanted(self, image_key: str) -> None:
+    def wanted(self, sample_id: str) -> None:
         """No name of its own."""
 
     def pair(self, catalog: Catalog) -> None:
@@ -67,22 +67,23 @@ class StaticMask:
         catalog.run(_SAMPLES.format(pairs="images, masks mask"))
 
 
-class OwnMasks:
-    """What an image's own alpha channel makes transparent, or what looks like text in it."""
+class InnerMask:
+    """What the source holds in or beside the image: its alpha channel, text in it, a tar member, a column."""
 
     def __init__(self, config: MaskConfig, storage: Storage, source: Storage) -> None:
         if config.kind == "text":
             check_installed()
-        self.storage = storage
+        self.kind, self.storage = config.kind, storage
 
-    def wanted(self, image_key: str) -> None:
+    def wanted(self, sample_id: str) -> None:
         """No name of its own."""
 
     def pair(self, catalog: Catalog) -> None:
-        """Make the table ``samples`` of ``images`` alone."""
+        """Make the table ``samples`` of ``images`` alone; every image may have an alpha channel, or text."""
+        mask_key = "''" if self.kind in ("alpha", "text") else "if(has_mask, '', NULL)"
         catalog.run(
-            "CREATE TABLE samples AS SELECT key AS sample_id, version AS input_version, size_bytes, "
-            "'' AS mask_key, NULL::VARCHAR AS mask_spec FROM images"
+            f"CREATE TABLE samples AS SELECT sample_id, version AS input_version, size_bytes, file, place, "
+            f"{mask_key} AS mask_key, NULL::VARCHAR AS mask_spec, fault FROM images"
         )
 
 
@@ -94,7 +95,7 @@ class AnnotatedMasks:
             raise ConfigError(f"mask.uri must be one file for mask.kind={config.kind}, found none at {storage}")
         self.config, self.storage = config, storage
 
-    def wanted(self, image_key: str) -> None:
+    def wanted(self, sample_id: str) -> None:
         """No name of its own."""
 
     def pair(self, catalog: Catalog) -> None:
@@ -115,25 +116,28 @@ class AnnotatedMasks:
 # A mask that is drawn anew, or appears at last, makes the sample a changed one.
 _SAMPLES = """
 CREATE TABLE samples AS SELECT
-    images.key AS sample_id,
+    images.sample_id,
     images.version || coalesce(' mask:' || mask.version, '') AS input_version,
     images.size_bytes + coalesce(mask.size_bytes, 0) AS size_bytes,
+    images.file,
+    images.place,
     mask.key AS mask_key,
-    NULL::VARCHAR AS mask_spec
+    NULL::VARCHAR AS mask_spec,
+    images.fault
 FROM {pairs}"""
 
 _PAIR_BY_PATH = _SAMPLES.format(pairs="images LEFT JOIN masks mask ON mask.key = images.wanted")
 
-_STEM = r"regexp_replace(key, '\.[^./]*$', '')"
+_STEM = r"regexp_replace({}, '\.[^./]*$', '')"
 
 # Of several masks with the image's stem, the one of the same path counts, else a .png, else the first by name.
 _PAIR_BY_PATH_OR_STEM = _SAMPLES.format(
     pairs=f"""(
         SELECT images.*, coalesce(same.key, substr(alike.ranked, 2)) AS mask_key
-        FROM (SELECT *, {_STEM} AS stem FROM images) images
-        LEFT JOIN masks same ON same.key = images.wanted
+        FROM (SELECT *, {_STEM.format("sample_id")} AS stem FROM images) images
+        LEFT JOIN masks same ON same.key = images.sample_id
         LEFT JOIN (
-            SELECT {_STEM} AS stem,
+            SELECT {_STEM.format("key")} AS stem,
                 min(if(ends_with(key, '.png'), '0', '1') || key) AS ranked
             FROM masks GROUP BY ALL
         ) alike ON alike.stem = images.stem
@@ -142,20 +146,32 @@ _PAIR_BY_PATH_OR_STEM = _SAMPLES.format(
 
 _PAIR_BY_NAME = """
 CREATE TABLE samples AS SELECT
-    images.key AS sample_id,
+    images.sample_id,
     images.version || coalesce(' mask:' || md5(specs.spec), '') AS input_version,
     images.size_bytes,
+    images.file,
+    images.place,
     if(specs.spec IS NULL, NULL, '') AS mask_key,
-    specs.spec AS mask_spec
+    specs.spec AS mask_spec,
+    images.fault
 FROM images LEFT JOIN (
     SELECT key, '[' || string_agg(spec, ',' ORDER BY spec) || ']' AS spec FROM specs GROUP BY key
-) specs ON specs.key = images.key"""
+) specs ON specs.key = images.sample_id"""
 
-MASKS: dict[str, type[PairedMasks] | type[StaticMask] | type[OwnMasks] | type[AnnotatedMasks]] = {
+_MASKS: dict[str, type[PairedMasks] | type[StaticMask] | type[InnerMask] | type[AnnotatedMasks]] = {
     "paired": PairedMasks,
     "static": StaticMask,
-    "alpha": OwnMasks,
+    "alpha": InnerMask,
+    "member": InnerMask,
+    "column": InnerMask,
     "boxes": AnnotatedMasks,
     "coco": AnnotatedMasks,
-    "text": OwnMasks,
+    "text": InnerMask,
 }
+Masks = PairedMasks | StaticMask | InnerMask | AnnotatedMasks
+
+
+def open_masks(config: MaskConfig, storage: Storage, source: Storage) -> Masks:
+    """What pairs images with their masks."""
+    kind = InnerMask if config.kind == "boxes" and config.column else _MASKS[config.kind]
+    return kind(config, storage, source)

@@ -10,10 +10,11 @@ import pyarrow as pa
 from pipeline.catalog import Catalog, in_batches
 from pipeline.config import JobConfig
 from pipeline.errors import ConfigError
+from pipeline.formats import open_source
 from pipeline.manifest import Manifest
-from pipeline.masks import IMAGES, MASKS
+from pipeline.masks import IMAGES, open_masks
 from pipeline.records import FAILED, SAMPLE_SCHEMA
-from pipeline.sources import SOURCES
+from pipeline.settled import SettledShards
 from pipeline.storage import Storage
 
 PLAN_COLUMNS = [
@@ -22,6 +23,7 @@ PLAN_COLUMNS = [
     "error_type",
     "input_version",
     "output_uri",
+    "output_member",
     "weights_fingerprint",
     "config_fingerprint",
 ]
@@ -43,6 +45,7 @@ class Plan:
         reasons: how many of them are new, changed, retried or redone.
         done: how many found samples keep their row, by status.
         errors: how many of those failed, by type.
+        has_shards: whether any result lies in a shard.
     """
 
     catalog: Catalog
@@ -54,6 +57,7 @@ class Plan:
     reasons: Counter[str] = field(default_factory=Counter)
     done: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
+    has_shards: bool = False
 
     def legs(self) -> Iterator[pa.Table]:
         """The samples to do in order of their id, as tables of bounded length.
@@ -66,25 +70,35 @@ class Plan:
         return self.catalog.stream(query, LEG_SAMPLES)
 
 
-def find_samples(config: JobConfig, catalog: Catalog) -> None:
+def find_samples(config: JobConfig, catalog: Catalog, settled: SettledShards | None = None) -> None:
     """List the source and pair every image with its mask: the catalog's table ``samples``, of ``SAMPLE_SCHEMA``.
+
+    Args:
+        config: the job.
+        catalog: gets the table.
+        settled: what need not be opened, since the manifest holds it.
 
     Raises:
         ConfigError: nothing at ``source.uri`` or ``mask.uri``, or no image that matches.
     """
     source = Storage(config.source.uri, config.storage)
-    masks = MASKS[config.mask.kind](config.mask, Storage(config.mask.uri, config.storage), source)
-    images = iter(SOURCES[config.source.format](config.source, source))
+    masks = open_masks(config.mask, Storage(config.mask.uri, config.storage), source)
+    finder = open_source(config, source)
+    files = finder.files()
     # Neither results nor masks are inputs, where their folders lie inside the source.
     sink = str(Storage(config.sink.uri, config.storage))
     if sink == str(source):
         raise ConfigError(f"sink.uri must be another than source.uri, {source}: results would become inputs")
     others = (sink, str(masks.storage))
     if skipped := tuple(f"{source.key(other)}/" for other in others if other.startswith(f"{source}/")):
-        images = (file for file in images if not f"{file.key}/".startswith(skipped))
-    files = ((*file, masks.wanted(file.key)) for file in images)
-    catalog.create("images", IMAGES, in_batches(files, IMAGES))
+        files = (file for file in files if not f"{file.key}/".startswith(skipped))
+    images = finder.samples(settled.without(files) if settled else files)
+    catalog.create("images", IMAGES, in_batches(((*found, masks.wanted(found.sample_id)) for found in images), IMAGES))
+    if config.source.format != "images":  # two files have never the same path
+        catalog.run(_RENAME_REPEATED)
     masks.pair(catalog)
+    if settled:
+        settled.add_samples()
     if not catalog.run("SELECT 1 FROM samples LIMIT 1"):
         raise ConfigError(f"no image below {source} matches source.pattern={config.source.pattern!r}")
 
@@ -113,7 +127,7 @@ def make_plan(config: JobConfig, catalog: Catalog, weights_fingerprint: str, man
     )
     if not config.run.redo_changed and (mixed := catalog.run(_MIXED)):
         raise ConfigError(_mix_message(config, weights_fingerprint, mixed))
-    plan = Plan(catalog)
+    plan = Plan(catalog, has_shards=bool(catalog.run("SELECT 1 FROM planned WHERE output_member IS NOT NULL LIMIT 1")))
     for found, reason, status, error_type, count, size_bytes, without_mask in catalog.run(_COUNTS):
         if not found:
             plan.gone += count
@@ -176,6 +190,17 @@ SELECT
         WHEN other THEN '{REDONE}'
     END AS reason
 FROM compared"""
+
+# Of samples with one name the first keeps it; the others are failed samples with a number behind it.
+_RENAME_REPEATED = """
+UPDATE images SET
+    sample_id = images.sample_id || '#' || again.number,
+    fault = 'DuplicateKey: ' || images.file || ' holds another sample of the name ' || images.sample_id
+FROM (
+    SELECT rowid AS id, row_number() OVER (PARTITION BY sample_id ORDER BY file, place) AS number FROM images
+    WHERE sample_id IN (SELECT sample_id FROM images GROUP BY sample_id HAVING count(*) > 1)
+) again
+WHERE images.rowid = again.id AND again.number > 1"""
 
 _COUNTS = """
 SELECT found, reason, status, error_type, count(*), sum(size_bytes), count(*) FILTER (found AND mask_key IS NULL)

@@ -1,11 +1,12 @@
-"""Reads the compressed image and mask of a sample."""
+"""Reads the compressed images and masks of samples, from whichever source holds them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any
 
-from pipeline.config import INSIDE_IMAGE, JobConfig
+from pipeline.config import JobConfig
 from pipeline.errors import SampleError
+from pipeline.formats import open_reader
+from pipeline.inputs import Inputs, Sample, read_file
 from pipeline.storage import Storage
 
 
@@ -19,39 +20,58 @@ class Reader:
     def __init__(self, config: JobConfig) -> None:
         self.source = Storage(config.source.uri, config.storage)
         self.masks = Storage(config.mask.uri, config.storage)
-        self.inside_image = config.mask.kind in INSIDE_IMAGE
+        self.max_bytes = config.limits.max_bytes
+        self.has_mask_files = config.mask.kind in ("paired", "static")
         keep = 1 if config.mask.kind == "static" else 0  # a mask that is one for all
-        self._read_mask = lru_cache(keep)(lambda key: _read("mask", self.masks, key))
+        self._read_mask = lru_cache(keep)(lambda key, version: read_file("mask", self.masks, key, version))
+        self._format = open_reader(config, self.source)
 
-    def read(self, sample: Mapping[str, Any]) -> tuple[bytes, bytes]:
-        """Image and mask of a sample, with the fields of ``SAMPLE_SCHEMA``; what the image holds itself is empty.
+    def read_all(self, samples: Sequence[Sample]) -> Iterator[Inputs | Exception]:
+        """Of each sample in order its inputs, or why there are none: what one sample raises must not end the others.
 
-        Raises:
-            SampleError: one of them is not there, or cannot be read by anyone.
-            OSError: the storage does not answer.
+        A ``SampleError`` says that nobody can read it, another ``OSError`` that the storage does not answer.
         """
-        image = _read("read", self.source, sample["sample_id"])
-        if sample["mask_key"] is None:
-            raise SampleError("mask", "MissingMask", f"no mask for {sample['sample_id']} below {self.masks}")
-        if sample["mask_spec"] is not None:
-            return image, sample["mask_spec"].encode()
-        return image, b"" if self.inside_image else self._read_mask(sample["mask_key"])
+        unread = [sample for sample in samples if self._refusal(sample) is None]
+        readable = zip(self._format.read_all(unread), self._masks_of(unread), strict=True)
+        for sample in samples:
+            refusal = self._refusal(sample)
+            if refusal is not None:
+                yield refusal
+                continue
+            inputs, mask = next(readable)
+            if isinstance(inputs, Exception) or mask is None:
+                yield inputs
+            else:
+                yield mask if isinstance(mask, Exception) else Inputs(inputs.image, mask, inputs.carried)
 
-    def try_read(self, sample: Mapping[str, Any]) -> tuple[bytes, bytes] | Exception:
-        """As :meth:`read`, with the exception returned: one of many requests must not end the others."""
+    def mask_uri(self, sample: Sample) -> str | None:
+        """Where a sample's mask lies, if in a file of its own or in a file of annotations."""
+        if sample["mask_key"] is None or not (self.has_mask_files or sample["mask_spec"] is not None):
+            return None
+        return self.masks.uri(sample["mask_key"])
+
+    def _refusal(self, sample: Sample) -> SampleError | None:
+        """Why a sample is not read at all."""
+        if sample["fault"]:
+            kind, _, message = sample["fault"].partition(": ")
+            return SampleError("read", kind, message)
+        if sample["size_bytes"] > self.max_bytes:
+            message = f"image and mask have {sample['size_bytes']} bytes, limits.max_bytes={self.max_bytes}"
+            return SampleError("read", "TooManyBytes", message)
+        return None
+
+    def _masks_of(self, samples: Sequence[Sample]) -> Iterator[bytes | Exception | None]:
+        """The masks that lie outside the source; ``None`` for one inside."""
+        return self.masks.in_parallel(self._mask_of, samples)
+
+    def _mask_of(self, sample: Sample) -> bytes | Exception | None:
+        if sample["mask_key"] is None:
+            return SampleError("mask", "MissingMask", f"no mask for {sample['sample_id']} in {self.masks}")
+        if sample["mask_spec"] is not None:
+            return sample["mask_spec"].encode()
+        if not self.has_mask_files:
+            return None
         try:
-            return self.read(sample)
+            return self._read_mask(sample["mask_key"], sample["input_version"].partition(" mask:")[2])
         except Exception as error:  # noqa: BLE001 - raised where its sample is dealt with
             return error
-
-
-def _read(stage: str, storage: Storage, key: str) -> bytes:
-    try:
-        return storage.read(key)
-    except FileNotFoundError as error:
-        raise SampleError(stage, "FileNotFound", f"{storage.uri(key)} is gone since it was listed") from error
-    except PermissionError as error:
-        raise SampleError(stage, "PermissionDenied", f"no permission to read {storage.uri(key)}") from error
-    except ValueError as error:
-        message = f"{error}; names with backslashes or not in UTF-8 are not taken, rename the file"
-        raise SampleError(stage, "UnusableName", message) from error

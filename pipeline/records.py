@@ -10,15 +10,22 @@ STATUSES = (OK, UNCHANGED, FAILED)
 LEFT = "left"  # to a later pass, by a worker whose storage did not answer; never in a manifest
 
 
-# One input, as planned. The version changes whenever the image or its own mask does; the mask's key is relative to the
-# mask uri, null where there is none to be found; the spec is the text of annotations.
+# One input, as planned:
+# - input_version changes whenever the image or its own mask does;
+# - file is where the image lies, below the source's uri, null where that is the sample_id; place says where in it, as
+#   its source format writes that;
+# - mask_key is relative to the mask uri, null where there is none to be found; mask_spec is the text of annotations;
+# - fault says, as "Type: sentence", why it cannot be read, where the plan knows it already.
 SAMPLE_SCHEMA = pa.schema(
     [
         ("sample_id", pa.string()),
         ("input_version", pa.string()),
         ("size_bytes", pa.int64()),
+        ("file", pa.string()),
+        ("place", pa.list_(pa.int64())),
         ("mask_key", pa.string()),
         ("mask_spec", pa.string()),
+        ("fault", pa.string()),
     ]
 )
 

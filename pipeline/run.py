@@ -19,10 +19,13 @@ from pipeline.manifest import Manifest
 from pipeline.plan import find_samples, make_plan
 from pipeline.reader import Reader
 from pipeline.records import MANIFEST_SCHEMA, to_table
+from pipeline.repack import repack
 from pipeline.sample_job import fail, new_record
+from pipeline.settled import SettledShards
+from pipeline.shards import sample_count
 from pipeline.storage import Storage
 from pipeline.summary import Summary
-from pipeline.supervisor import PASSES, Pass, supervise
+from pipeline.supervisor import PASSES, SMALL_UNITS, Pass, UnitBounds, supervise
 from pipeline.weight_store import fetch_weights
 from pipeline.window_actor import WindowActor
 
@@ -62,7 +65,7 @@ def run_job(
         logger.warning("weights %r are an untrained stand-in: results show the pipeline, not the model", weights.name)
     sink = Storage(config.sink.uri, config.storage)
     with Catalog() as catalog:
-        find_samples(config, catalog)
+        find_samples(config, catalog, SettledShards(config, weights.fingerprint, Manifest(sink), catalog))
         with Lease(sink, run_id):
             sink.clear_staging()
             manifest = Manifest(sink)
@@ -82,9 +85,10 @@ def run_job(
                     pool = size_pool(config.run, node_resources())
                     start_pass = partial(_start_pass, config, weights, run_id, pool, worker)
                     for leg in plan.legs():
-                        lost = supervise(leg, pool.actors, start_pass, partial(commit, leg))
+                        lost = supervise(leg, pool.actors, start_pass, partial(commit, leg), _unit_bounds(config))
                         rows = _quarantined(lost, config, weights.fingerprint, run_id)
                         commit(lost, rows, pa.array(range(rows.num_rows), pa.int64()))
+            repack(manifest, sink, plan.has_shards or config.sink.is_sharded)
             manifest.compact()
             sink.clear_staging()
             summary.end()
@@ -144,14 +148,21 @@ def _blocks(units: pa.ListArray) -> list[pa.Table]:
     return [table.slice(start, step) for start in range(0, table.num_rows, step)]
 
 
+def _unit_bounds(config: JobConfig) -> UnitBounds:
+    """A unit that ends in shards has the samples of one, and the others are many and small."""
+    if not config.sink.is_sharded:
+        return SMALL_UNITS
+    return UnitBounds(config.sink.shard_samples, config.sink.shard_bytes, each_actor=1)
+
+
 def _delete_replaced(sink: Storage, earlier_uris: pa.ChunkedArray, output_uris: pa.ChunkedArray) -> None:
     """Delete earlier results that samples no longer have, or have under another name.
 
     Before their rows are committed: a crash in between leaves samples to do, while later it would leave files that no
-    row names.
+    row names. Shards lose them later, see :mod:`pipeline.repack`.
     """
     for earlier, current in zip(earlier_uris.to_pylist(), output_uris.to_pylist(), strict=True):
-        if earlier and earlier != current:
+        if earlier and earlier != current and sample_count(earlier) is None:
             sink.delete(sink.key(earlier))
 
 

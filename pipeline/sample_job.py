@@ -1,12 +1,11 @@
 """One sample inside a worker: decoded and cut into windows before the model, composited and encoded after it."""
 
+import errno
 import hashlib
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import reduce
-from typing import Any
 
 import numpy as np
 
@@ -15,12 +14,14 @@ from pipeline.codec import bits_per_channel, decode, open_checked
 from pipeline.config import JobConfig
 from pipeline.encoder import check_encodable, encode
 from pipeline.errors import SampleError
+from pipeline.inputs import Inputs, Sample, file_of
 from pipeline.mask_pixels import read_mask
 from pipeline.photo import Photo
 from pipeline.reader import Reader
 from pipeline.records import FAILED, LEFT, OK, UNCHANGED, Record
 from pipeline.seam import seam_score
 
+FINAL_ERRORS = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR)  # of a disk; another try ends the same way
 ROWS_AT_ONCE = 256
 BYTES_PER_PIXEL = 14  # as decoded, as seen, repainted and encoded, with the mask and its parts
 
@@ -57,17 +58,15 @@ class SampleJob:
         paste_window(self.rgb, self.mask, self.windows[number], filled)
 
 
-def new_record(
-    sample: Mapping[str, Any], config: JobConfig, reader: Reader, weights_fingerprint: str, run_id: str
-) -> Record:
+def new_record(sample: Sample, config: JobConfig, reader: Reader, weights_fingerprint: str, run_id: str) -> Record:
     """The part of a manifest row that is known before the sample is opened; failed until shown otherwise."""
     return Record(
         sample_id=sample["sample_id"],
         status=FAILED,
-        input_uri=reader.source.uri(sample["sample_id"]),
+        input_uri=reader.source.uri(file_of(sample)),
         input_version=sample["input_version"],
         mask_kind=config.mask.kind,
-        mask_uri=None if sample["mask_key"] is None or reader.inside_image else reader.masks.uri(sample["mask_key"]),
+        mask_uri=reader.mask_uri(sample),
         config_fingerprint=config.fingerprint,
         seed=sample_seed(config.model.seed, sample["sample_id"]),
         weights_fingerprint=weights_fingerprint,
@@ -87,7 +86,8 @@ def fail(record: Record, error: SampleError) -> Record:
 def give_up(record: Record, stage: str, error: Exception, give_back: bool) -> None:
     """End a sample by what was raised in a stage: left to a later pass if the storage did not answer, else failed."""
     fail(record, SampleError.wrap(stage, error))
-    if give_back and stage in ("read", "write") and isinstance(error, OSError):
+    is_passing = isinstance(error, OSError) and error.errno not in FINAL_ERRORS
+    if give_back and stage in ("read", "write") and is_passing:
         record.status = LEFT
 
 
@@ -107,16 +107,16 @@ def decoded_bytes(image: bytes, max_pixels: int) -> int:
         return header.width * header.height * (2 if deep else 1) * BYTES_PER_PIXEL
 
 
-def prepare(record: Record, image: bytes, mask: bytes, config: JobConfig, window_px: int) -> SampleJob:
+def prepare(record: Record, inputs: Inputs, config: JobConfig, window_px: int) -> SampleJob:
     """Decode a sample and plan its windows.
 
     Raises:
         SampleError: the image or the mask cannot be used.
     """
     started = time.perf_counter()
-    photo = decode(image, config.limits.max_pixels)
+    photo = decode(inputs.image, config.limits.max_pixels)
     record.height, record.width = photo.pixels.shape[:2]
-    repaint = read_mask(mask, photo, config.mask, config.limits.max_pixels)
+    repaint = read_mask(inputs.mask, photo, config.mask, config.limits.max_pixels)
     if config.mask.kind == "alpha":
         photo = photo.opaque(repaint)  # what is filled can be seen
     record.mask_fraction = np.count_nonzero(repaint) / repaint.size
@@ -125,7 +125,7 @@ def prepare(record: Record, image: bytes, mask: bytes, config: JobConfig, window
     if windows or config.sink.image_format != "source":  # else the input is passed through
         check_encodable(photo, config.sink.image_format)
     seen = photo.rgb() if windows else np.empty((0, 0, 3), np.uint8)
-    job = SampleJob(record, image, photo, repaint, Box.around(repaint), seen, seen.copy(), windows)
+    job = SampleJob(record, inputs.image, photo, repaint, Box.around(repaint), seen, seen.copy(), windows)
     record.decode_s = time.perf_counter() - started
     return job
 

@@ -1,34 +1,125 @@
-"""Where results go: one file a sample, below ``data/``."""
+"""Where results go: one file a sample below ``data/``, or shards of many."""
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import pyarrow as pa
+
+from pipeline.config import JobConfig
+from pipeline.errors import SampleError
+from pipeline.records import Record
+from pipeline.sample_job import give_up
+from pipeline.shards import PARQUET, TAR, ShardWriter
 from pipeline.storage import Storage
 
+FOLDER = "data"
 EXTENSIONS = {"png": ".png", "webp": ".webp", "jpeg": ".jpg"}
+
+
+@dataclass
+class Outcome:
+    """A sample at its end.
+
+    Args:
+        record: its row, which the sink completes by where the result is.
+        result: the encoded image; ``None`` for a sample that has failed.
+        carried: what goes with it into a shard.
+    """
+
+    record: Record
+    result: bytes | None = None
+    carried: Mapping[str, pa.Scalar] = field(default_factory=dict)
+
+
+class Sink(Protocol):
+    """Stores results and notes in their rows where they are."""
+
+    storage: Storage
+
+    def store(self, outcomes: Iterable[Outcome], give_back: bool) -> None:
+        """Store the results that samples have, as they come.
+
+        Args:
+            outcomes: in order; asking for the next may wait until it is there.
+            give_back: leave a sample to a later pass, rather than fail it, when the storage does not answer.
+        """
 
 
 class ImageSink:
     """Results as single files. The name depends on the sample alone, so that doing a sample again replaces it.
 
-    ``image_format: source`` keeps the sample's own path; another format appends its extension, so that ``a.jpg`` and
-    ``a.png`` never end in the same file.
+    ``image_format: source`` keeps the sample's own path, with the format's extension where it has none; another format
+    appends its extension, so that ``a.jpg`` and ``a.png`` never end in the same file.
     """
 
-    def __init__(self, storage: Storage, image_format: str) -> None:
+    def __init__(self, config: JobConfig, storage: Storage) -> None:
         self.storage = storage
-        self.suffix = EXTENSIONS.get(image_format, "")
+        self.suffix = EXTENSIONS.get(config.sink.image_format, "")
+        self.has_extensions = config.source.format == "images"
 
-    def key(self, sample_id: str) -> str:
-        """Key of a sample's result, relative to the sink."""
-        return f"data/{sample_id}{self.suffix}"
+    def store(self, outcomes: Iterable[Outcome], give_back: bool) -> None:
+        """See :class:`Sink`."""
 
-    def write(self, sample_id: str, data: bytes) -> str:
-        """Store a result in one step and return its uri.
+        def write(outcome: Outcome) -> None:
+            if outcome.result is None:
+                return
+            try:
+                key = self._key(outcome.record)
+                self.storage.write(key, outcome.result)
+                outcome.record.output_uri = self.storage.uri(key)
+            except Exception as error:  # noqa: BLE001 - whatever one sample does, the others go on
+                give_up(outcome.record, "write", error, give_back)
 
-        Raises:
-            ValueError: a sample id that would leave the sink.
-        """
-        key = self.key(sample_id)
-        self.storage.write(key, data)
-        return self.storage.uri(key)
+        for _ in self.storage.in_parallel(write, outcomes):
+            pass
+
+    def _key(self, record: Record) -> str:
+        own = "" if self.has_extensions else f".{record.output_format}"
+        return f"{FOLDER}/{record.sample_id}{self.suffix or own}"
 
 
-SINKS = {"images": ImageSink}
+class ShardSink:
+    """Results in shards of bounded size, each written in one step when it is full or its unit ends."""
+
+    def __init__(self, config: JobConfig, storage: Storage) -> None:
+        self.storage, self.bounds = storage, (config.sink.shard_samples, config.sink.shard_bytes)
+        self.format = {"webdataset": TAR, "parquet": PARQUET}[config.sink.format]
+
+    def store(self, outcomes: Iterable[Outcome], give_back: bool) -> None:
+        """See :class:`Sink`."""
+        writer, held = ShardWriter(self.format), list[Outcome]()
+        for outcome in outcomes:
+            if outcome.result is None:
+                continue
+            try:
+                outcome.record.output_member = writer.add(outcome.record, outcome.result, outcome.carried)
+            except (SampleError, ValueError) as error:  # of this sample; anything else is the shard's
+                give_up(outcome.record, "write", error, give_back)
+                continue
+            outcome.result = None  # it is in the shard now
+            held.append(outcome)
+            if writer.sample_count >= self.bounds[0] or writer.size_bytes >= self.bounds[1]:
+                self._close(writer, held, give_back)
+                writer, held = ShardWriter(self.format), []
+        self._close(writer, held, give_back)
+
+    def _close(self, writer: ShardWriter, held: list[Outcome], give_back: bool) -> None:
+        with writer:
+            if not held:
+                return
+            try:
+                key = f"{FOLDER}/{writer.finish()}"
+                self.storage.upload(key, writer.path)
+            except Exception as error:  # noqa: BLE001 - as above
+                for outcome in held:
+                    outcome.record.output_member = None
+                    give_up(outcome.record, "write", error, give_back)
+                return
+        for outcome in held:
+            outcome.record.output_uri = self.storage.uri(key)
+
+
+def open_sink(config: JobConfig) -> Sink:
+    """The sink of a job."""
+    return (ShardSink if config.sink.is_sharded else ImageSink)(config, Storage(config.sink.uri, config.storage))

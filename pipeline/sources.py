@@ -1,9 +1,12 @@
-"""What is to be done: image files below a uri."""
+"""What is to be done: the samples of a source, in whichever format it holds them."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, Protocol
 
-from pipeline.config import SourceConfig
+import pyarrow as pa
+
+from pipeline.config import JobConfig
 from pipeline.errors import ConfigError
 from pipeline.storage import Storage, StoredFile
 
@@ -12,6 +15,83 @@ IMAGE_EXTENSIONS = frozenset(
     for name in "avif bmp gif jfif jp2 jpe jpeg jpg pbm pgm png pnm ppm tga tif tiff webp".split()  # noqa: SIM905
 )
 EVERYTHING = "**/*"  # the pattern by default, which need not be looked at ten million times
+LONGEST_RANGE = 100_000  # of numbers in braces
+
+
+class Found(NamedTuple):
+    """One sample of a source.
+
+    Args:
+        sample_id: its name in the manifest.
+        size_bytes: of what is read for it, about.
+        version: changes whenever its file does.
+        file: key of the file that holds it; ``None`` where that is the sample's own name.
+        place: where in that file, as the format writes it; ``None`` where the sample is the file.
+        has_mask: whether the source holds a mask beside the image.
+        fault: why it cannot be read, as ``Type: sentence``.
+    """
+
+    sample_id: str
+    size_bytes: int
+    version: str
+    file: str | None = None
+    place: list[int] | None = None
+    has_mask: bool = False
+    fault: str | None = None
+
+
+FOUND = pa.schema(
+    [
+        ("sample_id", pa.string()),
+        ("size_bytes", pa.int64()),
+        ("version", pa.string()),
+        ("file", pa.string()),
+        ("place", pa.list_(pa.int64())),
+        ("has_mask", pa.bool_()),
+        ("fault", pa.string()),
+    ]
+)
+
+
+class Source(Protocol):
+    """Finds samples below a uri."""
+
+    def files(self) -> Iterable[StoredFile]:
+        """Files that hold samples, in no particular order.
+
+        Raises:
+            ConfigError: nothing lies at the uri, or it is not of this format.
+        """
+
+    def samples(self, files: Iterable[StoredFile]) -> Iterator[Found]:
+        """The samples of files.
+
+        Raises:
+            ConfigError: a file that cannot be a part of this source.
+        """
+
+
+class ImageFolder:
+    """Every image file below a uri whose path matches a glob pattern (``**`` spans folders)."""
+
+    def __init__(self, config: JobConfig, storage: Storage) -> None:
+        self.pattern, self.storage = config.source.pattern, storage
+
+    def files(self) -> Iterator[StoredFile]:
+        """See :class:`Source`."""
+        return (file for file in matching_files(self.storage, self.pattern) if is_image(file.key))
+
+    def samples(self, files: Iterable[StoredFile]) -> Iterator[Found]:
+        """See :class:`Source`."""
+        return (Found(*file) for file in files)
+
+
+def name_fault(sample_id: str) -> str | None:
+    """Why a name from inside a file cannot be that of a sample, as a fault of a plan; results are named after it."""
+    parts = sample_id.split("/")
+    if ".." in parts or "" in parts or "\\" in sample_id or "\0" in sample_id:
+        return f"UnusableName: {sample_id!r} is not taken, since a result of that name could leave the sink"
+    return None
 
 
 def is_image(key: str) -> bool:
@@ -19,27 +99,20 @@ def is_image(key: str) -> bool:
     return key[key.rfind(".") :].lower() in IMAGE_EXTENSIONS and key[key.rfind("/") + 1] != "."
 
 
-class ImageFolder:
-    """Every image file below a uri whose path matches a glob pattern (``**`` spans folders)."""
+def matching_files(storage: Storage, pattern: str) -> Iterator[StoredFile]:
+    """Files of a storage whose path matches a glob pattern, in no particular order.
 
-    def __init__(self, config: SourceConfig, storage: Storage) -> None:
-        self.storage = storage
-        self.pattern = config.pattern
-
-    def __iter__(self) -> Iterator[StoredFile]:
-        """The files, in no particular order.
-
-        Raises:
-            ConfigError: nothing lies at the uri.
-        """
-        if not self.storage.exists():
-            raise ConfigError(f"source.uri: nothing at {self.storage}")
-        try:
-            matches = glob_pattern(self.pattern).fullmatch
-        except re.error as error:
-            raise ConfigError(f"source.pattern={self.pattern!r}: {error}") from error
-        images = (file for file in self.storage.list_files() if is_image(file.key))
-        return images if self.pattern == EVERYTHING else (file for file in images if matches(file.key))
+    Raises:
+        ConfigError: nothing lies there, or the pattern is none.
+    """
+    if not storage.exists():
+        raise ConfigError(f"source.uri: nothing at {storage}")
+    try:
+        matches = glob_pattern(pattern).fullmatch
+    except (re.error, ValueError) as error:
+        raise ConfigError(f"source.pattern={pattern!r}: {error}") from error
+    files = storage.list_files()
+    return files if pattern == EVERYTHING else (file for file in files if matches(file.key))
 
 
 _GLOB_TOKENS = {"**/": "(?:[^/]+/)*", "**": ".*", "*": "[^/]*", "?": "[^/]"}
@@ -48,17 +121,33 @@ _GLOB_TOKENS = {"**/": "(?:[^/]+/)*", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 def glob_pattern(pattern: str) -> re.Pattern[str]:
     """A glob as a regular expression: ``*`` and ``?`` stay inside a folder, ``**/`` spans any number, also none.
 
+    Braces hold alternatives, or numbers from … to.
+
     >>> [bool(glob_pattern("**/*.jp?g").fullmatch(path)) for path in ("a.jpeg", "b/c/a.jpeg", "a.png")]
     [True, True, False]
+    >>> [bool(glob_pattern("x-{08..11}.{tar,tgz}").fullmatch(path)) for path in ("x-09.tar", "x-11.tgz", "x-12.tar")]
+    [True, True, False]
+
+    Raises:
+        ValueError: a range of numbers that is too long.
     """
-    tokens = re.split(r"(\*\*/|\*\*|\*|\?|\[[^]]+\])", pattern)
+    tokens = re.split(r"(\*\*/|\*\*|\*|\?|\[[^]]+\]|\{[^{}]+\})", pattern)
     return re.compile("".join(map(_glob_token, tokens)), re.DOTALL)
 
 
 def _glob_token(token: str) -> str:
     if token.startswith("[") and token.endswith("]"):
         return "[^/" + token[2:] if token.startswith("[!") else token
+    if token.startswith("{") and token.endswith("}"):
+        return f"(?:{'|'.join(map(re.escape, _alternatives(token[1:-1])))})"
     return _GLOB_TOKENS.get(token, re.escape(token))
 
 
-SOURCES = {"images": ImageFolder}
+def _alternatives(braced: str) -> list[str]:
+    numbers = re.fullmatch(r"(\d+)\.\.(\d+)", braced)
+    if not numbers:
+        return braced.split(",")
+    first, last = sorted(map(int, numbers.groups()))
+    if last - first >= LONGEST_RANGE:
+        raise ValueError(f"{{{braced}}} spans more than {LONGEST_RANGE} numbers; use * instead")
+    return [f"{number:0{len(numbers[1])}}" for number in range(first, last + 1)]

@@ -6,21 +6,26 @@ A write is atomic everywhere: object stores replace whole objects, local files a
 import contextlib
 import os
 import posixpath
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO, Any, NamedTuple, TypeVar
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, SampleError
 from pipeline.local_files import clear_staging, staged, walk
-from pipeline.s3_listing import list_objects
+from pipeline.s3_objects import get_object, list_objects, with_retries
 
 PRECONDITION_FAILED = 412
 REQUESTS_AT_ONCE = 8
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+class FileChangedError(OSError):
+    """A file that is another than when it was listed."""
 
 
 class StoredFile(NamedTuple):
@@ -53,12 +58,14 @@ class Storage:
     def __init__(self, uri: str, options: Mapping[str, Any] | None = None) -> None:
         self._threads: ThreadPoolExecutor | None = None
         local = uri.removeprefix("file://").removeprefix("local://")
-        self.is_local = "://" not in local
+        self.is_local, self.is_s3 = "://" not in local, False
         if self.is_local:  # not by url_to_fs, to which "::" in a name means more than a name
             self.filesystem, self.root = LocalFileSystem(), os.path.abspath(local)
             return
+        self.is_s3 = uri.startswith(("s3://", "s3a://"))
+        options = with_retries(options or {}) if self.is_s3 else options or {}
         try:
-            self.filesystem, root = fsspec.core.url_to_fs(uri, use_listings_cache=False, **(options or {}))
+            self.filesystem, root = fsspec.core.url_to_fs(uri, use_listings_cache=False, **options)
         except (ValueError, ImportError, TypeError) as error:
             raise ConfigError(f"cannot open {uri!r}: {error}") from error
         self.root = root.rstrip("/")
@@ -86,12 +93,12 @@ class Storage:
 
     def is_file(self) -> bool:
         """Whether the root itself is one file."""
-        with _answering():
+        with answering():
             return self.filesystem.isfile(self.root)
 
     def exists(self) -> bool:
         """Whether anything lies at the root."""
-        with _answering():
+        with answering():
             return self.filesystem.exists(self.root)
 
     def list_files(self, below: str = "") -> Iterator[StoredFile]:
@@ -105,8 +112,8 @@ class Storage:
                 key = os.path.relpath(path, self.root).encode("utf-8", "surrogateescape")
                 yield _local_file(key.decode("utf-8", "backslashreplace"), status)
             return
-        with _answering():
-            if "s3" in self.filesystem.protocol:
+        with answering():
+            if self.is_s3:
                 found = list_objects(self.filesystem, folder)
             else:
                 found = self.filesystem.find(folder, detail=True).items()
@@ -122,29 +129,56 @@ class Storage:
         """
         if self.is_local:
             return _local_file(key, os.stat(self.path(key)))
-        with _answering():
+        with answering():
             info = self.filesystem.info(self.path(key))
         return _remote_file(key, info)
 
-    def read(self, key: str = "") -> bytes:
-        """The bytes of a key, or of the root where it is a file."""
-        with _answering():
-            return self.filesystem.cat_file(self.path(key))
+    def read(self, key: str = "", version: str | None = None, span: tuple[int, int] | None = None) -> bytes:
+        """The bytes of a key, or of the root where it is a file.
 
-    def open(self, key: str) -> IO[bytes]:
-        """A file to read from at any position, for large ones of which only parts are wanted."""
-        with _answering():
-            return self.filesystem.open(self.path(key), "rb")
+        Args:
+            key: of the file.
+            version: what a listing said; a file that is another by now is not read.
+            span: first byte and the one behind the last; ``None`` reads all.
+
+        Raises:
+            FileChangedError: the version is another.
+        """
+        path = self.path(key)
+        if self.is_local:
+            return _read_local(path, version, span)
+        with answering(FileChangedError):
+            if self.is_s3:
+                return get_object(self.filesystem, path, version, span)
+            data = self.filesystem.cat_file(path, *(span or ()))
+        if version and self.stat(key).version != version:
+            raise FileChangedError(path)
+        return data
+
+    def open(self, key: str, block_bytes: int | None = None) -> IO[bytes]:
+        """A file to read from at any position, for large ones of which only parts are wanted, so much at once."""
+        with answering():
+            return self.filesystem.open(self.path(key), "rb", block_size=block_bytes)
 
     def write(self, key: str, data: bytes) -> None:
         """Create or replace a file in one step: a reader finds the old or the new one, never a part."""
         if not self.is_local:
-            with _answering():
+            with answering():
                 self.filesystem.pipe_file(self.path(key), data)
             return
         with staged(self.root, data) as path:
             os.makedirs(posixpath.dirname(self.path(key)), exist_ok=True)
             os.replace(path, self.path(key))
+
+    def upload(self, key: str, path: str) -> None:
+        """As :meth:`write`, of a local file; a large one goes to an object store in parts."""
+        if not self.is_local:
+            with answering():
+                self.filesystem.put_file(path, self.path(key))
+            return
+        with staged(self.root, path) as copy:
+            os.makedirs(posixpath.dirname(self.path(key)), exist_ok=True)
+            os.replace(copy, self.path(key))
 
     def create(self, key: str, data: bytes) -> None:
         """Create a file in one step, unless it exists.
@@ -153,7 +187,7 @@ class Storage:
             FileExistsError: someone was first.
         """
         if not self.is_local:
-            with _answering():
+            with answering():
                 self.filesystem.pipe_file(self.path(key), data, mode="create")
             return
         with staged(self.root, data) as path:
@@ -161,22 +195,39 @@ class Storage:
             os.link(path, self.path(key))
 
     def in_parallel(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """``map`` for work that waits for this storage: several requests at once where it is remote."""
+        """``map`` for work that waits for this storage: several requests at once where it is remote, a few ahead."""
         if self.is_local:
-            return map(work, items)
+            yield from map(work, items)
+            return
         if self._threads is None:
             self._threads = ThreadPoolExecutor(REQUESTS_AT_ONCE)
-        return self._threads.map(work, items)
+        under_way: deque[Future[R]] = deque()
+        for item in items:
+            under_way.append(self._threads.submit(work, item))
+            if len(under_way) > 2 * REQUESTS_AT_ONCE:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
 
     def delete(self, key: str) -> None:
         """Remove a file; nothing happens where there is none."""
-        with contextlib.suppress(FileNotFoundError), _answering():
+        with contextlib.suppress(FileNotFoundError), answering():
             self.filesystem.rm_file(self.path(key))
 
     def clear_staging(self) -> None:
         """Remove what killed processes left half done; for whoever holds the lease."""
         if self.is_local:
             clear_staging(self.root)
+
+
+def _read_local(path: str, version: str | None, span: tuple[int, int] | None) -> bytes:
+    start, end = span or (0, None)
+    with open(path, "rb") as file:
+        file.seek(start)
+        data = file.read() if end is None else file.read(end - start)
+        if version and _local_file("", os.fstat(file.fileno())).version != version:
+            raise FileChangedError(path)
+    return data
 
 
 def _local_file(key: str, status: os.stat_result) -> StoredFile:
@@ -191,15 +242,19 @@ def _remote_file(key: str, info: Mapping[str, Any]) -> StoredFile:
 
 
 @contextlib.contextmanager
-def _answering() -> Iterator[None]:
-    """Translate the errors of remote file systems: those of their network clients are no ``OSError``."""
+def answering(refusal: type[OSError] = FileExistsError) -> Iterator[None]:
+    """Translate the errors of remote file systems: those of their network clients are no ``OSError``.
+
+    Args:
+        refusal: what an unmet condition of the request means.
+    """
     try:
         yield
     except OSError as error:
         if _status(error) == PRECONDITION_FAILED:  # how s3fs reports some servers' "it exists"
-            raise FileExistsError(*error.args) from error
+            raise refusal(*error.args) from error
         raise
-    except ValueError:
+    except (ValueError, SampleError):
         raise
     except Exception as error:
         raise OSError(f"{type(error).__name__}: {error}") from error

@@ -14,8 +14,7 @@ from ray.exceptions import RayError, UserCodeException
 from pipeline.plan import cut_units
 from pipeline.records import LEFT, SAMPLE_SCHEMA
 
-UNIT_SAMPLES, UNIT_BYTES = 64, 16 << 20
-UNITS_PER_ACTOR = 8  # at least that many, so that work spreads evenly and a crash loses little
+SMALL_UNIT = 64  # samples
 FEW_SAMPLES = 8  # that many may be blamed although the last pass brought no other to its end
 FIRST_COMMIT_S, COMMIT_FRACTION = 2.0, 0.01  # a crash loses two seconds or one percent of the work
 
@@ -23,16 +22,33 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class UnitBounds:
+    """How samples are cut into units of work.
+
+    Args:
+        samples, size_bytes: of a unit at most.
+        each_actor: units that each actor gets at least, so that work spreads evenly and a crash loses little.
+    """
+
+    samples: int = SMALL_UNIT
+    size_bytes: int = 16 << 20
+    each_actor: int = 8
+
+
+SMALL_UNITS = UnitBounds()
+
+
+@dataclass(frozen=True)
 class Pass:
     """One try at everything that is left.
 
     Args:
-        shrink: by how much units are smaller than at first.
+        shrink: by how much units are smaller than at first; ``None`` means a sample each.
         isolated: whether a worker holds one unit at a time, so that what kills it takes nothing else with it.
         give_back: whether a worker leaves a sample to a later pass when the storage does not answer.
     """
 
-    shrink: int
+    shrink: int | None
     isolated: bool
     give_back: bool
 
@@ -41,8 +57,8 @@ class Pass:
 PASSES = (
     Pass(shrink=1, isolated=False, give_back=True),
     Pass(shrink=8, isolated=False, give_back=True),
-    Pass(shrink=UNIT_SAMPLES, isolated=True, give_back=True),
-    Pass(shrink=UNIT_SAMPLES, isolated=True, give_back=False),
+    Pass(shrink=None, isolated=True, give_back=True),
+    Pass(shrink=None, isolated=True, give_back=False),
 )
 
 # A list of samples a unit → rows of samples, finished or given back; the units of workers that died are missing.
@@ -58,6 +74,7 @@ def supervise(
     actors: int,
     start_pass: StartPass,
     commit: Callable[[pa.Table, pa.Array], None],
+    bounds: UnitBounds = SMALL_UNITS,
 ) -> pa.Table:
     """Pass over the samples, then over what is left of them in smaller units, four times in all.
 
@@ -66,6 +83,7 @@ def supervise(
         actors: size of the pool.
         start_pass: runs units through the cluster.
         commit: makes rows permanent; sees every sample once. Its second argument says where in ``samples`` each stands.
+        bounds: of a unit.
 
     Returns:
         Samples that were alone in their unit and killed their worker, or were given back, again and again.
@@ -76,9 +94,10 @@ def supervise(
     names = samples["sample_id"].combine_chunks()
     is_left = np.ones(len(names), bool)
     left = before = len(names)
-    first_unit = max(1, min(UNIT_SAMPLES, len(names) // (actors * UNITS_PER_ACTOR)))
+    first_unit = max(1, min(bounds.samples, -(-len(names) // (actors * bounds.each_actor))))
     for number, this_pass in enumerate(PASSES, start=1):
-        units = _units(samples.filter(pa.array(is_left)), max(1, first_unit // this_pass.shrink))
+        unit_samples = max(1, first_unit // this_pass.shrink) if this_pass.shrink else 1
+        units = _units(samples.filter(pa.array(is_left)), unit_samples, bounds.size_bytes)
         aborted, before = False, left
         with _logged_errors() as errors:
             try:
@@ -107,8 +126,8 @@ def supervise(
     return samples.filter(pa.array(is_left))
 
 
-def _units(samples: pa.Table, unit_samples: int) -> pa.ListArray:
-    edges = cut_units(samples["size_bytes"].to_numpy(), unit_samples, UNIT_BYTES)
+def _units(samples: pa.Table, unit_samples: int, unit_bytes: int) -> pa.ListArray:
+    edges = cut_units(samples["size_bytes"].to_numpy(), unit_samples, unit_bytes)
     structs = samples.select(SAMPLE_SCHEMA.names).combine_chunks().to_struct_array()
     return pa.ListArray.from_arrays(pa.array(edges, pa.int32()), pa.concat_arrays(structs.chunks))
 

@@ -5,7 +5,8 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.codec_tasks import CutSample, record_of, travelling
-from pipeline.gpu_actor import Flight, InpaintActor, Unit
+from pipeline.gpu_actor import Flight, InpaintActor
+from pipeline.inputs import Inputs
 
 
 class WindowActor:
@@ -22,20 +23,18 @@ class WindowActor:
     def __call__(self, batch: pa.Table) -> pa.Table:
         """A table of ``CUT_SCHEMA`` → the same with ``fills``, null for samples that nothing is left to do for."""
         rows = batch.to_pylist()
-        unit = Unit(len(rows))
-        flights = [Flight(unit, record_of(row)) for row in rows]
+        flights = [Flight(record_of(row)) for row in rows]
         cut: dict[int, CutSample] = {}
         for index, (flight, row) in enumerate(zip(flights, rows, strict=True)):
             flight.record.worker = self.worker.name
             if flight.record.error_stage is not None:
-                unit.land()
+                flight.land()
             elif row["pixels"] is None:
-                self.worker.begin(flight, (row["image"], row["mask"]))
+                self.worker.begin(flight, Inputs(row["image"], row["mask"]))
             else:
                 cut[index] = CutSample(flight.record, row)
-                self.worker.loop.repaint(cut[index]).add_done_callback(lambda _: unit.land())
-        unit.wait()
-        self.worker.store(flights)
+                self.worker.loop.repaint(cut[index]).add_done_callback(flight.land)
+        self.worker.sink.store((flight.wait() for flight in flights), self.worker.give_back)
         kept = [
             {"image": row["image"], "mask": row["mask"], "fills": cut[index].fills}
             if index in cut and cut[index].record.error_stage is None

@@ -72,6 +72,12 @@ def textured(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.clip(smooth + generator.normal(0, 12, smooth.shape), 0, 255).astype(np.uint8)
 
 
+def planned_sample(name: str, **fields) -> dict:
+    """A sample as a plan has it, with the fields of ``SAMPLE_SCHEMA``: a file with a mask of the same name."""
+    plain = {"sample_id": name, "input_version": "", "size_bytes": 10, "file": name, "place": None}
+    return {**plain, "mask_key": name, "mask_spec": None, "fault": None, **fields}
+
+
 def make_photos(folder: Path, count: int = 6, height: int = 80, width: int = 96) -> tuple[Path, Path]:
     """PNG photos and masks with one square hole each; returns both folders."""
     photos, masks = folder / "photos", folder / "masks"

@@ -52,10 +52,10 @@ def test_storage_that_does_not_answer_leaves_the_sample_or_in_the_last_pass_fail
     config = job(tmp_path, tiny_weights)
     real = Storage.read
 
-    def silent_for_one(storage, key=""):
+    def silent_for_one(storage, key="", *more):
         if key == "001.png":
             raise OSError("no answer")
-        return real(storage, key)
+        return real(storage, key, *more)
 
     monkeypatch.setattr(Storage, "read", silent_for_one)
     tables = pipeline.codec_tasks.cut_samples(

@@ -12,7 +12,7 @@ from pipeline.gpu_actor import InpaintActor
 from pipeline.records import FAILED, LEFT, OK, SAMPLE_SCHEMA
 from pipeline.storage import Storage
 from pipeline.weight_store import fetch_weights
-from tests.conftest import make_photos
+from tests.conftest import make_photos, planned_sample
 
 
 class Echo:
@@ -48,9 +48,7 @@ def worker(tmp_path, tiny_weights, monkeypatch):
 
 
 def unit(*names: str) -> pa.Table:
-    samples = [
-        {"sample_id": name, "input_version": "", "size_bytes": 1, "mask_key": name, "mask_spec": None} for name in names
-    ]
+    samples = [planned_sample(name) for name in names]
     return pa.table({"samples": pa.array([samples], pa.list_(pa.struct(list(SAMPLE_SCHEMA))))})
 
 
@@ -89,7 +87,7 @@ def test_sample_whose_storage_does_not_answer_is_left_and_in_the_last_pass_faile
 def test_worker_that_reaches_nothing_pauses_before_it_takes_more(worker, monkeypatch):
     pauses = []
     monkeypatch.setattr(pipeline.gpu_actor.time, "sleep", pauses.append)
-    monkeypatch.setattr(Storage, "read", lambda storage, key="": (_ for _ in ()).throw(OSError("no answer")))
+    monkeypatch.setattr(Storage, "read", lambda storage, *_: (_ for _ in ()).throw(OSError("no answer")))
     rows = worker(give_back=True)(unit(*NAMES)).to_pylist()
     assert {row["status"] for row in rows} == {LEFT}
     assert pauses == [pipeline.gpu_actor.UNREACHABLE_PAUSE_S]
@@ -110,8 +108,7 @@ def test_static_mask_is_read_once(worker, monkeypatch, tmp_path):
     )
     reader, reads = pipeline.gpu_actor.Reader(config), []
     real = Storage.read
-    monkeypatch.setattr(Storage, "read", lambda storage, key="": reads.append(key) or real(storage, key))
-    for name in NAMES:
-        _, mask = reader.read({"sample_id": name, "mask_key": "", "mask_spec": None})
-        assert np.frombuffer(mask, np.uint8).size
+    monkeypatch.setattr(Storage, "read", lambda storage, key="", *more: reads.append(key) or real(storage, key, *more))
+    for inputs in reader.read_all([planned_sample(name, mask_key="") for name in NAMES]):
+        assert np.frombuffer(inputs.mask, np.uint8).size
     assert sorted(reads) == ["", *NAMES]

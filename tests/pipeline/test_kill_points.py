@@ -8,27 +8,20 @@ import hashlib
 import io
 import shutil
 from collections import Counter
-from concurrent.futures import Future
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-import pipeline.manifest
-import pipeline.run
 from pipeline.config import JobConfig, MaskConfig, ModelConfig, RunConfig, SinkConfig, SourceConfig
-from pipeline.gpu_actor import InpaintActor
-from pipeline.reader import Reader
 from pipeline.records import FAILED, OK, UNCHANGED
+from pipeline.results import read_result
 from pipeline.run import run_job
-from pipeline.sinks import ImageSink
+from pipeline.shards import sample_count
 from pipeline.storage import Storage
 
 
@@ -63,45 +56,8 @@ class Scythe:
         return changed
 
 
-class PlainActor(InpaintActor):
-    """Fills holes by turning their colours around, without a model."""
-
-    def __init__(self, config, weights_fingerprint, run_id, give_back):
-        self.config, self.weights_fingerprint, self.run_id, self.name = config, weights_fingerprint, run_id, "here"
-        self.reader, self.give_back = Reader(config), give_back
-        self.sink = ImageSink(Storage(config.sink.uri), "source")
-        self.inpainter = type("Sizes", (), {"window_px": 64})
-        self.budget = type("Endless", (), {"take": staticmethod(int), "give_back": staticmethod(int)})
-        self.cpus = type("Here", (), {"submit": staticmethod(lambda urgency, work: work())})
-        self.loop = self
-
-    def repaint(self, job):
-        for number in range(len(job.windows)):
-            job.paste(number, 255 - job.cut(number, 64)[0])
-        done = Future()
-        done.set_result(job)
-        return done
-
-
-def flow_here(config, weights, run_id, pool, worker, units, this_pass):
-    actor = PlainActor(config, weights.fingerprint, run_id, this_pass.give_back)
-    for unit in range(len(units)):
-        yield actor(pa.table({"samples": units.slice(unit, 1)}))
-
-
-@pytest.fixture
-def here(monkeypatch):
-    """The job without Ray, with small units, parts and snapshots."""
-    monkeypatch.setattr(pipeline.run, "connected", lambda address, block_bytes: nullcontext())
-    monkeypatch.setattr(pipeline.run, "node_resources", lambda: [{"CPU": 4}])
-    monkeypatch.setattr(pipeline.run, "_start_pass", flow_here)
-    monkeypatch.setattr(pipeline.run, "Lease", lambda storage, run_id: nullcontext())
-    monkeypatch.setattr(pipeline.supervisor, "FIRST_COMMIT_S", 0.0)
-    monkeypatch.setattr(pipeline.manifest, "SNAPSHOT_ROWS", 3)
-    return monkeypatch
-
-
 KINDS = ("good", "good", "good", "empty mask", "no mask", "broken")
+SINKS = ("images", "webdataset", "parquet")
 photos = st.lists(st.tuples(st.integers(8, 40), st.integers(8, 40), st.sampled_from(KINDS)), min_size=1, max_size=9)
 strokes = st.lists(st.tuples(st.integers(0, 30), st.booleans()), max_size=5)
 
@@ -126,7 +82,7 @@ def write_corpus(folder: Path, corpus) -> dict[str, str]:
 
 def run_until_done(config: JobConfig, scythe: Scythe, monkeypatch) -> None:
     with monkeypatch.context() as patched:
-        for name in ("write", "create", "delete"):
+        for name in ("write", "upload", "create", "delete"):
             patched.setattr(Storage, name, scythe.around(getattr(Storage, name)))
         for start in range(1 + len(scythe.strokes)):
             try:
@@ -144,28 +100,30 @@ def check(config: JobConfig, expected: dict[str, str]) -> None:
     assert {row["sample_id"]: row["status"] for row in rows} == expected
     for row in rows:
         if row["output_uri"]:
-            assert hashlib.sha256(Path(row["output_uri"]).read_bytes()).hexdigest() == row["output_sha256"]
+            assert hashlib.sha256(read_result(row, {})).hexdigest() == row["output_sha256"]
+    shards = Counter(row["output_uri"] for row in rows if row["output_member"] is not None)
+    assert all(sample_count(uri) == count for uri, count in shards.items())  # nothing in them but what rows name
     named = {row["output_uri"] for row in rows if row["output_uri"]}
     assert {str(path) for path in (out / "data").rglob("*") if path.is_file()} == named
     assert len(list((out / "manifest").iterdir())) <= 16 + 4
 
 
-@given(corpus=photos, strokes=strokes, changes=photos, later_strokes=strokes)
+@given(corpus=photos, strokes=strokes, changes=photos, later_strokes=strokes, sink=st.sampled_from(SINKS))
 @settings(
     deadline=None,
-    max_examples=30,
+    max_examples=45,
     phases=set(Phase) - {Phase.shrink, Phase.explain},
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_rows_are_inputs_each_once_wherever_the_job_is_killed(
-    here, tmp_path_factory, corpus, strokes, changes, later_strokes
+    here, tmp_path_factory, corpus, strokes, changes, later_strokes, sink
 ):
     folder = tmp_path_factory.mktemp("job")
     config = JobConfig(
         source=SourceConfig(uri=f"{folder}/photos"),
         mask=MaskConfig(uri=f"{folder}/masks", max_fraction=1.0),
         model=ModelConfig(weights="nano"),
-        sink=SinkConfig(uri=f"{folder}/out"),
+        sink=SinkConfig(uri=f"{folder}/out", format=sink, shard_samples=3),
     )
     expected = write_corpus(folder, corpus)
     run_until_done(config, Scythe(list(strokes)), here)

@@ -10,6 +10,7 @@ from pipeline.errors import ConfigError, SampleError
 from pipeline.mask_pixels import read_mask
 from pipeline.masks import IMAGES, PairedMasks, StaticMask
 from pipeline.photo import Photo
+from pipeline.sources import Found
 from pipeline.storage import Storage
 
 LIMIT = 1_000_000
@@ -142,7 +143,7 @@ def folder(tmp_path, *names: str) -> Storage:
 def paired(masks: PairedMasks | StaticMask, *keys: str) -> dict[str, str | None]:
     """The mask's key of each image that remains one."""
     with Catalog() as catalog:
-        images = [(key, 1, "v", masks.wanted(key)) for key in keys]
+        images = [(*Found(key, 1, "v", key), masks.wanted(key)) for key in keys]
         catalog.create("images", IMAGES, in_batches(images, IMAGES))
         masks.pair(catalog)
         return dict(catalog.run("SELECT sample_id, mask_key FROM samples"))

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,9 +19,11 @@ from pipeline.config import JobConfig, LimitsConfig, MaskConfig, ModelConfig, Ru
 from pipeline.errors import ConfigError
 from pipeline.gpu_actor import InpaintActor
 from pipeline.records import FAILED, MANIFEST_SCHEMA, OK, UNCHANGED
+from pipeline.results import read_result
 from pipeline.run import run_job
 from pipeline.storage import Storage
 from tests.conftest import make_photos, textured
+from tests.pipeline.test_hostile_shards import tar
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -235,6 +238,35 @@ def test_static_mask_serves_all_images_of_its_size(tmp_path, tiny_weights):
     assert [rows[name]["status"] for name in sorted(rows)] == [OK, OK, OK, FAILED]
     assert rows["small.png"]["error_type"] == "MaskSizeMismatch"
     assert rows["001.png"]["mask_uri"] == str(masks / "000.png") and rows["001.png"]["mask_kind"] == "static"
+
+
+def test_job_from_shards_to_shards(tmp_path, tiny_weights):
+    photos, masks = make_photos(tmp_path, count=5)
+    (tmp_path / "shards").mkdir()
+    members = [
+        (f"{path.stem}.{kind}", path.read_bytes())
+        for index in range(5)
+        for kind, path in (("png", photos / f"{index:03}.png"), ("mask.png", masks / f"{index:03}.png"))
+    ]
+    (tmp_path / "shards" / "a.tar").write_bytes(tar(members))
+    config = replace(
+        job(tmp_path, tiny_weights),
+        source=SourceConfig(format="webdataset", uri=str(tmp_path / "shards")),
+        mask=MaskConfig(kind="member"),
+        sink=SinkConfig(uri=str(tmp_path / "out"), format="parquet", shard_samples=2),
+    )
+    rows = run(config)
+    assert sorted(rows) == [f"a.tar/{index:03}" for index in range(5)]
+    plain = run(replace(job(tmp_path, tiny_weights), sink=SinkConfig(uri=str(tmp_path / "plain"))))
+    for index, (_, row) in enumerate(sorted(rows.items())):
+        before, after = pixels(photos / f"{index:03}.png"), np.asarray(Image.open(io.BytesIO(read_result(row, {}))))
+        mask = pixels(masks / f"{index:03}.png") > 0
+        assert np.array_equal(after[~mask], before[~mask])
+        assert plain[f"{index:03}.png"]["status"] == row["status"] == OK
+    shards = Counter(row["output_uri"] for row in rows.values())
+    assert {Path(uri): count for uri, count in shards.items()} == {
+        path: pq.read_metadata(path).num_rows for path in (tmp_path / "out" / "data").iterdir()
+    }
 
 
 def test_not_finite_model_output_fails_the_sample(tmp_path, tiny_weights):

@@ -3,7 +3,7 @@ import doctest
 import pytest
 
 import pipeline.sources as sources
-from pipeline.config import SourceConfig
+from pipeline.config import JobConfig
 from pipeline.errors import ConfigError
 from pipeline.sources import ImageFolder, glob_pattern
 from pipeline.storage import Storage
@@ -44,10 +44,14 @@ def test_folder_lists_images_recursively_and_nothing_else(tmp_path):
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
-    files = ImageFolder(SourceConfig(uri=str(tmp_path)), Storage(str(tmp_path)))
-    assert sorted(file.key for file in files) == ["a.JPG", "deep/c.webp", "deep/er/b.png"]
+    source = ImageFolder(JobConfig(), Storage(str(tmp_path)))
+    assert sorted(found.sample_id for found in source.samples(source.files())) == [
+        "a.JPG",
+        "deep/c.webp",
+        "deep/er/b.png",
+    ]
 
 
 def test_nothing_at_the_uri_is_a_configuration_error(tmp_path):
     with pytest.raises(ConfigError, match=r"source.uri: nothing at .*/none"):
-        iter(ImageFolder(SourceConfig(), Storage(str(tmp_path / "none"))))
+        list(ImageFolder(JobConfig(), Storage(str(tmp_path / "none"))).files())

@@ -6,14 +6,11 @@ from ray.exceptions import ActorDiedError, UserCodeException
 
 from pipeline.records import OK, SAMPLE_SCHEMA, Record, to_table
 from pipeline.supervisor import JobError, supervise
+from tests.conftest import planned_sample
 
 
 def samples(count: int) -> pa.Table:
-    rows = [
-        {"sample_id": name, "input_version": "", "size_bytes": 10, "mask_key": None, "mask_spec": None}
-        for name in names(count)
-    ]
-    return pa.Table.from_pylist(rows, SAMPLE_SCHEMA)
+    return pa.Table.from_pylist([planned_sample(name) for name in names(count)], SAMPLE_SCHEMA)
 
 
 def names(count: int) -> list[str]:

@@ -1,0 +1,94 @@
+"""What a sample is made of, and how the part that lies in files of its own is read."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from pipeline.config import JobConfig
+from pipeline.errors import SampleError
+from pipeline.storage import FileChangedError, Storage
+
+ONE_REQUEST_BYTES = 32 << 20  # a larger file is read in parts
+Sample = Mapping[str, Any]  # with the fields of ``SAMPLE_SCHEMA``
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a sample is made of, as stored.
+
+    Args:
+        image: the compressed image.
+        mask: the compressed mask, or the text of annotations; empty where the image holds it itself.
+        carried: other columns or members that go with the result, by name.
+    """
+
+    image: bytes
+    mask: bytes
+    carried: Mapping[str, pa.Scalar] = field(default_factory=dict)
+
+
+def file_of(sample: Sample) -> str:
+    """Key of the file that holds a sample."""
+    return sample["file"] or sample["sample_id"]
+
+
+def file_version(sample: Sample) -> str:
+    """What that file was when it was listed; the number of its samples and a mask's version may stand behind it."""
+    return sample["input_version"].partition(" mask:")[0].partition(" of ")[0]
+
+
+class FormatReader(Protocol):
+    """Reads the part of a sample that lies in its source."""
+
+    def read_all(self, samples: Sequence[Sample]) -> Iterator[Inputs | Exception]:
+        """Of each sample in order its inputs, with an empty mask where the source holds none, or why there are none."""
+
+
+class FileReader:
+    """Samples that are a file each."""
+
+    def __init__(self, config: JobConfig, storage: Storage) -> None:
+        self.storage = storage
+
+    def read_all(self, samples: Sequence[Sample]) -> Iterator[Inputs | Exception]:
+        """See :class:`FormatReader`."""
+        return self.storage.in_parallel(self._read, samples)
+
+    def _read(self, sample: Sample) -> Inputs | Exception:
+        try:
+            key, version = file_of(sample), file_version(sample)
+            return Inputs(read_file("read", self.storage, key, version, size_bytes=sample["size_bytes"]), b"")
+        except Exception as error:  # noqa: BLE001 - raised where its sample is dealt with
+            return error
+
+
+def read_file(
+    stage: str,
+    storage: Storage,
+    key: str,
+    version: str | None,
+    span: tuple[int, int] | None = None,
+    size_bytes: int = 0,
+) -> bytes:
+    """A file or a part of it, with what goes wrong for good as the fault of its sample.
+
+    Raises:
+        SampleError: it is gone, another by now, not permitted, or has a name that is not taken.
+        OSError: the storage does not answer.
+    """
+    try:
+        if span is None and size_bytes > ONE_REQUEST_BYTES and not storage.is_local:
+            span = (0, storage.stat(key).size_bytes)
+        return storage.read(key, version or None, span)
+    except FileNotFoundError as error:
+        raise SampleError(stage, "FileNotFound", f"{storage.uri(key)} is gone since it was listed") from error
+    except FileChangedError as error:
+        message = f"{storage.uri(key)} was replaced after it was listed; the next run does it again"
+        raise SampleError(stage, "FileChanged", message) from error
+    except PermissionError as error:
+        raise SampleError(stage, "PermissionDenied", f"no permission to read {storage.uri(key)}") from error
+    except ValueError as error:
+        message = f"{error}; names with backslashes or not in UTF-8 are not taken, rename the file"
+        raise SampleError(stage, "UnusableName", message) from error

@@ -1,0 +1,76 @@
+"""Keeps shards to what rows name: deletes those of no row, and writes anew those that hold replaced results.
+
+A shard says in its name how many samples it was made with, so its rows show whether it holds others as well. The new
+shard is written, then its rows are committed, then the old one is deleted; a crash in between leaves a shard that no
+row names, which the next run deletes.
+"""
+
+import logging
+from collections.abc import Iterable
+
+import pyarrow as pa
+
+from pipeline.catalog import Catalog
+from pipeline.manifest import Manifest
+from pipeline.records import MANIFEST_SCHEMA
+from pipeline.shards import ShardWriter, read_shard, sample_count
+from pipeline.sinks import FOLDER
+from pipeline.storage import Storage
+
+ROWS_AT_ONCE = 100_000
+
+logger = logging.getLogger(__name__)
+
+
+def repack(manifest: Manifest, sink: Storage, has_shards: bool) -> None:
+    """Bring the shards of a sink to exactly the results that its manifest names.
+
+    Args:
+        manifest: complete, and only changed by the caller.
+        sink: where it lies.
+        has_shards: whether there can be any; else nothing is looked at.
+    """
+    if not has_shards:
+        return
+    with Catalog() as catalog:
+        manifest.load_into(catalog, ["sample_id", "output_uri"])
+        counts = dict(catalog.run("SELECT output_uri, count(*) FROM rows WHERE output_uri IS NOT NULL GROUP BY ALL"))
+    shards = {sink.uri(file.key): file.key for file in sink.list_files(FOLDER) if sample_count(file.key) is not None}
+    thinned = {uri: key for uri, key in shards.items() if 0 < counts.get(uri, 0) < (sample_count(key) or 0)}
+    if thinned:
+        logger.info("%d shards hold replaced results and are written anew", len(thinned))
+        for rows in _rows_in(manifest, thinned):
+            moved = _moved(sink, thinned[rows["output_uri"][0].as_py()], rows)
+            manifest.append(moved)
+    for uri, key in shards.items():
+        if uri in thinned or uri not in counts:
+            sink.delete(key)
+
+
+def _rows_in(manifest: Manifest, shards: dict[str, str]) -> Iterable[pa.Table]:
+    """The current rows of each of some shards."""
+    with Catalog() as catalog:
+        manifest.load_into(catalog, MANIFEST_SCHEMA.names)
+        for uri in shards:
+            query = (
+                f"SELECT * EXCLUDE (part, position) FROM rows WHERE output_uri = '{uri.replace(chr(39), chr(39) * 2)}'"
+            )
+            yield pa.concat_tables(catalog.stream(query, ROWS_AT_ONCE)).cast(MANIFEST_SCHEMA)
+
+
+def _moved(sink: Storage, key: str, rows: pa.Table) -> pa.Table:
+    """Write a shard of those samples that rows name, and return the rows as they name the new one."""
+    wanted = set(rows["output_member"].to_pylist())
+    with ShardWriter(key[key.rindex(".") :]) as writer:
+        members = {}
+        with sink.open(key) as file:
+            for member in read_shard(key, file):
+                if member.name in wanted:
+                    members[member.name] = writer.take_over(member)
+        new_key = f"{FOLDER}/{writer.finish()}"
+        sink.upload(new_key, writer.path)
+    names = pa.array([members[name] for name in rows["output_member"].to_pylist()], pa.string())
+    uris = pa.array([sink.uri(new_key)] * rows.num_rows, pa.string())
+    for column, values in (("output_uri", uris), ("output_member", names)):
+        rows = rows.set_column(rows.schema.get_field_index(column), MANIFEST_SCHEMA.field(column), values)
+    return rows

@@ -1,0 +1,70 @@
+"""What a row was made of, read again for a person to look at."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.annotations import read_annotations
+from pipeline.config import JobConfig, LimitsConfig, MaskConfig, SinkConfig, SourceConfig
+from pipeline.errors import SampleError
+from pipeline.formats import open_source
+from pipeline.inputs import Inputs
+from pipeline.reader import Reader
+from pipeline.storage import Storage
+
+NO_LIMIT = 1 << 40  # what a job has taken is taken again
+
+
+def config_of_run(sink: Storage, run_id: str, storage_options: Mapping[str, Any]) -> JobConfig:
+    """Source, masks and sink of the run of that id; storage options are given again, since a run does not note them."""
+    known = json.loads(sink.read(f"runs/{run_id}.json"))["configuration"]
+    return JobConfig(
+        source=SourceConfig(**known["source"]),
+        mask=MaskConfig(**known["mask"]),
+        sink=SinkConfig(**known["sink"]),
+        limits=LimitsConfig(max_pixels=NO_LIMIT, max_bytes=NO_LIMIT),
+        storage=dict(storage_options),
+    )
+
+
+class Inspector:
+    """Finds the inputs of manifest rows.
+
+    Args:
+        config: of the run that made the rows, from :func:`config_of_run`.
+    """
+
+    def __init__(self, config: JobConfig) -> None:
+        self.config, self.reader = config, Reader(config)
+        self.source = open_source(config, self.reader.source)
+
+    def inputs(self, row: Mapping[str, Any]) -> Inputs:
+        """Image and mask that a row was made of.
+
+        Raises:
+            SampleError: they are not there any more, or are others by now.
+            OSError: the storage does not answer.
+        """
+        file = self.reader.source.stat(self.reader.source.key(row["input_uri"]))
+        found = next((found for found in self.source.samples([file]) if found.sample_id == row["sample_id"]), None)
+        if found is None:
+            raise SampleError("read", "FileChanged", f"{row['sample_id']} is not in {row['input_uri']} any more")
+        sample = {
+            **found._asdict(),
+            "input_version": row["input_version"],
+            "mask_key": self._mask_key(row),
+            "mask_spec": self._mask_spec(row),
+        }
+        (inputs,) = self.reader.read_all([sample])
+        if isinstance(inputs, Exception):
+            raise inputs
+        return inputs
+
+    def _mask_key(self, row: Mapping[str, Any]) -> str:
+        return self.reader.masks.key(row["mask_uri"]) if self.config.mask.kind == "paired" else ""
+
+    def _mask_spec(self, row: Mapping[str, Any]) -> str | None:
+        if self.config.mask.kind not in ("boxes", "coco") or self.config.mask.column:
+            return None
+        annotations = read_annotations(self.config.mask, self.reader.masks)
+        return f"[{','.join(sorted(spec for name, spec in annotations if name == row['sample_id']))}]"

@@ -1,0 +1,86 @@
+"""What s3fs does not offer: buckets listed page by page, and objects read in one request, if still the same."""
+
+import random
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from fsspec import AbstractFileSystem
+from fsspec.asyn import sync
+from s3fs.core import S3_RETRYABLE_ERRORS
+
+PART_BYTES = 32 << 20  # a larger read is several requests at once
+PARTS_AT_ONCE = 4
+TRIES, FIRST_PAUSE_S, LONGEST_PAUSE_S = 5, 0.2, 10.0
+CONNECTIONS = 32
+
+
+def with_retries(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of s3fs with what is not said: throttled and timed-out requests come again, with growing, random pauses.
+
+    botocore's "standard" mode retries these and server errors alone, never a refusal.
+    """
+    client = {"retries": {"mode": "standard", "max_attempts": TRIES}, "max_pool_connections": CONNECTIONS}
+    return {**options, "config_kwargs": client | dict(options.get("config_kwargs", {}))}
+
+
+def list_objects(filesystem: AbstractFileSystem, folder: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Path and facts of every object below ``bucket/prefix``; s3fs itself would hold all of them in memory."""
+    bucket, _, prefix = folder.partition("/")
+    request = {"Bucket": bucket, "Prefix": f"{prefix}/" if prefix else ""}
+    while True:
+        page = filesystem.call_s3("list_objects_v2", **request)
+        for item in page.get("Contents", []):
+            if not item["Key"].endswith("/"):  # some tools store empty objects for folders
+                yield f"{bucket}/{item['Key']}", {"size": item["Size"], "ETag": item.get("ETag"), **item}
+        if not page.get("IsTruncated"):
+            return
+        request["ContinuationToken"] = page["NextContinuationToken"]
+
+
+def get_object(filesystem: AbstractFileSystem, path: str, etag: str | None, span: tuple[int, int] | None) -> bytes:
+    """Bytes of an object of an s3fs file system; s3fs itself would ask for the size first, each time.
+
+    Args:
+        path: ``bucket/key``.
+        etag: what the object must still be, without quotes.
+        span: first byte and the one behind the last, large ones in parts; ``None`` reads all in one request.
+
+    Raises:
+        OSError: with status 412 of the server where the object is another by now.
+    """
+    bucket, _, key = path.partition("/")
+    request = {"Bucket": bucket, "Key": key} | ({"IfMatch": f'"{etag}"'} if etag else {})
+    if span is None:
+        return _get(filesystem, request)
+    start, end = span
+    if end - start <= PART_BYTES:
+        return _get(filesystem, request | _range(start, end))
+    parts = [request | _range(at, min(at + PART_BYTES, end)) for at in range(start, end, PART_BYTES)]
+    with ThreadPoolExecutor(PARTS_AT_ONCE) as threads:
+        return b"".join(threads.map(lambda part: _get(filesystem, part), parts))
+
+
+def _range(start: int, end: int) -> dict[str, str]:
+    return {"Range": f"bytes={start}-{end - 1}"}
+
+
+def _get(filesystem: AbstractFileSystem, request: Mapping[str, str]) -> bytes:
+    """One GET; a body that breaks off comes again, as botocore repeats only what fails before it."""
+    for attempt in range(TRIES):
+        try:
+            return sync(filesystem.loop, _read, filesystem, request)
+        except S3_RETRYABLE_ERRORS:
+            if attempt == TRIES - 1:
+                raise
+            time.sleep(random.uniform(0, min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**attempt)))
+    raise AssertionError("unreachable")
+
+
+async def _read(filesystem: AbstractFileSystem, request: Mapping[str, str]) -> bytes:
+    answer = await filesystem._call_s3("get_object", **request)
+    try:
+        return await answer["Body"].read()
+    finally:
+        answer["Body"].close()

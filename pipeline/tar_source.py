@@ -1,0 +1,141 @@
+"""Samples in tar shards, as WebDataset lays them out: members that share a key, such as ``7.jpg`` and ``7.mask.png``.
+
+The plan notes where in its shard each member lies, so that a worker reads the samples of a unit with one request and a
+shard needs no order of work. A compressed shard has no such places but those in its decompressed stream.
+"""
+
+import contextlib
+import gzip
+import tarfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import IO
+
+from pipeline.config import JobConfig
+from pipeline.errors import ConfigError
+from pipeline.settled import counted
+from pipeline.sources import IMAGE_EXTENSIONS, Found, matching_files, name_fault
+from pipeline.storage import Storage, StoredFile
+
+SUFFIXES = (".tar", ".tar.gz", ".tgz")
+BLOCK_BYTES = 1 << 20  # of a shard are read at once while its headers are looked at
+MOST_EXPANSION = 200  # a compressed shard that grows more than that, and by more than this, is a bomb
+LEAST_BOMB_BYTES = 1 << 30
+BROKEN = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile)
+
+
+@dataclass
+class Members:
+    """Members of one sample.
+
+    Args:
+        key: path and name up to the first dot of the name.
+        by_extension: start and length of each member, by what follows that dot.
+    """
+
+    key: str
+    by_extension: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+
+class TarShards:
+    """Samples of all shards below a uri whose path matches a pattern.
+
+    The place of a sample is start and length of its image, its mask and its carried members, a length of 0 for none.
+    """
+
+    def __init__(self, config: JobConfig, storage: Storage) -> None:
+        self.storage, self.pattern = storage, config.source.pattern
+        self.image, self.mask = config.source.image, config.mask.member if config.mask.kind == "member" else ""
+        self.carried = config.sink.carry
+
+    def files(self) -> list[StoredFile]:
+        """See :class:`pipeline.sources.Source`."""
+        files = matching_files(self.storage, self.pattern)
+        shards = sorted(file for file in files if file.key.endswith(SUFFIXES))
+        if not shards:
+            raise ConfigError(f"no shard ({', '.join(SUFFIXES)}) below {self.storage} matches {self.pattern!r}")
+        return shards
+
+    def samples(self, files: Iterable[StoredFile]) -> Iterator[Found]:
+        """See :class:`pipeline.sources.Source`."""
+        for found in self.storage.in_parallel(self._samples_in, files):
+            version = counted(found[0].version, len(found)) if found else ""
+            yield from (sample._replace(version=version) for sample in found)
+
+    def _samples_in(self, shard: StoredFile) -> list[Found]:
+        """Of one shard; one that breaks off is a failed sample of its own, behind those before that."""
+        found = []
+        try:
+            with open_shard(self.storage, shard.key) as file:
+                for members in read_members(file, shard):
+                    found.append(self._sample(shard, members))
+        except BROKEN as error:  # whatever else goes wrong stops the plan
+            message = f"BrokenShard: {shard.key} cannot be read beyond {len(found)} samples: {error}"
+            found.append(Found(shard.key, 0, shard.version, shard.key, fault=message))
+        return found
+
+    def _sample(self, shard: StoredFile, members: Members) -> Found:
+        name = f"{shard.key}/{members.key}".encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        image = self._image(members.by_extension)
+        if image is None:
+            fault = f"MissingImage: its members are {', '.join(sorted(members.by_extension))}"
+            return Found(name, 0, shard.version, shard.key, fault=fault)
+        nothing = (image[0], 0)  # in the place of what is not there
+        others = [members.by_extension.get(extension, nothing) for extension in (self.mask, *self.carried)]
+        place = [number for where in (image, *others) for number in where]
+        has_mask = self.mask in members.by_extension
+        return Found(name, sum(place[1::2]), shard.version, shard.key, place, has_mask, name_fault(name))
+
+    def _image(self, members: Mapping[str, tuple[int, int]]) -> tuple[int, int] | None:
+        if self.image:
+            return members.get(self.image)
+        plain = (where for name, where in members.items() if f".{name.lower()}" in IMAGE_EXTENSIONS)
+        return next(plain, None)
+
+
+@contextlib.contextmanager
+def open_shard(storage: Storage, key: str) -> Iterator[IO[bytes]]:
+    """A shard's decompressed bytes, read from front to back."""
+    with storage.open(key, BLOCK_BYTES) as file:
+        if key.endswith(".tar"):
+            yield file
+        else:
+            with gzip.GzipFile(fileobj=file) as plain:
+                yield plain  # type: ignore[misc]
+
+
+def read_members(file: IO[bytes], shard: StoredFile) -> Iterator[Members]:
+    """Members of a shard, sample by sample; links, folders and hidden files do not count.
+
+    Raises:
+        one of ``BROKEN``: not a tar file, cut short, or expanding without measure.
+    """
+    bound = None if shard.key.endswith(".tar") else max(LEAST_BOMB_BYTES, MOST_EXPANSION * shard.size_bytes)
+    for key, group in groupby(_members(file, bound), key=lambda member: split_name(member.name)[0]):
+        yield Members(key, {split_name(m.name)[1].lower(): (m.offset_data, m.size) for m in group})
+
+
+def _members(file: IO[bytes], bound: int | None) -> Iterator[tarfile.TarInfo]:
+    with tarfile.open(fileobj=file, mode="r:", errors="surrogateescape") as shard:
+        for member in shard:
+            shard.members = []  # type: ignore[attr-defined] # else it keeps all of them
+            if bound is not None and member.offset_data + member.size > bound:
+                raise tarfile.ReadError(
+                    f"{member.name} lies {member.offset_data + member.size} bytes deep in a "
+                    "compressed shard that has not a hundredth of them"
+                )
+            if member.isreg() and not member.name.rpartition("/")[2].startswith("."):
+                yield member
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Key and extension of a member: the name is split at the first dot behind the last slash.
+
+    >>> split_name("a.b/7.mask.png")
+    ('a.b/7', 'mask.png')
+    """
+    folder, slash, base = name.rpartition("/")
+    stem, _, extension = base.partition(".")
+    return f"{folder}{slash}{stem}", extension

@@ -1,0 +1,209 @@
+"""Tar shards and Parquet files that are broken or hostile: each sample has its row, and none leaves the sink."""
+
+import gzip
+import io
+import tarfile
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+import pipeline.tar_source
+from pipeline.config import JobConfig, MaskConfig, SinkConfig, SourceConfig
+from pipeline.errors import ConfigError
+from pipeline.records import FAILED, OK
+from pipeline.run import run_job
+from pipeline.storage import Storage
+from tests.conftest import textured
+
+Members = list[tuple[bytes | str, bytes | None]]
+
+
+def png(seed: int = 0, mask: bool = False) -> bytes:
+    buffer = io.BytesIO()
+    picture = Image.new("L", (24, 16)) if mask else Image.fromarray(textured(16, 24, seed))
+    if mask:
+        picture.paste(255, (4, 4, 12, 10))
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+IMAGE, MASK = png(), png(mask=True)
+GOOD: Members = [("good.png", IMAGE), ("good.mask.png", MASK)]
+
+
+def tar(members: Members, compress: bool = False) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz" if compress else "w", errors="surrogateescape") as file:
+        for name, data in members:
+            header = tarfile.TarInfo(name if isinstance(name, str) else name.decode("utf-8", "surrogateescape"))
+            if data is None:
+                header.type, header.linkname = tarfile.SYMTYPE, "/etc/passwd"
+            header.size = len(data or b"")
+            file.addfile(header, io.BytesIO(data or b""))
+    return buffer.getvalue()
+
+
+def pair(name: str) -> Members:
+    return [(f"{name}.png", IMAGE), (f"{name}.mask.png", MASK)]
+
+
+TARS = {
+    "empty file": (b"", {"x.tar": "BrokenShard"}),
+    "no tar": (b"GIF89a" * 1000, {"x.tar": "BrokenShard"}),
+    "no sample": (tar([]), {}),
+    "cut in the data of the second sample": (
+        tar([*GOOD, ("b.png", IMAGE * 30)])[: 512 * 12],
+        {"x.tar/good": None, "x.tar": "BrokenShard"},
+    ),
+    "garbage behind the first sample": (
+        tar(GOOD).rstrip(b"\0") + b"\0" * 200 + b"garbage!" * 1000,
+        {"x.tar/good": None},
+    ),
+    "the same key twice": (tar([*GOOD, *pair("b"), *GOOD]), {"x.tar/good#2": "DuplicateKey", "x.tar/b": None}),
+    "a name that climbs": (tar(pair("../../up")), {"x.tar/../../up": "UnusableName"}),
+    "an absolute name": (tar(pair("/etc/cron.d/job")), {"x.tar//etc/cron.d/job": "UnusableName"}),
+    "a backslash": (tar(pair("a\\b")), {"x.tar/a\\b": "UnusableName"}),
+    "not UTF-8": (tar([(b"caf\xe9.png", IMAGE)]), {"x.tar/caf\\xe9": "UnusableName"}),
+    "a very long name": (tar(pair("n" * 240)), {"x.tar/" + "n" * 240: None}),
+    "a name too long for disks": (tar(pair("n" * 400)), {"x.tar/" + "n" * 400: "OSError"}),
+    "no image": (tar([("a.txt", b"text"), ("a.json", b"{}")]), {"x.tar/a": "MissingImage"}),
+    "no mask": (tar([("a.png", IMAGE)]), {"x.tar/a": "MissingMask"}),
+    "an empty image": (tar([("a.png", b""), ("a.mask.png", MASK)]), {"x.tar/a": "UnreadableImage"}),
+    "an empty mask": (tar([("a.png", IMAGE), ("a.mask.png", b"")]), {"x.tar/a": "UnreadableImage"}),
+    "a link": (tar([("a.png", None), *GOOD]), {"x.tar/good": None}),
+    "hidden files": (tar([("._good.png", b"x"), *GOOD, (".DS_Store", b"x")]), {"x.tar/good": None}),
+    "no extension": (tar([("noext", IMAGE)]), {"x.tar/noext": "MissingImage"}),
+    "capitals": (tar([("a.PNG", IMAGE), ("a.MASK.png", MASK)]), {"x.tar/a": None}),
+    "dots in a folder": (tar(pair("v1.2/a")), {"x.tar/v1.2/a": None}),
+}
+ZIPPED = {
+    "no gzip": (tar(GOOD), {"x.tar.gz": "BrokenShard"}),
+    "cut": (tar([*GOOD, *pair("b")], compress=True)[:-60], {"x.tar.gz": "BrokenShard"}),
+    "wrong checksum": (tar(GOOD, compress=True)[:-8] + b"\0" * 8, {"x.tar.gz/good": None}),
+    "a bomb": (tar([*GOOD, ("zeros.png", bytes(3 << 20))], compress=True), {"x.tar.gz": "BrokenShard"}),
+}
+
+
+def config(folder: Path, source: SourceConfig, mask: MaskConfig, sink: str = "images") -> JobConfig:
+    return JobConfig(source=source, mask=mask, sink=SinkConfig(uri=str(folder / "out"), format=sink))
+
+
+def run(job: JobConfig) -> dict[str, str | None]:
+    """Error types of all rows, ``None`` for a good one; and nothing lies where it should not."""
+    run_job(job, "run", lambda rows, total: None)
+    folder = Path(job.sink.uri).parent
+    assert {path.name for path in folder.iterdir()} <= {"in", "out"}
+    rows = pq.read_table(f"{job.sink.uri}/manifest").to_pylist()
+    assert len({row["sample_id"] for row in rows}) == len(rows)
+    for row in rows:
+        assert row["status"] in (OK, FAILED)
+        assert (row["output_uri"] is None) == (row["status"] == FAILED)
+    return {row["sample_id"]: row["error_type"] for row in rows}
+
+
+@pytest.mark.parametrize("case", [*TARS, *ZIPPED])
+def test_shard(here, tmp_path, monkeypatch, case):
+    monkeypatch.setattr(pipeline.tar_source, "LEAST_BOMB_BYTES", 1 << 20)
+    data, expected = (TARS | ZIPPED)[case]
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / f"x.tar{'.gz' * (case in ZIPPED)}").write_bytes(data)
+    (tmp_path / "in" / "other.tar").write_bytes(tar(GOOD))
+    found = run(config(tmp_path, SourceConfig(format="webdataset", uri=str(tmp_path / "in")), MaskConfig("member")))
+    assert found.pop("other.tar/good") is None
+    assert expected.items() <= found.items()
+
+
+TEXT = pa.array(["a", "b"])
+TABLES = {
+    "a null image": ({"image": pa.array([IMAGE, None])}, {"a": None, "b": "MissingImage"}),
+    "an empty image": ({"image": pa.array([IMAGE, b""])}, {"b": "UnreadableImage"}),
+    "a broken image": ({"image": pa.array([b"no image", IMAGE])}, {"a": "UnreadableImage", "b": None}),
+    "a null mask": ({"mask": pa.array([MASK, None])}, {"a": None, "b": "MissingMask"}),
+    "a null key": ({"key": pa.array(["a", None])}, {"a": None, "x.parquet#1": "MissingKey"}),
+    "the same key twice": ({"key": pa.array(["a", "a"])}, {"a": None, "a#2": "DuplicateKey"}),
+    "keys that climb": ({"key": pa.array(["../a", "/b"])}, {"../a": "UnusableName", "/b": "UnusableName"}),
+    "keys of numbers": ({"key": pa.array([7, 8])}, {"7": None, "8": None}),
+    "a struct": (
+        {"image": pa.array([{"bytes": IMAGE, "path": "p"}, {"bytes": None, "path": None}])},
+        {"b": "MissingImage"},
+    ),
+    "a uri to nowhere": ({"image": pa.array(["no.png", "good.png"])}, {"a": "FileNotFound", "b": None}),
+    "a uri that climbs": ({"image": pa.array(["../out/x.png", "good.png"])}, {"a": "UnusableName", "b": None}),
+    "large types": ({"image": pa.array([IMAGE, IMAGE], pa.large_binary())}, {"a": None, "b": None}),
+}
+
+
+@pytest.mark.parametrize("sink", ["images", "webdataset", "parquet"])
+@pytest.mark.parametrize("case", TABLES)
+def test_table(here, tmp_path, case, sink):
+    changed, expected = TABLES[case]
+    (tmp_path / "in" / "_hidden").mkdir(parents=True)
+    (tmp_path / "in" / "_hidden" / "x.parquet").write_bytes(b"not looked at")
+    (tmp_path / "in" / "good.png").write_bytes(IMAGE)
+    columns = {"image": pa.array([IMAGE, IMAGE]), "mask": pa.array([MASK, MASK]), "key": TEXT, **changed}
+    pq.write_table(pa.table(columns), tmp_path / "in" / "x.parquet")
+    (tmp_path / "in" / "broken.parquet").write_bytes((tmp_path / "in" / "x.parquet").read_bytes()[:-9])
+    (tmp_path / "in" / "empty.parquet").write_bytes(b"")
+    source = SourceConfig(format="parquet", uri=str(tmp_path / "in"), key="key")
+    found = run(config(tmp_path, source, MaskConfig("column", column="mask"), sink))
+    assert found.pop("broken.parquet") == found.pop("empty.parquet") == "BrokenShard"
+    assert len(found) == 2
+    assert expected.items() <= found.items()
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"picture": pa.array([IMAGE])}, "no column image; it has picture"),
+        ({"image": pa.array([1])}, "images are bytes"),
+        ({"image": pa.array([{"data": IMAGE}])}, "needs a field bytes"),
+    ],
+)
+def test_table_that_cannot_hold_images_stops_the_job(here, tmp_path, columns, message):
+    (tmp_path / "in").mkdir()
+    pq.write_table(pa.table(columns), tmp_path / "in" / "x.parquet")
+    source = SourceConfig(format="parquet", uri=str(tmp_path / "in"))
+    with pytest.raises(ConfigError, match=message):
+        run(config(tmp_path, source, MaskConfig("alpha")))
+
+
+@pytest.mark.parametrize("format", ["webdataset", "parquet"])
+def test_folder_without_a_shard_stops_the_job(here, tmp_path, format):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(IMAGE)
+    with pytest.raises(ConfigError, match=r"no (shard|file)"):
+        run(config(tmp_path, SourceConfig(format=format, uri=str(tmp_path / "in")), MaskConfig("alpha")))
+
+
+def test_shard_that_is_replaced_after_the_plan_fails_its_samples_and_the_next_run_does_them(
+    here, tmp_path, monkeypatch
+):
+    shard = tmp_path / "in" / "x.tar"
+    shard.parent.mkdir()
+    shard.write_bytes(tar([*pair("a"), *pair("b")]))
+    job = config(tmp_path, SourceConfig(format="webdataset", uri=str(shard)), MaskConfig("member"))
+    real = Storage.read
+
+    def replace_first(storage, key="", *more):
+        if key == "x.tar":
+            shard.write_bytes(tar([("new.txt", b"1"), *pair("b"), *pair("a")]))
+            monkeypatch.setattr(Storage, "read", real)
+        return real(storage, key, *more)
+
+    monkeypatch.setattr(Storage, "read", replace_first)
+    assert set(run(job).values()) == {"FileChanged"}
+    assert run(job) == {"x.tar/a": None, "x.tar/b": None, "x.tar/new": "MissingImage"}
+
+
+def test_compressed_shard_grows_in_reading_no_further_than_its_headers_say(tmp_path):
+    path = tmp_path / "x.tar.gz"
+    with gzip.open(path, "wb") as file:
+        file.write(tar(GOOD))
+        file.write(bytes(64 << 20))  # zeros behind the end
+    (shard,) = Storage(str(tmp_path)).list_files()
+    with pipeline.tar_source.open_shard(Storage(str(tmp_path)), "x.tar.gz") as file:
+        assert [members.key for members in pipeline.tar_source.read_members(file, shard)] == ["good"]
+        assert file.tell() < 1 << 20
