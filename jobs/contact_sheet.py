@@ -5,9 +5,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from jobs.cli import DONE, run_command
+from jobs.sheet import save_sheet, strip, with_hole
 from pipeline.codec import decode
 from pipeline.config import absolute_uri
 from pipeline.errors import ConfigError
@@ -17,9 +18,6 @@ from pipeline.records import OK
 from pipeline.results import read_result
 from pipeline.review import NO_LIMIT, Inspector, config_of_run
 from pipeline.storage import Storage
-
-CELL_PX, LABEL_PX, GAP_PX = 360, 18, 6
-HOLE_COLOUR = (220, 30, 40)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,14 +46,7 @@ def _draw(options: argparse.Namespace) -> int:
         raise ConfigError(f"no result with status ok in {options.sink}")
     runs = {run_id: Inspector(config_of_run(sink, run_id, access)) for run_id in {row["run_id"] for row in rows}}
     strips = [_strip(row, runs[row["run_id"]], access) for row in rows]
-    width = max(strip.width for strip in strips) + GAP_PX
-    height = max(strip.height for strip in strips) + GAP_PX
-    lines = -(-len(strips) // options.columns)
-    sheet = Image.new("RGB", (width * min(options.columns, len(strips)), height * lines), "white")
-    for index, strip in enumerate(strips):
-        sheet.paste(strip, (index % options.columns * width, index // options.columns * height))
-    options.picture.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(options.picture)
+    save_sheet(strips, options.columns, options.picture)
     sys.stdout.write(f"contact sheet: {options.picture}\n")
     return DONE
 
@@ -65,19 +56,9 @@ def _strip(row: dict, run: Inspector, access: dict[str, str]) -> Image.Image:
     photo, result = decode(inputs.image, NO_LIMIT), decode(read_result(row, access), NO_LIMIT)
     before, after = photo.rgb(), result.rgb()
     mask = read_mask(inputs.mask, photo, run.config.mask, NO_LIMIT)
-    hole = before.copy()
-    hole[mask] = HOLE_COLOUR
-    pictures = [Image.fromarray(pixels) for pixels in (before, hole, after)]
-    for picture in pictures:
-        picture.thumbnail((CELL_PX, CELL_PX))
-    strip = Image.new("RGB", (sum(picture.width + GAP_PX for picture in pictures), pictures[0].height + LABEL_PX))
-    strip.paste("white", (0, 0, *strip.size))
-    for index, picture in enumerate(pictures):
-        strip.paste(picture, (index * (picture.width + GAP_PX), LABEL_PX))
     untrained = " (untrained weights)" if row["weights_fingerprint"].startswith("untrained-") else ""
     label = f"{row['sample_id']}  {row['width']}x{row['height']}  {row['window_count']} windows{untrained}"
-    ImageDraw.Draw(strip).text((2, 3), label, fill="black")
-    return strip
+    return strip([before, with_hole(before, mask), after], label)
 
 
 if __name__ == "__main__":

@@ -109,7 +109,7 @@ def draw(spec: str, shape: tuple[int, int], config: MaskConfig) -> np.ndarray:
         for segment in [segment for part in parts for segment in part["segments"]]:
             mask |= _segment(segment, stated)
         return mask
-    except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
         raise SampleError("mask", "BadAnnotation", f"the annotation cannot be drawn: {error}") from error
 
 

@@ -14,7 +14,7 @@ from moebius.settings import HUB_WEIGHTS, InpaintSettings
 from pipeline.errors import ConfigError
 
 SOURCE_FORMATS = ("images", "webdataset", "parquet")
-MASK_KINDS = ("paired", "static", "member", "column", "alpha", "boxes", "coco")
+MASK_KINDS = ("paired", "static", "member", "column", "alpha", "boxes", "coco", "text")
 ANCHORS = ("top-left", "top-right", "bottom-left", "bottom-right")
 SINK_FORMATS = ("images", "webdataset", "parquet")
 SHARD_NAME = re.compile(r"[^/]*([*?\[{]|\.(tar|tar\.gz|tgz|parquet|pq)$)")
@@ -80,8 +80,9 @@ class MaskConfig:
     Args:
         kind: ``paired`` (a mask file for each image), ``static`` (one mask for all), ``member`` (of a tar shard, beside
             the image), ``column`` (of a Parquet file), ``alpha`` (what the image's own alpha channel makes
-            transparent), ``boxes`` (JSON lines, or a column) or ``coco`` (annotations).
-        uri: folder of the masks, or the one file of mask or annotations; without meaning for ``alpha``.
+            transparent), ``boxes`` (JSON lines, or a column), ``coco`` (annotations) or ``text`` (overlaid text, found
+            in the pixels).
+        uri: folder of the masks, or the one file of mask or annotations; without meaning for ``alpha`` and ``text``.
         template: name of an image's mask below ``uri``, with ``{path}``, ``{dir}``, ``{stem}`` and ``{ext}`` of the
             image; null tries the same path, then the same stem with any image extension.
         member: extension of the mask's member in a tar shard: ``7.mask.png`` is the mask of ``7.jpg``.
@@ -92,6 +93,7 @@ class MaskConfig:
         box_format: ``xyxy`` (left, top, right, bottom) or ``xywh`` (left, top, width, height).
         box_units: ``pixel``, or ``relative`` to width and height of the image.
         categories: names or ids of a COCO file; an empty list means all.
+        text_score: how sure the detector must be of a line of text, 0 … 1.
         invert: repaint what the mask leaves out.
         close_px: fill gaps and notches up to twice that wide.
         dilate_px: grow the hole by that many pixels on every side.
@@ -109,6 +111,7 @@ class MaskConfig:
     box_format: str = "xyxy"
     box_units: str = "pixel"
     categories: list[Any] = field(default_factory=list)
+    text_score: float = 0.5
     invert: bool = False
     close_px: int = 0
     dilate_px: int = 0
@@ -118,8 +121,9 @@ class MaskConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "uri", absolute_uri(self.uri))
         _choose("mask.kind", self.kind, MASK_KINDS)
-        if not 0 <= self.threshold <= 1:
-            raise ConfigError(f"mask.threshold must be in 0 … 1, got {self.threshold}")
+        for key in ("threshold", "text_score"):
+            if not 0 <= getattr(self, key) <= 1:
+                raise ConfigError(f"mask.{key} must be in 0 … 1, got {getattr(self, key)}")
         for key in ("dilate_px", "close_px"):
             if getattr(self, key) < 0:
                 raise ConfigError(f"mask.{key} must not be negative, got {getattr(self, key)}")

@@ -11,13 +11,14 @@ from pipeline.codec import load_pixels, open_checked
 from pipeline.config import MaskConfig
 from pipeline.errors import SampleError
 from pipeline.photo import Photo
+from pipeline.text_masks import find_text
 
 
 def read_mask(data: bytes, photo: Photo, config: MaskConfig, max_pixels: int) -> np.ndarray:
     """What to repaint of a photo.
 
     Args:
-        data: the mask file, or the text of annotations; empty for ``kind: alpha``.
+        data: the mask file, or the text of annotations; empty for ``kind: alpha`` and ``text``.
         photo: the decoded image.
         config: kind, threshold, inversion, growth and limits.
         max_pixels: limit, checked before a mask file is decoded.
@@ -34,6 +35,8 @@ def read_mask(data: bytes, photo: Photo, config: MaskConfig, max_pixels: int) ->
         if alpha is None:
             raise SampleError("mask", "NoAlpha", f"mask.kind=alpha, but a {photo.mode} image has no transparency")
         mask = _at_threshold(np.iinfo(alpha.dtype).max - alpha, config)
+    elif config.kind == "text":
+        mask = find_text(photo.rgb(), config.text_score)
     elif config.kind in ("boxes", "coco"):
         mask = draw(data.decode(), shape, config)
     else:

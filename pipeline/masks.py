@@ -10,6 +10,7 @@ from pipeline.config import MaskConfig
 from pipeline.errors import ConfigError
 from pipeline.sources import FOUND, is_image
 from pipeline.storage import Storage
+from pipeline.text_masks import check_installed
 
 MASK_FILES = pa.schema([("key", pa.string()), ("size_bytes", pa.int64()), ("version", pa.string())])
 SPECS = pa.schema([("key", pa.string()), ("spec", pa.string())])
@@ -67,17 +68,19 @@ class StaticMask:
 
 
 class InnerMask:
-    """What the source holds beside the image: its alpha channel, a tar member, a column."""
+    """What the source holds in or beside the image: its alpha channel, text in it, a tar member, a column."""
 
     def __init__(self, config: MaskConfig, storage: Storage, source: Storage) -> None:
+        if config.kind == "text":
+            check_installed()
         self.kind, self.storage = config.kind, storage
 
     def wanted(self, sample_id: str) -> None:
         """No name of its own."""
 
     def pair(self, catalog: Catalog) -> None:
-        """Make the table ``samples`` of ``images`` alone; every image may have an alpha channel."""
-        mask_key = "''" if self.kind == "alpha" else "if(has_mask, '', NULL)"
+        """Make the table ``samples`` of ``images`` alone; every image may have an alpha channel, or text."""
+        mask_key = "''" if self.kind in ("alpha", "text") else "if(has_mask, '', NULL)"
         catalog.run(
             f"CREATE TABLE samples AS SELECT sample_id, version AS input_version, size_bytes, file, place, "
             f"{mask_key} AS mask_key, NULL::VARCHAR AS mask_spec, fault FROM images"
@@ -163,6 +166,7 @@ _MASKS: dict[str, type[PairedMasks] | type[StaticMask] | type[InnerMask] | type[
     "column": InnerMask,
     "boxes": AnnotatedMasks,
     "coco": AnnotatedMasks,
+    "text": InnerMask,
 }
 Masks = PairedMasks | StaticMask | InnerMask | AnnotatedMasks
 

@@ -1,0 +1,75 @@
+"""``moebius preview CONFIG PICTURE [key=value …]``: what would be repainted, drawn before anything is."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from jobs.cli import DONE, EXIT_CODES, run_command
+from jobs.configuration import load_config
+from jobs.sheet import CELL_PX, save_sheet, strip, with_hole
+from pipeline.config import JobConfig
+from pipeline.inputs import Inputs
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse, pick, draw, save."""
+    parser = argparse.ArgumentParser(
+        prog="moebius preview",
+        description="Draw some samples of a source with their masks in red, for every kind of mask. No model runs.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("config", metavar="CONFIG", help="YAML file such as conf/inpaint.yaml, which lists every key")
+    parser.add_argument("picture", metavar="PICTURE", type=Path, help="file to write, .png or .jpg")
+    parser.add_argument("overrides", metavar="key=value", nargs="*", help="override a key, e.g. mask.kind=text")
+    parser.add_argument("--count", type=int, default=12, help="samples, spread over the source (12)")
+    parser.add_argument("--columns", type=int, default=2, help="samples side by side (2)")
+    options = parser.parse_intermixed_args(arguments)
+    return run_command(lambda: _preview(options))
+
+
+def _preview(options: argparse.Namespace) -> int:
+    config = load_config(options.config, options.overrides)
+    from pipeline.catalog import Catalog
+    from pipeline.plan import find_samples
+    from pipeline.reader import Reader
+    from pipeline.records import SAMPLE_SCHEMA
+
+    with Catalog() as catalog:
+        find_samples(config, catalog)
+        # By hash: spread over the source, and the same ones again while a setting is tried out.
+        columns = ", ".join(SAMPLE_SCHEMA.names)
+        query = f"SELECT {columns} FROM samples ORDER BY md5(sample_id) LIMIT {max(1, options.count)}"
+        samples = [row for table in catalog.stream(query, options.count) for row in table.to_pylist()]
+    found = Reader(config).read_all(samples)
+    strips = [_strip(sample["sample_id"], inputs, config) for sample, inputs in zip(samples, found, strict=True)]
+    save_sheet(strips, max(1, options.columns), options.picture)
+    sys.stdout.write(f"preview: {options.picture}\n")
+    return DONE
+
+
+def _strip(sample_id: str, inputs: Inputs | Exception, config: JobConfig) -> Image.Image:
+    """A sample and its mask; one that would fail is drawn with the reason, so far as it can be read at all."""
+    from pipeline.codec import decode
+    from pipeline.errors import SampleError
+    from pipeline.mask_pixels import read_mask
+
+    rgb = np.full((CELL_PX // 4, CELL_PX, 3), 230, np.uint8)
+    try:
+        if isinstance(inputs, Exception):
+            raise inputs
+        photo = decode(inputs.image, config.limits.max_pixels)
+        rgb = photo.rgb()
+        mask = read_mask(inputs.mask, photo, config.mask, config.limits.max_pixels)
+    except (SampleError, OSError) as error:
+        fault = SampleError.wrap("read", error)
+        return strip([rgb, rgb], f"{sample_id}  would fail: {fault.kind}: {fault.message}")
+    return strip([rgb, with_hole(rgb, mask)], f"{sample_id}  {mask.mean():.2%} of {mask.shape[1]}x{mask.shape[0]}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""Text that was put over a photo, found in its pixels by rapidocr's detector (the extra ``text``)."""
+
+from functools import lru_cache
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from pipeline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rapidocr import RapidOCR
+
+NEEDED = ("rapidocr", "onnxruntime")
+LEAST_PX = 8  # of a photo's shorter side; what is thinner holds no text
+SLIMMEST = 16  # sides of one to so many; the detector takes nothing thinner, so it gets a border
+SURE_LINES = 0.3  # of a pixel, where the detector sees text rather than none
+
+
+def check_installed() -> None:
+    """Say before any worker starts that what finds text is missing.
+
+    Raises:
+        ConfigError: the packages of the extra are not installed.
+    """
+    if missing := [name for name in NEEDED if find_spec(name) is None]:
+        raise ConfigError(
+            f"mask.kind=text needs {' and '.join(missing)}: install the extra, pip install 'moebius-pipeline[text]'"
+        )
+
+
+def find_text(rgb: np.ndarray, score: float) -> np.ndarray:
+    """Where text stands, in any script, straight or turned.
+
+    The detector looks at photos of up to 2000 pixels a side; larger ones are scaled down for it. It runs in one thread,
+    so the same pixels give the same answer on the same kind of processor; several threads may call at once.
+
+    Args:
+        rgb: (H, W, 3) uint8.
+        score: how sure the detector is of a line, 0 … 1; lines below are left alone.
+
+    Returns:
+        (H, W) bool: the quadrangles around the lines, in full.
+    """
+    height, width = rgb.shape[:2]
+    canvas = Image.new("1", (width, height))
+    if min(height, width) < LEAST_PX:
+        return np.asarray(canvas)
+    least = -(-max(height, width) // SLIMMEST)
+    border = [(0, max(0, least - height)), (0, max(0, least - width)), (0, 0)]
+    found = _detector()(np.ascontiguousarray(np.pad(rgb, border, mode="edge")[..., ::-1]))
+    for box, sure in zip(*(() if part is None else part for part in (found.boxes, found.scores)), strict=True):
+        if sure >= score:
+            ImageDraw.Draw(canvas).polygon([(float(x), float(y)) for x, y in box], fill=1, outline=1)
+    return np.asarray(canvas)
+
+
+@lru_cache(1)
+def _detector() -> "RapidOCR":
+    """The detector of this process; its model is a file of the installed package."""
+    from rapidocr import RapidOCR
+
+    engine = "EngineConfig.onnxruntime"
+    return RapidOCR(
+        params={
+            "Global.log_level": "error",
+            "Global.use_cls": False,
+            "Global.use_rec": False,
+            "Det.thresh": SURE_LINES,
+            "Det.box_thresh": SURE_LINES,  # the configured one comes after it
+            f"{engine}.intra_op_num_threads": 1,
+            f"{engine}.inter_op_num_threads": 1,
+        }
+    )
