@@ -40,7 +40,7 @@ def test_text_over_a_photo_is_covered_and_little_else(captioned):
     assert mask.shape == words.shape and mask.dtype == bool
     assert (mask & words).sum() / words.sum() > 0.98
     assert mask.mean() < 0.2
-    assert np.array_equal(mask, text_masks.find_text(rgb, 0.5))
+    assert np.array_equal(mask, text_masks.find_text(rgb, 0.6))
 
 
 def test_score_that_nothing_reaches_finds_nothing(captioned):
