@@ -3,14 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-all drill lint format clean
+.PHONY: help demo test test-all drill fuzz lint format clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev,text]'
 	touch $@
 
 demo: $(VENV)/.installed  ## inpaint the photos of the repository and draw a contact sheet
@@ -27,6 +27,9 @@ test-all: lint  ## the same with the tests that take minutes
 
 drill: $(VENV)/.installed  ## one job under constant fire, compared byte for byte; SEED=n, SAMPLES=n, SINK=format
 	$(BIN)/python -m tests.drill --seed $(or $(SEED),0) --samples $(or $(SAMPLES),2000) --sink $(or $(SINK),images)
+
+fuzz: $(VENV)/.installed  ## broken files, masks, annotations and names by the hundred thousand; SEED=n, INPUTS=n
+	$(BIN)/python -W ignore -m tests.fuzz --seed $(or $(SEED),0) --inputs $(or $(INPUTS),100000)
 
 lint: $(VENV)/.installed  ## check style and types
 	$(BIN)/ruff format --check .

@@ -52,6 +52,7 @@ def read_coco(storage: Storage, categories: list[str | int]) -> Iterator[tuple[s
         images = {image["id"]: image for image in coco["images"]}
         known = {category["id"]: category.get("name") for category in coco.get("categories", [])}
         chosen = {key for key, name in known.items() if not categories or key in categories or name in categories}
+        names = {key: str(image["file_name"]) for key, image in images.items()}
         segments: dict[Any, list[Any]] = {key: [] for key in images}
         for annotation in coco["annotations"]:
             if (not categories or annotation["category_id"] in chosen) and annotation["image_id"] in segments:
@@ -60,11 +61,12 @@ def read_coco(storage: Storage, categories: list[str | int]) -> Iterator[tuple[s
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConfigError(f"{storage} is no COCO file with images and annotations: {error!r}") from error
     if missing := [str(name) for name in categories if name not in known and name not in known.values()]:
-        names = ", ".join(map(str, known.values()))
-        raise ConfigError(f"mask.categories: {storage} has no {', '.join(missing)}; it has {names}")
+        raise ConfigError(
+            f"mask.categories: {storage} has no {', '.join(missing)}; it has {', '.join(map(str, known.values()))}"
+        )
     for key, image in images.items():
         size = {name: image[name] for name in ("height", "width") if name in image}
-        yield str(image["file_name"]), json.dumps({**size, "segments": segments[key]})
+        yield names[key], json.dumps({**size, "segments": segments[key]})
 
 
 def read_annotations(config: MaskConfig, storage: Storage) -> Iterator[tuple[str, str]]:

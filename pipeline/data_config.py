@@ -109,7 +109,7 @@ class MaskConfig:
     box_format: str = "xyxy"
     box_units: str = "pixel"
     categories: list[Any] = field(default_factory=list)
-    text_score: float = 0.5
+    text_score: float = 0.6
     invert: bool = False
     close_px: int = 0
     dilate_px: int = 0

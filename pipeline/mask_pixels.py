@@ -49,6 +49,10 @@ def _values(data: bytes, max_pixels: int) -> np.ndarray:
     image = load_pixels(open_checked(data, max_pixels, stage="mask"), stage="mask")
     if image.mode in ("1", "L") or image.mode.startswith("I;16"):
         return np.asarray(image)
+    if image.mode in ("I", "F"):
+        raise SampleError(
+            "mask", "UnsupportedMode", f"a mask in mode {image.mode} has no full scale; store 8 or 16 bits"
+        )
     rgba = np.asarray(image.convert("RGBA"))
     return rgba[..., :3].max(axis=2) * (rgba[..., 3] > 0)
 

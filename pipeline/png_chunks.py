@@ -11,6 +11,7 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 LEVEL = 4  # of libdeflate: with these filters about the size of zlib's level 6, several times sooner
 METRES_PER_INCH = 0.0254
 ROWS_AT_ONCE = 32  # that stay in the cache
+SAMPLES, SAMPLE_ROWS = 4, 8  # that a filter is chosen by
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # by channels: grey, grey and alpha, colour, colour and alpha
 # Colour space, resolution, text and EXIF; sBIT too where the channels are still the same.
 _KEPT = (b"cHRM", b"gAMA", b"iCCP", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"pHYs", b"eXIf", b"tEXt", b"zTXt", b"iTXt")
@@ -81,8 +82,8 @@ def _framed(chunk: Chunk) -> bytes:
 
 def _filtered(rows: np.ndarray, pixel_bytes: int) -> np.ndarray:
     """Rows, (H, bytes) uint8, behind the filter that makes a sample of them shortest: (H, 1 + bytes) uint8."""
-    starts = np.linspace(0, max(len(rows) - ROWS_AT_ONCE, 0), 4).astype(int)
-    sample = [rows[start : start + ROWS_AT_ONCE] for start in starts]
+    starts = np.linspace(0, max(len(rows) - SAMPLE_ROWS, 0), SAMPLES).astype(int)
+    sample = [rows[start : start + SAMPLE_ROWS] for start in starts]
 
     def sample_bytes(kind: int) -> int:
         parts = np.concatenate([_apply(kind, part, pixel_bytes) for part in sample])

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 NEEDED = ("rapidocr", "onnxruntime")
 LEAST_PX = 8  # of a photo's shorter side; what is thinner holds no text
 SLIMMEST = 16  # sides of one to so many; the detector takes nothing thinner, so it gets a border
+TALLEST = 0.25  # of a photo's shorter side; a line of text is not as tall
 SURE_LINES = 0.3  # of a pixel, where the detector sees text rather than none
 
 
@@ -51,9 +52,14 @@ def find_text(rgb: np.ndarray, score: float) -> np.ndarray:
     border = [(0, max(0, least - height)), (0, max(0, least - width)), (0, 0)]
     found = _detector()(np.ascontiguousarray(np.pad(rgb, border, mode="edge")[..., ::-1]))
     for box, sure in zip(*(() if part is None else part for part in (found.boxes, found.scores)), strict=True):
-        if sure >= score:
+        if sure >= score and _height_px(box) <= TALLEST * min(height, width):
             ImageDraw.Draw(canvas).polygon([(float(x), float(y)) for x, y in box], fill=1, outline=1)
     return np.asarray(canvas)
+
+
+def _height_px(box: np.ndarray) -> float:
+    """The shorter side of a quadrangle, (4, 2) corners in order."""
+    return min(float(np.linalg.norm(box[0] - box[1])), float(np.linalg.norm(box[1] - box[2])))
 
 
 @lru_cache(1)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.config import MaskConfig, SinkConfig
 from pipeline.records import FAILED, OK, UNCHANGED
@@ -87,3 +87,18 @@ def test_what_an_annotation_file_does_not_name_has_no_mask(photos, tmp_path):
         replace(config, mask=MaskConfig(kind="boxes", uri=str(file)), sink=SinkConfig(uri=str(tmp_path / "out")))
     )
     assert rows["000.png"]["status"] == OK
+
+
+def test_text_is_found_in_the_pixels_and_what_has_none_passes_through(tmp_path, tiny_weights):
+    pytest.importorskip("rapidocr")
+    (tmp_path / "photos").mkdir()
+    plain = Image.new("RGB", (320, 200), (90, 120, 160))
+    plain.save(tmp_path / "photos" / "plain.png")
+    ImageDraw.Draw(plain).text((40, 80), "SAMPLE TEXT", font=ImageFont.load_default(30), fill="white")
+    plain.save(tmp_path / "photos" / "written.png")
+    rows = run(replace(job(tmp_path, tiny_weights), mask=MaskConfig(kind="text")))
+    assert {name: (row["status"], row["mask_uri"]) for name, row in rows.items()} == {
+        "plain.png": (UNCHANGED, None),
+        "written.png": (OK, None),
+    }
+    assert rows["written.png"]["outside_max_diff"] == 0 and 0.02 < rows["written.png"]["mask_fraction"] < 0.4

@@ -1,0 +1,39 @@
+import json
+
+import numpy as np
+from PIL import Image
+
+from jobs.preview import main
+from jobs.sheet import HOLE_COLOUR
+from tests.conftest import ROOT, make_photos
+
+
+def preview(folder, *overrides: str) -> np.ndarray:
+    picture = folder / "preview.png"
+    sink = f"sink.uri={folder / 'out'}"
+    arguments = [str(ROOT / "conf" / "inpaint.yaml"), str(picture), f"source.uri={folder / 'photos'}", sink, *overrides]
+    assert main([*arguments, "--count", "2", "--columns", "1"]) == 0
+    return np.asarray(Image.open(picture))
+
+
+def red(sheet: np.ndarray) -> int:
+    return int((sheet == HOLE_COLOUR).all(axis=2).sum())
+
+
+def test_preview_draws_masks_of_files_and_of_annotations_alike(tmp_path):
+    make_photos(tmp_path, count=4)
+    paired = preview(tmp_path, f"mask.uri={tmp_path / 'masks'}")
+    boxes = tmp_path / "boxes.jsonl"
+    boxes.write_text(
+        "".join(json.dumps({"sample_id": f"{i:03}.png", "boxes": [[30, 20, 60, 40]]}) + "\n" for i in range(4))
+    )
+    assert red(paired) == 2 * 20 * 30
+    assert np.array_equal(preview(tmp_path, "mask.kind=boxes", f"mask.uri={boxes}"), paired)
+    assert not (tmp_path / "out").exists()
+
+
+def test_preview_draws_what_would_fail_with_its_reason(tmp_path):
+    make_photos(tmp_path, count=2)
+    (tmp_path / "photos" / "000.png").write_bytes(b"no image")
+    (tmp_path / "masks" / "001.png").unlink()
+    assert red(preview(tmp_path, f"mask.uri={tmp_path / 'masks'}")) == 0
