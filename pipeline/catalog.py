@@ -1,14 +1,18 @@
 """Tables larger than memory: an embedded database (DuckDB) in a temporary folder, gone when it is closed."""
 
+import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
+PREFIX = "moebius-catalog-"  # of the temporary folder
 MEMORY = "1GB"  # beyond it, tables and joins go to the temporary folder
 BATCH_ROWS = 50_000
 _QUIET = "SET enable_progress_bar = false"
@@ -18,7 +22,8 @@ class Catalog:
     """A database for one plan; use it inside ``with``."""
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="moebius-", ignore_cleanup_errors=True)
+        _clear_leftovers()
+        self._folder = tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-", ignore_cleanup_errors=True)
         settings: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": MEMORY,
             "preserve_insertion_order": False,
@@ -75,6 +80,14 @@ class Catalog:
                 waiting = table.slice(rows).to_batches()
         if sum(map(len, waiting)):
             yield pa.Table.from_batches(waiting)
+
+
+def _clear_leftovers() -> None:
+    """Delete the folders of killed processes of this machine."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
+        number = folder.name.removeprefix(PREFIX).partition("-")[0]
+        if number.isdigit() and not Path(f"/proc/{number}").exists() and Path("/proc/self").exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def in_batches(rows: Iterable[Sequence[Any]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:

@@ -2,145 +2,16 @@
 
 import hashlib
 import json
-import os
 import re
-from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
-from urllib.parse import urlsplit
 
 from moebius.settings import HUB_WEIGHTS, InpaintSettings
+from pipeline.data_config import MaskConfig, SinkConfig, SourceConfig, absolute_uri, choose
 from pipeline.errors import ConfigError
 
-SOURCE_FORMATS = ("images", "webdataset", "parquet")
-MASK_KINDS = ("paired", "static", "member", "column", "alpha", "boxes", "coco", "text")
-ANCHORS = ("top-left", "top-right", "bottom-left", "bottom-right")
-SINK_FORMATS = ("images", "webdataset", "parquet")
-SHARD_NAME = re.compile(r"[^/]*([*?\[{]|\.(tar|tar\.gz|tgz|parquet|pq)$)")
-MOST_SHARD_BYTES = 1 << 30  # half of what a column of Arrow holds
-IMAGE_FORMATS = ("source", "png", "webp", "jpeg")
-
-
 _MASK_PLACES = ("uri", "template", "member", "column")
-
-
-def absolute_uri(uri: str) -> str:
-    """A local path as an absolute one, since workers run elsewhere; any other uri as it is.
-
-    Raises:
-        ConfigError: an empty uri.
-    """
-    if not uri:
-        raise ConfigError("a uri must not be empty")
-    if "@" in urlsplit(uri).netloc:
-        raise ConfigError("a uri must not hold a user name or password; put them into storage or the environment")
-    return uri if "://" in uri else os.path.abspath(os.path.expanduser(uri))
-
-
-def _choose(key: str, value: str, choices: Collection[str]) -> None:
-    if value not in choices:
-        raise ConfigError(f"{key} must be one of {', '.join(choices)}, got {value!r}")
-
-
-@dataclass(frozen=True)
-class SourceConfig:
-    """Where the images are.
-
-    Args:
-        format: ``images`` (files), ``webdataset`` (tar shards) or ``parquet``.
-        uri: folder or prefix of the files; of shards also one file, or names with globs and braces.
-        pattern: glob over paths below ``uri``.
-        image: extension of the image's member in shards, null for any image's; the image's column in Parquet files,
-            null for ``image``.
-        key: column of Parquet files that names a sample; null names it by file and row.
-    """
-
-    format: str = "images"
-    uri: str = "photos/"
-    pattern: str = "**/*"
-    image: str | None = None
-    key: str | None = None
-
-    def __post_init__(self) -> None:
-        _choose("source.format", self.format, SOURCE_FORMATS)
-        uri, pattern = self.uri, self.pattern
-        if self.format != "images":
-            folder, slash, name = uri.rpartition("/")
-            if SHARD_NAME.match(name):
-                uri, pattern = f"{folder}{slash}" or ".", name
-        object.__setattr__(self, "uri", absolute_uri(uri))
-        object.__setattr__(self, "pattern", pattern)
-
-
-@dataclass(frozen=True)
-class MaskConfig:
-    """Where the masks are and how they are read; at or above the threshold, and not zero, means repaint.
-
-    Args:
-        kind: ``paired`` (a mask file for each image), ``static`` (one mask for all), ``member`` (of a tar shard, beside
-            the image), ``column`` (of a Parquet file), ``alpha`` (what the image's own alpha channel makes
-            transparent), ``boxes`` (JSON lines, or a column), ``coco`` (annotations) or ``text`` (overlaid text, found
-            in the pixels).
-        uri: folder of the masks, or the one file of mask or annotations; without meaning for ``alpha`` and ``text``.
-        template: name of an image's mask below ``uri``, with ``{path}``, ``{dir}``, ``{stem}`` and ``{ext}`` of the
-            image; null tries the same path, then the same stem with any image extension.
-        member: extension of the mask's member in a tar shard: ``7.mask.png`` is the mask of ``7.jpg``.
-        column: of masks, or of boxes, in Parquet files.
-        threshold: of full scale, 0 … 1.
-        resize: scale a mask of another size than its image, which is an error otherwise.
-        anchor: put a mask of another size, unscaled, into that corner, such as ``bottom-right``.
-        box_format: ``xyxy`` (left, top, right, bottom) or ``xywh`` (left, top, width, height).
-        box_units: ``pixel``, or ``relative`` to width and height of the image.
-        categories: names or ids of a COCO file; an empty list means all.
-        text_score: how sure the detector must be of a line of text, 0 … 1.
-        invert: repaint what the mask leaves out.
-        close_px: fill gaps and notches up to twice that wide.
-        dilate_px: grow the hole by that many pixels on every side.
-        min_fraction, max_fraction: a mask that covers less (but not nothing), or more of its image fails the sample.
-    """
-
-    kind: str = "paired"
-    uri: str = "masks/"
-    template: str | None = None
-    member: str = "mask.png"
-    column: str | None = None
-    threshold: float = 0.5
-    resize: bool = False
-    anchor: str | None = None
-    box_format: str = "xyxy"
-    box_units: str = "pixel"
-    categories: list[Any] = field(default_factory=list)
-    text_score: float = 0.6
-    invert: bool = False
-    close_px: int = 0
-    dilate_px: int = 0
-    min_fraction: float = 0.0
-    max_fraction: float = 0.9
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "uri", absolute_uri(self.uri))
-        _choose("mask.kind", self.kind, MASK_KINDS)
-        for key in ("threshold", "text_score"):
-            if not 0 <= getattr(self, key) <= 1:
-                raise ConfigError(f"mask.{key} must be in 0 … 1, got {getattr(self, key)}")
-        for key in ("dilate_px", "close_px"):
-            if getattr(self, key) < 0:
-                raise ConfigError(f"mask.{key} must not be negative, got {getattr(self, key)}")
-        _choose("mask.anchor", self.anchor or ANCHORS[0], ANCHORS)
-        _choose("mask.box_format", self.box_format, ("xyxy", "xywh"))
-        _choose("mask.box_units", self.box_units, ("pixel", "relative"))
-        if self.anchor and self.resize:
-            raise ConfigError("mask.anchor and mask.resize exclude each other: a mask is moved or scaled")
-        if not 0 < self.max_fraction <= 1:
-            raise ConfigError(f"mask.max_fraction must be above 0 and at most 1, got {self.max_fraction}")
-        if not 0 <= self.min_fraction <= self.max_fraction:
-            raise ConfigError(f"mask.min_fraction must be in 0 … mask.max_fraction, got {self.min_fraction}")
-        if self.template is not None:
-            try:
-                self.template.format(path="a/b.c", dir="a/", stem="b", ext=".c")
-            except (KeyError, IndexError, ValueError) as error:
-                raise ConfigError(f"mask.template knows {{path}}, {{dir}}, {{stem}}, {{ext}}: {error!r}") from error
 
 
 @dataclass(frozen=True)
@@ -166,41 +37,6 @@ class WindowConfig:
 
     context: float = 1.5
     max_upscale: float = 1.0
-
-
-@dataclass(frozen=True)
-class SinkConfig:
-    """Where results go, and how.
-
-    Args:
-        uri: folder or prefix.
-        format: ``images`` (a file each), ``webdataset`` (tar shards) or ``parquet``.
-        image_format: ``source`` keeps each image's own format; ``png`` and ``webp`` are lossless, ``jpeg`` is not.
-        carry: columns of a Parquet source, or extensions of members of its shards, that go with the results.
-        shard_samples, shard_bytes: bounds of a shard; the last result may exceed the bytes.
-    """
-
-    uri: str = "out/"
-    format: str = "images"
-    image_format: str = "source"
-    carry: list[str] = field(default_factory=list)
-    shard_samples: int = 1000
-    shard_bytes: int = 256 << 20
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "uri", absolute_uri(self.uri))
-        _choose("sink.format", self.format, SINK_FORMATS)
-        _choose("sink.image_format", self.image_format, IMAGE_FORMATS)
-        for key in ("shard_samples", "shard_bytes"):
-            if getattr(self, key) < 1:
-                raise ConfigError(f"sink.{key} must be positive, got {getattr(self, key)}")
-        if self.shard_bytes > MOST_SHARD_BYTES:
-            raise ConfigError(f"sink.shard_bytes must be at most {MOST_SHARD_BYTES}, got {self.shard_bytes}")
-
-    @property
-    def is_sharded(self) -> bool:
-        """Whether many results share a file."""
-        return self.format != "images"
 
 
 @dataclass(frozen=True)
@@ -231,7 +67,7 @@ class RunConfig:
             raise ConfigError(f"run.actors must be auto or a positive number, got {self.actors!r}")
         if self.gpus_per_actor != "auto" and (isinstance(self.gpus_per_actor, str) or self.gpus_per_actor < 0):
             raise ConfigError(f"run.gpus_per_actor must be auto or a number, got {self.gpus_per_actor!r}")
-        _choose("run.decode", self.decode, ("workers", "tasks"))
+        choose("run.decode", self.decode, ("workers", "tasks"))
 
     @property
     def retried_types(self) -> list[str]:

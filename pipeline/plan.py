@@ -59,6 +59,11 @@ class Plan:
     errors: Counter[str] = field(default_factory=Counter)
     has_shards: bool = False
 
+    def result_counts(self) -> dict[str, int]:
+        """Results that rows name in each file, as they were before the job."""
+        query = "SELECT earlier_uri, count(*) FROM planned WHERE earlier_uri IS NOT NULL GROUP BY ALL"
+        return dict(self.catalog.run(query))
+
     def legs(self) -> Iterator[pa.Table]:
         """The samples to do in order of their id, as tables of bounded length.
 

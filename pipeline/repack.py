@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from pipeline.catalog import Catalog
 from pipeline.manifest import Manifest
+from pipeline.plan import Plan
 from pipeline.records import MANIFEST_SCHEMA
 from pipeline.shards import ShardWriter, read_shard, sample_count
 from pipeline.sinks import FOLDER
@@ -22,19 +23,19 @@ ROWS_AT_ONCE = 100_000
 logger = logging.getLogger(__name__)
 
 
-def repack(manifest: Manifest, sink: Storage, has_shards: bool) -> None:
+def repack(manifest: Manifest, sink: Storage, plan: Plan) -> None:
     """Bring the shards of a sink to exactly the results that its manifest names.
 
     Args:
         manifest: complete, and only changed by the caller.
         sink: where it lies.
-        has_shards: whether there can be any; else nothing is looked at.
+        plan: that the manifest was completed by.
     """
-    if not has_shards:
-        return
-    with Catalog() as catalog:
-        manifest.load_into(catalog, ["sample_id", "output_uri"])
-        counts = dict(catalog.run("SELECT output_uri, count(*) FROM rows WHERE output_uri IS NOT NULL GROUP BY ALL"))
+    counts = plan.result_counts()
+    if plan.todo:
+        with Catalog() as catalog:
+            manifest.load_into(catalog, ["sample_id", "output_uri"])
+            counts = dict(catalog.run("SELECT output_uri, count(*) FROM rows WHERE output_uri <> '' GROUP BY ALL"))
     shards = {sink.uri(file.key): file.key for file in sink.list_files(FOLDER) if sample_count(file.key) is not None}
     thinned = {uri: key for uri, key in shards.items() if 0 < counts.get(uri, 0) < (sample_count(key) or 0)}
     if thinned:

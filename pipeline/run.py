@@ -88,7 +88,8 @@ def run_job(
                         lost = supervise(leg, pool.actors, start_pass, partial(commit, leg), _unit_bounds(config))
                         rows = _quarantined(lost, config, weights.fingerprint, run_id)
                         commit(lost, rows, pa.array(range(rows.num_rows), pa.int64()))
-            repack(manifest, sink, plan.has_shards or config.sink.is_sharded)
+            if plan.has_shards or config.sink.is_sharded:
+                repack(manifest, sink, plan)
             manifest.compact()
             sink.clear_staging()
             summary.end()

@@ -45,7 +45,7 @@ class SettledShards:
         self.catalog, self.source = catalog, Storage(config.source.uri, config.storage)
         self._versions: Mapping[str, str] = {}
         self._met: list[StoredFile] = []
-        inner = config.mask.kind in ("member", "alpha")
+        inner = config.mask.kind in ("member", "alpha", "text")
         if config.source.format != "webdataset" or not inner or config.run.retry_failed:
             return
         manifest.load_into(catalog, COLUMNS)

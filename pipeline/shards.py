@@ -188,21 +188,21 @@ _FORMATS: dict[str, type[TarShard] | type[ParquetShard]] = {TAR: TarShard, PARQU
 
 
 class ShardWriter:
-    """A shard being made, in a temporary file that is gone at the end of ``with``.
+    """A shard being made, in a temporary file without a name, so that nothing of it outlives this process.
 
     Args:
         suffix: ``TAR`` or ``PARQUET``.
     """
 
     def __init__(self, suffix: str) -> None:
-        self._file = tempfile.NamedTemporaryFile(prefix="moebius-shard-")  # noqa: SIM115 - closed by ``__exit__``
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by ``__exit__``
         self._shard = _FORMATS[suffix](self._file)
         self.sample_count = self.size_bytes = 0
 
     @property
     def path(self) -> str:
-        """The temporary file."""
-        return self._file.name
+        """Where this process can open the temporary file."""
+        return f"/dev/fd/{self._file.fileno()}"
 
     def add(self, record: Record, result: bytes, carried: Mapping[str, pa.Scalar]) -> str:
         """Append a sample and return the name of its member."""
@@ -223,8 +223,11 @@ class ShardWriter:
         """Complete the file and return its name."""
         self._shard.close()
         self._file.flush()
-        with open(self.path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256") if hasattr(hashlib, "file_digest") else _sha256(file)
+        self._file.seek(0)
+        digest = hashlib.sha256()
+        while block := self._file.read(1 << 20):
+            digest.update(block)
+        self._file.seek(0)
         return f"{digest.hexdigest()[:16]}-{self.sample_count:05}{self._shard.suffix}"
 
     def __enter__(self) -> "ShardWriter":
@@ -237,10 +240,3 @@ class ShardWriter:
 def read_shard(key: str, file: IO[bytes]) -> Iterator[Member]:
     """Samples of a shard of ours."""
     return _FORMATS[os.path.splitext(key)[1]].read(file)
-
-
-def _sha256(file: IO[bytes]) -> Any:
-    digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
-    return digest

@@ -1,7 +1,12 @@
+import os
+import subprocess
+import sys
+
 import pyarrow as pa
 import pytest
 
-from pipeline.catalog import Catalog, in_batches
+import pipeline.catalog
+from pipeline.catalog import PREFIX, Catalog, in_batches
 
 SCHEMA = pa.schema([("name", pa.string()), ("number", pa.int64())])
 
@@ -33,3 +38,13 @@ def test_no_rows_make_an_empty_table():
         catalog.create("things", SCHEMA, in_batches([], SCHEMA))
         assert catalog.run("SELECT count(*) FROM things") == [(0,)]
         assert list(catalog.stream("SELECT * FROM things", 10)) == []
+
+
+def test_folder_of_a_killed_process_is_deleted_and_that_of_a_living_one_is_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline.catalog.tempfile, "gettempdir", lambda: str(tmp_path))
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for number in (dead.pid, os.getpid()):
+        (tmp_path / f"{PREFIX}{number}-x").mkdir()
+    with Catalog():
+        assert sorted(path.name for path in tmp_path.glob("*-x")) == [f"{PREFIX}{os.getpid()}-x"]
