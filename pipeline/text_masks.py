@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 NEEDED = ("rapidocr", "onnxruntime")
 LEAST_PX = 8  # of a photo's shorter side; what is thinner holds no text
-SLIMMEST = 16  # sides of one to so many; the detector takes nothing thinner, so it gets a border
-TALLEST = 0.25  # of a photo's shorter side; a line of text is not as tall
+SLIMMEST = 4  # sides of one to so many: the detector enlarges a shorter side to 736 pixels, so it gets a border
+TALLEST = 0.25  # of the shorter side that the detector sees; a line of text is not as tall
 SURE_LINES = 0.3  # of a pixel, where the detector sees text rather than none
 
 
@@ -52,7 +52,7 @@ def find_text(rgb: np.ndarray, score: float) -> np.ndarray:
     border = [(0, max(0, least - height)), (0, max(0, least - width)), (0, 0)]
     found = _detector()(np.ascontiguousarray(np.pad(rgb, border, mode="edge")[..., ::-1]))
     for box, sure in zip(*(() if part is None else part for part in (found.boxes, found.scores)), strict=True):
-        if sure >= score and _height_px(box) <= TALLEST * min(height, width):
+        if sure >= score and _height_px(box) <= TALLEST * max(least, min(height, width)):
             ImageDraw.Draw(canvas).polygon([(float(x), float(y)) for x, y in box], fill=1, outline=1)
     return np.asarray(canvas)
 

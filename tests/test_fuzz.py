@@ -1,6 +1,10 @@
 from collections import Counter
 
+import pytest
+
 from tests.fuzz import attempt
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of broken tags
 
 
 def test_nothing_that_is_broken_raises_anything_but_a_sample_error():
