@@ -3,6 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+import pipeline.s3_objects
 from pipeline.errors import ConfigError
 from pipeline.local_files import STAGING
 from pipeline.storage import Storage
@@ -84,7 +85,8 @@ def test_links_are_what_they_lead_to(tmp_path):
     assert found == {"file.png": 2, "folder/a.png": 2}
 
 
-def test_server_that_does_not_answer_is_an_os_error():
+def test_server_that_does_not_answer_is_an_os_error(monkeypatch):
+    monkeypatch.setattr(pipeline.s3_objects, "TRIES", 1)
     options = {"key": "k", "secret": "s", "endpoint_url": "http://127.0.0.1:9", "config_kwargs": {"retries": {}}}
     storage = Storage("s3://bucket/x", {**options, "client_kwargs": {"region_name": "us-east-1"}})
     storage.filesystem.retries = 1
