@@ -30,13 +30,12 @@ class PairedMasks:
             )
         self.template = config.template
         self.storage = storage
+        self.name_of = self._by_template if self.template else None  # else the image's own path comes first
 
-    def wanted(self, sample_id: str) -> str | None:
-        """Name of an image's mask by the template; without one the image's own path comes first."""
-        if self.template is None:
-            return None
+    def _by_template(self, sample_id: str) -> str:
         folder, name = posixpath.split(sample_id)
         stem, extension = posixpath.splitext(name)
+        assert self.template is not None  # else nobody asks
         return self.template.format(path=sample_id, dir=f"{folder}/" if folder else "", stem=stem, ext=extension)
 
     def pair(self, catalog: Catalog) -> None:
@@ -53,13 +52,12 @@ class PairedMasks:
 class StaticMask:
     """One mask file for all images of its size."""
 
+    name_of = None
+
     def __init__(self, config: MaskConfig, storage: Storage, source: Storage) -> None:
         if not storage.is_file():
             raise ConfigError(f"mask.uri must be one file for mask.kind=static, found none at {storage}")
         self.storage = storage
-
-    def wanted(self, sample_id: str) -> None:
-        """No name of its own."""
 
     def pair(self, catalog: Catalog) -> None:
         """Make the table ``samples`` of ``images`` and the one mask, whose key below its own uri is empty."""
@@ -70,13 +68,12 @@ class StaticMask:
 class InnerMask:
     """What the source holds in or beside the image: its alpha channel, text in it, a tar member, a column."""
 
+    name_of = None
+
     def __init__(self, config: MaskConfig, storage: Storage, source: Storage) -> None:
         if config.kind == "text":
             check_installed()
         self.kind, self.storage = config.kind, storage
-
-    def wanted(self, sample_id: str) -> None:
-        """No name of its own."""
 
     def pair(self, catalog: Catalog) -> None:
         """Make the table ``samples`` of ``images`` alone; every image may have an alpha channel, or text."""
@@ -90,13 +87,12 @@ class InnerMask:
 class AnnotatedMasks:
     """Boxes or COCO annotations in one file, by the image's path below the source."""
 
+    name_of = None
+
     def __init__(self, config: MaskConfig, storage: Storage, source: Storage) -> None:
         if not storage.is_file():
             raise ConfigError(f"mask.uri must be one file for mask.kind={config.kind}, found none at {storage}")
         self.config, self.storage = config, storage
-
-    def wanted(self, sample_id: str) -> None:
-        """No name of its own."""
 
     def pair(self, catalog: Catalog) -> None:
         """Make the table ``samples`` of ``images`` and the texts of their annotations, of which one may have several.

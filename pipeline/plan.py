@@ -1,20 +1,21 @@
 """What a job has to do: the samples of the source against the rows of the manifest."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.catalog import Catalog, in_batches
+from pipeline.catalog import Catalog
 from pipeline.config import JobConfig
 from pipeline.errors import ConfigError
 from pipeline.formats import open_source
 from pipeline.manifest import Manifest
-from pipeline.masks import IMAGES, open_masks
+from pipeline.masks import IMAGES, Masks, open_masks
 from pipeline.records import FAILED, SAMPLE_SCHEMA
 from pipeline.settled import SettledShards
+from pipeline.sources import found_batches
 from pipeline.storage import Storage
 
 PLAN_COLUMNS = [
@@ -97,8 +98,8 @@ def find_samples(config: JobConfig, catalog: Catalog, settled: SettledShards | N
     others = (sink, str(masks.storage))
     if skipped := tuple(f"{source.key(other)}/" for other in others if other.startswith(f"{source}/")):
         files = (file for file in files if not f"{file.key}/".startswith(skipped))
-    images = finder.samples(settled.without(files) if settled else files)
-    catalog.create("images", IMAGES, in_batches(((*found, masks.wanted(found.sample_id)) for found in images), IMAGES))
+    images = found_batches(finder, settled.without(files) if settled else files)
+    catalog.create("images", IMAGES, _with_names(images, masks))
     if config.source.format != "images":  # two files have never the same path
         catalog.run(_RENAME_REPEATED)
     masks.pair(catalog)
@@ -106,6 +107,16 @@ def find_samples(config: JobConfig, catalog: Catalog, settled: SettledShards | N
         settled.add_samples()
     if not catalog.run("SELECT 1 FROM samples LIMIT 1"):
         raise ConfigError(f"no image below {source} matches source.pattern={config.source.pattern!r}")
+
+
+def _with_names(images: Iterable[pa.RecordBatch], masks: Masks) -> Iterator[pa.RecordBatch]:
+    """Add what each image's mask is called, where it has a name of its own."""
+    for batch in images:
+        if masks.name_of is None:
+            names = pa.nulls(len(batch), pa.string())
+        else:
+            names = pa.array(map(masks.name_of, batch["sample_id"].to_pylist()), pa.string())
+        yield pa.record_batch([*batch.columns, names], schema=IMAGES)
 
 
 def make_plan(config: JobConfig, catalog: Catalog, weights_fingerprint: str, manifest: Manifest) -> Plan:

@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 
+from pipeline.catalog import in_batches
 from pipeline.config import JobConfig
 from pipeline.errors import ConfigError
 from pipeline.storage import Storage, StoredFile
@@ -53,6 +54,9 @@ FOUND = pa.schema(
 )
 
 
+_FILES = pa.schema(list(FOUND)[: len(StoredFile._fields)])
+
+
 class Source(Protocol):
     """Finds samples below a uri."""
 
@@ -85,6 +89,12 @@ class ImageFolder:
         """See :class:`Source`."""
         return (Found(*file) for file in files)
 
+    def batches(self, files: Iterable[StoredFile]) -> Iterator[pa.RecordBatch]:
+        """The same as record batches of ``FOUND``, without an object for each of millions of samples."""
+        for batch in in_batches(files, _FILES):
+            missing = [pa.nulls(len(batch), field.type) for field in list(FOUND)[len(_FILES) :]]
+            yield pa.record_batch([*batch.columns, *missing], schema=FOUND)
+
 
 def name_fault(sample_id: str) -> str | None:
     """Why a name from inside a file cannot be that of a sample, as a fault of a plan; results are named after it."""
@@ -92,6 +102,11 @@ def name_fault(sample_id: str) -> str | None:
     if ".." in parts or "" in parts or "\\" in sample_id or "\0" in sample_id:
         return f"UnusableName: {sample_id!r} is not taken, since a result of that name could leave the sink"
     return None
+
+
+def found_batches(source: Source, files: Iterable[StoredFile]) -> Iterator[pa.RecordBatch]:
+    """The samples of files as record batches of ``FOUND``."""
+    return source.batches(files) if isinstance(source, ImageFolder) else in_batches(source.samples(files), FOUND)
 
 
 def is_image(key: str) -> bool:

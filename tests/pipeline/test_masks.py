@@ -143,7 +143,7 @@ def folder(tmp_path, *names: str) -> Storage:
 def paired(masks: PairedMasks | StaticMask, *keys: str) -> dict[str, str | None]:
     """The mask's key of each image that remains one."""
     with Catalog() as catalog:
-        images = [(*Found(key, 1, "v", key), masks.wanted(key)) for key in keys]
+        images = [(*Found(key, 1, "v"), masks.name_of(key) if masks.name_of else None) for key in keys]
         catalog.create("images", IMAGES, in_batches(images, IMAGES))
         masks.pair(catalog)
         return dict(catalog.run("SELECT sample_id, mask_key FROM samples"))
