@@ -22,6 +22,7 @@ class Reader:
         self.masks = Storage(config.mask.uri, config.storage)
         self.max_bytes = config.limits.max_bytes
         self.has_mask_files = config.mask.kind in ("paired", "static")
+        self.mask_place = "its source" if config.mask.kind in ("member", "column") else str(self.masks)
         keep = 1 if config.mask.kind == "static" else 0  # a mask that is one for all
         self._read_mask = lru_cache(keep)(lambda key, version: read_file("mask", self.masks, key, version))
         self._format = open_reader(config, self.source)
@@ -66,7 +67,7 @@ class Reader:
 
     def _mask_of(self, sample: Sample) -> bytes | Exception | None:
         if sample["mask_key"] is None:
-            return SampleError("mask", "MissingMask", f"no mask for {sample['sample_id']} in {self.masks}")
+            return SampleError("mask", "MissingMask", f"no mask for {sample['sample_id']} in {self.mask_place}")
         if sample["mask_spec"] is not None:
             return sample["mask_spec"].encode()
         if not self.has_mask_files:
