@@ -1,0 +1,5 @@
+"""The same weights, arranged for speed; ``moebius.denoiser`` and its layers say what is computed."""
+
+from moebius.fast.denoiser import FastDenoiser
+
+__all__ = ["FastDenoiser"]

@@ -1,0 +1,108 @@
+"""The denoiser's blocks on channels-last maps, with constants folded; the counterpart of ``moebius.blocks``."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from moebius.blocks import DepthwiseSeparableConv, LambdaTransformer, MixFeedForward, ResidualBlock
+from moebius.fast.fold import ChannelsLastConv, ChannelsLastGroupNorm, LastNorm, fold_norm, linear
+from moebius.fast.interactive_lambda import FoldedInteractiveLambda
+from moebius.fast.local_lambda import TiledLocalLambda
+
+
+class FoldedSeparableConv(nn.Module):
+    """Depthwise 3×3, ReLU, pointwise; both batch norms are in the weights."""
+
+    def __init__(self, conv: DepthwiseSeparableConv) -> None:
+        super().__init__()
+        weight, bias = fold_norm(conv.depthwise.weight, conv.depthwise_norm)
+        self.depthwise = ChannelsLastConv(weight, bias, groups=conv.depthwise.groups)
+        self.pointwise = linear(*fold_norm(conv.pointwise.weight, conv.pointwise_norm))
+        self.has_identity = conv.has_identity
+
+    def forward(self, features: Tensor, bias: Tensor | None = None) -> Tensor:
+        """(B, H, W, in_channels) → (B, H, W, out_channels); ``bias`` replaces that of the pointwise convolution."""
+        hidden = self.depthwise(features).relu_()
+        output = functional.linear(hidden, self.pointwise.weight, self.pointwise.bias if bias is None else bias)
+        return output.add_(features) if self.has_identity else output
+
+
+class FoldedResidualBlock(nn.Module):
+    """Two depthwise separable convolutions and a shortcut; the time embedding is the bias of the first."""
+
+    def __init__(self, block: ResidualBlock) -> None:
+        super().__init__()
+        self.norm_in = ChannelsLastGroupNorm(block.norm_in)
+        self.conv_in = FoldedSeparableConv(block.conv_in)
+        self.norm_out = ChannelsLastGroupNorm(block.norm_out)
+        self.conv_out = FoldedSeparableConv(block.conv_out)
+        shortcut = block.shortcut
+        self.shortcut = linear(shortcut.weight, shortcut.bias) if isinstance(shortcut, nn.Conv2d) else nn.Identity()
+
+    def forward(self, features: Tensor, time_bias: Tensor) -> Tensor:
+        """(B, H, W, in_channels), (out_channels,) → (B, H, W, out_channels)."""
+        hidden = functional.silu(self.norm_in(features), inplace=True)
+        hidden = self.conv_in(hidden, time_bias)
+        hidden = functional.silu(self.norm_out(hidden), inplace=True)
+        return self.conv_out(hidden).add_(self.shortcut(features))
+
+
+class ChannelsLastFeedForward(nn.Module):
+    """Mix-FFN with values and gates in tensors of their own."""
+
+    def __init__(self, layer: MixFeedForward) -> None:
+        super().__init__()
+        expand, depthwise = layer.expand, layer.depthwise
+        assert expand.bias is not None and depthwise.bias is not None
+        halves = zip(
+            *(part.detach().chunk(2) for part in (expand.weight, expand.bias, depthwise.weight, depthwise.bias)),
+            strict=True,
+        )
+        self.expand, self.depthwise = nn.ModuleList(), nn.ModuleList()
+        for expand_weight, expand_bias, depthwise_weight, depthwise_bias in halves:
+            self.expand.append(linear(expand_weight, expand_bias))
+            self.depthwise.append(ChannelsLastConv(depthwise_weight, depthwise_bias, groups=depthwise_weight.shape[0]))
+        self.project = linear(layer.project.weight)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, H, W, C) → (B, H, W, C)."""
+        value, gate = (
+            depthwise(functional.silu(expand(features), inplace=True))
+            for expand, depthwise in zip(self.expand, self.depthwise, strict=True)
+        )
+        return self.project(functional.silu(gate, inplace=True).mul_(value))
+
+
+class FoldedTransformer(nn.Module):
+    """Local-λ, Interactive-λ of known contexts and Mix-FFN between two 1×1 convolutions."""
+
+    def __init__(self, block: LambdaTransformer, side: int, contexts: Tensor) -> None:
+        super().__init__()
+        self.norm = ChannelsLastGroupNorm(block.norm)
+        self.project_in = linear(block.project_in.weight, block.project_in.bias)
+        self.local_norm = LastNorm(block.local_norm)
+        self.local = TiledLocalLambda(block.local, side)
+        self.interactive_norm = LastNorm(block.interactive_norm)
+        self.interactive = FoldedInteractiveLambda(block.interactive, contexts)
+        self.feed_forward_norm = LastNorm(block.feed_forward_norm)
+        self.feed_forward = ChannelsLastFeedForward(block.feed_forward)
+        self.project_out = linear(block.project_out.weight, block.project_out.bias)
+
+    def forward(self, features: Tensor, samples: int, branches: int) -> Tensor:
+        """(samples or branches·samples, H, W, C) → (branches·samples, H, W, C), branch by branch."""
+        hidden = self.project_in(self.norm(features))
+        hidden = self.local(self.local_norm(hidden)).add_(hidden)
+        hidden = add_to_branches(self.interactive(self.interactive_norm(hidden), samples, branches), hidden)
+        hidden = self.feed_forward(self.feed_forward_norm(hidden)).add_(hidden)
+        return add_to_branches(self.project_out(hidden), features)
+
+
+def add_to_branches(features: Tensor, earlier: Tensor) -> Tensor:
+    """Add a map from before the branches parted, or one of as many rows, in place."""
+    features.unflatten(0, (-1, earlier.shape[0])).add_(earlier)
+    return features
+
+
+def join_channels(features: Tensor, skip: Tensor) -> Tensor:
+    """Concatenate along the channels; a skip connection from before the branches parted serves each of them."""
+    return torch.cat([features, skip.repeat(features.shape[0] // skip.shape[0], 1, 1, 1)], dim=-1)

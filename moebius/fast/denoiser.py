@@ -1,0 +1,111 @@
+"""The whole denoiser arranged for speed: same weights, same results to rounding, fixed contexts and timesteps."""
+
+import copy
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from moebius.denoiser import Denoiser, DownLevel, UpLevel
+from moebius.fast.blocks import FoldedResidualBlock, FoldedSeparableConv, FoldedTransformer, join_channels
+from moebius.fast.fold import ChannelsLastConv, ChannelsLastGroupNorm
+from moebius.fast.upsample import FoldedUpsample
+from moebius.functional import timestep_embedding
+
+
+class FastDenoiser(nn.Module):
+    """Computes what :class:`moebius.denoiser.Denoiser` does, for contexts that are known beforehand.
+
+    What depends on weights and contexts alone is computed here, once; what depends on the timestep besides,
+    by :meth:`time_biases`, once a run. What the contexts do not touch is computed once for all branches.
+
+    Args:
+        denoiser: in evaluation mode, float32; it is left as it is.
+        category_ids: ids of each guidance branch's context, ten each.
+    """
+
+    def __init__(self, denoiser: Denoiser, category_ids: Sequence[Sequence[int]]) -> None:
+        super().__init__()
+        self.config = denoiser.config
+        with torch.no_grad():
+            contexts = denoiser.context(denoiser.categories(torch.tensor([list(ids) for ids in category_ids])))
+            side = self.config.latent_size
+            self.conv_in = FoldedSeparableConv(denoiser.conv_in)
+            self.down_levels = nn.ModuleList()
+            for level, down in enumerate(denoiser.down_levels):
+                self.down_levels.append(_FastLevel(cast(DownLevel, down), side >> level, contexts))
+            self.up_levels = nn.ModuleList()
+            for level, up in zip(reversed(range(len(self.config.channels))), denoiser.up_levels, strict=True):
+                self.up_levels.append(_FastLevel(cast(UpLevel, up), side >> level, contexts))
+            self.norm_out = ChannelsLastGroupNorm(denoiser.norm_out)
+            self.conv_out = FoldedSeparableConv(denoiser.conv_out)
+            self._take_time_layers(denoiser)
+
+    def _take_time_layers(self, denoiser: Denoiser) -> None:
+        """One layer that gives the biases of all residual blocks at once."""
+        self.time = copy.deepcopy(denoiser.time)  # `to` changes modules in place
+        levels = [*denoiser.down_levels, *denoiser.up_levels]
+        blocks = [block for level in levels for block in level.residuals]
+        folded = [block for level in [*self.down_levels, *self.up_levels] for block in level.residuals]
+        self.bias_widths = [block.time.out_features for block in blocks]
+        bias = [block.time.bias + fast.conv_in.pointwise.bias for block, fast in zip(blocks, folded, strict=True)]
+        self.time_weight = nn.Parameter(torch.cat([block.time.weight for block in blocks]), requires_grad=False)
+        self.time_bias = nn.Parameter(torch.cat(bias), requires_grad=False)
+
+    def time_biases(self, timesteps: Sequence[int]) -> Tensor:
+        """What :meth:`forward` needs to know of timesteps in 0 … 999: (timesteps, width of all residual blocks)."""
+        at = torch.tensor(timesteps, device=self.time_weight.device)
+        sinusoid = timestep_embedding(at, self.config.channels[0]).to(self.time_weight.dtype)
+        return functional.linear(functional.silu(self.time(sinusoid)), self.time_weight, self.time_bias)
+
+    def forward(self, latents: Tensor, time_biases: Tensor, branches: int) -> Tensor:
+        """Predict the noise under each of the first so many contexts.
+
+        Args:
+            latents: (B, 9, h, w), see :meth:`moebius.denoiser.Denoiser.forward`.
+            time_biases: of one timestep, one row of :meth:`time_biases`.
+            branches: how many contexts.
+
+        Returns:
+            (branches·B, 4, h, w), context by context.
+        """
+        samples = latents.shape[0]
+        biases = list(time_biases.split(self.bias_widths))
+        features = self.conv_in(latents.to(self.time_weight.dtype).permute(0, 2, 3, 1).contiguous())
+        skips = [features]
+        for level in self.down_levels:
+            for layer in range(len(level.residuals)):
+                features = level.layer(layer, features, biases.pop(0), samples, branches)
+                skips.append(features)
+            if level.resample is not None:
+                features = level.resample(features)
+                skips.append(features)
+        for level in self.up_levels:
+            for layer in range(len(level.residuals)):
+                features = join_channels(features, skips.pop())
+                features = level.layer(layer, features, biases.pop(0), samples, branches)
+            if level.resample is not None:
+                features = level.resample(features)
+        output = self.conv_out(functional.silu(self.norm_out(features), inplace=True))
+        return output.permute(0, 3, 1, 2)
+
+
+class _FastLevel(nn.Module):
+    """The layers of one resolution, and what leads to the next one."""
+
+    def __init__(self, level: DownLevel | UpLevel, side: int, contexts: Tensor) -> None:
+        super().__init__()
+        self.residuals = nn.ModuleList(FoldedResidualBlock(block) for block in level.residuals)
+        self.transformers = nn.ModuleList(FoldedTransformer(block, side, contexts) for block in level.transformers)
+        self.resample: nn.Module | None = None
+        if isinstance(level, DownLevel) and level.downsample is not None:
+            self.resample = ChannelsLastConv(level.downsample.weight.detach(), level.downsample.bias, stride=2)
+        elif isinstance(level, UpLevel) and level.upsample is not None:
+            self.resample = FoldedUpsample(level.upsample)
+
+    def layer(self, index: int, features: Tensor, time_bias: Tensor, samples: int, branches: int) -> Tensor:
+        """One residual block and its transformer."""
+        features = self.residuals[index](features, time_bias)
+        return self.transformers[index](features, samples, branches)

@@ -1,0 +1,48 @@
+"""Interactive-λ of a fixed context: keys, values and table as constants of a checkpoint and a guidance branch."""
+
+import torch
+from torch import Tensor, nn
+
+from moebius.fast.fold import fold_norm, linear
+from moebius.lambda_layers import InteractiveLambda
+
+
+class FoldedInteractiveLambda(nn.Module):
+    """Equals :class:`moebius.lambda_layers.InteractiveLambda` for contexts that are known beforehand.
+
+    Args:
+        layer: the layer.
+        contexts: (branches, L, context_width).
+    """
+
+    def __init__(self, layer: InteractiveLambda, contexts: Tensor) -> None:
+        super().__init__()
+        self.heads = layer.heads
+        self.query = linear(*fold_norm(layer.query.weight, layer.query_norm))
+        keys = layer.key(contexts).softmax(dim=1)
+        self.table: Tensor
+        self.values: Tensor
+        self.register_buffer("table", (keys[:, None] + layer.table.squeeze(-1)).mT.contiguous())  # (branches, N, K, L)
+        self.register_buffer("values", layer.value_norm(layer.value(contexts).mT).mT.contiguous())  # (branches, L, V)
+
+    def forward(self, features: Tensor, samples: int, branches: int) -> Tensor:
+        """Meet the contexts of the first so many branches.
+
+        Args:
+            features: (branches·samples, H, W, C), branch by branch, or (samples, H, W, C) while all branches agree.
+            samples: how many there are.
+            branches: how many are wanted.
+
+        Returns:
+            (branches·samples, H, W, C).
+        """
+        _, height, width, channels = features.shape
+        positions = height * width
+        table, values = self.table[:branches], self.values[:branches]
+        queries = self.query(features).view(-1, samples, positions, self.heads, channels // self.heads)
+        queries = queries.transpose(1, 2).flatten(
+            2, 3
+        )  # (branches or 1, N, samples·heads, K): small matrices a position
+        weights = torch.matmul(queries, table)
+        output = torch.bmm(weights.flatten(1, 2), values).view(branches, positions, samples, channels)
+        return output.transpose(1, 2).reshape(branches * samples, height, width, channels)

@@ -1,0 +1,85 @@
+"""Local-λ by tiles: every query meets its neighbours, and no map of lambdas is ever built."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from moebius.fast.fold import fold_norm, linear
+from moebius.lambda_layers import LocalLambda
+
+TILE = 4  # positions along a side: neighbours are gathered once a tile, and 324 products serve 225 taps
+
+
+class TiledLocalLambda(nn.Module):
+    """Equals :class:`moebius.lambda_layers.LocalLambda` by another order of its sums.
+
+    Σ_k q[k]·(λc[k,v] + b[k] + Σ_δ E[k,δ]·v[n+δ]) = Σ_δ (q·E)[δ]·v[n+δ] + Σ_k q[k]·(λc[k,v] + b[k]): the second sum
+    joins the first as K more neighbours, whose scores are the queries. The queries of a tile share one square of
+    neighbours; where a query stands in its tile decides where its weights stand in the square, so they are laid out
+    once for each of the places.
+    """
+
+    def __init__(self, layer: LocalLambda, side: int) -> None:
+        super().__init__()
+        self.heads, self.head_width = layer.heads, layer.head_width
+        self.tile = next(tile for tile in (TILE, 2, 1) if side % tile == 0)
+        self.window = layer.position.kernel_size[-1]
+        query, query_bias = fold_norm(layer.query.weight, layer.query_norm)
+        value, value_bias = fold_norm(layer.value.weight, layer.value_norm)
+        bias = torch.cat([query_bias, torch.zeros_like(value_bias), value_bias])
+        self.project = linear(torch.cat([query, layer.key.weight, value]), bias)
+        self.taps: Tensor
+        self.content_bias: Tensor
+        self.register_buffer("taps", _lay_out(layer.position.weight.detach()[:, 0, 0], self.tile))
+        position_bias = layer.position.bias
+        assert position_bias is not None
+        self.register_buffer("content_bias", position_bias.detach()[:, None])
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, H, W, C) → (B, H, W, C)."""
+        batch, height, _, channels = features.shape
+        queries, keys, values = self.project(features).split([channels, self.head_width, self.head_width], dim=-1)
+        content = torch.bmm(keys.flatten(1, 2).softmax(dim=1).mT, values.flatten(1, 2)) + self.content_bias
+        reach = self.window // 2
+        padded = functional.pad(values, (0, 0, reach, reach, reach, reach))
+        if features.device.type != "cpu":
+            return self._band(queries, padded, content)
+        output = torch.empty_like(features)
+        for sample in range(batch):  # bands whose scores stay in the cache
+            one = slice(sample, sample + 1)
+            for top in range(0, height, self.tile):
+                rows, reached = slice(top, top + self.tile), slice(top, top + self.tile + 2 * reach)
+                output[one, rows] = self._band(queries[one, rows], padded[one, reached], content[one])
+        return output
+
+    def _band(self, queries: Tensor, padded: Tensor, content: Tensor) -> Tensor:
+        """(B, H, W, C), (B, H + window − 1, W + window − 1, V), (B, K, V) → (B, H, W, C)."""
+        batch, height, width, channels = queries.shape
+        heads, key_width, tile = self.heads, self.head_width, self.tile
+        down, across, places = height // tile, width // tile, tile * tile
+        side = tile + self.window - 1
+        neighbours = padded.new_empty(batch, down, across, side * side + key_width, padded.shape[-1])
+        squares = padded.unfold(1, side, tile).unfold(2, side, tile).permute(0, 1, 2, 4, 5, 3)
+        neighbours[..., : side * side, :].unflatten(3, (side, side)).copy_(squares)
+        neighbours[..., side * side :, :] = content[:, None, None]
+
+        scores = queries.new_empty(batch * down * across * heads, places, side * side + key_width)
+        placed = queries.view(batch, down, tile, across, tile, heads, key_width).permute(0, 1, 3, 5, 2, 4, 6)
+        by_place = scores.view(batch, down, across, heads, tile, tile, -1)
+        by_place[..., side * side :].copy_(placed)
+        for place in range(places):
+            torch.mm(scores[:, place, side * side :], self.taps[place], out=scores[:, place, : side * side])
+        output = torch.bmm(scores.view(-1, heads * places, scores.shape[-1]), neighbours.flatten(0, 2))
+        output = output.view(batch, down, across, heads, tile, tile, -1).permute(0, 1, 4, 2, 5, 3, 6)
+        return output.reshape(batch, height, width, channels)
+
+
+def _lay_out(window: Tensor, tile: int) -> Tensor:
+    """(K, S, S) → (tile², K, (tile + S − 1)²): the weights as seen from every place of a tile."""
+    key_width, size, _ = window.shape
+    side = tile + size - 1
+    taps = window.new_zeros(tile, tile, key_width, side, side)
+    for row in range(tile):
+        for column in range(tile):
+            taps[row, column, :, row : row + size, column : column + size] = window
+    return taps.view(tile * tile, key_width, side * side)
