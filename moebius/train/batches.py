@@ -1,0 +1,61 @@
+"""What the denoiser trains on: latents of photos and of photos with a hole, times, noise, category ids."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from moebius.sampler import CONDITION_IDS, UNCONDITIONAL_IDS
+from moebius.schedule import TRAIN_STEPS, alphas_cumprod
+
+NOISE_OFFSET = 0.0357
+
+
+@dataclass(frozen=True)
+class NoisyBatch:
+    """One batch.
+
+    Args:
+        inputs: (B, 9, h, w): noisy latents, mask, latents of the masked image.
+        timesteps: (B,) int64, in 0 … 999.
+        category_ids: (B, 10) int64.
+        noise: (B, 4, h, w), what is to be predicted.
+        clean: (B, 4, h, w), scaled latents.
+        alphas: (B,), ᾱ of each timestep.
+    """
+
+    inputs: Tensor
+    timesteps: Tensor
+    category_ids: Tensor
+    noise: Tensor
+    clean: Tensor
+    alphas: Tensor
+
+
+def noisy_batch(
+    clean: Tensor, masked: Tensor, masks: Tensor, unconditional: float, rng: np.random.Generator
+) -> NoisyBatch:
+    """Noise latents as the published training does: t = ⌊1000·sigmoid(z)⌋, and an offset of each channel's noise.
+
+    Args:
+        clean: (B, 4, h, w), scaled latents of the images.
+        masked: (B, 4, h, w), of the images with their holes blanked.
+        masks: (B, 1, H, W), 1 = repaint, at the size of the image.
+        unconditional: share of samples with the category ids 10–19.
+        rng: what decides everything.
+    """
+    count = clean.shape[0]
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    normal = torch.randn(count, generator=generator)
+    timesteps = (TRAIN_STEPS * normal.sigmoid()).long().clamp(max=TRAIN_STEPS - 1)
+    noise = torch.randn(clean.shape, generator=generator)
+    noise = noise + NOISE_OFFSET * torch.randn(count, clean.shape[1], 1, 1, generator=generator)
+    is_unconditional = torch.rand(count, 1, generator=generator) < unconditional
+    ids = torch.where(is_unconditional, torch.tensor(UNCONDITIONAL_IDS), torch.tensor(CONDITION_IDS))
+    alphas = alphas_cumprod()[timesteps]
+    shaped = alphas.view(-1, 1, 1, 1)
+    noisy = shaped.sqrt() * clean + (1 - shaped).sqrt() * noise
+    latent_masks = functional.interpolate(masks, size=clean.shape[-2:], mode="nearest")
+    return NoisyBatch(torch.cat([noisy, latent_masks, masked], dim=1), timesteps, ids, noise, clean, alphas)

@@ -1,0 +1,106 @@
+"""Training of the denoiser: alone (``diffusion``) or with a teacher (``distil``)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from moebius.checkpoint import load_denoiser, published_name, write_state_dict
+from moebius.config import MoebiusConfig
+from moebius.denoiser import Denoiser
+from moebius.sampler import ddim_sample
+from moebius.train.batches import NoisyBatch, noisy_batch
+from moebius.train.distillation import Distillation
+from moebius.train.grids import write_grid
+from moebius.train.photos import PhotoCrops
+from moebius.train.random_masks import random_mask
+from moebius.train.settings import TrainSettings
+from moebius.vae import decode, encode, load_vae
+
+GRID_SEED = 7
+GRID_SAMPLES = 8
+GRID_STEPS = 20
+
+
+class DenoiserTask:
+    """Photos with random holes in, losses of the predicted noise out.
+
+    Args:
+        settings: of the run.
+        config: sizes of the denoiser.
+        state: weights to start from, with published keys; ``None``: from scratch.
+        distillation: the teacher and its losses; ``None``: the noise alone.
+    """
+
+    uses_muon = True
+
+    def __init__(
+        self,
+        settings: TrainSettings,
+        config: MoebiusConfig,
+        state: Mapping[str, Tensor] | None = None,
+        distillation: Distillation | None = None,
+    ) -> None:
+        self.settings, self.config, self.distillation = settings, config, distillation
+        torch.manual_seed(settings.seed)
+        self.model: nn.Module = Denoiser(config) if state is None else load_denoiser(state, config).requires_grad_(True)
+        self.model.train()
+        self.vae = load_vae(settings.vae)
+        self.crops = PhotoCrops(settings.photos, config.image_size)
+
+    def losses(self, step_index: int) -> dict[str, Tensor]:
+        """Terms of one step."""
+        rng = np.random.default_rng([self.settings.seed, step_index])
+        batch = self._batch(self.settings.batch_size, rng)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.settings.bf16):
+            if self.distillation is not None:
+                return self.distillation.losses(self.model, batch)
+            predicted = self.model(batch.inputs, batch.timesteps, batch.category_ids)
+        return {"total": functional.mse_loss(predicted.float(), batch.noise)}
+
+    @torch.no_grad()
+    def _batch(self, count: int, rng: np.random.Generator) -> NoisyBatch:
+        _, masks, clean, masked = self._latents(count, rng)
+        return noisy_batch(clean, masked, masks, self.settings.unconditional, rng)
+
+    def _latents(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Images (B, 3, H, W), masks (B, 1, H, W), and scaled latents of the images and of the masked images."""
+        images = self.crops.batch(count, rng)
+        drawn = np.stack([random_mask(self.config.image_size, rng) for _ in range(count)])
+        masks = torch.from_numpy(drawn).float()[:, None]
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        both = torch.cat([images, images * (1 - masks)])
+        size = self.config.latent_size
+        noise = torch.randn(2 * count, self.config.latent_channels, size, size, generator=generator)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.settings.bf16):
+            clean, masked = encode(self.vae, both, noise).chunk(2)
+        return images, masks, clean, masked
+
+    def export(self, state: Mapping[str, Tensor], folder: Path) -> None:
+        """Write the denoiser with published keys and its sizes, and the autoencoder beside it."""
+        published = {published_name(name): value for name, value in state.items()}
+        write_state_dict(published, folder / "diffusion_pytorch_model.safetensors")
+        (folder / "config.json").write_text(json.dumps(dataclasses.asdict(self.config), indent=1) + "\n")
+        self.vae.save_pretrained(folder / "vae")
+
+    @torch.no_grad()
+    def draw_grid(self, state: Mapping[str, Tensor], target: Path) -> None:
+        """Rows: photo, photo with its hole, filled from noise alone, the same pasted into the photo."""
+        rng = np.random.default_rng([self.settings.seed, GRID_SEED])
+        images, masks, clean, masked = self._latents(GRID_SAMPLES, rng)
+        model = Denoiser(self.config)
+        model.load_state_dict(dict(state))
+        latent_masks = functional.interpolate(masks, size=clean.shape[-2:], mode="nearest")
+        noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(GRID_SEED))
+        filled = ddim_sample(
+            model.eval(), clean, latent_masks, masked, steps=GRID_STEPS, guidance=1.0, strength=1.0, noise=noise
+        )
+        decoded = decode(self.vae, filled)
+        write_grid([images, images * (1 - masks), decoded, images + masks * (decoded - images)], target)

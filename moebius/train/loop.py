@@ -1,0 +1,122 @@
+"""The training loop: losses, a step, averaged weights, checkpoints, a log; goes on where it was killed.
+
+Every random draw of a step comes from the seed and the number of the step, so that a run that was killed and started
+again takes the same steps as one that was not.
+"""
+
+import csv
+import logging
+import math
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from moebius.train.ema import Ema
+from moebius.train.optimizers import Optimizers
+from moebius.train.settings import TrainSettings
+
+logger = logging.getLogger(__name__)
+CHECKPOINT = "checkpoint.pt"
+LOG = "losses.csv"
+
+
+class Task(Protocol):
+    """What is trained: a model, its losses and what is written of it."""
+
+    model: nn.Module
+    uses_muon: bool
+
+    def losses(self, step_index: int) -> dict[str, Tensor]:
+        """Scalars by name; ``total`` is what the step reduces."""
+        ...
+
+    def export(self, state: Mapping[str, Tensor], folder: Path) -> None:
+        """Write the averaged weights as files that ``find_weights`` loads."""
+        ...
+
+    def draw_grid(self, state: Mapping[str, Tensor], target: Path) -> None:
+        """Write a PNG of samples made with the averaged weights."""
+        ...
+
+
+def train(task: Task, settings: TrainSettings, writes: bool = True) -> None:
+    """Run ``settings.steps`` steps, less those that an earlier run finished.
+
+    Args:
+        task: what is trained; its losses may be computed by a wrapped copy of its model (DDP).
+        settings: see there; ``settings.folder`` holds the checkpoint, the log, grids and the exported weights.
+        writes: false for all processes but the first.
+
+    Raises:
+        FloatingPointError: a loss that is not a number, with the step.
+    """
+    folder = Path(settings.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    optimizers = Optimizers(task.model, settings, task.uses_muon)
+    ema = Ema(task.model, settings.ema_decay)
+    first = _resume(folder / CHECKPOINT, task.model, ema, optimizers)
+    if writes:
+        _cut_log(folder / LOG, first)
+    started = time.monotonic()
+    for step_index in range(first, settings.steps):
+        losses = task.losses(step_index)
+        if not math.isfinite(float(losses["total"].detach())):
+            raise FloatingPointError(f"loss at step {step_index} is {float(losses['total'])}")
+        losses["total"].backward()
+        norm = optimizers.step(step_index)
+        done = step_index + 1
+        ema.update(task.model, done)
+        if writes and done % settings.log_every == 0:
+            values = {name: float(value.detach()) for name, value in losses.items()}
+            speed = (done - first) / (time.monotonic() - started)
+            _log(folder / LOG, {"step": done, **values, "grad_norm": norm, "steps_per_s": round(speed, 3)})
+        if writes and (done % settings.checkpoint_every == 0 or done == settings.steps):
+            _save(folder / CHECKPOINT, done, task.model, ema, optimizers)
+            task.export(ema.state, folder)
+            task.draw_grid(ema.state, folder / "grid.png")
+
+
+def _save(path: Path, step: int, model: nn.Module, ema: Ema, optimizers: Optimizers) -> None:
+    content: dict[str, Any] = {
+        "step": step,
+        "model": model.state_dict(),
+        "ema": ema.state,
+        "optimizers": optimizers.state_dict(),
+    }
+    partial = path.with_suffix(".partial")
+    torch.save(content, partial)
+    os.replace(partial, path)  # a kill leaves the old or the new file, never half of one
+
+
+def _resume(path: Path, model: nn.Module, ema: Ema, optimizers: Optimizers) -> int:
+    if not path.is_file():
+        return 0
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    model.load_state_dict(content["model"])
+    ema.load(content["ema"])
+    optimizers.load_state_dict(content["optimizers"])
+    logger.info("going on from step %d in %s", content["step"], path)
+    return int(content["step"])
+
+
+def _log(path: Path, row: Mapping[str, float]) -> None:
+    is_new = not path.is_file()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, row.keys())
+        if is_new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def _cut_log(path: Path, step: int) -> None:
+    """Forget the rows of steps that a killed run took after its last checkpoint: they are taken again."""
+    if not path.is_file():
+        return
+    header, *rows = path.read_text().splitlines()
+    kept = [row for row in rows if int(row.split(",", 1)[0]) <= step]
+    path.write_text("\n".join([header, *kept]) + "\n")

@@ -1,0 +1,100 @@
+"""Photos packed once into one small file of pixels, and seeded crops from it.
+
+``python -m moebius.train.photos FOLDER FILE.npz [--side 192] [--hold-out 24]`` packs a folder.
+"""
+
+import argparse
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+
+
+def list_photos(folder: Path) -> list[Path]:
+    """Photos directly inside a folder, by name."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+
+
+def held_out(names: list[str], count: int) -> set[str]:
+    """The names that training must never see: those of the ``count`` lowest CRC-32, so files added later move few."""
+    return set(sorted(names, key=lambda name: (zlib.crc32(name.encode()), name))[:count])
+
+
+def pack_photos(paths: list[Path], side_px: int, target: Path) -> None:
+    """Scale each photo until its shorter side is ``side_px``, cut its middle to at most 3:2, write all to a file."""
+    pixels, shapes = [], []
+    for path in paths:
+        with Image.open(path) as file:
+            file.draft("RGB", (2 * side_px, 2 * side_px))
+            image = file.convert("RGB")
+        scale = side_px / min(image.size)
+        width, height = (max(side_px, round(length * scale)) for length in image.size)
+        array = np.asarray(image.resize((width, height), Image.Resampling.LANCZOS))
+        longest = side_px * 3 // 2
+        top, left = max(height - longest, 0) // 2, max(width - longest, 0) // 2
+        array = array[top : top + longest, left : left + longest]
+        pixels.append(array.reshape(-1))
+        shapes.append(array.shape[:2])
+    np.savez(target, pixels=np.concatenate(pixels), shapes=np.array(shapes), names=[path.name for path in paths])
+
+
+class PhotoCrops:
+    """Random square crops, a pure function of the seed and the step.
+
+    Args:
+        path: file of :func:`pack_photos`.
+        size_px: side of the crops.
+
+    Raises:
+        ValueError: photos smaller than the crops.
+    """
+
+    def __init__(self, path: str | Path, size_px: int) -> None:
+        with np.load(path, allow_pickle=False) as packed:
+            pixels, self.shapes = packed["pixels"], packed["shapes"]
+        if self.shapes.min() < size_px:
+            raise ValueError(f"photos must be at least {size_px} px, got one of {self.shapes.min()} px in {path}")
+        ends = np.cumsum(self.shapes.prod(axis=1) * 3)
+        parts = np.split(pixels, ends[:-1])
+        self.photos = [part.reshape(*shape, 3) for part, shape in zip(parts, self.shapes, strict=True)]
+        self.size_px = size_px
+
+    def batch(self, count: int, rng: np.random.Generator) -> Tensor:
+        """(count, 3, size, size) float32 in [-1, 1]: random photos, random scale, place and side."""
+        return torch.stack([self._crop(rng) for _ in range(count)])
+
+    def _crop(self, rng: np.random.Generator) -> Tensor:
+        photo = self.photos[rng.integers(len(self.photos))]
+        shortest = min(photo.shape[:2])
+        side = int(rng.integers(self.size_px, shortest + 1))
+        top, left = (int(rng.integers(length - side + 1)) for length in photo.shape[:2])
+        crop = photo[top : top + side, left : left + side]
+        if side != self.size_px:
+            size = (self.size_px, self.size_px)
+            crop = np.asarray(Image.fromarray(crop).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))
+        if rng.random() < 0.5:
+            crop = crop[:, ::-1]
+        return torch.from_numpy(crop.copy()).permute(2, 0, 1).float() / 127.5 - 1
+
+
+def main() -> None:
+    """Pack a folder; the held-out names go beside the file, one a line."""
+    parser = argparse.ArgumentParser(prog="moebius.train.photos", description=main.__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("target", type=Path)
+    parser.add_argument("--side", type=int, default=192, help="shorter side of the packed photos, in pixels")
+    parser.add_argument("--hold-out", type=int, default=24, help="photos that are left out")
+    options = parser.parse_args()
+    paths = list_photos(options.folder)
+    aside = held_out([path.name for path in paths], options.hold_out)
+    pack_photos([path for path in paths if path.name not in aside], options.side, options.target)
+    options.target.with_suffix(".held_out.txt").write_text("".join(f"{name}\n" for name in sorted(aside)))
+
+
+if __name__ == "__main__":
+    main()
