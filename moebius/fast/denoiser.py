@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from moebius.blocks import LambdaTransformer, ResidualBlock
 from moebius.denoiser import Denoiser, DownLevel, UpLevel
 from moebius.fast.blocks import FoldedResidualBlock, FoldedSeparableConv, FoldedTransformer, join_channels
 from moebius.fast.fold import ChannelsLastConv, ChannelsLastGroupNorm
@@ -75,14 +76,14 @@ class FastDenoiser(nn.Module):
         biases = list(time_biases.split(self.bias_widths))
         features = self.conv_in(latents.to(self.time_weight.dtype).permute(0, 2, 3, 1).contiguous())
         skips = [features]
-        for level in self.down_levels:
+        for level in cast(list[_FastLevel], self.down_levels):
             for layer in range(len(level.residuals)):
                 features = level.layer(layer, features, biases.pop(0), samples, branches)
                 skips.append(features)
             if level.resample is not None:
                 features = level.resample(features)
                 skips.append(features)
-        for level in self.up_levels:
+        for level in cast(list[_FastLevel], self.up_levels):
             for layer in range(len(level.residuals)):
                 features = join_channels(features, skips.pop())
                 features = level.layer(layer, features, biases.pop(0), samples, branches)
@@ -97,8 +98,9 @@ class _FastLevel(nn.Module):
 
     def __init__(self, level: DownLevel | UpLevel, side: int, contexts: Tensor) -> None:
         super().__init__()
-        self.residuals = nn.ModuleList(FoldedResidualBlock(block) for block in level.residuals)
-        self.transformers = nn.ModuleList(FoldedTransformer(block, side, contexts) for block in level.transformers)
+        self.residuals = nn.ModuleList(FoldedResidualBlock(cast(ResidualBlock, block)) for block in level.residuals)
+        transformers = cast(list[LambdaTransformer], level.transformers)
+        self.transformers = nn.ModuleList(FoldedTransformer(block, side, contexts) for block in transformers)
         self.resample: nn.Module | None = None
         if isinstance(level, DownLevel) and level.downsample is not None:
             self.resample = ChannelsLastConv(level.downsample.weight.detach(), level.downsample.bias, stride=2)
