@@ -14,6 +14,7 @@ from torch.nn import functional
 from moebius import vae as autoencoder
 from moebius.compositing import colour_offset, to_uint8
 from moebius.denoiser import Denoiser
+from moebius.fast.sampling import FastSampler, is_sooner
 from moebius.sampler import ddim_sample
 from moebius.settings import InpaintSettings
 from moebius.weights import find_weights
@@ -50,6 +51,8 @@ class Inpainter:
         self.dtype = DTYPES[precision]
         size = self.settings.batch_size
         self.batch_size = AUTO_BATCH_SIZE.get(self.device.type, 1) if size == "auto" else int(size)
+        is_fast = self.settings.fast and is_sooner(denoiser.config, self.device)
+        self.sampler = self._fast_sampler(denoiser) if is_fast else None
         self.denoiser = denoiser.to(self.device, self.dtype)
         self.vae = vae.to(self.device)
         if self.vae.dtype != self.dtype:
@@ -140,6 +143,8 @@ class Inpainter:
         latents, masked_latents = autoencoder.encode(self.vae, both, posterior_noise).chunk(2)
         # Any masked pixel makes its latent position repaint: nearest neighbour would lose thin strokes.
         latent_mask = functional.max_pool2d(hole, self.denoiser.config.vae_factor)
+        if self.sampler is not None:
+            return self.sampler(latents, latent_mask, masked_latents, noise[:, 0])
         return ddim_sample(
             lambda inputs, timesteps, ids: self.denoiser(inputs.to(self.dtype), timesteps, ids).float(),
             latents,
@@ -149,6 +154,17 @@ class Inpainter:
             guidance=self.settings.guidance,
             strength=self.settings.strength,
             noise=noise[:, 0],
+        )
+
+    def _fast_sampler(self, denoiser: Denoiser) -> FastSampler:
+        settings = self.settings
+        return FastSampler(
+            denoiser,
+            steps=settings.steps,
+            guidance=settings.guidance,
+            strength=settings.strength,
+            dtype=self.dtype,
+            device=self.device,
         )
 
     def _noise(self, seed: int) -> Tensor:

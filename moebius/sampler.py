@@ -44,20 +44,41 @@ def ddim_sample(
     Raises:
         ValueError: a bad schedule, see :func:`moebius.schedule.ddim_timesteps`.
     """
+    ids = torch.tensor([list(CONDITION_IDS), list(UNCONDITIONAL_IDS)], device=latents.device)
+    category_ids = ids.repeat_interleave(latents.shape[0], dim=0)
+
+    def predict(inputs: Tensor, timestep: int) -> Tensor:
+        time = torch.tensor([timestep], device=latents.device)
+        condition, unconditional = model(torch.cat([inputs, inputs]), time, category_ids).chunk(2)
+        return unconditional + guidance * (condition - unconditional)
+
+    return ddim_loop(predict, latents, mask, masked_latents, steps=steps, strength=strength, noise=noise)
+
+
+@torch.no_grad()
+def ddim_loop(
+    predict: Callable[[Tensor, int], Tensor],
+    latents: Tensor,
+    mask: Tensor,
+    masked_latents: Tensor,
+    *,
+    steps: int,
+    strength: float,
+    noise: Tensor,
+) -> Tensor:
+    """The loop of :func:`ddim_sample` over any guided prediction.
+
+    Args:
+        predict: inputs (B, 9, h, w) and a timestep → noise (B, 4, h, w).
+        latents, mask, masked_latents, steps, strength, noise: as there.
+    """
     timesteps = ddim_timesteps(steps, strength)
     alphas = alphas_cumprod().to(latents)
-    batch = latents.shape[0]
-    ids = torch.tensor([list(CONDITION_IDS), list(UNCONDITIONAL_IDS)], device=latents.device)
-    category_ids = ids.repeat_interleave(batch, dim=0)
     conditions = torch.cat([mask, masked_latents], dim=1)
-
     alpha = alphas[timesteps[0]]
     current = noise if strength == 1 else alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
     for timestep in timesteps:
-        inputs = torch.cat([current, conditions], dim=1)
-        time = torch.tensor([timestep], device=latents.device)
-        condition, unconditional = model(torch.cat([inputs, inputs]), time, category_ids).chunk(2)
-        eps = unconditional + guidance * (condition - unconditional)
+        eps = predict(torch.cat([current, conditions], dim=1), timestep)
         current = _ddim_step(current, eps, alphas, timestep, timestep - TRAIN_STEPS // steps)
     return current
 

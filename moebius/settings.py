@@ -22,6 +22,7 @@ class InpaintSettings:
         steps: steps of the DDIM schedule.
         guidance: scale of latent categories guidance.
         strength: 1 starts from noise alone, less from the photo noised to the first timestep.
+        fast: use the denoiser arranged for speed where it is sooner (large models on CPUs); equal to rounding.
         precision: ``fp32``, ``bf16``, or ``auto``: bf16 on GPUs, fp32 on CPUs. fp16 overflows in the autoencoder.
         batch_size: windows in one call, or ``auto``: 16 on GPUs, 1 on CPUs.
         context: side of a window over the longest side of its hole.
@@ -34,6 +35,7 @@ class InpaintSettings:
     steps: int = 20
     guidance: float = 2.0
     strength: float = 0.99
+    fast: bool = True
     precision: str = "auto"
     batch_size: int | str = "auto"
     context: float = 1.5

@@ -23,6 +23,7 @@ class ModelConfig:
     guidance: float = 2.0
     strength: float = 0.99
     seed: int = 0
+    fast: bool = True
     precision: str = "auto"
     batch_size: int | str = "auto"
 
@@ -130,6 +131,7 @@ class JobConfig:
             steps=model.steps,
             guidance=model.guidance,
             strength=model.strength,
+            fast=model.fast,
             precision=model.precision,
             batch_size=model.batch_size,
             context=window.context,

@@ -1,0 +1,58 @@
+import numpy as np
+import torch
+
+import moebius.fast.sampling
+from moebius import Inpainter, load_denoiser
+from moebius.fast.sampling import FastSampler
+from moebius.sampler import ddim_sample
+from moebius.settings import InpaintSettings
+from tests.conftest import TINY_GOLDEN, golden, relative_error, textured
+
+CPU = torch.device("cpu")
+
+
+def test_fast_sampling_loop_equals_published_code(tiny_golden_state):
+    expected = golden("ddim_tiny_strength1")
+    guidance = float(expected["guidance_scale"])
+    denoiser = load_denoiser(tiny_golden_state, TINY_GOLDEN)
+    sample = FastSampler(denoiser, steps=10, guidance=guidance, strength=1.0, dtype=torch.float32, device=CPU)
+    final = sample(expected["latents"], expected["mask"], expected["masked_latents"], expected["noise"])
+    assert relative_error(final, expected["final"]) <= 1e-4
+
+
+def test_without_guidance_half_of_the_work_gives_the_same(tiny_golden_state):
+    given = golden("ddim_tiny_strength1")
+    denoiser = load_denoiser(tiny_golden_state, TINY_GOLDEN)
+    sample = FastSampler(denoiser, steps=2, guidance=1.0, strength=1.0, dtype=torch.float32, device=CPU)
+    calls = []
+    sample.model.register_forward_pre_hook(lambda module, arguments: calls.append(arguments[2]))
+    final = sample(given["latents"], given["mask"], given["masked_latents"], given["noise"])
+    assert calls == [1, 1]
+    plain = ddim_sample(
+        denoiser,
+        given["latents"],
+        given["mask"],
+        given["masked_latents"],
+        steps=2,
+        guidance=1.0,
+        strength=1.0,
+        noise=given["noise"],
+    )
+    assert relative_error(final, plain) <= 1e-4
+
+
+def test_inpainter_takes_the_sooner_one_unless_told_otherwise(tiny_weights, monkeypatch):
+    settings = {"steps": 2, "batch_size": 2}
+    assert Inpainter.from_pretrained(str(tiny_weights), InpaintSettings(**settings)).sampler is None  # small
+    monkeypatch.setattr(moebius.fast.sampling, "LEAST_CHANNELS", 1)
+    fast = Inpainter.from_pretrained(str(tiny_weights), InpaintSettings(**settings))
+    plain = Inpainter.from_pretrained(str(tiny_weights), InpaintSettings(**settings, fast=False))
+    assert fast.sampler is not None and plain.sampler is None
+    photos = [textured(70, 90, seed) for seed in (1, 2)]
+    masks = [np.zeros((70, 90), bool) for _ in photos]
+    for mask in masks:
+        mask[20:40, 30:60] = True
+    both, alone = fast(photos, masks, [1, 2]), fast(photos[1:], masks[1:], [2])
+    assert np.array_equal(both[1], alone[0])  # whatever its neighbour
+    for ours, theirs in zip(both, plain(photos, masks, [1, 2]), strict=True):
+        assert np.abs(ours.astype(int) - theirs).max() <= 1
