@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from moebius.train.grids import write_grid
+from moebius.train.loop import process_index
 from moebius.train.photos import PhotoCrops
 from moebius.train.settings import TrainSettings
 
@@ -61,7 +62,7 @@ class AutoencoderTask:
 
     def losses(self, step_index: int) -> dict[str, Tensor]:
         """Terms of one step."""
-        rng = np.random.default_rng([self.settings.seed, step_index])
+        rng = np.random.default_rng([self.settings.seed, step_index, process_index()])
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         images = self.crops.batch(self.settings.batch_size, rng)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.settings.bf16):

@@ -19,6 +19,7 @@ from moebius.sampler import ddim_sample
 from moebius.train.batches import NoisyBatch, noisy_batch
 from moebius.train.distillation import Distillation
 from moebius.train.grids import write_grid
+from moebius.train.loop import process_index
 from moebius.train.photos import PhotoCrops
 from moebius.train.random_masks import random_mask
 from moebius.train.settings import TrainSettings
@@ -57,7 +58,7 @@ class DenoiserTask:
 
     def losses(self, step_index: int) -> dict[str, Tensor]:
         """Terms of one step."""
-        rng = np.random.default_rng([self.settings.seed, step_index])
+        rng = np.random.default_rng([self.settings.seed, step_index, process_index()])
         batch = self._batch(self.settings.batch_size, rng)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.settings.bf16):
             if self.distillation is not None:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 MODES = ("vae", "diffusion", "distil")
+BALANCINGS = ("published", "paper")
+NEEDS = {"vae": ("photos",), "diffusion": ("photos", "vae"), "distil": ("photos", "vae", "teacher")}
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,6 @@ class TrainSettings:
         vae: folder of the autoencoder, for the denoiser.
         init: weights to start from, as :func:`moebius.weights.find_weights` takes them; empty: from scratch.
         teacher: checkpoint of the teacher with published keys, for ``distil``.
-        perceptual: local file of E-LatentLPIPS weights, for ``distil``; empty: no perceptual loss.
         balancing: ``published`` or ``paper``, see :mod:`moebius.train.losses`.
         steps: optimizer steps of the whole run.
         batch_size: crops in one step and process.
@@ -41,7 +42,6 @@ class TrainSettings:
     vae: str = ""
     init: str = ""
     teacher: str = ""
-    perceptual: str = ""
     balancing: str = "published"
     steps: int = 1000
     batch_size: int = 16
@@ -58,11 +58,17 @@ class TrainSettings:
     log_every: int = 10
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "decay_steps", tuple(self.decay_steps))  # YAML has lists only
         if self.mode not in MODES:
             raise ValueError(f"mode must be one of {', '.join(MODES)}, got {self.mode}")
         for name in ("steps", "batch_size", "checkpoint_every", "log_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.balancing not in BALANCINGS:
+            raise ValueError(f"balancing must be one of {', '.join(BALANCINGS)}, got {self.balancing}")
+        for name in NEEDS[self.mode]:
+            if not getattr(self, name):
+                raise ValueError(f"mode {self.mode} needs {name}, got none")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay must be in [0, 1), got {self.ema_decay}")
         if not 0 <= self.unconditional <= 1:
