@@ -29,6 +29,7 @@ class TrainSettings:
         unconditional: share of samples that train the category ids 10–19.
         seed: of weights, crops, masks and noise.
         bf16: autocast to bfloat16.
+        device: a device of PyTorch, or ``auto``: a GPU where there is one.
         checkpoint_every: steps between checkpoints, and between sample grids.
         log_every: steps between rows of ``losses.csv``.
 
@@ -54,6 +55,7 @@ class TrainSettings:
     unconditional: float = 0.1
     seed: int = 0
     bf16: bool = False
+    device: str = "auto"
     checkpoint_every: int = 100
     log_every: int = 10
 

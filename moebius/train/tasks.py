@@ -4,6 +4,7 @@ from moebius.checkpoint import read_state_dict
 from moebius.config import MoebiusConfig
 from moebius.train.autoencoder import AutoencoderTask
 from moebius.train.denoising import DenoiserTask
+from moebius.train.devices import choose_device
 from moebius.train.distillation import Distillation
 from moebius.train.loop import Task
 from moebius.train.settings import TrainSettings
@@ -26,7 +27,8 @@ def build_task(settings: TrainSettings) -> Task:
         return AutoencoderTask(settings)
     distillation = None
     if settings.mode == "distil":
-        distillation = Distillation(load_teacher(settings.teacher), settings.balancing)
+        teacher = load_teacher(settings.teacher).to(choose_device(settings.device))
+        distillation = Distillation(teacher, settings.balancing)
     if not settings.init:
         return DenoiserTask(settings, NANO_CONFIG, distillation=distillation)
     weights = find_weights(settings.init)
