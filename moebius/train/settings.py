@@ -16,7 +16,8 @@ class TrainSettings:
         photos: ``.npz`` file of packed photos, see :mod:`moebius.train.photos`.
         folder: where checkpoints, logs, grids and weights go; a run that finds a checkpoint there goes on from it.
         vae: folder of the autoencoder, for the denoiser.
-        init: weights to start from, as :func:`moebius.weights.find_weights` takes them; empty: from scratch.
+        init: weights to start from, as :func:`moebius.weights.find_weights` takes them; empty: from scratch, at the
+            sizes of ``tasks.SMALL_CONFIG``.
         teacher: checkpoint of the teacher with published keys, for ``distil``.
         balancing: ``published`` or ``paper``, see :mod:`moebius.train.losses`.
         steps: optimizer steps of the whole run.

@@ -11,7 +11,7 @@ from moebius.train.settings import TrainSettings
 from moebius.train.teacher import load_teacher
 from moebius.weights import find_weights
 
-NANO_CONFIG = MoebiusConfig(
+SMALL_CONFIG = MoebiusConfig(
     channels=(32, 64, 128), image_size=128, category_width=96, context_width=48, heads=8, vae_factor=4
 )
 
@@ -30,7 +30,7 @@ def build_task(settings: TrainSettings) -> Task:
         teacher = load_teacher(settings.teacher).to(choose_device(settings.device))
         distillation = Distillation(teacher, settings.balancing)
     if not settings.init:
-        return DenoiserTask(settings, NANO_CONFIG, distillation=distillation)
+        return DenoiserTask(settings, SMALL_CONFIG, distillation=distillation)
     weights = find_weights(settings.init)
     state = read_state_dict(weights.denoiser) if weights.denoiser else None
     return DenoiserTask(settings, weights.config, state, distillation)
