@@ -12,6 +12,7 @@ COMMANDS = {
     "inpaint": "repaint every image of a source under its mask: plan, run, commit, summary",
     "plan": "what inpaint would do; changes nothing",
     "preview": "a picture of some samples with their masks, before anything is repainted",
+    "distill": "train the denoiser, with or without a teacher, or the autoencoder; goes on after a kill",
     "convert": "turn checkpoints from .bin into .safetensors and back",
     "bench": "figures of the pipeline on this machine, as a table and as JSON",
     "contact-sheet": "a picture of some results: before, mask, after",

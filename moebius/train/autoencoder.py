@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from moebius.train.devices import choose_device
 from moebius.train.grids import write_grid
+from moebius.train.loop import process_index
 from moebius.train.photos import PhotoCrops
 from moebius.train.settings import TrainSettings
 
@@ -56,18 +58,19 @@ class AutoencoderTask:
     def __init__(self, settings: TrainSettings) -> None:
         self.settings = settings
         torch.manual_seed(settings.seed)
-        self.model = small_vae().to(memory_format=torch.channels_last)
+        self.device = choose_device(settings.device)
+        self.model = small_vae().to(self.device, memory_format=torch.channels_last)
         self.crops = PhotoCrops(settings.photos, CROP_PX)
 
     def losses(self, step_index: int) -> dict[str, Tensor]:
         """Terms of one step."""
-        rng = np.random.default_rng([self.settings.seed, step_index])
+        rng = np.random.default_rng([self.settings.seed, step_index, process_index()])
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        images = self.crops.batch(self.settings.batch_size, rng)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.settings.bf16):
-            posterior = self.model.encode(images.to(memory_format=torch.channels_last)).latent_dist
+        images = self.crops.batch(self.settings.batch_size, rng).to(self.device, memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bf16):
+            posterior = self.model.encode(images).latent_dist
             mean, log_variance = posterior.mean.float(), posterior.logvar.float()
-            noise = torch.randn(mean.shape, generator=generator)
+            noise = torch.randn(mean.shape, generator=generator).to(self.device)
             decoded = self.model.decode(mean + (0.5 * log_variance).exp() * noise).sample.float()
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=(1, 2, 3)).mean()
         reconstruction = reconstruction_loss(decoded, images)
@@ -78,7 +81,7 @@ class AutoencoderTask:
     def export(self, state: Mapping[str, Tensor], folder: Path) -> None:
         """Write ``vae/`` with the scale of its latents."""
         vae = self._averaged(state)
-        images = self.crops.batch(64, np.random.default_rng([self.settings.seed, GRID_SEED]))
+        images = self.crops.batch(64, np.random.default_rng([self.settings.seed, GRID_SEED])).to(self.device)
         latents = torch.cat([vae.encode(part).latent_dist.mean for part in images.split(16)])
         vae.register_to_config(scaling_factor=round(1 / float(latents.std()), 5))
         vae.save_pretrained(folder / "vae")
@@ -86,11 +89,11 @@ class AutoencoderTask:
     @torch.no_grad()
     def draw_grid(self, state: Mapping[str, Tensor], target: Path) -> None:
         """Crops above, what comes back below."""
-        images = self.crops.batch(8, np.random.default_rng([self.settings.seed, GRID_SEED]))
+        images = self.crops.batch(8, np.random.default_rng([self.settings.seed, GRID_SEED])).to(self.device)
         vae = self._averaged(state)
         write_grid([images, vae.decode(vae.encode(images).latent_dist.mean).sample], target)
 
     def _averaged(self, state: Mapping[str, Tensor]) -> AutoencoderKL:
         vae = small_vae()
         vae.load_state_dict(dict(state))
-        return vae.eval()
+        return vae.eval().to(self.device)

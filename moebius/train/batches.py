@@ -40,7 +40,7 @@ def noisy_batch(
     """Noise latents as the published training does: t = ⌊1000·sigmoid(z)⌋, and an offset of each channel's noise.
 
     Args:
-        clean: (B, 4, h, w), scaled latents of the images.
+        clean: (B, 4, h, w), scaled latents of the images; the batch lies on their device.
         masked: (B, 4, h, w), of the images with their holes blanked.
         masks: (B, 1, H, W), 1 = repaint, at the size of the image.
         unconditional: share of samples with the category ids 10–19.
@@ -48,13 +48,15 @@ def noisy_batch(
     """
     count = clean.shape[0]
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    device = clean.device
     normal = torch.randn(count, generator=generator)
     timesteps = (TRAIN_STEPS * normal.sigmoid()).long().clamp(max=TRAIN_STEPS - 1)
     noise = torch.randn(clean.shape, generator=generator)
     noise = noise + NOISE_OFFSET * torch.randn(count, clean.shape[1], 1, 1, generator=generator)
     is_unconditional = torch.rand(count, 1, generator=generator) < unconditional
     ids = torch.where(is_unconditional, torch.tensor(UNCONDITIONAL_IDS), torch.tensor(CONDITION_IDS))
-    alphas = alphas_cumprod()[timesteps]
+    timesteps, ids, noise = timesteps.to(device), ids.to(device), noise.to(device)
+    alphas = alphas_cumprod().to(device)[timesteps]
     shaped = alphas.view(-1, 1, 1, 1)
     noisy = shaped.sqrt() * clean + (1 - shaped).sqrt() * noise
     latent_masks = functional.interpolate(masks, size=clean.shape[-2:], mode="nearest")

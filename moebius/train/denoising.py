@@ -17,8 +17,10 @@ from moebius.config import MoebiusConfig
 from moebius.denoiser import Denoiser
 from moebius.sampler import ddim_sample
 from moebius.train.batches import NoisyBatch, noisy_batch
+from moebius.train.devices import choose_device
 from moebius.train.distillation import Distillation
 from moebius.train.grids import write_grid
+from moebius.train.loop import process_index
 from moebius.train.photos import PhotoCrops
 from moebius.train.random_masks import random_mask
 from moebius.train.settings import TrainSettings
@@ -51,15 +53,16 @@ class DenoiserTask:
         self.settings, self.config, self.distillation = settings, config, distillation
         torch.manual_seed(settings.seed)
         self.model: nn.Module = Denoiser(config) if state is None else load_denoiser(state, config).requires_grad_(True)
-        self.model.train()
-        self.vae = load_vae(settings.vae)
+        self.device = choose_device(settings.device)
+        self.model.train().to(self.device)
+        self.vae = load_vae(settings.vae).to(self.device)
         self.crops = PhotoCrops(settings.photos, config.image_size)
 
     def losses(self, step_index: int) -> dict[str, Tensor]:
         """Terms of one step."""
-        rng = np.random.default_rng([self.settings.seed, step_index])
+        rng = np.random.default_rng([self.settings.seed, step_index, process_index()])
         batch = self._batch(self.settings.batch_size, rng)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.settings.bf16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bf16):
             if self.distillation is not None:
                 return self.distillation.losses(self.model, batch)
             predicted = self.model(batch.inputs, batch.timesteps, batch.category_ids)
@@ -76,11 +79,12 @@ class DenoiserTask:
         drawn = np.stack([random_mask(self.config.image_size, rng) for _ in range(count)])
         masks = torch.from_numpy(drawn).float()[:, None]
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        images, masks = images.to(self.device), masks.to(self.device)
         both = torch.cat([images, images * (1 - masks)])
         size = self.config.latent_size
         noise = torch.randn(2 * count, self.config.latent_channels, size, size, generator=generator)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.settings.bf16):
-            clean, masked = encode(self.vae, both, noise).chunk(2)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bf16):
+            clean, masked = encode(self.vae, both, noise.to(self.device)).chunk(2)
         return images, masks, clean, masked
 
     def export(self, state: Mapping[str, Tensor], folder: Path) -> None:
@@ -95,10 +99,10 @@ class DenoiserTask:
         """Rows: photo, photo with its hole, filled from noise alone, the same pasted into the photo."""
         rng = np.random.default_rng([self.settings.seed, GRID_SEED])
         images, masks, clean, masked = self._latents(GRID_SAMPLES, rng)
-        model = Denoiser(self.config)
+        model = Denoiser(self.config).to(self.device)
         model.load_state_dict(dict(state))
         latent_masks = functional.interpolate(masks, size=clean.shape[-2:], mode="nearest")
-        noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(GRID_SEED))
+        noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(GRID_SEED)).to(self.device)
         filled = ddim_sample(
             model.eval(), clean, latent_masks, masked, steps=GRID_STEPS, guidance=1.0, strength=1.0, noise=noise
         )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from moebius.train.ema import Ema
 from moebius.train.optimizers import Optimizers
@@ -44,18 +44,18 @@ class Task(Protocol):
         ...
 
 
-def train(task: Task, settings: TrainSettings, writes: bool = True) -> None:
+def train(task: Task, settings: TrainSettings) -> None:
     """Run ``settings.steps`` steps, less those that an earlier run finished.
 
     Args:
-        task: what is trained; its losses may be computed by a wrapped copy of its model (DDP).
-        settings: see there; ``settings.folder`` holds the checkpoint, the log, grids and the exported weights.
-        writes: false for all processes but the first.
+        task: what is trained.
+        settings: see there; ``settings.folder`` holds the checkpoint, the log, grids and the exported weights. Several
+            processes of torch.distributed see the same folder; the first writes it.
 
     Raises:
         FloatingPointError: a loss that is not a number, with the step.
     """
-    folder = Path(settings.folder)
+    folder, writes = Path(settings.folder), process_index() == 0
     folder.mkdir(parents=True, exist_ok=True)
     optimizers = Optimizers(task.model, settings, task.uses_muon)
     ema = Ema(task.model, settings.ema_decay)
@@ -68,6 +68,7 @@ def train(task: Task, settings: TrainSettings, writes: bool = True) -> None:
         if not math.isfinite(float(losses["total"].detach())):
             raise FloatingPointError(f"loss at step {step_index} is {float(losses['total'])}")
         losses["total"].backward()
+        average_gradients(task.model)
         norm = optimizers.step(step_index)
         done = step_index + 1
         ema.update(task.model, done)
@@ -79,6 +80,27 @@ def train(task: Task, settings: TrainSettings, writes: bool = True) -> None:
             _save(folder / CHECKPOINT, done, task.model, ema, optimizers)
             task.export(ema.state, folder)
             task.draw_grid(ema.state, folder / "grid.png")
+
+
+def process_index() -> int:
+    """Rank of this process; 0 where it is alone."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def average_gradients(model: nn.Module) -> None:
+    """Give every process the mean gradient.
+
+    Done after the backward pass, where ``DistributedDataParallel`` does it meanwhile: its hooks would also see the
+    extra passes that balance the losses.
+    """
+    if not distributed.is_initialized():
+        return
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    distributed.all_reduce(flat)
+    flat /= distributed.get_world_size()
+    for gradient, part in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
+        gradient.copy_(part.view_as(gradient))
 
 
 def _save(path: Path, step: int, model: nn.Module, ema: Ema, optimizers: Optimizers) -> None:

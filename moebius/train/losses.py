@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-BALANCINGS = ("published", "paper")
+from moebius.train.settings import BALANCINGS
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,14 @@ from moebius.checkpoint import read_state_dict
 from moebius.config import MoebiusConfig
 from moebius.train.autoencoder import AutoencoderTask
 from moebius.train.denoising import DenoiserTask
+from moebius.train.devices import choose_device
 from moebius.train.distillation import Distillation
 from moebius.train.loop import Task
 from moebius.train.settings import TrainSettings
 from moebius.train.teacher import load_teacher
 from moebius.weights import find_weights
 
-NANO_CONFIG = MoebiusConfig(
+SMALL_CONFIG = MoebiusConfig(
     channels=(32, 64, 128), image_size=128, category_width=96, context_width=48, heads=8, vae_factor=4
 )
 
@@ -26,9 +27,10 @@ def build_task(settings: TrainSettings) -> Task:
         return AutoencoderTask(settings)
     distillation = None
     if settings.mode == "distil":
-        distillation = Distillation(load_teacher(settings.teacher), settings.balancing)
+        teacher = load_teacher(settings.teacher).to(choose_device(settings.device))
+        distillation = Distillation(teacher, settings.balancing)
     if not settings.init:
-        return DenoiserTask(settings, NANO_CONFIG, distillation=distillation)
+        return DenoiserTask(settings, SMALL_CONFIG, distillation=distillation)
     weights = find_weights(settings.init)
     state = read_state_dict(weights.denoiser) if weights.denoiser else None
     return DenoiserTask(settings, weights.config, state, distillation)

@@ -43,7 +43,7 @@ def test_a_step_of_distillation_equals_the_published_code():
         "grad_norm": torch.stack(norms).norm(),
     }
     for name, value in actual.items():
-        assert float(value) == pytest.approx(float(expected[name]), rel=1e-5), name
+        assert value.item() == pytest.approx(float(expected[name]), rel=1e-5), name
 
 
 def test_the_balancing_of_the_paper_makes_gradient_norms_meet_at_the_layers():

@@ -1,0 +1,34 @@
+"""``moebius distill CONFIG [key=value …]``: train the denoiser with or without a teacher, or the autoencoder."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from jobs.cli import DONE, EXIT_CODES, run_command
+from jobs.configuration import load_training_config
+from jobs.inpaint import add_config_arguments
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse, train; see ``--help`` for the exit codes."""
+    parser = argparse.ArgumentParser(
+        prog="moebius distill",
+        description="Train a model. Started again, it goes on from its last checkpoint.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_config_arguments(parser)
+    options = parser.parse_args(arguments)
+    return run_command(lambda: _distill(options.config, options.overrides))
+
+
+def _distill(path: str, overrides: Sequence[str]) -> int:
+    config = load_training_config(path, overrides)
+    from pipeline.training import run_training  # imports PyTorch, after the configuration is known to be good
+
+    run_training(config)
+    return DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+"""Training in several processes: a thin layer of Ray Train over ``moebius.train``."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from moebius.train.settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class TrainingConfig(TrainSettings):
+    """The settings of a run, and over how many processes it is spread.
+
+    Args:
+        processes: 1 trains in this process, without Ray; more are workers of Ray Train, all of which must see
+            ``folder`` and ``photos``, and each of which takes ``batch_size`` crops a step.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    processes: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.processes < 1:
+            raise ValueError(f"processes must be at least 1, got {self.processes}")
+
+
+def run_training(config: TrainingConfig) -> None:
+    """Train to the end; a run that was killed goes on from its last checkpoint."""
+    fields = asdict(config)
+    del fields["processes"]
+    if config.processes == 1:
+        _train(fields)
+        return
+    from ray.train import ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    scaling = ScalingConfig(num_workers=config.processes)
+    TorchTrainer(_train, train_loop_config=fields, scaling_config=scaling).fit()
+
+
+def _train(fields: dict[str, Any]) -> None:
+    from moebius.train.loop import train
+    from moebius.train.tasks import build_task
+
+    settings = TrainSettings(**fields)
+    train(build_task(settings), settings)

@@ -1,0 +1,21 @@
+import numpy as np
+import torch
+
+from moebius.train.loop import train
+from moebius.train.settings import TrainSettings
+from moebius.train.tasks import build_task
+from moebius.vae import encode, load_vae
+
+
+def test_the_autoencoder_trains_and_its_latents_have_deviation_one(packed_photos, tmp_path):
+    settings = TrainSettings(
+        mode="vae", photos=str(packed_photos), folder=str(tmp_path), steps=20, batch_size=4, log_every=1
+    )
+    task = build_task(settings)
+    before = float(task.losses(0)["psnr"])
+    train(task, settings)
+    assert float(task.losses(0)["psnr"]) > before + 1
+    vae = load_vae(tmp_path / "vae")
+    images = task.crops.batch(32, np.random.default_rng(5))
+    latents = encode(vae, images, torch.zeros(32, 4, 16, 16))
+    assert 0.5 < float(latents.std()) < 2

@@ -1,0 +1,136 @@
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from moebius.train.denoising import DenoiserTask
+from moebius.train.distillation import Distillation
+from moebius.train.loop import average_gradients, process_index, train
+from moebius.train.settings import TrainSettings
+from moebius.train.teacher import Teacher
+from moebius.weights import find_weights
+from tests.conftest import ROOT, TINY, write_tiny_weights
+
+SCRIPT = """
+import sys
+from moebius.train.denoising import DenoiserTask
+from moebius.train.loop import train
+from moebius.train.settings import TrainSettings
+from tests.conftest import TINY
+settings = TrainSettings(photos=sys.argv[1], vae=sys.argv[2], folder=sys.argv[3], steps=12, batch_size=2,
+                         checkpoint_every=4, log_every=1)
+train(DenoiserTask(settings, TINY), settings)
+"""
+
+
+@pytest.fixture(scope="module")
+def vae_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny")
+    write_tiny_weights(folder)
+    return folder / "vae"
+
+
+def _rows(folder):
+    with (folder / "losses.csv").open() as file:
+        return {int(row["step"]): float(row["total"]) for row in csv.DictReader(file)}
+
+
+class _Interrupted(DenoiserTask):
+    def losses(self, step_index):
+        if step_index == 7:
+            raise KeyboardInterrupt
+        return super().losses(step_index)
+
+
+def test_a_run_that_was_interrupted_takes_the_same_steps(packed_photos, vae_folder, tmp_path):
+    def settings(name):
+        return TrainSettings(
+            photos=str(packed_photos),
+            vae=str(vae_folder),
+            folder=str(tmp_path / name),
+            steps=10,
+            batch_size=2,
+            checkpoint_every=4,
+            log_every=1,
+        )
+
+    train(DenoiserTask(settings("whole"), TINY), settings("whole"))
+    with pytest.raises(KeyboardInterrupt):
+        train(_Interrupted(settings("broken"), TINY), settings("broken"))
+    assert max(_rows(tmp_path / "broken")) == 7
+    train(DenoiserTask(settings("broken"), TINY), settings("broken"))
+    assert _rows(tmp_path / "broken") == pytest.approx(_rows(tmp_path / "whole"), rel=1e-6)
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_takes_the_same_steps(packed_photos, vae_folder, tmp_path):
+    def command(name):
+        return [sys.executable, "-c", SCRIPT, str(packed_photos), str(vae_folder), str(tmp_path / name)]
+
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run(command("whole"), cwd=ROOT, env=environment, check=True)
+    killed = subprocess.Popen(command("killed"), cwd=ROOT, env=environment)
+    log = tmp_path / "killed" / "losses.csv"
+    while killed.poll() is None and not (log.is_file() and log.read_text().count("\n") > 6):
+        time.sleep(0.01)
+    killed.send_signal(signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    subprocess.run(command("killed"), cwd=ROOT, env=environment, check=True)
+    whole, resumed = _rows(tmp_path / "whole"), _rows(tmp_path / "killed")
+    assert list(resumed) == list(range(1, 13))
+    assert resumed == pytest.approx(whole, rel=1e-5)
+
+
+def test_what_was_trained_loads_as_weights_and_the_loss_falls(packed_photos, vae_folder, tmp_path):
+    settings = TrainSettings(
+        photos=str(packed_photos),
+        vae=str(vae_folder),
+        folder=str(tmp_path),
+        steps=40,
+        batch_size=4,
+        learning_rate=3e-3,
+        warmup_steps=5,
+        checkpoint_every=40,
+        log_every=1,
+    )
+    train(DenoiserTask(settings, TINY), settings)
+    losses = list(_rows(tmp_path).values())
+    assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
+    assert (tmp_path / "grid.png").stat().st_size > 1000
+    weights = find_weights(str(tmp_path))
+    denoiser, _ = weights.load()
+    assert weights.trained and denoiser.config == TINY
+
+
+def test_a_student_whose_features_differ_in_size_from_the_teachers_is_refused(packed_photos, vae_folder, tmp_path):
+    settings = TrainSettings(
+        mode="distil",
+        teacher="given",
+        photos=str(packed_photos),
+        vae=str(vae_folder),
+        folder=str(tmp_path),
+        batch_size=2,
+    )
+    teacher = Teacher((32, 32, 32, 32), TINY.category_width, TINY.context_width).eval().requires_grad_(False)
+    task = DenoiserTask(settings, TINY, distillation=Distillation(teacher, "published"))
+    with pytest.raises(ValueError, match="one shape"):
+        task.losses(0)  # two levels against four
+
+
+def _average(rank: int, rendezvous: str) -> None:
+    torch.distributed.init_process_group("gloo", f"file://{rendezvous}", rank=rank, world_size=2)
+    model = torch.nn.Linear(2, 1)
+    model.weight.grad = torch.full((1, 2), float(rank))
+    model.bias.grad = torch.full((1,), 10.0 * rank)
+    average_gradients(model)
+    assert process_index() == rank
+    assert model.weight.grad.tolist() == [[0.5, 0.5]] and model.bias.grad.tolist() == [5.0]
+
+
+def test_two_processes_share_the_mean_gradient(tmp_path):
+    torch.multiprocessing.spawn(_average, (str(tmp_path / "rendezvous"),), nprocs=2)
