@@ -1,9 +1,12 @@
 """Training in several processes: a thin layer of Ray Train over ``moebius.train``."""
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from moebius.train.settings import TrainSettings
+
+PATHS = ("photos", "folder", "vae", "teacher")
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ def run_training(config: TrainingConfig) -> None:
     if config.processes == 1:
         _train(fields)
         return
+    for name in PATHS:  # workers run in folders of their own
+        fields[name] = str(Path(fields[name]).absolute()) if fields[name] else ""
     from ray.train import ScalingConfig
     from ray.train.torch import TorchTrainer
 
