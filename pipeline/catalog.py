@@ -69,11 +69,11 @@ class Catalog:
         """Execute SQL, with ``$name`` for parameters, and return all rows of a small result."""
         return self._database.execute(statement, parameters or {}).fetchall()
 
-    def stream(self, query: str, rows: int) -> Iterator[pa.Table]:
-        """The result of a query, so many rows at a time."""
+    def stream(self, query: str, rows: int, parameters: dict[str, Any] | None = None) -> Iterator[pa.Table]:
+        """The result of a query, with ``$name`` for parameters, so many rows at a time."""
         cursor = self._database.cursor()  # other statements may run while the result is being read
         cursor.execute(_QUIET)
-        batches = cursor.sql(query).to_arrow_reader(BATCH_ROWS)
+        batches = cursor.sql(query, params=parameters).to_arrow_reader(BATCH_ROWS)
         waiting: list[pa.RecordBatch] = []
         for batch in batches:
             waiting.append(batch)

@@ -31,11 +31,7 @@ def repack(manifest: Manifest, sink: Storage, plan: Plan) -> None:
         sink: where it lies.
         plan: that the manifest was completed by.
     """
-    counts = plan.result_counts()
-    if plan.todo:
-        with Catalog() as catalog:
-            manifest.load_into(catalog, ["sample_id", "output_uri"])
-            counts = dict(catalog.run("SELECT output_uri, count(*) FROM rows WHERE output_uri <> '' GROUP BY ALL"))
+    counts = _result_counts(manifest) if plan.todo else plan.result_counts()
     shards = {sink.uri(file.key): file.key for file in sink.list_files(FOLDER) if sample_count(file.key) is not None}
     thinned = {uri: key for uri, key in shards.items() if 0 < counts.get(uri, 0) < (sample_count(key) or 0)}
     if thinned:
@@ -48,15 +44,20 @@ def repack(manifest: Manifest, sink: Storage, plan: Plan) -> None:
             sink.delete(key)
 
 
+def _result_counts(manifest: Manifest) -> dict[str, int]:
+    """Results that rows name in each file."""
+    with Catalog() as catalog:
+        manifest.load_into(catalog, ["sample_id", "output_uri"])
+        return dict(catalog.run("SELECT output_uri, count(*) FROM rows WHERE output_uri IS NOT NULL GROUP BY ALL"))
+
+
 def _rows_in(manifest: Manifest, shards: dict[str, str]) -> Iterable[pa.Table]:
     """The current rows of each of some shards."""
     with Catalog() as catalog:
         manifest.load_into(catalog, MANIFEST_SCHEMA.names)
+        query = "SELECT * EXCLUDE (part, position) FROM rows WHERE output_uri = $uri"
         for uri in shards:
-            query = (
-                f"SELECT * EXCLUDE (part, position) FROM rows WHERE output_uri = '{uri.replace(chr(39), chr(39) * 2)}'"
-            )
-            yield pa.concat_tables(catalog.stream(query, ROWS_AT_ONCE)).cast(MANIFEST_SCHEMA)
+            yield pa.concat_tables(catalog.stream(query, ROWS_AT_ONCE, {"uri": uri})).cast(MANIFEST_SCHEMA)
 
 
 def _moved(sink: Storage, key: str, rows: pa.Table) -> pa.Table:

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from pipeline.errors import SampleError
 from pipeline.records import Record
 from pipeline.sources import is_image
+from pipeline.tar_source import split_name
 
 TAR, PARQUET = ".tar", ".parquet"
 ROW_GROUP_ROWS, ROW_GROUP_BYTES = 100, 32 << 20  # what a reader must take at least, to see one image
@@ -117,7 +118,7 @@ class TarShard:
                 opened = tar.extractfile(header)
                 assert opened is not None  # we write nothing but files
                 members[header.name] = opened.read()
-                if header.name.endswith(".json"):  # which is the last of a sample
+                if split_name(header.name)[1] == "json":  # which is the last of a sample
                     yield Member(next(iter(members)), members)
                     members = {}
 

@@ -1,0 +1,20 @@
+import pyarrow as pa
+import pytest
+
+from pipeline.records import OK, Record
+from pipeline.shards import TAR, ShardWriter, read_shard, sample_count
+
+
+@pytest.mark.parametrize("carried", ["json", "meta.json", "txt"])
+def test_samples_of_a_tar_shard_are_told_apart_whatever_they_carry(carried):
+    with ShardWriter(TAR) as writer:
+        names = [
+            writer.add(Record(name, OK, output_format="png"), b"image", {carried: pa.scalar(b'{"a": 1}')})
+            for name in ("x/a.png", "x/b.png", "x/a.jpg")
+        ]
+        key = writer.finish()
+        with open(writer.path, "rb") as file:
+            members = list(read_shard(key, file))
+    assert names == [member.name for member in members] == ["x/a.png", "x/b.png", "x/a-2.png"]
+    assert sample_count(f"s3://bucket/out/data/{key}") == 3
+    assert {len(member.content) for member in members} == {2 if carried == "json" else 3}
