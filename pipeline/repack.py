@@ -34,14 +34,15 @@ def repack(manifest: Manifest, sink: Storage, plan: Plan) -> None:
     counts = _result_counts(manifest) if plan.todo else plan.result_counts()
     shards = {sink.uri(file.key): file.key for file in sink.list_files(FOLDER) if sample_count(file.key) is not None}
     thinned = {uri: key for uri, key in shards.items() if 0 < counts.get(uri, 0) < (sample_count(key) or 0)}
+    named = set(counts) - set(thinned)
     if thinned:
         logger.info("%d shards hold replaced results and are written anew", len(thinned))
         for rows in _rows_in(manifest, thinned):
             moved = _moved(sink, thinned[rows["output_uri"][0].as_py()], rows)
             manifest.append(moved)
-    for uri, key in shards.items():
-        if uri in thinned or uri not in counts:
-            sink.delete(key)
+            named.add(moved["output_uri"][0].as_py())  # perhaps there since a crash, and then among the shards found
+    for uri in shards.keys() - named:
+        sink.delete(shards[uri])
 
 
 def _result_counts(manifest: Manifest) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """Where results go: one file a sample below ``data/``, or shards of many."""
 
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -61,18 +62,21 @@ class ImageSink:
     def store(self, outcomes: Iterable[Outcome], give_back: bool) -> None:
         """See :class:`Sink`."""
 
-        def write(outcome: Outcome) -> None:
-            if outcome.result is None:
-                return
-            try:
-                key = self._key(outcome.record)
-                self.storage.write(key, outcome.result)
-                outcome.record.output_uri = self.storage.uri(key)
-            except Exception as error:  # noqa: BLE001 - whatever one sample does, the others go on
-                give_up(outcome.record, "write", error, give_back)
+        under_way = deque[Outcome]()
 
-        for _ in self.storage.in_parallel(write, outcomes):
-            pass
+        def files() -> Iterator[tuple[str, bytes]]:
+            for outcome in outcomes:
+                if outcome.result is not None:
+                    under_way.append(outcome)
+                    yield self._key(outcome.record), outcome.result
+
+        for fault in self.storage.write_all(files()):
+            outcome = under_way.popleft()
+            outcome.result = None
+            if fault is None:
+                outcome.record.output_uri = self.storage.uri(self._key(outcome.record))
+            else:
+                give_up(outcome.record, "write", fault, give_back)
 
     def _key(self, record: Record) -> str:
         own = "" if self.has_extensions else f".{record.output_format}"
