@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from moebius.windows import paste_window
 from pipeline.config import JobConfig
 from pipeline.inputs import Inputs
 from pipeline.reader import Reader
@@ -126,8 +125,8 @@ def _finish(row: Mapping[str, Any], config: JobConfig, window_px: int, give_back
         return outcome
     try:
         job = prepare(outcome.record, Inputs(row["image"], row["mask"]), config, window_px)
-        for window, fill in zip(job.windows, row["fills"], strict=True):
-            paste_window(job.rgb, job.mask, window, _square(fill))
+        for number, fill in enumerate(row["fills"]):
+            job.paste(number, _square(fill))
         stage = "encode"
         outcome.result = finish(job, config.sink.image_format)
     except Exception as error:  # noqa: BLE001 - as in _cut
