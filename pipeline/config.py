@@ -53,6 +53,7 @@ class RunConfig:
         resume: go on with what the sink already holds; false refuses a sink with results.
         retry_failed: do failed samples again: true for all, or their error types, such as ``MissingMask,FileNotFound``.
         redo_changed: do again what was made with other weights or settings.
+        report: write ``report.html`` into the sink when the run ends and has done something.
     """
 
     actors: int | str = "auto"
@@ -62,6 +63,7 @@ class RunConfig:
     resume: bool = True
     retry_failed: bool | str = False
     redo_changed: bool = False
+    report: bool = True
 
     def __post_init__(self) -> None:
         if self.actors != "auto" and (not isinstance(self.actors, int) or self.actors < 1):
