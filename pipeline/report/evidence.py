@@ -59,7 +59,8 @@ class Evidence:
                 raise run
             inputs = run.inputs(row)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one sample or run, the others are shown
-            missing.append(f"the input cannot be shown: {reason(error)}")
+            if getattr(error, "message", None) != row["error_message"] or not row["error_message"]:  # else it is known
+                missing.append(f"the input cannot be shown: {reason(error)}")
         try:
             if row["output_uri"] is not None:
                 result = read_result({**row, "output_uri": self._result_uri(row["output_uri"], run)}, self.options)
