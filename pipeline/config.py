@@ -80,11 +80,19 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class LimitsConfig:
-    """What is refused, and how much may fail."""
+    """What is refused, and how much may fail.
+
+    Args:
+        max_pixels, max_bytes: of an image.
+        max_failed_fraction: above it the exit code is 3.
+        suspicious: what becomes of fills of one flat colour, black or white: ``keep`` them, marked in the manifest, or
+            ``fail`` their samples.
+    """
 
     max_pixels: int = 200_000_000
     max_bytes: int = 500_000_000
     max_failed_fraction: float = 0.05
+    suspicious: str = "keep"
 
     def __post_init__(self) -> None:
         for key in ("max_pixels", "max_bytes"):
@@ -92,6 +100,7 @@ class LimitsConfig:
                 raise ConfigError(f"limits.{key} must be positive, got {getattr(self, key)}")
         if not 0 <= self.max_failed_fraction <= 1:
             raise ConfigError(f"limits.max_failed_fraction must be in 0 … 1, got {self.max_failed_fraction}")
+        choose("limits.suspicious", self.suspicious, ("keep", "fail"))
 
 
 @dataclass(frozen=True)

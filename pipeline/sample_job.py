@@ -19,7 +19,7 @@ from pipeline.mask_pixels import read_mask
 from pipeline.photo import Photo
 from pipeline.reader import Reader
 from pipeline.records import FAILED, LEFT, OK, UNCHANGED, Record
-from pipeline.seam import seam_score
+from pipeline.seam import look_at_border
 
 FINAL_ERRORS = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR)  # of a disk; another try ends the same way
 ROWS_AT_ONCE = 256
@@ -130,14 +130,15 @@ def prepare(record: Record, inputs: Inputs, config: JobConfig, window_px: int) -
     return job
 
 
-def finish(job: SampleJob, image_format: str) -> bytes:
+def finish(job: SampleJob, config: JobConfig) -> bytes:
     """Composite, check and encode a sample whose windows are all filled; completes its row but for the uri.
 
     Raises:
-        SampleError: the result cannot be encoded, or a pixel outside the mask has changed.
+        SampleError: the result cannot be encoded, a pixel outside the mask has changed, or the fill is suspicious
+            and ``limits.suspicious`` says fail.
     """
     started = time.perf_counter()
-    record = job.record
+    record, image_format = job.record, config.sink.image_format
     if not job.windows and image_format == "source":
         data, container = job.source, job.photo.format
         record.outside_max_diff = 0
@@ -147,10 +148,14 @@ def finish(job: SampleJob, image_format: str) -> bytes:
         if record.outside_max_diff:
             message = f"a pixel outside the mask changed by {record.outside_max_diff}"
             raise SampleError("inpaint", "OutsideChanged", message)
-        data, container = encode(job.photo, pixels, image_format)
         if job.hole:
             surroundings = job.hole.grown(2, job.mask.shape).slices
-            record.seam_score = seam_score(job.rgb[surroundings], job.mask[surroundings])
+            border = look_at_border(job.rgb[surroundings], job.mask[surroundings])
+            record.seam_score, record.suspicious = border.seam_score, border.suspicious
+            if border.suspicious and config.limits.suspicious == "fail":
+                message = f"the fill is {border.suspicious} along its border, limits.suspicious=fail"
+                raise SampleError("inpaint", "SuspiciousFill", message)
+        data, container = encode(job.photo, pixels, image_format)
     record.status = OK if job.windows else UNCHANGED
     record.output_format = container.lower()
     record.output_bytes = len(data)

@@ -1,16 +1,17 @@
 """``python -m tests.seam_calibration``: how well ``seam_score`` tells broken fills from good ones, with known truth.
 
-Holes are made where the photos of the repository are untouched, so that the pixels under them are the best fill there is.
+Holes are made where the photos of the repository are untouched, so that the pixels under them are the best fill.
 """
 
 import io
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from pipeline.seam import seam_score
+from pipeline.seam import FLAT, SATURATED, look_at_border
 from tests.conftest import ROOT
 
 PHOTOS = ROOT / "tests" / "photos"
@@ -20,10 +21,11 @@ AROUND_PX = 60
 
 @dataclass(frozen=True)
 class Scores:
-    """By kind of fill, one score a hole."""
+    """By kind of fill, one score a hole; and how many fills of each kind were suspicious in which way."""
 
     good: dict[str, list[float]]
     broken: dict[str, list[float]]
+    suspicious: Counter[tuple[str, str | None]]
 
     def auc(self, kind: str | None = None) -> float:
         """Chance that a broken fill, of one kind or of any, scores higher than a good one."""
@@ -34,7 +36,7 @@ class Scores:
 
 def calibrate() -> Scores:
     """Scores of every kind of fill in every hole."""
-    scores = Scores({}, {})
+    scores = Scores({}, {}, Counter())
     generator = np.random.default_rng(0)
     for photo, elsewhere, mask in _holes(generator):
         for scored, fills in (
@@ -44,9 +46,10 @@ def calibrate() -> Scores:
             for kind, fill in fills.items():
                 filled = photo.copy()
                 filled[mask] = np.clip(fill, 0, 255).astype(np.uint8)[mask]
-                score = seam_score(filled, mask)
-                assert score is not None
-                scored.setdefault(kind, []).append(score)
+                border = look_at_border(filled, mask)
+                assert border.seam_score is not None
+                scored.setdefault(kind, []).append(border.seam_score)
+                scores.suspicious[kind, border.suspicious] += 1
     return scores
 
 
@@ -127,12 +130,13 @@ def _as_jpeg(photo: np.ndarray, quality: int) -> np.ndarray:
 
 def main() -> None:
     scores = calibrate()
-    print(f"{'fill':<22}{'5 %':>8}{'median':>8}{'95 %':>8}{'AUC':>8}")  # noqa: T201 - this script talks to a person
+    print(f"{'fill':<22}{'5 %':>8}{'median':>8}{'95 %':>8}{'AUC':>8}{FLAT:>6}{SATURATED:>11}")  # noqa: T201 - this script talks to a person
     for kinds, is_broken in ((scores.good, False), (scores.broken, True)):
         for kind, values in kinds.items():
             low, middle, high = np.quantile(values, (0.05, 0.5, 0.95))
             auc = f"{scores.auc(kind):8.3f}" if is_broken else ""
-            print(f"{kind:<22}{low:8.1f}{middle:8.1f}{high:8.1f}{auc}")  # noqa: T201 - as above
+            marked = f"{scores.suspicious[kind, FLAT]:6}{scores.suspicious[kind, SATURATED]:11}"
+            print(f"{kind:<22}{low:8.1f}{middle:8.1f}{high:8.1f}{auc:8}{marked}")  # noqa: T201 - as above
     good, broken = (np.concatenate(list(kinds.values())) for kinds in (scores.good, scores.broken))
     print(f"{good.size} good, {broken.size} broken, AUC {scores.auc():.3f}")  # noqa: T201 - as above
     for limit in (1, 2, 3, 5):

@@ -43,6 +43,7 @@ class Figures:
 
     Args:
         counts: samples by status.
+        suspicious: results by what is suspicious about them.
         pixels, windows, output_bytes: sums over all samples.
         runs: the newest first.
         rates: of each charted run, (seconds since its first row, samples a second).
@@ -53,6 +54,7 @@ class Figures:
     """
 
     counts: dict[str, int]
+    suspicious: dict[str, int]
     pixels: int
     windows: int
     output_bytes: int
@@ -91,6 +93,7 @@ def read_figures(sink: Storage, catalog: Catalog) -> Figures:
     failures, left_out = _failures(catalog)
     return Figures(
         counts={status: by_status.get(status, 0) for status in STATUSES},
+        suspicious=dict(catalog.run(_SUSPICIOUS)),
         pixels=int(pixels),
         windows=int(windows),
         output_bytes=int(output_bytes),
@@ -152,3 +155,7 @@ def _seams(catalog: Catalog) -> list[tuple[float, float, int]]:
         )
     )
     return [(low + index * step, low + (index + 1) * step, counts.get(index, 0)) for index in range(SEAM_BINS)]
+
+
+_SUSPICIOUS = f"""
+SELECT suspicious, count(*) FROM rows WHERE status = '{OK}' AND suspicious IS NOT NULL GROUP BY ALL ORDER BY 1"""

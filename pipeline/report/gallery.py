@@ -32,9 +32,10 @@ def _rows(catalog: Catalog, places: str, count: int) -> list[dict[str, Any]]:
     return [row for table in catalog.stream(query, max(count, 1)) for row in table.to_pylist()]
 
 
-# From the worst seam to the best.
+# Suspicious fills, then from the worst seam to the best.
 _RANKED = f"""
-SELECT rowid AS place, row_number() OVER (ORDER BY seam_score DESC NULLS LAST, sample_id) - 1 AS nth
+SELECT rowid AS place,
+    row_number() OVER (ORDER BY suspicious NULLS LAST, seam_score DESC NULLS LAST, sample_id) - 1 AS nth
 FROM rows WHERE status = '{OK}'"""
 
 # The first of each class, then the second of each, and so on.
