@@ -13,7 +13,7 @@ from moebius.windows import Box
 from pipeline.codec import decode
 from pipeline.errors import SampleError
 from pipeline.mask_pixels import read_mask
-from pipeline.report.evidence import Files
+from pipeline.report.evidence import Files, reason
 
 PICTURE_PX = 560  # longest side
 QUALITY = 80
@@ -45,6 +45,13 @@ class Exhibit:
 
 def draw_exhibit(row: Mapping[str, Any], files: Files) -> Exhibit:
     """Pictures of what could be read of a sample; of a large photo only the surroundings of its hole."""
+    try:
+        return _draw(row, files)
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with one sample, the others are shown
+        return Exhibit(row, note=f"no picture: {reason(error)}")
+
+
+def _draw(row: Mapping[str, Any], files: Files) -> Exhibit:
     pixels = (row["width"] or 0) * (row["height"] or 0)
     if pixels > MOST_PIXELS:
         return Exhibit(row, note=f"a photo of {pixels / 1e6:.0f} megapixels is too large for a picture here")

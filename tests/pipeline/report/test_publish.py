@@ -77,6 +77,7 @@ def test_source_that_is_gone_leaves_the_results_also_of_a_sink_that_was_moved(en
     config, _ = ended
     moved = tmp_path / "moved"
     shutil.copytree(config.sink.uri, moved)
+    (moved / "data" / "005.png").write_bytes(b"no image any more")
     photos = Path(config.source.uri)
     photos.rename(photos.with_name("elsewhere"))
     hidden = Path(config.sink.uri)
@@ -88,6 +89,7 @@ def test_source_that_is_gone_leaves_the_results_also_of_a_sink_that_was_moved(en
         hidden.with_name("hidden").rename(hidden)
     assert cards(html)["large.jpg"]["pictures"] == ["after"]
     assert "the input cannot be shown: FileNotFoundError" in html.decode()
+    assert cards(html)["005.png"]["pictures"] == [] and "no picture: not an image that is taken" in html.decode()
     (moved / "runs" / "20260101T000000-abcdef.json").unlink()
     assert b"the result cannot be shown" in make_report(Storage(str(moved)), {})  # nobody knows where it was
 
