@@ -18,6 +18,7 @@ demo: $(VENV)/.installed  ## inpaint the photos of the repository and draw a con
 	$(BIN)/moebius contact-sheet out/demo out/demo/contact_sheet.png
 	@echo "results:  $(CURDIR)/out/demo/data/"
 	@echo "manifest: $(CURDIR)/out/demo/manifest/ (Parquet)"
+	@echo "report:   $(CURDIR)/out/demo/report.html"
 
 test: lint  ## check style and types, then run the tests
 	$(BIN)/python -m pytest -q

@@ -1,4 +1,4 @@
-"""``moebius bench flow`` and ``moebius bench plan``: figures of the pipeline, as a table and as JSON."""
+"""``moebius bench flow``, ``plan`` and ``report``: figures of the pipeline, as a table and as JSON."""
 
 import argparse
 import json
@@ -41,10 +41,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "and as many masks, of which every thousandth has changed.",
     )
     plan.add_argument("--rows", type=int, default=1_000_000, help="in the manifest and in the listing (1000000)")
-    for kind in (flow, plan):
+    report = kinds.add_parser(
+        "report",
+        help="the report of a sink of many rows: seconds and memory",
+        description="Write a manifest of so many made-up rows, with real files behind those that the report shows.",
+    )
+    report.add_argument("--rows", type=int, default=1_000_000, help="in the manifest (1000000)")
+    for kind in (flow, plan, report):
         kind.add_argument("--json", metavar="FILE", type=Path, help="write the figures there as well")
     options = parser.parse_args(arguments)
-    return run_command(lambda: _report({"flow": _flow, "plan": _plan}[options.kind], options))
+    measures = {"flow": _flow, "plan": _plan, "report": _report}
+    return run_command(lambda: _print(measures[options.kind], options))
 
 
 def _flow(options: argparse.Namespace) -> Figures:
@@ -63,7 +70,13 @@ def _plan(options: argparse.Namespace) -> Figures:
     return asdict(measure_plan(options.rows))
 
 
-def _report(measure: Callable[[argparse.Namespace], Figures], options: argparse.Namespace) -> int:
+def _report(options: argparse.Namespace) -> Figures:
+    from pipeline.bench_report import measure_report
+
+    return asdict(measure_report(options.rows))
+
+
+def _print(measure: Callable[[argparse.Namespace], Figures], options: argparse.Namespace) -> int:
     settings = {key: value for key, value in vars(options).items() if key != "json"}
     figures = {**settings, "machine": device_name(), **measure(options)}
     for name, value in figures.items():

@@ -15,6 +15,7 @@ COMMANDS = {
     "distill": "train the denoiser, with or without a teacher, or the autoencoder; goes on after a kill",
     "convert": "turn checkpoints from .bin into .safetensors and back",
     "bench": "figures of the pipeline on this machine, as a table and as JSON",
+    "report": "a page about a sink: totals, throughput, failures, and samples before and after",
     "contact-sheet": "a picture of some results: before, mask, after",
 }
 

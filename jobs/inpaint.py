@@ -40,6 +40,7 @@ def _inpaint(path: str, overrides: Sequence[str]) -> int:
     from pipeline.lease import LeaseHeldError
     from pipeline.manifest import ManifestConflictError
     from pipeline.records import STATUSES
+    from pipeline.report.publish import report_run
     from pipeline.run import run_job  # imports Ray, after the configuration is known to be good
     from pipeline.supervisor import JobError
 
@@ -61,6 +62,7 @@ def _inpaint(path: str, overrides: Sequence[str]) -> int:
     )
     for kind, count in summary.errors.items():
         logger.info("failed: %d %s", count, kind)
+    report_run(config, summary)
     if summary.failed_fraction > config.limits.max_failed_fraction:
         logger.error(
             "%.1f%% of the samples failed, limits.max_failed_fraction=%s",

@@ -128,7 +128,7 @@ def _finish(row: Mapping[str, Any], config: JobConfig, window_px: int, give_back
         for number, fill in enumerate(row["fills"]):
             job.paste(number, _square(fill))
         stage = "encode"
-        outcome.result = finish(job, config.sink.image_format)
+        outcome.result = finish(job, config)
     except Exception as error:  # noqa: BLE001 - as in _cut
         give_up(outcome.record, stage, error, give_back)
     return outcome

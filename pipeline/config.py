@@ -53,6 +53,7 @@ class RunConfig:
         resume: go on with what the sink already holds; false refuses a sink with results.
         retry_failed: do failed samples again: true for all, or their error types, such as ``MissingMask,FileNotFound``.
         redo_changed: do again what was made with other weights or settings.
+        report: write ``report.html`` into the sink when the run ends and has done something.
     """
 
     actors: int | str = "auto"
@@ -62,6 +63,7 @@ class RunConfig:
     resume: bool = True
     retry_failed: bool | str = False
     redo_changed: bool = False
+    report: bool = True
 
     def __post_init__(self) -> None:
         if self.actors != "auto" and (not isinstance(self.actors, int) or self.actors < 1):
@@ -78,11 +80,19 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class LimitsConfig:
-    """What is refused, and how much may fail."""
+    """What is refused, and how much may fail.
+
+    Args:
+        max_pixels, max_bytes: of an image.
+        max_failed_fraction: above it the exit code is 3.
+        suspicious: what becomes of fills of one flat colour, black or white: ``keep`` them, marked in the manifest, or
+            ``fail`` their samples.
+    """
 
     max_pixels: int = 200_000_000
     max_bytes: int = 500_000_000
     max_failed_fraction: float = 0.05
+    suspicious: str = "keep"
 
     def __post_init__(self) -> None:
         for key in ("max_pixels", "max_bytes"):
@@ -90,6 +100,7 @@ class LimitsConfig:
                 raise ConfigError(f"limits.{key} must be positive, got {getattr(self, key)}")
         if not 0 <= self.max_failed_fraction <= 1:
             raise ConfigError(f"limits.max_failed_fraction must be in 0 … 1, got {self.max_failed_fraction}")
+        choose("limits.suspicious", self.suspicious, ("keep", "fail"))
 
 
 @dataclass(frozen=True)

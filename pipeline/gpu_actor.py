@@ -147,7 +147,7 @@ class InpaintActor:
 
     def _encode(self, flight: Flight, job: SampleJob) -> None:
         if flight.record.error_stage is None:
-            flight.result = finish(job, self.config.sink.image_format)
+            flight.result = finish(job, self.config)
         self._land(flight)
 
     def _land(self, flight: Flight) -> None:

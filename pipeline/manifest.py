@@ -144,7 +144,7 @@ class Manifest:
                 for batch in pq.ParquetFile(file).iter_batches(BATCH_ROWS, columns=schema.names[: -len(_PLACE)]):
                     place = [pa.array(np.full(len(batch), number)), pa.array(np.arange(start, start + len(batch)))]
                     start += len(batch)
-                    yield pa.record_batch([*batch.columns, *place], schema=schema)
+                    yield pa.record_batch([*_columns(batch, schema), *place], schema=schema)
 
     def _superseded(self) -> dict[int, np.ndarray]:
         """Positions, by part, of rows that a later part replaces."""
@@ -188,6 +188,13 @@ class Manifest:
             f"another run is writing to {self.storage} (it created {key}); wait for it or stop it, then start this one "
             "again: it goes on from there"
         )
+
+
+def _columns(batch: pa.RecordBatch, schema: pa.Schema) -> Iterator[pa.Array]:
+    """Those of a schema but for the place; a column that an earlier version did not write is null."""
+    written = set(batch.schema.names)
+    for column in list(schema)[: -len(_PLACE)]:
+        yield batch[column.name] if column.name in written else pa.nulls(len(batch), column.type)
 
 
 # Samples with several rows, and the condition that a row of one of them is not its last.

@@ -19,7 +19,7 @@ from pipeline.mask_pixels import read_mask
 from pipeline.photo import Photo
 from pipeline.reader import Reader
 from pipeline.records import FAILED, LEFT, OK, UNCHANGED, Record
-from pipeline.seam import EDGE, seam_score
+from pipeline.seam import EDGE, look_at_border
 
 FINAL_ERRORS = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR)  # of a disk; another try ends the same way
 ROWS_AT_ONCE = 256
@@ -154,21 +154,27 @@ def prepare(record: Record, inputs: Inputs, config: JobConfig, window_px: int) -
     return job
 
 
-def finish(job: SampleJob, image_format: str) -> bytes:
+def finish(job: SampleJob, config: JobConfig) -> bytes:
     """Composite, check and encode a sample whose windows are all filled; completes its row but for the uri.
 
     Raises:
-        SampleError: the result cannot be encoded, or a pixel outside the mask has changed.
+        SampleError: the result cannot be encoded, a pixel outside the mask has changed, or the fill is suspicious
+            and ``limits.suspicious`` says fail.
     """
     started = time.perf_counter()
-    record = job.record
+    record, image_format = job.record, config.sink.image_format
     if not job.windows and image_format == "source":
         data, container = job.source, job.photo.format
         record.outside_max_diff = 0
     else:
-        data, container = encode(job.photo, job.composite(), image_format)
+        pixels = job.composite()
         if job.place:
-            record.seam_score = seam_score(job.patch, job.mask[job.place.slices])
+            border = look_at_border(job.patch, job.mask[job.place.slices])
+            record.seam_score, record.suspicious = border.seam_score, border.suspicious
+            if border.suspicious and config.limits.suspicious == "fail":
+                message = f"the fill is {border.suspicious} along its border, limits.suspicious=fail"
+                raise SampleError("inpaint", "SuspiciousFill", message)
+        data, container = encode(job.photo, pixels, image_format)
     record.status = OK if job.windows else UNCHANGED
     record.output_format = container.lower()
     record.output_bytes = len(data)

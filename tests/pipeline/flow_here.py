@@ -28,9 +28,13 @@ class PlainActor(InpaintActor):
     def repaint(self, job):
         for number in range(len(job.windows)):
             job.paste(number, 255 - job.cut(number, 64)[0])
-        done = Future()
-        done.set_result(job)
-        return done
+        return self.done(job)
+
+    @staticmethod
+    def done(job):
+        future = Future()
+        future.set_result(job)
+        return future
 
 
 def flow_here(config, weights, run_id, pool, worker, units, this_pass):
@@ -39,13 +43,18 @@ def flow_here(config, weights, run_id, pool, worker, units, this_pass):
         yield actor(pa.table({"samples": units.slice(unit, 1)}))
 
 
+def leave_out_ray(patch):
+    """Let jobs run in this process, with small units, parts and snapshots."""
+    patch.setattr(pipeline.run, "connected", lambda address, block_bytes: nullcontext())
+    patch.setattr(pipeline.run, "node_resources", lambda: [{"CPU": 4}])
+    patch.setattr(pipeline.run, "_start_pass", flow_here)
+    patch.setattr(pipeline.run, "Lease", lambda storage, run_id: nullcontext())
+    patch.setattr(pipeline.supervisor, "FIRST_COMMIT_S", 0.0)
+    patch.setattr(pipeline.manifest, "SNAPSHOT_ROWS", 3)
+
+
 @pytest.fixture
 def here(monkeypatch):
-    """The job without Ray, with small units, parts and snapshots."""
-    monkeypatch.setattr(pipeline.run, "connected", lambda address, block_bytes: nullcontext())
-    monkeypatch.setattr(pipeline.run, "node_resources", lambda: [{"CPU": 4}])
-    monkeypatch.setattr(pipeline.run, "_start_pass", flow_here)
-    monkeypatch.setattr(pipeline.run, "Lease", lambda storage, run_id: nullcontext())
-    monkeypatch.setattr(pipeline.supervisor, "FIRST_COMMIT_S", 0.0)
-    monkeypatch.setattr(pipeline.manifest, "SNAPSHOT_ROWS", 3)
+    """The job without Ray."""
+    leave_out_ray(monkeypatch)
     return monkeypatch
