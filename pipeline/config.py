@@ -16,7 +16,18 @@ _MASK_PLACES = ("uri", "template", "member", "column")
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Which model, and how it samples."""
+    """Which model, and how it samples.
+
+    Args:
+        weights: ``nano``, ``places2``, ``celebahq``, ``ffhq``, ``pretrained``, or a folder or file, local or remote.
+        steps: steps of the DDIM schedule.
+        guidance: scale of latent categories guidance.
+        strength: 1: from noise alone; less: from the photo noised to the first step.
+        seed: with the sample's id it decides all randomness.
+        fast: the denoiser arranged for speed, where it is sooner; false: the plain one, equal to rounding.
+        precision: ``fp32``, ``bf16``, or ``auto``: bf16 on GPUs, fp32 on CPUs.
+        batch_size: windows in one call of the model; ``auto``: 16 on GPUs, 1 on CPUs.
+    """
 
     weights: str = "nano"
     steps: int = 20
@@ -34,7 +45,12 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class WindowConfig:
-    """How windows are cut around holes."""
+    """How windows are cut around holes.
+
+    Args:
+        context: side of a window over the longest side of its hole.
+        max_upscale: how far small surroundings may be magnified.
+    """
 
     context: float = 1.5
     max_upscale: float = 1.0
@@ -56,7 +72,7 @@ class RunConfig:
     """
 
     actors: int | str = "auto"
-    gpus_per_actor: float | str = "auto"
+    gpus_per_actor: int | float | str = "auto"
     decode: str = "workers"
     address: str | None = None
     resume: bool = True
@@ -78,7 +94,13 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class LimitsConfig:
-    """What is refused, and how much may fail."""
+    """What is refused, and how much may fail.
+
+    Args:
+        max_pixels: of an image or a mask, checked before decoding.
+        max_bytes: of a compressed image with its mask, checked before reading.
+        max_failed_fraction: of all samples; above it the exit code is 3.
+    """
 
     max_pixels: int = 200_000_000
     max_bytes: int = 500_000_000
@@ -94,7 +116,12 @@ class LimitsConfig:
 
 @dataclass(frozen=True)
 class JobConfig:
-    """One inpainting job."""
+    """One inpainting job.
+
+    Args:
+        storage: options of fsspec, such as ``endpoint_url``, see [storage.md](storage.md); credentials rather from the
+            environment.
+    """
 
     source: SourceConfig = field(default_factory=SourceConfig)
     mask: MaskConfig = field(default_factory=MaskConfig)
@@ -149,3 +176,8 @@ class JobConfig:
             "sink": (self.sink.format, self.sink.carry),
         }
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def public_configuration(config: JobConfig) -> dict[str, Any]:
+    """The configuration with every storage option hidden: any of them may be a secret."""
+    return asdict(config) | {"storage": dict.fromkeys(config.storage, "***")}
