@@ -39,11 +39,11 @@ class Layer:
 
     def origins(self) -> Iterator[tuple[str, str]]:
         """Each key that is set here, sections left out, and where its value comes from."""
-        for section, value in OmegaConf.to_container(self.values, resolve=False).items():  # type: ignore[union-attr]
+        for section, value in _plain(self.values).items():
             keyed = {f"{section}.{key}": one for key, one in value.items()} if isinstance(value, dict) else {}
             for key, one in keyed.items() if isinstance(value, dict) else [(section, value)]:
                 variables = dict.fromkeys(_ENVIRONMENT.findall(str(one)))
-                yield str(key), ", ".join([self.place(str(key)), *(f"environment {name}" for name in variables)])
+                yield key, ", ".join([self.place(key), *(f"environment {name}" for name in variables)])
 
     def fault(self, key: str | None, reason: str) -> ConfigError:
         """The error that a key of this layer is wrong."""
@@ -83,13 +83,20 @@ def _parse(path: Path, name: str) -> tuple[Layer, list[str]]:
         raise ConfigError(f"{name}: no YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, DictConfig):
         raise ConfigError(f"{name}: a configuration has sections with keys, this file is a list")
-    bases: Any = OmegaConf.to_container(values).pop(BASE, [])  # type: ignore[union-attr]
+    bases = _plain(values).get(BASE, [])
     bases = [bases] if isinstance(bases, str) else bases
     layer = Layer(name, values, lines)
     if not isinstance(bases, list) or not all(isinstance(base, str) and base for base in bases):
         raise layer.fault(BASE, f"must be the name of a file or a list of names, got {bases!r}")
     values.pop(BASE, None)
     return layer, bases
+
+
+def _plain(values: DictConfig) -> dict[str, Any]:
+    """Values as they are written, references to the environment unresolved."""
+    plain = OmegaConf.to_container(values, resolve=False)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
 
 
 def _lines(node: yaml.Node | None, prefix: str) -> Iterator[tuple[str, int]]:

@@ -43,7 +43,7 @@ def reference_page() -> str:
     """The page as Markdown."""
     parts = [_HEAD]
     for section, of_type in get_type_hints(JobConfig).items():
-        if is_dataclass(of_type):
+        if isinstance(of_type, type) and is_dataclass(of_type):
             parts.append(_table(f"## `{section}`", of_type, f"{section}."))
     parts.append(f"## `storage`\n\n{_meanings(JobConfig)['storage']}\n")
     parts.append(_table("## Training: `moebius distill`", TrainingConfig, ""))
@@ -54,7 +54,7 @@ def _table(title: str, config: type, prefix: str) -> str:
     meanings = _meanings(config)
     types = get_type_hints(config)
     lines = [title, "", "| key | type | default | meaning |", "|---|---|---|---|"]
-    for field in fields(config):  # type: ignore[arg-type]
+    for field in fields(config):
         cells = f"`{prefix}{field.name}`", _type_name(types[field.name]), _default(field), meanings[field.name]
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(lines) + "\n"
@@ -88,6 +88,5 @@ def _default(field: Field) -> str:
 
 def one_line(value: Any) -> str:
     """A value as YAML on one line."""
-    return (
-        yaml.safe_dump(value, default_flow_style=True, width=1 << 20, allow_unicode=True).removesuffix("...\n").strip()
-    )
+    text = yaml.safe_dump(value, default_flow_style=True, width=1 << 20, allow_unicode=True)
+    return text.removesuffix("...\n").strip()

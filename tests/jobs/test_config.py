@@ -95,7 +95,7 @@ def test_printed_configuration_is_the_configuration(profile, tmp_path, capsys, m
     path = str(ROOT / "conf" / profile)
     assert config_job.main([path, "mask.template={dir}{stem}: #1.png"]) == 0
     printed = capsys.readouterr().out
-    assert all("  # " in line for line in printed.splitlines() if line.startswith("  "))
+    assert all(" # " in line for line in printed.splitlines() if line.startswith("  "))
     (tmp_path / "printed.yaml").write_text(printed)
     expected, found = (
         load_config(path, ["mask.template={dir}{stem}: #1.png"]),
