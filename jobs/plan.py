@@ -8,6 +8,14 @@ from jobs.cli import DONE, EXIT_CODES, run_command
 from jobs.configuration import load_config
 from jobs.inpaint import add_config_arguments
 
+WHY = {
+    "new": "new",
+    "changed": "changed",
+    "selected": "selected",
+    "retried": "failed before",
+    "redone": "made with other weights or settings",
+}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, plan, print."""
@@ -39,7 +47,7 @@ def _plan(path: str, overrides: Sequence[str]) -> int:
     lines = {
         "samples found": f"{plan.found} ({plan.found_bytes / 1e6:.1f} MB)",
         "done": f"{plan.done.total()} {_counts(plan.done)}",
-        "to do": f"{plan.todo} {_counts(plan.reasons)}",
+        "to do": f"{plan.todo} {_counts({WHY[reason]: count for reason, count in plan.reasons.items()})}",
         "missing masks": str(plan.without_mask),
         "gone": f"{plan.gone} (in the manifest, no longer in the source; their rows stay)",
         "weights": f"{config.model.weights} ({weights.fingerprint})",
