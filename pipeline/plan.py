@@ -10,6 +10,7 @@ import pyarrow as pa
 from pipeline.catalog import Catalog
 from pipeline.config import JobConfig
 from pipeline.errors import ConfigError
+from pipeline.forgotten import leave_out_forgotten
 from pipeline.formats import open_source
 from pipeline.manifest import Manifest
 from pipeline.masks import IMAGES, Masks, open_masks
@@ -42,6 +43,7 @@ class Plan:
         found: samples in the source.
         found_bytes: their size.
         without_mask: samples found that have no mask file.
+        forgotten: samples found that were deleted on request, and are left out.
         gone: rows of the manifest whose sample is no longer in the source; they stay.
         todo: how many samples are to do.
         reasons: how many of them are new, changed, selected, retried or redone.
@@ -54,6 +56,7 @@ class Plan:
     found: int = 0
     found_bytes: int = 0
     without_mask: int = 0
+    forgotten: int = 0
     gone: int = 0
     todo: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
@@ -129,6 +132,7 @@ def make_plan(config: JobConfig, catalog: Catalog, weights_fingerprint: str, man
             at all with ``run.resume=false``.
     """
     select = config.run.select
+    forgotten = leave_out_forgotten(manifest.storage, catalog)
     manifest.load_into(catalog, list(dict.fromkeys([*PLAN_COLUMNS, *named_columns(select)])))
     ((row_count,),) = catalog.run("SELECT count(*) FROM rows")
     if row_count and not config.run.resume:
@@ -149,7 +153,8 @@ def make_plan(config: JobConfig, catalog: Catalog, weights_fingerprint: str, man
     )
     if not config.run.redo_changed and not keep_other and (mixed := catalog.run(_MIXED)):
         raise ConfigError(_mix_message(config, weights_fingerprint, mixed))
-    plan = Plan(catalog, has_shards=bool(catalog.run("SELECT 1 FROM planned WHERE output_member IS NOT NULL LIMIT 1")))
+    has_shards = bool(catalog.run("SELECT 1 FROM planned WHERE output_member IS NOT NULL LIMIT 1"))
+    plan = Plan(catalog, forgotten=forgotten, has_shards=has_shards)
     for found, reason, status, error_type, count, size_bytes, without_mask in catalog.run(_COUNTS):
         if not found:
             plan.gone += count
