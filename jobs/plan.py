@@ -50,7 +50,7 @@ def _plan(path: str, overrides: Sequence[str]) -> int:
         "to do": f"{plan.todo} {_counts({WHY[reason]: count for reason, count in plan.reasons.items()})}",
         "missing masks": str(plan.without_mask),
         "gone": f"{plan.gone} (in the manifest, no longer in the source; their rows stay)",
-        "forgotten": f"{plan.forgotten} (deleted on request, left out)",
+        **({"forgotten": f"{plan.forgotten} (deleted on request, left out)"} if plan.forgotten else {}),
         "weights": f"{config.model.weights} ({weights.fingerprint})",
         "sink": config.sink.uri,
     }
