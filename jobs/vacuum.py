@@ -32,7 +32,8 @@ def _vacuum(options: argparse.Namespace, run_id: str) -> int:
     sink = Storage(absolute_uri(options.sink), storage_options(options))
     count = size_bytes = 0
     for orphan in (delete_orphans if options.delete else find_orphans)(sink, run_id):
-        sys.stdout.write(f"{orphan.kind:<10} {orphan.size_bytes:>12}  {orphan.key}\n")
+        name = orphan.key if orphan.key.isprintable() else ascii(orphan.key)
+        sys.stdout.write(f"{orphan.kind:<10} {orphan.size_bytes:>12}  {name}\n")
         count += 1
         size_bytes += orphan.size_bytes
     told = "deleted" if options.delete else "that nothing needs" + ("; --delete removes them" if count else "")

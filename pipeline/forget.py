@@ -7,7 +7,7 @@ from pipeline.errors import ConfigError
 from pipeline.forgotten import name_hash, note_forgotten, read_forgotten
 from pipeline.lease import Lease
 from pipeline.manifest import Manifest
-from pipeline.orphans import check_place
+from pipeline.orphans import check_is_sink, check_place
 from pipeline.repack import repack
 from pipeline.storage import Storage
 
@@ -30,11 +30,12 @@ def forget(sink: Storage, sample_ids: Sequence[str], run_id: str) -> int:
         ConfigError: a sample that no row names, or a sink that is not where its rows say.
         LeaseHeldError, ManifestConflictError: a run works on the sink.
     """
+    check_is_sink(sink)
     with Lease(sink, run_id):
         manifest = Manifest(sink)
         with Catalog() as catalog:
             manifest.load_into(catalog, ["sample_id", "output_uri", "output_member"])
-            check_place(sink, manifest, catalog)
+            check_place(sink, catalog)
             query = "SELECT sample_id, output_uri, output_member FROM rows WHERE list_contains($ids, sample_id)"
             found = catalog.run(query, {"ids": list(sample_ids)})
             has_shards = bool(catalog.run("SELECT 1 FROM rows WHERE output_member IS NOT NULL LIMIT 1"))

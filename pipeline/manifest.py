@@ -114,15 +114,14 @@ class Manifest:
         """Let every other run that has read this manifest so far meet a conflict at its next commit."""
         self.append(MANIFEST_SCHEMA.empty_table(), {_FENCE: b"1"})
 
+    def exists(self) -> bool:
+        """Whether there is any part."""
+        return bool(self._numbers())
+
     @property
     def stale(self) -> list[str]:
         """Keys of parts that count no more, as of the last look."""
         return list(self._stale)
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether there was no part at the last look."""
-        return not self._parts
 
     def _write_snapshot(self, dropped: dict[int, np.ndarray]) -> None:
         """All rows but the dropped ones, by position in each part, as parts that replace all others."""

@@ -44,6 +44,7 @@ def find_orphans(sink: Storage, run_id: str) -> Iterator[Orphan]:
         ConfigError: no sink, or one that is not where its rows say.
         LeaseHeldError: a run works on it, whose results have no rows yet.
     """
+    check_is_sink(sink)
     Lease(sink, run_id).check_free()
     yield from _orphans(sink, Manifest(sink))
 
@@ -54,6 +55,7 @@ def delete_orphans(sink: Storage, run_id: str) -> Iterator[Orphan]:
     A run that sleeps, and has written results that it did not commit, meets a conflict when it wakes, rather than name
     in its rows what was deleted here.
     """
+    check_is_sink(sink)
     with Lease(sink, run_id):
         manifest = Manifest(sink)
         orphans = _orphans(sink, manifest)
@@ -64,14 +66,22 @@ def delete_orphans(sink: Storage, run_id: str) -> Iterator[Orphan]:
         sink.clear_staging()
 
 
-def check_place(sink: Storage, manifest: Manifest, catalog: Catalog) -> None:
+def check_is_sink(sink: Storage) -> None:
+    """Make sure that there is a manifest, before anything is written.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if not Manifest(sink).exists():
+        raise ConfigError(f"{sink} holds no manifest, so nothing tells which results are wanted; is it a sink.uri?")
+
+
+def check_place(sink: Storage, catalog: Catalog) -> None:
     """Make sure that the catalog's ``rows`` are of this sink, before anything is deleted by them.
 
     Raises:
-        ConfigError: there is no manifest, or its rows name results elsewhere, as those of a copied sink do.
+        ConfigError: they name results elsewhere, as those of a copied sink do.
     """
-    if manifest.is_empty:
-        raise ConfigError(f"{sink} holds no manifest, so nothing tells which results are wanted; is it a sink.uri?")
     query = "SELECT output_uri FROM rows WHERE NOT starts_with(output_uri, $place) LIMIT 1"
     if elsewhere := catalog.run(query, {"place": f"{sink}/"}):
         raise ConfigError(
@@ -88,7 +98,7 @@ def _delete(sink: Storage, orphan: Orphan) -> Orphan:
 def _orphans(sink: Storage, manifest: Manifest) -> Iterator[Orphan]:
     with Catalog() as catalog:
         manifest.load_into(catalog, ["sample_id", "output_uri"])
-        check_place(sink, manifest, catalog)
+        check_place(sink, catalog)
         replaced = set(manifest.stale)
         catalog.create("files", _FILES, in_batches(sink.list_files(FOLDER), _FILES))
         for table in catalog.stream(_UNNAMED, KEYS_AT_ONCE, {"place": f"{sink}/"}):

@@ -129,7 +129,9 @@ def test_run_that_slept_while_its_results_were_deleted_cannot_name_them(done, tm
 @pytest.mark.parametrize("done", ["images"], indirect=True)
 def test_folder_that_is_no_sink_and_a_moved_sink_are_refused(done, tmp_path):
     (tmp_path / "album" / "data").mkdir(parents=True)
+    (tmp_path / "album" / "manifest").mkdir()
     (tmp_path / "album" / "data" / "photo.png").write_bytes(b"mine")
+    (tmp_path / "album" / "manifest" / "of-something-else.parquet").write_bytes(b"mine")
     os.rename(tmp_path / "out", tmp_path / "moved")
     for folder, message in (("album", "holds no manifest"), ("moved", "name results elsewhere")):
         before = snapshot(tmp_path / folder)
@@ -139,6 +141,7 @@ def test_folder_that_is_no_sink_and_a_moved_sink_are_refused(done, tmp_path):
         with pytest.raises(ConfigError, match=message):
             forget(Storage(str(tmp_path / folder)), ["000.png"], "forget")
         assert snapshot(tmp_path / folder) == before
+    assert [path.name for path in (tmp_path / "album").iterdir() if path.name[0] == "."] == []
 
 
 class Killed(BaseException):
