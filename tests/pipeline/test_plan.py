@@ -254,6 +254,6 @@ def test_selection_by_a_statement_that_writes_is_refused(judged):
     with Catalog() as catalog:
         Manifest(Storage(judged.sink.uri)).load_into(catalog, ["sample_id"])
         query = "WITH gone AS (DELETE FROM rows RETURNING sample_id) SELECT sample_id FROM gone"
-        with pytest.raises(duckdb.Error, match="read-only|CTE needs a SELECT"):
+        with pytest.raises(duckdb.Error, match=r"read-only|CTE needs a SELECT"):
             list(catalog.stream(query, 10, read_only=True))
         assert catalog.run("SELECT count(*) FROM rows") == [(3,)]
