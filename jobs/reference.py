@@ -11,7 +11,7 @@ import yaml
 from pipeline.config import JobConfig
 from pipeline.training import TrainingConfig
 
-_TYPES = {str: "text", int: "integer", float: "number", bool: "true or false", NoneType: "null"}
+_TYPES = {str: "text", int: "integer", float: "number", bool: "true or false", NoneType: "null", Any: "any"}
 _ENTRY = re.compile(r"^(\w+(?:, \w+)*): ", re.MULTILINE)
 _ROLE = re.compile(r":\w+:(?=`)")  # of reStructuredText
 

@@ -11,12 +11,14 @@ from pipeline.orphans import check_is_sink, check_place
 from pipeline.repack import repack
 from pipeline.storage import Storage
 
+REPORT = "report.html"  # may show what is to be forgotten; it can be made again
+
 
 def forget(sink: Storage, sample_ids: Sequence[str], run_id: str) -> int:
     """Remove samples from a sink for good; started again after a crash, it goes on.
 
-    The note comes first, so that no later run does them again; then single results, then the rows, then shards are
-    written anew without them.
+    The note comes first, so that no later run does them again; then report and single results go, then the rows, then
+    shards are written anew without them.
 
     Args:
         sink: where the results are.
@@ -42,6 +44,7 @@ def forget(sink: Storage, sample_ids: Sequence[str], run_id: str) -> int:
         names = [name for name, *_ in found]
         _refuse_unknown(sink, set(sample_ids) - set(names))
         note_forgotten(sink, names)
+        sink.delete(REPORT)
         for _, uri, member in found:
             if uri and member is None:
                 sink.delete(sink.key(uri))

@@ -82,6 +82,7 @@ def test_forgotten_samples_are_gone_for_good_and_the_others_whole(done, tmp_path
     out = tmp_path / "out"
     before = rows_of(done)
     secret = read_result(before["001.png"], {})
+    (out / "report.html").write_text("<p>001.png</p>")
     assert forget_job.main([str(out), "001.png"]) == 0
     assert "1 rows removed" in capsys.readouterr().out
     after = rows_of(done)
