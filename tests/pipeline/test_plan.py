@@ -257,3 +257,9 @@ def test_selection_by_a_statement_that_writes_is_refused(judged):
         with pytest.raises(duckdb.Error, match=r"read-only|CTE needs a SELECT"):
             list(catalog.stream(query, 10, read_only=True))
         assert catalog.run("SELECT count(*) FROM rows") == [(3,)]
+
+
+def test_faulty_selection_is_told_before_anything_is_listed(config):
+    nowhere = replace(with_run(config, select="seem_score > 1"), source=SourceConfig(uri="/nowhere/at/all"))
+    with Catalog() as catalog, pytest.raises(ConfigError, match=r"^run\.select"):
+        find_samples(nowhere, catalog)
