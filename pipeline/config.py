@@ -67,10 +67,10 @@ class RunConfig:
             with too few CPU cores for their GPUs. It costs a second decoding and the transport of the windows.
         address: of the Ray cluster; null means ``RAY_ADDRESS``, else a cluster of this job's own on this machine.
         resume: go on with what the sink already holds; false refuses a sink with results.
-        retry_failed: do failed samples again: true for all, or their error types, such as ``MissingMask,FileNotFound``.
-        redo_changed: do again what was made with other weights or settings.
         select: do again the samples whose rows make this SQL expression true, such as ``seam_score > 30``, beside what
             is new or changed. All other rows stay, also those of other weights or settings.
+        retry_failed: do failed samples again: true for all, or their error types, such as ``MissingMask,FileNotFound``.
+        redo_changed: do again what was made with other weights or settings.
     """
 
     actors: int | str = "auto"
@@ -78,18 +78,18 @@ class RunConfig:
     decode: str = "workers"
     address: str | None = None
     resume: bool = True
+    select: str | None = None
     retry_failed: bool | str = False
     redo_changed: bool = False
-    select: str | None = None
 
     def __post_init__(self) -> None:
         if self.actors != "auto" and (not isinstance(self.actors, int) or self.actors < 1):
             raise ConfigError(f"run.actors must be auto or a positive number, got {self.actors!r}")
+        if self.select is not None and not self.select.strip():
+            raise ConfigError("run.select must be an SQL expression over the columns of the manifest, or null")
         if self.gpus_per_actor != "auto" and (isinstance(self.gpus_per_actor, str) or self.gpus_per_actor < 0):
             raise ConfigError(f"run.gpus_per_actor must be auto or a number, got {self.gpus_per_actor!r}")
         choose("run.decode", self.decode, ("workers", "tasks"))
-        if self.select is not None and not self.select.strip():
-            raise ConfigError("run.select must be an SQL expression over the columns of the manifest, or null")
 
     @property
     def retried_types(self) -> list[str]:
