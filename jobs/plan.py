@@ -83,13 +83,14 @@ def _rate(options: argparse.Namespace, config: JobConfig) -> "Rate | None":
     Raises:
         ConfigError: options of the sizing that do not fit together.
     """
-    from pipeline.sizing import Rate, read_rate
-
-    given = [value for value in (options.bench, options.windows_per_second) if value is not None]
-    if options.sizing != (len(given) == 1) or (options.gpu_hour_cost is not None and not options.sizing):
+    rates = [value for value in (options.bench, options.windows_per_second) if value is not None]
+    given = len(rates) + (options.gpu_hour_cost is not None)
+    if len(rates) != 1 if options.sizing else given:
         raise ConfigError("--sizing goes with either --bench FILE or --windows-per-second X, and these go with it")
     if not options.sizing:
         return None
+    from pipeline.sizing import Rate, read_rate
+
     if options.sample < 1:
         raise ConfigError(f"--sample must be positive, got {options.sample}")
     if options.bench is not None:

@@ -42,6 +42,7 @@ def test_options_that_do_not_fit_together_are_refused(config, tmp_path, capsys):
         ["--sizing"],
         ["--bench", "x.json"],
         ["--gpu-hour-cost", "3"],
+        ["--bench", "x.json", "--windows-per-second", "1"],
         ["--sizing", "--bench", "x.json", "--windows-per-second", "1"],
     ):
         assert plan.main([str(config), *arguments]) == 2 and "--sizing goes with" in capsys.readouterr().err
