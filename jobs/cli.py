@@ -11,7 +11,10 @@ DONE, FAILED, WRONG_USAGE, TOO_MANY_FAILED = 0, 1, 2, 3
 COMMANDS = {
     "inpaint": "repaint every image of a source under its mask: plan, run, commit, summary",
     "plan": "what inpaint would do; changes nothing",
+    "config": "the effective configuration, and where each value comes from",
     "preview": "a picture of some samples with their masks, before anything is repainted",
+    "vacuum": "list, and on request delete, files of a sink that nothing needs",
+    "forget": "delete samples from a sink for good: result, row, and the way back",
     "distill": "train the denoiser, with or without a teacher, or the autoencoder; goes on after a kill",
     "convert": "turn checkpoints from .bin into .safetensors and back",
     "bench": "figures of the pipeline on this machine, as a table and as JSON",

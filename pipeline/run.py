@@ -89,7 +89,7 @@ def run_job(
                         rows = _quarantined(lost, config, weights.fingerprint, run_id)
                         commit(lost, rows, pa.array(range(rows.num_rows), pa.int64()))
             if plan.has_shards or config.sink.is_sharded:
-                repack(manifest, sink, plan)
+                repack(manifest, sink, None if plan.todo else plan.result_counts())
             manifest.compact()
             sink.clear_staging()
             summary.end()

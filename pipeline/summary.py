@@ -14,7 +14,7 @@ import pyarrow as pa
 import torch
 
 from moebius.weights import Weights
-from pipeline.config import JobConfig
+from pipeline.config import JobConfig, public_configuration
 from pipeline.plan import Plan
 from pipeline.records import FAILED
 
@@ -88,11 +88,6 @@ class Summary:
     def to_json(self) -> bytes:
         """Indented JSON."""
         return json.dumps(asdict(self), indent=2, default=str).encode()
-
-
-def public_configuration(config: JobConfig) -> dict[str, Any]:
-    """The configuration with every storage option hidden: any of them may be a secret."""
-    return asdict(config) | {"storage": dict.fromkeys(config.storage, "***")}
 
 
 def device_name() -> str:
