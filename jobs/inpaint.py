@@ -46,7 +46,7 @@ def _inpaint(path: str, overrides: Sequence[str]) -> int:
     run_id = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
     try:
         with Progress(sys.stderr) as progress:
-            summary = run_job(config, run_id, progress.update)
+            summary = run_job(config, run_id, progress.update, on_pool=lambda pool: progress.expect(pool.model_calls))
     except (JobError, LeaseHeldError, ManifestConflictError) as error:
         logger.error("%s", error)
         return FAILED

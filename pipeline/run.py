@@ -43,6 +43,7 @@ def run_job(
     run_id: str,
     on_rows: Callable[[pa.Table, int], None],
     worker: type[InpaintActor] = InpaintActor,
+    on_pool: Callable[[Pool], None] = lambda pool: None,
 ) -> Summary:
     """Do everything that the sink does not hold yet.
 
@@ -51,6 +52,7 @@ def run_job(
         run_id: unique name of this run.
         on_rows: called with newly committed rows, at first with none, and the number of samples to do.
         worker: what hosts the model.
+        on_pool: called when the size of the pool of workers is known.
 
     Returns:
         What was done; it stands in ``runs/<run_id>.json`` of the sink as well.
@@ -83,6 +85,7 @@ def run_job(
             if plan.todo:
                 with connected(config.run.address, ROWS_BYTES if config.run.decode == "workers" else BLOCK_BYTES):
                     pool = size_pool(config.run, node_resources())
+                    on_pool(pool)
                     start_pass = partial(_start_pass, config, weights, run_id, pool, worker)
                     for leg in plan.legs():
                         lost = supervise(leg, pool.actors, start_pass, partial(commit, leg), _unit_bounds(config))
