@@ -68,10 +68,13 @@ class ModelLoop:
     Args:
         inpainter: the model.
         threads: CPU cores for the model.
+        on_batch: told of each batch how many windows it had, how many seconds it took, and how many windows wait.
     """
 
-    def __init__(self, inpainter: Inpainter, threads: int) -> None:
-        self.inpainter = inpainter
+    def __init__(
+        self, inpainter: Inpainter, threads: int, on_batch: Callable[[int, float, int], None] = lambda *_: None
+    ) -> None:
+        self.inpainter, self.on_batch = inpainter, on_batch
         self._waiting: deque[_Entry] = deque()
         self._windows_waiting = 0
         self._arrival = threading.Condition()
@@ -131,6 +134,7 @@ class ModelLoop:
             started = time.perf_counter()
             self._fill(batch, cuts)
             self._last_batch_s = time.perf_counter() - started
+            self.on_batch(len(batch), self._last_batch_s, self._windows_waiting)
             for entry, _ in batch:
                 with self._returns:
                     entry.returned += 1

@@ -16,6 +16,7 @@ from pipeline.errors import SampleError
 from pipeline.gpu_actor import InpaintActor
 from pipeline.lease import Lease
 from pipeline.manifest import Manifest
+from pipeline.metrics import Meter
 from pipeline.plan import find_samples, make_plan
 from pipeline.reader import Reader
 from pipeline.records import MANIFEST_SCHEMA, to_table
@@ -72,12 +73,13 @@ def run_job(
             sink.clear_staging()
             manifest = Manifest(sink)
             plan = make_plan(config, catalog, weights.fingerprint, manifest)
-            summary = Summary.begin(config, weights, run_id, plan)
+            summary, meter = Summary.begin(config, weights, run_id, plan), Meter(run_id)
             sink.write(summary.key, summary.to_json())
 
             def commit(leg: pa.Table, rows: pa.Table, places: pa.Array) -> None:
                 _delete_replaced(sink, leg["earlier_uri"].take(places), rows["output_uri"])
                 manifest.append(rows)
+                meter.count_committed(rows)
                 summary.count(rows)
                 on_rows(rows, plan.todo)
 
@@ -86,6 +88,8 @@ def run_job(
                 with connected(config.run.address, ROWS_BYTES if config.run.decode == "workers" else BLOCK_BYTES):
                     pool = size_pool(config.run, node_resources())
                     on_pool(pool)
+                    meter.set("samples_to_do", plan.todo)
+                    meter.set("model_calls", pool.model_calls)
                     start_pass = partial(_start_pass, config, weights, run_id, pool, worker)
                     for leg in plan.legs():
                         lost = supervise(leg, pool.actors, start_pass, partial(commit, leg), _unit_bounds(config))
@@ -137,7 +141,7 @@ def _start_pass(
             window_px=window_px,
             give_back=this_pass.give_back,
         )
-        end = partial(finish_samples, config=config, window_px=window_px, give_back=this_pass.give_back)
+        end = partial(finish_samples, config=config, run_id=run_id, window_px=window_px, give_back=this_pass.give_back)
         flow = (
             flow.map_batches(cut, batch_size=1, **in_tasks)
             .map_batches(WindowActor, fn_constructor_args=(worker, *worker_arguments), batch_size=None, **on_workers)

@@ -1,5 +1,6 @@
 """Where results go: one file a sample below ``data/``, or shards of many."""
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -37,12 +38,15 @@ class Sink(Protocol):
 
     storage: Storage
 
-    def store(self, outcomes: Iterable[Outcome], give_back: bool) -> None:
+    def store(self, outcomes: Iterable[Outcome], give_back: bool) -> float:
         """Store the results that samples have, as they come.
 
         Args:
             outcomes: in order; asking for the next may wait until it is there.
             give_back: leave a sample to a later pass, rather than fail it, when the storage does not answer.
+
+        Returns:
+            Seconds that writing took; where several requests run at once, of all together.
         """
 
 
@@ -58,21 +62,22 @@ class ImageSink:
         self.suffix = EXTENSIONS.get(config.sink.image_format, "")
         self.has_extensions = config.source.format == "images"
 
-    def store(self, outcomes: Iterable[Outcome], give_back: bool) -> None:
+    def store(self, outcomes: Iterable[Outcome], give_back: bool) -> float:
         """See :class:`Sink`."""
 
-        def write(outcome: Outcome) -> None:
+        def write(outcome: Outcome) -> float:
             if outcome.result is None:
-                return
+                return 0.0
+            started = time.perf_counter()
             try:
                 key = self._key(outcome.record)
                 self.storage.write(key, outcome.result)
                 outcome.record.output_uri = self.storage.uri(key)
             except Exception as error:  # noqa: BLE001 - whatever one sample does, the others go on
                 give_up(outcome.record, "write", error, give_back)
+            return time.perf_counter() - started
 
-        for _ in self.storage.in_parallel(write, outcomes):
-            pass
+        return sum(self.storage.in_parallel(write, outcomes))
 
     def _key(self, record: Record) -> str:
         own = "" if self.has_extensions else f".{record.output_format}"
@@ -86,8 +91,9 @@ class ShardSink:
         self.storage, self.bounds = storage, (config.sink.shard_samples, config.sink.shard_bytes)
         self.format = {"webdataset": TAR, "parquet": PARQUET}[config.sink.format]
 
-    def store(self, outcomes: Iterable[Outcome], give_back: bool) -> None:
+    def store(self, outcomes: Iterable[Outcome], give_back: bool) -> float:
         """See :class:`Sink`."""
+        spent_s = 0.0
         writer, held = ShardWriter(self.format), list[Outcome]()
         for outcome in outcomes:
             if outcome.result is None:
@@ -100,14 +106,15 @@ class ShardSink:
             outcome.result = None  # it is in the shard now
             held.append(outcome)
             if writer.sample_count >= self.bounds[0] or writer.size_bytes >= self.bounds[1]:
-                self._close(writer, held, give_back)
+                spent_s += self._close(writer, held, give_back)
                 writer, held = ShardWriter(self.format), []
-        self._close(writer, held, give_back)
+        return spent_s + self._close(writer, held, give_back)
 
-    def _close(self, writer: ShardWriter, held: list[Outcome], give_back: bool) -> None:
+    def _close(self, writer: ShardWriter, held: list[Outcome], give_back: bool) -> float:
+        started = time.perf_counter()
         with writer:
             if not held:
-                return
+                return 0.0
             try:
                 key = f"{FOLDER}/{writer.finish()}"
                 self.storage.upload(key, writer.path)
@@ -115,9 +122,10 @@ class ShardSink:
                 for outcome in held:
                     outcome.record.output_member = None
                     give_up(outcome.record, "write", error, give_back)
-                return
+                held = []
         for outcome in held:
             outcome.record.output_uri = self.storage.uri(key)
+        return time.perf_counter() - started
 
 
 def open_sink(config: JobConfig) -> Sink:
