@@ -17,6 +17,7 @@ from pipeline.gpu_actor import InpaintActor
 from pipeline.lease import Lease
 from pipeline.manifest import Manifest
 from pipeline.metrics import Meter
+from pipeline.notify import notified
 from pipeline.plan import find_samples, make_plan
 from pipeline.reader import Reader
 from pipeline.records import MANIFEST_SCHEMA, to_table
@@ -67,14 +68,14 @@ def run_job(
     if not weights.trained:
         logger.warning("weights %r are an untrained stand-in: results show the pipeline, not the model", weights.name)
     sink = Storage(config.sink.uri, config.storage)
-    with Catalog() as catalog:
+    with notified(config.run.notify) as documents, Catalog() as catalog:
         find_samples(config, catalog, SettledShards(config, weights.fingerprint, Manifest(sink), catalog))
         with Lease(sink, run_id):
             sink.clear_staging()
             manifest = Manifest(sink)
             plan = make_plan(config, catalog, weights.fingerprint, manifest)
             summary, meter = Summary.begin(config, weights, run_id, plan), Meter(run_id)
-            sink.write(summary.key, summary.to_json())
+            documents.append(summary.to_json)
 
             def commit(leg: pa.Table, rows: pa.Table, places: pa.Array) -> None:
                 _delete_replaced(sink, leg["earlier_uri"].take(places), rows["output_uri"])
@@ -83,24 +84,23 @@ def run_job(
                 summary.count(rows)
                 on_rows(rows, plan.todo)
 
-            on_rows(MANIFEST_SCHEMA.empty_table(), plan.todo)
-            if plan.todo:
-                with connected(config.run.address, ROWS_BYTES if config.run.decode == "workers" else BLOCK_BYTES):
-                    pool = size_pool(config.run, node_resources())
-                    on_pool(pool)
-                    meter.set("samples_to_do", plan.todo)
-                    meter.set("model_calls", pool.model_calls)
-                    start_pass = partial(_start_pass, config, weights, run_id, pool, worker)
-                    for leg in plan.legs():
-                        lost = supervise(leg, pool.actors, start_pass, partial(commit, leg), _unit_bounds(config))
-                        rows = _quarantined(lost, config, weights.fingerprint, run_id)
-                        commit(lost, rows, pa.array(range(rows.num_rows), pa.int64()))
-            if plan.has_shards or config.sink.is_sharded:
-                repack(manifest, sink, plan)
-            manifest.compact()
-            sink.clear_staging()
-            summary.end()
-            sink.write(summary.key, summary.to_json())
+            with summary.kept_in(sink):
+                on_rows(MANIFEST_SCHEMA.empty_table(), plan.todo)
+                if plan.todo:
+                    with connected(config.run.address, ROWS_BYTES if config.run.decode == "workers" else BLOCK_BYTES):
+                        pool = size_pool(config.run, node_resources())
+                        on_pool(pool)
+                        meter.set("samples_to_do", plan.todo)
+                        meter.set("model_calls", pool.model_calls)
+                        start_pass = partial(_start_pass, config, weights, run_id, pool, worker)
+                        for leg in plan.legs():
+                            lost = supervise(leg, pool.actors, start_pass, partial(commit, leg), _unit_bounds(config))
+                            rows = _quarantined(lost, config, weights.fingerprint, run_id)
+                            commit(lost, rows, pa.array(range(rows.num_rows), pa.int64()))
+                if plan.has_shards or config.sink.is_sharded:
+                    repack(manifest, sink, plan)
+                manifest.compact()
+                sink.clear_staging()
     return summary
 
 
