@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from pipeline.records import FAILED, STATUSES
 
 RECENT_S = 300.0  # what rates are taken over
+SETTLED_S = 30.0  # of commits are enough to leave the start of the workers out
 SILENCE_S = 60.0  # without a commit is worth a word
 MOST_KINDS = 4
 
@@ -43,7 +44,10 @@ class Tally:
         self.done = self.statuses.total()
         self._model_s += pc.sum(rows["inpaint_s"]).as_py() or 0.0
         self._moments.append(_Moment(now, self.done, self._model_s))
-        while len(self._moments) > 2 and self._moments[1].at_s <= now - RECENT_S:
+        while len(self._moments) > 2:
+            enough_s = RECENT_S if self._moments[0].done else SETTLED_S
+            if now - self._moments[1].at_s < enough_s:
+                break
             self._moments.popleft()
 
     def line(self, now: float) -> str:
@@ -65,7 +69,7 @@ class Tally:
             return f"workers are starting, {_clock(now - self._moments[0].at_s)}"
         first, last = self._moments[0], self._moments[-1]
         rate = (last.done - first.done) / max(last.at_s - first.at_s, 1e-9)
-        words = [f"{rate:.1f}/s"]
+        words = [f"{rate:.1f}/s" if rate >= 1 else f"{60 * rate:.1f}/min"]
         if rate:
             words.append(f"{_clock(max((self.total - last.done) / rate - (now - last.at_s), 0))} left")
         if self.model_calls:

@@ -83,6 +83,9 @@ class InpaintActor:
         self.loop = ModelLoop(self.inpainter, pool.threads, self._note_batch)
         self.cpus = CpuPool(pool.threads)
         self.budget = ByteBudget(_decoded_bytes(pool), pool.threads + BATCHES_AHEAD * self.inpainter.batch_size)
+        self.meter.watch(
+            bytes_in_flight=lambda: self.budget.taken_bytes, windows_waiting=lambda: self.loop.windows_waiting
+        )
         self.name = f"{socket.gethostname()}/{os.getpid()}"
 
     def load_model(self, weights: Weights) -> Inpainter:
@@ -123,11 +126,9 @@ class InpaintActor:
         """Send a sample that was read on its way to its end."""
         self._guarded("read", self._take_place, flight, inputs)()
 
-    def _note_batch(self, windows: int, seconds: float, waiting: int) -> None:
+    def _note_batch(self, windows: int, seconds: float) -> None:
         self.meter.add("windows", windows)
         self.meter.add("model_seconds", seconds)
-        self.meter.set("windows_waiting", waiting)
-        self.meter.set("bytes_in_flight", self.budget.taken_bytes)
 
     def _new_record(self, sample: Sample) -> Record:
         record = new_record(sample, self.config, self.reader, self.weights_fingerprint, self.run_id)

@@ -1,12 +1,14 @@
 """Metrics of a job for Prometheus; Ray exports them from every node, under names that begin with ``ray_moebius_``.
 
 They cost about three microseconds each, so workers note them for batches and units, not for samples. Where a cluster
-runs without its metrics agent, as a job's own local one may, they go nowhere.
+runs without its metrics agent, as a job's own local one may, they go nowhere. Ray forgets a gauge once it has exported
+it, so gauges are read anew every few seconds.
 """
 
 import collections
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import TypeVar
 
@@ -17,6 +19,7 @@ from pipeline.records import FAILED, LEFT, Record
 
 PREFIX = "moebius_"
 RUN = "run"  # the label of all of them: the run's id
+READ_GAUGES_S = 5.0  # Ray exports every ten seconds
 
 # Name → what it says, and its labels beside the run's id.
 COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -50,6 +53,8 @@ class Meter:
     """
 
     def __init__(self, run_id: str) -> None:
+        self._readers: dict[str, Callable[[], float]] = {}
+        self._closed = threading.Event()
         of_run = {RUN: run_id}
         self._counters = {
             name: Counter(PREFIX + name, text, (RUN, *labels)).set_default_tags(of_run)
@@ -68,9 +73,24 @@ class Meter:
         if value > 0:
             self._counters[name].inc(value, labels)
 
-    def set(self, name: str, value: float) -> None:
-        """Say what a gauge shows."""
-        self._gauges[name].set(value)
+    def watch(self, **readers: Callable[[], float]) -> None:
+        """Let gauges show what these functions say, until this process or :meth:`close` ends it."""
+        is_first, self._readers = not self._readers, {**self._readers, **readers}
+        self._read_gauges()
+        if is_first:
+            threading.Thread(target=self._keep_reading, daemon=True).start()
+
+    def close(self) -> None:
+        """Show no gauges any more."""
+        self._closed.set()
+
+    def _keep_reading(self) -> None:
+        while not self._closed.wait(READ_GAUGES_S):
+            self._read_gauges()
+
+    def _read_gauges(self) -> None:
+        for name, read in self._readers.items():
+            self._gauges[name].set(read())
 
     def observe(self, name: str, value: float) -> None:
         """Add to a histogram."""

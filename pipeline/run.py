@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from functools import partial
 
 import pyarrow as pa
@@ -74,7 +75,7 @@ def run_job(
             sink.clear_staging()
             manifest = Manifest(sink)
             plan = make_plan(config, catalog, weights.fingerprint, manifest)
-            summary, meter = Summary.begin(config, weights, run_id, plan), Meter(run_id)
+            summary = Summary.begin(config, weights, run_id, plan)
             documents.append(summary.to_json)
 
             def commit(leg: pa.Table, rows: pa.Table, places: pa.Array) -> None:
@@ -84,14 +85,13 @@ def run_job(
                 summary.count(rows)
                 on_rows(rows, plan.todo)
 
-            with summary.kept_in(sink):
+            with summary.kept_in(sink), closing(Meter(run_id)) as meter:
                 on_rows(MANIFEST_SCHEMA.empty_table(), plan.todo)
                 if plan.todo:
                     with connected(config.run.address, ROWS_BYTES if config.run.decode == "workers" else BLOCK_BYTES):
                         pool = size_pool(config.run, node_resources())
                         on_pool(pool)
-                        meter.set("samples_to_do", plan.todo)
-                        meter.set("model_calls", pool.model_calls)
+                        meter.watch(samples_to_do=lambda: plan.todo, model_calls=lambda: pool.model_calls)
                         start_pass = partial(_start_pass, config, weights, run_id, pool, worker)
                         for leg in plan.legs():
                             lost = supervise(leg, pool.actors, start_pass, partial(commit, leg), _unit_bounds(config))

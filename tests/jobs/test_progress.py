@@ -61,6 +61,11 @@ def test_busy_share_is_of_all_calls_that_can_run_at_once(model_calls, busy):
     assert f"model busy {busy}" in counted.pace(10.0)
 
 
+def test_start_of_the_workers_is_left_out_of_the_rate_as_soon_as_there_is_another():
+    assert tally((0.0, 0), (100.0, 10)).pace(100.0).startswith("6.0/min")
+    assert tally((0.0, 0), (100.0, 10), (140.0, 80)).pace(140.0).startswith("2.0/s")
+
+
 def test_silence_is_told():
     counted = tally((0.0, 0), (10.0, 20))
     assert "ago" not in counted.pace(60.0)
