@@ -28,15 +28,16 @@ class Progress:
 
     Args:
         stream: where to; a terminal gets a bar, anything else lines of the log.
+        may_draw: if not, a terminal gets lines of the log too.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, may_draw: bool = True) -> None:
         self.tally = Tally()
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._shown = contextlib.ExitStack()
         self._stream, self._console = stream, Console(file=stream)
-        self._live = stream.isatty() and not self._console.is_dumb_terminal
+        self._live = may_draw and stream.isatty() and not self._console.is_dumb_terminal
 
     def __enter__(self) -> "Progress":
         return self
@@ -65,8 +66,8 @@ class Progress:
 
     def _log(self) -> None:
         with self._lock:
-            line = self.tally.line(time.monotonic())
-        logger.info("%s", line)
+            line, fields = self.tally.line(time.monotonic()), {"done": self.tally.done, "total": self.tally.total}
+        logger.info("%s", line, extra=fields)
 
     def _log_now_and_then(self) -> None:
         while not self._stopped.wait(LOG_EVERY_S):

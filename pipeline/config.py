@@ -54,6 +54,7 @@ class RunConfig:
         resume: go on with what the sink already holds; false refuses a sink with results.
         retry_failed: do failed samples again: true for all, or their error types, such as ``MissingMask,FileNotFound``.
         redo_changed: do again what was made with other weights or settings.
+        log: lines of the driver's log as ``text``, or as ``json`` for collectors of logs.
         notify: a command, or the http(s) URL of a webhook, that gets the run's JSON when the run has ended, anyhow.
     """
 
@@ -64,6 +65,7 @@ class RunConfig:
     resume: bool = True
     retry_failed: bool | str = False
     redo_changed: bool = False
+    log: str = "text"
     notify: Any = field(default=None, repr=False)  # its path or arguments may be secrets
 
     def __post_init__(self) -> None:
@@ -72,6 +74,7 @@ class RunConfig:
         if self.gpus_per_actor != "auto" and (isinstance(self.gpus_per_actor, str) or self.gpus_per_actor < 0):
             raise ConfigError(f"run.gpus_per_actor must be auto or a number, got {self.gpus_per_actor!r}")
         choose("run.decode", self.decode, ("workers", "tasks"))
+        choose("run.log", self.log, ("text", "json"))
         parse_notify(self.notify)
 
     @property
