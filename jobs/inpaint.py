@@ -14,7 +14,7 @@ from jobs.configuration import load_config
 from jobs.logs import FailureLog, set_up_log
 from jobs.progress import Progress
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("jobs.inpaint")  # also where this is __main__
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

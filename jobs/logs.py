@@ -53,7 +53,7 @@ class JsonLines(TextLines):
             "logger": record.name,
             "message": record.getMessage(),
             "run_id": self.run_id,
-            **{name: value for name, value in vars(record).items() if name not in _OWN_FIELDS},
+            **{name: value for name, value in vars(record).items() if _is_said(name)},
         }
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
@@ -85,6 +85,11 @@ class FailureLog:
                 _tell(row)
             if 0 <= left < of_kind.num_rows:
                 logger.warning("more samples failed by %s; the manifest has them all", kind, extra={"error_type": kind})
+
+
+def _is_said(name: str) -> bool:
+    """Whether a field of a record was given by whoever logged it; Ray adds fields that begin with an underscore."""
+    return name not in _OWN_FIELDS and not name.startswith("_")
 
 
 def _tell(row: Mapping[str, Any]) -> None:

@@ -14,7 +14,8 @@ QUERIES = [(panel["title"], target["expr"]) for panel in DASHBOARD["panels"] for
 EXPORTED = {
     **{f"ray_{PREFIX}{name}_total": {RUN, *labels} for name, (_, labels) in COUNTERS.items()},
     **{f"ray_{PREFIX}{name}": {RUN} for name in GAUGES},
-    **{f"ray_{PREFIX}{name}_{part}": {RUN, "le"} for name in HISTOGRAMS for part in ("bucket", "sum", "count")},
+    **{f"ray_{PREFIX}{name}_bucket": {RUN, "le"} for name in HISTOGRAMS},
+    **{f"ray_{PREFIX}{name}_{part}": {RUN} for name in HISTOGRAMS for part in ("sum", "count")},
 }
 OF_RAY = {"NodeAddress", "WorkerId", "SessionName", "Version", "Component"}  # labels that Ray adds
 

@@ -25,10 +25,11 @@ def lines(caplog):
     return lambda formatter: [formatter.format(record) for record in caplog.records]
 
 
-def test_failed_sample_is_one_line_with_its_id_and_why(lines):
+def test_failed_sample_is_one_line_with_its_id_and_why(lines, caplog):
     FailureLog().update(to_table([Record("fine.png", OK), failed("a/ü\n.png", message="bad\nfile")]))
     (text,) = lines(TextLines({}))
     assert text.endswith("WARNING sample a/\\xfc\\n.png failed: decode, TruncatedImage: bad\\nfile")
+    caplog.records[0]._ray_timestamp_ns = 1
     (line,) = lines(JsonLines({}, "the-run"))
     told = json.loads(line)
     assert told.pop("time").endswith("+00:00")
