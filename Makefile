@@ -24,6 +24,7 @@ test: lint  ## check style and types, then run the tests
 	$(BIN)/python -m pytest -q
 
 test-all: lint  ## the same with the tests that take minutes
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[cluster]'
 	$(BIN)/python -m pytest -q -m ''
 
 drill: $(VENV)/.installed  ## one job under constant fire, compared byte for byte; SEED=n, SAMPLES=n, SINK=format

@@ -41,11 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run_command(job: Callable[[], int]) -> int:
     """Call a job with logging set up; turn the errors that it announces into one line and an exit code."""
+    from jobs.logs import TEXT, TIME
     from moebius.checkpoint import CheckpointError
     from moebius.weights import WeightsUnavailableError
     from pipeline.errors import ConfigError
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
+    logging.basicConfig(level=logging.INFO, format=TEXT, datefmt=TIME)
     for noisy in ("httpx", "huggingface_hub", "botocore", "aiobotocore", "ray"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a preempted driver ends as if by Ctrl-C

@@ -7,11 +7,14 @@ import uuid
 from collections.abc import Sequence
 from datetime import datetime, timezone
 
+import pyarrow as pa
+
 from jobs.cli import DONE, EXIT_CODES, FAILED, TOO_MANY_FAILED, run_command
 from jobs.configuration import load_config
+from jobs.logs import FailureLog, set_up_log
 from jobs.progress import Progress
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("jobs.inpaint")  # also where this is __main__
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,9 +48,16 @@ def _inpaint(path: str, overrides: Sequence[str]) -> int:
     from pipeline.supervisor import JobError
 
     run_id = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+    set_up_log(config.run.log, config.storage, run_id)
+    failures = FailureLog()
     try:
-        with Progress(sys.stderr) as progress:
-            summary = run_job(config, run_id, progress.update)
+        with Progress(sys.stderr, may_draw=config.run.log == "text") as progress:
+
+            def on_rows(rows: pa.Table, todo: int) -> None:
+                failures.update(rows)
+                progress.update(rows, todo)
+
+            summary = run_job(config, run_id, on_rows, on_pool=lambda pool: progress.expect(pool.model_calls))
     except (JobError, LeaseHeldError, ManifestConflictError) as error:
         logger.error("%s", error)
         return FAILED

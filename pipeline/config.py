@@ -10,6 +10,7 @@ from typing import Any
 from moebius.settings import HUB_WEIGHTS, InpaintSettings
 from pipeline.data_config import MaskConfig, SinkConfig, SourceConfig, absolute_uri, choose
 from pipeline.errors import ConfigError
+from pipeline.notify import parse_notify, public_notify
 
 _MASK_PLACES = ("uri", "template", "member", "column")
 
@@ -72,6 +73,8 @@ class RunConfig:
         retry_failed: do failed samples again: true for all, or their error types, such as ``MissingMask,FileNotFound``.
         redo_changed: do again what was made with other weights or settings.
         report: write ``report.html`` into the sink when the run ends and has done something.
+        log: lines of the driver's log as ``text``, or as ``json`` for collectors of logs.
+        notify: a command, or the http(s) URL of a webhook, that gets the run's JSON when the run has ended, anyhow.
     """
 
     actors: int | str = "auto"
@@ -83,6 +86,8 @@ class RunConfig:
     retry_failed: bool | str = False
     redo_changed: bool = False
     report: bool = True
+    log: str = "text"
+    notify: Any = field(default=None, repr=False)  # its path or arguments may be secrets
 
     def __post_init__(self) -> None:
         if self.actors != "auto" and (not isinstance(self.actors, int) or self.actors < 1):
@@ -92,6 +97,8 @@ class RunConfig:
         if self.gpus_per_actor != "auto" and (isinstance(self.gpus_per_actor, str) or self.gpus_per_actor < 0):
             raise ConfigError(f"run.gpus_per_actor must be auto or a number, got {self.gpus_per_actor!r}")
         choose("run.decode", self.decode, ("workers", "tasks"))
+        choose("run.log", self.log, ("text", "json"))
+        parse_notify(self.notify)
 
     @property
     def retried_types(self) -> list[str]:
@@ -190,5 +197,7 @@ class JobConfig:
 
 
 def public_configuration(config: JobConfig) -> dict[str, Any]:
-    """The configuration with every storage option hidden: any of them may be a secret."""
-    return asdict(config) | {"storage": dict.fromkeys(config.storage, "***")}
+    """The configuration with what may be a secret hidden: every storage option, and who is notified."""
+    public = asdict(config) | {"storage": dict.fromkeys(config.storage, "***")}
+    public["run"]["notify"] = public_notify(config.run.notify)
+    return public

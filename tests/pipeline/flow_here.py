@@ -9,6 +9,7 @@ import pytest
 import pipeline.manifest
 import pipeline.run
 from pipeline.gpu_actor import InpaintActor
+from pipeline.metrics import Meter
 from pipeline.reader import Reader
 from pipeline.sinks import open_sink
 
@@ -19,7 +20,7 @@ class PlainActor(InpaintActor):
     def __init__(self, config, weights_fingerprint, run_id, give_back):
         self.config, self.weights_fingerprint, self.run_id, self.name = config, weights_fingerprint, run_id, "here"
         self.reader, self.give_back = Reader(config), give_back
-        self.sink = open_sink(config)
+        self.sink, self.meter = open_sink(config), Meter(run_id)
         self.inpainter = type("Sizes", (), {"window_px": 64})
         self.budget = type("Endless", (), {"take": staticmethod(int), "give_back": staticmethod(int)})
         self.cpus = type("Here", (), {"submit": staticmethod(lambda urgency, work: work())})
