@@ -27,7 +27,7 @@ class FastPrediction:
         denoiser: in evaluation mode, float32; it is left as it is.
         timesteps: all that will be asked for.
         guidance: scale of latent categories guidance; at 1 the unconditional half is not computed.
-        dtype: of the computation.
+        dtype: of the computation, but for what :meth:`FastDenoiser.lower` keeps in float32.
         device: where.
     """
 
@@ -42,13 +42,13 @@ class FastPrediction:
         self.guidance = guidance
         model = FastDenoiser(denoiser, (CONDITION_IDS, UNCONDITIONAL_IDS))
         with torch.inference_mode():
-            biases = model.time_biases(timesteps).to(device, dtype)
+            biases = model.time_biases(timesteps).to(device)
         self.biases = dict(zip(timesteps, biases, strict=True))
-        self.model = model.to(device, dtype).eval()
+        self.model = model.lower(dtype).to(device).eval()
 
     def __call__(self, inputs: Tensor, timestep: int) -> Tensor:
         """(B, 9, h, w) and one of the timesteps → (B, 4, h, w) float32."""
         if self.guidance == 1:
-            return self.model(inputs, self.biases[timestep], 1).float()
-        condition, unconditional = self.model(inputs, self.biases[timestep], 2).float().chunk(2)
+            return self.model(inputs, self.biases[timestep], 1)
+        condition, unconditional = self.model(inputs, self.biases[timestep], 2).chunk(2)
         return unconditional + self.guidance * (condition - unconditional)
