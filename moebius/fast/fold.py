@@ -42,7 +42,8 @@ class Linear(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(…, in) → (…, out)."""
-        return functional.linear(features.to(self.weight.dtype), self.weight, self.bias)
+        rows = features.to(self.weight.dtype).flatten(0, -2)  # of a slice, PyTorch would multiply row by row of the map
+        return functional.linear(rows, self.weight, self.bias).view(*features.shape[:-1], -1)
 
 
 class ChannelsLastConv(nn.Module):
