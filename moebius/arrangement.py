@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from moebius.denoiser import Denoiser
+from moebius.fast.autoencoder import arrange_vae
 from moebius.fast.sampling import FastPrediction
 from moebius.sampler import PlainPrediction
 from moebius.schedule import ddim_timesteps
@@ -44,10 +45,10 @@ def arrange(
 
     Args:
         denoiser, vae: in evaluation mode, float32.
-        settings: whose steps, strength and guidance count.
+        settings: whose steps, strength and guidance count, and whether the autoencoder is arranged for speed.
         dtype: of the computation.
         device: where.
-        is_fast: arranged for speed, or plain.
+        is_fast: whether the denoiser is arranged for speed; small ones are sooner as they are.
     """
     if is_fast:
         timesteps = ddim_timesteps(settings.steps, settings.strength)
@@ -57,6 +58,8 @@ def arrange(
     else:
         predict = PlainPrediction(denoiser, settings.guidance, dtype, device)
     vae = vae.to(device)
+    if settings.fast:
+        vae = arrange_vae(vae, dtype, device)
     return ArrangedModel(predict, vae if vae.dtype == dtype else vae.to(dtype))
 
 

@@ -133,9 +133,13 @@ class Inpainter:
 
     def _generate(self, images: Tensor, hole: Tensor, noise: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1], (B, 1, H, W), (B, 3, 4, h, w) → clean latents (B, 4, h, w)."""
-        both = torch.cat([images, images * (1 - hole)])
-        posterior_noise = torch.cat([noise[:, 1], noise[:, 2]])
-        latents, masked_latents = autoencoder.encode(self.model.vae, both, posterior_noise).chunk(2)
+        blanked = images * (1 - hole)
+        if self.settings.strength == 1:  # from noise alone
+            masked_latents = autoencoder.encode(self.model.vae, blanked, noise[:, 2])
+            latents = torch.zeros_like(masked_latents)
+        else:
+            both, posterior_noise = torch.cat([images, blanked]), torch.cat([noise[:, 1], noise[:, 2]])
+            latents, masked_latents = autoencoder.encode(self.model.vae, both, posterior_noise).chunk(2)
         # Any masked pixel makes its latent position repaint: nearest neighbour would lose thin strokes.
         latent_mask = functional.max_pool2d(hole, self.config.vae_factor)
         return ddim_loop(

@@ -126,7 +126,7 @@ def _measure(
     """The model is loaded anew for each arrangement, so that no other stands in its memory."""
     started = time.perf_counter()
     denoiser, vae = weights.load()
-    arranged = arrange(denoiser, vae, InpaintSettings(), DTYPES[precision], device, path == "fast")
+    arranged = arrange(denoiser, vae, InpaintSettings(fast=path == "fast"), DTYPES[precision], device, path == "fast")
     del denoiser
     load_s = time.perf_counter() - started
     a_step, a_picture = step_macs(weights.config, path == "fast"), vae_macs(vae.config, weights.config)
