@@ -163,7 +163,8 @@ class Inpainter:
         if missing < 0:
             raise ValueError(f"at most {self.batch_size} windows fit a batch, got {len(batch)}")
         padding = np.zeros((missing, *batch.shape[1:]), batch.dtype)
-        return torch.from_numpy(np.concatenate([batch, padding])).to(self.device)
+        whole = torch.from_numpy(np.concatenate([batch, padding]))
+        return whole.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else whole
 
 
 def check_pair(image: np.ndarray, mask: np.ndarray) -> None:

@@ -52,9 +52,10 @@ def ddim_sample(
 
 def guided_noise(model: NoisePredictor, guidance: float, inputs: Tensor, timestep: int) -> Tensor:
     """Both branches in one call: inputs (B, 9, h, w) → eps = eps_fg + s·(eps_bg − eps_fg), (B, 4, h, w)."""
-    ids = torch.tensor([list(CONDITION_IDS), list(UNCONDITIONAL_IDS)], device=inputs.device)
+    both = (CONDITION_IDS, UNCONDITIONAL_IDS)  # made on the device, so that a GPU is not waited for
+    ids = torch.stack([torch.arange(branch.start, branch.stop, device=inputs.device) for branch in both])
     category_ids = ids.repeat_interleave(inputs.shape[0], dim=0)
-    time = torch.tensor([timestep], device=inputs.device)
+    time = torch.full((1,), timestep, device=inputs.device)
     condition, unconditional = model(torch.cat([inputs, inputs]), time, category_ids).chunk(2)
     return unconditional + guidance * (condition - unconditional)
 

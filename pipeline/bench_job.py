@@ -34,7 +34,7 @@ class JobFigures:
         samples: photos, one window each.
         threads: of the model, in the job and without it.
         job_images_per_s: from the first call of the model to the end of the last one.
-        bare_images_per_s: of the bare model over the same windows.
+        bare_images_per_s: of the bare model over the same windows, half of them before the job and half after it.
         of_bare: the first over the second.
         wall_s: of the whole job, with the start of the cluster, of the worker and of the model.
     """
@@ -68,7 +68,7 @@ class TimedActor(InpaintActor):
 
 
 def measure_job(weights: str, samples: int, steps: int) -> JobFigures:
-    """Run the job with one worker that has the whole machine, and the bare model with as many threads before it."""
+    """Run the job with one worker that has the whole machine, and the bare model with as many threads around it."""
     with tempfile.TemporaryDirectory(prefix="moebius-bench-") as name:
         folder = Path(name)
         model = fetch_weights(weights, {})
@@ -85,10 +85,12 @@ def measure_job(weights: str, samples: int, steps: int) -> JobFigures:
         )
         node = {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
         threads = size_pool(config.run, [node]).threads
-        bare = _bare_images_per_s(model, config, folder, threads)
+        photos = sorted((folder / "photos").iterdir())
+        bare_s = _bare_s(model, config, photos[::2], threads)
         started = time.monotonic()
         summary = run_job(config, "bench", lambda rows, total: None, worker=TimedActor)
         wall_s = time.monotonic() - started
+        bare = samples / (bare_s + _bare_s(model, config, photos[1::2], threads))
         if summary.failed_fraction:
             raise RuntimeError(f"samples failed: {summary.errors}")
         calls = np.array(list(call_times(folder / "logs")))
@@ -96,10 +98,10 @@ def measure_job(weights: str, samples: int, steps: int) -> JobFigures:
     return JobFigures(samples, threads, in_job, bare, in_job / bare, wall_s)
 
 
-def _bare_images_per_s(weights: Weights, config: JobConfig, folder: Path, threads: int) -> float:
-    """Batches of cut windows through the model; on a CPU by threads that compute alone, as in a worker."""
+def _bare_s(weights: Weights, config: JobConfig, photos: Sequence[Path], threads: int) -> float:
+    """Seconds for batches of cut windows through the model; on a CPU by threads that compute alone, as in a worker."""
     inpainter = Inpainter(*weights.load(), settings=config.inpaint_settings)
-    cuts = [_cut(path, inpainter) for path in sorted((folder / "photos").iterdir())]
+    cuts = [_cut(path, inpainter) for path in photos]
     batches: SimpleQueue[list[tuple[np.ndarray, np.ndarray]]] = SimpleQueue()
     size = inpainter.batch_size
     for start in range(0, len(cuts), size):
@@ -121,7 +123,7 @@ def _bare_images_per_s(weights: Weights, config: JobConfig, folder: Path, thread
         runner.start()
     for runner in runners:
         runner.join()
-    return len(cuts) / (time.monotonic() - started)
+    return time.monotonic() - started
 
 
 def _cut(photo: Path, inpainter: Inpainter) -> tuple[np.ndarray, np.ndarray]:

@@ -7,11 +7,14 @@ from collections.abc import Callable
 import torch
 
 MOST_CALLS = 50
+LONG_S = 20.0  # of a call: what comes first in it is nothing beside the rest
 
 
 def time_calls(call: Callable[[], object], device: torch.device, least_s: float) -> list[float]:
-    """Seconds of each of so many calls as take ``least_s`` together, at least one, after one that is not counted."""
+    """Seconds of each of so many calls as take ``least_s`` together, at least one, after one that is not counted unless long."""
     spent = [_seconds(call, device)]
+    if spent[0] > LONG_S:
+        return spent
     for _ in range(max(1, min(MOST_CALLS, int(least_s / spent[0])))):
         spent.append(_seconds(call, device))
     return spent[1:]
