@@ -11,7 +11,7 @@ LONG_S = 20.0  # of a call: what comes first in it is nothing beside the rest
 
 
 def time_calls(call: Callable[[], object], device: torch.device, least_s: float) -> list[float]:
-    """Seconds of each of so many calls as take ``least_s`` together, at least one, after one that is not counted unless long."""
+    """Seconds of each of so many calls as take ``least_s``, at least one, after one that only counts if it is long."""
     spent = [_seconds(call, device)]
     if spent[0] > LONG_S:
         return spent
