@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from moebius.denoiser import Denoiser
 from moebius.fast.autoencoder import arrange_vae
@@ -57,10 +58,9 @@ def arrange(
         )
     else:
         predict = PlainPrediction(denoiser, settings.guidance, dtype, device)
-    vae = vae.to(device)
     if settings.fast:
         vae = arrange_vae(vae, dtype, device)
-    return ArrangedModel(predict, vae if vae.dtype == dtype else vae.to(dtype))
+    return ArrangedModel(predict, nn.Module.to(vae, device, dtype))  # its own `to` warns of what is not the case
 
 
 def default_precision(device: torch.device) -> str:
