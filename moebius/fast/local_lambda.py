@@ -9,6 +9,8 @@ from moebius.lambda_layers import LocalLambda
 
 TILE = 4  # positions along a side: neighbours are gathered once a tile, and 324 products serve 225 taps
 
+BAND_TILES = 2  # high: of one, products are small; of four, scores leave the cache
+
 
 class TiledLocalLambda(nn.Module):
     """Equals :class:`moebius.lambda_layers.LocalLambda` by another order of its sums.
@@ -48,10 +50,11 @@ class TiledLocalLambda(nn.Module):
         if features.device.type != "cpu":
             return self._band(queries, padded, content)
         output = torch.empty_like(features, dtype=queries.dtype)
+        band = BAND_TILES * self.tile
         for sample in range(batch):  # bands whose scores stay in the cache
             one = slice(sample, sample + 1)
-            for top in range(0, height, self.tile):
-                rows, reached = slice(top, top + self.tile), slice(top, top + self.tile + 2 * reach)
+            for top in range(0, height, band):
+                rows, reached = slice(top, top + band), slice(top, top + band + 2 * reach)
                 output[one, rows] = self._band(queries[one, rows], padded[one, reached], content[one])
         return output
 
