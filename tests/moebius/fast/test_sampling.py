@@ -3,10 +3,12 @@ import torch
 
 import moebius.fast.sampling
 from moebius import Inpainter, load_denoiser
+from moebius.fast.autoencoder import arrange_vae
 from moebius.fast.sampling import FastPrediction
 from moebius.sampler import PlainPrediction, ddim_loop, ddim_sample
 from moebius.schedule import ddim_timesteps
 from moebius.settings import InpaintSettings
+from moebius.vae import decode, untrained_vae
 from tests.conftest import TINY_GOLDEN, golden, relative_error, textured
 
 CPU = torch.device("cpu")
@@ -62,3 +64,22 @@ def test_inpainter_takes_the_sooner_one_unless_told_otherwise(tiny_weights, monk
     assert np.array_equal(both[1], alone[0])  # whatever its neighbour
     for ours, theirs in zip(both, plain(photos, masks, [1, 2]), strict=True):
         assert np.abs(ours.astype(int) - theirs).max() <= 1
+
+
+@torch.no_grad()
+def test_pictures_of_a_run_in_bfloat16_are_within_two_grey_levels_of_the_published_code(tiny_golden_state):
+    given = golden("ddim_tiny")
+    denoiser = load_denoiser(tiny_golden_state, TINY_GOLDEN)
+    torch.manual_seed(0)
+    vae, scale = untrained_vae(), given["final"].std()
+    expected = to_grey_levels(vae, given["final"] / scale)
+    timesteps = ddim_timesteps(20, 0.99)
+    predict = FastPrediction(denoiser, timesteps, float(given["guidance_scale"]), torch.bfloat16, CPU)
+    latents = [given[name] for name in ("latents", "mask", "masked_latents")]
+    final = ddim_loop(predict, *latents, steps=20, strength=0.99, noise=given["noise"])
+    pictures = to_grey_levels(arrange_vae(vae, torch.bfloat16, CPU).bfloat16(), final / scale)
+    assert expected.std() > 20 and (pictures - expected).abs().mean() <= 2
+
+
+def to_grey_levels(vae, latents):
+    return (decode(vae, latents) / 2 + 0.5).clamp(0, 1) * 255
