@@ -1,28 +1,70 @@
-"""``moebius bench flow``, ``plan`` and ``report``: figures of the pipeline, as a table and as JSON."""
+"""``moebius bench KIND``: figures of the model and of the pipeline, as a table and as JSON."""
 
 import argparse
 import json
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from jobs.cli import DONE, run_command
-from pipeline.summary import device_name
 
 Figures = dict[str, Any]
+RANDOM = "random"
+QUICK_S, THOROUGH_S = 0.2, 3.0  # that each figure is measured for
+MODEL_PACKAGES = ("torch", "diffusers", "numpy", "ray")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(
         prog="moebius bench",
-        description="Measure the pipeline on this machine. Nothing else should run on it meanwhile.",
+        description="Measure the model or the pipeline on this machine. Nothing else should run on it meanwhile.",
     )
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
+    _add_model(kinds)
+    _add_job(kinds)
+    _add_flow(kinds)
+    _add_plan(kinds)
+    _add_report(kinds)
+    for kind in kinds.choices.values():
+        kind.add_argument("--output", "--json", dest="output", metavar="FILE", type=Path, help="write JSON there, too")
+    options = parser.parse_args(arguments)
+    measure = {"model": _model, "job": _job, "flow": _flow, "plan": _plan, "report": _report}[options.kind]
+    return run_command(lambda: _print(measure, options))
+
+
+def _add_model(kinds: Any) -> None:
+    model = kinds.add_parser(
+        "model",
+        help="the model alone: steps, autoencoder, memory, and how near they come to what the device can do",
+        description="Time the denoiser and the autoencoder, plain and arranged for speed, in fp32 and bf16. Needs "
+        "neither Ray nor a network. On CPUs one thread computes, as in a job.",
+    )
+    model.add_argument("--weights", default=RANDOM, help="name, folder or file; random: of the published size (random)")
+    model.add_argument("--device", default="auto", help="cuda or cpu (the GPU where there is one)")
+    model.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 4, 16], metavar="N", help="windows (1 4 16)")
+    model.add_argument("--quick", action="store_true", help="batches of one window alone, few repetitions")
+    model.add_argument("--versus", choices=["flux"], help="FLUX.1-Fill-Dev as well, of its size with random weights")
+
+
+def _add_job(kinds: Any) -> None:
+    job = kinds.add_parser(
+        "job",
+        help="the whole job against the bare model: pictures a second",
+        description="Run the whole job over made-up photos, one window each, and the same windows through the bare "
+        "model, with the same number of threads.",
+    )
+    job.add_argument("--weights", default="nano", help="name, folder or file (nano)")
+    job.add_argument("--samples", type=int, default=200, help="photos (200)")
+    job.add_argument("--steps", type=int, default=20, help="of the sampler (20)")
+
+
+def _add_flow(kinds: Any) -> None:
     flow = kinds.add_parser(
         "flow",
         help="everything but the model: samples a second against a plain loop, how busy a model is kept, memory",
@@ -34,6 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flow.add_argument("--actors", type=int, default=os.cpu_count(), help="workers (one a core)")
     flow.add_argument("--batch-size", type=int, default=16, help="windows in one call of the model (16)")
     flow.add_argument("--batch-seconds", type=float, default=0.0, help="that one call takes (0)")
+
+
+def _add_plan(kinds: Any) -> None:
     plan = kinds.add_parser(
         "plan",
         help="planning against a manifest of many rows: seconds and memory",
@@ -41,17 +86,62 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "and as many masks, of which every thousandth has changed.",
     )
     plan.add_argument("--rows", type=int, default=1_000_000, help="in the manifest and in the listing (1000000)")
+
+
+def _add_report(kinds: Any) -> None:
     report = kinds.add_parser(
         "report",
         help="the report of a sink of many rows: seconds and memory",
         description="Write a manifest of so many made-up rows, with real files behind those that the report shows.",
     )
     report.add_argument("--rows", type=int, default=1_000_000, help="in the manifest (1000000)")
-    for kind in (flow, plan, report):
-        kind.add_argument("--json", metavar="FILE", type=Path, help="write the figures there as well")
-    options = parser.parse_args(arguments)
-    measures = {"flow": _flow, "plan": _plan, "report": _report}
-    return run_command(lambda: _print(measures[options.kind], options))
+
+
+def _model(options: argparse.Namespace) -> Figures:
+    from moebius.bench.checkpoints import write_random_weights
+    from moebius.bench.flux import DeviceTooSmallError, check_room, measure_flux
+    from moebius.bench.model import measure_model
+    from moebius.weights import find_weights
+    from pipeline.errors import ConfigError
+
+    device = _device(options.device)
+    batch_sizes, least_s = ([1], QUICK_S) if options.quick else (options.batch_sizes, THOROUGH_S)
+    if min(options.batch_sizes) < 1:
+        raise ConfigError(f"--batch-sizes must be positive, got {options.batch_sizes}")
+    if options.versus:
+        try:
+            check_room(device)
+        except DeviceTooSmallError as error:
+            raise ConfigError(str(error)) from error
+    with tempfile.TemporaryDirectory(prefix="moebius-bench-") as folder:
+        if options.weights == RANDOM:
+            write_random_weights(Path(folder))
+        weights = find_weights(folder if options.weights == RANDOM else options.weights)
+        figures = asdict(measure_model(weights, device, batch_sizes, least_s))
+    if options.versus:
+        flux = measure_flux(device, least_s)
+        figures["flux"] = {**asdict(flux), "times_slower": flux.image_s * figures["windows_per_second"]}
+    return figures
+
+
+def _device(name: str) -> Any:
+    import torch
+
+    from moebius.train.devices import choose_device
+    from pipeline.errors import ConfigError
+
+    try:
+        device = choose_device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"--device must be cuda or cpu and be there, got {name}: {error}") from error
+    return device
+
+
+def _job(options: argparse.Namespace) -> Figures:
+    from pipeline.bench_job import measure_job
+
+    return asdict(measure_job(options.weights, options.samples, options.steps))
 
 
 def _flow(options: argparse.Namespace) -> Figures:
@@ -77,13 +167,37 @@ def _report(options: argparse.Namespace) -> Figures:
 
 
 def _print(measure: Callable[[argparse.Namespace], Figures], options: argparse.Namespace) -> int:
-    settings = {key: value for key, value in vars(options).items() if key != "json"}
-    figures = {**settings, "machine": device_name(), **measure(options)}
-    for name, value in figures.items():
-        sys.stdout.write(f"{name:<22} {f'{value:.4g}' if isinstance(value, float) else value}\n")
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+    from moebius.hardware import device_name, versions
+
+    settings = {key: value for key, value in vars(options).items() if key != "output"}
+    made = {"machine": device_name(), "date": time.strftime("%Y-%m-%d", time.gmtime())}
+    figures = {**settings, **made, "versions": versions(*MODEL_PACKAGES), **measure(options)}
+    sys.stdout.write("".join(f"{line}\n" for line in _lines(figures)))
+    if options.output:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        options.output.write_text(json.dumps(figures, indent=2) + "\n")
     return DONE
+
+
+def _lines(figures: Figures) -> list[str]:
+    """One a figure, and a table for figures of several runs."""
+    lines = []
+    for name, value in figures.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{key} {_text(part)}" for key, part in value.items())
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            rows = [list(value[0]), *([_text(part) for part in run.values()] for run in value)]
+            widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+            lines += ["  ".join(map(str.rjust, row, widths)) for row in rows]
+            continue
+        lines.append(f"{name:<22} {_text(value)}")
+    return lines
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{key}={_text(part)}" for key, part in value.items())
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

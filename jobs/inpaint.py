@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from jobs.cli import DONE, EXIT_CODES, FAILED, TOO_MANY_FAILED, run_command
 from jobs.configuration import load_config
-from jobs.logs import FailureLog, set_up_log
+from jobs.failure_log import FailureLog
+from jobs.logs import set_up_log
 from jobs.progress import Progress
 
 logger = logging.getLogger("jobs.inpaint")  # also where this is __main__

@@ -3,22 +3,15 @@
 import json
 import logging
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 TEXT, TIME = "%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"
-MOST_OF_A_KIND = 10  # failed samples that are told of one by one; the manifest has all of them
 
 _SECRET = re.compile("secret|token|key|password|credential|connection_string", re.IGNORECASE)
 _SHORTEST_SECRET = 6  # characters; shorter ones stand in ordinary words
 _OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-
-logger = logging.getLogger(__name__)
 
 
 class TextLines(logging.Formatter):
@@ -68,35 +61,9 @@ def set_up_log(form: str, storage: Mapping[str, Any], run_id: str) -> None:
         handler.setFormatter(formatter)
 
 
-class FailureLog:
-    """Tells of failed samples as their rows are committed, of each kind the first few."""
-
-    def __init__(self) -> None:
-        self._told: Counter[str] = Counter()
-
-    def update(self, rows: pa.Table) -> None:
-        """Look at newly committed rows."""
-        failed = rows.filter(pc.equal(rows["status"], "failed"))
-        for kind in failed["error_type"].unique().to_pylist():
-            left = MOST_OF_A_KIND - self._told[kind]
-            of_kind = failed.filter(pc.equal(failed["error_type"], kind))
-            self._told[kind] += of_kind.num_rows
-            for row in of_kind.slice(0, max(left, 0)).to_pylist():
-                _tell(row)
-            if 0 <= left < of_kind.num_rows:
-                logger.warning("more samples failed by %s; the manifest has them all", kind, extra={"error_type": kind})
-
-
 def _is_said(name: str) -> bool:
     """Whether a field of a record was given by whoever logged it; Ray adds fields that begin with an underscore."""
     return name not in _OWN_FIELDS and not name.startswith("_")
-
-
-def _tell(row: Mapping[str, Any]) -> None:
-    said = {name: row[name] for name in ("sample_id", "error_stage", "error_type", "worker")}
-    # One line, whatever is in names and messages.
-    name, message = (str(row[key]).encode("unicode_escape").decode() for key in ("sample_id", "error_message"))
-    logger.warning("sample %s failed: %s, %s: %s", name, row["error_stage"], row["error_type"], message, extra=said)
 
 
 def _secrets(options: Mapping[str, Any], inside: bool = False) -> Iterator[str]:

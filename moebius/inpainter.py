@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from moebius import vae as autoencoder
+from moebius.arrangement import DTYPES, arrange, default_precision
 from moebius.compositing import colour_offset, to_uint8
 from moebius.denoiser import Denoiser
-from moebius.fast.sampling import FastSampler, is_sooner
-from moebius.sampler import ddim_sample
+from moebius.fast.sampling import is_sooner
+from moebius.sampler import ddim_loop
 from moebius.settings import InpaintSettings
 from moebius.weights import find_weights
 from moebius.windows import cut_window, paste_window, plan_windows
@@ -23,7 +24,6 @@ from moebius.windows import cut_window, paste_window, plan_windows
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 AUTO_BATCH_SIZE = {"cuda": 16, "cpu": 1}
 
 
@@ -46,17 +46,12 @@ class Inpainter:
         self.settings = settings or InpaintSettings()
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         precision = self.settings.precision
-        if precision == "auto":
-            precision = "bf16" if self.device.type == "cuda" else "fp32"
-        self.dtype = DTYPES[precision]
+        self.dtype = DTYPES[default_precision(self.device) if precision == "auto" else precision]
         size = self.settings.batch_size
         self.batch_size = AUTO_BATCH_SIZE.get(self.device.type, 1) if size == "auto" else int(size)
+        self.config = denoiser.config
         is_fast = self.settings.fast and is_sooner(denoiser.config, self.device)
-        self.sampler = self._fast_sampler(denoiser) if is_fast else None
-        self.denoiser = denoiser.to(self.device, self.dtype)
-        self.vae = vae.to(self.device)
-        if self.vae.dtype != self.dtype:
-            self.vae.to(self.dtype)
+        self.model = arrange(denoiser, vae, self.settings, self.dtype, self.device, is_fast)
 
     @classmethod
     def from_pretrained(
@@ -71,7 +66,7 @@ class Inpainter:
     @property
     def window_px(self) -> int:
         """Side of the squares that the model sees."""
-        return self.denoiser.config.image_size
+        return self.config.image_size
 
     def __call__(
         self, images: Sequence[np.ndarray], masks: Sequence[np.ndarray], seeds: Sequence[int]
@@ -130,7 +125,7 @@ class Inpainter:
         images = self._padded(np.stack(pixels)).permute(0, 3, 1, 2).float() / 127.5 - 1
         hole = self._padded(np.stack(masks))[:, None].float()
         latents = self._generate(images, hole, noise.to(self.device))
-        generated = (autoencoder.decode(self.vae, latents)[:count] / 2 + 0.5).permute(0, 2, 3, 1).cpu().numpy()
+        generated = (autoencoder.decode(self.model.vae, latents)[:count] / 2 + 0.5).permute(0, 2, 3, 1).cpu().numpy()
         return [
             _match_colours(original, to_uint8(picture), mask)
             for original, picture, mask in zip(pixels, generated, masks, strict=True)
@@ -138,38 +133,28 @@ class Inpainter:
 
     def _generate(self, images: Tensor, hole: Tensor, noise: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1], (B, 1, H, W), (B, 3, 4, h, w) → clean latents (B, 4, h, w)."""
-        both = torch.cat([images, images * (1 - hole)])
-        posterior_noise = torch.cat([noise[:, 1], noise[:, 2]])
-        latents, masked_latents = autoencoder.encode(self.vae, both, posterior_noise).chunk(2)
+        blanked = images * (1 - hole)
+        if self.settings.strength == 1:  # from noise alone
+            masked_latents = autoencoder.encode(self.model.vae, blanked, noise[:, 2])
+            latents = torch.zeros_like(masked_latents)
+        else:
+            both, posterior_noise = torch.cat([images, blanked]), torch.cat([noise[:, 1], noise[:, 2]])
+            latents, masked_latents = autoencoder.encode(self.model.vae, both, posterior_noise).chunk(2)
         # Any masked pixel makes its latent position repaint: nearest neighbour would lose thin strokes.
-        latent_mask = functional.max_pool2d(hole, self.denoiser.config.vae_factor)
-        if self.sampler is not None:
-            return self.sampler(latents, latent_mask, masked_latents, noise[:, 0])
-        return ddim_sample(
-            lambda inputs, timesteps, ids: self.denoiser(inputs.to(self.dtype), timesteps, ids).float(),
+        latent_mask = functional.max_pool2d(hole, self.config.vae_factor)
+        return ddim_loop(
+            self.model.predict,
             latents,
             latent_mask,
             masked_latents,
             steps=self.settings.steps,
-            guidance=self.settings.guidance,
             strength=self.settings.strength,
             noise=noise[:, 0],
         )
 
-    def _fast_sampler(self, denoiser: Denoiser) -> FastSampler:
-        settings = self.settings
-        return FastSampler(
-            denoiser,
-            steps=settings.steps,
-            guidance=settings.guidance,
-            strength=settings.strength,
-            dtype=self.dtype,
-            device=self.device,
-        )
-
     def _noise(self, seed: int) -> Tensor:
         """Start noise and the noise of two posteriors, drawn on the CPU so that every device gets the same."""
-        config = self.denoiser.config
+        config = self.config
         generator = torch.Generator().manual_seed(seed)
         return torch.randn(3, config.latent_channels, config.latent_size, config.latent_size, generator=generator)
 
@@ -178,7 +163,8 @@ class Inpainter:
         if missing < 0:
             raise ValueError(f"at most {self.batch_size} windows fit a batch, got {len(batch)}")
         padding = np.zeros((missing, *batch.shape[1:]), batch.dtype)
-        return torch.from_numpy(np.concatenate([batch, padding])).to(self.device)
+        whole = torch.from_numpy(np.concatenate([batch, padding]))
+        return whole.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else whole
 
 
 def check_pair(image: np.ndarray, mask: np.ndarray) -> None:

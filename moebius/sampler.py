@@ -1,10 +1,12 @@
 """DDIM sampling with latent categories guidance, as published."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from moebius.denoiser import Denoiser
 from moebius.schedule import TRAIN_STEPS, alphas_cumprod, ddim_timesteps
 
 CONDITION_IDS = range(0, 10)
@@ -44,15 +46,39 @@ def ddim_sample(
     Raises:
         ValueError: a bad schedule, see :func:`moebius.schedule.ddim_timesteps`.
     """
-    ids = torch.tensor([list(CONDITION_IDS), list(UNCONDITIONAL_IDS)], device=latents.device)
-    category_ids = ids.repeat_interleave(latents.shape[0], dim=0)
-
-    def predict(inputs: Tensor, timestep: int) -> Tensor:
-        time = torch.tensor([timestep], device=latents.device)
-        condition, unconditional = model(torch.cat([inputs, inputs]), time, category_ids).chunk(2)
-        return unconditional + guidance * (condition - unconditional)
-
+    predict = partial(guided_noise, model, guidance)
     return ddim_loop(predict, latents, mask, masked_latents, steps=steps, strength=strength, noise=noise)
+
+
+def guided_noise(model: NoisePredictor, guidance: float, inputs: Tensor, timestep: int) -> Tensor:
+    """Both branches in one call: inputs (B, 9, h, w) → eps = eps_fg + s·(eps_bg − eps_fg), (B, 4, h, w)."""
+    both = (CONDITION_IDS, UNCONDITIONAL_IDS)  # made on the device, so that a GPU is not waited for
+    ids = torch.stack([torch.arange(branch.start, branch.stop, device=inputs.device) for branch in both])
+    category_ids = ids.repeat_interleave(inputs.shape[0], dim=0)
+    time = torch.full((1,), timestep, device=inputs.device)
+    condition, unconditional = model(torch.cat([inputs, inputs]), time, category_ids).chunk(2)
+    return unconditional + guidance * (condition - unconditional)
+
+
+class PlainPrediction:
+    """The guided noise as the plain denoiser predicts it; what it is given and returns is float32.
+
+    Args:
+        denoiser: in evaluation mode; it is moved.
+        guidance: scale of latent categories guidance.
+        dtype: of the computation.
+        device: where.
+    """
+
+    def __init__(self, denoiser: Denoiser, guidance: float, dtype: torch.dtype, device: torch.device) -> None:
+        self.model, self.guidance, self.dtype = denoiser.to(device, dtype), guidance, dtype
+
+    def __call__(self, inputs: Tensor, timestep: int) -> Tensor:
+        """(B, 9, h, w) and one timestep → (B, 4, h, w)."""
+        return guided_noise(self._in_float, self.guidance, inputs, timestep)
+
+    def _in_float(self, latents: Tensor, timesteps: Tensor, category_ids: Tensor) -> Tensor:
+        return self.model(latents.to(self.dtype), timesteps, category_ids).float()
 
 
 @torch.no_grad()

@@ -131,7 +131,7 @@ def measure_flow(folder: Path, actors: int, batch_size: int, batch_s: float) -> 
             summary = run_job(config, "bench", lambda rows, total: None, worker=SleepingActor)
         if summary.failed_fraction:
             raise RuntimeError(f"samples failed: {summary.errors}")
-        calls = np.array(list(_calls(logs)))
+        calls = np.array(list(call_times(logs)))
     first, last = calls[:, 0].min(), calls[:, 1].max()
     busy = float((calls[:, 1] - calls[:, 0]).sum() / (actors * (last - first)))
     samples = summary.samples["found"]
@@ -153,7 +153,8 @@ def _decode_encode(folder: Path, out: Path, name: str) -> None:
     Image.fromarray(photo).save(out / f"{name}.jpg", quality=QUALITY)
 
 
-def _calls(logs: Path) -> Iterator[tuple[float, float]]:
+def call_times(logs: Path) -> Iterator[tuple[float, float]]:
+    """When each call of a model started and ended, from the files of a folder."""
     for log in logs.iterdir():
         for line in log.read_text().splitlines():
             started, ended = line.split()

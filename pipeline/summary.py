@@ -2,19 +2,15 @@
 
 import contextlib
 import json
-import os
-import platform
 import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import torch
 
+from moebius.hardware import device_name, versions
 from moebius.weights import Weights
 from pipeline.config import JobConfig, public_configuration
 from pipeline.plan import Plan
@@ -64,7 +60,7 @@ class Summary:
             samples={"found": plan.found, "gone": plan.gone, "done_now": 0, **plan.done},
             errors=dict(plan.errors),
             timings={"started_at": time.time()},
-            versions={"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
+            versions=versions(*PACKAGES),
             device=device_name(),
         )
 
@@ -106,13 +102,3 @@ class Summary:
     def to_json(self) -> bytes:
         """Indented JSON."""
         return json.dumps(asdict(self), indent=2, default=str).encode()
-
-
-def device_name() -> str:
-    """Name of this machine's accelerator, else of its processor."""
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    processors = Path("/proc/cpuinfo")
-    names = processors.read_text().split("model name") if processors.exists() else []
-    model = names[1].splitlines()[0].strip("\t :") if len(names) > 1 else platform.processor()
-    return f"cpu: {model}, {os.cpu_count()} cores"

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from moebius.blocks import DepthwiseSeparableConv, LambdaTransformer, MixFeedForward, ResidualBlock
-from moebius.fast.fold import ChannelsLastConv, ChannelsLastGroupNorm, LastNorm, fold_norm, linear
+from moebius.fast.fold import ChannelNorm, ChannelsLastConv, ChannelsLastGroupNorm, fold_norm, linear
 from moebius.fast.interactive_lambda import FoldedInteractiveLambda
 from moebius.fast.local_lambda import TiledLocalLambda
 
@@ -23,7 +23,8 @@ class FoldedSeparableConv(nn.Module):
     def forward(self, features: Tensor, bias: Tensor | None = None) -> Tensor:
         """(B, H, W, in_channels) → (B, H, W, out_channels); ``bias`` replaces that of the pointwise convolution."""
         hidden = self.depthwise(features).relu_()
-        output = functional.linear(hidden, self.pointwise.weight, self.pointwise.bias if bias is None else bias)
+        weight = self.pointwise.weight
+        output = functional.linear(hidden, weight, self.pointwise.bias if bias is None else bias.to(weight.dtype))
         return output.add_(features) if self.has_identity else output
 
 
@@ -44,13 +45,13 @@ class FoldedResidualBlock(nn.Module):
         hidden = functional.silu(self.norm_in(features), inplace=True)
         hidden = self.conv_in(hidden, time_bias)
         hidden = functional.silu(self.norm_out(hidden), inplace=True)
-        return self.conv_out(hidden).add_(self.shortcut(features))
+        return self.conv_out(hidden).float().add_(self.shortcut(features))
 
 
 class ChannelsLastFeedForward(nn.Module):
-    """Mix-FFN with values and gates in tensors of their own."""
+    """Mix-FFN with values and gates in tensors of their own, and the norm before it."""
 
-    def __init__(self, layer: MixFeedForward) -> None:
+    def __init__(self, norm: nn.LayerNorm, layer: MixFeedForward) -> None:
         super().__init__()
         expand, depthwise = layer.expand, layer.depthwise
         assert expand.bias is not None and depthwise.bias is not None
@@ -58,14 +59,16 @@ class ChannelsLastFeedForward(nn.Module):
             *(part.detach().chunk(2) for part in (expand.weight, expand.bias, depthwise.weight, depthwise.bias)),
             strict=True,
         )
+        self.norm = ChannelNorm(norm)
         self.expand, self.depthwise = nn.ModuleList(), nn.ModuleList()
         for expand_weight, expand_bias, depthwise_weight, depthwise_bias in halves:
-            self.expand.append(linear(expand_weight, expand_bias))
+            self.expand.append(linear(expand_weight, expand_bias, norm))
             self.depthwise.append(ChannelsLastConv(depthwise_weight, depthwise_bias, groups=depthwise_weight.shape[0]))
         self.project = linear(layer.project.weight)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, H, W, C) → (B, H, W, C)."""
+        features = self.norm(features).to(self.project.weight.dtype)
         value, gate = (
             depthwise(functional.silu(expand(features), inplace=True))
             for expand, depthwise in zip(self.expand, self.depthwise, strict=True)
@@ -78,29 +81,27 @@ class FoldedTransformer(nn.Module):
 
     def __init__(self, block: LambdaTransformer, side: int, contexts: Tensor) -> None:
         super().__init__()
-        self.norm = ChannelsLastGroupNorm(block.norm)
-        self.project_in = linear(block.project_in.weight, block.project_in.bias)
-        self.local_norm = LastNorm(block.local_norm)
-        self.local = TiledLocalLambda(block.local, side)
-        self.interactive_norm = LastNorm(block.interactive_norm)
-        self.interactive = FoldedInteractiveLambda(block.interactive, contexts)
-        self.feed_forward_norm = LastNorm(block.feed_forward_norm)
-        self.feed_forward = ChannelsLastFeedForward(block.feed_forward)
+        self.norm = ChannelsLastGroupNorm(block.norm, affine=False)
+        self.project_in = linear(block.project_in.weight, block.project_in.bias, block.norm)
+        self.local = TiledLocalLambda(block.local_norm, block.local, side)
+        self.interactive = FoldedInteractiveLambda(block.interactive_norm, block.interactive, contexts)
+        self.feed_forward = ChannelsLastFeedForward(block.feed_forward_norm, block.feed_forward)
         self.project_out = linear(block.project_out.weight, block.project_out.bias)
 
     def forward(self, features: Tensor, samples: int, branches: int) -> Tensor:
-        """(samples or branches·samples, H, W, C) → (branches·samples, H, W, C), branch by branch."""
-        hidden = self.project_in(self.norm(features))
-        hidden = self.local(self.local_norm(hidden)).add_(hidden)
-        hidden = add_to_branches(self.interactive(self.interactive_norm(hidden), samples, branches), hidden)
-        hidden = self.feed_forward(self.feed_forward_norm(hidden)).add_(hidden)
-        return add_to_branches(self.project_out(hidden), features)
+        """(samples or branches·samples, H, W, C) → (branches·samples, H, W, C), branch by branch, float32."""
+        hidden = self.project_in(self.norm(features)).float()
+        hidden = hidden.add_(self.local(hidden))
+        hidden = add_branches(hidden, self.interactive(hidden, samples, branches))
+        hidden = hidden.add_(self.feed_forward(hidden))
+        return add_branches(features, self.project_out(hidden))
 
 
-def add_to_branches(features: Tensor, earlier: Tensor) -> Tensor:
-    """Add a map from before the branches parted, or one of as many rows, in place."""
-    features.unflatten(0, (-1, earlier.shape[0])).add_(earlier)
-    return features
+def add_branches(features: Tensor, change: Tensor) -> Tensor:
+    """Add what differs by branches to a map of as many rows, in place, or to one from before the branches parted."""
+    if features.shape[0] == change.shape[0]:
+        return features.add_(change)
+    return (change.unflatten(0, (-1, features.shape[0])) + features).flatten(0, 1)
 
 
 def join_channels(features: Tensor, skip: Tensor) -> Tensor:

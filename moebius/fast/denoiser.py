@@ -1,6 +1,7 @@
 """The whole denoiser arranged for speed: same weights, same results to rounding, fixed contexts and timesteps."""
 
 import copy
+import re
 from collections.abc import Sequence
 from typing import cast
 
@@ -14,6 +15,12 @@ from moebius.fast.blocks import FoldedResidualBlock, FoldedSeparableConv, Folded
 from moebius.fast.fold import ChannelsLastConv, ChannelsLastGroupNorm
 from moebius.fast.upsample import FoldedUpsample
 from moebius.functional import timestep_embedding
+
+# Layers that stay in float32 when others are lowered: they make more than half of the error in bfloat16.
+PRECISE = re.compile(
+    r"^(time|conv_in|conv_out)\b|\b(shortcut|project_in)$|^down_levels\.0\.(residuals|resample|transformers\.\d+\.local)\b"
+    r"|^down_levels\.0\.transformers\.\d+\.project_out$|\bnorm"
+)
 
 
 class FastDenoiser(nn.Module):
@@ -55,10 +62,23 @@ class FastDenoiser(nn.Module):
         self.time_weight = nn.Parameter(torch.cat([block.time.weight for block in blocks]), requires_grad=False)
         self.time_bias = nn.Parameter(torch.cat(bias), requires_grad=False)
 
+    def lower(self, dtype: torch.dtype) -> "FastDenoiser":
+        """Compute in another type, but for what costs little and decides the accuracy; returns itself.
+
+        Maps between the layers stay float32: each layer rounds what it is given.
+        """
+        for name, module in self.named_modules():
+            if name and PRECISE.search(name) is None:
+                for parameter in module.parameters(recurse=False):
+                    parameter.data = parameter.data.to(dtype)
+                for key, buffer in module.named_buffers(recurse=False):
+                    module.register_buffer(key, buffer.to(dtype))
+        return self
+
     def time_biases(self, timesteps: Sequence[int]) -> Tensor:
-        """What :meth:`forward` needs to know of timesteps in 0 … 999: (timesteps, width of all residual blocks)."""
+        """What :meth:`forward` needs to know of timesteps in 0 … 999: (timesteps, width of all blocks) float32."""
         at = torch.tensor(timesteps, device=self.time_weight.device)
-        sinusoid = timestep_embedding(at, self.config.channels[0]).to(self.time_weight.dtype)
+        sinusoid = timestep_embedding(at, self.config.channels[0])
         return functional.linear(functional.silu(self.time(sinusoid)), self.time_weight, self.time_bias)
 
     def forward(self, latents: Tensor, time_biases: Tensor, branches: int) -> Tensor:
@@ -70,27 +90,27 @@ class FastDenoiser(nn.Module):
             branches: how many contexts.
 
         Returns:
-            (branches·B, 4, h, w), context by context.
+            (branches·B, 4, h, w) float32, context by context.
         """
         samples = latents.shape[0]
         biases = list(time_biases.split(self.bias_widths))
-        features = self.conv_in(latents.to(self.time_weight.dtype).permute(0, 2, 3, 1).contiguous())
+        features = self.conv_in(latents.permute(0, 2, 3, 1).contiguous()).float()
         skips = [features]
         for level in cast(list[_FastLevel], self.down_levels):
             for layer in range(len(level.residuals)):
                 features = level.layer(layer, features, biases.pop(0), samples, branches)
                 skips.append(features)
             if level.resample is not None:
-                features = level.resample(features)
+                features = level.resample(features).float()
                 skips.append(features)
         for level in cast(list[_FastLevel], self.up_levels):
             for layer in range(len(level.residuals)):
                 features = join_channels(features, skips.pop())
                 features = level.layer(layer, features, biases.pop(0), samples, branches)
             if level.resample is not None:
-                features = level.resample(features)
+                features = level.resample(features).float()
         output = self.conv_out(functional.silu(self.norm_out(features), inplace=True))
-        return output.permute(0, 3, 1, 2)
+        return output.permute(0, 3, 1, 2).float()
 
 
 class _FastLevel(nn.Module):

@@ -19,57 +19,77 @@ def fold_norm(weight: Tensor, norm: _BatchNorm) -> tuple[Tensor, Tensor]:
     return weight * scale.view(-1, *[1] * (weight.dim() - 1)), shift
 
 
-def linear(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
-    """A 1×1 convolution of channels-last maps, from its weight (out, in) or (out, in, 1, 1)."""
+def linear(weight: Tensor, bias: Tensor | None = None, norm: nn.LayerNorm | nn.GroupNorm | None = None) -> "Linear":
+    """A 1×1 convolution of channels-last maps, from its weight (out, in) or (out, in, 1, 1).
+
+    Scale and shift of a norm before it are folded in; :class:`ChannelNorm` and :class:`ChannelsLastGroupNorm` then
+    leave them out. In bfloat16 that saves a rounding of the weights, too.
+    """
     weight = weight.flatten(1)
-    layer = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, device="meta")
-    layer.weight = nn.Parameter(weight.contiguous(), requires_grad=False)
-    if bias is not None:
-        layer.bias = nn.Parameter(bias.contiguous(), requires_grad=False)
-    return layer
+    if norm is not None:
+        shift = weight @ norm.bias
+        weight, bias = weight * norm.weight, shift if bias is None else shift + bias
+    return Linear(weight, bias)
+
+
+class Linear(nn.Module):
+    """A 1×1 convolution of channels-last maps, in the type of its weight whatever it is given."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        self.weight = _constant(weight)
+        self.bias = None if bias is None else _constant(bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(…, in) → (…, out)."""
+        rows = features.to(self.weight.dtype).flatten(0, -2)  # of a slice, PyTorch would multiply row by row of the map
+        return functional.linear(rows, self.weight, self.bias).view(*features.shape[:-1], -1)
 
 
 class ChannelsLastConv(nn.Module):
-    """A 3×3 convolution, padding 1, of channels-last maps."""
+    """A 3×3 convolution, padding 1, of channels-last maps, in the type of its weight."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None, stride: int = 1, groups: int = 1) -> None:
         super().__init__()
-        self.weight = nn.Parameter(weight.contiguous(memory_format=torch.channels_last), requires_grad=False)
-        self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
+        self.weight = nn.Parameter(weight.detach().clone(memory_format=torch.channels_last), requires_grad=False)
+        self.bias = None if bias is None else _constant(bias)
         self.stride, self.groups = stride, groups
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, H, W, in) → (B, H/stride, W/stride, out)."""
-        planes = features.permute(0, 3, 1, 2)
+        planes = features.to(self.weight.dtype).permute(0, 3, 1, 2)
         output = functional.conv2d(planes, self.weight, self.bias, self.stride, padding=1, groups=self.groups)
         return output.permute(0, 2, 3, 1).contiguous()
 
 
 class ChannelsLastGroupNorm(nn.Module):
-    """A group norm of channels-last maps."""
+    """A group norm of channels-last maps, float32; ``affine=False`` where a layer after it holds scale and shift."""
 
-    def __init__(self, norm: nn.GroupNorm) -> None:
+    def __init__(self, norm: nn.GroupNorm, affine: bool = True) -> None:
         super().__init__()
         self.groups, self.eps = norm.num_groups, norm.eps
-        self.weight = nn.Parameter(norm.weight.detach(), requires_grad=False)
-        self.bias = nn.Parameter(norm.bias.detach(), requires_grad=False)
+        self.weight = _constant(norm.weight) if affine else None
+        self.bias = _constant(norm.bias) if affine else None
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, H, W, C) → (B, H, W, C)."""
-        planes = features.permute(0, 3, 1, 2)
+        planes = features.float().permute(0, 3, 1, 2)
         normed = functional.group_norm(planes, self.groups, self.weight, self.bias, self.eps)
         return normed.permute(0, 2, 3, 1).contiguous()
 
 
-class LastNorm(nn.Module):
-    """A layer norm over the channels of channels-last maps."""
+class ChannelNorm(nn.Module):
+    """A layer norm over the channels of channels-last maps, float32; a layer after it holds scale and shift."""
 
     def __init__(self, norm: nn.LayerNorm) -> None:
         super().__init__()
         self.eps = norm.eps
-        self.weight = nn.Parameter(norm.weight.detach(), requires_grad=False)
-        self.bias = nn.Parameter(norm.bias.detach(), requires_grad=False)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, H, W, C) → (B, H, W, C)."""
-        return functional.layer_norm(features, self.weight.shape, self.weight, self.bias, self.eps)
+        return functional.layer_norm(features.float(), features.shape[-1:], eps=self.eps)
+
+
+def _constant(value: Tensor) -> nn.Parameter:
+    """A copy: what is arranged for speed shares no memory with what it was made from."""
+    return nn.Parameter(value.detach().clone(memory_format=torch.contiguous_format), requires_grad=False)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from moebius.fast.fold import fold_norm, linear
+from moebius.fast.fold import ChannelNorm, fold_norm, linear
 from moebius.lambda_layers import InteractiveLambda
 
 
@@ -11,14 +11,16 @@ class FoldedInteractiveLambda(nn.Module):
     """Equals :class:`moebius.lambda_layers.InteractiveLambda` for contexts that are known beforehand.
 
     Args:
+        norm: before the layer.
         layer: the layer.
         contexts: (branches, L, context_width).
     """
 
-    def __init__(self, layer: InteractiveLambda, contexts: Tensor) -> None:
+    def __init__(self, norm: nn.LayerNorm, layer: InteractiveLambda, contexts: Tensor) -> None:
         super().__init__()
         self.heads = layer.heads
-        self.query = linear(*fold_norm(layer.query.weight, layer.query_norm))
+        self.norm = ChannelNorm(norm)
+        self.query = linear(*fold_norm(layer.query.weight, layer.query_norm), norm)
         keys = layer.key(contexts).softmax(dim=1)
         self.table: Tensor
         self.values: Tensor
@@ -39,7 +41,7 @@ class FoldedInteractiveLambda(nn.Module):
         _, height, width, channels = features.shape
         positions = height * width
         table, values = self.table[:branches], self.values[:branches]
-        queries = self.query(features).view(-1, samples, positions, self.heads, channels // self.heads)
+        queries = self.query(self.norm(features)).view(-1, samples, positions, self.heads, channels // self.heads)
         queries = queries.transpose(1, 2).flatten(
             2, 3
         )  # (branches or 1, N, samples·heads, K): small matrices a position

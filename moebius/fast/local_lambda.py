@@ -4,10 +4,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from moebius.fast.fold import fold_norm, linear
+from moebius.fast.fold import ChannelNorm, fold_norm, linear
 from moebius.lambda_layers import LocalLambda
 
 TILE = 4  # positions along a side: neighbours are gathered once a tile, and 324 products serve 225 taps
+
+BAND_TILES = 2  # high: of one, products are small; of four, scores leave the cache
 
 
 class TiledLocalLambda(nn.Module):
@@ -19,36 +21,40 @@ class TiledLocalLambda(nn.Module):
     once for each of the places.
     """
 
-    def __init__(self, layer: LocalLambda, side: int) -> None:
+    def __init__(self, norm: nn.LayerNorm, layer: LocalLambda, side: int) -> None:
         super().__init__()
+        self.norm = ChannelNorm(norm)
         self.heads, self.head_width = layer.heads, layer.head_width
         self.tile = next(tile for tile in (TILE, 2, 1) if side % tile == 0)
         self.window = layer.position.kernel_size[-1]
         query, query_bias = fold_norm(layer.query.weight, layer.query_norm)
         value, value_bias = fold_norm(layer.value.weight, layer.value_norm)
         bias = torch.cat([query_bias, torch.zeros_like(value_bias), value_bias])
-        self.project = linear(torch.cat([query, layer.key.weight, value]), bias)
+        self.project = linear(torch.cat([query, layer.key.weight, value]), bias, norm)
         self.taps: Tensor
         self.content_bias: Tensor
         self.register_buffer("taps", _lay_out(layer.position.weight.detach()[:, 0, 0], self.tile))
         position_bias = layer.position.bias
         assert position_bias is not None
-        self.register_buffer("content_bias", position_bias.detach()[:, None])
+        self.register_buffer("content_bias", position_bias.detach()[:, None].clone())
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, H, W, C) → (B, H, W, C)."""
         batch, height, _, channels = features.shape
-        queries, keys, values = self.project(features).split([channels, self.head_width, self.head_width], dim=-1)
+        queries, keys, values = self.project(self.norm(features)).split(
+            [channels, self.head_width, self.head_width], dim=-1
+        )
         content = torch.bmm(keys.flatten(1, 2).softmax(dim=1).mT, values.flatten(1, 2)) + self.content_bias
         reach = self.window // 2
         padded = functional.pad(values, (0, 0, reach, reach, reach, reach))
         if features.device.type != "cpu":
             return self._band(queries, padded, content)
-        output = torch.empty_like(features)
+        output = torch.empty_like(features, dtype=queries.dtype)
+        band = BAND_TILES * self.tile
         for sample in range(batch):  # bands whose scores stay in the cache
             one = slice(sample, sample + 1)
-            for top in range(0, height, self.tile):
-                rows, reached = slice(top, top + self.tile), slice(top, top + self.tile + 2 * reach)
+            for top in range(0, height, band):
+                rows, reached = slice(top, top + band), slice(top, top + band + 2 * reach)
                 output[one, rows] = self._band(queries[one, rows], padded[one, reached], content[one])
         return output
 

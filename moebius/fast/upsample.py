@@ -29,15 +29,17 @@ class FoldedUpsample(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(B, H, W, in) → (B, 2H, 2W, out)."""
         batch, height, width, _ = features.shape
+        dtype = self.shared.weight.dtype
         padded = functional.pad(features, (0, 0, 1, 1, 1, 1))
         down = padded[:, 1:] - padded[:, :-1]  # (B, H + 1, W + 2, in)
-        across = padded[:, 1:-1, 1:] - padded[:, 1:-1, :-1]  # (B, H, W + 1, in)
-        mixed = down[:, :, 1:] - down[:, :, :-1]  # (B, H + 1, W + 1, in)
+        across = (padded[:, 1:-1, 1:] - padded[:, 1:-1, :-1]).to(dtype)  # (B, H, W + 1, in)
+        mixed = (down[:, :, 1:] - down[:, :, :-1]).to(dtype)  # (B, H + 1, W + 1, in)
+        down = down[:, :, 1:-1].to(dtype)
         shared = self.shared(features)
         columns = [self.horizontal[column](across[:, :, column : column + width]) for column in (0, 1)]
         output = features.new_empty(batch, height, 2, width, 2, shared.shape[-1])
         for row in (0, 1):
-            part = self.vertical[row](down[:, row : row + height, 1:-1]).add_(shared)
+            part = self.vertical[row](down[:, row : row + height]).add_(shared)
             for column in (0, 1):
                 corner = self.mixed[2 * row + column](mixed[:, row : row + height, column : column + width])
                 torch.add(corner.add_(part), columns[column], out=output[:, :, row, :, column])

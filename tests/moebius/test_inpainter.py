@@ -70,7 +70,7 @@ def test_seed_decides_the_result(inpainter):
 
 def test_not_finite_weights_are_an_error_not_a_picture(tiny_weights):
     broken = Inpainter.from_pretrained(str(tiny_weights), FAST)
-    broken.denoiser.norm_out.weight[0] = float("nan")
+    broken.model.predict.model.norm_out.weight[0] = float("nan")
     with pytest.raises(FloatingPointError):
         broken([textured(64, 64)], [hole((64, 64), slice(0, 9), slice(0, 9))], [0])
 

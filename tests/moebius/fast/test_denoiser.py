@@ -10,9 +10,9 @@ from tests.conftest import TINY_GOLDEN, golden, golden_state_dict, relative_erro
 BRANCHES = (CONDITION_IDS, UNCONDITIONAL_IDS)
 
 
-def predict_golden(model: Denoiser, expected: dict[str, torch.Tensor]) -> torch.Tensor:
+def predict_golden(model: Denoiser, expected: dict[str, torch.Tensor], dtype=torch.float32) -> torch.Tensor:
     """The fast path on each sample of a golden file, under the context that the file names for it."""
-    fast = FastDenoiser(model, BRANCHES)
+    fast = FastDenoiser(model, BRANCHES).lower(dtype)
     timesteps = expected["timesteps"].expand(len(expected["sample"]))
     outputs = []
     for sample, timestep, ids in zip(expected["sample"], timesteps, expected["input_ids"], strict=True):
@@ -46,12 +46,27 @@ def test_condition_alone_equals_the_first_branch_of_both(tiny_golden_state):
 
 
 @torch.no_grad()
-def test_bfloat16_is_no_further_from_the_published_code_than_the_reference_in_bfloat16(tiny_golden_state):
+def test_bfloat16_tiny_is_near_the_published_code_and_nearer_than_the_plain_model(tiny_golden_state):
     expected = golden("unet_tiny")
     model = load_denoiser(tiny_golden_state, TINY_GOLDEN)
-    fast = FastDenoiser(model, BRANCHES).to(torch.bfloat16)
-    latents = expected["sample"][:1]
-    truth = model(latents, torch.tensor([437]), torch.tensor([list(CONDITION_IDS)]))
-    plain = model.bfloat16()(latents.bfloat16(), torch.tensor([437]), torch.tensor([list(CONDITION_IDS)])).float()
-    ours = fast(latents, fast.time_biases([437])[0], 1).float()
-    assert relative_error(ours, truth) <= 1.25 * relative_error(plain, truth)
+    ours = relative_error(predict_golden(model, expected, torch.bfloat16), expected["noise_pred"])
+    sample, ids = expected["sample"].bfloat16(), expected["input_ids"]
+    plain = model.bfloat16()(sample, expected["timesteps"], ids).float()
+    assert ours <= 2e-2 and ours <= 0.6 * relative_error(plain, expected["noise_pred"])
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_bfloat16_full_size_is_near_the_published_code():
+    expected = golden("unet_full")
+    model = load_denoiser(golden_state_dict("unet_full"), MoebiusConfig())
+    assert relative_error(predict_golden(model, expected, torch.bfloat16), expected["noise_pred"]) <= 2e-2
+
+
+@torch.no_grad()
+def test_arranging_and_lowering_leave_the_plain_model_as_it_was(tiny_golden_state):
+    model = load_denoiser(tiny_golden_state, TINY_GOLDEN)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    FastDenoiser(model, BRANCHES).lower(torch.bfloat16)
+    after = model.state_dict()
+    assert all(value.dtype == after[name].dtype and torch.equal(value, after[name]) for name, value in before.items())

@@ -3,30 +3,37 @@ import torch
 
 import moebius.fast.sampling
 from moebius import Inpainter, load_denoiser
-from moebius.fast.sampling import FastSampler
-from moebius.sampler import ddim_sample
+from moebius.fast.autoencoder import arrange_vae
+from moebius.fast.sampling import FastPrediction
+from moebius.sampler import PlainPrediction, ddim_loop, ddim_sample
+from moebius.schedule import ddim_timesteps
 from moebius.settings import InpaintSettings
+from moebius.vae import decode, untrained_vae
 from tests.conftest import TINY_GOLDEN, golden, relative_error, textured
 
 CPU = torch.device("cpu")
+
+
+def sample(predict, given, steps):
+    latents, mask, masked_latents = given["latents"], given["mask"], given["masked_latents"]
+    return ddim_loop(predict, latents, mask, masked_latents, steps=steps, strength=1.0, noise=given["noise"])
 
 
 def test_fast_sampling_loop_equals_published_code(tiny_golden_state):
     expected = golden("ddim_tiny_strength1")
     guidance = float(expected["guidance_scale"])
     denoiser = load_denoiser(tiny_golden_state, TINY_GOLDEN)
-    sample = FastSampler(denoiser, steps=10, guidance=guidance, strength=1.0, dtype=torch.float32, device=CPU)
-    final = sample(expected["latents"], expected["mask"], expected["masked_latents"], expected["noise"])
+    final = sample(FastPrediction(denoiser, ddim_timesteps(10, 1.0), guidance, torch.float32, CPU), expected, 10)
     assert relative_error(final, expected["final"]) <= 1e-4
 
 
 def test_without_guidance_half_of_the_work_gives_the_same(tiny_golden_state):
     given = golden("ddim_tiny_strength1")
     denoiser = load_denoiser(tiny_golden_state, TINY_GOLDEN)
-    sample = FastSampler(denoiser, steps=2, guidance=1.0, strength=1.0, dtype=torch.float32, device=CPU)
+    predict = FastPrediction(denoiser, ddim_timesteps(2, 1.0), 1.0, torch.float32, CPU)
     calls = []
-    sample.model.register_forward_pre_hook(lambda module, arguments: calls.append(arguments[2]))
-    final = sample(given["latents"], given["mask"], given["masked_latents"], given["noise"])
+    predict.model.register_forward_pre_hook(lambda module, arguments: calls.append(arguments[2]))
+    final = sample(predict, given, 2)
     assert calls == [1, 1]
     plain = ddim_sample(
         denoiser,
@@ -43,11 +50,12 @@ def test_without_guidance_half_of_the_work_gives_the_same(tiny_golden_state):
 
 def test_inpainter_takes_the_sooner_one_unless_told_otherwise(tiny_weights, monkeypatch):
     settings = {"steps": 2, "batch_size": 2}
-    assert Inpainter.from_pretrained(str(tiny_weights), InpaintSettings(**settings)).sampler is None  # small
+    small = Inpainter.from_pretrained(str(tiny_weights), InpaintSettings(**settings))
+    assert isinstance(small.model.predict, PlainPrediction)
     monkeypatch.setattr(moebius.fast.sampling, "LEAST_CHANNELS", 1)
     fast = Inpainter.from_pretrained(str(tiny_weights), InpaintSettings(**settings))
     plain = Inpainter.from_pretrained(str(tiny_weights), InpaintSettings(**settings, fast=False))
-    assert fast.sampler is not None and plain.sampler is None
+    assert isinstance(fast.model.predict, FastPrediction) and isinstance(plain.model.predict, PlainPrediction)
     photos = [textured(70, 90, seed) for seed in (1, 2)]
     masks = [np.zeros((70, 90), bool) for _ in photos]
     for mask in masks:
@@ -56,3 +64,22 @@ def test_inpainter_takes_the_sooner_one_unless_told_otherwise(tiny_weights, monk
     assert np.array_equal(both[1], alone[0])  # whatever its neighbour
     for ours, theirs in zip(both, plain(photos, masks, [1, 2]), strict=True):
         assert np.abs(ours.astype(int) - theirs).max() <= 1
+
+
+@torch.no_grad()
+def test_pictures_of_a_run_in_bfloat16_are_within_two_grey_levels_of_the_published_code(tiny_golden_state):
+    given = golden("ddim_tiny")
+    denoiser = load_denoiser(tiny_golden_state, TINY_GOLDEN)
+    torch.manual_seed(0)
+    vae, scale = untrained_vae(), given["final"].std()
+    expected = to_grey_levels(vae, given["final"] / scale)
+    timesteps = ddim_timesteps(20, 0.99)
+    predict = FastPrediction(denoiser, timesteps, float(given["guidance_scale"]), torch.bfloat16, CPU)
+    latents = [given[name] for name in ("latents", "mask", "masked_latents")]
+    final = ddim_loop(predict, *latents, steps=20, strength=0.99, noise=given["noise"])
+    pictures = to_grey_levels(arrange_vae(vae, torch.bfloat16, CPU).bfloat16(), final / scale)
+    assert expected.std() > 20 and (pictures - expected).abs().mean() <= 2
+
+
+def to_grey_levels(vae, latents):
+    return (decode(vae, latents) / 2 + 0.5).clamp(0, 1) * 255

@@ -1,0 +1,81 @@
+"""Compare the model with the published code's outputs on any device: the plain one and the one arranged for speed.
+
+Needs torch, safetensors and numpy alone. Exit code 1 if one is too far: ``python benchmarks/golden.py --device cuda``.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+ROOT = Path(__file__).parent.parent
+GOLDEN = ROOT / "tests" / "golden"
+sys.path[:0] = [str(ROOT), str(GOLDEN)]
+
+from recipe import fill  # noqa: E402 - see above
+
+from moebius.arrangement import DTYPES  # noqa: E402
+from moebius.checkpoint import load_denoiser  # noqa: E402
+from moebius.config import MoebiusConfig  # noqa: E402
+from moebius.fast.sampling import FastPrediction  # noqa: E402
+from moebius.sampler import PlainPrediction  # noqa: E402
+
+TINY = MoebiusConfig(channels=(32, 64, 128), image_size=128, category_width=96, context_width=48)
+BOUNDS = {("fast", "fp32"): 1e-4, ("fast", "bf16"): 2e-2, ("reference", "fp32"): 1e-4, ("reference", "bf16"): 1e-1}
+PATHS = {"reference": PlainPrediction, "fast": FastPrediction}
+
+
+def main() -> int:
+    """Print the largest difference of each arrangement over the largest value."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--tiny", action="store_true", help="the small model alone")
+    options = parser.parse_args()
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    is_near = True
+    for name, config in {"unet_tiny": TINY, "unet_full": MoebiusConfig()}.items():
+        if options.tiny and name != "unet_tiny":
+            continue
+        state, expected = _state(name), load_file(GOLDEN / f"{name}.safetensors")
+        for (path, precision), bound in BOUNDS.items():
+            error = _error(path, precision, state, config, expected, torch.device(options.device))
+            is_near &= error <= bound
+            sys.stdout.write(f"{name:<10} {path:<10} {precision}  {error:.1e}, at most {bound:.0e}\n")
+    return 0 if is_near else 1
+
+
+def _state(name: str) -> dict[str, Tensor]:
+    lines = (line.split("\t") for line in (GOLDEN / f"{name}.keys.tsv").read_text().splitlines())
+    return {key: fill(key, tuple(map(int, shape.split("x"))) if shape else ()) for key, shape in lines}
+
+
+@torch.inference_mode()
+def _error(
+    path: str,
+    precision: str,
+    state: dict[str, Tensor],
+    config: MoebiusConfig,
+    expected: dict[str, Tensor],
+    device: torch.device,
+) -> float:
+    """Each sample by itself; guidance 1 is the condition alone, guidance 0 the other branch alone."""
+    count = len(expected["sample"])
+    times = [int(time) for time in expected["timesteps"].expand(count)]
+    predicts = {}
+    outputs = []
+    for sample, time, ids in zip(expected["sample"], times, expected["input_ids"], strict=True):
+        guidance = float(int(ids[0]) < config.categories // 2)
+        if guidance not in predicts:
+            denoiser, dtype = load_denoiser(state, config), DTYPES[precision]
+            arguments = (sorted(set(times)),) if path == "fast" else ()
+            predicts[guidance] = PATHS[path](denoiser, *arguments, guidance, dtype, device)
+        outputs.append(predicts[guidance](sample[None].to(device), time).cpu()[0])
+    noise = torch.stack(outputs)
+    return float((noise - expected["noise_pred"]).abs().max() / expected["noise_pred"].abs().max())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

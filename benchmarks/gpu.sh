@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Everything that a GPU has to show, in less than ten minutes: golden files, the model, FLUX.1-Fill-Dev beside it.
+# Needs torch, diffusers, safetensors, pillow, numpy and scipy; neither a network nor Ray.
+# Usage, from the root of the repository: benchmarks/gpu.sh [FOLDER FOR THE FIGURES]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+out=${1:-benchmarks}
+mkdir -p "$out"
+python=${PYTHON:-python3}
+
+"$python" benchmarks/golden.py --device cuda
+"$python" -m jobs.bench model --device cuda --output "$out/model-gpu.json"
+"$python" -m jobs.bench model --device cuda --quick --versus flux --output "$out/flux-gpu.json"

@@ -1,0 +1,1 @@
+"""Figures of the model alone: speed, operations, memory and how near they come to what the device can do."""

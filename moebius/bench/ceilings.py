@@ -1,0 +1,38 @@
+"""What a device can do at best, measured: products of large matrices and copies of large tensors."""
+
+from dataclasses import dataclass
+
+import torch
+
+from moebius.bench.timing import fastest_s
+
+SIDES = {"cuda": 8192, "cpu": 2048}  # of the matrices
+COPIED_BYTES = {"cuda": 1 << 30, "cpu": 1 << 28}  # many times any cache
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """Of one device at one precision.
+
+    Args:
+        matmul_gflops: 10⁹ operations a second, a multiplication and an addition being two.
+        memory_gb_s: 10⁹ bytes a second, read and written.
+    """
+
+    matmul_gflops: float
+    memory_gb_s: float
+
+    def least_s(self, macs: int, moved_bytes: int) -> float:
+        """Seconds that so many multiply-accumulates and bytes take at least, whichever is longer."""
+        return max(2e-9 * macs / self.matmul_gflops, 1e-9 * moved_bytes / self.memory_gb_s)
+
+
+def measure_ceilings(device: torch.device, dtype: torch.dtype, least_s: float) -> Ceilings:
+    """Measure both with as many threads as are set."""
+    side, size = SIDES.get(device.type, 2048), COPIED_BYTES.get(device.type, 1 << 28)
+    left, right = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+    product_s = fastest_s(lambda: left @ right, device, least_s)
+    source = torch.ones(size // 4, device=device)
+    target = torch.empty_like(source)
+    copy_s = fastest_s(lambda: target.copy_(source), device, least_s)
+    return Ceilings(2e-9 * side**3 / product_s, 2e-9 * size / copy_s)

@@ -1,0 +1,175 @@
+"""Time the denoiser and the autoencoder, plain and arranged for speed, in each precision and batch size."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from moebius import vae as autoencoder
+from moebius.arrangement import DTYPES, ArrangedModel, arrange, default_precision
+from moebius.bench.ceilings import Ceilings, measure_ceilings
+from moebius.bench.counting import parameter_count, step_macs, vae_macs, weight_bytes
+from moebius.bench.timing import median_s
+from moebius.config import MoebiusConfig
+from moebius.fast.sampling import is_sooner
+from moebius.hardware import forget_peak_memory, peak_memory_mb
+from moebius.schedule import ddim_timesteps
+from moebius.settings import InpaintSettings
+from moebius.weights import Weights
+
+PATHS = ("reference", "fast")
+
+
+@dataclass(frozen=True)
+class ModelRun:
+    """One arrangement of the model at one precision and batch size.
+
+    Args:
+        path: ``reference``, the plain model, or ``fast``, the one arranged for speed.
+        precision, batch_size: of this run.
+        step_s: one guided step of a batch, both branches.
+        vae_s: the autoencoder for a batch: two encodings and a decoding.
+        image_s: all steps and the autoencoder, a picture.
+        images_per_s: its inverse.
+        vae_share: of ``image_s``.
+        step_macs, vae_macs: multiply-accumulates of a batch, counted.
+        floor_s: of a step: its operations and the bytes of its weights at the ceilings of this device.
+        of_floor: ``floor_s`` over ``step_s``: 1 is all that this device can do.
+        vae_of_floor: likewise.
+        peak_mb: largest memory: of tensors on a GPU, else of the process.
+        load_s: reading the checkpoint and arranging it.
+    """
+
+    path: str
+    precision: str
+    batch_size: int
+    step_s: float
+    vae_s: float
+    image_s: float
+    images_per_s: float
+    vae_share: float
+    step_macs: int
+    vae_macs: int
+    floor_s: float
+    of_floor: float
+    vae_of_floor: float
+    peak_mb: float
+    load_s: float
+
+
+@dataclass(frozen=True)
+class ModelFigures:
+    """What ``moebius bench model`` measured.
+
+    Args:
+        parameters: of the denoiser.
+        vae_parameters: of the autoencoder.
+        steps: guided steps a picture.
+        ceilings: by precision.
+        runs: one an arrangement, precision and batch size.
+        windows_per_second: of the arrangement and precision that a job takes on this device, at the best batch size:
+            of one GPU, or of one CPU core, since a job computes with one thread a window there.
+    """
+
+    parameters: int
+    vae_parameters: int
+    steps: int
+    ceilings: dict[str, Ceilings]
+    runs: list[ModelRun]
+    windows_per_second: float
+
+
+def measure_model(weights: Weights, device: torch.device, batch_sizes: Sequence[int], least_s: float) -> ModelFigures:
+    """Measure every combination; on CPUs with one thread, as workers compute.
+
+    Args:
+        weights: of any size.
+        device: where.
+        batch_sizes: windows in one call.
+        least_s: seconds that each figure is measured for.
+    """
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    ceilings = {precision: measure_ceilings(device, dtype, least_s) for precision, dtype in DTYPES.items()}
+    denoiser, vae = weights.load()
+    sizes = parameter_count(denoiser), parameter_count(vae)
+    del denoiser, vae
+    runs = [
+        run
+        for path in PATHS
+        for precision in DTYPES
+        for run in _measure(weights, device, path, precision, batch_sizes, ceilings[precision], least_s)
+    ]
+    usual = (PATHS[is_sooner(weights.config, device)], default_precision(device))
+    best = max(run.images_per_s for run in runs if (run.path, run.precision) == usual)
+    return ModelFigures(*sizes, len(_timesteps()), ceilings, runs, best)
+
+
+def _timesteps() -> list[int]:
+    usual = InpaintSettings()
+    return ddim_timesteps(usual.steps, usual.strength)
+
+
+@torch.inference_mode()
+def _measure(
+    weights: Weights,
+    device: torch.device,
+    path: str,
+    precision: str,
+    batch_sizes: Sequence[int],
+    ceilings: Ceilings,
+    least_s: float,
+) -> list[ModelRun]:
+    """The model is loaded anew for each arrangement, so that no other stands in its memory."""
+    started = time.perf_counter()
+    denoiser, vae = weights.load()
+    arranged = arrange(denoiser, vae, InpaintSettings(fast=path == "fast"), DTYPES[precision], device, path == "fast")
+    del denoiser
+    load_s = time.perf_counter() - started
+    a_step, a_picture = step_macs(weights.config, path == "fast"), vae_macs(vae.config, weights.config)
+    steps, runs = len(_timesteps()), []
+    for batch_size in batch_sizes:
+        forget_peak_memory(device)
+        step_s, vae_s = _times(arranged, weights.config, batch_size, device, least_s)
+        image_s = (steps * step_s + vae_s) / batch_size
+        floor_s = ceilings.least_s(batch_size * a_step, weight_bytes(arranged.predict.model))
+        vae_floor_s = ceilings.least_s(batch_size * a_picture, weight_bytes(arranged.vae))
+        runs.append(
+            ModelRun(
+                path=path,
+                precision=precision,
+                batch_size=batch_size,
+                step_s=step_s,
+                vae_s=vae_s,
+                image_s=image_s,
+                images_per_s=1 / image_s,
+                vae_share=vae_s / (batch_size * image_s),
+                step_macs=batch_size * a_step,
+                vae_macs=batch_size * a_picture,
+                floor_s=floor_s,
+                of_floor=floor_s / step_s,
+                vae_of_floor=vae_floor_s / vae_s,
+                peak_mb=peak_memory_mb(device),
+                load_s=load_s,
+            )
+        )
+    return runs
+
+
+def _times(
+    model: ArrangedModel, config: MoebiusConfig, batch_size: int, device: torch.device, least_s: float
+) -> tuple[float, float]:
+    """Seconds of a guided step, and of the autoencoder, for a batch."""
+    timestep, channels, side = _timesteps()[0], config.latent_channels, config.latent_size
+    inputs = torch.randn(batch_size, 2 * channels + 1, side, side, device=device)
+    images = torch.rand(2 * batch_size, 3, config.image_size, config.image_size, device=device)
+    noise = torch.randn(2 * batch_size, channels, side, side, device=device)
+    step_s = median_s(lambda: model.predict(inputs, timestep), device, least_s)
+    latents = noise[:batch_size]
+    vae_s = median_s(
+        lambda: (autoencoder.encode(model.vae, images, noise), autoencoder.decode(model.vae, latents)), device, least_s
+    )
+    return step_s, vae_s

@@ -1,0 +1,52 @@
+"""What this machine is: its accelerator or processor, versions, and the memory that this process has used."""
+
+import os
+import platform
+import resource
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+
+def device_name(device: torch.device | None = None) -> str:
+    """Name of a device; without one, of this machine's accelerator, else of its processor."""
+    if device.type == "cuda" if device else torch.cuda.is_available():
+        return torch.cuda.get_device_name(device)
+    processors = Path("/proc/cpuinfo")
+    names = processors.read_text().split("model name") if processors.exists() else []
+    model = names[1].splitlines()[0].strip("\t :") if len(names) > 1 else platform.processor()
+    return f"cpu: {model}, {os.cpu_count()} cores"
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Of Python and of those packages that are installed."""
+    found = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def forget_peak_memory(device: torch.device) -> None:
+    """Let :func:`peak_memory_mb` begin anew; where the system cannot, it goes on counting from the start."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Largest memory of tensors on a GPU; elsewhere of the whole process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024 / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6

@@ -1,0 +1,88 @@
+import json
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+import torch
+
+from jobs.bench import main
+from moebius import MoebiusConfig
+from moebius.bench.ceilings import Ceilings
+from moebius.bench.counting import step_macs
+from moebius.bench.flux import measure_flux
+from tests.conftest import ROOT
+
+BARE_MACHINE = """
+import sys
+for name in ("ray", "pyarrow", "fsspec", "omegaconf", "duckdb"):
+    sys.modules[name] = None
+from jobs.bench import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_bench_model_on_a_machine_without_the_pipelines_packages_measures_every_arrangement(tiny_weights, tmp_path):
+    target = tmp_path / "figures" / "model.json"
+    arguments = ["model", "--weights", str(tiny_weights), "--device", "cpu", "--quick", "--output", str(target)]
+    result = subprocess.run(
+        [sys.executable, "-c", BARE_MACHINE, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    figures = json.loads(target.read_text())
+    runs = {(run["path"], run["precision"]): run for run in figures["runs"]}
+    assert set(runs) == {(path, precision) for path in ("reference", "fast") for precision in ("fp32", "bf16")}
+    for run in runs.values():
+        assert 0 < run["of_floor"] < 1 and 0 < run["vae_share"] < 1 and run["load_s"] > 0 and run["peak_mb"] > 50
+        assert run["image_s"] == pytest.approx(figures["steps"] * run["step_s"] + run["vae_s"])
+    assert figures["windows_per_second"] == runs["reference", "fp32"]["images_per_s"]  # small, on a CPU
+    assert figures["versions"]["torch"] == version("torch") and figures["parameters"] > 1e5
+    assert "windows_per_second" in result.stdout and "of_floor" in result.stdout
+
+
+@pytest.mark.slow
+def test_operations_are_those_of_the_paper_and_fewer_arranged_for_speed():
+    plain, fast = (step_macs(MoebiusConfig(), is_fast) for is_fast in (False, True))
+    assert plain == pytest.approx(2 * 0.154e12, rel=0.01)  # both branches
+    assert fast < 0.76 * plain
+
+
+def test_floor_is_the_longer_of_operations_and_bytes():
+    ceilings = Ceilings(matmul_gflops=100.0, memory_gb_s=10.0)
+    assert ceilings.least_s(macs=50 * 10**9, moved_bytes=10**9) == pytest.approx(1.0)
+    assert ceilings.least_s(macs=10**9, moved_bytes=5 * 10**9) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rule"),
+    [
+        (["--versus", "flux"], "needs a GPU"),
+        (["--batch-sizes", "0"], "must be positive, got"),
+        (["--device", "abacus"], "got abacus"),
+        (["--weights", "/nonexistent"], "weights must be one of"),
+    ],
+)
+def test_bench_model_refuses_before_it_measures(arguments, rule, capsys):
+    assert main(["model", "--device", "cpu", *arguments]) == 2
+    assert rule in capsys.readouterr().err
+
+
+def test_flux_is_timed_from_its_configuration_alone():
+    transformer = {
+        "patch_size": 1,
+        "in_channels": 24,
+        "out_channels": 16,
+        "num_layers": 1,
+        "num_single_layers": 1,
+        "attention_head_dim": 16,
+        "num_attention_heads": 2,
+        "joint_attention_dim": 32,
+        "pooled_projection_dim": 16,
+        "guidance_embeds": True,
+        "axes_dims_rope": (4, 6, 6),
+    }
+    vae = {"block_out_channels": (8, 8), "down_block_types": ("DownEncoderBlock2D",) * 2}
+    vae |= {"up_block_types": ("UpDecoderBlock2D",) * 2, "latent_channels": 4, "norm_num_groups": 4}
+    figures = measure_flux(torch.device("cpu"), 0.01, 32, transformer, vae)
+    assert figures.parameters > 1000 and figures.steps == 50
+    assert figures.image_s == pytest.approx(50 * figures.step_s + figures.vae_s)
