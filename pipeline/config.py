@@ -11,6 +11,7 @@ from moebius.settings import HUB_WEIGHTS, InpaintSettings
 from pipeline.data_config import MaskConfig, SinkConfig, SourceConfig, absolute_uri, choose
 from pipeline.errors import ConfigError
 
+_LATER_KEYS = ("guidance_interval", "sampler")
 _MASK_PLACES = ("uri", "template", "member", "column")
 
 
@@ -21,6 +22,8 @@ class ModelConfig:
     weights: str = "nano"
     steps: int = 20
     guidance: float = 2.0
+    guidance_interval: list[int] = field(default_factory=lambda: [0, 999])
+    sampler: str = "ddim"
     strength: float = 0.99
     seed: int = 0
     fast: bool = True
@@ -130,6 +133,8 @@ class JobConfig:
         return InpaintSettings(
             steps=model.steps,
             guidance=model.guidance,
+            guidance_interval=tuple(model.guidance_interval),
+            sampler=model.sampler,
             strength=model.strength,
             fast=model.fast,
             precision=model.precision,
@@ -143,9 +148,19 @@ class JobConfig:
         """Identity of everything but the weights that decides a result; places, limits and scheduling do not."""
         deciding = {
             "mask": {key: value for key, value in asdict(self.mask).items() if key not in _MASK_PLACES},
-            "model": {key: value for key, value in asdict(self.model).items() if key not in ("weights", "batch_size")},
+            "model": _deciding(self.model),
             "window": asdict(self.window),
             "image_format": self.sink.image_format,
             "sink": (self.sink.format, self.sink.carry),
         }
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _deciding(model: ModelConfig) -> dict[str, Any]:
+    """Keys that came later are left out at their defaults, so that sinks from before stay as they are."""
+    usual, kept = asdict(ModelConfig()), asdict(model)
+    return {
+        key: value
+        for key, value in kept.items()
+        if key not in ("weights", "batch_size") and (key not in _LATER_KEYS or value != usual[key])
+    }
