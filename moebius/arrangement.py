@@ -54,10 +54,10 @@ def arrange(
     if is_fast:
         timesteps = ddim_timesteps(settings.steps, settings.strength)
         predict: PlainPrediction | FastPrediction = FastPrediction(
-            denoiser, timesteps, settings.guidance, dtype, device
+            denoiser, timesteps, settings.guidance, dtype, device, settings.guidance_interval
         )
     else:
-        predict = PlainPrediction(denoiser, settings.guidance, dtype, device)
+        predict = PlainPrediction(denoiser, settings.guidance, dtype, device, settings.guidance_interval)
     if settings.fast:
         vae = arrange_vae(vae, dtype, device)
     return ArrangedModel(predict, nn.Module.to(vae, device, dtype))  # its own `to` warns of what is not the case

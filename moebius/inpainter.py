@@ -16,7 +16,7 @@ from moebius.arrangement import DTYPES, arrange, default_precision
 from moebius.compositing import colour_offset, to_uint8
 from moebius.denoiser import Denoiser
 from moebius.fast.sampling import is_sooner
-from moebius.sampler import ddim_loop
+from moebius.sampler import sampling_loop
 from moebius.settings import InpaintSettings
 from moebius.weights import find_weights
 from moebius.windows import cut_window, paste_window, plan_windows
@@ -142,7 +142,7 @@ class Inpainter:
             latents, masked_latents = autoencoder.encode(self.model.vae, both, posterior_noise).chunk(2)
         # Any masked pixel makes its latent position repaint: nearest neighbour would lose thin strokes.
         latent_mask = functional.max_pool2d(hole, self.config.vae_factor)
-        return ddim_loop(
+        return sampling_loop(
             self.model.predict,
             latents,
             latent_mask,
@@ -150,6 +150,7 @@ class Inpainter:
             steps=self.settings.steps,
             strength=self.settings.strength,
             noise=noise[:, 0],
+            solver=self.settings.sampler,
         )
 
     def _noise(self, seed: int) -> Tensor:

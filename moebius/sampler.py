@@ -1,6 +1,6 @@
 """DDIM sampling with latent categories guidance, as published."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -8,9 +8,11 @@ from torch import Tensor
 
 from moebius.denoiser import Denoiser
 from moebius.schedule import TRAIN_STEPS, alphas_cumprod, ddim_timesteps
+from moebius.solvers import SOLVERS
 
 CONDITION_IDS = range(0, 10)
 UNCONDITIONAL_IDS = range(10, 20)
+WHOLE_INTERVAL = (0, TRAIN_STEPS - 1)  # of guidance
 
 # (latents (B, 9, h, w), timesteps (1,), category_ids (B, 10)) -> noise (B, 4, h, w)
 NoisePredictor = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -47,14 +49,12 @@ def ddim_sample(
         ValueError: a bad schedule, see :func:`moebius.schedule.ddim_timesteps`.
     """
     predict = partial(guided_noise, model, guidance)
-    return ddim_loop(predict, latents, mask, masked_latents, steps=steps, strength=strength, noise=noise)
+    return sampling_loop(predict, latents, mask, masked_latents, steps=steps, strength=strength, noise=noise)
 
 
 def guided_noise(model: NoisePredictor, guidance: float, inputs: Tensor, timestep: int) -> Tensor:
     """Both branches in one call: inputs (B, 9, h, w) → eps = eps_fg + s·(eps_bg − eps_fg), (B, 4, h, w)."""
-    both = (CONDITION_IDS, UNCONDITIONAL_IDS)  # made on the device, so that a GPU is not waited for
-    ids = torch.stack([torch.arange(branch.start, branch.stop, device=inputs.device) for branch in both])
-    category_ids = ids.repeat_interleave(inputs.shape[0], dim=0)
+    category_ids = torch.cat([_rows(ids, inputs) for ids in (CONDITION_IDS, UNCONDITIONAL_IDS)])
     time = torch.full((1,), timestep, device=inputs.device)
     condition, unconditional = model(torch.cat([inputs, inputs]), time, category_ids).chunk(2)
     return unconditional + guidance * (condition - unconditional)
@@ -68,13 +68,24 @@ class PlainPrediction:
         guidance: scale of latent categories guidance.
         dtype: of the computation.
         device: where.
+        interval: first and last timestep of guidance; outside of them the condition is computed alone.
     """
 
-    def __init__(self, denoiser: Denoiser, guidance: float, dtype: torch.dtype, device: torch.device) -> None:
-        self.model, self.guidance, self.dtype = denoiser.to(device, dtype), guidance, dtype
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        guidance: float,
+        dtype: torch.dtype,
+        device: torch.device,
+        interval: Sequence[int] = WHOLE_INTERVAL,
+    ) -> None:
+        self.model, self.guidance, self.dtype, self.interval = denoiser.to(device, dtype), guidance, dtype, interval
 
     def __call__(self, inputs: Tensor, timestep: int) -> Tensor:
         """(B, 9, h, w) and one timestep → (B, 4, h, w)."""
+        if not self.interval[0] <= timestep <= self.interval[1]:
+            time = torch.full((1,), timestep, device=inputs.device)
+            return self._in_float(inputs, time, _rows(CONDITION_IDS, inputs))
         return guided_noise(self._in_float, self.guidance, inputs, timestep)
 
     def _in_float(self, latents: Tensor, timesteps: Tensor, category_ids: Tensor) -> Tensor:
@@ -82,7 +93,7 @@ class PlainPrediction:
 
 
 @torch.no_grad()
-def ddim_loop(
+def sampling_loop(
     predict: Callable[[Tensor, int], Tensor],
     latents: Tensor,
     mask: Tensor,
@@ -91,26 +102,27 @@ def ddim_loop(
     steps: int,
     strength: float,
     noise: Tensor,
+    solver: str = "ddim",
 ) -> Tensor:
     """The loop of :func:`ddim_sample` over any guided prediction.
 
     Args:
         predict: inputs (B, 9, h, w) and a timestep → noise (B, 4, h, w).
         latents, mask, masked_latents, steps, strength, noise: as there.
+        solver: a key of ``SOLVERS``.
     """
     timesteps = ddim_timesteps(steps, strength)
-    alphas = alphas_cumprod().to(latents)
+    alphas = alphas_cumprod()  # on the CPU, where each is a mere number to a GPU
     conditions = torch.cat([mask, masked_latents], dim=1)
-    alpha = alphas[timesteps[0]]
+    alpha, step = alphas[timesteps[0]], SOLVERS[solver]()
     current = noise if strength == 1 else alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
     for timestep in timesteps:
         eps = predict(torch.cat([current, conditions], dim=1), timestep)
-        current = _ddim_step(current, eps, alphas, timestep, timestep - TRAIN_STEPS // steps)
+        previous = timestep - TRAIN_STEPS // steps
+        current = step(current, eps, alphas[timestep], alphas[previous] if previous >= 0 else torch.ones(()))
     return current
 
 
-def _ddim_step(current: Tensor, eps: Tensor, alphas: Tensor, timestep: int, previous: int) -> Tensor:
-    alpha = alphas[timestep]
-    alpha_previous = alphas[previous] if previous >= 0 else torch.ones_like(alpha)
-    clean = (current - (1 - alpha).sqrt() * eps) / alpha.sqrt()
-    return alpha_previous.sqrt() * clean + (1 - alpha_previous).sqrt() * eps
+def _rows(ids: range, inputs: Tensor) -> Tensor:
+    """A row of category ids for each sample, made on its device so that a GPU is not waited for."""
+    return torch.arange(ids.start, ids.stop, device=inputs.device).expand(inputs.shape[0], -1)

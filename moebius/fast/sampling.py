@@ -1,6 +1,7 @@
 """Guided noise from the denoiser arranged for speed, and where it is the sooner one."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -9,7 +10,7 @@ from moebius.config import MoebiusConfig
 from moebius.denoiser import Denoiser
 from moebius.fast.denoiser import FastDenoiser
 from moebius.fast.graph import captured
-from moebius.sampler import CONDITION_IDS, UNCONDITIONAL_IDS
+from moebius.sampler import CONDITION_IDS, UNCONDITIONAL_IDS, WHOLE_INTERVAL
 
 LEAST_CHANNELS = (
     256  # sooner by 1.7 at 320 channels, later by as much at 32: many small products cost more than they save
@@ -30,6 +31,7 @@ class FastPrediction:
         guidance: scale of latent categories guidance; at 1 the unconditional half is not computed.
         dtype: of the computation, but for what :meth:`FastDenoiser.lower` keeps in float32.
         device: where.
+        interval: first and last timestep of guidance; outside of them the condition is computed alone.
     """
 
     def __init__(
@@ -39,21 +41,21 @@ class FastPrediction:
         guidance: float,
         dtype: torch.dtype,
         device: torch.device,
+        interval: Sequence[int] = WHOLE_INTERVAL,
     ) -> None:
-        self.guidance = guidance
+        self.guidance, self.interval = guidance, interval
         model = FastDenoiser(denoiser, (CONDITION_IDS, UNCONDITIONAL_IDS))
         with torch.inference_mode():
             biases = model.time_biases(timesteps).to(device)
         self.biases = dict(zip(timesteps, biases, strict=True))
         self.model = model.lower(dtype).to(device).eval()
-        self._step = captured(self._guided, device)
+        self._guided, self._alone = captured(self._both, device), captured(partial(self.model, branches=1), device)
 
     def __call__(self, inputs: Tensor, timestep: int) -> Tensor:
         """(B, 9, h, w) and one of the timesteps → (B, 4, h, w) float32; on GPUs valid until the next call."""
-        return self._step(inputs, self.biases[timestep])
+        is_guided = self.guidance != 1 and self.interval[0] <= timestep <= self.interval[1]
+        return (self._guided if is_guided else self._alone)(inputs, self.biases[timestep])
 
-    def _guided(self, inputs: Tensor, biases: Tensor) -> Tensor:
-        if self.guidance == 1:
-            return self.model(inputs, biases, 1)
+    def _both(self, inputs: Tensor, biases: Tensor) -> Tensor:
         condition, unconditional = self.model(inputs, biases, 2).chunk(2)
         return unconditional + self.guidance * (condition - unconditional)

@@ -1,9 +1,10 @@
 import pytest
 import torch
+from diffusers import DPMSolverMultistepScheduler
 
 from moebius import load_denoiser
-from moebius.sampler import ddim_sample
-from moebius.schedule import ddim_timesteps
+from moebius.sampler import ddim_sample, sampling_loop
+from moebius.schedule import BETA_END, BETA_START, alphas_cumprod, ddim_timesteps
 from tests.conftest import TINY_GOLDEN, golden, relative_error
 
 
@@ -41,3 +42,23 @@ def test_sampler_takes_any_callable():
 def test_impossible_schedule_is_an_error_that_names_the_value(steps, strength):
     with pytest.raises(ValueError, match="got"):
         ddim_timesteps(steps, strength)
+
+
+def test_dpm_steps_equal_those_of_diffusers():
+    timesteps = ddim_timesteps(10, 0.99)
+    theirs = DPMSolverMultistepScheduler(
+        beta_start=BETA_START, beta_end=BETA_END, beta_schedule="scaled_linear", final_sigmas_type="zero"
+    )
+    theirs.set_timesteps(timesteps=timesteps)
+    given = golden("ddim_tiny")
+    latents, mask, masked = given["latents"], given["mask"], given["masked_latents"]
+
+    def predict(inputs, timestep):  # any function of latents and time
+        return torch.tanh(inputs[:, :4] * 0.7 + timestep / 1000)
+
+    ours = sampling_loop(predict, latents, mask, masked, steps=10, strength=0.99, noise=given["noise"], solver="dpm++")
+    alpha = alphas_cumprod()[timesteps[0]]
+    current = alpha.sqrt() * latents + (1 - alpha).sqrt() * given["noise"]
+    for timestep in timesteps:
+        current = theirs.step(predict(current, timestep), timestep, current).prev_sample
+    assert relative_error(ours, current) <= 1e-4

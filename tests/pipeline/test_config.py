@@ -45,7 +45,22 @@ def test_fingerprint_follows_what_decides_a_result():
         replace(base, mask=MaskConfig(dilate_px=1)),
         replace(base, model=ModelConfig(steps=19)),
         replace(base, model=ModelConfig(seed=1)),
+        replace(base, model=ModelConfig(sampler="dpm++")),
+        replace(base, model=ModelConfig(guidance_interval=[0, 500])),
         replace(base, sink=SinkConfig(image_format="png")),
     ]
     assert {config.fingerprint for config in same} == {base.fingerprint}
-    assert len({config.fingerprint for config in [base, *other]}) == 5
+    assert len({config.fingerprint for config in [base, *other]}) == 7
+
+
+@pytest.mark.parametrize(
+    ("settings", "rule"),
+    [
+        ({"guidance_interval": [500, 100]}, "two timesteps in 0 … 999, the lower first, got"),
+        ({"guidance_interval": [0]}, "two timesteps"),
+        ({"sampler": "euler"}, "sampler must be one of ddim, dpm"),
+    ],
+)
+def test_samplers_and_intervals_that_there_are_not_are_refused(settings, rule):
+    with pytest.raises(ConfigError, match=rule):
+        JobConfig(model=ModelConfig(**settings))

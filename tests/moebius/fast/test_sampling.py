@@ -1,11 +1,14 @@
+from functools import partial
+
 import numpy as np
+import pytest
 import torch
 
 import moebius.fast.sampling
 from moebius import Inpainter, load_denoiser
 from moebius.fast.autoencoder import arrange_vae
 from moebius.fast.sampling import FastPrediction
-from moebius.sampler import PlainPrediction, ddim_loop, ddim_sample
+from moebius.sampler import PlainPrediction, ddim_sample, sampling_loop
 from moebius.schedule import ddim_timesteps
 from moebius.settings import InpaintSettings
 from moebius.vae import decode, untrained_vae
@@ -16,7 +19,7 @@ CPU = torch.device("cpu")
 
 def sample(predict, given, steps):
     latents, mask, masked_latents = given["latents"], given["mask"], given["masked_latents"]
-    return ddim_loop(predict, latents, mask, masked_latents, steps=steps, strength=1.0, noise=given["noise"])
+    return sampling_loop(predict, latents, mask, masked_latents, steps=steps, strength=1.0, noise=given["noise"])
 
 
 def test_fast_sampling_loop_equals_published_code(tiny_golden_state):
@@ -32,7 +35,7 @@ def test_without_guidance_half_of_the_work_gives_the_same(tiny_golden_state):
     denoiser = load_denoiser(tiny_golden_state, TINY_GOLDEN)
     predict = FastPrediction(denoiser, ddim_timesteps(2, 1.0), 1.0, torch.float32, CPU)
     calls = []
-    predict.model.register_forward_pre_hook(lambda module, arguments: calls.append(arguments[2]))
+    predict.model.register_forward_pre_hook(lambda module, _, named: calls.append(named["branches"]), with_kwargs=True)
     final = sample(predict, given, 2)
     assert calls == [1, 1]
     plain = ddim_sample(
@@ -76,10 +79,24 @@ def test_pictures_of_a_run_in_bfloat16_are_within_two_grey_levels_of_the_publish
     timesteps = ddim_timesteps(20, 0.99)
     predict = FastPrediction(denoiser, timesteps, float(given["guidance_scale"]), torch.bfloat16, CPU)
     latents = [given[name] for name in ("latents", "mask", "masked_latents")]
-    final = ddim_loop(predict, *latents, steps=20, strength=0.99, noise=given["noise"])
+    final = sampling_loop(predict, *latents, steps=20, strength=0.99, noise=given["noise"])
     pictures = to_grey_levels(arrange_vae(vae, torch.bfloat16, CPU).bfloat16(), final / scale)
     assert expected.std() > 20 and (pictures - expected).abs().mean() <= 2
 
 
 def to_grey_levels(vae, latents):
     return (decode(vae, latents) / 2 + 0.5).clamp(0, 1) * 255
+
+
+@pytest.mark.parametrize("kind", [PlainPrediction, FastPrediction])
+@torch.no_grad()
+def test_outside_its_interval_guidance_leaves_the_condition_alone(tiny_golden_state, kind):
+    inputs = golden("ddim_tiny")
+    inputs = torch.cat([inputs["latents"], inputs["mask"], inputs["masked_latents"]], dim=1)
+    timesteps = ([300, 500, 700],) if kind is FastPrediction else ()
+    load = partial(load_denoiser, tiny_golden_state, TINY_GOLDEN)
+    inside = kind(load(), *timesteps, 3.0, torch.float32, CPU, (400, 600))
+    condition, guided = (kind(load(), *timesteps, scale, torch.float32, CPU) for scale in (1.0, 3.0))
+    for timestep, expected in ((300, condition), (500, guided), (700, condition)):
+        assert relative_error(inside(inputs, timestep), expected(inputs, timestep)) <= 1e-5
+    assert relative_error(guided(inputs, 300), condition(inputs, 300)) > 1e-2
