@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from moebius.sampler import CONDITION_IDS, UNCONDITIONAL_IDS
 from moebius.schedule import TRAIN_STEPS, alphas_cumprod
@@ -42,7 +41,7 @@ def noisy_batch(
     Args:
         clean: (B, 4, h, w), scaled latents of the images; the batch lies on their device.
         masked: (B, 4, h, w), of the images with their holes blanked.
-        masks: (B, 1, H, W), 1 = repaint, at the size of the image.
+        masks: (B, 1, h, w), 1 = repaint.
         unconditional: share of samples with the category ids 10–19.
         rng: what decides everything.
     """
@@ -59,5 +58,4 @@ def noisy_batch(
     alphas = alphas_cumprod().to(device)[timesteps]
     shaped = alphas.view(-1, 1, 1, 1)
     noisy = shaped.sqrt() * clean + (1 - shaped).sqrt() * noise
-    latent_masks = functional.interpolate(masks, size=clean.shape[-2:], mode="nearest")
-    return NoisyBatch(torch.cat([noisy, latent_masks, masked], dim=1), timesteps, ids, noise, clean, alphas)
+    return NoisyBatch(torch.cat([noisy, masks, masked], dim=1), timesteps, ids, noise, clean, alphas)

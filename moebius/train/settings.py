@@ -28,6 +28,10 @@ class TrainSettings:
         clip_norm: largest norm of the gradient.
         ema_decay: of the averaged weights; they are what is exported.
         unconditional: share of samples that train the category ids 10–19.
+        cached: crops with a mask whose latents are encoded once and kept, for the denoiser; 0: new ones each step.
+        noise_cap: largest weight of a sample in the loss of ``diffusion``, its weight being the error of the clean
+            latents over that of the noise, (1 − ᾱ)/ᾱ, and at least ½; 0: every sample weighs 1, as published.
+        known_weight: weight of positions outside the hole, in the loss of ``diffusion``; 1 as published.
         seed: of weights, crops, masks and noise.
         bf16: autocast to bfloat16.
         device: a device of PyTorch, or ``auto``: a GPU where there is one.
@@ -54,6 +58,9 @@ class TrainSettings:
     clip_norm: float = 1.0
     ema_decay: float = 0.999
     unconditional: float = 0.1
+    cached: int = 0
+    noise_cap: float = 0.0
+    known_weight: float = 1.0
     seed: int = 0
     bf16: bool = False
     device: str = "auto"
