@@ -13,6 +13,7 @@ COMMANDS = {
     "plan": "what inpaint would do; changes nothing",
     "preview": "a picture of some samples with their masks, before anything is repainted",
     "distill": "train the denoiser, with or without a teacher, or the autoencoder; goes on after a kill",
+    "evaluate": "models and classical fills against the truth: PSNR, SSIM and texture inside seeded holes",
     "convert": "turn checkpoints from .bin into .safetensors and back",
     "bench": "figures of the pipeline on this machine, as a table and as JSON",
     "contact-sheet": "a picture of some results: before, mask, after",

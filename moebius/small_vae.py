@@ -1,7 +1,7 @@
 """A small autoencoder of factor 4 for CPUs: convolutions at half and quarter resolution, no norms, no attention.
 
-Half the layers of an ``AutoencoderKL`` of this size run at full resolution, where they cost most and see least; here the
-first layer folds 2×2 pixels into channels and the last unfolds them.
+Half the layers of an ``AutoencoderKL`` of this size run at full resolution, where they cost most and see least; here
+the first layer folds 2×2 pixels into channels and the last unfolds them.
 """
 
 from __future__ import annotations

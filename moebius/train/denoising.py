@@ -89,7 +89,9 @@ class DenoiserTask:
     ) -> None:
         self.settings, self.config, self.distillation = settings, config, distillation
         torch.manual_seed(settings.seed)
-        self.model: nn.Module = fresh_denoiser(config) if state is None else load_denoiser(state, config).requires_grad_(True)
+        self.model: nn.Module = (
+            fresh_denoiser(config) if state is None else load_denoiser(state, config).requires_grad_(True)
+        )
         self.device = choose_device(settings.device)
         self.model.train().to(self.device)
         self.vae = load_vae(settings.vae).to(self.device)
