@@ -1,10 +1,10 @@
-"""The autoencoder between pixels and latents: diffusers' ``AutoencoderKL`` behind two calls."""
+"""The autoencoder between pixels and latents: diffusers' ``AutoencoderKL``, or our small one, behind two calls."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from torch import Tensor
 
@@ -14,7 +14,7 @@ from moebius.small_vae import CLASS_NAME, CONFIG, SmallAutoencoder, load_small_a
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
 
-    Autoencoder = AutoencoderKL | SmallAutoencoder
+Autoencoder: TypeAlias = "AutoencoderKL | SmallAutoencoder"
 
 
 def load_vae(folder: str | Path) -> Autoencoder:

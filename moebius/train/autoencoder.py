@@ -44,7 +44,7 @@ class AutoencoderTask:
         self.settings = settings
         torch.manual_seed(settings.seed)
         self.device = choose_device(settings.device)
-        self.model = SmallAutoencoder(SmallAutoencoderConfig()).to(self.device, memory_format=torch.channels_last)
+        self.model = SmallAutoencoder(SmallAutoencoderConfig()).to(self.device)
         self.crops = PhotoCrops(settings.photos, CROP_PX)
 
     def losses(self, step_index: int) -> dict[str, Tensor]:
