@@ -81,5 +81,10 @@ class TrainSettings:
                 raise ValueError(f"mode {self.mode} needs {name}, got none")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay must be in [0, 1), got {self.ema_decay}")
-        if not 0 <= self.unconditional <= 1:
-            raise ValueError(f"unconditional must be in [0, 1], got {self.unconditional}")
+        for name in ("unconditional", "known_weight"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
+        if self.cached < 0:
+            raise ValueError(f"cached must be 0 or more, got {self.cached}")
+        if self.noise_cap and not self.noise_cap >= 0.5:
+            raise ValueError(f"noise_cap must be 0 or at least 0.5, got {self.noise_cap}")
