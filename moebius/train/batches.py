@@ -34,7 +34,12 @@ class NoisyBatch:
 
 
 def noisy_batch(
-    clean: Tensor, masked: Tensor, masks: Tensor, unconditional: float, rng: np.random.Generator
+    clean: Tensor,
+    masked: Tensor,
+    masks: Tensor,
+    unconditional: float,
+    rng: np.random.Generator,
+    uniform_times: bool = False,
 ) -> NoisyBatch:
     """Noise latents as the published training does: t = ⌊1000·sigmoid(z)⌋, and an offset of each channel's noise.
 
@@ -44,12 +49,14 @@ def noisy_batch(
         masks: (B, 1, h, w), 1 = repaint.
         unconditional: share of samples with the category ids 10–19.
         rng: what decides everything.
+        uniform_times: t = ⌊1000·Φ(z)⌋ instead, every timestep as often as any other.
     """
     count = clean.shape[0]
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     device = clean.device
     normal = torch.randn(count, generator=generator)
-    timesteps = (TRAIN_STEPS * normal.sigmoid()).long().clamp(max=TRAIN_STEPS - 1)
+    shares = torch.special.ndtr(normal) if uniform_times else normal.sigmoid()
+    timesteps = (TRAIN_STEPS * shares).long().clamp(max=TRAIN_STEPS - 1)
     noise = torch.randn(clean.shape, generator=generator)
     noise = noise + NOISE_OFFSET * torch.randn(count, clean.shape[1], 1, 1, generator=generator)
     is_unconditional = torch.rand(count, 1, generator=generator) < unconditional

@@ -120,7 +120,8 @@ class DenoiserTask:
         else:
             _, holes, clean, masked = self._latents(count, rng)
             masks = functional.interpolate(holes, size=clean.shape[-2:], mode="nearest")
-        return noisy_batch(clean, masked, masks, self.settings.unconditional, rng)
+        settings = self.settings
+        return noisy_batch(clean, masked, masks, settings.unconditional, rng, settings.uniform_times)
 
     def _latents(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Images (B, 3, H, W), masks (B, 1, H, W), and scaled latents of the images and of the masked images."""

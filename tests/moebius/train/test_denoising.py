@@ -44,3 +44,14 @@ def test_a_fresh_denoiser_lets_negative_latents_pass_its_first_layer():
     first = fresh_denoiser(TINY).train().conv_in
     passed = functional.relu(first.depthwise_norm(first.depthwise(torch.randn(4, 9, 8, 8))))
     assert (passed > 0).float().mean() > 0.999
+
+
+def test_uniform_times_train_the_first_steps_of_sampling_as_often_as_any():
+    latents, masks = torch.zeros(4000, 4, 1, 1), torch.zeros(4000, 1, 1, 1)
+    shares = [
+        float(
+            (noisy_batch(latents, latents, masks, 0, np.random.default_rng(0), uniform).timesteps >= 900).float().mean()
+        )
+        for uniform in (True, False)
+    ]
+    assert abs(shares[0] - 0.1) < 0.02 and shares[1] < 0.03
