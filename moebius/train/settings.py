@@ -1,9 +1,22 @@
 """What a user chooses about a training run. Light to import: nothing here needs PyTorch."""
 
+import math
 from dataclasses import dataclass
 
 MODES = ("vae", "diffusion", "distil")
 BALANCINGS = ("published", "paper")
+LEAST_NOISE_WEIGHT = 0.5
+RANGES = {
+    "steps": (1, math.inf),
+    "batch_size": (1, math.inf),
+    "checkpoint_every": (1, math.inf),
+    "log_every": (1, math.inf),
+    "ema_decay": (0, 0.999999),
+    "unconditional": (0, 1),
+    "known_weight": (0, 1),
+    "cached": (0, math.inf),
+    "noise_cap": (0, math.inf),
+}
 NEEDS = {"vae": ("photos",), "diffusion": ("photos", "vae"), "distil": ("photos", "vae", "teacher")}
 
 
@@ -72,22 +85,15 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "decay_steps", tuple(self.decay_steps))  # YAML has lists only
-        if self.mode not in MODES:
-            raise ValueError(f"mode must be one of {', '.join(MODES)}, got {self.mode}")
-        for name in ("steps", "batch_size", "checkpoint_every", "log_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.balancing not in BALANCINGS:
-            raise ValueError(f"balancing must be one of {', '.join(BALANCINGS)}, got {self.balancing}")
+        for name, choices in (("mode", MODES), ("balancing", BALANCINGS)):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)}")
+        for name, (least, most) in RANGES.items():
+            if not least <= getattr(self, name) <= most:
+                limits = f"at least {least}" if most == math.inf else f"in {least} … {most}"
+                raise ValueError(f"{name} must be {limits}, got {getattr(self, name)}")
         for name in NEEDS[self.mode]:
             if not getattr(self, name):
                 raise ValueError(f"mode {self.mode} needs {name}, got none")
-        if not 0 <= self.ema_decay < 1:
-            raise ValueError(f"ema_decay must be in [0, 1), got {self.ema_decay}")
-        for name in ("unconditional", "known_weight"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
-        if self.cached < 0:
-            raise ValueError(f"cached must be 0 or more, got {self.cached}")
-        if self.noise_cap and not self.noise_cap >= 0.5:
-            raise ValueError(f"noise_cap must be 0 or at least 0.5, got {self.noise_cap}")
+        if 0 < self.noise_cap < LEAST_NOISE_WEIGHT:
+            raise ValueError(f"noise_cap must be 0 or at least {LEAST_NOISE_WEIGHT}, got {self.noise_cap}")

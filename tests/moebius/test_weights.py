@@ -5,21 +5,13 @@ import pytest
 
 from moebius import MoebiusConfig
 from moebius.checkpoint import CheckpointError
-from moebius.weights import NANO_FOLDER, WeightsUnavailableError, find_weights
+from moebius.weights import WeightsUnavailableError, find_weights
 
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     monkeypatch.setenv("MOEBIUS_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
-
-
-def test_nano_ships_with_the_package_and_is_trained():
-    weights = find_weights("nano")
-    assert weights.trained and weights.config.vae_factor == 4
-    denoiser, vae = weights.load()
-    assert denoiser.config == weights.config and vae.config.latent_channels == 4
-    assert sum(path.stat().st_size for path in NANO_FOLDER.rglob("*") if path.is_file()) < 25e6
 
 
 def test_the_stand_in_is_always_there_and_says_that_it_is_untrained():
