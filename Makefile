@@ -10,7 +10,7 @@ help:  ## list the targets
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev,text]'
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev,text,evaluate]'
 	touch $@
 
 demo: $(VENV)/.installed  ## inpaint the photos of the repository and draw a contact sheet

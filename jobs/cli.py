@@ -16,6 +16,7 @@ COMMANDS = {
     "vacuum": "list, and on request delete, files of a sink that nothing needs",
     "forget": "delete samples from a sink for good: result, row, and the way back",
     "distill": "train the denoiser, with or without a teacher, or the autoencoder; goes on after a kill",
+    "evaluate": "models and classical fills against the truth: PSNR, SSIM and texture inside seeded holes",
     "convert": "turn checkpoints from .bin into .safetensors and back",
     "bench": "figures of the pipeline on this machine, as a table and as JSON",
     "report": "a page about a sink: totals, throughput, failures, and samples before and after",

@@ -22,7 +22,7 @@ from moebius.weights import find_weights
 from moebius.windows import cut_window, paste_window, plan_windows
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL
+    from moebius.vae import Autoencoder
 
 AUTO_BATCH_SIZE = {"cuda": 16, "cpu": 1}
 
@@ -39,7 +39,7 @@ class Inpainter:
     def __init__(
         self,
         denoiser: Denoiser,
-        vae: AutoencoderKL,
+        vae: Autoencoder,
         settings: InpaintSettings | None = None,
         device: str | torch.device | None = None,
     ) -> None:

@@ -1,24 +1,32 @@
-"""The autoencoder between pixels and latents: diffusers' ``AutoencoderKL`` behind two calls."""
+"""The autoencoder between pixels and latents: diffusers' ``AutoencoderKL``, or our small one, behind two calls."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from torch import Tensor
 
 from moebius.checkpoint import CheckpointError
+from moebius.small_vae import CLASS_NAME, CONFIG, SmallAutoencoder, load_small_autoencoder
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
 
+Autoencoder: TypeAlias = "AutoencoderKL | SmallAutoencoder"
 
-def load_vae(folder: str | Path) -> AutoencoderKL:
+
+def load_vae(folder: str | Path) -> Autoencoder:
     """Load ``config.json`` and its weights (safetensors, or ``.bin`` without running pickled code), in evaluation mode.
+
+    The configuration says which of the two kinds it is.
 
     Raises:
         CheckpointError: a file is missing, unreadable, or does not hold exactly the keys of its configuration.
     """
+    if _class_name(Path(folder) / CONFIG) == CLASS_NAME:
+        return load_small_autoencoder(folder)
     from diffusers import AutoencoderKL  # takes seconds to import
 
     safe = (Path(folder) / "diffusion_pytorch_model.safetensors").is_file()
@@ -38,7 +46,15 @@ def load_vae(folder: str | Path) -> AutoencoderKL:
     return vae.eval().requires_grad_(False)
 
 
-def encode(vae: AutoencoderKL, images: Tensor, noise: Tensor) -> Tensor:
+def _class_name(path: Path) -> str | None:
+    try:
+        fields = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None  # the loader of the published kind says what is wrong
+    return fields.get("_class_name") if isinstance(fields, dict) else None
+
+
+def encode(vae: Autoencoder, images: Tensor, noise: Tensor) -> Tensor:
     """Sample the posterior of images.
 
     Args:
@@ -53,7 +69,7 @@ def encode(vae: AutoencoderKL, images: Tensor, noise: Tensor) -> Tensor:
     return (posterior.mean.float() + posterior.std.float() * noise) * vae.config.scaling_factor
 
 
-def decode(vae: AutoencoderKL, latents: Tensor) -> Tensor:
+def decode(vae: Autoencoder, latents: Tensor) -> Tensor:
     """Decode scaled latents: (B, 4, h, w) → (B, 3, H, W) float32, about [-1, 1]."""
     return vae.decode((latents / vae.config.scaling_factor).to(vae.dtype)).sample.float()
 

@@ -11,23 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
 from moebius.checkpoint import CheckpointError, load_denoiser
 from moebius.config import MoebiusConfig
 from moebius.denoiser import Denoiser
 from moebius.settings import HUB_WEIGHTS
-from moebius.vae import load_vae, untrained_vae
+from moebius.untrained import UNTRAINED_CONFIG, untrained_model
+from moebius.vae import load_vae
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL
+    from moebius.vae import Autoencoder
 
 HUB_VAE = "hf://hustvl/PixelHacker/vae"
 CHECKPOINT_NAMES = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
-NANO_CONFIG = MoebiusConfig(
-    channels=(32, 64, 128), image_size=256, category_width=96, context_width=48, heads=8, vae_factor=8
-)
-NANO_SEED = 20260619
 
 
 class WeightsUnavailableError(OSError):
@@ -64,14 +59,14 @@ class Weights:
         digest = hashlib.sha256(identity.encode()).hexdigest()[:16]
         return digest if self.trained else f"untrained-{digest}"
 
-    def load(self) -> tuple[Denoiser, AutoencoderKL]:
+    def load(self) -> tuple[Denoiser, Autoencoder]:
         """Build the denoiser and the autoencoder in evaluation mode.
 
         Raises:
             CheckpointError: a file that does not fit.
         """
         if self.denoiser is None or self.vae is None:
-            return _untrained(self.config)
+            return untrained_model()
         return load_denoiser(self.denoiser, self.config), load_vae(self.vae)
 
 
@@ -83,14 +78,15 @@ def find_weights(name_or_path: str) -> Weights:
     :class:`MoebiusConfig`.
 
     Args:
-        name_or_path: ``nano``, a key of ``HUB_WEIGHTS``, ``hf://owner/repository/folder``, a folder or a file.
+        name_or_path: ``nano`` or ``untrained``, for now a stand-in with random weights, a key of ``HUB_WEIGHTS``,
+            ``hf://owner/repository/folder``, a folder or a file.
 
     Raises:
         WeightsUnavailableError: not on this machine and not to be fetched.
         CheckpointError: a folder without a checkpoint, or a ``config.json`` with unknown fields.
     """
-    if name_or_path == "nano":
-        return Weights(name_or_path, NANO_CONFIG)
+    if name_or_path in ("untrained", "nano"):
+        return Weights(name_or_path, UNTRAINED_CONFIG)
     by_hand = weights_home() / name_or_path
     if name_or_path.startswith("hf://"):
         denoiser = _fetch(name_or_path, CHECKPOINT_NAMES, "a folder of yours, and name that as the weights")
@@ -116,7 +112,7 @@ def _checkpoint_in(path: Path) -> Path:
     for candidate in candidates:
         if candidate.is_file():
             return candidate
-    names = ", ".join(["nano", *HUB_WEIGHTS])
+    names = ", ".join(["nano", "untrained", *HUB_WEIGHTS])
     raise CheckpointError(
         f"weights must be one of {names}, hf://…, a file, or a folder with {' or '.join(CHECKPOINT_NAMES)}; "
         f"found none at {path}"
@@ -196,12 +192,3 @@ def _sha256(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def _untrained(config: MoebiusConfig) -> tuple[Denoiser, AutoencoderKL]:
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(NANO_SEED)
-        denoiser = Denoiser(config)
-        vae = untrained_vae(config.latent_channels)
-        vae.decoder.conv_out.weight.mul_(0.05)  # nearly flat fills, rather than noise in loud colours
-    return denoiser.eval().requires_grad_(False), vae

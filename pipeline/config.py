@@ -45,7 +45,7 @@ class ModelConfig:
     batch_size: int | str = "auto"
 
     def __post_init__(self) -> None:
-        if self.weights not in ("nano", *HUB_WEIGHTS):
+        if self.weights not in ("nano", "untrained", *HUB_WEIGHTS):
             object.__setattr__(self, "weights", absolute_uri(self.weights))
 
 

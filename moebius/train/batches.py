@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from moebius.sampler import CONDITION_IDS, UNCONDITIONAL_IDS
 from moebius.schedule import TRAIN_STEPS, alphas_cumprod
@@ -35,22 +34,29 @@ class NoisyBatch:
 
 
 def noisy_batch(
-    clean: Tensor, masked: Tensor, masks: Tensor, unconditional: float, rng: np.random.Generator
+    clean: Tensor,
+    masked: Tensor,
+    masks: Tensor,
+    unconditional: float,
+    rng: np.random.Generator,
+    uniform_times: bool = False,
 ) -> NoisyBatch:
     """Noise latents as the published training does: t = ⌊1000·sigmoid(z)⌋, and an offset of each channel's noise.
 
     Args:
         clean: (B, 4, h, w), scaled latents of the images; the batch lies on their device.
         masked: (B, 4, h, w), of the images with their holes blanked.
-        masks: (B, 1, H, W), 1 = repaint, at the size of the image.
+        masks: (B, 1, h, w), 1 = repaint.
         unconditional: share of samples with the category ids 10–19.
         rng: what decides everything.
+        uniform_times: t = ⌊1000·Φ(z)⌋ instead, every timestep as often as any other.
     """
     count = clean.shape[0]
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     device = clean.device
     normal = torch.randn(count, generator=generator)
-    timesteps = (TRAIN_STEPS * normal.sigmoid()).long().clamp(max=TRAIN_STEPS - 1)
+    shares = torch.special.ndtr(normal) if uniform_times else normal.sigmoid()
+    timesteps = (TRAIN_STEPS * shares).long().clamp(max=TRAIN_STEPS - 1)
     noise = torch.randn(clean.shape, generator=generator)
     noise = noise + NOISE_OFFSET * torch.randn(count, clean.shape[1], 1, 1, generator=generator)
     is_unconditional = torch.rand(count, 1, generator=generator) < unconditional
@@ -59,5 +65,4 @@ def noisy_batch(
     alphas = alphas_cumprod().to(device)[timesteps]
     shaped = alphas.view(-1, 1, 1, 1)
     noisy = shaped.sqrt() * clean + (1 - shaped).sqrt() * noise
-    latent_masks = functional.interpolate(masks, size=clean.shape[-2:], mode="nearest")
-    return NoisyBatch(torch.cat([noisy, latent_masks, masked], dim=1), timesteps, ids, noise, clean, alphas)
+    return NoisyBatch(torch.cat([noisy, masks, masked], dim=1), timesteps, ids, noise, clean, alphas)

@@ -17,18 +17,55 @@ from moebius.config import MoebiusConfig
 from moebius.denoiser import Denoiser
 from moebius.sampler import ddim_sample
 from moebius.train.batches import NoisyBatch, noisy_batch
+from moebius.train.cached_latents import CachedLatents
 from moebius.train.devices import choose_device
 from moebius.train.distillation import Distillation
 from moebius.train.grids import write_grid
 from moebius.train.loop import process_index
 from moebius.train.photos import PhotoCrops
 from moebius.train.random_masks import random_mask
-from moebius.train.settings import TrainSettings
+from moebius.train.settings import LEAST_NOISE_WEIGHT, TrainSettings
 from moebius.vae import decode, encode, load_vae
 
 GRID_SEED = 7
 GRID_SAMPLES = 8
 GRID_STEPS = 20
+
+
+PASSING_BIAS = 4.0
+
+
+def fresh_denoiser(config: MoebiusConfig) -> Denoiser:
+    """A denoiser from torch's random state whose first layer lets its nine channels pass.
+
+    That layer is one 3×3 filter a channel and a ReLU, which would cut off half of the noisy latents: here the filters
+    begin as identities, and a bias of four deviations keeps the ReLU open.
+    """
+    model = Denoiser(config)
+    with torch.no_grad():
+        model.conv_in.depthwise.weight.mul_(0.1)[:, :, 1, 1] += 1
+        model.conv_in.depthwise_norm.bias.fill_(PASSING_BIAS)
+    return model
+
+
+def noise_losses(predicted: Tensor, batch: NoisyBatch, noise_cap: float, known_weight: float) -> dict[str, Tensor]:
+    """Squared error of the noise: ``total`` with the weights of :class:`TrainSettings`, ``hole`` of holes, unweighted.
+
+    Args:
+        predicted: (B, 4, h, w).
+        batch: what it was predicted from.
+        noise_cap: see the settings.
+        known_weight: likewise.
+    """
+    errors = (predicted - batch.noise).square()
+    holes = batch.inputs[:, 4:5]
+    weights = known_weight + (1 - known_weight) * holes
+    if noise_cap:
+        ratios = (1 - batch.alphas) / batch.alphas
+        weights = weights * ratios.clamp(LEAST_NOISE_WEIGHT, noise_cap).view(-1, 1, 1, 1)
+    total = (errors * weights).sum() / (weights.sum() * errors.shape[1])
+    hole = (errors * holes).detach().sum() / (holes.sum() * errors.shape[1]).clamp(min=1)
+    return {"total": total, "hole": hole}
 
 
 class DenoiserTask:
@@ -52,11 +89,18 @@ class DenoiserTask:
     ) -> None:
         self.settings, self.config, self.distillation = settings, config, distillation
         torch.manual_seed(settings.seed)
-        self.model: nn.Module = Denoiser(config) if state is None else load_denoiser(state, config).requires_grad_(True)
+        self.model: nn.Module = (
+            fresh_denoiser(config) if state is None else load_denoiser(state, config).requires_grad_(True)
+        )
         self.device = choose_device(settings.device)
         self.model.train().to(self.device)
         self.vae = load_vae(settings.vae).to(self.device)
         self.crops = PhotoCrops(settings.photos, config.image_size)
+        self.cache = (
+            CachedLatents(self.vae, self.crops, settings.cached, config.latent_size, settings.seed)
+            if settings.cached
+            else None
+        )
 
     def losses(self, step_index: int) -> dict[str, Tensor]:
         """Terms of one step."""
@@ -65,13 +109,19 @@ class DenoiserTask:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bf16):
             if self.distillation is not None:
                 return self.distillation.losses(self.model, batch)
-            predicted = self.model(batch.inputs, batch.timesteps, batch.category_ids)
-        return {"total": functional.mse_loss(predicted.float(), batch.noise)}
+            inputs = batch.inputs.contiguous(memory_format=torch.channels_last)
+            predicted = self.model(inputs, batch.timesteps, batch.category_ids)
+        return noise_losses(predicted.float(), batch, self.settings.noise_cap, self.settings.known_weight)
 
     @torch.no_grad()
     def _batch(self, count: int, rng: np.random.Generator) -> NoisyBatch:
-        _, masks, clean, masked = self._latents(count, rng)
-        return noisy_batch(clean, masked, masks, self.settings.unconditional, rng)
+        if self.cache is not None:
+            clean, masked, masks = (part.to(self.device) for part in self.cache.draw(count, rng))
+        else:
+            _, holes, clean, masked = self._latents(count, rng)
+            masks = functional.interpolate(holes, size=clean.shape[-2:], mode="nearest")
+        settings = self.settings
+        return noisy_batch(clean, masked, masks, settings.unconditional, rng, settings.uniform_times)
 
     def _latents(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Images (B, 3, H, W), masks (B, 1, H, W), and scaled latents of the images and of the masked images."""

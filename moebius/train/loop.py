@@ -28,8 +28,12 @@ LOG = "losses.csv"
 class Task(Protocol):
     """What is trained: a model, its losses and what is written of it."""
 
-    model: nn.Module
     uses_muon: bool
+
+    @property
+    def model(self) -> nn.Module:
+        """Whose parameters move."""
+        ...
 
     def losses(self, step_index: int) -> dict[str, Tensor]:
         """Scalars by name; ``total`` is what the step reduces."""

@@ -1,6 +1,6 @@
 """Photos packed once into one small file of pixels, and seeded crops from it.
 
-``python -m moebius.train.photos FOLDER FILE.npz [--side 192] [--hold-out 24]`` packs a folder.
+``python -m moebius.train.photos FOLDER FILE.npz [--side 192] [--hold-out 24] [--leave-out NAMES.txt]`` packs a folder.
 """
 
 import argparse
@@ -89,9 +89,12 @@ def main() -> None:
     parser.add_argument("target", type=Path)
     parser.add_argument("--side", type=int, default=192, help="shorter side of the packed photos, in pixels")
     parser.add_argument("--hold-out", type=int, default=24, help="photos that are left out")
+    parser.add_argument("--leave-out", type=Path, help="file with names of more photos to leave out, one a line")
     options = parser.parse_args()
     paths = list_photos(options.folder)
     aside = held_out([path.name for path in paths], options.hold_out)
+    if options.leave_out:
+        aside |= set(options.leave_out.read_text().split("\n")) & {path.name for path in paths}
     pack_photos([path for path in paths if path.name not in aside], options.side, options.target)
     options.target.with_suffix(".held_out.txt").write_text("".join(f"{name}\n" for name in sorted(aside)))
 

@@ -1,9 +1,22 @@
 """What a user chooses about a training run. Light to import: nothing here needs PyTorch."""
 
+import math
 from dataclasses import dataclass
 
 MODES = ("vae", "diffusion", "distil")
 BALANCINGS = ("published", "paper")
+LEAST_NOISE_WEIGHT = 0.5
+RANGES = {
+    "steps": (1, math.inf),
+    "batch_size": (1, math.inf),
+    "checkpoint_every": (1, math.inf),
+    "log_every": (1, math.inf),
+    "ema_decay": (0, 0.999999),
+    "unconditional": (0, 1),
+    "known_weight": (0, 1),
+    "cached": (0, math.inf),
+    "noise_cap": (0, math.inf),
+}
 NEEDS = {"vae": ("photos",), "diffusion": ("photos", "vae"), "distil": ("photos", "vae", "teacher")}
 
 
@@ -29,6 +42,12 @@ class TrainSettings:
         clip_norm: largest norm of the gradient.
         ema_decay: of the averaged weights; they are what is exported.
         unconditional: share of samples that train the category ids 10–19.
+        cached: crops with a mask whose latents are encoded once and kept, for the denoiser; 0: new ones each step.
+        noise_cap: largest weight of a sample in the loss of ``diffusion``, its weight being the error of the clean
+            latents over that of the noise, (1 − ᾱ)/ᾱ, and at least ½; 0: every sample weighs 1, as published.
+        uniform_times: train every timestep as often as any other, so that the first ones of sampling, of which the
+            published distribution draws one in seventy above 900, are soon learnt.
+        known_weight: weight of positions outside the hole, in the loss of ``diffusion``; 1 as published.
         seed: of weights, crops, masks and noise.
         bf16: autocast to bfloat16.
         device: a device of PyTorch, or ``auto``: a GPU where there is one.
@@ -55,6 +74,10 @@ class TrainSettings:
     clip_norm: float = 1.0
     ema_decay: float = 0.999
     unconditional: float = 0.1
+    cached: int = 0
+    noise_cap: float = 0.0
+    uniform_times: bool = False
+    known_weight: float = 1.0
     seed: int = 0
     bf16: bool = False
     device: str = "auto"
@@ -63,17 +86,15 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "decay_steps", tuple(self.decay_steps))  # YAML has lists only
-        if self.mode not in MODES:
-            raise ValueError(f"mode must be one of {', '.join(MODES)}, got {self.mode}")
-        for name in ("steps", "batch_size", "checkpoint_every", "log_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.balancing not in BALANCINGS:
-            raise ValueError(f"balancing must be one of {', '.join(BALANCINGS)}, got {self.balancing}")
+        for name, choices in (("mode", MODES), ("balancing", BALANCINGS)):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)}")
+        for name, (least, most) in RANGES.items():
+            if not least <= getattr(self, name) <= most:
+                limits = f"at least {least}" if most == math.inf else f"in {least} … {most}"
+                raise ValueError(f"{name} must be {limits}, got {getattr(self, name)}")
         for name in NEEDS[self.mode]:
             if not getattr(self, name):
                 raise ValueError(f"mode {self.mode} needs {name}, got none")
-        if not 0 <= self.ema_decay < 1:
-            raise ValueError(f"ema_decay must be in [0, 1), got {self.ema_decay}")
-        if not 0 <= self.unconditional <= 1:
-            raise ValueError(f"unconditional must be in [0, 1], got {self.unconditional}")
+        if 0 < self.noise_cap < LEAST_NOISE_WEIGHT:
+            raise ValueError(f"noise_cap must be 0 or at least {LEAST_NOISE_WEIGHT}, got {self.noise_cap}")

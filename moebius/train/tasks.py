@@ -12,7 +12,14 @@ from moebius.train.teacher import load_teacher
 from moebius.weights import find_weights
 
 SMALL_CONFIG = MoebiusConfig(
-    channels=(32, 64, 128), image_size=128, category_width=96, context_width=48, heads=8, vae_factor=4
+    channels=(32, 64, 128),
+    image_size=64,
+    category_width=96,
+    context_width=48,
+    heads=8,
+    ffn_ratio=1.5,
+    local_window=7,
+    vae_factor=4,
 )
 
 

@@ -123,7 +123,7 @@ def test_too_many_failures_are_exit_code_3_with_their_kinds(config, tmp_path):
 
 
 def test_untrained_weights_are_warned_about_once_and_marked(config, tmp_path):
-    result = run_cli("inpaint", config, "model.weights=nano", "source.pattern=000.png")
+    result = run_cli("inpaint", config, "model.weights=untrained", "source.pattern=000.png")
     assert result.returncode == 0 and result.stderr.count("untrained stand-in") == 1
     (row,) = pq.read_table(tmp_path / "out" / "manifest").to_pylist()
     assert row["weights_fingerprint"].startswith("untrained-")

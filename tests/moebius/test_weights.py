@@ -14,8 +14,8 @@ def home(tmp_path, monkeypatch):
     return tmp_path / "home"
 
 
-def test_nano_is_always_there_and_says_that_it_is_untrained():
-    weights = find_weights("nano")
+def test_the_stand_in_is_always_there_and_says_that_it_is_untrained():
+    weights = find_weights("untrained")
     assert not weights.trained
     assert weights.fingerprint.startswith("untrained-")
     denoiser, vae = weights.load()

@@ -131,7 +131,7 @@ def test_rows_are_inputs_each_once_wherever_the_job_is_killed(
     config = JobConfig(
         source=SourceConfig(uri=f"{folder}/photos"),
         mask=MaskConfig(uri=f"{folder}/masks", max_fraction=1.0),
-        model=ModelConfig(weights="nano"),
+        model=ModelConfig(weights="untrained"),
         sink=SinkConfig(uri=f"{folder}/out", format=sink, shard_samples=3),
     )
     expected = write_corpus(folder, corpus)

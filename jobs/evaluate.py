@@ -1,0 +1,123 @@
+"""``moebius evaluate PHOTOS``: fills of models and of classical methods against the truth."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from jobs.cli import DONE, EXIT_CODES, run_command
+from jobs.sheet import save_sheet, strip, with_hole
+from moebius.settings import InpaintSettings
+from pipeline.baselines import BASELINES
+from pipeline.errors import ConfigError
+from pipeline.evaluation_masks import MASKS
+
+if TYPE_CHECKING:
+    from pipeline.evaluation import Case
+
+MEGAPIXEL = 1_000_000
+COLUMNS = {
+    "psnr_db": "{:.2f}",
+    "ssim": "{:.3f}",
+    "texture": "{:.3f}",
+    "lpips": "{:.3f}",
+    "fid": "{:.2f}",
+    "seconds": "{:.2f}",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse, measure, write."""
+    defaults = InpaintSettings()
+    parser = argparse.ArgumentParser(
+        prog="moebius evaluate",
+        description="Blank seeded holes in photos, fill them, and measure PSNR, SSIM and texture distance inside them.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("photos", metavar="PHOTOS", type=Path, help="folder of JPEG, PNG or WebP files")
+    parser.add_argument("--weights", nargs="*", default=["nano"], help="models, as model.weights takes them (nano)")
+    parser.add_argument("--masks", nargs="+", default=list(MASKS), choices=MASKS, help="kinds of holes (all)")
+    parser.add_argument(
+        "--baselines", nargs="*", default=list(BASELINES), choices=BASELINES, help="fills without a model (all)"
+    )
+    parser.add_argument("--limit", type=int, help="photos at most, spread over the folder (all)")
+    parser.add_argument("--max-pixels", type=int, default=MEGAPIXEL, help="larger photos are scaled down (1000000)")
+    parser.add_argument("--seed", type=int, default=0, help="of holes and models (0)")
+    parser.add_argument("--steps", type=int, default=defaults.steps, help=f"of the models ({defaults.steps})")
+    parser.add_argument("--guidance", type=float, default=defaults.guidance, help=f"likewise ({defaults.guidance})")
+    parser.add_argument("--strength", type=float, default=defaults.strength, help=f"likewise ({defaults.strength})")
+    parser.add_argument(
+        "--hub", metavar="FOLDER", type=Path, help="of torch.hub: adds LPIPS and FID, see docs/training.md"
+    )
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write means and the figures of each photo")
+    parser.add_argument("--sheet", metavar="FILE", type=Path, help="write a picture: photo, hole, every fill")
+    parser.add_argument("--sheet-rows", type=int, default=12, help="at most (12)")
+    options = parser.parse_intermixed_args(arguments)
+    return run_command(lambda: _evaluate(options))
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    settings = _settings(options)
+    from pipeline.evaluation import check_installed, evaluate, find_photos, open_methods, summarise
+    from pipeline.perceptual import Perceptual
+
+    check_installed()
+    photos = find_photos(options.photos, options.limit)
+    perceptual = Perceptual(options.hub) if options.hub else None
+    if perceptual and len(photos) < 2:
+        raise ConfigError(f"FID needs at least two photos, got {len(photos)}")
+    methods = open_methods(options.weights, settings, options.baselines)
+    if not methods:
+        raise ConfigError("evaluate needs a method: name --weights or --baselines")
+    rows: list[Mapping[str, str | float]] = []
+    strips: list[Image.Image] = []
+    for case in evaluate(photos, options.masks, methods, options.seed, options.max_pixels):
+        rows += case.rows(perceptual)
+        if options.sheet and len(strips) < options.sheet_rows:
+            strips.append(_strip(case))
+    means = summarise(rows, perceptual)
+    sys.stdout.writelines(f"{line}\n" for line in _table(means))
+    if options.json:
+        asked = {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}
+        content = {"options": asked, "settings": asdict(settings), "means": means, "photos": rows}
+        options.json.write_text(json.dumps(content, indent=1) + "\n")
+    if options.sheet:
+        save_sheet(strips, 1, options.sheet)
+    return DONE
+
+
+def _settings(options: argparse.Namespace) -> InpaintSettings:
+    for name in ("limit", "max_pixels", "sheet_rows"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise ConfigError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
+    if options.seed < 0:
+        raise ConfigError(f"--seed must be 0 or more, got {options.seed}")
+    try:
+        return InpaintSettings(steps=options.steps, guidance=options.guidance, strength=options.strength)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _strip(case: "Case") -> Image.Image:
+    label = f"{case.photo}  {case.mask_kind}: photo, hole, {', '.join(case.fills)}"
+    return strip([case.truth, with_hole(case.truth, case.mask), *case.fills.values()], label)
+
+
+def _table(means: Sequence[Mapping[str, str | float]]) -> Iterator[str]:
+    width = max(len(str(row["method"])) for row in means)
+    columns = {name: form for name, form in COLUMNS.items() if name in means[0]}
+    yield f"{'mask':<8} {'method':<{width}} photos " + " ".join(f"{name:>8}" for name in columns)
+    for row in means:
+        figures = " ".join(f"{form.format(row[name]):>8}" for name, form in columns.items())
+        yield f"{row['mask']:<8} {row['method']:<{width}} {row['photos']:>6} {figures}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""Latents of photos and of photos with a hole, encoded once: the autoencoder leaves the training loop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from moebius.train.photos import PhotoCrops
+from moebius.train.random_masks import random_mask
+from moebius.vae import encode
+
+if TYPE_CHECKING:
+    from moebius.vae import Autoencoder
+
+
+class CachedLatents:
+    """``count`` pairs of a crop and a mask; each a function of the seed and its number, encoded when first drawn.
+
+    Args:
+        vae: the autoencoder, on its device.
+        crops: where crops come from.
+        count: pairs that are kept; their latents lie in memory as float16, with the mask 17 bytes a position.
+        latent_size: side of the latents, in positions.
+        seed: of crops, masks and posteriors.
+    """
+
+    def __init__(self, vae: Autoencoder, crops: PhotoCrops, count: int, latent_size: int, seed: int) -> None:
+        self.vae, self.crops, self.seed = vae, crops, seed
+        self.pairs = torch.empty(count, 2, 4, latent_size, latent_size, dtype=torch.float16)
+        self.masks = torch.zeros(count, 1, latent_size, latent_size, dtype=torch.bool)
+        self.known = np.zeros(count, bool)
+
+    def draw(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Clean and masked latents, (count, 4, h, w) float32 each, and masks (count, 1, h, w) float32."""
+        indices = rng.integers(len(self.known), size=count)
+        missing = np.unique(indices[~self.known[indices]])
+        if len(missing):
+            self._encode(missing)
+        clean, masked = self.pairs[indices].float().unbind(1)
+        return clean, masked, self.masks[indices].float()
+
+    def _encode(self, indices: np.ndarray) -> None:
+        size_px, images, masks, noises = self.crops.size_px, [], [], []
+        for index in indices:
+            rng = np.random.default_rng([self.seed, int(index)])
+            images.append(self.crops.batch(1, rng))
+            masks.append(torch.from_numpy(random_mask(size_px, rng)).float())
+            generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+            noises.append(torch.randn(2, *self.pairs.shape[2:], generator=generator))
+        image, mask, noise = torch.cat(images), torch.stack(masks)[:, None], torch.stack(noises, dim=1)
+        device = next(self.vae.parameters()).device
+        both = torch.cat([image, image * (1 - mask)]).to(device)
+        latents = encode(self.vae, both, noise.flatten(0, 1).to(device)).cpu()
+        self.pairs[indices] = torch.stack(latents.chunk(2), dim=1).half()
+        # Any masked pixel makes its latent position repaint, as when photos are inpainted.
+        self.masks[indices] = functional.max_pool2d(mask, size_px // self.masks.shape[-1]).bool()
+        self.known[indices] = True

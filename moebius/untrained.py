@@ -1,0 +1,29 @@
+"""A stand-in with random weights, always the same: it shows the pipeline, not the model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from moebius.config import MoebiusConfig
+from moebius.denoiser import Denoiser
+from moebius.vae import untrained_vae
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
+
+UNTRAINED_CONFIG = MoebiusConfig(
+    channels=(32, 64, 128), image_size=256, category_width=96, context_width=48, heads=8, vae_factor=8
+)
+UNTRAINED_SEED = 20260619
+
+
+def untrained_model() -> tuple[Denoiser, AutoencoderKL]:
+    """Denoiser and autoencoder in evaluation mode, with weights drawn from a fixed seed."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(UNTRAINED_SEED)
+        denoiser = Denoiser(UNTRAINED_CONFIG)
+        vae = untrained_vae(UNTRAINED_CONFIG.latent_channels)
+        vae.decoder.conv_out.weight.mul_(0.05)  # nearly flat fills, rather than noise in loud colours
+    return denoiser.eval().requires_grad_(False), vae

@@ -1,0 +1,175 @@
+"""Models and fills without a model, measured on photos whose truth is known."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from moebius.inpainter import Inpainter
+from moebius.settings import InpaintSettings
+from moebius.train.photos import list_photos
+from pipeline.baselines import BASELINES
+from pipeline.errors import ConfigError
+from pipeline.evaluation_masks import MASKS, draw_mask
+from pipeline.fill_metrics import psnr, ssim, texture_distance
+from pipeline.perceptual import Perceptual
+from pipeline.weight_store import fetch_weights
+
+NEEDED = {"skimage": "scikit-image", "cv2": "opencv-python-headless"}
+FIGURES = ("psnr_db", "ssim", "texture", "lpips", "seconds")
+LEAST_PX = 64  # of a photo's shorter side
+
+Row = dict[str, str | float]
+Fill = Callable[[np.ndarray, np.ndarray, int], np.ndarray]  # photo with its hole blanked, hole, seed → filled photo
+
+
+@dataclass(frozen=True)
+class Case:
+    """One photo, one hole, and what each method made of it.
+
+    Args:
+        photo: name of the file.
+        mask_kind: key of ``MASKS``.
+        truth: (H, W, 3) uint8.
+        mask: (H, W) bool.
+        fills: (H, W, 3) uint8 by method.
+        seconds: by method.
+    """
+
+    photo: str
+    mask_kind: str
+    truth: np.ndarray
+    mask: np.ndarray
+    fills: dict[str, np.ndarray] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def rows(self, perceptual: Perceptual | None = None) -> Iterator[Row]:
+        """Figures of each method, measured inside the hole; LPIPS over the whole photo, where it is to be had."""
+        for method, filled in self.fills.items():
+            row: Row = {
+                "photo": self.photo,
+                "mask": self.mask_kind,
+                "method": method,
+                "mask_fraction": float(self.mask.mean()),
+                "psnr_db": psnr(self.truth, filled, self.mask),
+                "ssim": ssim(self.truth, filled, self.mask),
+                "texture": texture_distance(self.truth, filled, self.mask),
+                "seconds": self.seconds[method],
+            }
+            if perceptual is not None:
+                row["lpips"] = perceptual.lpips(self.truth, filled)
+                perceptual.add(self.mask_kind, method, self.truth, filled)
+            yield row
+
+
+def check_installed() -> None:
+    """Say before anything is computed that a package of the extra is missing.
+
+    Raises:
+        ConfigError: with the command that installs it.
+    """
+    if missing := [package for module, package in NEEDED.items() if importlib.util.find_spec(module) is None]:
+        raise ConfigError(
+            f"evaluate needs {' and '.join(missing)}: install the extra, pip install 'moebius-pipeline[evaluate]'"
+        )
+
+
+def find_photos(folder: Path, limit: int | None) -> list[Path]:
+    """Photos of a folder, spread over it by a hash of their names when there are more than ``limit``.
+
+    Raises:
+        ConfigError: no folder, or nothing in it.
+    """
+    photos = list_photos(folder) if folder.is_dir() else []
+    if not photos:
+        raise ConfigError(f"evaluate needs a folder with JPEG, PNG or WebP photos, found none in {folder}")
+    chosen = sorted(photos, key=lambda path: (zlib.crc32(path.name.encode()), path.name))[:limit]
+    return sorted(chosen)
+
+
+def open_methods(weights: Sequence[str], settings: InpaintSettings, baselines: Sequence[str]) -> dict[str, Fill]:
+    """What fills holes, by name: fills without a model first, then each model by the name of its weights."""
+    methods: dict[str, Fill] = {name: _without_seed(BASELINES[name]) for name in baselines}
+    for name in weights:
+        denoiser, vae = fetch_weights(name, {}).load()
+        methods[name] = _model(Inpainter(denoiser, vae, settings))
+    return methods
+
+
+def evaluate(
+    photos: Sequence[Path], kinds: Sequence[str], methods: Mapping[str, Fill], seed: int, max_pixels: int
+) -> Iterator[Case]:
+    """Blank a hole of each kind in each photo and let every method fill it; none sees what was there.
+
+    Args:
+        photos: files; larger ones are scaled down first.
+        kinds: keys of ``MASKS``.
+        methods: see :func:`open_methods`.
+        seed: of the masks and of the models.
+        max_pixels: of a photo as it is measured.
+
+    Raises:
+        ConfigError: a photo that cannot be read, or is too small to measure.
+    """
+    for path in photos:
+        truth = read_photo(path, max_pixels)
+        for kind in kinds:
+            mask = draw_mask(kind, path.name, seed, *truth.shape[:2])
+            case = Case(path.name, kind, truth, mask)
+            blanked = BASELINES["mean"](truth, mask)
+            for name, fill in methods.items():
+                started = time.perf_counter()
+                case.fills[name] = fill(blanked, mask, seed)
+                case.seconds[name] = time.perf_counter() - started
+            yield case
+
+
+def read_photo(path: Path, max_pixels: int) -> np.ndarray:
+    """Pixels as (H, W, 3) uint8, scaled down to ``max_pixels``.
+
+    Raises:
+        ConfigError: no readable image, or one of less than ``LEAST_PX``.
+    """
+    try:
+        with Image.open(path) as file:
+            image = file.convert("RGB")
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise ConfigError(f"{path} is not a readable photo, take it out of the folder: {error}") from error
+    scale = min(1.0, math.sqrt(max_pixels / (image.width * image.height)))
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    if min(size) < LEAST_PX:
+        raise ConfigError(f"photos to measure on must be at least {LEAST_PX} px, got {size[0]}x{size[1]} of {path}")
+    return np.asarray(image if size == image.size else image.resize(size, Image.Resampling.LANCZOS))
+
+
+def summarise(rows: Sequence[Mapping[str, str | float]], perceptual: Perceptual | None = None) -> list[Row]:
+    """Means over photos, one row for each kind of mask and method, in the order they came."""
+    groups: dict[tuple[str, str], list[Mapping[str, str | float]]] = {}
+    for row in rows:
+        groups.setdefault((str(row["mask"]), str(row["method"])), []).append(row)
+    means: list[Row] = []
+    for (kind, method), members in sorted(groups.items(), key=lambda group: list(MASKS).index(group[0][0])):
+        mean: Row = {"mask": kind, "method": method, "photos": len(members)}
+        for name in FIGURES:
+            if name in members[0]:
+                mean[name] = float(np.mean([member[name] for member in members]))
+        if perceptual is not None:
+            mean["fid"] = perceptual.fid(kind, method)
+        means.append(mean)
+    return means
+
+
+def _without_seed(fill: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Fill:
+    return lambda image, mask, seed: fill(image, mask)
+
+
+def _model(inpainter: Inpainter) -> Fill:
+    return lambda image, mask, seed: inpainter([image], [mask], [seed])[0]

@@ -1,0 +1,73 @@
+"""LPIPS and FID of torchmetrics, with weights from a folder on this machine: nothing is fetched."""
+
+import importlib.util
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pipeline.errors import ConfigError
+
+NEEDED = ("torchmetrics", "torchvision", "torch_fidelity")
+VGG = "vgg16-397923af.pth"  # of torchvision
+INCEPTION = "weights-inception-2015-12-05-6726825d.pth"  # of torch-fidelity
+FEATURES = 2048
+
+
+class Perceptual:
+    """Distances that networks trained on photographs measure, over whole photos.
+
+    Args:
+        folder: of torch.hub, with ``checkpoints/`` in it.
+
+    Raises:
+        ConfigError: packages or weights are missing.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
+            raise ConfigError(
+                f"--hub needs {', '.join(missing)}: install the extra, pip install 'moebius-pipeline[perceptual]'"
+            )
+        files = [folder / "checkpoints" / name for name in (VGG, INCEPTION)]
+        if absent := [str(file) for file in files if not file.is_file()]:
+            raise ConfigError(
+                f"--hub needs the weights of LPIPS (VGG-16, of torchvision) and FID (Inception, of torch-fidelity); "
+                f"put them at {' and '.join(absent)}"
+            )
+        from torchmetrics.image import LearnedPerceptualImagePatchSimilarity
+
+        torch.hub.set_dir(str(folder))  # where torchvision looks before it would fetch
+        self.inception = str(files[1])
+        self.lpips_metric = LearnedPerceptualImagePatchSimilarity(net_type="vgg")
+        self.fid_metrics: defaultdict[tuple[str, str], Any] = defaultdict(self._new_fid)
+
+    def _new_fid(self) -> Any:
+        from torchmetrics.image import FrechetInceptionDistance
+
+        return FrechetInceptionDistance(feature=FEATURES, feature_extractor_weights_path=self.inception)
+
+    @torch.no_grad()
+    def lpips(self, truth: np.ndarray, filled: np.ndarray) -> float:
+        """Between two photos, (H, W, 3) uint8 each."""
+        ours, theirs = (_batch(pixels).float() / 127.5 - 1 for pixels in (truth, filled))
+        distance = float(self.lpips_metric(ours, theirs))
+        self.lpips_metric.reset()
+        return distance
+
+    @torch.no_grad()
+    def add(self, kind: str, method: str, truth: np.ndarray, filled: np.ndarray) -> None:
+        """One more pair, (H, W, 3) uint8 each, for the FID of a method on a kind of mask."""
+        metric = self.fid_metrics[kind, method]
+        metric.update(_batch(truth), real=True)
+        metric.update(_batch(filled), real=False)
+
+    def fid(self, kind: str, method: str) -> float:
+        """Of all pairs so far, at least two."""
+        return float(self.fid_metrics[kind, method].compute())
+
+
+def _batch(pixels: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None]

@@ -1,0 +1,81 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jobs.evaluate import main
+from pipeline import evaluation
+from pipeline.baselines import BASELINES
+from tests.conftest import textured
+
+
+@pytest.fixture
+def photos(tmp_path):
+    for index in range(2):
+        Image.fromarray(textured(100, 140, index)).save(tmp_path / f"{index}.png")
+    return tmp_path
+
+
+def test_every_photo_kind_and_method_is_measured_and_drawn(photos, tiny_weights, capsys):
+    arguments = ["--weights", str(tiny_weights), "--masks", "objects", "--steps", "2", "--max-pixels", "9000"]
+    files = ["--json", str(photos / "figures.json"), "--sheet", str(photos / "out" / "sheet.png")]
+    assert main([str(photos), *arguments, *files]) == 0
+    content = json.loads((photos / "figures.json").read_text())
+    methods = [*BASELINES, str(tiny_weights)]
+    found = [(row["photo"], row["method"]) for row in content["photos"]]
+    assert found == [(name, method) for name in ("0.png", "1.png") for method in methods]
+    assert [row["method"] for row in content["means"]] == methods
+    for mean in content["means"]:
+        rows = [row["psnr_db"] for row in content["photos"] if row["method"] == mean["method"]]
+        assert mean["psnr_db"] == pytest.approx(np.mean(rows)) and mean["photos"] == 2
+    by_method = {mean["method"]: mean["psnr_db"] for mean in content["means"]}
+    assert by_method["navier-stokes"] > by_method["mean"]
+    assert capsys.readouterr().out.count("objects") == len(methods)
+    with Image.open(photos / "out" / "sheet.png") as sheet:
+        assert sheet.width > sheet.height
+
+
+def test_no_method_sees_what_it_is_to_find(photos):
+    seen = []
+
+    def peek(image, mask, seed):
+        seen.append((image, mask))
+        return image
+
+    files = evaluation.find_photos(photos, None)
+    for case in evaluation.evaluate(files, ["text"], {"peek": peek}, seed=0, max_pixels=10**6):
+        image, mask = seen[-1]
+        assert len(np.unique(image[mask], axis=0)) == 1  # one colour, that of the rest on average
+        assert np.array_equal(image[~mask], case.truth[~mask])
+    assert len(seen) == 2
+
+
+def test_baselines_change_nothing_but_the_hole():
+    photo = textured(40, 50)
+    mask = np.zeros((40, 50), bool)
+    mask[10:16, 20:30] = True
+    for fill in BASELINES.values():
+        filled = fill(photo, mask)
+        assert filled.dtype == np.uint8 and np.array_equal(filled[~mask], photo[~mask])
+        assert not np.array_equal(filled[mask], photo[mask])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--steps", "0"], "steps"),
+        (["--limit", "0"], "--limit must be at least 1"),
+        (["--weights", "--baselines"], "needs a method"),
+        (["--hub", "nowhere"], "--hub needs"),
+        (["--weights", "none-such"], "none-such"),
+    ],
+)
+def test_what_cannot_work_is_said_at_once(photos, capsys, arguments, message):
+    assert main([str(photos), *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_folder_without_photos_is_refused(tmp_path, capsys):
+    assert main([str(tmp_path)]) == 2
+    assert "found none" in capsys.readouterr().err

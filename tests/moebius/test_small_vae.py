@@ -1,0 +1,42 @@
+import json
+
+import pytest
+import torch
+
+from moebius.checkpoint import CheckpointError
+from moebius.small_vae import SmallAutoencoder, SmallAutoencoderConfig
+from moebius.vae import decode, encode, load_vae
+
+
+@pytest.fixture
+def folder(tmp_path):
+    torch.manual_seed(0)
+    SmallAutoencoder(SmallAutoencoderConfig(8, 16, 1, 1, scaling_factor=2.0)).save_pretrained(tmp_path)
+    return tmp_path
+
+
+def test_what_was_saved_is_loaded_by_its_class_name_and_has_factor_four(folder):
+    vae = load_vae(folder)
+    assert isinstance(vae, SmallAutoencoder) and not vae.training
+    images = torch.rand(2, 3, 32, 48) * 2 - 1
+    silent, noisy = (encode(vae, images, level * torch.ones(2, 4, 8, 12)) for level in (0, 1))
+    posterior = vae.encode(images).latent_dist
+    torch.testing.assert_close(silent, 2 * posterior.mean)
+    torch.testing.assert_close(noisy - silent, 2 * posterior.logvar.exp().sqrt())
+    torch.testing.assert_close(decode(vae, silent), vae.decode(posterior.mean).sample)
+    assert decode(vae, silent).shape == images.shape
+
+
+@pytest.mark.parametrize("change", [{"channels": 24}, {"depth": 3}, {"half_channels": "many"}])
+def test_configuration_that_does_not_fit_is_refused(folder, change):
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(CheckpointError, match=r"does not fit its config\.json"):
+        load_vae(folder)
+
+
+def test_weights_that_are_cut_short_are_refused(folder):
+    path = folder / "diffusion_pytorch_model.safetensors"
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(CheckpointError):
+        load_vae(folder)
