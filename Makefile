@@ -18,11 +18,13 @@ demo: $(VENV)/.installed  ## inpaint the photos of the repository and draw a con
 	$(BIN)/moebius contact-sheet out/demo out/demo/contact_sheet.png
 	@echo "results:  $(CURDIR)/out/demo/data/"
 	@echo "manifest: $(CURDIR)/out/demo/manifest/ (Parquet)"
+	@echo "report:   $(CURDIR)/out/demo/report.html"
 
 test: lint  ## check style and types, then run the tests
 	$(BIN)/python -m pytest -q
 
 test-all: lint  ## the same with the tests that take minutes
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[cluster]'
 	$(BIN)/python -m pytest -q -m ''
 
 drill: $(VENV)/.installed  ## one job under constant fire, compared byte for byte; SEED=n, SAMPLES=n, SINK=format

@@ -30,11 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_job(kinds)
     _add_flow(kinds)
     _add_plan(kinds)
+    _add_report(kinds)
     for kind in kinds.choices.values():
         kind.add_argument("--output", "--json", dest="output", metavar="FILE", type=Path, help="write JSON there, too")
     options = parser.parse_args(arguments)
-    measure = {"model": _model, "job": _job, "flow": _flow, "plan": _plan}[options.kind]
-    return run_command(lambda: _report(measure, options))
+    measure = {"model": _model, "job": _job, "flow": _flow, "plan": _plan, "report": _report}[options.kind]
+    return run_command(lambda: _print(measure, options))
 
 
 def _add_model(kinds: Any) -> None:
@@ -85,6 +86,15 @@ def _add_plan(kinds: Any) -> None:
         "and as many masks, of which every thousandth has changed.",
     )
     plan.add_argument("--rows", type=int, default=1_000_000, help="in the manifest and in the listing (1000000)")
+
+
+def _add_report(kinds: Any) -> None:
+    report = kinds.add_parser(
+        "report",
+        help="the report of a sink of many rows: seconds and memory",
+        description="Write a manifest of so many made-up rows, with real files behind those that the report shows.",
+    )
+    report.add_argument("--rows", type=int, default=1_000_000, help="in the manifest (1000000)")
 
 
 def _model(options: argparse.Namespace) -> Figures:
@@ -150,7 +160,13 @@ def _plan(options: argparse.Namespace) -> Figures:
     return asdict(measure_plan(options.rows))
 
 
-def _report(measure: Callable[[argparse.Namespace], Figures], options: argparse.Namespace) -> int:
+def _report(options: argparse.Namespace) -> Figures:
+    from pipeline.bench_report import measure_report
+
+    return asdict(measure_report(options.rows))
+
+
+def _print(measure: Callable[[argparse.Namespace], Figures], options: argparse.Namespace) -> int:
     from moebius.hardware import device_name, versions
 
     settings = {key: value for key, value in vars(options).items() if key != "output"}

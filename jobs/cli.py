@@ -11,10 +11,14 @@ DONE, FAILED, WRONG_USAGE, TOO_MANY_FAILED = 0, 1, 2, 3
 COMMANDS = {
     "inpaint": "repaint every image of a source under its mask: plan, run, commit, summary",
     "plan": "what inpaint would do; changes nothing",
+    "config": "the effective configuration, and where each value comes from",
     "preview": "a picture of some samples with their masks, before anything is repainted",
+    "vacuum": "list, and on request delete, files of a sink that nothing needs",
+    "forget": "delete samples from a sink for good: result, row, and the way back",
     "distill": "train the denoiser, with or without a teacher, or the autoencoder; goes on after a kill",
     "convert": "turn checkpoints from .bin into .safetensors and back",
     "bench": "figures of the pipeline on this machine, as a table and as JSON",
+    "report": "a page about a sink: totals, throughput, failures, and samples before and after",
     "contact-sheet": "a picture of some results: before, mask, after",
 }
 
@@ -37,11 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run_command(job: Callable[[], int]) -> int:
     """Call a job with logging set up; turn the errors that it announces into one line and an exit code."""
+    from jobs.logs import TEXT, TIME
     from moebius.checkpoint import CheckpointError
     from moebius.weights import WeightsUnavailableError
     from pipeline.errors import ConfigError
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
+    logging.basicConfig(level=logging.INFO, format=TEXT, datefmt=TIME)
     for noisy in ("httpx", "huggingface_hub", "botocore", "aiobotocore", "ray"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a preempted driver ends as if by Ctrl-C

@@ -1,55 +1,95 @@
-"""YAML files and ``key=value`` overrides become configurations of jobs; the only user of OmegaConf."""
+"""YAML files and ``key=value`` overrides become configurations of jobs; only this and ``layers.py`` use OmegaConf."""
 
 import json
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TypeVar, get_args, get_type_hints
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar, get_args, get_type_hints
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from jobs.layers import Layer, read_layers
 from pipeline.config import JobConfig
 from pipeline.errors import ConfigError
 from pipeline.training import TrainingConfig
 
 Schema = TypeVar("Schema")
+_KEY = re.compile(r"[a-z_]+(\.[a-z_]+)?")
+
+
+@dataclass(frozen=True)
+class Loaded(Generic[Schema]):
+    """A configuration, and where its values come from.
+
+    Args:
+        config: the configuration.
+        origins: of each key that is not at its default: file and line, ``override``, variables of the environment.
+    """
+
+    config: Schema
+    origins: Mapping[str, str]
 
 
 def load_config(path: str, overrides: Sequence[str]) -> JobConfig:
-    """Read the configuration of an inpainting job; what neither file nor overrides say has its default.
+    """Read the configuration of an inpainting job; what neither files nor overrides say has its default.
 
     Raises:
-        ConfigError: no such file, an unknown key, a wrong type or a value out of range; the message names the key.
+        ConfigError: no such file, an unknown key, a wrong type or a value out of range; the message names file and key.
     """
+    return _load(path, overrides, JobConfig).config
+
+
+def load_with_origins(path: str, overrides: Sequence[str]) -> Loaded[JobConfig]:
+    """As :func:`load_config`, with where each value comes from."""
     return _load(path, overrides, JobConfig)
 
 
 def load_training_config(path: str, overrides: Sequence[str]) -> TrainingConfig:
     """Read the configuration of a training run; raises as :func:`load_config` does."""
-    return _load(path, overrides, TrainingConfig)
+    return _load(path, overrides, TrainingConfig).config
 
 
-def _load(path: str, overrides: Sequence[str], schema: type[Schema]) -> Schema:
-    if not Path(path).is_file():
-        raise ConfigError(f"no configuration file {path}")
+def _load(path: str, overrides: Sequence[str], schema: type[Schema]) -> Loaded[Schema]:
+    layers = [*read_layers(path), _from_overrides(overrides, schema)]
+    merged = OmegaConf.structured(schema)
+    for layer in layers:
+        try:
+            merged = OmegaConf.merge(merged, layer.values)
+        except OmegaConfBaseException as error:
+            raise layer.fault(getattr(error, "full_key", None), _reason(error)) from error
+    origins = {key: origin for layer in layers for key, origin in layer.origins()}
     try:
-        merged = OmegaConf.merge(
-            OmegaConf.structured(schema),
-            OmegaConf.load(path),
-            OmegaConf.from_dotlist([_as_text(override, schema) for override in overrides]),
-        )
         config = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
-        key = getattr(error, "full_key", None)
-        reason = str(getattr(error, "msg", None) or error).splitlines()[0]
-        raise ConfigError(f"{key or path}: {reason}") from error
-    except ConfigError:
-        raise
-    except (YAMLError, UnicodeDecodeError, TypeError, ValueError) as error:
-        raise ConfigError(f"{path} {' '.join(overrides)}: not a configuration: {error}") from error
+        raise _placed(f"{getattr(error, 'full_key', None) or path}: {_reason(error)}", origins) from error
+    except ConfigError as error:
+        raise _placed(str(error), origins) from error
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{path}: not a configuration: {error}") from error
     assert isinstance(config, schema)
-    return config
+    return Loaded(config, origins)
+
+
+def _reason(error: OmegaConfBaseException) -> str:
+    return str(getattr(error, "msg", None) or error).splitlines()[0]
+
+
+def _placed(message: str, origins: Mapping[str, str]) -> ConfigError:
+    """A message that begins with a key, behind the file and the line that the key stands in."""
+    key = _KEY.match(message)
+    origin = origins.get(key[0], "override") if key else "override"
+    return ConfigError(message if origin.startswith("override") else f"{origin}: {message}")
+
+
+def _from_overrides(overrides: Sequence[str], schema: type) -> Layer:
+    pairs = [_as_text(override, schema) for override in overrides]
+    try:
+        return Layer("", OmegaConf.from_dotlist(pairs))
+    except (OmegaConfBaseException, YAMLError, ValueError) as error:  # the values may be secrets
+        keys = ", ".join(pair.partition("=")[0] for pair in pairs)
+        raise ConfigError(f"overrides {keys}: not a configuration: {type(error).__name__}") from error
 
 
 def _as_text(override: str, schema: type) -> str:

@@ -44,7 +44,8 @@ def _draw(options: argparse.Namespace) -> int:
     rows = sorted((row for row in rows if row["status"] == OK), key=lambda row: row["sample_id"])[: options.count]
     if not rows:
         raise ConfigError(f"no result with status ok in {options.sink}")
-    runs = {run_id: Inspector(config_of_run(sink, run_id, access)) for run_id in {row["run_id"] for row in rows}}
+    names = {row["sample_id"] for row in rows}
+    runs = {run_id: Inspector(config_of_run(sink, run_id, access), names) for run_id in {row["run_id"] for row in rows}}
     strips = [_strip(row, runs[row["run_id"]], access) for row in rows]
     save_sheet(strips, options.columns, options.picture)
     sys.stdout.write(f"contact sheet: {options.picture}\n")

@@ -7,11 +7,15 @@ import uuid
 from collections.abc import Sequence
 from datetime import datetime, timezone
 
+import pyarrow as pa
+
 from jobs.cli import DONE, EXIT_CODES, FAILED, TOO_MANY_FAILED, run_command
 from jobs.configuration import load_config
+from jobs.failure_log import FailureLog
+from jobs.logs import set_up_log
 from jobs.progress import Progress
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("jobs.inpaint")  # also where this is __main__
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,13 +44,21 @@ def _inpaint(path: str, overrides: Sequence[str]) -> int:
     from pipeline.lease import LeaseHeldError
     from pipeline.manifest import ManifestConflictError
     from pipeline.records import STATUSES
+    from pipeline.report.publish import report_run
     from pipeline.run import run_job  # imports Ray, after the configuration is known to be good
     from pipeline.supervisor import JobError
 
     run_id = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+    set_up_log(config.run.log, config.storage, run_id)
+    failures = FailureLog()
     try:
-        with Progress(sys.stderr) as progress:
-            summary = run_job(config, run_id, progress.update)
+        with Progress(sys.stderr, may_draw=config.run.log == "text") as progress:
+
+            def on_rows(rows: pa.Table, todo: int) -> None:
+                failures.update(rows)
+                progress.update(rows, todo)
+
+            summary = run_job(config, run_id, on_rows, on_pool=lambda pool: progress.expect(pool.model_calls))
     except (JobError, LeaseHeldError, ManifestConflictError) as error:
         logger.error("%s", error)
         return FAILED
@@ -61,6 +73,7 @@ def _inpaint(path: str, overrides: Sequence[str]) -> int:
     )
     for kind, count in summary.errors.items():
         logger.info("failed: %d %s", count, kind)
+    report_run(config, summary)
     if summary.failed_fraction > config.limits.max_failed_fraction:
         logger.error(
             "%.1f%% of the samples failed, limits.max_failed_fraction=%s",

@@ -3,27 +3,51 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jobs.cli import DONE, EXIT_CODES, run_command
 from jobs.configuration import load_config
 from jobs.inpaint import add_config_arguments
+from pipeline.config import JobConfig
+from pipeline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pipeline.plan import Plan
+    from pipeline.sizing import Rate
+
+WHY = {
+    "new": "new",
+    "changed": "changed",
+    "selected": "selected",
+    "retried": "failed before",
+    "redone": "made with other weights or settings",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, plan, print."""
     parser = argparse.ArgumentParser(
         prog="moebius plan",
-        description="Show what inpaint would do: samples found, done, to do, missing masks, bytes. Changes nothing.",
+        description="Show what inpaint would do: samples found, done, to do and why, missing masks, bytes. Changes "
+        "nothing.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_config_arguments(parser)
-    options = parser.parse_args(arguments)
-    return run_command(lambda: _plan(options.config, options.overrides))
+    sizing = parser.add_argument_group("sizing", "what the samples to do will take on GPUs, from measured figures")
+    sizing.add_argument("--sizing", action="store_true", help="cut some photos into windows, and reckon")
+    sizing.add_argument("--sample", type=int, default=100, metavar="N", help="photos that are cut (100)")
+    sizing.add_argument("--bench", type=Path, metavar="FILE", help="JSON of moebius bench model: windows a second")
+    sizing.add_argument("--windows-per-second", type=float, metavar="X", help="of one GPU, instead of --bench")
+    sizing.add_argument("--gpu-hour-cost", type=float, metavar="X", help="in whatever currency")
+    options = parser.parse_intermixed_args(arguments)
+    return run_command(lambda: _plan(options))
 
 
-def _plan(path: str, overrides: Sequence[str]) -> int:
-    config = load_config(path, overrides)
+def _plan(options: argparse.Namespace) -> int:
+    config = load_config(options.config, options.overrides)
+    rate = _rate(options, config)
     from pipeline.catalog import Catalog
     from pipeline.manifest import Manifest
     from pipeline.plan import find_samples, make_plan
@@ -36,18 +60,54 @@ def _plan(path: str, overrides: Sequence[str]) -> int:
         manifest = Manifest(Storage(config.sink.uri, config.storage))
         find_samples(config, catalog, SettledShards(config, weights.fingerprint, manifest, catalog))
         plan = make_plan(config, catalog, weights.fingerprint, manifest)
+        sizing = _sizing(options, config, plan, rate, weights.config.image_size) if rate else {}
     lines = {
         "samples found": f"{plan.found} ({plan.found_bytes / 1e6:.1f} MB)",
         "done": f"{plan.done.total()} {_counts(plan.done)}",
-        "to do": f"{plan.todo} {_counts(plan.reasons)}",
+        "to do": f"{plan.todo} {_counts({WHY[reason]: count for reason, count in plan.reasons.items()})}",
         "missing masks": str(plan.without_mask),
         "gone": f"{plan.gone} (in the manifest, no longer in the source; their rows stay)",
+        **({"forgotten": f"{plan.forgotten} (deleted on request, left out)"} if plan.forgotten else {}),
         "weights": f"{config.model.weights} ({weights.fingerprint})",
         "sink": config.sink.uri,
+        **sizing,
     }
     for label, value in lines.items():
         sys.stdout.write(f"{label + ':':<15} {value.rstrip()}\n")
     return DONE
+
+
+def _rate(options: argparse.Namespace, config: JobConfig) -> "Rate | None":
+    """How fast a GPU is, where that is asked for.
+
+    Raises:
+        ConfigError: options of the sizing that do not fit together.
+    """
+    rates = [value for value in (options.bench, options.windows_per_second) if value is not None]
+    given = len(rates) + (options.gpu_hour_cost is not None)
+    if len(rates) != 1 if options.sizing else given:
+        raise ConfigError("--sizing goes with either --bench FILE or --windows-per-second X, and these go with it")
+    if not options.sizing:
+        return None
+    from pipeline.sizing import Rate, read_rate
+
+    if options.sample < 1:
+        raise ConfigError(f"--sample must be positive, got {options.sample}")
+    if options.bench is not None:
+        return read_rate(options.bench, config)
+    return Rate(options.windows_per_second, "given")
+
+
+def _sizing(
+    options: argparse.Namespace, config: JobConfig, plan: "Plan", rate: "Rate", window_px: int
+) -> dict[str, str]:
+    """The lines that tell what a plan takes."""
+    from pipeline.sizing import describe_sizing, sample_windows
+
+    if not plan.todo:
+        return {"sizing": "nothing is to do"}
+    sample = sample_windows(config, plan.catalog, window_px, options.sample)
+    return describe_sizing(plan.todo, sample, rate, options.gpu_hour_cost)
 
 
 def _counts(counter: dict[str, int]) -> str:

@@ -6,7 +6,7 @@ mirrored there; nothing is ever squashed.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -43,6 +43,10 @@ class Box:
             min(self.right + margin_px, shape[1]),
         )
 
+    def on_grid(self, step_px: int) -> "Box":
+        """The rectangle with its upper left corner moved outwards onto a grid."""
+        return replace(self, top=self.top - self.top % step_px, left=self.left - self.left % step_px)
+
     @property
     def longest_px(self) -> int:
         """The longer of both sides."""
@@ -70,6 +74,12 @@ class Window:
     side_px: int
     hole: Box
     cells: np.ndarray
+
+    def seen_from(self, corner: Box) -> "Window":
+        """The same window in a part of the image that begins at a corner of the grid of cells."""
+        hole = self.hole
+        moved = Box(hole.top - corner.top, hole.left - corner.left, hole.bottom - corner.top, hole.right - corner.left)
+        return replace(self, top=self.top - corner.top, left=self.left - corner.left, hole=moved)
 
     def owned(self, mask: np.ndarray) -> np.ndarray:
         """Masked pixels inside ``hole`` that this window repaints: (H, W) bool → (hole height, hole width) bool."""

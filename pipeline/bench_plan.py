@@ -78,13 +78,13 @@ def measure_plan(rows: int) -> PlanFigures:
             clock.append(time.monotonic())
             todo = sum(leg.num_rows for leg in plan.legs())
             clock.append(time.monotonic())
-        plan_peak_mb = _peak_mb()
+        plan_peak_mb = peak_mb()
         manifest.compact()
         clock.append(time.monotonic())
         size_mb = sum(file.size_bytes for file in sink.list_files("manifest")) / 1e6
     list_s, compare_s, legs_s, compact_s = map(float, np.diff(clock))
     return PlanFigures(
-        rows, todo, list_s, _making_up_s(rows), compare_s, legs_s, compact_s, plan_peak_mb, _peak_mb(), size_mb
+        rows, todo, list_s, _making_up_s(rows), compare_s, legs_s, compact_s, plan_peak_mb, peak_mb(), size_mb
     )
 
 
@@ -157,5 +157,6 @@ def _finished(config: JobConfig, start: int, stop: int) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=MANIFEST_SCHEMA)
 
 
-def _peak_mb() -> float:
+def peak_mb() -> float:
+    """Largest memory that this process has had."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

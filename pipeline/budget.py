@@ -27,6 +27,11 @@ class ByteBudget:
             self._free_bytes -= taken
         return taken
 
+    @property
+    def taken_bytes(self) -> int:
+        """How much is taken now."""
+        return self.total_bytes - self._free_bytes
+
     def give_back(self, taken_bytes: int) -> None:
         """Return what :meth:`take` said."""
         with self._returned:

@@ -18,6 +18,8 @@ PREFIX = "moebius-catalog-"  # of the temporary folder
 MEMORY = "1GB"  # beyond it, tables and joins go to the temporary folder
 BATCH_ROWS = 50_000
 _QUIET = "SET enable_progress_bar = false"
+_CLOSED = "SET enable_external_access = false"  # no statement, whoever wrote it, opens other files or loads extensions
+_READ_ONLY = "BEGIN TRANSACTION READ ONLY"
 
 
 class Catalog:
@@ -33,6 +35,7 @@ class Catalog:
         }
         self._database = duckdb.connect(f"{self._folder.name}/catalog.duckdb", config=settings)
         self._database.execute(_QUIET)
+        self._database.execute(_CLOSED)
 
     def __enter__(self) -> "Catalog":
         return self
@@ -69,10 +72,21 @@ class Catalog:
         """Execute SQL, with ``$name`` for parameters, and return all rows of a small result."""
         return self._database.execute(statement, parameters or {}).fetchall()
 
-    def stream(self, query: str, rows: int, parameters: dict[str, Any] | None = None) -> Iterator[pa.Table]:
-        """The result of a query, with ``$name`` for parameters, so many rows at a time."""
+    def stream(
+        self, query: str, rows: int, parameters: dict[str, Any] | None = None, read_only: bool = False
+    ) -> Iterator[pa.Table]:
+        """The result of a query, with ``$name`` for parameters, so many rows at a time.
+
+        Args:
+            query: one statement.
+            rows: of each table but the last.
+            parameters: by name.
+            read_only: for a query that is not ours: it cannot change a table.
+        """
         cursor = self._database.cursor()  # other statements may run while the result is being read
         cursor.execute(_QUIET)
+        if read_only:
+            cursor.execute(_READ_ONLY)
         batches = cursor.sql(query, params=parameters).to_arrow_reader(BATCH_ROWS)
         waiting: list[pa.RecordBatch] = []
         for batch in batches:

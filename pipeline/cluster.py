@@ -38,6 +38,11 @@ class Pool:
     threads: int
     task_cpus: float = 0.1
 
+    @property
+    def model_calls(self) -> int:
+        """Calls of the model that can run at once: one a GPU worker, on CPUs one a thread."""
+        return self.actors * (1 if self.gpus else self.threads)
+
 
 @contextlib.contextmanager
 def connected(address: str | None, block_bytes: int | None = None) -> Iterator[None]:

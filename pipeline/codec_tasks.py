@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from moebius.windows import paste_window
 from pipeline.config import JobConfig
 from pipeline.inputs import Inputs
+from pipeline.metrics import Timed, meter_of
 from pipeline.reader import Reader
 from pipeline.records import MANIFEST_SCHEMA, Record, to_table
 from pipeline.sample_job import finish, give_up, new_record, prepare
@@ -53,8 +53,8 @@ def cut_samples(
     samples = batch["samples"].combine_chunks().flatten().to_pylist()
     records: list[Record] = []
     rows: list[Mapping[str, Any]] = []
-    size = 0
-    for sample, inputs in zip(samples, reader.read_all(samples), strict=True):
+    size, inputs_of = 0, Timed(reader.read_all(samples))
+    for sample, inputs in zip(samples, inputs_of, strict=True):
         records.append(new_record(sample, config, reader, weights_fingerprint, run_id))
         rows.append(_cut(records[-1], inputs, config, window_px, give_back))
         size += sum(len(data) for data in (*rows[-1].get("pixels", []), rows[-1].get("image", b"")))
@@ -63,6 +63,9 @@ def cut_samples(
             records, rows, size = [], [], 0
     if records:
         yield travelling(records, rows)
+    meter = meter_of(run_id)
+    meter.add("stage_seconds", inputs_of.spent_s, stage="read")
+    meter.add("read_bytes", sum(sample["size_bytes"] for sample in samples))
 
 
 def _cut(
@@ -112,12 +115,14 @@ class CutSample:
         self.fills[number] = filled.tobytes()
 
 
-def finish_samples(batch: pa.Table, config: JobConfig, window_px: int, give_back: bool) -> pa.Table:
+def finish_samples(batch: pa.Table, config: JobConfig, run_id: str, window_px: int, give_back: bool) -> pa.Table:
     """Composite, encode and store filled samples: a table of ``CUT_SCHEMA`` → manifest rows."""
     sink = open_sink(config)
     outcomes = [_finish(row, config, window_px, give_back) for row in batch.to_pylist()]
-    sink.store(outcomes, give_back)
-    return to_table([outcome.record for outcome in outcomes])
+    write_s = sink.store(outcomes, give_back)
+    records = [outcome.record for outcome in outcomes]
+    meter_of(run_id).count_stages(records, 0.0, write_s)
+    return to_table(records)
 
 
 def _finish(row: Mapping[str, Any], config: JobConfig, window_px: int, give_back: bool) -> Outcome:
@@ -126,10 +131,10 @@ def _finish(row: Mapping[str, Any], config: JobConfig, window_px: int, give_back
         return outcome
     try:
         job = prepare(outcome.record, Inputs(row["image"], row["mask"]), config, window_px)
-        for window, fill in zip(job.windows, row["fills"], strict=True):
-            paste_window(job.rgb, job.mask, window, _square(fill))
+        for number, fill in enumerate(row["fills"]):
+            job.paste(number, _square(fill))
         stage = "encode"
-        outcome.result = finish(job, config.sink.image_format)
+        outcome.result = finish(job, config)
     except Exception as error:  # noqa: BLE001 - as in _cut
         give_up(outcome.record, stage, error, give_back)
     return outcome

@@ -10,6 +10,7 @@ from typing import Any
 from moebius.settings import HUB_WEIGHTS, InpaintSettings
 from pipeline.data_config import MaskConfig, SinkConfig, SourceConfig, absolute_uri, choose
 from pipeline.errors import ConfigError
+from pipeline.notify import parse_notify, public_notify
 
 _LATER_KEYS = ("guidance_interval", "sampler")
 _MASK_PLACES = ("uri", "template", "member", "column")
@@ -17,7 +18,20 @@ _MASK_PLACES = ("uri", "template", "member", "column")
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Which model, and how it samples."""
+    """Which model, and how it samples.
+
+    Args:
+        weights: ``nano``, ``places2``, ``celebahq``, ``ffhq``, ``pretrained``, or a folder or file, local or remote.
+        steps: steps of the whole schedule.
+        guidance: scale of latent categories guidance.
+        guidance_interval: first and last timestep, in 0 … 999, that are guided; the others cost half, and results change.
+        sampler: ``ddim``, as published, or ``dpm++``, for fewer steps, such as 10; results change.
+        strength: 1: from noise alone; less: from the photo noised to the first step.
+        seed: with the sample's id it decides all randomness.
+        fast: the denoiser arranged for speed, where it is sooner; false: the plain one, equal to rounding.
+        precision: ``fp32``, ``bf16``, or ``auto``: bf16 on GPUs, fp32 on CPUs.
+        batch_size: windows in one call of the model; ``auto``: 16 on GPUs, 1 on CPUs.
+    """
 
     weights: str = "nano"
     steps: int = 20
@@ -37,7 +51,12 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class WindowConfig:
-    """How windows are cut around holes."""
+    """How windows are cut around holes.
+
+    Args:
+        context: side of a window over the longest side of its hole.
+        max_upscale: how far small surroundings may be magnified.
+    """
 
     context: float = 1.5
     max_upscale: float = 1.0
@@ -54,24 +73,37 @@ class RunConfig:
             with too few CPU cores for their GPUs. It costs a second decoding and the transport of the windows.
         address: of the Ray cluster; null means ``RAY_ADDRESS``, else a cluster of this job's own on this machine.
         resume: go on with what the sink already holds; false refuses a sink with results.
+        select: do again the samples whose rows make this SQL expression true, such as ``seam_score > 30``, beside what
+            is new or changed. All other rows stay, also those of other weights or settings.
         retry_failed: do failed samples again: true for all, or their error types, such as ``MissingMask,FileNotFound``.
         redo_changed: do again what was made with other weights or settings.
+        report: write ``report.html`` into the sink when the run ends and has done something.
+        log: lines of the driver's log as ``text``, or as ``json`` for collectors of logs.
+        notify: a command, or the http(s) URL of a webhook, that gets the run's JSON when the run has ended, anyhow.
     """
 
     actors: int | str = "auto"
-    gpus_per_actor: float | str = "auto"
+    gpus_per_actor: int | float | str = "auto"
     decode: str = "workers"
     address: str | None = None
     resume: bool = True
+    select: str | None = None
     retry_failed: bool | str = False
     redo_changed: bool = False
+    report: bool = True
+    log: str = "text"
+    notify: Any = field(default=None, repr=False)  # its path or arguments may be secrets
 
     def __post_init__(self) -> None:
         if self.actors != "auto" and (not isinstance(self.actors, int) or self.actors < 1):
             raise ConfigError(f"run.actors must be auto or a positive number, got {self.actors!r}")
+        if self.select is not None and not self.select.strip():
+            raise ConfigError("run.select must be an SQL expression over the columns of the manifest, or null")
         if self.gpus_per_actor != "auto" and (isinstance(self.gpus_per_actor, str) or self.gpus_per_actor < 0):
             raise ConfigError(f"run.gpus_per_actor must be auto or a number, got {self.gpus_per_actor!r}")
         choose("run.decode", self.decode, ("workers", "tasks"))
+        choose("run.log", self.log, ("text", "json"))
+        parse_notify(self.notify)
 
     @property
     def retried_types(self) -> list[str]:
@@ -81,11 +113,20 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class LimitsConfig:
-    """What is refused, and how much may fail."""
+    """What is refused, and how much may fail.
+
+    Args:
+        max_pixels: of an image or a mask, checked before decoding.
+        max_bytes: of a compressed image with its mask, checked before reading.
+        max_failed_fraction: of all samples; above it the exit code is 3.
+        suspicious: what becomes of fills of one flat colour, black or white: ``keep`` them, marked in the manifest, or
+            ``fail`` their samples.
+    """
 
     max_pixels: int = 200_000_000
     max_bytes: int = 500_000_000
     max_failed_fraction: float = 0.05
+    suspicious: str = "keep"
 
     def __post_init__(self) -> None:
         for key in ("max_pixels", "max_bytes"):
@@ -93,11 +134,17 @@ class LimitsConfig:
                 raise ConfigError(f"limits.{key} must be positive, got {getattr(self, key)}")
         if not 0 <= self.max_failed_fraction <= 1:
             raise ConfigError(f"limits.max_failed_fraction must be in 0 … 1, got {self.max_failed_fraction}")
+        choose("limits.suspicious", self.suspicious, ("keep", "fail"))
 
 
 @dataclass(frozen=True)
 class JobConfig:
-    """One inpainting job."""
+    """One inpainting job.
+
+    Args:
+        storage: options of fsspec, such as ``endpoint_url``, see [storage.md](storage.md); credentials rather from the
+            environment.
+    """
 
     source: SourceConfig = field(default_factory=SourceConfig)
     mask: MaskConfig = field(default_factory=MaskConfig)
@@ -164,3 +211,10 @@ def _deciding(model: ModelConfig) -> dict[str, Any]:
         for key, value in kept.items()
         if key not in ("weights", "batch_size") and (key not in _LATER_KEYS or value != usual[key])
     }
+
+
+def public_configuration(config: JobConfig) -> dict[str, Any]:
+    """The configuration with what may be a secret hidden: every storage option, and who is notified."""
+    public = asdict(config) | {"storage": dict.fromkeys(config.storage, "***")}
+    public["run"]["notify"] = public_notify(config.run.notify)
+    return public

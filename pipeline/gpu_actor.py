@@ -20,6 +20,7 @@ from pipeline.cluster import Pool
 from pipeline.config import JobConfig
 from pipeline.cpu_pool import CpuPool, Urgency
 from pipeline.inputs import Inputs, Sample
+from pipeline.metrics import Meter, Timed
 from pipeline.model_loop import ModelLoop
 from pipeline.reader import Reader
 from pipeline.records import LEFT, Record, to_table
@@ -78,9 +79,13 @@ class InpaintActor:
         self.sink = open_sink(config)
         self.weights_fingerprint = weights_fingerprint
         self.inpainter = self.load_model(weights)
-        self.loop = ModelLoop(self.inpainter, pool.threads)
+        self.meter = Meter(run_id)
+        self.loop = ModelLoop(self.inpainter, pool.threads, self._note_batch)
         self.cpus = CpuPool(pool.threads)
         self.budget = ByteBudget(_decoded_bytes(pool), pool.threads + BATCHES_AHEAD * self.inpainter.batch_size)
+        self.meter.watch(
+            bytes_in_flight=lambda: self.budget.taken_bytes, windows_waiting=lambda: self.loop.windows_waiting
+        )
         self.name = f"{socket.gethostname()}/{os.getpid()}"
 
     def load_model(self, weights: Weights) -> Inpainter:
@@ -93,10 +98,15 @@ class InpaintActor:
         A sample goes from this thread, which reads, to one that decodes, to the model, to one that encodes; this thread
         writes the results. Every further change of threads costs about as much as a small photo.
         """
+        started = time.perf_counter()
         samples = batch["samples"].combine_chunks().flatten().to_pylist()
         flights = [Flight(self._new_record(sample)) for sample in samples]
-        self.sink.store(self._landing(flights, self.reader.read_all(samples)), self.give_back)
+        inputs = Timed(self.reader.read_all(samples))
+        write_s = self.sink.store(self._landing(flights, inputs), self.give_back)
         records = [flight.record for flight in flights]
+        self.meter.count_stages(records, inputs.spent_s, write_s)
+        self.meter.add("read_bytes", sum(sample["size_bytes"] for sample in samples))
+        self.meter.observe("unit_seconds", time.perf_counter() - started)
         if all(record.status == LEFT for record in records):
             time.sleep(UNREACHABLE_PAUSE_S)
         return to_table(records)
@@ -115,6 +125,10 @@ class InpaintActor:
     def begin(self, flight: Flight, inputs: Inputs | Exception) -> None:
         """Send a sample that was read on its way to its end."""
         self._guarded("read", self._take_place, flight, inputs)()
+
+    def _note_batch(self, windows: int, seconds: float) -> None:
+        self.meter.add("windows", windows)
+        self.meter.add("model_seconds", seconds)
 
     def _new_record(self, sample: Sample) -> Record:
         record = new_record(sample, self.config, self.reader, self.weights_fingerprint, self.run_id)
@@ -147,7 +161,7 @@ class InpaintActor:
 
     def _encode(self, flight: Flight, job: SampleJob) -> None:
         if flight.record.error_stage is None:
-            flight.result = finish(job, self.config.sink.image_format)
+            flight.result = finish(job, self.config)
         self._land(flight)
 
     def _land(self, flight: Flight) -> None:

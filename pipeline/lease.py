@@ -48,12 +48,7 @@ class Lease:
             found = self._read()
             if found is None:
                 continue  # released at this moment
-            if not _is_dead(found) and self._is_renewed(found):
-                raise LeaseHeldError(
-                    f"{self.storage} is held by run {found['run_id']} (process {found['pid']} on "
-                    f"{found['place'].partition('/')[0]}); wait for it or stop it. After a crash of it, this command "
-                    f"takes over by itself, at the latest after {self.silence_s:g} s"
-                )
+            self._refuse_living(found)
             self.storage.delete(KEY)
         self._check_exclusive()
         self._renewer.start()
@@ -66,6 +61,23 @@ class Lease:
         self._renewer.join()
         if self._is_ours():
             self.storage.delete(KEY)
+
+    def check_free(self) -> None:
+        """Make sure that nobody holds the sink, without taking it.
+
+        Raises:
+            LeaseHeldError: a run does.
+        """
+        if found := self._read():
+            self._refuse_living(found)
+
+    def _refuse_living(self, found: dict[str, Any]) -> None:
+        if not _is_dead(found) and self._is_renewed(found):
+            raise LeaseHeldError(
+                f"{self.storage} is held by run {found['run_id']} (process {found['pid']} on "
+                f"{found['place'].partition('/')[0]}); wait for it or stop it. After a crash of it, this command "
+                f"takes over by itself, at the latest after {self.silence_s:g} s"
+            )
 
     def _try_create(self) -> bool:
         try:

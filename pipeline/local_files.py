@@ -1,14 +1,17 @@
 """What local disks need and object stores do by themselves: listings with links followed, files written in one step."""
 
 import contextlib
+import ctypes
 import os
 import shutil
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 COPY_BYTES = 1 << 20
 STAGING = ".staging"
+T = TypeVar("T")
 
 
 def walk(folder: str) -> Iterator[tuple[str, os.stat_result]]:
@@ -33,30 +36,63 @@ def walk(folder: str) -> Iterator[tuple[str, os.stat_result]]:
                     yield full, status
 
 
-@contextlib.contextmanager
-def staged(root: str, content: bytes | str) -> Iterator[str]:
-    """A complete temporary file on the disk of ``root``, outside everything that readers look at; yields its path.
+class StagedFile:
+    """A file on the disk of ``root``, outside everything that readers look at, until it is moved to its place.
 
     Args:
         root: of the storage.
+        target: path that it will have.
         content: bytes, or the path of a file to copy.
     """
-    folder = os.path.join(root, STAGING)
-    os.makedirs(folder, exist_ok=True)
-    path = os.path.join(folder, uuid.uuid4().hex)
-    try:
-        with open(path, "wb") as file:
-            if isinstance(content, bytes):
-                file.write(content)
-            else:
-                with open(content, "rb") as source:
-                    shutil.copyfileobj(source, file, COPY_BYTES)
-            file.flush()
-            os.fsync(file.fileno())
-        yield path
-    finally:
+
+    def __init__(self, root: str, target: str, content: bytes | str) -> None:
+        self.path, self.target = os.path.join(root, STAGING, uuid.uuid4().hex), target
+        try:
+            with _in_folder_of(self.path, lambda: open(self.path, "wb")) as file:
+                if isinstance(content, bytes):
+                    file.write(content)
+                else:
+                    with open(content, "rb") as source:
+                        shutil.copyfileobj(source, file, COPY_BYTES)
+        except BaseException:
+            self._discard()
+            raise
+
+    def place(self, move: Callable[[str, str], None] = os.replace) -> None:
+        """Give it its path, by ``os.link`` if none may be there before."""
+        try:
+            _in_folder_of(self.target, lambda: move(self.path, self.target))
+        finally:
+            self._discard()
+
+    def _discard(self) -> None:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
+            os.unlink(self.path)
+
+
+def _in_folder_of(path: str, work: Callable[[], T]) -> T:
+    """Do something with a path whose folder may not exist yet."""
+    try:
+        return work()
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return work()
+
+
+def sync_all(files: Sequence[StagedFile]) -> None:
+    """Wait until the disk holds all of the files of one storage: for many by one flush, where the system has that.
+
+    Each flush takes the disk some milliseconds, be it for one small file or for all.
+    """
+    flush_disk = getattr(ctypes.CDLL(None), "syncfs", None) if len(files) > 1 else None
+    for file in files:
+        handle = os.open(file.path, os.O_RDONLY)
+        try:
+            if flush_disk and flush_disk(handle) == 0:
+                return
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def clear_staging(root: str) -> None:

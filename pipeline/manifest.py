@@ -8,7 +8,7 @@ whose last one says that it replaces everything before, and deletes that. Whoeve
 
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -26,6 +26,7 @@ REQUESTS = 16  # under way at once
 SNAPSHOT_ROWS = 250_000  # in one part
 BATCH_ROWS = 50_000
 _COMMIT, _SNAPSHOT, _COMPLETE = b"moebius.commit", b"moebius.snapshot", b"moebius.snapshot-complete"
+_FENCE = b"moebius.fence"
 _PLACE = [pa.field("part", pa.int64()), pa.field("position", pa.int64())]
 
 
@@ -99,19 +100,44 @@ class Manifest:
 
     def compact(self, max_parts: int = 16) -> None:
         """Bring the manifest back to one row a sample in few files, where that is not so already."""
-        superseded = {} if self._is_unique else self._superseded()
+        superseded = {} if self._is_unique else self._dropped()
         if superseded or len(self._parts) > max_parts + self._snapshot_parts:
-            replaced, snapshot = list(self._parts), uuid.uuid4().hex.encode()
-            pieces = self._pieces(superseded)
-            piece = next(pieces, MANIFEST_SCHEMA.empty_table())
-            for following in pieces:
-                self.append(piece, {_SNAPSHOT: snapshot})
-                piece = following
-            self.append(piece, {_SNAPSHOT: snapshot, _COMPLETE: b"1"})
-            self._stale += replaced
-            self._parts = self._parts[len(replaced) :]
-            self._snapshot_parts = len(self._parts)
-            self._is_unique = True
+            self._write_snapshot(superseded)
+        self._delete_stale()
+
+    def remove(self, sample_ids: Collection[str]) -> None:
+        """Write the manifest anew without the rows of some samples; nothing that held them is left."""
+        self._write_snapshot(self._dropped(sample_ids))
+        self._delete_stale()
+
+    def fence(self) -> None:
+        """Let every other run that has read this manifest so far meet a conflict at its next commit."""
+        self.append(MANIFEST_SCHEMA.empty_table(), {_FENCE: b"1"})
+
+    def exists(self) -> bool:
+        """Whether there is any part."""
+        return bool(self._numbers())
+
+    @property
+    def stale(self) -> list[str]:
+        """Keys of parts that count no more, as of the last look."""
+        return list(self._stale)
+
+    def _write_snapshot(self, dropped: dict[int, np.ndarray]) -> None:
+        """All rows but the dropped ones, by position in each part, as parts that replace all others."""
+        replaced, snapshot = list(self._parts), uuid.uuid4().hex.encode()
+        pieces = self._pieces(dropped)
+        piece = next(pieces, MANIFEST_SCHEMA.empty_table())
+        for following in pieces:
+            self.append(piece, {_SNAPSHOT: snapshot})
+            piece = following
+        self.append(piece, {_SNAPSHOT: snapshot, _COMPLETE: b"1"})
+        self._stale += replaced
+        self._parts = self._parts[len(replaced) :]
+        self._snapshot_parts = len(self._parts)
+        self._is_unique = True
+
+    def _delete_stale(self) -> None:
         for key in self._stale:
             self.storage.delete(key)
         self._stale = []
@@ -144,24 +170,26 @@ class Manifest:
                 for batch in pq.ParquetFile(file).iter_batches(BATCH_ROWS, columns=schema.names[: -len(_PLACE)]):
                     place = [pa.array(np.full(len(batch), number)), pa.array(np.arange(start, start + len(batch)))]
                     start += len(batch)
-                    yield pa.record_batch([*batch.columns, *place], schema=schema)
+                    yield pa.record_batch([*_columns(batch, schema), *place], schema=schema)
 
-    def _superseded(self) -> dict[int, np.ndarray]:
-        """Positions, by part, of rows that a later part replaces."""
+    def _dropped(self, sample_ids: Collection[str] = ()) -> dict[int, np.ndarray]:
+        """Positions, by part, of rows that a later part replaces, and of those of some samples."""
         with Catalog() as catalog:
             schema = pa.schema([MANIFEST_SCHEMA.field("sample_id"), *_PLACE])
             catalog.create("rows", schema, self._scan(schema))
             found = catalog.run(
-                f"SELECT part, list(position) FROM rows JOIN ({_REPEATED}) AS repeated ON {_SUPERSEDED} GROUP BY part"
+                f"SELECT part, list(position) FROM rows LEFT JOIN ({_REPEATED}) AS repeated ON {_SUPERSEDED} "
+                "WHERE repeated.last IS NOT NULL OR list_contains($removed, rows.sample_id) GROUP BY part",
+                {"removed": list(sample_ids)},
             )
         return {part: np.array(positions) for part, positions in found}
 
-    def _pieces(self, superseded: dict[int, np.ndarray]) -> Iterator[pa.Table]:
-        """All rows but the superseded ones, in tables of bounded size."""
+    def _pieces(self, dropped: dict[int, np.ndarray]) -> Iterator[pa.Table]:
+        """All rows but the dropped ones, in tables of bounded size."""
         waiting: list[pa.RecordBatch] = []
         for batch in self._scan(pa.schema([*MANIFEST_SCHEMA, *_PLACE])):
             part, positions = batch["part"][0].as_py(), batch["position"].to_numpy()
-            kept = ~np.isin(positions, superseded.get(part, []))
+            kept = ~np.isin(positions, dropped.get(part, []))
             waiting.append(batch.filter(pa.array(kept)).select(MANIFEST_SCHEMA.names))
             if sum(map(len, waiting)) >= SNAPSHOT_ROWS:
                 yield pa.Table.from_batches(waiting)
@@ -188,6 +216,13 @@ class Manifest:
             f"another run is writing to {self.storage} (it created {key}); wait for it or stop it, then start this one "
             "again: it goes on from there"
         )
+
+
+def _columns(batch: pa.RecordBatch, schema: pa.Schema) -> Iterator[pa.Array]:
+    """Those of a schema but for the place; a column that an earlier version did not write is null."""
+    written = set(batch.schema.names)
+    for column in list(schema)[: -len(_PLACE)]:
+        yield batch[column.name] if column.name in written else pa.nulls(len(batch), column.type)
 
 
 # Samples with several rows, and the condition that a row of one of them is not its last.

@@ -11,6 +11,7 @@ from pipeline.codec import load_pixels, open_checked
 from pipeline.config import MaskConfig
 from pipeline.errors import SampleError
 from pipeline.photo import Photo
+from pipeline.png_grey import decode_grey
 from pipeline.text_masks import find_text
 
 
@@ -46,7 +47,10 @@ def read_mask(data: bytes, photo: Photo, config: MaskConfig, max_pixels: int) ->
 
 def _values(data: bytes, max_pixels: int) -> np.ndarray:
     """A mask file as one channel: a colour counts by its strongest, transparent pixels as zero."""
-    image = load_pixels(open_checked(data, max_pixels, stage="mask"), stage="mask")
+    image = open_checked(data, max_pixels, stage="mask")
+    if image.format == "PNG" and image.mode == "L" and (grey := decode_grey(data)) is not None:
+        return grey
+    image = load_pixels(image, stage="mask")
     if image.mode in ("1", "L") or image.mode.startswith("I;16"):
         return np.asarray(image)
     if image.mode in ("I", "F"):

@@ -68,10 +68,13 @@ class ModelLoop:
     Args:
         inpainter: the model.
         threads: CPU cores for the model.
+        on_batch: told of each batch how many windows it had and how many seconds it took.
     """
 
-    def __init__(self, inpainter: Inpainter, threads: int) -> None:
-        self.inpainter = inpainter
+    def __init__(
+        self, inpainter: Inpainter, threads: int, on_batch: Callable[[int, float], None] = lambda *_: None
+    ) -> None:
+        self.inpainter, self.on_batch = inpainter, on_batch
         self._waiting: deque[_Entry] = deque()
         self._windows_waiting = 0
         self._arrival = threading.Condition()
@@ -81,6 +84,11 @@ class ModelLoop:
         runners = threads if inpainter.device.type == "cpu" else 1
         for work in (self._gather, *[self._run] * runners):
             threading.Thread(target=_or_exit, args=(work,), daemon=True).start()
+
+    @property
+    def windows_waiting(self) -> int:
+        """Windows of the samples that are here which no batch has yet."""
+        return self._windows_waiting
 
     def repaint(self, job: Job) -> Future[Job]:
         """Fill all windows of a sample; the future never fails, a fault stands in the job's record."""
@@ -131,6 +139,7 @@ class ModelLoop:
             started = time.perf_counter()
             self._fill(batch, cuts)
             self._last_batch_s = time.perf_counter() - started
+            self.on_batch(len(batch), self._last_batch_s)
             for entry, _ in batch:
                 with self._returns:
                     entry.returned += 1

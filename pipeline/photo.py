@@ -46,30 +46,30 @@ class Photo:
         pixels[mask, -1] = np.iinfo(pixels.dtype).max
         return replace(self, pixels=pixels)
 
-    def repainted(self, rgb: np.ndarray, mask: np.ndarray, hole: Box) -> np.ndarray:
-        """``pixels`` with the masked ones taken from ``rgb``; alpha stays.
+    def repaint(self, patch: np.ndarray, mask: np.ndarray, place: Box) -> np.ndarray:
+        """Put the masked pixels of a patch into their place; alpha stays.
 
         Args:
-            rgb: (H, W, 3) uint8, equal to :meth:`rgb` outside the mask.
-            mask: (H, W) bool.
-            hole: what holds every masked pixel.
+            patch: (h, w, 3) uint8 of the place, equal to :meth:`rgb` outside the mask.
+            mask: (h, w) bool of the place.
+            place: what holds every masked pixel.
+
+        Returns:
+            ``pixels`` itself, changed, where it can be written to, else a copy.
         """
-        if self.mode == "RGB":
-            return rgb
-        result = self.pixels.copy()
+        result = self.pixels if self.pixels.flags.writeable else self.pixels.copy()
+        region = result[place.slices]
         scale = 257 if result.dtype == np.uint16 else 1  # 255 is full in 8 bits, 65535 in 16
-        if self.mode.startswith("RGB"):
-            region = hole.slices
-            where = mask[region][..., None].repeat(3, axis=2)
-            np.copyto(result[region][..., :3], rgb[region].astype(result.dtype) * result.dtype.type(scale), where=where)
-            return result
-        colours = Image.fromarray(rgb[mask][None])  # the masked pixels as one row
-        if self.mode == "CMYK":
-            result[mask] = np.asarray(colours.convert("CMYK"))[0]
-            return result
-        grey = np.asarray(colours.convert("L"))[0].astype(result.dtype) * result.dtype.type(scale)
-        if result.ndim == 3:
-            result[mask, 0] = grey
+        if self.mode == "RGB":
+            region[:] = patch
+        elif self.mode.startswith("RGB"):
+            where = mask[..., None].repeat(3, axis=2)
+            np.copyto(region[..., :3], patch.astype(result.dtype) * result.dtype.type(scale), where=where)
         else:
-            result[mask] = grey
+            colours = Image.fromarray(patch[mask][None])  # the masked pixels as one row
+            if self.mode == "CMYK":
+                region[mask] = np.asarray(colours.convert("CMYK"))[0]
+            else:
+                grey = np.asarray(colours.convert("L"))[0].astype(result.dtype) * result.dtype.type(scale)
+                region[mask, 0 if result.ndim == 3 else ...] = grey
         return result

@@ -10,10 +10,12 @@ import pyarrow as pa
 from pipeline.catalog import Catalog
 from pipeline.config import JobConfig
 from pipeline.errors import ConfigError
+from pipeline.forgotten import leave_out_forgotten
 from pipeline.formats import open_source
 from pipeline.manifest import Manifest
 from pipeline.masks import IMAGES, Masks, open_masks
 from pipeline.records import FAILED, SAMPLE_SCHEMA
+from pipeline.selection import check_selection, named_columns, select_rows
 from pipeline.settled import SettledShards
 from pipeline.sources import found_batches
 from pipeline.storage import Storage
@@ -28,7 +30,7 @@ PLAN_COLUMNS = [
     "weights_fingerprint",
     "config_fingerprint",
 ]
-NEW, CHANGED, RETRIED, REDONE = "new", "changed", "retried", "redone"
+NEW, CHANGED, SELECTED, RETRIED, REDONE = "new", "changed", "selected", "retried", "redone"
 LEG_SAMPLES = 1_000_000  # held in memory at once
 
 
@@ -41,9 +43,10 @@ class Plan:
         found: samples in the source.
         found_bytes: their size.
         without_mask: samples found that have no mask file.
+        forgotten: samples found that were deleted on request, and are left out.
         gone: rows of the manifest whose sample is no longer in the source; they stay.
         todo: how many samples are to do.
-        reasons: how many of them are new, changed, retried or redone.
+        reasons: how many of them are new, changed, selected, retried or redone.
         done: how many found samples keep their row, by status.
         errors: how many of those failed, by type.
         has_shards: whether any result lies in a shard.
@@ -53,6 +56,7 @@ class Plan:
     found: int = 0
     found_bytes: int = 0
     without_mask: int = 0
+    forgotten: int = 0
     gone: int = 0
     todo: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
@@ -85,8 +89,9 @@ def find_samples(config: JobConfig, catalog: Catalog, settled: SettledShards | N
         settled: what need not be opened, since the manifest holds it.
 
     Raises:
-        ConfigError: nothing at ``source.uri`` or ``mask.uri``, or no image that matches.
+        ConfigError: nothing at ``source.uri`` or ``mask.uri``, no image that matches, or a faulty ``run.select``.
     """
+    check_selection(config.run.select)
     source = Storage(config.source.uri, config.storage)
     masks = open_masks(config.mask, Storage(config.mask.uri, config.storage), source)
     finder = open_source(config, source)
@@ -123,15 +128,19 @@ def make_plan(config: JobConfig, catalog: Catalog, weights_fingerprint: str, man
     """Compare the catalog's ``samples`` with the rows of the manifest.
 
     Raises:
-        ConfigError: rows of other weights or settings that ``run.redo_changed`` does not allow to replace, or rows at
-            all with ``run.resume=false``.
+        ConfigError: rows of other weights or settings that neither ``run.redo_changed`` nor ``run.select`` allows, rows
+            at all with ``run.resume=false``.
     """
-    manifest.load_into(catalog, PLAN_COLUMNS)
+    select = config.run.select
+    forgotten = leave_out_forgotten(manifest.storage, catalog)
+    manifest.load_into(catalog, list(dict.fromkeys([*PLAN_COLUMNS, *named_columns(select)])))
     ((row_count,),) = catalog.run("SELECT count(*) FROM rows")
     if row_count and not config.run.resume:
         raise ConfigError(
             f"run.resume=false, but {config.sink.uri} already holds {row_count} rows; choose another sink.uri"
         )
+    select_rows(catalog, select)
+    keep_other = select is not None and not config.run.redo_changed
     catalog.run(
         _COMPARE,
         {
@@ -139,11 +148,13 @@ def make_plan(config: JobConfig, catalog: Catalog, weights_fingerprint: str, man
             "settings": config.fingerprint,
             "retry_all": config.run.retry_failed is True,
             "retried_types": config.run.retried_types,
+            "keep_other": keep_other,
         },
     )
-    if not config.run.redo_changed and (mixed := catalog.run(_MIXED)):
+    if not config.run.redo_changed and not keep_other and (mixed := catalog.run(_MIXED)):
         raise ConfigError(_mix_message(config, weights_fingerprint, mixed))
-    plan = Plan(catalog, has_shards=bool(catalog.run("SELECT 1 FROM planned WHERE output_member IS NOT NULL LIMIT 1")))
+    has_shards = bool(catalog.run("SELECT 1 FROM planned WHERE output_member IS NOT NULL LIMIT 1"))
+    plan = Plan(catalog, forgotten=forgotten, has_shards=has_shards)
     for found, reason, status, error_type, count, size_bytes, without_mask in catalog.run(_COUNTS):
         if not found:
             plan.gone += count
@@ -190,20 +201,26 @@ WITH compared AS (
         samples.*,
         samples.sample_id IS NOT NULL AS found,
         rows.sample_id IS NOT NULL AS has_row,
-        rows.* EXCLUDE (sample_id, input_version, part, position),
+        rows.status,
+        rows.error_type,
+        rows.output_uri AS earlier_uri,
+        rows.output_member,
+        rows.weights_fingerprint,
+        rows.config_fingerprint,
         rows.input_version AS row_version,
+        rows.sample_id IN (FROM selected) AS is_selected,
         (rows.weights_fingerprint, rows.config_fingerprint) IS DISTINCT FROM ($weights, $settings) AS other
     FROM samples FULL JOIN rows ON samples.sample_id = rows.sample_id
 )
 SELECT
-    * EXCLUDE (output_uri),
-    output_uri AS earlier_uri,
+    *,
     CASE
         WHEN NOT found THEN NULL
         WHEN NOT has_row THEN '{NEW}'
         WHEN row_version IS DISTINCT FROM input_version THEN '{CHANGED}'
+        WHEN is_selected THEN '{SELECTED}'
         WHEN status = '{FAILED}' AND ($retry_all OR list_contains($retried_types, error_type)) THEN '{RETRIED}'
-        WHEN other THEN '{REDONE}'
+        WHEN other AND NOT $keep_other THEN '{REDONE}'
     END AS reason
 FROM compared"""
 
@@ -233,5 +250,5 @@ def _mix_message(config: JobConfig, weights_fingerprint: str, mixed: list[tuple]
     return (
         f"{config.sink.uri} holds {sum(count for *_, count in mixed)} rows made with weights {weights} and settings "
         f"{settings}; this job has weights {weights_fingerprint} and settings {config.fingerprint}. Do them again with "
-        "run.redo_changed=true, or choose another sink.uri"
+        "run.redo_changed=true, some of them with run.select, or choose another sink.uri"
     )

@@ -54,6 +54,7 @@ class Record:
     output_sha256: str | None = None
     outside_max_diff: int | None = None
     seam_score: float | None = None
+    suspicious: str | None = None
     seed: int | None = None
     weights_fingerprint: str | None = None
     config_fingerprint: str | None = None

@@ -6,13 +6,12 @@ row names, which the next run deletes.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
 
 from pipeline.catalog import Catalog
 from pipeline.manifest import Manifest
-from pipeline.plan import Plan
 from pipeline.records import MANIFEST_SCHEMA
 from pipeline.shards import ShardWriter, read_shard, sample_count
 from pipeline.sinks import FOLDER
@@ -23,25 +22,26 @@ ROWS_AT_ONCE = 100_000
 logger = logging.getLogger(__name__)
 
 
-def repack(manifest: Manifest, sink: Storage, plan: Plan) -> None:
+def repack(manifest: Manifest, sink: Storage, counts: Mapping[str, int] | None = None) -> None:
     """Bring the shards of a sink to exactly the results that its manifest names.
 
     Args:
         manifest: complete, and only changed by the caller.
         sink: where it lies.
-        plan: that the manifest was completed by.
+        counts: results that rows name in each file, where the caller knows.
     """
-    counts = _result_counts(manifest) if plan.todo else plan.result_counts()
+    counts = _result_counts(manifest) if counts is None else counts
     shards = {sink.uri(file.key): file.key for file in sink.list_files(FOLDER) if sample_count(file.key) is not None}
     thinned = {uri: key for uri, key in shards.items() if 0 < counts.get(uri, 0) < (sample_count(key) or 0)}
+    named = set(counts) - set(thinned)
     if thinned:
         logger.info("%d shards hold replaced results and are written anew", len(thinned))
         for rows in _rows_in(manifest, thinned):
             moved = _moved(sink, thinned[rows["output_uri"][0].as_py()], rows)
             manifest.append(moved)
-    for uri, key in shards.items():
-        if uri in thinned or uri not in counts:
-            sink.delete(key)
+            named.add(moved["output_uri"][0].as_py())  # perhaps there since a crash, and then among the shards found
+    for uri in shards.keys() - named:
+        sink.delete(shards[uri])
 
 
 def _result_counts(manifest: Manifest) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """What a row was made of, read again for a person to look at."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from pipeline.annotations import read_annotations
@@ -32,11 +32,21 @@ class Inspector:
 
     Args:
         config: of the run that made the rows, from :func:`config_of_run`.
+        sample_ids: of all rows that will be asked for.
+
+    Raises:
+        ConfigError: the annotations that their masks are drawn from are gone.
     """
 
-    def __init__(self, config: JobConfig) -> None:
+    def __init__(self, config: JobConfig, sample_ids: Collection[str]) -> None:
         self.config, self.reader = config, Reader(config)
         self.source = open_source(config, self.reader.source)
+        self.specs: dict[str, list[str]] | None = None
+        if config.mask.kind in ("boxes", "coco") and not config.mask.column:
+            self.specs = {name: [] for name in sample_ids}
+            for name, spec in read_annotations(config.mask, self.reader.masks):
+                if name in self.specs:
+                    self.specs[name].append(spec)
 
     def inputs(self, row: Mapping[str, Any]) -> Inputs:
         """Image and mask that a row was made of.
@@ -60,11 +70,10 @@ class Inspector:
             raise inputs
         return inputs
 
-    def _mask_key(self, row: Mapping[str, Any]) -> str:
-        return self.reader.masks.key(row["mask_uri"]) if self.config.mask.kind == "paired" else ""
+    def _mask_key(self, row: Mapping[str, Any]) -> str | None:
+        if self.config.mask.kind != "paired":
+            return ""
+        return None if row["mask_uri"] is None else self.reader.masks.key(row["mask_uri"])
 
     def _mask_spec(self, row: Mapping[str, Any]) -> str | None:
-        if self.config.mask.kind not in ("boxes", "coco") or self.config.mask.column:
-            return None
-        annotations = read_annotations(self.config.mask, self.reader.masks)
-        return f"[{','.join(sorted(spec for name, spec in annotations if name == row['sample_id']))}]"
+        return None if self.specs is None else f"[{','.join(sorted(self.specs[row['sample_id']]))}]"

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from functools import partial
 
 import pyarrow as pa
@@ -16,6 +17,8 @@ from pipeline.errors import SampleError
 from pipeline.gpu_actor import InpaintActor
 from pipeline.lease import Lease
 from pipeline.manifest import Manifest
+from pipeline.metrics import Meter
+from pipeline.notify import notified
 from pipeline.plan import find_samples, make_plan
 from pipeline.reader import Reader
 from pipeline.records import MANIFEST_SCHEMA, to_table
@@ -43,6 +46,7 @@ def run_job(
     run_id: str,
     on_rows: Callable[[pa.Table, int], None],
     worker: type[InpaintActor] = InpaintActor,
+    on_pool: Callable[[Pool], None] = lambda pool: None,
 ) -> Summary:
     """Do everything that the sink does not hold yet.
 
@@ -51,6 +55,7 @@ def run_job(
         run_id: unique name of this run.
         on_rows: called with newly committed rows, at first with none, and the number of samples to do.
         worker: what hosts the model.
+        on_pool: called when the size of the pool of workers is known.
 
     Returns:
         What was done; it stands in ``runs/<run_id>.json`` of the sink as well.
@@ -64,36 +69,38 @@ def run_job(
     if not weights.trained:
         logger.warning("weights %r are an untrained stand-in: results show the pipeline, not the model", weights.name)
     sink = Storage(config.sink.uri, config.storage)
-    with Catalog() as catalog:
+    with notified(config.run.notify) as documents, Catalog() as catalog:
         find_samples(config, catalog, SettledShards(config, weights.fingerprint, Manifest(sink), catalog))
         with Lease(sink, run_id):
             sink.clear_staging()
             manifest = Manifest(sink)
             plan = make_plan(config, catalog, weights.fingerprint, manifest)
             summary = Summary.begin(config, weights, run_id, plan)
-            sink.write(summary.key, summary.to_json())
+            documents.append(summary.to_json)
 
             def commit(leg: pa.Table, rows: pa.Table, places: pa.Array) -> None:
                 _delete_replaced(sink, leg["earlier_uri"].take(places), rows["output_uri"])
                 manifest.append(rows)
+                meter.count_committed(rows)
                 summary.count(rows)
                 on_rows(rows, plan.todo)
 
-            on_rows(MANIFEST_SCHEMA.empty_table(), plan.todo)
-            if plan.todo:
-                with connected(config.run.address, ROWS_BYTES if config.run.decode == "workers" else BLOCK_BYTES):
-                    pool = size_pool(config.run, node_resources())
-                    start_pass = partial(_start_pass, config, weights, run_id, pool, worker)
-                    for leg in plan.legs():
-                        lost = supervise(leg, pool.actors, start_pass, partial(commit, leg), _unit_bounds(config))
-                        rows = _quarantined(lost, config, weights.fingerprint, run_id)
-                        commit(lost, rows, pa.array(range(rows.num_rows), pa.int64()))
-            if plan.has_shards or config.sink.is_sharded:
-                repack(manifest, sink, plan)
-            manifest.compact()
-            sink.clear_staging()
-            summary.end()
-            sink.write(summary.key, summary.to_json())
+            with summary.kept_in(sink), closing(Meter(run_id)) as meter:
+                on_rows(MANIFEST_SCHEMA.empty_table(), plan.todo)
+                if plan.todo:
+                    with connected(config.run.address, ROWS_BYTES if config.run.decode == "workers" else BLOCK_BYTES):
+                        pool = size_pool(config.run, node_resources())
+                        on_pool(pool)
+                        meter.watch(samples_to_do=lambda: plan.todo, model_calls=lambda: pool.model_calls)
+                        start_pass = partial(_start_pass, config, weights, run_id, pool, worker)
+                        for leg in plan.legs():
+                            lost = supervise(leg, pool.actors, start_pass, partial(commit, leg), _unit_bounds(config))
+                            rows = _quarantined(lost, config, weights.fingerprint, run_id)
+                            commit(lost, rows, pa.array(range(rows.num_rows), pa.int64()))
+                if plan.has_shards or config.sink.is_sharded:
+                    repack(manifest, sink, None if plan.todo else plan.result_counts())
+                manifest.compact()
+                sink.clear_staging()
     return summary
 
 
@@ -134,7 +141,7 @@ def _start_pass(
             window_px=window_px,
             give_back=this_pass.give_back,
         )
-        end = partial(finish_samples, config=config, window_px=window_px, give_back=this_pass.give_back)
+        end = partial(finish_samples, config=config, run_id=run_id, window_px=window_px, give_back=this_pass.give_back)
         flow = (
             flow.map_batches(cut, batch_size=1, **in_tasks)
             .map_batches(WindowActor, fn_constructor_args=(worker, *worker_arguments), batch_size=None, **on_workers)

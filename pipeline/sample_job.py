@@ -3,13 +3,13 @@
 import errno
 import hashlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import reduce
 
 import numpy as np
 
-from moebius.windows import Box, Window, cut_window, paste_window, plan_windows
+from moebius.windows import CELL_PX, Box, Window, cut_window, paste_window, plan_windows
 from pipeline.codec import bits_per_channel, decode, open_checked
 from pipeline.config import JobConfig
 from pipeline.encoder import check_encodable, encode
@@ -19,7 +19,7 @@ from pipeline.mask_pixels import read_mask
 from pipeline.photo import Photo
 from pipeline.reader import Reader
 from pipeline.records import FAILED, LEFT, OK, UNCHANGED, Record
-from pipeline.seam import seam_score
+from pipeline.seam import EDGE, look_at_border
 
 FINAL_ERRORS = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR)  # of a disk; another try ends the same way
 ROWS_AT_ONCE = 256
@@ -34,9 +34,9 @@ class SampleJob:
         record: its manifest row so far.
         source: the compressed input, which an empty mask passes through.
         photo, mask: what was decoded.
-        hole: bounding box of the mask, ``None`` for an empty one.
         seen: (H, W, 3) uint8, the photo as the model sees it.
-        rgb: a copy of it that the fills are written into.
+        place: what surrounds the mask, on the grid of cells; ``None`` for an empty one.
+        patch: a copy of that part of ``seen``, which the fills are written into.
         windows: still to be filled; empty for a sample without a hole.
     """
 
@@ -44,10 +44,16 @@ class SampleJob:
     source: bytes
     photo: Photo
     mask: np.ndarray
-    hole: Box | None
     seen: np.ndarray
-    rgb: np.ndarray
     windows: list[Window]
+    place: Box | None = None
+    patch: np.ndarray = field(default_factory=lambda: np.empty((0, 0, 3), np.uint8))
+
+    def __post_init__(self) -> None:
+        hole = Box.around(self.mask)
+        if hole:
+            self.place = hole.grown(EDGE, self.mask.shape).on_grid(CELL_PX)
+            self.patch = self.seen[self.place.slices].copy()
 
     def cut(self, number: int, size_px: int) -> tuple[np.ndarray, np.ndarray]:
         """What the model sees of one window; nothing that another window has made."""
@@ -55,7 +61,25 @@ class SampleJob:
 
     def paste(self, number: int, filled: np.ndarray) -> None:
         """Put one fill into the picture."""
-        paste_window(self.rgb, self.mask, self.windows[number], filled)
+        assert self.place is not None  # there is a window
+        paste_window(self.patch, self.mask[self.place.slices], self.windows[number].seen_from(self.place), filled)
+
+    def composite(self) -> np.ndarray:
+        """The photo's pixels with all fills in their place; sees to it that nothing else has changed, and by how much.
+
+        Raises:
+            SampleError: a pixel outside the mask has changed.
+        """
+        self.record.outside_max_diff = 0
+        if self.place is None:
+            return self.photo.pixels
+        inside, mask = self.place.slices, self.mask[self.place.slices]
+        before = self.photo.pixels[inside].copy()
+        pixels = self.photo.repaint(self.patch, mask, self.place)  # writes nowhere else
+        self.record.outside_max_diff = largest = outside_max_diff(before, pixels[inside], mask)
+        if largest:
+            raise SampleError("inpaint", "OutsideChanged", f"a pixel outside the mask changed by {largest}")
+        return pixels
 
 
 def new_record(sample: Sample, config: JobConfig, reader: Reader, weights_fingerprint: str, run_id: str) -> Record:
@@ -125,32 +149,32 @@ def prepare(record: Record, inputs: Inputs, config: JobConfig, window_px: int) -
     if windows or config.sink.image_format != "source":  # else the input is passed through
         check_encodable(photo, config.sink.image_format)
     seen = photo.rgb() if windows else np.empty((0, 0, 3), np.uint8)
-    job = SampleJob(record, inputs.image, photo, repaint, Box.around(repaint), seen, seen.copy(), windows)
+    job = SampleJob(record, inputs.image, photo, repaint, seen, windows)
     record.decode_s = time.perf_counter() - started
     return job
 
 
-def finish(job: SampleJob, image_format: str) -> bytes:
+def finish(job: SampleJob, config: JobConfig) -> bytes:
     """Composite, check and encode a sample whose windows are all filled; completes its row but for the uri.
 
     Raises:
-        SampleError: the result cannot be encoded, or a pixel outside the mask has changed.
+        SampleError: the result cannot be encoded, a pixel outside the mask has changed, or the fill is suspicious
+            and ``limits.suspicious`` says fail.
     """
     started = time.perf_counter()
-    record = job.record
+    record, image_format = job.record, config.sink.image_format
     if not job.windows and image_format == "source":
         data, container = job.source, job.photo.format
         record.outside_max_diff = 0
     else:
-        pixels = job.photo.repainted(job.rgb, job.mask, job.hole) if job.hole else job.photo.pixels
-        record.outside_max_diff = outside_max_diff(job.photo.pixels, pixels, job.mask)
-        if record.outside_max_diff:
-            message = f"a pixel outside the mask changed by {record.outside_max_diff}"
-            raise SampleError("inpaint", "OutsideChanged", message)
+        pixels = job.composite()
+        if job.place:
+            border = look_at_border(job.patch, job.mask[job.place.slices])
+            record.seam_score, record.suspicious = border.seam_score, border.suspicious
+            if border.suspicious and config.limits.suspicious == "fail":
+                message = f"the fill is {border.suspicious} along its border, limits.suspicious=fail"
+                raise SampleError("inpaint", "SuspiciousFill", message)
         data, container = encode(job.photo, pixels, image_format)
-        if job.hole:
-            surroundings = job.hole.grown(2, job.mask.shape).slices
-            record.seam_score = seam_score(job.rgb[surroundings], job.mask[surroundings])
     record.status = OK if job.windows else UNCHANGED
     record.output_format = container.lower()
     record.output_bytes = len(data)
@@ -183,6 +207,5 @@ def outside_max_diff(before: np.ndarray, after: np.ndarray, mask: np.ndarray) ->
 
 def _words(rows: np.ndarray) -> np.ndarray:
     """Rows as machine words where they consist of whole ones: an eighth of the comparisons."""
-    flat = rows.reshape(len(rows), -1)
-    row_bytes = flat.shape[1] * flat.itemsize
-    return flat.view(np.uint64) if row_bytes % 8 == 0 and flat.flags.c_contiguous else flat
+    flat = np.ascontiguousarray(rows).reshape(len(rows), -1)
+    return flat.view(np.uint64) if flat.shape[1] * flat.itemsize % 8 == 0 else flat

@@ -32,7 +32,8 @@ def counted(version: str, count: int) -> str:
 class SettledShards:
     """What the manifest knows of a source of shards.
 
-    Empty where a sample may be done again although its shard is the same: masks elsewhere, or failed samples retried.
+    Empty where a sample may be done again although its shard is the same: masks elsewhere, or failed or chosen
+    samples done once more.
 
     Args:
         config: the job.
@@ -46,7 +47,7 @@ class SettledShards:
         self._versions: Mapping[str, str] = {}
         self._met: list[StoredFile] = []
         inner = config.mask.kind in ("member", "alpha", "text")
-        if config.source.format != "webdataset" or not inner or config.run.retry_failed:
+        if config.source.format != "webdataset" or not inner or config.run.retry_failed or config.run.select:
             return
         manifest.load_into(catalog, COLUMNS)
         catalog.run(_SETTLED, {"weights": weights_fingerprint, "settings": config.fingerprint})

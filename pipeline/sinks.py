@@ -1,6 +1,8 @@
 """Where results go: one file a sample below ``data/``, or shards of many."""
 
-from collections.abc import Iterable, Mapping
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -8,6 +10,7 @@ import pyarrow as pa
 
 from pipeline.config import JobConfig
 from pipeline.errors import SampleError
+from pipeline.metrics import Timed
 from pipeline.records import Record
 from pipeline.sample_job import give_up
 from pipeline.shards import PARQUET, TAR, ShardWriter
@@ -37,12 +40,15 @@ class Sink(Protocol):
 
     storage: Storage
 
-    def store(self, outcomes: Iterable[Outcome], give_back: bool) -> None:
+    def store(self, outcomes: Iterable[Outcome], give_back: bool) -> float:
         """Store the results that samples have, as they come.
 
         Args:
             outcomes: in order; asking for the next may wait until it is there.
             give_back: leave a sample to a later pass, rather than fail it, when the storage does not answer.
+
+        Returns:
+            Seconds that were spent on it beside waiting for outcomes.
         """
 
 
@@ -58,21 +64,25 @@ class ImageSink:
         self.suffix = EXTENSIONS.get(config.sink.image_format, "")
         self.has_extensions = config.source.format == "images"
 
-    def store(self, outcomes: Iterable[Outcome], give_back: bool) -> None:
+    def store(self, outcomes: Iterable[Outcome], give_back: bool) -> float:
         """See :class:`Sink`."""
 
-        def write(outcome: Outcome) -> None:
-            if outcome.result is None:
-                return
-            try:
-                key = self._key(outcome.record)
-                self.storage.write(key, outcome.result)
-                outcome.record.output_uri = self.storage.uri(key)
-            except Exception as error:  # noqa: BLE001 - whatever one sample does, the others go on
-                give_up(outcome.record, "write", error, give_back)
+        started, waited, under_way = time.perf_counter(), Timed(iter(outcomes)), deque[Outcome]()
 
-        for _ in self.storage.in_parallel(write, outcomes):
-            pass
+        def files() -> Iterator[tuple[str, bytes]]:
+            for outcome in waited:
+                if outcome.result is not None:
+                    under_way.append(outcome)
+                    yield self._key(outcome.record), outcome.result
+
+        for fault in self.storage.write_all(files()):
+            outcome = under_way.popleft()
+            outcome.result = None
+            if fault is None:
+                outcome.record.output_uri = self.storage.uri(self._key(outcome.record))
+            else:
+                give_up(outcome.record, "write", fault, give_back)
+        return time.perf_counter() - started - waited.spent_s
 
     def _key(self, record: Record) -> str:
         own = "" if self.has_extensions else f".{record.output_format}"
@@ -86,8 +96,9 @@ class ShardSink:
         self.storage, self.bounds = storage, (config.sink.shard_samples, config.sink.shard_bytes)
         self.format = {"webdataset": TAR, "parquet": PARQUET}[config.sink.format]
 
-    def store(self, outcomes: Iterable[Outcome], give_back: bool) -> None:
+    def store(self, outcomes: Iterable[Outcome], give_back: bool) -> float:
         """See :class:`Sink`."""
+        spent_s = 0.0
         writer, held = ShardWriter(self.format), list[Outcome]()
         for outcome in outcomes:
             if outcome.result is None:
@@ -100,14 +111,15 @@ class ShardSink:
             outcome.result = None  # it is in the shard now
             held.append(outcome)
             if writer.sample_count >= self.bounds[0] or writer.size_bytes >= self.bounds[1]:
-                self._close(writer, held, give_back)
+                spent_s += self._close(writer, held, give_back)
                 writer, held = ShardWriter(self.format), []
-        self._close(writer, held, give_back)
+        return spent_s + self._close(writer, held, give_back)
 
-    def _close(self, writer: ShardWriter, held: list[Outcome], give_back: bool) -> None:
+    def _close(self, writer: ShardWriter, held: list[Outcome], give_back: bool) -> float:
+        started = time.perf_counter()
         with writer:
             if not held:
-                return
+                return 0.0
             try:
                 key = f"{FOLDER}/{writer.finish()}"
                 self.storage.upload(key, writer.path)
@@ -115,9 +127,10 @@ class ShardSink:
                 for outcome in held:
                     outcome.record.output_member = None
                     give_up(outcome.record, "write", error, give_back)
-                return
+                held = []
         for outcome in held:
             outcome.record.output_uri = self.storage.uri(key)
+        return time.perf_counter() - started
 
 
 def open_sink(config: JobConfig) -> Sink:

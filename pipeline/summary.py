@@ -1,8 +1,10 @@
 """What a run did, for people and for ``runs/<run_id>.json``."""
 
+import contextlib
 import json
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,9 +12,10 @@ import pyarrow as pa
 
 from moebius.hardware import device_name, versions
 from moebius.weights import Weights
-from pipeline.config import JobConfig
+from pipeline.config import JobConfig, public_configuration
 from pipeline.plan import Plan
 from pipeline.records import FAILED
+from pipeline.storage import Storage
 
 PACKAGES = ("torch", "ray", "pyarrow", "fsspec", "pillow", "numpy", "diffusers")
 
@@ -22,9 +25,10 @@ class Summary:
     """Everything worth knowing about a run; see ``docs/manifest.md``.
 
     Args:
-        state: ``running`` or ``ended``.
+        state: ``running``, ``ended``, ``failed``, or ``stopped`` by a signal.
         samples: found in the source, gone from it, done in this run, and the found ones by status.
         errors: failed samples by error type.
+        reason: why it failed.
     """
 
     run_id: str
@@ -37,6 +41,7 @@ class Summary:
     timings: dict[str, float]
     versions: dict[str, str]
     device: str
+    reason: str | None = None
 
     @classmethod
     def begin(cls, config: JobConfig, weights: Weights, run_id: str, plan: Plan) -> "Summary":
@@ -76,16 +81,24 @@ class Summary:
             for name, number in Counter(filter(None, rows[column].to_pylist())).items():
                 counts[name] = counts.get(name, 0) + number
 
-    def end(self) -> None:
-        """Note that everything is done."""
-        self.state = "ended"
+    @contextlib.contextmanager
+    def kept_in(self, sink: Storage) -> Iterator[None]:
+        """Written into a sink now and when the block ends, with how it ended."""
+        sink.write(self.key, self.to_json())
+        try:
+            yield
+        except BaseException as error:
+            self._end("stopped" if isinstance(error, KeyboardInterrupt) else "failed", str(error) or None)
+            with contextlib.suppress(OSError):  # what ended the run is worth more than this
+                sink.write(self.key, self.to_json())
+            raise
+        self._end("ended")
+        sink.write(self.key, self.to_json())
+
+    def _end(self, state: str, reason: str | None = None) -> None:
+        self.state, self.reason = state, reason
         self.timings["run_s"] = time.time() - self.timings["started_at"]
 
     def to_json(self) -> bytes:
         """Indented JSON."""
         return json.dumps(asdict(self), indent=2, default=str).encode()
-
-
-def public_configuration(config: JobConfig) -> dict[str, Any]:
-    """The configuration with every storage option hidden: any of them may be a secret."""
-    return asdict(config) | {"storage": dict.fromkeys(config.storage, "***")}

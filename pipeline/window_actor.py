@@ -34,7 +34,8 @@ class WindowActor:
             else:
                 cut[index] = CutSample(flight.record, row)
                 self.worker.loop.repaint(cut[index]).add_done_callback(flight.land)
-        self.worker.sink.store((flight.wait() for flight in flights), self.worker.give_back)
+        write_s = self.worker.sink.store((flight.wait() for flight in flights), self.worker.give_back)
+        self.worker.meter.add("stage_seconds", write_s, stage="write")
         kept = [
             {"image": row["image"], "mask": row["mask"], "fills": cut[index].fills}
             if index in cut and cut[index].record.error_stage is None

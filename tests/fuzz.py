@@ -178,7 +178,8 @@ def try_picture(chance: random.Random) -> str:
     photo = decode(broken(chance.choice(good_files()), chance), LIMIT_PIXELS)
     mask = np.zeros(photo.pixels.shape[:2], bool)
     mask[: 1 + mask.shape[0] // 2] = True
-    pixels = photo.repainted(photo.rgb().copy(), mask, Box.around(mask))
+    hole = Box.around(mask)
+    pixels = photo.repaint(photo.rgb()[hole.slices].copy(), mask[hole.slices], hole)
     assert pixels.shape == photo.pixels.shape and pixels.dtype == photo.pixels.dtype
     encode(photo, pixels, chance.choice(("source", "png", "webp", "jpeg")))
     return "picture"

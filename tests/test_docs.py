@@ -52,3 +52,21 @@ def test_base_configuration_holds_every_key_with_its_default():
     for name, section in asdict(JobConfig()).items():
         expected = section if name == "storage" else {key: value for key, value in section.items() if key != "uri"}
         assert {key: value for key, value in written[name].items() if key != "uri"} == expected, name
+
+
+# Messages that we only pass on.
+OF_LIBRARIES = ("Key 'stepz'", "Environment variable", "Please install", "Binder Error", "Parser Error", "Permission")
+
+
+def test_troubleshooting_page_quotes_messages_that_exist():
+    sources = [path.read_text() for name in ("moebius", "pipeline", "jobs") for path in (ROOT / name).rglob("*.py")]
+    texts = re.sub(r'"\n\s*f?"', "", "\n".join(sources))  # one literal a message
+    texts = re.sub(r"\{[^{}]*\}", "…", texts).replace("{{", "{").replace("}}", "}")
+    tables = (ROOT / "docs" / "troubleshooting.md").read_text().split("## Exit code 2")[1].split("## Exit code 3")[0]
+    cells = [line.split(" | ")[0] for line in tables.splitlines() if line.startswith("| `")]
+    messages = [message for cell in cells for message in re.findall(r"`([^`]+)`", cell)]
+    assert len(messages) > 30
+    for message in messages:
+        if not any(text in message for text in OF_LIBRARIES):
+            pieces = [piece.strip(" :(),='") for piece in message.split("…")]
+            assert [piece for piece in pieces if len(piece) > 10 and piece not in texts] == [], message

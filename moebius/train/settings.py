@@ -22,7 +22,8 @@ class TrainSettings:
         balancing: ``published`` or ``paper``, see :mod:`moebius.train.losses`.
         steps: optimizer steps of the whole run.
         batch_size: crops in one step and process.
-        learning_rate: after ``warmup_steps`` of linear growth.
+        learning_rate: after the warm-up.
+        warmup_steps: over which the rate grows from nothing.
         decay_steps: steps at which the rate falls to a tenth.
         weight_decay: decoupled, of matrices.
         clip_norm: largest norm of the gradient.

@@ -105,7 +105,7 @@ def write_config(path: Path, sink: str, sink_format: str, storage: dict, **run: 
         "mask": {"uri": "s3://bucket/masks"},
         "sink": {"uri": f"s3://bucket/{sink}", "format": sink_format, "shard_samples": 100},
         "storage": storage,
-        "run": run,
+        "run": {"report": False, **run},
     }
     path.write_text(yaml.safe_dump(config))
     return path

@@ -28,6 +28,7 @@ def config(tmp_path, tiny_weights) -> Path:
         "mask": {"uri": str(masks)},
         "model": {"weights": str(tiny_weights), "steps": 2},
         "sink": {"uri": str(tmp_path / "out")},
+        "run": {"report": False},
     }
     path.write_text(yaml.safe_dump(content))
     return path
@@ -61,8 +62,9 @@ def test_inpaint_then_plan_then_inpaint_again(config, tmp_path):
     before = run_cli("plan", config)
     assert before.returncode == 0 and "to do:          4 (4 new)" in before.stdout
     assert not (tmp_path / "out").exists()  # planning changes nothing
-    first = run_cli("inpaint", config)
+    first = run_cli("inpaint", config, "run.report=true")
     assert first.returncode == 0, first.stderr
+    assert f"report: {tmp_path / 'out' / 'report.html'}" in first.stderr
     assert "4 samples: 4 ok; 4 done in this run" in first.stderr
     assert first.stdout == "" and "Traceback" not in first.stderr and "\r" not in first.stderr
     after = run_cli("plan", config)
@@ -144,6 +146,7 @@ def slow_job(tmp_path, tiny_weights) -> list[str]:
         "sink.uri": tmp_path / "out",
         "model.weights": tiny_weights,
         "model.steps": 60,
+        "run.report": "false",
     }
     return [str(ROOT / "conf" / "inpaint.yaml"), *(f"{key}={value}" for key, value in options.items())]
 

@@ -75,14 +75,17 @@ def comparable(data: bytes) -> np.ndarray:
     return np.asarray(image)
 
 
+HOLE = Box(10, 5, 20, 30)
+
+
 def repaint(data: bytes, image_format: str = "source") -> tuple[bytes, np.ndarray, str]:
     photo = decode(data, LIMIT)
     mask = np.zeros(photo.pixels.shape[:2], bool)
-    mask[10:20, 5:30] = True
-    changed = photo.rgb().copy()
-    changed[mask] = (200, 100, 50)
-    pixels = photo.repainted(changed, mask, Box.around(mask))
-    assert np.array_equal(pixels[~mask], photo.pixels[~mask])
+    mask[HOLE.slices] = True
+    before, patch = photo.pixels.copy(), photo.rgb()[HOLE.slices].copy()
+    patch[:] = (200, 100, 50)
+    pixels = photo.repaint(patch, mask[HOLE.slices], HOLE)
+    assert np.array_equal(pixels[~mask], before[~mask])
     encoded, container = encode(photo, pixels, image_format)
     return encoded, mask, container
 

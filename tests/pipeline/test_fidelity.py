@@ -69,9 +69,10 @@ def stored(container: str, mode: str, pixels: np.ndarray, **options) -> bytes:
 
 
 def repainted(photo: Photo, mask: np.ndarray, colour: tuple[int, int, int] = (250, 5, 120)) -> np.ndarray:
-    rgb = photo.rgb().copy()
-    rgb[mask] = colour
-    return photo.repainted(rgb, mask, Box.around(mask))
+    hole = Box.around(mask).slices
+    patch = photo.rgb()[hole].copy()
+    patch[mask[hole]] = colour
+    return photo.repaint(patch, mask[hole], Box.around(mask))
 
 
 @pytest.mark.parametrize(("container", "mode"), LOSSLESS)

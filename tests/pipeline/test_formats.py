@@ -227,6 +227,9 @@ def test_shards_that_the_manifest_knows_are_not_opened_again(here, corpus, tmp_p
     assert sorted(opened) == ["00.tar", "01.tar"]
     opened.clear()
     assert run(config, "again") == first and opened == []
+    chosen = run(replace(config, run=RunConfig(select=f"sample_id = '{min(first)}'")), "chosen")
+    assert [name for name, row in chosen.items() if row["run_id"] == "chosen"] == [min(first)]
+    opened.clear()
     (tmp_path / "in" / "01.tar").write_bytes((corpus / "tar" / "00.tar").read_bytes())
     assert len(run(config, "changed")) == COUNT + 3  # what the old 01.tar held is gone, and keeps its rows
     assert opened == ["01.tar"]

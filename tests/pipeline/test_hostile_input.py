@@ -4,6 +4,7 @@ import io
 import json
 import struct
 import zlib
+from dataclasses import replace
 
 import imagecodecs
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from pipeline.annotations import read_annotations
-from pipeline.config import JobConfig, LimitsConfig, MaskConfig
+from pipeline.config import JobConfig, LimitsConfig, MaskConfig, SinkConfig
 from pipeline.errors import ConfigError, SampleError
 from pipeline.inputs import Inputs
 from pipeline.records import FAILED, Record
@@ -176,8 +177,8 @@ def fate(image: bytes, mask: bytes | None = None, **options) -> str:
         decoded_bytes(image, MAX_PIXELS)
         job = prepare(record, Inputs(image, HALF if mask is None else mask), config, 64)
         assert job.photo.pixels.shape[:2] == job.mask.shape == (record.height, record.width)
-        image_format = "png" if job.photo.format == "GIF" else "source"
-        assert finish(job, image_format) and record.outside_max_diff == 0
+        sink = SinkConfig(image_format="png" if job.photo.format == "GIF" else "source")
+        assert finish(job, replace(config, sink=sink)) and record.outside_max_diff == 0
     except SampleError as error:
         assert error.message and " at 0x" not in error.message, error.message
         return f"{error.stage} {error.kind}"

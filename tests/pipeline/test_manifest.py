@@ -36,6 +36,21 @@ def test_rows_count_once_append_returns(storage):
     assert statuses(Manifest(storage)) == {"a": OK, "b": OK, "c": FAILED}
 
 
+def test_part_of_an_earlier_version_lacks_columns_and_is_read_and_replaced(storage):
+    earlier = rows("a", "b").drop_columns(["suspicious"])
+    sink = pa.BufferOutputStream()
+    pq.write_table(earlier, sink)
+    storage.create("manifest/part-00000000.parquet", sink.getvalue().to_pybytes())
+    manifest = Manifest(storage)
+    assert manifest.load()["suspicious"].to_pylist() == [None, None]
+    manifest.append(to_table([Record(sample_id="b", status=OK, suspicious="flat")]))
+    manifest.load(["sample_id"])
+    manifest.compact()
+    table = Manifest(storage).load().sort_by("sample_id")
+    assert table["suspicious"].to_pylist() == [None, "flat"]
+    assert table.schema.remove_metadata().equals(MANIFEST_SCHEMA)
+
+
 def test_second_writer_learns_of_the_first(storage):
     first, second = Manifest(storage), Manifest(storage)
     first.load(), second.load()

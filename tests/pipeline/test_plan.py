@@ -2,6 +2,7 @@ import contextlib
 from dataclasses import replace
 from itertools import pairwise
 
+import duckdb
 import numpy as np
 import pytest
 from hypothesis import given
@@ -182,3 +183,83 @@ def test_sink_that_is_the_source_is_refused(tmp_path):
     )
     with Catalog() as catalog, pytest.raises(ConfigError, match=r"sink\.uri must be another than source\.uri"):
         find_samples(config, catalog)
+
+
+@pytest.fixture
+def judged(config):
+    """Three finished samples of different quality, one of them by other weights."""
+    manifest = Manifest(Storage(config.sink.uri))
+    manifest.load(["sample_id"])
+    rows = [
+        Record(
+            sample["sample_id"],
+            OK,
+            input_version=sample["input_version"],
+            seam_score=seam_score,
+            weights_fingerprint=weights,
+            config_fingerprint=config.fingerprint,
+        )
+        for sample, seam_score, weights in zip(found(config), (5.0, 35.0, None), ("w", "w", "old"), strict=True)
+    ]
+    manifest.append(to_table(rows))
+    return config
+
+
+@pytest.mark.parametrize(
+    ("expression", "selected"),
+    [
+        ("seam_score > 30", ["001.png"]),
+        ("weights_fingerprint <> 'w' -- and nothing else", ["002.png"]),
+        ("seam_score >= (SELECT quantile_cont(seam_score, 0.99) FROM rows)", ["001.png"]),
+        ("SAMPLE_ID LIKE '00%'", ["000.png", "001.png", "002.png"]),
+        ("false", []),
+    ],
+)
+def test_selected_rows_are_done_again_and_all_others_stay(judged, expression, selected):
+    todo, reasons, done = planned(with_run(judged, select=expression))
+    assert todo == selected and reasons == ({"selected": len(selected)} if selected else {})
+    assert sum(done.values()) == 3 - len(selected)
+
+
+def test_selection_goes_along_with_what_is_new_changed_or_made_with_other_weights(judged, tmp_path):
+    (tmp_path / "photos/000.png").write_bytes((tmp_path / "photos/000.png").read_bytes() + b" ")
+    (tmp_path / "photos/003.png").write_bytes((tmp_path / "photos/001.png").read_bytes())
+    options = {"select": "seam_score IS NOT NULL", "redo_changed": True}
+    assert planned(with_run(judged, **options))[1] == {"new": 1, "changed": 1, "selected": 1, "redone": 1}
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("seem_score > 30", "Binder Error.*seem_score.*seam_score"),
+        ("seam_score >", "Parser Error.*syntax error"),
+        ("true); DROP TABLE rows; SELECT (true", "must be one expression"),
+        ("sample_id IN (SELECT content FROM read_text('{folder}/secret'))", "disabled by configuration"),
+        ("sample_id IN (SELECT content FROM '{folder}/secret')", "does not exist"),
+        ("sample_id IN (FROM (COPY rows TO '{folder}/copy.csv'))", "Parser Error"),
+        ("true) OR sample_id IN (WITH gone AS (DELETE FROM rows RETURNING sample_id) FROM gone", "Error"),
+        ("sample_id::int > 1", "Conversion Error"),
+    ],
+)
+def test_faulty_selection_is_refused_with_the_sentence_of_the_database(judged, tmp_path, expression, message):
+    (tmp_path / "secret").write_text("000.png")
+    faulty = with_run(judged, select=expression.replace("{folder}", str(tmp_path)))
+    with pytest.raises(ConfigError, match=f"^run.select=.*{message}") as error:
+        planned(faulty)
+    assert "\n" not in str(error.value) and not (tmp_path / "copy.csv").exists()
+
+
+def test_selection_by_a_statement_that_writes_is_refused(judged):
+    """The database knows statements inside of queries; the transaction lets none of them change anything."""
+    with Catalog() as catalog:
+        Manifest(Storage(judged.sink.uri)).load_into(catalog, ["sample_id"])
+        query = "WITH gone AS (DELETE FROM rows RETURNING sample_id) SELECT sample_id FROM gone"
+        with pytest.raises(duckdb.Error, match=r"read-only|CTE needs a SELECT"):
+            list(catalog.stream(query, 10, read_only=True))
+        assert catalog.run("SELECT count(*) FROM rows") == [(3,)]
+
+
+def test_faulty_selection_is_told_before_anything_is_listed(config):
+    nowhere = replace(with_run(config, select="seem_score > 1"), source=SourceConfig(uri="/nowhere/at/all"))
+    with Catalog() as catalog, pytest.raises(ConfigError, match=r"^run\.select"):
+        find_samples(nowhere, catalog)

@@ -1,0 +1,48 @@
+"""``moebius report SINK``: one HTML page about what a job has made so far."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from jobs.cli import DONE, run_command
+from pipeline.config import absolute_uri
+from pipeline.errors import ConfigError
+from pipeline.report.publish import KEY, SAMPLES, make_report
+from pipeline.storage import Storage
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse, read, write."""
+    parser = argparse.ArgumentParser(
+        prog="moebius report",
+        description="Write one HTML page about a sink: totals, throughput, seconds a stage, failures, hole sizes, seam "
+        "scores, and samples to compare before and after. It needs no network and no other file.",
+    )
+    parser.add_argument("sink", metavar="SINK", help="sink.uri of a finished or running job")
+    parser.add_argument("--output", metavar="FILE", type=Path, help=f"write it there (SINK/{KEY})")
+    parser.add_argument("--samples", type=int, default=SAMPLES, help=f"with pictures, at most ({SAMPLES})")
+    parser.add_argument(
+        "--storage", metavar="key=value", nargs="+", default=[], help="fsspec options, e.g. endpoint_url=http://…"
+    )
+    options = parser.parse_args(arguments)
+    return run_command(lambda: _report(options))
+
+
+def _report(options: argparse.Namespace) -> int:
+    if options.samples < 0:
+        raise ConfigError(f"--samples must not be negative, got {options.samples}")
+    access = dict(option.split("=", 1) for option in options.storage if "=" in option)
+    sink = Storage(absolute_uri(options.sink), access)
+    page = make_report(sink, access, options.samples)
+    if options.output:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        options.output.write_bytes(page)
+    else:
+        sink.write(KEY, page)
+    sys.stdout.write(f"report: {options.output or sink.uri(KEY)}, {len(page) / 1e6:.1f} MB\n")
+    return DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""Arguments and errors of the commands that work on a finished sink."""
+
+import argparse
+import logging
+import uuid
+from collections.abc import Callable
+
+from jobs.cli import FAILED, run_command
+from pipeline.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+
+def add_sink_arguments(parser: argparse.ArgumentParser) -> None:
+    """The sink, and how to reach it."""
+    parser.add_argument("sink", metavar="SINK", help="sink.uri of a job")
+    parser.add_argument(
+        "--storage", metavar="key=value", nargs="+", default=[], help="fsspec options, e.g. endpoint_url=http://…"
+    )
+
+
+def storage_options(options: argparse.Namespace) -> dict[str, str]:
+    """What ``--storage`` says.
+
+    Raises:
+        ConfigError: an option that is not ``key=value``; it may be a secret, so it is not repeated.
+    """
+    if not all("=" in option for option in options.storage):
+        raise ConfigError("--storage takes options of the form key=value")
+    return dict(option.split("=", 1) for option in options.storage)
+
+
+def change_sink(name: str, job: Callable[[str], int]) -> int:
+    """Run a command that holds a sink, under an id made of its name; a sink that is in use is exit code 1."""
+
+    def change() -> int:
+        from pipeline.lease import LeaseHeldError
+        from pipeline.manifest import ManifestConflictError
+
+        try:
+            return job(f"{name}-{uuid.uuid4().hex[:6]}")
+        except (LeaseHeldError, ManifestConflictError) as error:
+            logger.error("%s", error)
+            return FAILED
+
+    return run_command(change)

@@ -1,0 +1,67 @@
+"""Deletion of samples on request: result and row, and a note that keeps them from coming back."""
+
+from collections.abc import Sequence
+
+from pipeline.catalog import Catalog
+from pipeline.errors import ConfigError
+from pipeline.forgotten import name_hash, note_forgotten, read_forgotten
+from pipeline.lease import Lease
+from pipeline.manifest import Manifest
+from pipeline.orphans import check_is_sink, check_place
+from pipeline.repack import repack
+from pipeline.storage import Storage
+
+REPORT = "report.html"  # may show what is to be forgotten; it can be made again
+
+
+def forget(sink: Storage, sample_ids: Sequence[str], run_id: str) -> int:
+    """Remove samples from a sink for good; started again after a crash, it goes on.
+
+    The note comes first, so that no later run does them again; then report and single results go, then the rows, then
+    shards are written anew without them.
+
+    Args:
+        sink: where the results are.
+        sample_ids: as in the manifest.
+        run_id: to hold the sink by.
+
+    Returns:
+        How many rows were removed.
+
+    Raises:
+        ConfigError: a sample that no row names, or a sink that is not where its rows say.
+        LeaseHeldError, ManifestConflictError: a run works on the sink.
+    """
+    check_is_sink(sink)
+    with Lease(sink, run_id):
+        manifest = Manifest(sink)
+        with Catalog() as catalog:
+            manifest.load_into(catalog, ["sample_id", "output_uri", "output_member"])
+            check_place(sink, catalog)
+            query = "SELECT sample_id, output_uri, output_member FROM rows WHERE list_contains($ids, sample_id)"
+            found = catalog.run(query, {"ids": list(sample_ids)})
+            has_shards = bool(catalog.run("SELECT 1 FROM rows WHERE output_member IS NOT NULL LIMIT 1"))
+        names = [name for name, *_ in found]
+        _refuse_unknown(sink, set(sample_ids) - set(names))
+        note_forgotten(sink, names)
+        sink.delete(REPORT)
+        for _, uri, member in found:
+            if uri and member is None:
+                sink.delete(sink.key(uri))
+        if names:
+            manifest.remove(names)
+        if has_shards or not names:  # after a crash their rows may be gone, and their shard still there
+            repack(manifest, sink)
+        manifest.compact()
+        sink.clear_staging()
+    return len(names)
+
+
+def _refuse_unknown(sink: Storage, names: set[str]) -> None:
+    known = read_forgotten(sink)
+    unknown = sorted(name for name in names if name_hash(name) not in known)
+    if unknown:
+        raise ConfigError(
+            f"no row of {sink} is called {', '.join(map(repr, unknown))}; nothing was removed. A sample_id is the path "
+            "below source.uri, see docs/manifest.md"
+        )

@@ -1,0 +1,1 @@
+"""A page about a sink: figures of its manifest, and pictures of some samples."""

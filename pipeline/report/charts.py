@@ -1,0 +1,111 @@
+"""Charts as SVG inside a page: drawn by pygal, coloured by the page's own style sheet, without script."""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+from xml.etree import ElementTree
+
+import pygal
+
+from pipeline.report.figures import HOLE_EDGES, Figures
+from pipeline.report.words import seconds, shown
+
+SIZE = {"width": 560, "height": 260}
+_DROPPED = ("script", "style", "defs", "title")  # what a page with its own style and script has no use for
+_Chart = Any  # of pygal, which is untyped
+
+
+def draw_charts(figures: Figures) -> dict[str, str]:
+    """SVG elements by name: ``rates``, ``stages``, ``holes`` and ``seams``, those that have something to show."""
+    charts = {
+        "rates": _rates(figures),
+        "stages": _stages(figures),
+        "holes": _holes(figures),
+        "seams": _seams(figures),
+    }
+    return {name: _svg(chart) for name, chart in charts.items() if chart is not None}
+
+
+def _rates(figures: Figures) -> _Chart | None:
+    if not figures.rates:
+        return None
+    chart = _chart(pygal.XY, x_value_formatter=seconds, value_formatter=_number, show_dots=False, include_x_axis=True)
+    chart.show_legend = len(figures.rates) > 1
+    for run_id, line in sorted(figures.rates.items()):
+        chart.add(shown(run_id), line)
+    return chart
+
+
+def _stages(figures: Figures) -> _Chart | None:
+    if not figures.stages:
+        return None
+    chart = _chart(pygal.HorizontalBar, value_formatter=seconds, show_legend=True)
+    stages = figures.stages[::-1]  # the first one on top
+    chart.x_labels = [stage.stage for stage in stages]
+    chart.add("half of the samples within", [stage.median_s for stage in stages])
+    chart.add("95 % within", [stage.p95_s for stage in stages])
+    return chart
+
+
+def _holes(figures: Figures) -> _Chart | None:
+    if not any(figures.hole_sizes):
+        return None
+    names = [f"{100 * low:g}–{100 * high:g} %" for low, high in pairwise(HOLE_EDGES)]
+    return _histogram(names, figures.hole_sizes, names)
+
+
+def _seams(figures: Figures) -> _Chart | None:
+    if not figures.seams:
+        return None
+    names = [f"{low:.1f} … {high:.1f}" for low, high, _ in figures.seams]
+    axis = [f"{low:.1f}" if index % 5 == 0 else "" for index, (low, _, _) in enumerate(figures.seams)]
+    return _histogram(axis, [count for *_, count in figures.seams], names)
+
+
+def _histogram(axis: Sequence[str], counts: Sequence[int], names: Sequence[str]) -> _Chart:
+    chart = _chart(pygal.Bar, value_formatter=_whole, spacing=4)
+    chart.x_labels = axis
+    chart.x_label_rotation = 30 if max(map(len, axis)) > 5 else 0
+    chart.add("samples", [{"value": count, "label": name} for count, name in zip(counts, names, strict=True)])
+    return chart
+
+
+def _chart(kind: Callable[..., _Chart], **settings: object) -> _Chart:
+    plain = {
+        "css": (),
+        "js": (),
+        "show_legend": False,
+        "legend_at_bottom": True,
+        "truncate_legend": -1,
+        "truncate_label": -1,
+        "max_scale": 6,
+    }
+    return kind(**{**SIZE, **plain, **settings})
+
+
+def _whole(count: float) -> str:
+    return f"{count:,.0f}" if count == int(count) else ""  # on the axis of a small chart
+
+
+def _number(value: float) -> str:
+    return f"{value:,.3g}" if value < 100 else f"{value:,.0f}"
+
+
+def _svg(chart: _Chart) -> str:
+    """Its elements alone; what pygal shows by script, when a pointer rests on a value, as the browser's own hint."""
+    root = ElementTree.fromstring(chart.render())
+    for parent in list(root.iter()):
+        parent.tag = parent.tag.partition("}")[2] or parent.tag
+        parent.attrib.pop("id", None)  # the same in every chart
+        for child in list(parent):
+            if child.tag.partition("}")[2] in _DROPPED:
+                parent.remove(child)
+        notes = {child.get("class"): child for child in parent if child.tag.endswith("}desc")}
+        if notes:
+            for note in notes.values():
+                parent.remove(note)
+            hint = ElementTree.Element("title")
+            hint.text = ": ".join(notes[kind].text or "" for kind in ("x_label", "value") if kind in notes)
+            parent.insert(0, hint)
+    root.attrib = {"class": "chart", "viewBox": root.attrib["viewBox"], "role": "img"}
+    return ElementTree.tostring(root, encoding="unicode")

@@ -1,0 +1,94 @@
+"""The files behind manifest rows, as far as they are still there."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.config import MaskConfig
+from pipeline.errors import SampleError
+from pipeline.inputs import Inputs
+from pipeline.report.words import shown
+from pipeline.results import read_result
+from pipeline.review import Inspector, config_of_run
+from pipeline.storage import Storage
+
+
+@dataclass(frozen=True)
+class Files:
+    """What could be read of one sample.
+
+    Args:
+        inputs: image and mask as stored, ``None`` if they are gone.
+        mask: how the mask is read.
+        result: the encoded image, ``None`` if there is none.
+        missing: why there is less than there was; empty otherwise.
+    """
+
+    inputs: Inputs | None = None
+    mask: MaskConfig | None = None
+    result: bytes | None = None
+    missing: str = ""
+
+
+class Evidence:
+    """Reads inputs and results of some rows of a sink; may be called from several threads.
+
+    Args:
+        sink: whose rows they are. It may have been moved since: results are read below it, and nowhere else.
+        storage_options: of the sink and of the source.
+        rows: that will be asked for.
+        most_s: after so many seconds nothing more is read.
+    """
+
+    def __init__(
+        self, sink: Storage, storage_options: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], most_s: float
+    ) -> None:
+        self.sink, self.options, self.deadline = sink, storage_options, time.monotonic() + most_s
+        names = {row["sample_id"] for row in rows}
+        self.runs = {run_id: self._open(run_id, names) for run_id in {row["run_id"] for row in rows}}
+
+    def read(self, row: Mapping[str, Any]) -> Files:
+        """Everything of one row; what cannot be read is left out, with the reason."""
+        if time.monotonic() > self.deadline:
+            return Files(missing="no picture: reading those before it took too long")
+        run, missing = self.runs[row["run_id"]], []
+        inputs = result = None
+        try:
+            if isinstance(run, Exception):
+                raise run
+            inputs = run.inputs(row)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one sample or run, the others are shown
+            if getattr(error, "message", None) != row["error_message"] or not row["error_message"]:  # else it is known
+                missing.append(f"the input cannot be shown: {reason(error)}")
+        try:
+            if row["output_uri"] is not None:
+                result = read_result({**row, "output_uri": self._result_uri(row["output_uri"], run)}, self.options)
+        except Exception as error:  # noqa: BLE001 - as above
+            missing.append(f"the result cannot be shown: {reason(error)}")
+        mask = None if isinstance(run, Exception) else run.config.mask
+        return Files(inputs, mask, result, "; ".join(missing))
+
+    def _open(self, run_id: str, names: set[str]) -> Inspector | Exception:
+        try:
+            return Inspector(config_of_run(self.sink, run_id, self.options), names)
+        except Exception as error:  # noqa: BLE001 - a run by other code than this, or whose source is gone
+            return error
+
+    def _result_uri(self, output_uri: str, run: Inspector | Exception) -> str:
+        """Where a result lies now."""
+        roots = [self.sink]
+        if not isinstance(run, Exception):
+            roots.append(Storage(run.config.sink.uri, self.options))
+        for root in roots:
+            if output_uri.startswith(f"{root}/"):
+                key = root.key(output_uri)
+                self.sink.path(key)  # refuses names that lead out of the sink
+                return self.sink.uri(key)
+        raise ValueError(f"{output_uri} is not in this sink")
+
+
+def reason(error: Exception) -> str:
+    """An error in one short line."""
+    text = error.message if isinstance(error, SampleError) else f"{type(error).__name__}: {error}"
+    return shown(text.strip())[:200]

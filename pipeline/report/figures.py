@@ -1,0 +1,161 @@
+"""What a manifest of any size says in a few numbers; computed by the database, never row by row here."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from pipeline.catalog import Catalog
+from pipeline.errors import ConfigError
+from pipeline.manifest import Manifest
+from pipeline.records import FAILED, OK, STATUSES
+from pipeline.report.runs import RunFigures, read_rates, read_runs
+from pipeline.storage import Storage
+
+SEAM_BINS = 30
+MOST_CLASSES, EXAMPLES, MESSAGE_CHARACTERS = 30, 3, 400
+HOLE_EDGES = (0.0, 0.001, 0.003, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # of mask_fraction
+STAGES = ("decode", "inpaint", "encode")
+
+
+@dataclass(frozen=True)
+class FailureClass:
+    """Samples that failed in the same way, with the names and messages of the first of them."""
+
+    stage: str
+    kind: str
+    count: int
+    examples: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class StageSeconds:
+    """Seconds a sample that a stage took: the middle, the slow end, and all together."""
+
+    stage: str
+    median_s: float
+    p95_s: float
+    max_s: float
+    sum_s: float
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Everything that the page says in numbers.
+
+    Args:
+        counts: samples by status.
+        suspicious: results by what is suspicious about them.
+        pixels, windows, output_bytes: sums over all samples.
+        runs: the newest first.
+        rates: of each charted run, (seconds since its first row, samples a second).
+        failures: the most frequent first.
+        failures_left_out: failed samples of further classes.
+        hole_sizes: samples between two of ``HOLE_EDGES``.
+        seams: (lower edge, upper edge, samples); the outermost hold what lies beyond them, too.
+    """
+
+    counts: dict[str, int]
+    suspicious: dict[str, int]
+    pixels: int
+    windows: int
+    output_bytes: int
+    runs: list[RunFigures]
+    rates: dict[str, list[tuple[float, float]]]
+    stages: list[StageSeconds]
+    failures: list[FailureClass]
+    failures_left_out: int
+    hole_sizes: list[int]
+    seams: list[tuple[float, float, int]]
+
+    @property
+    def samples(self) -> int:
+        """Of all statuses."""
+        return sum(self.counts.values())
+
+
+def load_rows(sink: Storage, catalog: Catalog, columns: list[str]) -> None:
+    """Make the catalog's table ``rows``, one row a sample.
+
+    Raises:
+        ConfigError: there is no row.
+    """
+    Manifest(sink).load_into(catalog, columns)
+    if not catalog.run("SELECT 1 FROM rows LIMIT 1"):
+        raise ConfigError(f"no manifest with rows in {sink}; is that the sink.uri of a job?")
+
+
+def read_figures(sink: Storage, catalog: Catalog) -> Figures:
+    """Figures of the catalog's table ``rows``, and of the summaries of the runs that made them."""
+    by_status = dict(catalog.run("SELECT status, count(*) FROM rows GROUP BY ALL"))
+    ((pixels, windows, output_bytes),) = catalog.run(
+        """SELECT coalesce(sum(width * height), 0), coalesce(sum(window_count), 0), coalesce(sum(output_bytes), 0)
+        FROM rows"""
+    )
+    failures, left_out = _failures(catalog)
+    return Figures(
+        counts={status: by_status.get(status, 0) for status in STATUSES},
+        suspicious=dict(catalog.run(_SUSPICIOUS)),
+        pixels=int(pixels),
+        windows=int(windows),
+        output_bytes=int(output_bytes),
+        runs=read_runs(sink, catalog),
+        rates=read_rates(catalog),
+        stages=_stages(catalog),
+        failures=failures,
+        failures_left_out=left_out,
+        hole_sizes=_hole_sizes(catalog),
+        seams=_seams(catalog),
+    )
+
+
+def _stages(catalog: Catalog) -> list[StageSeconds]:
+    stages = []
+    for stage in STAGES:
+        ((median, p95, longest, together),) = catalog.run(
+            f"""SELECT median({stage}_s), quantile_cont({stage}_s, 0.95), max({stage}_s), sum({stage}_s) FROM rows
+            WHERE isfinite({stage}_s)"""
+        )
+        if median is not None:
+            stages.append(StageSeconds(stage, median, p95, longest, together))
+    return stages
+
+
+def _failures(catalog: Catalog) -> tuple[list[FailureClass], int]:
+    found = catalog.run(
+        f"""SELECT coalesce(error_stage, '?'), coalesce(error_type, '?'), count(*) AS number,
+            min_by(left(coalesce(error_message, ''), {MESSAGE_CHARACTERS}), sample_id, {EXAMPLES}),
+            min(sample_id, {EXAMPLES})
+        FROM rows WHERE status = '{FAILED}' GROUP BY ALL ORDER BY number DESC, 1, 2"""
+    )
+    classes = [
+        FailureClass(stage, kind, count, list(zip(names, messages, strict=True)))
+        for stage, kind, count, messages, names in found[:MOST_CLASSES]
+    ]
+    return classes, sum(count for *_, count, _, _ in found[MOST_CLASSES:])
+
+
+def _hole_sizes(catalog: Catalog) -> list[int]:
+    counts = ", ".join(
+        f"count(*) FILTER (mask_fraction > {low} AND mask_fraction <= {high})" for low, high in pairwise(HOLE_EDGES)
+    )
+    return list(catalog.run(f"SELECT {counts} FROM rows WHERE status = '{OK}'")[0])
+
+
+def _seams(catalog: Catalog) -> list[tuple[float, float, int]]:
+    """Equal steps over all but the outermost hundredth of the scores."""
+    scored = f"FROM rows WHERE status = '{OK}' AND isfinite(seam_score)"
+    ((low, high),) = catalog.run(f"SELECT quantile_disc(seam_score, 0.005), quantile_disc(seam_score, 0.995) {scored}")
+    if low is None:
+        return []
+    step = max(high - low, 0.1) / SEAM_BINS
+    counts = dict(
+        catalog.run(
+            f"""SELECT greatest(0, least({SEAM_BINS - 1}, floor((seam_score - $low) / $step)))::BIGINT AS bin, count(*)
+            {scored} GROUP BY ALL""",
+            {"low": low, "step": step},
+        )
+    )
+    return [(low + index * step, low + (index + 1) * step, counts.get(index, 0)) for index in range(SEAM_BINS)]
+
+
+_SUSPICIOUS = f"""
+SELECT suspicious, count(*) FROM rows WHERE status = '{OK}' AND suspicious IS NOT NULL GROUP BY ALL ORDER BY 1"""

@@ -1,0 +1,52 @@
+"""The page itself: one HTML file that needs, and is allowed, nothing from anywhere else."""
+
+import base64
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from pipeline.report import words
+from pipeline.report.charts import draw_charts
+from pipeline.report.figures import Figures
+from pipeline.report.pictures import Exhibit
+
+FOLDER = Path(__file__).parent
+FILTERS = (words.shown, words.number, words.percent, words.seconds, words.size, words.moment)
+
+
+def render_page(sink: str, figures: Figures, exhibits: Sequence[Exhibit]) -> bytes:
+    """The page as UTF-8; every text of manifest and summaries is escaped.
+
+    Args:
+        sink: its uri.
+        figures: of all samples.
+        exhibits: the samples of the gallery, in its order.
+    """
+    script = (FOLDER / "page.js").read_text(encoding="utf-8")
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update({use.__name__: use for use in FILTERS})
+    configuration = figures.runs[0].summary.get("configuration") if figures.runs else None
+    page = environment.get_template("page.html").render(
+        sink=sink,
+        figures=figures,
+        exhibits=exhibits,
+        error_classes=sorted({(item.row["error_stage"], item.row["error_type"]) for item in exhibits} - {(None, None)}),
+        charts={name: Markup(svg) for name, svg in draw_charts(figures).items()},  # escaped by its maker
+        configuration=json.dumps(configuration, indent=2, ensure_ascii=False) if configuration else "",
+        made_at=time.time(),
+        style=Markup((FOLDER / "page.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+    return page.encode("utf-8", "replace")

@@ -1,0 +1,121 @@
+"""Small pictures of a sample: its photo, its hole, its result."""
+
+import base64
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from moebius.windows import Box
+from pipeline.codec import decode
+from pipeline.errors import SampleError
+from pipeline.mask_pixels import read_mask
+from pipeline.report.evidence import Files, reason
+
+PICTURE_PX = 560  # longest side
+QUALITY = 80
+MOST_PIXELS = 40_000_000  # of a photo that is decoded for a page
+HOLE_COLOUR = (230, 30, 60, 150)
+SURROUNDINGS_PX = 48  # around a hole, or half of its own side if that is more
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """One sample as a page shows it.
+
+    Args:
+        row: its columns of the manifest.
+        before, hole, after: pictures as data URIs, as many as there are, all of the same part of the photo.
+        size: (width, height) of these pictures in pixels.
+        part: which part of the photo, in words; empty for all of it.
+        note: why a picture is missing; empty if none is.
+    """
+
+    row: Mapping[str, Any]
+    before: str | None = None
+    hole: str | None = None
+    after: str | None = None
+    size: tuple[int, int] = (0, 0)
+    part: str = ""
+    note: str = ""
+
+
+def draw_exhibit(row: Mapping[str, Any], files: Files) -> Exhibit:
+    """Pictures of what could be read of a sample; of a large photo only the surroundings of its hole."""
+    try:
+        return _draw(row, files)
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with one sample, the others are shown
+        return Exhibit(row, note=f"no picture: {reason(error)}")
+
+
+def _draw(row: Mapping[str, Any], files: Files) -> Exhibit:
+    pixels = (row["width"] or 0) * (row["height"] or 0)
+    if pixels > MOST_PIXELS:
+        return Exhibit(row, note=f"a photo of {pixels / 1e6:.0f} megapixels is too large for a picture here")
+    notes = [files.missing] if files.missing else []
+    before = hole = after = None
+    if files.inputs is not None and pixels:  # else it could not be decoded
+        try:
+            photo = decode(files.inputs.image, MOST_PIXELS)
+            before = photo.rgb()
+            if files.mask is not None:
+                hole = read_mask(files.inputs.mask, photo, files.mask, MOST_PIXELS)
+        except SampleError as error:
+            notes.append(error.message)
+    if files.result is not None:
+        after = decode(files.result, MOST_PIXELS).rgb()
+    part = _part(hole) if hole is not None else None
+    cut = part.slices if part else (slice(None), slice(None))
+    first = next((pixels[cut] for pixels in (after, before) if pixels is not None), None)
+    if first is None:
+        return Exhibit(row, note="; ".join(notes))
+    height, width = first.shape[:2]
+    scale = min(1.0, PICTURE_PX / max(width, height))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return Exhibit(
+        row,
+        before=_photo_uri(before[cut], size) if before is not None else None,
+        hole=_hole_uri(hole[cut], size) if hole is not None and hole.any() else None,
+        after=_photo_uri(after[cut], size) if after is not None else None,
+        size=size,
+        part=_words(part, row) if part else "",
+        note="; ".join(notes),
+    )
+
+
+def _part(hole: np.ndarray) -> Box | None:
+    """A hole, (H, W) bool, with its surroundings; ``None`` where that is most of the photo."""
+    box = Box.around(hole)
+    if box is None:
+        return None
+    part = box.grown(max(SURROUNDINGS_PX, box.longest_px // 2), hole.shape)
+    rows, columns = part.bottom - part.top, part.right - part.left
+    is_most = rows * columns > hole.size // 2 or max(hole.shape) <= PICTURE_PX
+    return None if is_most else part
+
+
+def _words(part: Box, row: Mapping[str, Any]) -> str:
+    size = f"{part.right - part.left}×{part.bottom - part.top}"
+    return f"{size} pixels at {part.left}, {part.top} of {row['width']}×{row['height']}"
+
+
+def _photo_uri(rgb: np.ndarray, size: tuple[int, int]) -> str:
+    picture = Image.fromarray(np.ascontiguousarray(rgb)).resize(size, Image.Resampling.LANCZOS, reducing_gap=3)
+    return _data_uri(picture, quality=QUALITY)
+
+
+def _hole_uri(hole: np.ndarray, size: tuple[int, int]) -> str:
+    """Red where the hole is, transparent elsewhere."""
+    covered = Image.fromarray(hole.astype(np.uint8) * 255).resize(size, Image.Resampling.BOX)
+    red = np.zeros((size[1], size[0], 4), np.uint8)
+    red[np.asarray(covered) > 0] = HOLE_COLOUR
+    return _data_uri(Image.fromarray(red), lossless=True)
+
+
+def _data_uri(picture: Image.Image, **settings: object) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, "WEBP", **settings)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"

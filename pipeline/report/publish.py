@@ -1,0 +1,65 @@
+"""From a sink to its page."""
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pipeline.catalog import Catalog
+from pipeline.config import JobConfig
+from pipeline.records import MANIFEST_SCHEMA
+from pipeline.report.evidence import Evidence, reason
+from pipeline.report.figures import load_rows, read_figures
+from pipeline.report.gallery import choose_samples
+from pipeline.report.page import render_page
+from pipeline.report.pictures import draw_exhibit
+from pipeline.storage import Storage
+
+if TYPE_CHECKING:  # it imports the model
+    from pipeline.summary import Summary
+
+KEY = "report.html"  # in the sink
+SAMPLES = 36
+MOST_S = 60.0  # for reading pictures
+ROWS_AT_END_OF_RUN = 5_000_000  # beyond which a run leaves its report to ``moebius report``
+
+logger = logging.getLogger(__name__)
+
+_UNUSED = ("outside_max_diff", "output_sha256", "seed", "weights_fingerprint", "config_fingerprint", "worker")
+COLUMNS = [name for name in MANIFEST_SCHEMA.names if name not in _UNUSED]
+
+
+def make_report(sink: Storage, storage_options: Mapping[str, Any], samples: int = SAMPLES) -> bytes:
+    """The page of a sink whose job has ended or is at work, as HTML.
+
+    Args:
+        sink: of the job.
+        storage_options: of the sink and of the source.
+        samples: with pictures, at most.
+
+    Raises:
+        ConfigError: the sink has no rows.
+    """
+    with Catalog() as catalog:
+        load_rows(sink, catalog, COLUMNS)
+        figures = read_figures(sink, catalog)
+        rows = choose_samples(catalog, samples)
+    evidence = Evidence(sink, storage_options, rows, MOST_S)
+    exhibits = [
+        draw_exhibit(row, files) for row, files in zip(rows, sink.in_parallel(evidence.read, rows), strict=True)
+    ]
+    return render_page(str(sink), figures, exhibits)
+
+
+def report_run(config: JobConfig, summary: "Summary") -> None:
+    """What a run does about its report at its end; whatever goes wrong is a warning."""
+    if not config.run.report or not summary.samples["done_now"]:
+        return
+    if summary.samples["found"] > ROWS_AT_END_OF_RUN:
+        logger.info("no report of so many samples by itself; make one with: moebius report %s", config.sink.uri)
+        return
+    sink = Storage(config.sink.uri, config.storage)
+    try:
+        sink.write(KEY, make_report(sink, config.storage))
+        logger.info("report: %s", sink.uri(KEY))
+    except Exception as error:  # noqa: BLE001 - the run itself is done
+        logger.warning("no report: %s", reason(error))
