@@ -24,7 +24,7 @@ class ModelConfig:
         weights: ``nano``, ``places2``, ``celebahq``, ``ffhq``, ``pretrained``, or a folder or file, local or remote.
         steps: steps of the whole schedule.
         guidance: scale of latent categories guidance.
-        guidance_interval: first and last timestep, in 0 … 999, that are guided; the others cost half, and results change.
+        guidance_interval: first and last timestep, in 0 … 999, that are guided; others cost half; results change.
         sampler: ``ddim``, as published, or ``dpm++``, for fewer steps, such as 10; results change.
         strength: 1: from noise alone; less: from the photo noised to the first step.
         seed: with the sample's id it decides all randomness.
