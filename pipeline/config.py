@@ -22,10 +22,10 @@ class ModelConfig:
 
     Args:
         weights: ``nano``, ``places2``, ``celebahq``, ``ffhq``, ``pretrained``, or a folder or file, local or remote.
-        steps: steps of the whole schedule.
+        steps: steps of the DDIM schedule.
         guidance: scale of latent categories guidance.
-        guidance_interval: first and last timestep, in 0 … 999, that are guided; others cost half; results change.
-        sampler: ``ddim``, as published, or ``dpm++``, for fewer steps, such as 10; results change.
+        guidance_interval: first and last timestep, in 0 … 999, that are guided; the others cost half.
+        sampler: ``ddim``, as published, or ``dpm++``, for fewer steps.
         strength: 1: from noise alone; less: from the photo noised to the first step.
         seed: with the sample's id it decides all randomness.
         fast: the denoiser arranged for speed, where it is sooner; false: the plain one, equal to rounding.
@@ -203,6 +203,13 @@ class JobConfig:
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def public_configuration(config: JobConfig) -> dict[str, Any]:
+    """The configuration with what may be a secret hidden: every storage option, and who is notified."""
+    public = asdict(config) | {"storage": dict.fromkeys(config.storage, "***")}
+    public["run"]["notify"] = public_notify(config.run.notify)
+    return public
+
+
 def _deciding(model: ModelConfig) -> dict[str, Any]:
     """Keys that came later are left out at their defaults, so that sinks from before stay as they are."""
     usual, kept = asdict(ModelConfig()), asdict(model)
@@ -211,10 +218,3 @@ def _deciding(model: ModelConfig) -> dict[str, Any]:
         for key, value in kept.items()
         if key not in ("weights", "batch_size") and (key not in _LATER_KEYS or value != usual[key])
     }
-
-
-def public_configuration(config: JobConfig) -> dict[str, Any]:
-    """The configuration with what may be a secret hidden: every storage option, and who is notified."""
-    public = asdict(config) | {"storage": dict.fromkeys(config.storage, "***")}
-    public["run"]["notify"] = public_notify(config.run.notify)
-    return public
