@@ -229,6 +229,16 @@ def test_bench_measures_planning_and_writes_json(tmp_path):
     assert "compare_s" in result.stdout
 
 
+@pytest.mark.slow
+def test_bench_measures_the_job_against_the_bare_model(tmp_path, tiny_weights):
+    target = tmp_path / "job.json"
+    result = run_cli("bench", "job", "--weights", tiny_weights, "--samples", "12", "--steps", "2", "--output", target)
+    assert result.returncode == 0, result.stderr
+    figures = json.loads(target.read_text())
+    assert figures["of_bare"] == pytest.approx(figures["job_images_per_s"] / figures["bare_images_per_s"])
+    assert figures["samples"] == 12 and 12 / figures["job_images_per_s"] < figures["wall_s"]
+
+
 def test_bench_measures_the_flow_around_a_model_that_sleeps():
     result = run_cli("bench", "flow", "--samples", "60", "--side", "96", "--actors", "1", "--batch-seconds", "0.25")
     assert result.returncode == 0, result.stderr
