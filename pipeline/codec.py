@@ -92,13 +92,18 @@ def bits_per_channel(image: Image.Image, data: bytes) -> int:
     return 8
 
 
-def decode(data: bytes, max_pixels: int) -> Photo:
+def decode(data: bytes, max_pixels: int, header: Image.Image | None = None) -> Photo:
     """Decode an image, keeping its mode as far as an encoder can write it back.
+
+    Args:
+        data: the compressed image.
+        max_pixels: limit, checked before a pixel is decoded.
+        header: what :func:`open_checked` made of it, where that was called before.
 
     Raises:
         SampleError: unreadable, truncated, too large, several frames, or pixels that cannot be kept as they are.
     """
-    image = open_checked(data, max_pixels)
+    image = header or open_checked(data, max_pixels)
     container = "JPEG" if image.format == "MPO" else str(image.format)
     bits = bits_per_channel(image, data)
     try:

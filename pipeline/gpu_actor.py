@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
+from PIL import Image
 
 from moebius import Inpainter
 from moebius.weights import Weights
 from pipeline.allocator import keep_freed_memory
 from pipeline.budget import ByteBudget
 from pipeline.cluster import Pool
+from pipeline.codec import open_checked
 from pipeline.config import JobConfig
 from pipeline.cpu_pool import CpuPool, Urgency
 from pipeline.inputs import Inputs, Sample
@@ -151,11 +153,12 @@ class InpaintActor:
         if isinstance(inputs, Exception):
             raise inputs
         flight.carried = inputs.carried
-        flight.taken_bytes = self.budget.take(decoded_bytes(inputs.image, self.config.limits.max_pixels))
-        self.cpus.submit(Urgency.BEGIN, self._guarded("decode", self._decode, flight, inputs))
+        header = open_checked(inputs.image, self.config.limits.max_pixels)
+        flight.taken_bytes = self.budget.take(decoded_bytes(header, inputs.image))
+        self.cpus.submit(Urgency.BEGIN, self._guarded("decode", self._decode, flight, inputs, header))
 
-    def _decode(self, flight: Flight, inputs: Inputs) -> None:
-        job = prepare(flight.record, inputs, self.config, self.inpainter.window_px)
+    def _decode(self, flight: Flight, inputs: Inputs, header: Image.Image) -> None:
+        job = prepare(flight.record, inputs, self.config, self.inpainter.window_px, header)
         encode = self._guarded("encode", self._encode, flight, job)
         self.loop.repaint(job).add_done_callback(lambda _: self.cpus.submit(Urgency.FINISH, encode))
 

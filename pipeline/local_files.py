@@ -60,10 +60,13 @@ class StagedFile:
 
     def place(self, move: Callable[[str, str], None] = os.replace) -> None:
         """Give it its path, by ``os.link`` if none may be there before."""
+        is_moved = False
         try:
             _in_folder_of(self.target, lambda: move(self.path, self.target))
+            is_moved = move is os.replace
         finally:
-            self._discard()
+            if not is_moved:
+                self._discard()
 
     def _discard(self) -> None:
         with contextlib.suppress(FileNotFoundError):

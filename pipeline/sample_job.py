@@ -8,9 +8,10 @@ from datetime import datetime, timezone
 from functools import reduce
 
 import numpy as np
+from PIL import Image
 
 from moebius.windows import CELL_PX, Box, Window, cut_window, paste_window, plan_windows
-from pipeline.codec import bits_per_channel, decode, open_checked
+from pipeline.codec import bits_per_channel, decode
 from pipeline.config import JobConfig
 from pipeline.encoder import check_encodable, encode
 from pipeline.errors import SampleError
@@ -120,25 +121,29 @@ def sample_seed(seed: int, sample_id: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{sample_id}".encode()).digest()[:8], "big") >> 1
 
 
-def decoded_bytes(image: bytes, max_pixels: int) -> int:
-    """About how much memory a sample takes from its decoding to its encoding, by its header.
-
-    Raises:
-        SampleError: the header is unreadable or says too many pixels.
-    """
-    with open_checked(image, max_pixels) as header:
-        deep = bits_per_channel(header, image) > 8
-        return header.width * header.height * (2 if deep else 1) * BYTES_PER_PIXEL
+def decoded_bytes(header: Image.Image, image: bytes) -> int:
+    """About how much memory a sample takes from its decoding to its encoding, by its opened header."""
+    deep = bits_per_channel(header, image) > 8
+    return header.width * header.height * (2 if deep else 1) * BYTES_PER_PIXEL
 
 
-def prepare(record: Record, inputs: Inputs, config: JobConfig, window_px: int) -> SampleJob:
+def prepare(
+    record: Record, inputs: Inputs, config: JobConfig, window_px: int, header: Image.Image | None = None
+) -> SampleJob:
     """Decode a sample and plan its windows.
+
+    Args:
+        record: its row so far.
+        inputs: what was read.
+        config: the job.
+        window_px: side of the squares that the model sees.
+        header: the image as :func:`pipeline.codec.open_checked` opened it, where it was.
 
     Raises:
         SampleError: the image or the mask cannot be used.
     """
     started = time.perf_counter()
-    photo = decode(inputs.image, config.limits.max_pixels)
+    photo = decode(inputs.image, config.limits.max_pixels, header)
     record.height, record.width = photo.pixels.shape[:2]
     repaint = read_mask(inputs.mask, photo, config.mask, config.limits.max_pixels)
     if config.mask.kind == "alpha":

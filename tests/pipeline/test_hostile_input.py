@@ -12,6 +12,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from pipeline.annotations import read_annotations
+from pipeline.codec import open_checked
 from pipeline.config import JobConfig, LimitsConfig, MaskConfig, SinkConfig
 from pipeline.errors import ConfigError, SampleError
 from pipeline.inputs import Inputs
@@ -174,8 +175,9 @@ def fate(image: bytes, mask: bytes | None = None, **options) -> str:
     config = JobConfig(mask=config.mask, limits=LimitsConfig(max_pixels=MAX_PIXELS))
     record = Record("a", FAILED)
     try:
-        decoded_bytes(image, MAX_PIXELS)
-        job = prepare(record, Inputs(image, HALF if mask is None else mask), config, 64)
+        header = open_checked(image, MAX_PIXELS)
+        assert decoded_bytes(header, image) > 0
+        job = prepare(record, Inputs(image, HALF if mask is None else mask), config, 64, header)
         assert job.photo.pixels.shape[:2] == job.mask.shape == (record.height, record.width)
         sink = SinkConfig(image_format="png" if job.photo.format == "GIF" else "source")
         assert finish(job, replace(config, sink=sink)) and record.outside_max_diff == 0
