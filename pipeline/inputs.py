@@ -8,7 +8,8 @@ import pyarrow as pa
 
 from pipeline.config import JobConfig
 from pipeline.errors import SampleError
-from pipeline.storage import FileChangedError, Storage
+from pipeline.storage import Storage
+from pipeline.storage_errors import FileChangedError
 
 ONE_REQUEST_BYTES = 32 << 20  # a larger file is read in parts
 Sample = Mapping[str, Any]  # with the fields of ``SAMPLE_SCHEMA``

@@ -13,7 +13,8 @@ from pipeline.cursors import Cursors
 from pipeline.errors import SampleError
 from pipeline.inputs import Inputs, Sample, read_file
 from pipeline.parquet_source import BLOCK_BYTES, open_parquet, wanted_columns
-from pipeline.storage import Storage, answering
+from pipeline.storage import Storage
+from pipeline.storage_errors import answering
 
 BATCH_ROWS = 16  # of a file are decoded at once
 STORAGES = 64  # that uris lead to are kept open

@@ -15,19 +15,15 @@ from typing import IO, Any, NamedTuple, TypeVar
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from pipeline.errors import ConfigError, SampleError
+from pipeline.errors import ConfigError
 from pipeline.local_files import StagedFile, clear_staging, sync_all, walk
 from pipeline.s3_objects import get_object, list_objects, with_retries
+from pipeline.storage_errors import FileChangedError, answering
 
-PRECONDITION_FAILED = 412
 REQUESTS_AT_ONCE = 8
 FILES_AT_ONCE = 64  # on a local disk, whose flush takes as long for many
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-class FileChangedError(OSError):
-    """A file that is another than when it was listed."""
 
 
 class StoredFile(NamedTuple):
@@ -268,28 +264,3 @@ def _remote_file(key: str, info: Mapping[str, Any]) -> StoredFile:
     changed = info.get("mtime") or info.get("LastModified") or info.get("last_modified") or info.get("created")
     version = str(etag).strip('"') if etag else f"{info['size']}-{changed}"
     return StoredFile(key, int(info["size"] or 0), version)
-
-
-@contextlib.contextmanager
-def answering(refusal: type[OSError] = FileExistsError) -> Iterator[None]:
-    """Translate the errors of remote file systems: those of their network clients are no ``OSError``.
-
-    Args:
-        refusal: what an unmet condition of the request means.
-    """
-    try:
-        yield
-    except OSError as error:
-        if _status(error) == PRECONDITION_FAILED:  # how s3fs reports some servers' "it exists"
-            raise refusal(*error.args) from error
-        raise
-    except (ValueError, SampleError):
-        raise
-    except Exception as error:
-        raise OSError(f"{type(error).__name__}: {error}") from error
-
-
-def _status(error: OSError) -> int | None:
-    """HTTP status behind an error of s3fs."""
-    response = getattr(error.__cause__, "response", {})
-    return response.get("ResponseMetadata", {}).get("HTTPStatusCode")

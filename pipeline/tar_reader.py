@@ -9,7 +9,8 @@ from pipeline.config import JobConfig
 from pipeline.cursors import Cursors
 from pipeline.errors import SampleError
 from pipeline.inputs import Inputs, Sample, file_version, read_file
-from pipeline.storage import Storage, answering
+from pipeline.storage import Storage
+from pipeline.storage_errors import answering
 from pipeline.tar_source import BROKEN, open_shard
 
 REQUEST_BYTES = 16 << 20  # read at once at most

@@ -15,7 +15,8 @@ from pipeline.config import JobConfig, MaskConfig, SinkConfig, SourceConfig
 from pipeline.records import OK
 from pipeline.results import read_result
 from pipeline.run import run_job
-from pipeline.storage import FileChangedError, Storage
+from pipeline.storage import Storage
+from pipeline.storage_errors import FileChangedError
 from tests.drill.faulty_proxy import faulty_proxy
 from tests.pipeline.test_hostile_shards import IMAGE, MASK, pair, png, tar
 
