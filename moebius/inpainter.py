@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -69,7 +69,11 @@ class Inpainter:
         return self.config.image_size
 
     def __call__(
-        self, images: Sequence[np.ndarray], masks: Sequence[np.ndarray], seeds: Sequence[int]
+        self,
+        images: Sequence[np.ndarray],
+        masks: Sequence[np.ndarray],
+        seeds: Sequence[int],
+        on_progress: Callable[[int, int], object] | None = None,
     ) -> list[np.ndarray]:
         """Repaint photos where their masks say so; every other pixel stays as it is.
 
@@ -77,6 +81,7 @@ class Inpainter:
             images: (H, W, 3) uint8 each, of any sizes.
             masks: (H, W) bool each, true = repaint.
             seeds: one a photo; a result depends on its photo, mask and seed alone.
+            on_progress: called after each batch with the windows that are done and those there are.
 
         Returns:
             (H, W, 3) uint8 each.
@@ -103,6 +108,8 @@ class Inpainter:
             )
             for (index, _, window), filled in zip(batch, fills, strict=True):
                 paste_window(results[index], masks[index], window, filled)
+            if on_progress:
+                on_progress(start + len(batch), len(work))
         return results
 
     @torch.inference_mode()
