@@ -9,6 +9,7 @@ from PIL import Image
 
 from jobs.cli import DONE, run_command
 from jobs.sheet import save_sheet, strip, with_hole
+from jobs.sinks import storage_options
 from pipeline.codec import decode
 from pipeline.config import absolute_uri
 from pipeline.errors import ConfigError
@@ -31,14 +32,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=12, help="rows at most (12)")
     parser.add_argument("--columns", type=int, default=2, help="results side by side (2)")
     parser.add_argument(
-        "--storage", metavar="key=value", nargs="+", default=[], help="fsspec options, e.g. endpoint_url=http://…"
+        "--storage",
+        metavar="key=value",
+        action="append",
+        default=[],
+        help="an fsspec option such as endpoint_url=http://…; may be repeated",
     )
     options = parser.parse_args(arguments)
     return run_command(lambda: _draw(options))
 
 
 def _draw(options: argparse.Namespace) -> int:
-    access = dict(option.split("=", 1) for option in options.storage if "=" in option)
+    access = storage_options(options)
     sink = Storage(absolute_uri(options.sink), access)
     rows = Manifest(sink).load().to_pylist()
     rows = sorted((row for row in rows if row["status"] == OK), key=lambda row: row["sample_id"])[: options.count]

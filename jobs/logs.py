@@ -9,7 +9,7 @@ from typing import Any
 
 TEXT, TIME = "%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"
 
-_SECRET = re.compile("secret|token|key|password|credential|connection_string", re.IGNORECASE)
+_SECRET = re.compile("secret|token|key|pass|credential|connection_string|auth|sas|signature|cookie", re.IGNORECASE)
 _SHORTEST_SECRET = 6  # characters; shorter ones stand in ordinary words
 _OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 

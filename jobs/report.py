@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jobs.cli import DONE, run_command
+from jobs.sinks import add_sink_arguments, storage_options
 from pipeline.config import absolute_uri
 from pipeline.errors import ConfigError
 from pipeline.report.publish import KEY, SAMPLES, make_report
@@ -19,12 +20,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Write one HTML page about a sink: totals, throughput, seconds a stage, failures, hole sizes, seam "
         "scores, and samples to compare before and after. It needs no network and no other file.",
     )
-    parser.add_argument("sink", metavar="SINK", help="sink.uri of a finished or running job")
+    add_sink_arguments(parser)
     parser.add_argument("--output", metavar="FILE", type=Path, help=f"write it there (SINK/{KEY})")
     parser.add_argument("--samples", type=int, default=SAMPLES, help=f"with pictures, at most ({SAMPLES})")
-    parser.add_argument(
-        "--storage", metavar="key=value", nargs="+", default=[], help="fsspec options, e.g. endpoint_url=http://…"
-    )
     options = parser.parse_args(arguments)
     return run_command(lambda: _report(options))
 
@@ -32,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _report(options: argparse.Namespace) -> int:
     if options.samples < 0:
         raise ConfigError(f"--samples must not be negative, got {options.samples}")
-    access = dict(option.split("=", 1) for option in options.storage if "=" in option)
+    access = storage_options(options)
     sink = Storage(absolute_uri(options.sink), access)
     page = make_report(sink, access, options.samples)
     if options.output:

@@ -15,7 +15,11 @@ def add_sink_arguments(parser: argparse.ArgumentParser) -> None:
     """The sink, and how to reach it."""
     parser.add_argument("sink", metavar="SINK", help="sink.uri of a job")
     parser.add_argument(
-        "--storage", metavar="key=value", nargs="+", default=[], help="fsspec options, e.g. endpoint_url=http://…"
+        "--storage",
+        metavar="key=value",
+        action="append",
+        default=[],
+        help="an fsspec option such as endpoint_url=http://…; may be repeated",
     )
 
 

@@ -44,6 +44,7 @@ class Manifest:
         self._snapshot_parts = 0  # how many of the current parts are those of a snapshot
         self._is_unique = True  # as far as is known without another look
         self._next_number = 0
+        self._layouts: set[tuple[str, ...]] = set()  # columns of current parts; several after an upgrade
 
     def load(self, columns: list[str] | None = None) -> pa.Table:
         """Every current row, one a sample, in memory; ``columns`` must hold ``sample_id``."""
@@ -95,13 +96,14 @@ class Manifest:
             self.storage.delete(key)
             raise self._conflict(key)
         self._parts.append(key)
+        self._layouts.add(tuple(rows.column_names))
         self._is_unique = len(self._parts) == 1
         self._next_number += 1
 
     def compact(self, max_parts: int = 16) -> None:
-        """Bring the manifest back to one row a sample in few files, where that is not so already."""
+        """Bring the manifest back to one row a sample in few files of the same columns, where it is not so already."""
         superseded = {} if self._is_unique else self._dropped()
-        if superseded or len(self._parts) > max_parts + self._snapshot_parts:
+        if superseded or len(self._layouts) > 1 or len(self._parts) > max_parts + self._snapshot_parts:
             self._write_snapshot(superseded)
         self._delete_stale()
 
@@ -134,6 +136,7 @@ class Manifest:
         self.append(piece, {_SNAPSHOT: snapshot, _COMPLETE: b"1"})
         self._stale += replaced
         self._parts = self._parts[len(replaced) :]
+        self._layouts = {tuple(MANIFEST_SCHEMA.names)}
         self._snapshot_parts = len(self._parts)
         self._is_unique = True
 
@@ -147,10 +150,11 @@ class Manifest:
         numbers = self._numbers()
         keys = sorted(numbers)
         with ThreadPoolExecutor(REQUESTS) as threads:
-            marks = list(threads.map(self._marks, keys))
+            schemas = dict(zip(keys, threads.map(self._schema, keys), strict=True))
         self._parts, self._snapshot_parts = [], 0
         pieces: dict[bytes, list[str]] = {}
-        for key, mark in zip(keys, marks, strict=True):
+        for key, schema in schemas.items():
+            mark = schema.metadata or {}
             snapshot = mark.get(_SNAPSHOT)
             if snapshot is None:
                 self._parts.append(key)
@@ -160,6 +164,7 @@ class Manifest:
                 self._parts = pieces.pop(snapshot)
                 self._snapshot_parts = len(self._parts)
         self._stale = sorted(set(keys) - set(self._parts))
+        self._layouts = {tuple(schemas[key].names) for key in self._parts}
         self._next_number = max(numbers.values(), default=-1) + 1
 
     def _scan(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
@@ -201,13 +206,13 @@ class Manifest:
         keys = (file.key for file in self.storage.list_files(FOLDER))
         return {key: int(part[1]) for key in keys if (part := _PART.match(key))}
 
-    def _marks(self, key: str) -> dict[bytes, bytes]:
+    def _schema(self, key: str) -> pa.Schema:
         with self.storage.open(key) as file:
-            return pq.read_schema(file).metadata or {}
+            return pq.read_schema(file)
 
     def _commit_of(self, key: str) -> bytes | None:
         try:
-            return self._marks(key).get(_COMMIT)
+            return (self._schema(key).metadata or {}).get(_COMMIT)
         except FileNotFoundError:
             return None
 

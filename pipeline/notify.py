@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import re
 import shlex
 import shutil
 import subprocess
@@ -31,8 +32,8 @@ def parse_notify(target: Any) -> str | list[str] | None:
     if target is None:
         return None
     if isinstance(target, str) and target.startswith(("http://", "https://")):
-        if not urlsplit(target).hostname:
-            raise ConfigError("run.notify is a URL without a host")
+        if not _is_url(target):  # it may hold a token, so it is not repeated
+            raise ConfigError("run.notify must be a URL with a host, a port that is a number if any, and no spaces")
         return target
     try:
         words = shlex.split(target) if isinstance(target, str) else target
@@ -41,6 +42,14 @@ def parse_notify(target: Any) -> str | list[str] | None:
     if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
         raise ConfigError("run.notify must be null, an http(s) URL, a command, or a list of its words")
     return words
+
+
+def _is_url(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        return bool(url.hostname) and url.port != 0 and not re.search(r"[\s\x00-\x1f\x7f]", text)
+    except ValueError:
+        return False
 
 
 def public_notify(target: Any) -> str | None:
@@ -75,7 +84,7 @@ def notified(target: Any) -> Iterator[list[Document]]:
         if parsed is not None and documents:
             try:
                 _send(parsed, documents[-1]())
-            except (OSError, ValueError, subprocess.SubprocessError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever a server answers, the run has ended as it has
                 logger.warning("run.notify (%s) did not work: %s", public_notify(target), _reason(error))
 
 

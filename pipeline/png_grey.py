@@ -36,13 +36,15 @@ def _sound_chunks(data: bytes) -> tuple[bytes, bytes] | None:
     """The header and the compressed rows, if every chunk is whole."""
     if not data.startswith(SIGNATURE):
         return None
-    header, compressed, position = b"", [], len(SIGNATURE)
+    header, position, compressed = b"", len(SIGNATURE), list[bytes]()
     while position + 12 <= len(data):
         end = position + 8 + int.from_bytes(data[position : position + 4], "big")
         name, content = data[position + 4 : position + 8], data[position + 8 : end]
         if data[end : end + 4] != zlib.crc32(content, zlib.crc32(name)).to_bytes(4, "big"):
             return None
         if name == b"IHDR":
+            if header or compressed:
+                return None  # a second one might say another size than was checked
             header = content
         elif name == b"IDAT":
             compressed.append(content)
@@ -56,14 +58,16 @@ def _sound_chunks(data: bytes) -> tuple[bytes, bytes] | None:
 
 def _unfiltered(rows: np.ndarray) -> np.ndarray:
     """(H, 1 + W) uint8 of filters and differences → (H, W) uint8."""
-    filters, values = rows[:, 0], rows[:, 1:].copy()
+    filters, values = rows[:, 0].copy(), rows[:, 1:].copy()
+    if filters[:1] == _UP:
+        filters[0] = _NONE  # above the first row all is zero
     changes = values.any(axis=1)
     for left in np.flatnonzero((filters == _SUB) & changes):
         np.add.accumulate(values[left], dtype=np.uint8, out=values[left])
     # Rows like the one above need no sum: each stretch of them is filled at once.
     edges = np.flatnonzero(np.diff((filters == _UP).astype(np.int8) * (1 + changes), prepend=0, append=0))
     for start, end in pairwise(edges):
-        if filters[start] != _UP or start == 0:
+        if filters[start] != _UP:
             continue
         if not changes[start]:
             values[start:end] = values[start - 1]

@@ -54,7 +54,6 @@ class Record:
     output_sha256: str | None = None
     outside_max_diff: int | None = None
     seam_score: float | None = None
-    suspicious: str | None = None
     seed: int | None = None
     weights_fingerprint: str | None = None
     config_fingerprint: str | None = None
@@ -64,6 +63,7 @@ class Record:
     inpaint_s: float | None = None
     encode_s: float | None = None
     worker: str | None = None
+    suspicious: str | None = None
 
 
 _ARROW_TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), datetime: pa.timestamp("us", tz="UTC")}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.catalog import Catalog
 from pipeline.config import JobConfig
+from pipeline.forgotten import read_forgotten
 from pipeline.records import MANIFEST_SCHEMA
 from pipeline.report.evidence import Evidence, reason
 from pipeline.report.figures import load_rows, read_figures
@@ -59,7 +60,11 @@ def report_run(config: JobConfig, summary: "Summary") -> None:
         return
     sink = Storage(config.sink.uri, config.storage)
     try:
-        sink.write(KEY, make_report(sink, config.storage))
+        forgotten = read_forgotten(sink)
+        page = make_report(sink, config.storage)
+        if read_forgotten(sink) != forgotten:  # since the rows were read; the page may show it
+            return
+        sink.write(KEY, page)
         logger.info("report: %s", sink.uri(KEY))
     except Exception as error:  # noqa: BLE001 - the run itself is done
         logger.warning("no report: %s", reason(error))

@@ -51,6 +51,21 @@ def test_part_of_an_earlier_version_lacks_columns_and_is_read_and_replaced(stora
     assert table.schema.remove_metadata().equals(MANIFEST_SCHEMA)
 
 
+def test_parts_of_two_versions_become_those_of_one(storage):
+    sink = pa.BufferOutputStream()
+    pq.write_table(rows("a").drop_columns(["suspicious"]), sink)
+    storage.create("manifest/part-00000000.parquet", sink.getvalue().to_pybytes())
+    manifest = Manifest(storage)
+    manifest.load(["sample_id"])
+    manifest.compact()
+    assert len(list(storage.list_files("manifest"))) == 1  # nothing to do
+    manifest.append(rows("b"))
+    manifest.compact()
+    for file in storage.list_files("manifest"):
+        assert pq.read_schema(pa.BufferReader(storage.read(file.key))).names == MANIFEST_SCHEMA.names
+    assert statuses(Manifest(storage)) == {"a": OK, "b": OK}
+
+
 def test_second_writer_learns_of_the_first(storage):
     first, second = Manifest(storage), Manifest(storage)
     first.load(), second.load()

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import socket
 import sys
 import threading
 from contextlib import contextmanager
@@ -124,6 +125,16 @@ def test_what_does_not_work_is_a_warning_without_secrets(caplog, monkeypatch, ta
     assert reason in message and TOKEN not in caplog.text
 
 
+def test_answer_that_is_no_http_is_a_warning_too(caplog):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=lambda: server.accept()[0].sendall(b"hello\r\n"), daemon=True)
+        thread.start()
+        with notified(f"http://127.0.0.1:{server.getsockname()[1]}/{TOKEN}") as documents:
+            documents.append(lambda: b"{}")
+        thread.join()
+    assert "run.notify" in caplog.text and TOKEN not in caplog.text
+
+
 def test_nothing_is_sent_where_nothing_was_begun(config, tmp_path):
     with web_server() as (url, received):
         with pytest.raises(Exception, match="found none at"):
@@ -131,7 +142,10 @@ def test_nothing_is_sent_where_nothing_was_begun(config, tmp_path):
         assert not received
 
 
-@pytest.mark.parametrize("target", ["", [], "a 'b", {"a": 1}, 7, [1], "http://", "https:///path"])
+@pytest.mark.parametrize(
+    "target",
+    ["", [], "a 'b", {"a": 1}, 7, [1], "http://", "https:///path", "http://h:abc/x", "http://[::1", "https://h/a b"],
+)
 def test_target_that_is_none_is_a_configuration_error(target):
     with pytest.raises(ConfigError, match=r"run\.notify"):
         RunConfig(notify=target)
