@@ -12,7 +12,7 @@ from moebius.train.teacher import load_teacher
 from moebius.weights import find_weights
 
 SMALL_CONFIG = MoebiusConfig(
-    channels=(32, 64, 128),
+    channels=(64, 64, 128),
     image_size=64,
     category_width=96,
     context_width=48,

@@ -18,7 +18,7 @@ def photos(tmp_path):
 
 
 def test_every_photo_kind_and_method_is_measured_and_drawn(photos, tiny_weights, capsys):
-    arguments = ["--weights", str(tiny_weights), "--masks", "objects", "--steps", "2", "--max-pixels", "9000"]
+    arguments = ["--weights", str(tiny_weights), "--masks", "objects", "--steps", "2", "--max-pixels", "7000"]
     files = ["--json", str(photos / "figures.json"), "--sheet", str(photos / "out" / "sheet.png")]
     assert main([str(photos), *arguments, *files]) == 0
     content = json.loads((photos / "figures.json").read_text())
