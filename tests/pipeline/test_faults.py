@@ -18,10 +18,10 @@ pytestmark = pytest.mark.usefixtures("ray_cluster")
 class PoisonedActor(InpaintActor):
     """Dies of samples whose name says so."""
 
-    def _decode(self, flight, inputs):
+    def _decode(self, flight, *given):
         if "poison" in flight.record.sample_id:
             os.kill(os.getpid(), signal.SIGKILL)
-        super()._decode(flight, inputs)
+        super()._decode(flight, *given)
 
 
 def test_sample_that_kills_its_worker_is_quarantined_and_its_neighbours_are_fine(tmp_path, tiny_weights):

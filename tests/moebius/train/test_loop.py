@@ -130,6 +130,8 @@ def _average(rank: int, rendezvous: str) -> None:
     average_gradients(model)
     assert process_index() == rank
     assert model.weight.grad.tolist() == [[0.5, 0.5]] and model.bias.grad.tolist() == [5.0]
+    torch.distributed.barrier()  # neither leaves while the other still talks
+    torch.distributed.destroy_process_group()
 
 
 def test_two_processes_share_the_mean_gradient(tmp_path):
