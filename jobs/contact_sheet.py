@@ -9,7 +9,7 @@ from PIL import Image
 
 from jobs.cli import DONE, run_command
 from jobs.sheet import save_sheet, strip, with_hole
-from jobs.sinks import storage_options
+from jobs.sinks import add_sink_arguments, storage_options
 from pipeline.codec import decode
 from pipeline.config import absolute_uri
 from pipeline.errors import ConfigError
@@ -27,17 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="moebius contact-sheet",
         description="Draw a row for each of the first results of a sink: input, hole (red), output.",
     )
-    parser.add_argument("sink", metavar="SINK", help="sink.uri of a finished or running job")
+    add_sink_arguments(parser)
     parser.add_argument("picture", metavar="PICTURE", type=Path, help="file to write, .png or .jpg")
     parser.add_argument("--count", type=int, default=12, help="rows at most (12)")
     parser.add_argument("--columns", type=int, default=2, help="results side by side (2)")
-    parser.add_argument(
-        "--storage",
-        metavar="key=value",
-        action="append",
-        default=[],
-        help="an fsspec option such as endpoint_url=http://…; may be repeated",
-    )
     options = parser.parse_args(arguments)
     return run_command(lambda: _draw(options))
 

@@ -10,11 +10,12 @@ import pyarrow as pa
 
 from pipeline.config import JobConfig
 from pipeline.inputs import Inputs
-from pipeline.metrics import Timed, meter_of
+from pipeline.metrics import meter_of
 from pipeline.reader import Reader
 from pipeline.records import MANIFEST_SCHEMA, Record, to_table
 from pipeline.sample_job import finish, give_up, new_record, prepare
 from pipeline.sinks import Outcome, open_sink
+from pipeline.timed import Timed
 
 MOST_WINDOWS = 32  # of a sample that travels; one with more stays with its worker from decoding to encoding
 BLOCK_BYTES = 16 << 20

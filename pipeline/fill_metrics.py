@@ -3,6 +3,8 @@
 import numpy as np
 from scipy import ndimage
 
+from moebius.windows import Box
+
 LUMA = (0.299, 0.587, 0.114)
 SCALES = 3
 ORIENTATIONS = 4
@@ -52,8 +54,10 @@ def texture_distance(truth: np.ndarray, filled: np.ndarray, mask: np.ndarray) ->
 
     Source: Field 1987 (log-Gabor filters); Bergen and Adelson 1988 (texture as local energy).
     """
-    top, left, bottom, right = _around(mask, round(4 * WAVELENGTH_PX * 2 ** (SCALES - 1)))
-    part = (slice(top, bottom), slice(left, right))
+    box = Box.around(mask)
+    if box is None:
+        raise ValueError("the mask must not be empty")
+    part = box.grown(round(4 * WAVELENGTH_PX * 2 ** (SCALES - 1)), mask.shape).slices
     hole = mask[part]
     distances = []
     energies = zip(_energies(truth[part] @ LUMA), _energies(filled[part] @ LUMA), strict=True)
@@ -61,13 +65,6 @@ def texture_distance(truth: np.ndarray, filled: np.ndarray, mask: np.ndarray) ->
         relative = np.abs(ours - theirs) / (ours + theirs + ENERGY_FLOOR)
         distances.append(relative[hole].mean())
     return float(np.mean(distances))
-
-
-def _around(mask: np.ndarray, margin_px: int) -> tuple[int, int, int, int]:
-    """Bounding box of a hole and a margin: top, left, bottom, right."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    top, left = max(0, rows[0] - margin_px), max(0, columns[0] - margin_px)
-    return top, left, min(mask.shape[0], rows[-1] + 1 + margin_px), min(mask.shape[1], columns[-1] + 1 + margin_px)
 
 
 def _energies(luma: np.ndarray) -> list[np.ndarray]:

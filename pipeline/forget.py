@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from pipeline import report
 from pipeline.catalog import Catalog
 from pipeline.errors import ConfigError
 from pipeline.forgotten import name_hash, note_forgotten, read_forgotten
@@ -10,8 +11,6 @@ from pipeline.manifest import Manifest
 from pipeline.orphans import check_is_sink, check_place
 from pipeline.repack import repack
 from pipeline.storage import Storage
-
-REPORT = "report.html"  # may show what is to be forgotten; it can be made again
 
 
 def forget(sink: Storage, sample_ids: Sequence[str], run_id: str) -> int:
@@ -44,7 +43,7 @@ def forget(sink: Storage, sample_ids: Sequence[str], run_id: str) -> int:
         names = [name for name, *_ in found]
         _refuse_unknown(sink, set(sample_ids) - set(names))
         note_forgotten(sink, names)
-        sink.delete(REPORT)
+        sink.delete(report.KEY)  # it may show what is to be forgotten, and can be made again
         for _, uri, member in found:
             if uri and member is None:
                 sink.delete(sink.key(uri))

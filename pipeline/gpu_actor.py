@@ -22,12 +22,13 @@ from pipeline.codec import open_checked
 from pipeline.config import JobConfig
 from pipeline.cpu_pool import CpuPool, Urgency
 from pipeline.inputs import Inputs, Sample
-from pipeline.metrics import Meter, Timed
+from pipeline.metrics import Meter
 from pipeline.model_loop import ModelLoop
 from pipeline.reader import Reader
 from pipeline.records import LEFT, Record, to_table
 from pipeline.sample_job import SampleJob, decoded_bytes, finish, give_up, new_record, prepare
 from pipeline.sinks import Outcome, open_sink
+from pipeline.timed import Timed
 from pipeline.weight_store import fetch_weights
 
 DECODED_FRACTION = 0.3  # of a machine's memory

@@ -7,10 +7,8 @@ it, so gauges are read anew every few seconds.
 
 import collections
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import TypeVar
 
 import pyarrow as pa
 from ray.util.metrics import Counter, Gauge, Histogram
@@ -41,8 +39,6 @@ GAUGES: dict[str, str] = {
 HISTOGRAMS: dict[str, tuple[str, list[float]]] = {
     "unit_seconds": ("from a unit's samples to their rows", [1, 3, 10, 30, 100, 300, 1000, 3000]),
 }
-
-T = TypeVar("T")
 
 
 class Meter:
@@ -120,21 +116,3 @@ class Meter:
 def meter_of(run_id: str) -> Meter:
     """The meter of this process, for tasks, of which each process does many."""
     return Meter(run_id)
-
-
-class Timed(Iterator[T]):
-    """Passes items on and adds up how long each was waited for.
-
-    Args:
-        items: to pass on.
-    """
-
-    def __init__(self, items: Iterator[T]) -> None:
-        self._items, self.spent_s = items, 0.0
-
-    def __next__(self) -> T:
-        started = time.perf_counter()
-        try:
-            return next(self._items)
-        finally:
-            self.spent_s += time.perf_counter() - started

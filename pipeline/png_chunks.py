@@ -21,7 +21,7 @@ Chunk = tuple[bytes, bytes]
 
 def metadata_chunks(data: bytes) -> list[Chunk]:
     """Names and contents of the chunks of a PNG file that still hold when its pixels have changed."""
-    return [(name, content) for name, content in _chunks(data) if name in (*_KEPT, b"sBIT")]
+    return [(name, content) for name, content in read_chunks(data) if name in (*_KEPT, b"sBIT")]
 
 
 def new_chunks(
@@ -59,7 +59,7 @@ def encode_png(pixels: np.ndarray, chunks: list[Chunk]) -> bytes:
         (b"IDAT", compressed),
         (b"IEND", b""),
     ]
-    return SIGNATURE + b"".join(map(_framed, written))
+    return SIGNATURE + b"".join(map(framed, written))
 
 
 def deflate(data: np.ndarray, level: int = LEVEL) -> bytes:
@@ -67,7 +67,8 @@ def deflate(data: np.ndarray, level: int = LEVEL) -> bytes:
     return bytes(imagecodecs.deflate_encode(data, level=level, raw=False))  # type: ignore[arg-type] # any buffer
 
 
-def _chunks(data: bytes) -> Iterator[Chunk]:
+def read_chunks(data: bytes) -> Iterator[Chunk]:
+    """Names and contents of the chunks of a PNG file, unchecked, up to where it ends or is cut off."""
     position = len(SIGNATURE)
     while position + 12 <= len(data):
         length = int.from_bytes(data[position : position + 4], "big")
@@ -75,7 +76,8 @@ def _chunks(data: bytes) -> Iterator[Chunk]:
         position += 12 + length
 
 
-def _framed(chunk: Chunk) -> bytes:
+def framed(chunk: Chunk) -> bytes:
+    """A chunk as it stands in a file: length, name, content, checksum."""
     name, content = chunk
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(content, zlib.crc32(name)))
 

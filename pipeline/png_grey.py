@@ -1,12 +1,11 @@
 """Masks in PNG files to pixels: several times sooner than Pillow, since most of their rows are like the one above."""
 
-import zlib
 from itertools import pairwise
 
 import imagecodecs
 import numpy as np
 
-from pipeline.png_chunks import SIGNATURE
+from pipeline.png_chunks import SIGNATURE, framed, read_chunks
 
 _GREY_HEADER = bytes([8, 0, 0, 0, 0])  # 8 bits of grey, the only methods that there are, not interlaced
 _NONE, _SUB, _UP = range(3)  # filters: a byte as it is, less that to the left, less that above
@@ -37,11 +36,11 @@ def _sound_chunks(data: bytes) -> tuple[bytes, bytes] | None:
     if not data.startswith(SIGNATURE):
         return None
     header, position, compressed = b"", len(SIGNATURE), list[bytes]()
-    while position + 12 <= len(data):
-        end = position + 8 + int.from_bytes(data[position : position + 4], "big")
-        name, content = data[position + 4 : position + 8], data[position + 8 : end]
-        if data[end : end + 4] != zlib.crc32(content, zlib.crc32(name)).to_bytes(4, "big"):
+    for name, content in read_chunks(data):
+        whole = framed((name, content))
+        if not data.startswith(whole, position):
             return None
+        position += len(whole)
         if name == b"IHDR":
             if header or compressed:
                 return None  # a second one might say another size than was checked
@@ -52,7 +51,6 @@ def _sound_chunks(data: bytes) -> tuple[bytes, bytes] | None:
             return None
         elif name == b"IEND":
             return (header, b"".join(compressed)) if header[8:] == _GREY_HEADER else None
-        position = end + 4
     return None
 
 

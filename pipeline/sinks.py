@@ -10,11 +10,11 @@ import pyarrow as pa
 
 from pipeline.config import JobConfig
 from pipeline.errors import SampleError
-from pipeline.metrics import Timed
 from pipeline.records import Record
 from pipeline.sample_job import give_up
 from pipeline.shards import PARQUET, TAR, ShardWriter
 from pipeline.storage import Storage
+from pipeline.timed import Timed
 
 FOLDER = "data"
 EXTENSIONS = {"png": ".png", "webp": ".webp", "jpeg": ".jpg"}
@@ -67,19 +67,20 @@ class ImageSink:
     def store(self, outcomes: Iterable[Outcome], give_back: bool) -> float:
         """See :class:`Sink`."""
 
-        started, waited, under_way = time.perf_counter(), Timed(iter(outcomes)), deque[Outcome]()
+        started, waited, under_way = time.perf_counter(), Timed(iter(outcomes)), deque[tuple[str, Outcome]]()
 
         def files() -> Iterator[tuple[str, bytes]]:
             for outcome in waited:
                 if outcome.result is not None:
-                    under_way.append(outcome)
-                    yield self._key(outcome.record), outcome.result
+                    key = self._key(outcome.record)
+                    under_way.append((key, outcome))
+                    yield key, outcome.result
 
         for fault in self.storage.write_all(files()):
-            outcome = under_way.popleft()
+            key, outcome = under_way.popleft()
             outcome.result = None
             if fault is None:
-                outcome.record.output_uri = self.storage.uri(self._key(outcome.record))
+                outcome.record.output_uri = self.storage.uri(key)
             else:
                 give_up(outcome.record, "write", fault, give_back)
         return time.perf_counter() - started - waited.spent_s

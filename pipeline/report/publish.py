@@ -8,6 +8,7 @@ from pipeline.catalog import Catalog
 from pipeline.config import JobConfig
 from pipeline.forgotten import read_forgotten
 from pipeline.records import MANIFEST_SCHEMA
+from pipeline.report import KEY
 from pipeline.report.evidence import Evidence, reason
 from pipeline.report.figures import load_rows, read_figures
 from pipeline.report.gallery import choose_samples
@@ -18,7 +19,6 @@ from pipeline.storage import Storage
 if TYPE_CHECKING:  # it imports the model
     from pipeline.summary import Summary
 
-KEY = "report.html"  # in the sink
 SAMPLES = 36
 MOST_S = 60.0  # for reading pictures
 ROWS_AT_END_OF_RUN = 5_000_000  # beyond which a run leaves its report to ``moebius report``
