@@ -22,6 +22,7 @@ class MoebiusConfig:
         ffn_ratio: hidden width of the Mix-FFN over its input width.
         local_window: side of the square neighbourhood of Local-λ, in latent positions; odd.
         vae_factor: pixels per latent position along one side.
+        latent_channels: channels of the autoencoder's latents; 4 is the Stable-Diffusion kind.
 
     Raises:
         ValueError: a size does not fit the others.
@@ -36,6 +37,7 @@ class MoebiusConfig:
     ffn_ratio: float = 2.5
     local_window: int = 15
     vae_factor: int = 8
+    latent_channels: int = 4
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(self.channels))  # JSON has lists only
@@ -56,11 +58,6 @@ class MoebiusConfig:
     def latent_size(self) -> int:
         """Side of the latents, in positions."""
         return self.image_size // self.vae_factor
-
-    @property
-    def latent_channels(self) -> int:
-        """Channels of the latents of a Stable-Diffusion kind of VAE."""
-        return 4
 
     @property
     def time_width(self) -> int:

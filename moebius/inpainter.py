@@ -131,16 +131,17 @@ class Inpainter:
         noise = torch.stack([self._noise(seed) for seed in [*seeds, *[0] * missing]])
         images = self._padded(np.stack(pixels)).permute(0, 3, 1, 2).float() / 127.5 - 1
         hole = self._padded(np.stack(masks))[:, None].float()
-        latents = self._generate(images, hole, noise.to(self.device))
-        generated = (autoencoder.decode(self.model.vae, latents)[:count] / 2 + 0.5).permute(0, 2, 3, 1).cpu().numpy()
+        blanked = images * (1 - hole)
+        latents = self._generate(images, blanked, hole, noise.to(self.device))
+        decoded = autoencoder.decode(self.model.vae, latents, blanked, hole)[:count]
+        generated = (decoded / 2 + 0.5).permute(0, 2, 3, 1).cpu().numpy()
         return [
             _match_colours(original, to_uint8(picture), mask)
             for original, picture, mask in zip(pixels, generated, masks, strict=True)
         ]
 
-    def _generate(self, images: Tensor, hole: Tensor, noise: Tensor) -> Tensor:
-        """(B, 3, H, W) in [-1, 1], (B, 1, H, W), (B, 3, 4, h, w) → clean latents (B, 4, h, w)."""
-        blanked = images * (1 - hole)
+    def _generate(self, images: Tensor, blanked: Tensor, hole: Tensor, noise: Tensor) -> Tensor:
+        """Twice (B, 3, H, W) in [-1, 1], (B, 1, H, W), (B, 3, C, h, w) → clean latents (B, C, h, w)."""
         if self.settings.strength == 1:  # from noise alone
             masked_latents = autoencoder.encode(self.model.vae, blanked, noise[:, 2])
             latents = torch.zeros_like(masked_latents)

@@ -69,9 +69,22 @@ def encode(vae: Autoencoder, images: Tensor, noise: Tensor) -> Tensor:
     return (posterior.mean.float() + posterior.std.float() * noise) * vae.config.scaling_factor
 
 
-def decode(vae: Autoencoder, latents: Tensor) -> Tensor:
-    """Decode scaled latents: (B, 4, h, w) → (B, 3, H, W) float32, about [-1, 1]."""
-    return vae.decode((latents / vae.config.scaling_factor).to(vae.dtype)).sample.float()
+def decode(vae: Autoencoder, latents: Tensor, blanked: Tensor | None = None, holes: Tensor | None = None) -> Tensor:
+    """Decode scaled latents.
+
+    Args:
+        vae: the autoencoder.
+        latents: (B, C, h, w), scaled.
+        blanked: (B, 3, H, W) in [-1, 1], the images with 0 in their holes; a small autoencoder looks at what is known.
+        holes: (B, 1, H, W), 1 = repaint.
+
+    Returns:
+        (B, 3, H, W) float32, about [-1, 1].
+    """
+    unscaled = (latents / vae.config.scaling_factor).to(vae.dtype)
+    if isinstance(vae, SmallAutoencoder) and blanked is not None and holes is not None:
+        return vae.decode(unscaled, blanked.to(vae.dtype), holes.to(vae.dtype)).sample.float()
+    return vae.decode(unscaled).sample.float()
 
 
 def untrained_vae(latent_channels: int = 4) -> AutoencoderKL:

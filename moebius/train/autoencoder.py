@@ -1,4 +1,8 @@
-"""Training of the small autoencoder: absolute error of pixels, of their differences and of local means, slight KL."""
+"""Training of the small autoencoder: absolute error of pixels, of their differences and of local means, slight KL.
+
+Half the crops are decoded from their latents alone, which makes the latents whole; the others beside what is known
+around random holes, from latents that are as wrong as a denoiser's, so that the decoder learns whom to trust.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,25 +18,32 @@ from moebius.train.devices import choose_device
 from moebius.train.grids import write_grid
 from moebius.train.loop import process_index
 from moebius.train.photos import PhotoCrops
+from moebius.train.random_masks import random_mask
 from moebius.train.settings import TrainSettings
 
 KL_WEIGHT = 1e-3
 GRADIENT_WEIGHT = 0.5
 MEAN_WEIGHT = 0.5
 MEAN_PX = 4
-CROP_PX = 64
+CROP_PX = 128
+KNOWN_WEIGHT = 0.1  # of pixels outside the hole, which nobody will use
+WORST_NOISE = 0.7  # added to latents, in their deviations
 GRID_SEED = 7
 
 
-def reconstruction_loss(decoded: Tensor, images: Tensor) -> Tensor:
+def reconstruction_loss(decoded: Tensor, images: Tensor, holes: Tensor) -> Tensor:
     """Mean absolute error of (B, 3, H, W) images, of the differences of neighbours and of means of 4×4 pixels.
 
-    The means carry the colour, which otherwise comes long after edges and brightness.
+    The means carry the colour, which otherwise comes long after edges and brightness. Pixels outside the
+    (B, 1, H, W) holes count less.
     """
-    loss = functional.l1_loss(decoded, images)
+    weights = KNOWN_WEIGHT + (1 - KNOWN_WEIGHT) * holes
+    errors = (decoded - images) * weights
+    loss = errors.abs().mean()
     for axis in (2, 3):
-        loss = loss + GRADIENT_WEIGHT * functional.l1_loss(decoded.diff(dim=axis), images.diff(dim=axis))
-    return loss + MEAN_WEIGHT * functional.avg_pool2d(decoded - images, MEAN_PX).abs().mean()
+        loss = loss + GRADIENT_WEIGHT * errors.diff(dim=axis).abs().mean()
+    loss = loss + MEAN_WEIGHT * functional.avg_pool2d(errors, MEAN_PX).abs().mean()
+    return loss / weights.mean()
 
 
 class AutoencoderTask:
@@ -52,15 +63,25 @@ class AutoencoderTask:
         rng = np.random.default_rng([self.settings.seed, step_index, process_index()])
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         images = self.crops.batch(self.settings.batch_size, rng).to(self.device, memory_format=torch.channels_last)
+        holes = torch.ones(len(images), 1, CROP_PX, CROP_PX)
+        for index in range(0, len(images), 2):
+            holes[index, 0] = torch.from_numpy(random_mask(CROP_PX, rng))
+        holes = holes.to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bf16):
             posterior = self.model.encode(images).latent_dist
             mean, log_variance = posterior.mean.float(), posterior.logvar.float()
-            noise = torch.randn(mean.shape, generator=generator).to(self.device)
-            decoded = self.model.decode(mean + (0.5 * log_variance).exp() * noise).sample.float()
+            noise = torch.randn(2, *mean.shape, generator=generator).to(self.device)
+            wrong = WORST_NOISE * torch.rand(len(holes), 1, 1, 1, generator=generator).to(self.device)
+            wrong = wrong * holes.mean(dim=(1, 2, 3), keepdim=True).lt(1) * mean.detach().std()
+            latents = mean + (0.5 * log_variance).exp() * noise[0] + wrong * noise[1]
+            decoded = self.model.decode(latents, images * (1 - holes), holes).sample.float()
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
-        reconstruction = reconstruction_loss(decoded, images)
-        mse = functional.mse_loss(decoded.detach(), images)
-        return {"total": reconstruction + KL_WEIGHT * kl, "kl": kl, "psnr": 10 * torch.log10(4 / mse)}
+        reconstruction = reconstruction_loss(decoded, images, holes)
+        squares = ((decoded.detach() - images).square().mean(dim=1, keepdim=True) * holes).sum(dim=(1, 2, 3))
+        areas = holes.sum(dim=(1, 2, 3)).clamp(min=1)
+        beside, alone = ((squares[part::2].sum() / areas[part::2].sum().clamp(min=1)) for part in (0, 1))
+        psnr = {"psnr_alone": 10 * torch.log10(4 / alone), "psnr_beside": 10 * torch.log10(4 / beside)}
+        return {"total": reconstruction + KL_WEIGHT * kl, "kl": kl, **psnr}
 
     @torch.no_grad()
     def export(self, state: Mapping[str, Tensor], folder: Path) -> None:

@@ -23,19 +23,19 @@ class CachedLatents:
     Args:
         vae: the autoencoder, on its device.
         crops: where crops come from.
-        count: pairs that are kept; their latents lie in memory as float16, with the mask 17 bytes a position.
+        count: pairs that are kept; their latents lie in memory as float16, with the mask 4·C + 1 bytes a position.
         latent_size: side of the latents, in positions.
         seed: of crops, masks and posteriors.
     """
 
     def __init__(self, vae: Autoencoder, crops: PhotoCrops, count: int, latent_size: int, seed: int) -> None:
         self.vae, self.crops, self.seed = vae, crops, seed
-        self.pairs = torch.empty(count, 2, 4, latent_size, latent_size, dtype=torch.float16)
+        self.pairs = torch.empty(count, 2, vae.config.latent_channels, latent_size, latent_size, dtype=torch.float16)
         self.masks = torch.zeros(count, 1, latent_size, latent_size, dtype=torch.bool)
         self.known = np.zeros(count, bool)
 
     def draw(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Clean and masked latents, (count, 4, h, w) float32 each, and masks (count, 1, h, w) float32."""
+        """Clean and masked latents, (count, C, h, w) float32 each, and masks (count, 1, h, w) float32."""
         indices = rng.integers(len(self.known), size=count)
         missing = np.unique(indices[~self.known[indices]])
         if len(missing):

@@ -58,7 +58,7 @@ def noise_losses(predicted: Tensor, batch: NoisyBatch, noise_cap: float, known_w
         known_weight: likewise.
     """
     errors = (predicted - batch.noise).square()
-    holes = batch.inputs[:, 4:5]
+    holes = batch.inputs[:, batch.noise.shape[1]].unsqueeze(1)
     weights = known_weight + (1 - known_weight) * holes
     if noise_cap:
         ratios = (1 - batch.alphas) / batch.alphas
@@ -156,5 +156,5 @@ class DenoiserTask:
         filled = ddim_sample(
             model.eval(), clean, latent_masks, masked, steps=GRID_STEPS, guidance=1.0, strength=1.0, noise=noise
         )
-        decoded = decode(self.vae, filled)
+        decoded = decode(self.vae, filled, images * (1 - masks), masks)
         write_grid([images, images * (1 - masks), decoded, images + masks * (decoded - images)], target)

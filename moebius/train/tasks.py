@@ -12,14 +12,15 @@ from moebius.train.teacher import load_teacher
 from moebius.weights import find_weights
 
 SMALL_CONFIG = MoebiusConfig(
-    channels=(64, 64, 128),
-    image_size=64,
+    channels=(64, 128, 192),
+    image_size=128,
     category_width=96,
     context_width=48,
     heads=8,
     ffn_ratio=1.5,
     local_window=7,
-    vae_factor=4,
+    vae_factor=8,
+    latent_channels=8,
 )
 
 

@@ -11,15 +11,17 @@ from moebius.vae import decode, encode, load_vae
 @pytest.fixture
 def folder(tmp_path):
     torch.manual_seed(0)
-    SmallAutoencoder(SmallAutoencoderConfig(8, 16, 1, 1, scaling_factor=2.0)).save_pretrained(tmp_path)
+    SmallAutoencoder(SmallAutoencoderConfig((8, 8, 16), (1, 1, 1), (1, 1, 1), 6, scaling_factor=2.0)).save_pretrained(
+        tmp_path
+    )
     return tmp_path
 
 
-def test_what_was_saved_is_loaded_by_its_class_name_and_has_factor_four(folder):
+def test_what_was_saved_is_loaded_by_its_class_name_and_has_factor_eight(folder):
     vae = load_vae(folder)
     assert isinstance(vae, SmallAutoencoder) and not vae.training
     images = torch.rand(2, 3, 32, 48) * 2 - 1
-    silent, noisy = (encode(vae, images, level * torch.ones(2, 4, 8, 12)) for level in (0, 1))
+    silent, noisy = (encode(vae, images, level * torch.ones(2, 6, 4, 6)) for level in (0, 1))
     posterior = vae.encode(images).latent_dist
     torch.testing.assert_close(silent, 2 * posterior.mean)
     torch.testing.assert_close(noisy - silent, 2 * posterior.logvar.exp().sqrt())
@@ -27,7 +29,18 @@ def test_what_was_saved_is_loaded_by_its_class_name_and_has_factor_four(folder):
     assert decode(vae, silent).shape == images.shape
 
 
-@pytest.mark.parametrize("change", [{"channels": 24}, {"depth": 3}, {"half_channels": "many"}])
+def test_the_decoder_is_shown_what_is_known_and_nothing_of_the_hole(folder):
+    vae = load_vae(folder)
+    images, latents = torch.rand(1, 3, 32, 32) * 2 - 1, torch.randn(1, 6, 4, 4)
+    holes = torch.zeros(1, 1, 32, 32)
+    holes[..., 8:24, 8:24] = 1
+    beside = decode(vae, latents, images * (1 - holes), holes)
+    assert not torch.allclose(beside, decode(vae, latents))
+    everything = torch.ones_like(holes)
+    torch.testing.assert_close(decode(vae, latents, images * 0, everything), decode(vae, latents))
+
+
+@pytest.mark.parametrize("change", [{"widths": [8, 8, 24]}, {"depth": 3}, {"widths": "many"}])
 def test_configuration_that_does_not_fit_is_refused(folder, change):
     path = folder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))

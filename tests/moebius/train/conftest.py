@@ -14,7 +14,7 @@ def packed_photos(tmp_path_factory):
     for index in range(3):
         Image.fromarray(textured(96, 200, seed=index)).save(folder / f"{index}.png")
     target = folder / "photos.npz"
-    pack_photos(list_photos(folder), 80, target)
+    pack_photos(list_photos(folder), 144, target)
     with np.load(target) as packed:
-        assert packed["shapes"].tolist() == [[80, 120]] * 3  # 80 × 167, cut to 3:2
+        assert packed["shapes"].tolist() == [[144, 216]] * 3  # 144 × 300, cut to 3:2
     return target

@@ -10,9 +10,9 @@ from moebius.train.photos import PhotoCrops
 @pytest.fixture
 def new_cache(packed_photos):
     torch.manual_seed(0)
-    vae = SmallAutoencoder(SmallAutoencoderConfig(8, 16, 1, 1)).eval().requires_grad_(False)
-    vae.encoder[-1].bias[4:] = -20  # latents that are sure, so that two encodings can be compared
-    return lambda: CachedLatents(vae, PhotoCrops(packed_photos, 64), count=6, latent_size=16, seed=3)
+    vae = SmallAutoencoder(SmallAutoencoderConfig((8, 8, 16), (1, 1, 1), (1, 1, 1), 6)).eval().requires_grad_(False)
+    vae.posterior.bias[6:] = -20  # latents that are sure, so that two encodings can be compared
+    return lambda: CachedLatents(vae, PhotoCrops(packed_photos, 64), count=6, latent_size=8, seed=3)
 
 
 def test_a_pair_does_not_depend_on_when_it_was_drawn(new_cache):
@@ -28,7 +28,7 @@ def test_a_pair_does_not_depend_on_when_it_was_drawn(new_cache):
 
 def test_latents_differ_only_about_the_hole(new_cache):
     clean, masked, masks = new_cache().draw(40, np.random.default_rng(0))
-    assert clean.shape == masked.shape == (40, 4, 16, 16) and masks.shape == (40, 1, 16, 16)
+    assert clean.shape == masked.shape == (40, 6, 8, 8) and masks.shape == (40, 1, 8, 8)
     assert set(masks.unique().tolist()) == {0.0, 1.0}
     far = torch.nn.functional.max_pool2d(masks, 9, stride=1, padding=4) == 0  # beyond the reach of the convolutions
     difference = (clean - masked).abs().amax(dim=1, keepdim=True)

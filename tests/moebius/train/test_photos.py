@@ -13,8 +13,8 @@ def test_crops_are_decided_by_their_generator(packed_photos):
 
 
 def test_photos_smaller_than_the_crops_are_refused(packed_photos):
-    with pytest.raises(ValueError, match="at least 81 px, got one of 80"):
-        PhotoCrops(packed_photos, 81)
+    with pytest.raises(ValueError, match="at least 145 px, got one of 144"):
+        PhotoCrops(packed_photos, 145)
 
 
 def test_what_is_held_out_does_not_depend_on_the_order():
