@@ -24,6 +24,7 @@ from moebius.train.grids import write_grid
 from moebius.train.loop import process_index
 from moebius.train.photos import PhotoCrops
 from moebius.train.random_masks import random_mask
+from moebius.train.recompute import recompute_blocks
 from moebius.train.settings import LEAST_NOISE_WEIGHT, TrainSettings
 from moebius.vae import decode, encode, load_vae
 
@@ -94,6 +95,8 @@ class DenoiserTask:
         )
         self.device = choose_device(settings.device)
         self.model.train().to(self.device)
+        if settings.gradient_checkpointing:
+            recompute_blocks(self.model)
         self.vae = load_vae(settings.vae).to(self.device)
         self.crops = PhotoCrops(settings.photos, config.image_size)
         self.cache = (

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, distributed, nn
 
+from moebius.train.board import open_board
 from moebius.train.ema import Ema
 from moebius.train.optimizers import Optimizers
 from moebius.train.settings import TrainSettings
@@ -61,6 +62,7 @@ def train(task: Task, settings: TrainSettings) -> None:
     """
     folder, writes = Path(settings.folder), process_index() == 0
     folder.mkdir(parents=True, exist_ok=True)
+    board = open_board(folder) if writes and settings.tensorboard else None
     optimizers = Optimizers(task.model, settings, task.uses_muon)
     ema = Ema(task.model, settings.ema_decay)
     first = _resume(folder / CHECKPOINT, task.model, ema, optimizers)
@@ -79,11 +81,16 @@ def train(task: Task, settings: TrainSettings) -> None:
         if writes and done % settings.log_every == 0:
             values = {name: float(value.detach()) for name, value in losses.items()}
             speed = (done - first) / (time.monotonic() - started)
-            _log(folder / LOG, {"step": done, **values, "grad_norm": norm, "steps_per_s": round(speed, 3)})
+            row = {"step": done, **values, "grad_norm": norm, "steps_per_s": round(speed, 3)}
+            _log(folder / LOG, row)
+            if board is not None:
+                board.add_row(row)
         if writes and (done % settings.checkpoint_every == 0 or done == settings.steps):
             _save(folder / CHECKPOINT, done, task.model, ema, optimizers)
             task.export(ema.state, folder)
             task.draw_grid(ema.state, folder / "grid.png")
+            if board is not None:
+                board.add_grid(folder / "grid.png", done)
 
 
 def process_index() -> int:

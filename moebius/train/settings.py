@@ -32,6 +32,8 @@ class TrainSettings:
         init: weights to start from, as :func:`moebius.weights.find_weights` takes them; empty: from scratch, at the
             sizes of ``tasks.SMALL_CONFIG``.
         teacher: checkpoint of the teacher with published keys, for ``distil``.
+        perceptual: file of E-LatentLPIPS weights (``…_latest_vgg16_tuned.pth``), for the perceptual loss of ``distil``;
+            empty: without that loss.
         balancing: ``published`` or ``paper``, see :mod:`moebius.train.losses`.
         steps: optimizer steps of the whole run.
         batch_size: crops in one step and process.
@@ -50,9 +52,12 @@ class TrainSettings:
         known_weight: weight of positions outside the hole, in the loss of ``diffusion``; 1 as published.
         seed: of weights, crops, masks and noise.
         bf16: autocast to bfloat16.
+        gradient_checkpointing: compute the inside of the denoiser's blocks again in the backward pass rather than keep
+            it: less memory, about a third more time.
         device: a device of PyTorch, or ``auto``: a GPU where there is one.
         checkpoint_every: steps between checkpoints, and between sample grids.
         log_every: steps between rows of ``losses.csv``.
+        tensorboard: write the same figures and the grids for TensorBoard too, below ``folder``.
 
     Raises:
         ValueError: a value out of range.
@@ -64,6 +69,7 @@ class TrainSettings:
     vae: str = ""
     init: str = ""
     teacher: str = ""
+    perceptual: str = ""
     balancing: str = "published"
     steps: int = 1000
     batch_size: int = 16
@@ -80,9 +86,11 @@ class TrainSettings:
     known_weight: float = 1.0
     seed: int = 0
     bf16: bool = False
+    gradient_checkpointing: bool = False
     device: str = "auto"
     checkpoint_every: int = 100
     log_every: int = 10
+    tensorboard: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "decay_steps", tuple(self.decay_steps))  # YAML has lists only

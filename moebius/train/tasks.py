@@ -6,6 +6,7 @@ from moebius.train.autoencoder import AutoencoderTask
 from moebius.train.denoising import DenoiserTask
 from moebius.train.devices import choose_device
 from moebius.train.distillation import Distillation
+from moebius.train.latent_lpips import load_latent_lpips
 from moebius.train.loop import Task
 from moebius.train.settings import TrainSettings
 from moebius.train.teacher import load_teacher
@@ -35,8 +36,12 @@ def build_task(settings: TrainSettings) -> Task:
         return AutoencoderTask(settings)
     distillation = None
     if settings.mode == "distil":
-        teacher = load_teacher(settings.teacher).to(choose_device(settings.device))
-        distillation = Distillation(teacher, settings.balancing)
+        device = choose_device(settings.device)
+        teacher = load_teacher(settings.teacher).to(device)
+        distance = (
+            load_latent_lpips(settings.perceptual).to(device).between_predictions if settings.perceptual else None
+        )
+        distillation = Distillation(teacher, settings.balancing, distance)
     if not settings.init:
         return DenoiserTask(settings, SMALL_CONFIG, distillation=distillation)
     weights = find_weights(settings.init)

@@ -1,0 +1,51 @@
+"""The log of a training run for TensorBoard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+
+class Board:
+    """Figures and grids of a run.
+
+    Args:
+        writer: of its folder. Steps that a killed run took after its last checkpoint are written again; TensorBoard
+            shows the newer ones.
+    """
+
+    def __init__(self, writer: SummaryWriter) -> None:
+        self.writer = writer
+
+    def add_row(self, row: Mapping[str, float]) -> None:
+        """A row of ``losses.csv``."""
+        for name, value in row.items():
+            if name != "step":
+                self.writer.add_scalar(name, value, int(row["step"]))
+        self.writer.flush()
+
+    def add_grid(self, path: Path, step: int) -> None:
+        """A PNG of samples."""
+        with Image.open(path) as image:
+            self.writer.add_image("grid", np.asarray(image.convert("RGB")), step, dataformats="HWC")
+        self.writer.flush()
+
+
+def open_board(folder: Path) -> Board:
+    """Write below a folder.
+
+    Raises:
+        ValueError: TensorBoard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ValueError("tensorboard=true needs TensorBoard: pip install 'moebius-pipeline[train]'") from error
+    return Board(SummaryWriter(str(folder)))

@@ -1,0 +1,41 @@
+"""Gradient checkpointing: activations of inner blocks are computed again in the backward pass rather than kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+from moebius.blocks import LambdaTransformer, ResidualBlock
+
+
+def recompute_blocks(model: nn.Module) -> None:
+    """Let the residual blocks and transformers of a denoiser keep their inputs only; losses and gradients stay.
+
+    The second computation leaves the running statistics of batch norms alone, which have seen the batch already.
+    """
+    for block in model.modules():
+        if isinstance(block, ResidualBlock | LambdaTransformer):
+            norms = [norm for norm in block.modules() if isinstance(norm, _BatchNorm)]
+            contexts = partial(_contexts, norms)
+            block.forward = partial(checkpoint, block.forward, use_reentrant=False, context_fn=contexts)  # type: ignore[method-assign]
+
+
+def _contexts(norms: list[_BatchNorm]) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    return nullcontext(), _without_statistics(norms)
+
+
+@contextmanager
+def _without_statistics(norms: list[_BatchNorm]) -> Iterator[None]:
+    kept = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        norm.momentum, norm.num_batches_tracked = 0.0, None
+    try:
+        yield
+    finally:
+        for norm, (momentum, count) in zip(norms, kept, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, count
