@@ -16,11 +16,13 @@ from moebius.settings import InpaintSettings
 from pipeline.baselines import BASELINES
 from pipeline.errors import ConfigError
 from pipeline.evaluation_masks import MASKS
+from pipeline.evaluation_protocols import PROTOCOLS, Protocol
 
 if TYPE_CHECKING:
     from pipeline.evaluation import Case
 
 MEGAPIXEL = 1_000_000
+KINDS = ["text", "strokes", "objects"]
 COLUMNS = {
     "psnr_db": "{:.2f}",
     "ssim": "{:.3f}",
@@ -42,12 +44,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("photos", metavar="PHOTOS", type=Path, help="folder of JPEG, PNG or WebP files")
     parser.add_argument("--weights", nargs="*", default=["nano"], help="models, as model.weights takes them (nano)")
-    parser.add_argument("--masks", nargs="+", default=list(MASKS), choices=MASKS, help="kinds of holes (all)")
+    parser.add_argument("--masks", nargs="+", default=KINDS, choices=MASKS, help=f"kinds of holes ({' '.join(KINDS)})")
     parser.add_argument(
         "--baselines", nargs="*", default=list(BASELINES), choices=BASELINES, help="fills without a model (all)"
     )
     parser.add_argument("--limit", type=int, help="photos at most, spread over the folder (all)")
     parser.add_argument("--max-pixels", type=int, default=MEGAPIXEL, help="larger photos are scaled down (1000000)")
+    parser.add_argument(
+        "--protocol", choices=PROTOCOLS, help="a data set of the paper: sizes, holes and photos as there, see the docs"
+    )
+    parser.add_argument("--mask-files", metavar="FOLDER", type=Path, help="masks instead of drawn ones; white = hole")
+    parser.add_argument("--workers", type=int, default=0, help="of Ray, at RAY_ADDRESS or here; 0: without Ray (0)")
     parser.add_argument("--seed", type=int, default=0, help="of holes and models (0)")
     parser.add_argument("--steps", type=int, default=defaults.steps, help=f"of the models ({defaults.steps})")
     parser.add_argument("--guidance", type=float, default=defaults.guidance, help=f"likewise ({defaults.guidance})")
@@ -64,25 +71,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _evaluate(options: argparse.Namespace) -> int:
     settings = _settings(options)
-    from pipeline.evaluation import check_installed, evaluate, find_photos, open_methods, summarise
+    protocol = PROTOCOLS[options.protocol] if options.protocol else None
+    if protocol and not protocol.mask and not options.mask_files:
+        raise ConfigError(
+            f"--protocol {options.protocol} is measured with the masks of {protocol.masks_of}: "
+            "name a folder of them with --mask-files"
+        )
+    from pipeline.evaluation import check_installed, find_photos, summarise
+    from pipeline.examiner import Examination, examine
     from pipeline.perceptual import Perceptual
 
     check_installed()
-    photos = find_photos(options.photos, options.limit)
+    photos = find_photos(options.photos, options.limit or (protocol.photos if protocol else None))
     perceptual = Perceptual(options.hub) if options.hub else None
     if perceptual and len(photos) < 2:
         raise ConfigError(f"FID needs at least two photos, got {len(photos)}")
-    methods = open_methods(options.weights, settings, options.baselines)
-    if not methods:
+    if not options.weights and not options.baselines:
         raise ConfigError("evaluate needs a method: name --weights or --baselines")
+    examination = Examination(
+        options.weights,
+        options.baselines,
+        settings,
+        [protocol.mask] if protocol and protocol.mask else options.masks,
+        options.seed,
+        options.max_pixels,
+        protocol.side_px if protocol else None,
+        find_photos(options.mask_files, None) if options.mask_files else (),
+        options.hub,
+    )
+    pictured = options.sheet_rows if options.sheet else 0
     rows: list[Mapping[str, str | float]] = []
     strips: list[Image.Image] = []
-    for case in evaluate(photos, options.masks, methods, options.seed, options.max_pixels):
-        rows += case.rows(perceptual)
-        if options.sheet and len(strips) < options.sheet_rows:
-            strips.append(_strip(case))
+    for measured, cases in examine(photos, examination, pictured, perceptual, options.workers):
+        rows += measured
+        strips += [_strip(case) for case in cases[: pictured - len(strips)]]
     means = summarise(rows, perceptual)
-    sys.stdout.writelines(f"{line}\n" for line in _table(means))
+    sys.stdout.writelines(f"{line}\n" for line in [*_table(means), *(_published(protocol) if protocol else ())])
     if options.json:
         asked = {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}
         content = {"options": asked, "settings": asdict(settings), "means": means, "photos": rows}
@@ -97,6 +121,8 @@ def _settings(options: argparse.Namespace) -> InpaintSettings:
         value = getattr(options, name)
         if value is not None and value < 1:
             raise ConfigError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
+    if options.workers < 0:
+        raise ConfigError(f"--workers must be 0 or more, got {options.workers}")
     if options.seed < 0:
         raise ConfigError(f"--seed must be 0 or more, got {options.seed}")
     try:
@@ -117,6 +143,13 @@ def _table(means: Sequence[Mapping[str, str | float]]) -> Iterator[str]:
     for row in means:
         figures = " ".join(f"{form.format(row[name]):>8}" for name, form in columns.items())
         yield f"{row['mask']:<8} {row['method']:<{width}} {row['photos']:>6} {figures}"
+
+
+def _published(protocol: Protocol) -> Iterator[str]:
+    yield f"as the paper reports it, for {protocol.photos:,} photos:"
+    for model, figures in protocol.published.items():
+        fid, lpips = ("–" if figure is None else f"{figure:g}" for figure in figures)
+        yield f"  {model:<16} fid {fid:>6}  lpips {lpips:>6}"
 
 
 if __name__ == "__main__":

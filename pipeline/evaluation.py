@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from moebius.inpainter import Inpainter
 from moebius.settings import InpaintSettings
-from moebius.train.photos import list_photos
+from moebius.train.photos import SUFFIXES
 from pipeline.baselines import BASELINES
 from pipeline.errors import ConfigError
-from pipeline.evaluation_masks import MASKS, draw_mask
+from pipeline.evaluation_masks import MASKS, draw_mask, read_mask_file
 from pipeline.fill_metrics import psnr, ssim, texture_distance
 from pipeline.perceptual import Perceptual
 from pipeline.weight_store import fetch_weights
@@ -26,6 +26,7 @@ from pipeline.weight_store import fetch_weights
 NEEDED = {"skimage": "scikit-image", "cv2": "opencv-python-headless"}
 FIGURES = ("psnr_db", "ssim", "texture", "lpips", "seconds")
 LEAST_PX = 64  # of a photo's shorter side
+FROM_FILES = "files"  # the kind of masks that were given
 
 Row = dict[str, str | float]
 Fill = Callable[[np.ndarray, np.ndarray, int], np.ndarray]  # photo with its hole blanked, hole, seed → filled photo
@@ -37,7 +38,7 @@ class Case:
 
     Args:
         photo: name of the file.
-        mask_kind: key of ``MASKS``.
+        mask_kind: key of ``MASKS``, or ``FROM_FILES``.
         truth: (H, W, 3) uint8.
         mask: (H, W) bool.
         fills: (H, W, 3) uint8 by method.
@@ -83,12 +84,12 @@ def check_installed() -> None:
 
 
 def find_photos(folder: Path, limit: int | None) -> list[Path]:
-    """Photos of a folder, spread over it by a hash of their names when there are more than ``limit``.
+    """Photos of a folder and of those inside it; of more than ``limit``, some by a hash of their names.
 
     Raises:
         ConfigError: no folder, or nothing in it.
     """
-    photos = list_photos(folder) if folder.is_dir() else []
+    photos = [path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES]
     if not photos:
         raise ConfigError(f"evaluate needs a folder with JPEG, PNG or WebP photos, found none in {folder}")
     chosen = sorted(photos, key=lambda path: (zlib.crc32(path.name.encode()), path.name))[:limit]
@@ -105,29 +106,37 @@ def open_methods(weights: Sequence[str], settings: InpaintSettings, baselines: S
 
 
 def evaluate(
-    photos: Sequence[Path], kinds: Sequence[str], methods: Mapping[str, Fill], seed: int, max_pixels: int
+    photos: Sequence[Path],
+    kinds: Sequence[str | Path],
+    methods: Mapping[str, Fill],
+    seed: int,
+    max_pixels: int,
+    side_px: int | None = None,
 ) -> Iterator[Case]:
     """Blank a hole of each kind in each photo and let every method fill it; none sees what was there.
 
     Args:
         photos: files; larger ones are scaled down first.
-        kinds: keys of ``MASKS``.
+        kinds: keys of ``MASKS``, or files of masks.
         methods: see :func:`open_methods`.
         seed: of the masks and of the models.
         max_pixels: of a photo as it is measured.
+        side_px: side of the square that is cut from a photo instead, and scaled.
 
     Raises:
-        ConfigError: a photo that cannot be read, or is too small to measure.
+        ConfigError: a photo or mask that cannot be read, or is too small to measure.
     """
     for path in photos:
-        truth = read_photo(path, max_pixels)
+        truth = read_photo(path, max_pixels) if side_px is None else read_square(path, side_px)
         for kind in kinds:
-            mask = draw_mask(kind, path.name, seed, *truth.shape[:2])
-            case = Case(path.name, kind, truth, mask)
-            blanked = BASELINES["mean"](truth, mask)
+            if isinstance(kind, Path):
+                case = Case(path.name, FROM_FILES, truth, read_mask_file(kind, *truth.shape[:2]))
+            else:
+                case = Case(path.name, kind, truth, draw_mask(kind, path.name, seed, *truth.shape[:2]))
+            blanked = BASELINES["mean"](truth, case.mask)
             for name, fill in methods.items():
                 started = time.perf_counter()
-                case.fills[name] = fill(blanked, mask, seed)
+                case.fills[name] = fill(blanked, case.mask, seed)
                 case.seconds[name] = time.perf_counter() - started
             yield case
 
@@ -138,16 +147,30 @@ def read_photo(path: Path, max_pixels: int) -> np.ndarray:
     Raises:
         ConfigError: no readable image, or one of less than ``LEAST_PX``.
     """
-    try:
-        with Image.open(path) as file:
-            image = file.convert("RGB")
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise ConfigError(f"{path} is not a readable photo, take it out of the folder: {error}") from error
+    image = _open_photo(path)
     scale = min(1.0, math.sqrt(max_pixels / (image.width * image.height)))
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     if min(size) < LEAST_PX:
         raise ConfigError(f"photos to measure on must be at least {LEAST_PX} px, got {size[0]}x{size[1]} of {path}")
     return np.asarray(image if size == image.size else image.resize(size, Image.Resampling.LANCZOS))
+
+
+def read_square(path: Path, side_px: int) -> np.ndarray:
+    """The middle of a photo, cut to a square and scaled: (side, side, 3) uint8.
+
+    Raises:
+        ConfigError: no readable image.
+    """
+    size = (side_px, side_px)
+    return np.asarray(ImageOps.fit(_open_photo(path), size, Image.Resampling.LANCZOS))
+
+
+def _open_photo(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as file:
+            return file.convert("RGB")
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise ConfigError(f"{path} is not a readable photo, take it out of the folder: {error}") from error
 
 
 def summarise(rows: Sequence[Mapping[str, str | float]], perceptual: Perceptual | None = None) -> list[Row]:
@@ -156,7 +179,7 @@ def summarise(rows: Sequence[Mapping[str, str | float]], perceptual: Perceptual 
     for row in rows:
         groups.setdefault((str(row["mask"]), str(row["method"])), []).append(row)
     means: list[Row] = []
-    for (kind, method), members in sorted(groups.items(), key=lambda group: list(MASKS).index(group[0][0])):
+    for (kind, method), members in sorted(groups.items(), key=lambda group: [*MASKS, FROM_FILES].index(group[0][0])):
         mean: Row = {"mask": kind, "method": method, "photos": len(members)}
         for name in FIGURES:
             if name in members[0]:

@@ -1,16 +1,20 @@
-"""Holes to measure a model on: watermark text, brush strokes, boxes of the size of objects; seeded."""
+"""Holes to measure a model on: watermark text, brush strokes, boxes of the size of objects, half a photo; seeded."""
 
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from moebius.train.random_masks import random_mask
+from pipeline.errors import ConfigError
 
 WATERMARKS = ("SAMPLE", "© Stock Photo", "do not copy", "PREVIEW", "www.example.com")
 LETTER_FRACTION = (0.03, 0.07)  # height of the letters over the shorter side
 OBJECT_FRACTION = (0.12, 0.3)  # side of a box over the shorter side
+HALF = (0.4, 0.5)  # of a photo, as the paper takes for Places2
+WHITE = 128  # and brighter, in masks of files
 REST_FRACTION = 0.5  # of a photo at least is no hole
 
 
@@ -47,10 +51,21 @@ def object_mask(height: int, width: int, rng: np.random.Generator) -> np.ndarray
     return mask
 
 
+def half_mask(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+    """Brush strokes and boxes over 40 to 50 % of the photo, (H, W) bool."""
+    side, mask = max(height, width), np.zeros((height, width), bool)
+    while mask.mean() < HALF[0]:
+        mask = mask | random_mask(side, rng, "medium")[:height, :width]
+        if mask.mean() > HALF[1]:
+            mask[:] = False
+    return mask
+
+
 MASKS: dict[str, Callable[[int, int, np.random.Generator], np.ndarray]] = {
     "text": text_mask,
     "strokes": stroke_mask,
     "objects": object_mask,
+    "half": half_mask,
 }
 
 
@@ -72,3 +87,20 @@ def draw_mask(kind: str, name: str, seed: int, height: int, width: int) -> np.nd
         if 0 < mask.mean() <= REST_FRACTION:
             return mask
     raise ValueError(f"photos must be large enough for a hole, got {height}x{width} pixels of {name}")
+
+
+def read_mask_file(path: Path, height: int, width: int) -> np.ndarray:
+    """A hole that others published, white = repaint, scaled to the photo: (H, W) bool.
+
+    Raises:
+        ConfigError: no readable image, or no hole in it.
+    """
+    try:
+        with Image.open(path) as file:
+            image = file.convert("L").resize((width, height), Image.Resampling.NEAREST)
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise ConfigError(f"{path} is not a readable mask: {error}") from error
+    mask = np.asarray(image) >= WHITE
+    if not mask.any():
+        raise ConfigError(f"{path} has no hole: no pixel of it is white")
+    return mask

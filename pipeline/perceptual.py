@@ -14,6 +14,9 @@ NEEDED = ("torchmetrics", "torchvision", "torch_fidelity")
 VGG = "vgg16-397923af.pth"  # of torchvision
 INCEPTION = "weights-inception-2015-12-05-6726825d.pth"  # of torch-fidelity
 FEATURES = 2048
+SUMS = tuple(f"{side}_features_{part}" for side in ("real", "fake") for part in ("sum", "cov_sum", "num_samples"))
+
+Sums = dict[tuple[str, str], list[np.ndarray]]  # by kind of mask and method, in the order of ``SUMS``
 
 
 class Perceptual:
@@ -63,6 +66,16 @@ class Perceptual:
         metric = self.fid_metrics[kind, method]
         metric.update(_batch(truth), real=True)
         metric.update(_batch(filled), real=False)
+
+    def sums(self) -> Sums:
+        """What :meth:`merge` takes: the pairs that were added here."""
+        return {key: [getattr(metric, name).numpy() for name in SUMS] for key, metric in self.fid_metrics.items()}
+
+    def merge(self, sums: Sums) -> None:
+        """Add the pairs of another one."""
+        for key, values in sums.items():
+            for name, value in zip(SUMS, values, strict=True):
+                setattr(self.fid_metrics[key], name, getattr(self.fid_metrics[key], name) + torch.from_numpy(value))
 
     def fid(self, kind: str, method: str) -> float:
         """Of all pairs so far, at least two."""

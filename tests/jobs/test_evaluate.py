@@ -1,12 +1,15 @@
 import json
+from collections import defaultdict
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from jobs.evaluate import main
 from pipeline import evaluation
 from pipeline.baselines import BASELINES
+from pipeline.perceptual import SUMS, Perceptual
 from tests.conftest import textured
 
 
@@ -79,3 +82,51 @@ def test_what_cannot_work_is_said_at_once(photos, capsys, arguments, message):
 def test_a_folder_without_photos_is_refused(tmp_path, capsys):
     assert main([str(tmp_path)]) == 2
     assert "found none" in capsys.readouterr().err
+
+
+def test_workers_measure_the_same_and_a_protocol_cuts_squares_and_takes_nested_photos(photos, tiny_weights, capsys):
+    (photos / "00000").mkdir()
+    (photos / "1.png").rename(photos / "00000" / "1.png")
+    found = []
+    for workers in ("0", "2"):
+        files = ["--json", str(photos / "figures.json"), "--workers", workers, "--protocol", "places2-test"]
+        assert main([str(photos), "--weights", "--baselines", "mean", "telea", *files]) == 0
+        content = json.loads((photos / "figures.json").read_text())
+        found.append([{name: row[name] for name in row if name != "seconds"} for row in content["photos"]])
+    assert found[0] == found[1] and len(found[0]) == 4
+    assert all(row["mask"] == "half" and 0.4 <= row["mask_fraction"] <= 0.5 for row in found[0])
+    assert {row["photo"] for row in found[0]} == {"0.png", "1.png"}
+    printed = capsys.readouterr().out
+    assert "10,000 photos" in printed and "9.48" in printed
+
+
+def test_masks_of_others_are_taken_from_files(photos, tmp_path_factory, capsys):
+    assert main([str(photos), "--weights", "--protocol", "ffhq"]) == 2
+    assert "masks of LaMa: name a folder of them with --mask-files" in capsys.readouterr().err
+    masks = tmp_path_factory.mktemp("masks")
+    pixels = np.zeros((64, 64), np.uint8)
+    pixels[16:48, 16:48] = 255
+    Image.fromarray(pixels).save(masks / "box.png")
+    files = ["--json", str(masks / "figures.json"), "--mask-files", str(masks)]
+    assert main([str(photos), "--weights", "--baselines", "mean", "--protocol", "ffhq", *files]) == 0
+    rows = json.loads((masks / "figures.json").read_text())["photos"]
+    assert [(row["mask"], row["mask_fraction"]) for row in rows] == [("files", 0.25)] * 2
+
+
+def test_sums_of_workers_are_those_of_one_process():
+    class Metric:
+        def __init__(self):
+            for name in SUMS:
+                setattr(self, name, torch.zeros(3))
+
+    parts = Perceptual.__new__(Perceptual)  # its networks are not to be had
+    parts.fid_metrics = defaultdict(Metric)
+    for number in (1, 2):
+        worker = Perceptual.__new__(Perceptual)
+        worker.fid_metrics = defaultdict(Metric)
+        for place, name in enumerate(SUMS):
+            setattr(worker.fid_metrics["text", "mean"], name, torch.full((3,), float(number * 10 + place)))
+        parts.merge(worker.sums())
+    expected = {name: 30.0 + 2 * place for place, name in enumerate(SUMS)}
+    merged = parts.fid_metrics["text", "mean"]
+    assert {name: float(getattr(merged, name)[0]) for name in SUMS} == expected

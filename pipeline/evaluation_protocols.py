@@ -1,0 +1,67 @@
+"""How the paper measures: photos, their size, holes, and the figures that it reports for them.
+
+Source: arXiv 2606.19195, tables of Places2, CelebA-HQ and FFHQ.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One data set of the paper.
+
+    Args:
+        photos: how many the paper takes.
+        side_px: of the square that is cut from the middle of each and scaled.
+        mask: kind of holes that we draw; ``None``: the paper takes masks that others published, which must be given.
+        masks_of: whose they are.
+        published: FID and LPIPS by model; ``None`` where the paper says nothing.
+    """
+
+    photos: int
+    side_px: int
+    mask: str | None
+    masks_of: str
+    published: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
+
+
+PROTOCOLS: dict[str, Protocol] = {
+    "places2-test": Protocol(10_000, 512, "half", "", {"Moebius": (9.48, None)}),
+    "places2-small": Protocol(
+        36_500,
+        512,
+        None,
+        "MAT",
+        {
+            "Moebius": (0.92, 0.091),
+            "PixelHacker": (0.82, 0.088),
+            "SD3.5-L inpaint": (3.02, 0.105),
+            "FLUX.1-Fill-Dev": (0.94, 0.099),
+        },
+    ),
+    "celebahq": Protocol(
+        3_000,
+        512,
+        None,
+        "MAT",
+        {
+            "Moebius": (5.39, 0.122),
+            "PixelHacker": (4.75, 0.115),
+            "SD3.5-L inpaint": (11.80, 0.134),
+            "FLUX.1-Fill-Dev": (10.13, 0.141),
+        },
+    ),
+    "ffhq": Protocol(
+        10_000,
+        256,
+        None,
+        "LaMa",
+        {
+            "Moebius": (8.15, 0.231),
+            "PixelHacker": (6.35, 0.229),
+            "SD3.5-L inpaint": (109.42, 0.402),
+            "FLUX.1-Fill-Dev": (11.19, 0.268),
+        },
+    ),
+}
