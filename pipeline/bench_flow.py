@@ -21,6 +21,7 @@ from pipeline.run import run_job
 
 WINDOW_PX = 512
 QUALITY = 90
+LOGS = "MOEBIUS_BENCH_LOGS"  # variable of the environment: where calls of the model are noted
 SAMPLE_EVERY_S = 2.0  # reading the page tables of all processes takes a moment
 
 
@@ -43,6 +44,12 @@ class FlowFigures:
     peak_mb: float
 
 
+def note_call(log: Path, started: float) -> None:
+    """Append to a log that a call of the model began then and ends now, as :func:`call_times` reads it."""
+    with log.open("a") as file:
+        file.write(f"{started} {time.monotonic()}\n")
+
+
 class SleepingModel:
     """Stands in for the model: takes its time and returns what it was given.
 
@@ -63,8 +70,7 @@ class SleepingModel:
         started = time.monotonic()
         if self.batch_s:
             time.sleep(self.batch_s)
-        with self.log.open("a") as log:
-            log.write(f"{started} {time.monotonic()}\n")
+        note_call(self.log, started)
         return list(pixels)
 
 
@@ -75,7 +81,7 @@ class SleepingActor(InpaintActor):
         """Without loading anything."""
         size = self.config.model.batch_size
         assert isinstance(size, int)
-        folder = Path(os.environ["MOEBIUS_BENCH_LOGS"])
+        folder = Path(os.environ[LOGS])
         return SleepingModel(size, float(os.environ["MOEBIUS_BENCH_BATCH_S"]), folder / f"{os.getpid()}.log")
 
 
@@ -117,7 +123,7 @@ def measure_flow(folder: Path, actors: int, batch_size: int, batch_s: float) -> 
     with tempfile.TemporaryDirectory(dir=folder) as name:
         logs = Path(name) / "logs"
         logs.mkdir()
-        os.environ |= {"MOEBIUS_BENCH_LOGS": str(logs), "MOEBIUS_BENCH_BATCH_S": str(batch_s)}
+        os.environ |= {LOGS: str(logs), "MOEBIUS_BENCH_BATCH_S": str(batch_s)}
         config = JobConfig(
             source=SourceConfig(uri=str(folder / "photos")),
             mask=MaskConfig(uri=str(folder / "masks")),

@@ -16,14 +16,12 @@ from PIL import Image
 from moebius import Inpainter
 from moebius.weights import Weights
 from moebius.windows import cut_window, plan_windows
-from pipeline.bench_flow import call_times, write_corpus
+from pipeline.bench_flow import LOGS, call_times, note_call, write_corpus
 from pipeline.cluster import size_pool
 from pipeline.config import JobConfig, LimitsConfig, MaskConfig, ModelConfig, RunConfig, SinkConfig, SourceConfig
 from pipeline.gpu_actor import InpaintActor
 from pipeline.run import run_job
 from pipeline.weight_store import fetch_weights
-
-LOGS = "MOEBIUS_BENCH_LOGS"
 
 
 @dataclass(frozen=True)
@@ -54,8 +52,7 @@ class TimedInpainter(Inpainter):
         """As :meth:`moebius.Inpainter.fill`."""
         started = time.monotonic()
         fills = super().fill(pixels, masks, seeds)
-        with Path(os.environ[LOGS], f"{os.getpid()}-{threading.get_ident()}.log").open("a") as log:
-            log.write(f"{started} {time.monotonic()}\n")
+        note_call(Path(os.environ[LOGS], f"{os.getpid()}-{threading.get_ident()}.log"), started)
         return fills
 
 

@@ -4,21 +4,21 @@ import resource
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
+from pipeline.bench_sink import RUN_ID, fill_sink, made_up_key
 from pipeline.catalog import Catalog, without_collector
-from pipeline.config import JobConfig, MaskConfig, SinkConfig, SourceConfig
+from pipeline.config import JobConfig
 from pipeline.manifest import Manifest
 from pipeline.plan import find_samples, make_plan
-from pipeline.records import MANIFEST_SCHEMA, OK
+from pipeline.records import OK
 from pipeline.storage import Storage, StoredFile
 
-PART_ROWS = 100_000
 WEIGHTS = "0123456789abcdef"
 CHANGED_EVERY = 1000  # samples, so that there is something to do
 
@@ -59,16 +59,7 @@ def measure_plan(rows: int) -> PlanFigures:
     with tempfile.TemporaryDirectory() as folder:
         for name in ("photos", "masks"):
             Path(folder, name).mkdir()
-        config = JobConfig(
-            source=SourceConfig(uri=f"{folder}/photos"),
-            mask=MaskConfig(uri=f"{folder}/masks"),
-            sink=SinkConfig(uri=f"{folder}/out"),
-        )
-        sink = Storage(config.sink.uri)
-        manifest = Manifest(sink)
-        manifest.load(["sample_id"])
-        for start in range(0, rows, PART_ROWS):
-            manifest.append(_finished(config, start, min(start + PART_ROWS, rows)))
+        config, sink = fill_sink(folder, rows, _finished)
         clock = [time.monotonic()]
         with Catalog() as catalog, _MadeUpListing(rows):
             find_samples(config, catalog)
@@ -88,16 +79,12 @@ def measure_plan(rows: int) -> PlanFigures:
     )
 
 
-def _key(index: int) -> str:
-    return f"{index // 10_000:06}/image-{index:010}.jpg"
-
-
 def _version(index: int) -> str:
     return f"{index * 0x9E3779B97F4A7C15 % (1 << 128):032x}"  # as long as an etag
 
 
 def _listing(files: int) -> Iterator[StoredFile]:
-    return (StoredFile(_key(index), 100_000, _version(index)) for index in range(files))
+    return (StoredFile(made_up_key(index), 100_000, _version(index)) for index in range(files))
 
 
 def _making_up_s(rows: int) -> float:
@@ -129,11 +116,11 @@ class _MadeUpListing:
         Storage.list_files = self.real  # type: ignore[method-assign]
 
 
-def _finished(config: JobConfig, start: int, stop: int) -> pa.Table:
+def _finished(config: JobConfig, start: int, stop: int) -> Mapping[str, Any]:
     """Rows as a finished job leaves them."""
     numbers, count = range(start, stop), stop - start
-    keys, versions = [_key(number) for number in numbers], [_version(number) for number in numbers]
-    columns = {
+    keys, versions = [made_up_key(number) for number in numbers], [_version(number) for number in numbers]
+    return {
         "sample_id": keys,
         "status": [OK] * count,
         "input_uri": [f"{config.source.uri}/{key}" for key in keys],
@@ -148,13 +135,8 @@ def _finished(config: JobConfig, start: int, stop: int) -> pa.Table:
         "seam_score": np.random.default_rng(start).normal(size=count),
         "weights_fingerprint": [WEIGHTS] * count,
         "config_fingerprint": [config.fingerprint] * count,
-        "run_id": ["20260101T000000-abcdef"] * count,
+        "run_id": [RUN_ID] * count,
     }
-    arrays = [
-        pa.array(columns[field.name], field.type) if field.name in columns else pa.nulls(count, field.type)
-        for field in MANIFEST_SCHEMA
-    ]
-    return pa.Table.from_arrays(arrays, schema=MANIFEST_SCHEMA)
 
 
 def peak_mb() -> float:

@@ -4,25 +4,27 @@ import io
 import json
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta, timezone
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from pipeline.bench_plan import PART_ROWS, peak_mb
+from pipeline.bench_plan import peak_mb
+from pipeline.bench_sink import RUN_ID, fill_sink, made_up_key
 from pipeline.catalog import Catalog
-from pipeline.config import JobConfig, MaskConfig, SinkConfig, SourceConfig
-from pipeline.manifest import Manifest
-from pipeline.records import FAILED, MANIFEST_SCHEMA, OK
+from pipeline.config import JobConfig
+from pipeline.records import FAILED, OK
 from pipeline.report.figures import load_rows
 from pipeline.report.gallery import choose_samples
 from pipeline.report.publish import COLUMNS, SAMPLES, make_report
 from pipeline.storage import Storage
 
 WIDTH, HEIGHT, HOLE = 1600, 1200, (slice(500, 620), slice(700, 900))
-RUN = "20260101T000000-abcdef"
 RUN_S = 36_000.0
 FAILED_SHARE = 0.01
 KINDS = ("TruncatedImage", "UnreadableImage", "MissingMask", "MaskSizeMismatch")
@@ -50,16 +52,7 @@ class ReportFigures:
 def measure_report(rows: int) -> ReportFigures:
     """Write a manifest of so many rows, and the files of the samples that the report shows, and make the report."""
     with tempfile.TemporaryDirectory() as folder:
-        config = JobConfig(
-            source=SourceConfig(uri=f"{folder}/photos"),
-            mask=MaskConfig(uri=f"{folder}/masks"),
-            sink=SinkConfig(uri=f"{folder}/out"),
-        )
-        sink = Storage(config.sink.uri)
-        manifest = Manifest(sink)
-        manifest.load(["sample_id"])
-        for start in range(0, rows, PART_ROWS):
-            manifest.append(_rows(config, start, min(start + PART_ROWS, rows), rows))
+        config, sink = fill_sink(folder, rows, partial(_columns, rows))
         _write_run(config, sink)
         _write_files(config, sink)
         started = time.monotonic()
@@ -68,15 +61,15 @@ def measure_report(rows: int) -> ReportFigures:
     return ReportFigures(rows, took_s, peak_mb(), len(page) / 1e6, page.count(b"data:image/webp"))
 
 
-def _rows(config: JobConfig, start: int, stop: int, total: int) -> pa.Table:
+def _columns(total: int, config: JobConfig, start: int, stop: int) -> Mapping[str, Any]:
     """Rows as a job leaves them that took :data:`RUN_S` seconds."""
     generator, count = np.random.default_rng(start), stop - start
     failed = generator.random(count) < FAILED_SHARE
     kinds = generator.integers(len(KINDS), size=count)
-    keys = [f"{number // 10_000:06}/image-{number:010}.jpg" for number in range(start, stop)]
+    keys = [made_up_key(number) for number in range(start, stop)]
     began = datetime(2026, 1, 1, tzinfo=timezone.utc)
     first_us, step_us = int(start * RUN_S / total * 1e6), RUN_S / total * 1e6
-    columns = {
+    return {
         "sample_id": keys,
         "status": np.where(failed, FAILED, OK),
         "error_stage": pa.array(np.full(count, "decode"), mask=~failed),
@@ -94,23 +87,18 @@ def _rows(config: JobConfig, start: int, stop: int, total: int) -> pa.Table:
         "output_format": np.full(count, "jpeg"),
         "output_bytes": generator.integers(100_000, 900_000, count),
         "seam_score": pa.array(generator.gamma(2, 2, count) - 1, mask=failed),
-        "run_id": np.full(count, RUN),
+        "run_id": np.full(count, RUN_ID),
         "started_at": [began + timedelta(microseconds=first_us + step_us * number) for number in range(count)],
         "decode_s": generator.gamma(3, 0.01, count),
         "inpaint_s": pa.array(generator.gamma(4, 0.1, count), mask=failed),
         "encode_s": pa.array(generator.gamma(3, 0.01, count), mask=failed),
     }
-    arrays = [
-        pa.array(columns[field.name], field.type) if field.name in columns else pa.nulls(count, field.type)
-        for field in MANIFEST_SCHEMA
-    ]
-    return pa.Table.from_arrays(arrays, schema=MANIFEST_SCHEMA)
 
 
 def _write_run(config: JobConfig, sink: Storage) -> None:
     """What a run notes about itself, as far as a report reads it."""
-    summary = {"run_id": RUN, "state": "ended", "configuration": asdict(config) | {"storage": {}}}
-    sink.write(f"runs/{RUN}.json", json.dumps(summary).encode())
+    summary = {"run_id": RUN_ID, "state": "ended", "configuration": asdict(config) | {"storage": {}}}
+    sink.write(f"runs/{RUN_ID}.json", json.dumps(summary).encode())
 
 
 def _write_files(config: JobConfig, sink: Storage) -> None:
