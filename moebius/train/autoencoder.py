@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from moebius.small_vae import SmallAutoencoder, SmallAutoencoderConfig
+from moebius.small_vae import SmallAutoencoder, SmallAutoencoderConfig, load_small_autoencoder
 from moebius.train.devices import choose_device
 from moebius.train.grids import write_grid
 from moebius.train.loop import process_index
@@ -27,7 +27,7 @@ MEAN_WEIGHT = 0.5
 MEAN_PX = 4
 CROP_PX = 128
 KNOWN_WEIGHT = 0.1  # of pixels outside the hole, which nobody will use
-WORST_NOISE = 0.7  # added to latents, in their deviations
+WORST_NOISE = 3.0  # added to latents, in their deviations
 GRID_SEED = 7
 
 
@@ -47,7 +47,11 @@ def reconstruction_loss(decoded: Tensor, images: Tensor, holes: Tensor) -> Tenso
 
 
 class AutoencoderTask:
-    """Crops in, crops out; the scale that gives latents the deviation 1 is measured at each export."""
+    """Crops in, crops out; the scale that gives latents the deviation 1 is measured at each export.
+
+    Args:
+        settings: of the run; with ``vae`` set, the decoder of that autoencoder alone is trained further.
+    """
 
     uses_muon = False
 
@@ -55,8 +59,15 @@ class AutoencoderTask:
         self.settings = settings
         torch.manual_seed(settings.seed)
         self.device = choose_device(settings.device)
-        self.model = SmallAutoencoder(SmallAutoencoderConfig()).to(self.device)
+        self.model = self._new_model().to(self.device)
         self.crops = PhotoCrops(settings.photos, CROP_PX)
+
+    def _new_model(self) -> SmallAutoencoder:
+        if not self.settings.vae:
+            return SmallAutoencoder(SmallAutoencoderConfig())
+        model = load_small_autoencoder(self.settings.vae).train()
+        model.decoder.requires_grad_(True)  # latents stay what denoisers know
+        return model
 
     def losses(self, step_index: int) -> dict[str, Tensor]:
         """Terms of one step."""
@@ -71,7 +82,7 @@ class AutoencoderTask:
             posterior = self.model.encode(images).latent_dist
             mean, log_variance = posterior.mean.float(), posterior.logvar.float()
             noise = torch.randn(2, *mean.shape, generator=generator).to(self.device)
-            wrong = WORST_NOISE * torch.rand(len(holes), 1, 1, 1, generator=generator).to(self.device)
+            wrong = WORST_NOISE * torch.rand(len(holes), 1, 1, 1, generator=generator).square().to(self.device)
             wrong = wrong * holes.mean(dim=(1, 2, 3), keepdim=True).lt(1) * mean.detach().std()
             latents = mean + (0.5 * log_variance).exp() * noise[0] + wrong * noise[1]
             decoded = self.model.decode(latents, images * (1 - holes), holes).sample.float()
@@ -87,9 +98,10 @@ class AutoencoderTask:
     def export(self, state: Mapping[str, Tensor], folder: Path) -> None:
         """Write ``vae/`` with the scale of its latents."""
         vae = self._averaged(state)
-        images = self.crops.batch(64, np.random.default_rng([self.settings.seed, GRID_SEED])).to(self.device)
-        latents = torch.cat([vae.encode(part).latent_dist.mean for part in images.split(16)])
-        vae.config = replace(vae.config, scaling_factor=round(1 / float(latents.std()), 5))
+        if not self.settings.vae:
+            images = self.crops.batch(64, np.random.default_rng([self.settings.seed, GRID_SEED])).to(self.device)
+            latents = torch.cat([vae.encode(part).latent_dist.mean for part in images.split(16)])
+            vae.config = replace(vae.config, scaling_factor=round(1 / float(latents.std()), 5))
         vae.save_pretrained(folder / "vae")
 
     @torch.no_grad()
@@ -100,6 +112,6 @@ class AutoencoderTask:
         write_grid([images, vae.decode(vae.encode(images).latent_dist.mean).sample], target)
 
     def _averaged(self, state: Mapping[str, Tensor]) -> SmallAutoencoder:
-        vae = SmallAutoencoder(SmallAutoencoderConfig())
+        vae = SmallAutoencoder(self.model.config)
         vae.load_state_dict(dict(state))
         return vae.eval().to(self.device)

@@ -28,7 +28,7 @@ class TrainSettings:
         mode: ``vae`` trains the autoencoder, ``diffusion`` the denoiser alone, ``distil`` the denoiser with a teacher.
         photos: ``.npz`` file of packed photos, see :mod:`moebius.train.photos`.
         folder: where checkpoints, logs, grids and weights go; a run that finds a checkpoint there goes on from it.
-        vae: folder of the autoencoder, for the denoiser.
+        vae: folder of the autoencoder, for the denoiser; in mode ``vae``, one whose decoder alone is trained further.
         init: weights to start from, as :func:`moebius.weights.find_weights` takes them; empty: from scratch, at the
             sizes of ``tasks.SMALL_CONFIG``.
         teacher: checkpoint of the teacher with published keys, for ``distil``.

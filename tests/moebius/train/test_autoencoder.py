@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -20,3 +22,18 @@ def test_the_autoencoder_trains_and_its_latents_have_deviation_one(packed_photos
     images = task.crops.batch(32, np.random.default_rng(5))
     latents = encode(vae, images, torch.zeros(32, 8, 16, 16))
     assert 0.5 < float(latents.std()) < 2
+
+
+def test_a_decoder_trained_further_keeps_the_latents_that_denoisers_know(packed_photos, tmp_path):
+    first = TrainSettings(mode="vae", photos=str(packed_photos), folder=str(tmp_path / "first"), steps=2, batch_size=2)
+    train(build_task(first), first)
+    further = replace(first, vae=str(tmp_path / "first" / "vae"), folder=str(tmp_path / "further"), ema_decay=0)
+    train(build_task(further), further)
+    before, after = (load_vae(tmp_path / name / "vae") for name in ("first", "further"))
+    assert after.config == before.config
+    changed = {
+        name
+        for (name, old), new in zip(before.state_dict().items(), after.state_dict().values(), strict=True)
+        if not torch.equal(old, new)
+    }
+    assert changed and all(name.startswith("decoder.") for name in changed)
