@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from moebius.checkpoint import CheckpointError
-from moebius.small_vae import SmallAutoencoder, SmallAutoencoderConfig
+from moebius.small_vae import SmallAutoencoder, SmallAutoencoderConfig, spread_colours
 from moebius.vae import decode, encode, load_vae
 
 
@@ -38,6 +38,18 @@ def test_the_decoder_is_shown_what_is_known_and_nothing_of_the_hole(folder):
     assert not torch.allclose(beside, decode(vae, latents))
     everything = torch.ones_like(holes)
     torch.testing.assert_close(decode(vae, latents, images * 0, everything), decode(vae, latents))
+
+
+def test_colours_are_spread_over_holes_and_kept_beside_them():
+    holes = torch.zeros(1, 1, 32, 48)
+    holes[..., 4:28, 10:40] = 1
+    images = torch.linspace(-1, 1, 48).expand(1, 3, 32, 48)
+    spread = spread_colours(images * (1 - holes), holes)
+    known = (holes == 0).expand_as(images)
+    assert torch.equal(spread[known], images[known])
+    assert spread.min() >= -1 and spread.max() <= 1
+    assert (spread - images).abs()[~known].mean() < 0.2 * images[~known].abs().mean()
+    assert spread_colours(images * 0, torch.ones_like(holes)).abs().max() == 0
 
 
 @pytest.mark.parametrize("change", [{"widths": [8, 8, 24]}, {"depth": 3}, {"widths": "many"}])
