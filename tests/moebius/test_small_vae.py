@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from moebius.checkpoint import CheckpointError
-from moebius.small_vae import SmallAutoencoder, SmallAutoencoderConfig, spread_colours
+from moebius.colour_spread import spread_colours
+from moebius.small_vae import SmallAutoencoder, SmallAutoencoderConfig
 from moebius.vae import decode, encode, load_vae
 
 
