@@ -44,23 +44,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("photos", metavar="PHOTOS", type=Path, help="folder of JPEG, PNG or WebP files")
     parser.add_argument("--weights", nargs="*", default=["nano"], help="models, as model.weights takes them (nano)")
-    parser.add_argument("--masks", nargs="+", default=KINDS, choices=MASKS, help=f"kinds of holes ({' '.join(KINDS)})")
+    parser.add_argument(
+        "--masks",
+        nargs="+",
+        default=KINDS,
+        choices=MASKS,
+        help=f"kinds of holes, of {', '.join(MASKS)} ({' '.join(KINDS)})",
+    )
     parser.add_argument(
         "--baselines", nargs="*", default=list(BASELINES), choices=BASELINES, help="fills without a model (all)"
     )
     parser.add_argument("--limit", type=int, help="photos at most, spread over the folder (all)")
     parser.add_argument("--max-pixels", type=int, default=MEGAPIXEL, help="larger photos are scaled down (1000000)")
     parser.add_argument(
-        "--protocol", choices=PROTOCOLS, help="a data set of the paper: sizes, holes and photos as there, see the docs"
+        "--protocol",
+        choices=PROTOCOLS,
+        help="a data set of the paper, whose sizes and holes replace --masks and --max-pixels; see docs/evaluation.md",
     )
-    parser.add_argument("--mask-files", metavar="FOLDER", type=Path, help="masks instead of drawn ones; white = hole")
+    parser.add_argument(
+        "--mask-files", metavar="FOLDER", type=Path, help="masks instead of drawn ones, of a protocol too; white = hole"
+    )
     parser.add_argument("--workers", type=int, default=0, help="of Ray, at RAY_ADDRESS or here; 0: without Ray (0)")
     parser.add_argument("--seed", type=int, default=0, help="of holes and models (0)")
     parser.add_argument("--steps", type=int, default=defaults.steps, help=f"of the models ({defaults.steps})")
     parser.add_argument("--guidance", type=float, default=defaults.guidance, help=f"likewise ({defaults.guidance})")
     parser.add_argument("--strength", type=float, default=defaults.strength, help=f"likewise ({defaults.strength})")
     parser.add_argument(
-        "--hub", metavar="FOLDER", type=Path, help="of torch.hub: adds LPIPS and FID, see docs/training.md"
+        "--hub", metavar="FOLDER", type=Path, help="of torch.hub: adds LPIPS and FID, see docs/evaluation.md"
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write means and the figures of each photo")
     parser.add_argument("--sheet", metavar="FILE", type=Path, help="write a picture: photo, hole, every fill")
@@ -71,6 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _evaluate(options: argparse.Namespace) -> int:
     settings = _settings(options)
+    for name in ("photos", "mask_files", "hub"):  # workers run in folders of their own
+        if path := getattr(options, name):
+            setattr(options, name, path.absolute())
     protocol = PROTOCOLS[options.protocol] if options.protocol else None
     if protocol and not protocol.mask and not options.mask_files:
         raise ConfigError(
@@ -89,7 +102,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     if not options.weights and not options.baselines:
         raise ConfigError("evaluate needs a method: name --weights or --baselines")
     examination = Examination(
-        options.weights,
+        [str(Path(name).absolute()) if Path(name).exists() else name for name in options.weights],
         options.baselines,
         settings,
         [protocol.mask] if protocol and protocol.mask else options.masks,
@@ -146,7 +159,7 @@ def _table(means: Sequence[Mapping[str, str | float]]) -> Iterator[str]:
 
 
 def _published(protocol: Protocol) -> Iterator[str]:
-    yield f"as the paper reports it, for {protocol.photos:,} photos:"
+    yield f"as the paper reports it, for {protocol.photos:,} photos and its own masks:"
     for model, figures in protocol.published.items():
         fid, lpips = ("–" if figure is None else f"{figure:g}" for figure in figures)
         yield f"  {model:<16} fid {fid:>6}  lpips {lpips:>6}"

@@ -130,7 +130,7 @@ class Decoder(nn.Module):
         self.conv_out = nn.Sequential(nn.Conv2d(widths[0], 4 * IMAGE_CHANNELS, 3, padding=1), nn.PixelShuffle(2))
 
     def forward(self, latents: Tensor, known: Tensor) -> Tensor:
-        """(B, C, h, w), and (B, 4, H, W) of blanked images and holes → (B, 3, H, W)."""
+        """(B, C, h, w), and (B, 4, H, W) of spread colours and holes → (B, 3, H, W)."""
         maps = self.surroundings(known)
         features = self.levels[-1](self.conv_in(latents) + maps[-1])
         for level in reversed(range(len(self.unfold))):

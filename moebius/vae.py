@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from torch import Tensor
 
 from moebius.checkpoint import CheckpointError
+from moebius.config import MoebiusConfig
 from moebius.small_vae import CLASS_NAME, CONFIG, SmallAutoencoder, load_small_autoencoder
 
 if TYPE_CHECKING:
@@ -54,16 +55,27 @@ def _class_name(path: Path) -> str | None:
     return fields.get("_class_name") if isinstance(fields, dict) else None
 
 
+def check_latents(vae: Autoencoder, config: MoebiusConfig) -> None:
+    """Refuse an autoencoder whose latents are not those of a denoiser.
+
+    Raises:
+        CheckpointError: another number of channels.
+    """
+    ours, theirs = vae.config.latent_channels, config.latent_channels
+    if ours != theirs:
+        raise CheckpointError(f"the autoencoder has latents of {ours} channels, the denoiser of {theirs}")
+
+
 def encode(vae: Autoencoder, images: Tensor, noise: Tensor) -> Tensor:
     """Sample the posterior of images.
 
     Args:
         vae: the autoencoder.
         images: (B, 3, H, W) in [-1, 1].
-        noise: (B, 4, h, w), standard normal: what makes it a sample.
+        noise: (B, C, h, w), standard normal: what makes it a sample.
 
     Returns:
-        (B, 4, h, w) float32, scaled latents.
+        (B, C, h, w) float32, scaled latents.
     """
     posterior = vae.encode(images.to(vae.dtype)).latent_dist
     return (posterior.mean.float() + posterior.std.float() * noise) * vae.config.scaling_factor

@@ -16,7 +16,7 @@ from moebius.config import MoebiusConfig
 from moebius.denoiser import Denoiser
 from moebius.settings import HUB_WEIGHTS
 from moebius.untrained import UNTRAINED_CONFIG, untrained_model
-from moebius.vae import load_vae
+from moebius.vae import check_latents, load_vae
 
 if TYPE_CHECKING:
     from moebius.vae import Autoencoder
@@ -55,7 +55,10 @@ class Weights:
     @property
     def fingerprint(self) -> str:
         """Identity of the model: equal for equal files, wherever they lie; ``untrained-…`` for the stand-in."""
-        identity = json.dumps([dataclasses.asdict(self.config), sorted(self.sha256.values())], sort_keys=True)
+        sizes = dataclasses.asdict(self.config)
+        if self.config.latent_channels == MoebiusConfig.latent_channels:
+            del sizes["latent_channels"]  # models of this kind were known before there was another
+        identity = json.dumps([sizes, sorted(self.sha256.values())], sort_keys=True)
         digest = hashlib.sha256(identity.encode()).hexdigest()[:16]
         return digest if self.trained else f"untrained-{digest}"
 
@@ -67,7 +70,9 @@ class Weights:
         """
         if self.denoiser is None or self.vae is None:
             return untrained_model()
-        return load_denoiser(self.denoiser, self.config), load_vae(self.vae)
+        denoiser, vae = load_denoiser(self.denoiser, self.config), load_vae(self.vae)
+        check_latents(vae, self.config)
+        return denoiser, vae
 
 
 def find_weights(name_or_path: str) -> Weights:

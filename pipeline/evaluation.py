@@ -92,7 +92,7 @@ def find_photos(folder: Path, limit: int | None) -> list[Path]:
     photos = [path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES]
     if not photos:
         raise ConfigError(f"evaluate needs a folder with JPEG, PNG or WebP photos, found none in {folder}")
-    chosen = sorted(photos, key=lambda path: (zlib.crc32(path.name.encode()), path.name))[:limit]
+    chosen = sorted(photos, key=lambda path: (zlib.crc32(path.name.encode()), path))[:limit]
     return sorted(chosen)
 
 

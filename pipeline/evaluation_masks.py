@@ -101,6 +101,6 @@ def read_mask_file(path: Path, height: int, width: int) -> np.ndarray:
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise ConfigError(f"{path} is not a readable mask: {error}") from error
     mask = np.asarray(image) >= WHITE
-    if not mask.any():
-        raise ConfigError(f"{path} has no hole: no pixel of it is white")
+    if mask.all() or not mask.any():
+        raise ConfigError(f"a mask must be white in the hole and black beside it, {path} is all of one kind")
     return mask

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from moebius.settings import InpaintSettings
 from pipeline.config import RunConfig
+from pipeline.errors import ConfigError
 from pipeline.evaluation import Case, Row, evaluate, open_methods
 from pipeline.perceptual import Perceptual, Sums
 
@@ -83,12 +84,13 @@ def examine(
             and all must see the files. 0: this process, without Ray.
 
     Raises:
-        ConfigError: see :class:`Examiner`, or more workers than the cluster has GPUs.
+        ConfigError: see :class:`Examiner`, or more workers than the cluster has GPUs or cores for.
     """
-    examiner = Examiner(examination)  # with workers, too: what they would die of is said here
     if workers:
+        Examiner(examination)  # what workers would die of is said here
         yield from _on_ray(photos, examination, pictured, total, workers)
         return
+    examiner = Examiner(examination)
     for index, photo in enumerate(photos):
         yield examiner.measure(photo, index < pictured)
     if total:
@@ -104,11 +106,18 @@ def _on_ray(
     from pipeline.cluster import connected, node_resources, size_pool
 
     with connected(None):
-        pool = size_pool(RunConfig(actors=workers), node_resources())
+        nodes = node_resources()
+        pool = size_pool(RunConfig(actors=workers), nodes)
+        room = sum(int(node.get("CPU", 0) // pool.cpus) for node in nodes)
+        if workers > room:
+            raise ConfigError(f"--workers asks for {workers} workers; the CPU cores of the cluster hold {room}")
         worker = ray.remote(Examiner).options(num_gpus=pool.gpus, num_cpus=pool.cpus)
         actors = [worker.remote(examination) for _ in range(workers)]
         tasks = [(photo, index < pictured) for index, photo in enumerate(photos)]
-        yield from ActorPool(actors).map(lambda actor, task: actor.measure.remote(*task), tasks)
+        try:
+            yield from ActorPool(actors).map(lambda actor, task: actor.measure.remote(*task), tasks)
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from None
         if total:
             for sums in ray.get([actor.sums.remote() for actor in actors]):
                 total.merge(sums)

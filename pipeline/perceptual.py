@@ -74,8 +74,10 @@ class Perceptual:
     def merge(self, sums: Sums) -> None:
         """Add the pairs of another one."""
         for key, values in sums.items():
+            metric = self.fid_metrics[key]
+            metric.orig_dtype, metric._update_count = torch.float32, 1  # what its own update would note
             for name, value in zip(SUMS, values, strict=True):
-                setattr(self.fid_metrics[key], name, getattr(self.fid_metrics[key], name) + torch.from_numpy(value))
+                setattr(metric, name, getattr(metric, name) + torch.tensor(value))
 
     def fid(self, kind: str, method: str) -> float:
         """Of all pairs so far, at least two."""

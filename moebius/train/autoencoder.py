@@ -13,13 +13,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from moebius.small_vae import SmallAutoencoder, SmallAutoencoderConfig, load_small_autoencoder
+from moebius.checkpoint import CheckpointError
+from moebius.small_vae import SmallAutoencoder, SmallAutoencoderConfig
 from moebius.train.devices import choose_device
 from moebius.train.grids import write_grid
 from moebius.train.loop import process_index
 from moebius.train.photos import PhotoCrops
 from moebius.train.random_masks import random_mask
 from moebius.train.settings import TrainSettings
+from moebius.vae import load_vae
 
 KL_WEIGHT = 1e-3
 GRADIENT_WEIGHT = 0.5
@@ -65,7 +67,12 @@ class AutoencoderTask:
     def _new_model(self) -> SmallAutoencoder:
         if not self.settings.vae:
             return SmallAutoencoder(SmallAutoencoderConfig())
-        model = load_small_autoencoder(self.settings.vae).train()
+        model = load_vae(self.settings.vae).train()
+        if not isinstance(model, SmallAutoencoder):
+            raise CheckpointError(
+                f"only a small autoencoder can be trained further, {self.settings.vae} holds a published one; "
+                "an empty vae starts a new one"
+            )
         model.decoder.requires_grad_(True)  # latents stay what denoisers know
         return model
 

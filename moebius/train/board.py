@@ -17,8 +17,7 @@ class Board:
     """Figures and grids of a run.
 
     Args:
-        writer: of its folder. Steps that a killed run took after its last checkpoint are written again; TensorBoard
-            shows the newer ones.
+        writer: of its folder.
     """
 
     def __init__(self, writer: SummaryWriter) -> None:
@@ -38,14 +37,8 @@ class Board:
         self.writer.flush()
 
 
-def open_board(folder: Path) -> Board:
-    """Write below a folder.
+def open_board(folder: Path, first: int) -> Board:
+    """Write below a folder; what a killed run wrote after its last checkpoint, of ``first`` steps, is forgotten."""
+    from torch.utils.tensorboard import SummaryWriter
 
-    Raises:
-        ValueError: TensorBoard is not installed.
-    """
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise ValueError("tensorboard=true needs TensorBoard: pip install 'moebius-pipeline[train]'") from error
-    return Board(SummaryWriter(str(folder)))
+    return Board(SummaryWriter(str(folder), purge_step=first + 1))

@@ -26,7 +26,7 @@ from moebius.train.photos import PhotoCrops
 from moebius.train.random_masks import random_mask
 from moebius.train.recompute import recompute_blocks
 from moebius.train.settings import LEAST_NOISE_WEIGHT, TrainSettings
-from moebius.vae import decode, encode, load_vae
+from moebius.vae import check_latents, decode, encode, load_vae
 
 GRID_SEED = 7
 GRID_SAMPLES = 8
@@ -98,6 +98,7 @@ class DenoiserTask:
         if settings.gradient_checkpointing:
             recompute_blocks(self.model)
         self.vae = load_vae(settings.vae).to(self.device)
+        check_latents(self.vae, config)
         self.crops = PhotoCrops(settings.photos, config.image_size)
         self.cache = (
             CachedLatents(self.vae, self.crops, settings.cached, config.latent_size, settings.seed)

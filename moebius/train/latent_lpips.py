@@ -9,6 +9,7 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -51,7 +52,8 @@ class LatentLpips(nn.Module):
 
     def between_predictions(self, student: Tensor, teacher: Tensor, _clean: Tensor) -> Tensor:
         """Distance of the clean latents that student and teacher predict, as ``Distillation`` asks for it."""
-        return self(student.float(), teacher.float())
+        with torch.autocast(student.device.type, enabled=False):
+            return self(student.float(), teacher.float())
 
 
 def load_latent_lpips(path: str | Path, latent_channels: int = 4) -> LatentLpips:

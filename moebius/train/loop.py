@@ -62,10 +62,10 @@ def train(task: Task, settings: TrainSettings) -> None:
     """
     folder, writes = Path(settings.folder), process_index() == 0
     folder.mkdir(parents=True, exist_ok=True)
-    board = open_board(folder) if writes and settings.tensorboard else None
     optimizers = Optimizers(task.model, settings, task.uses_muon)
     ema = Ema(task.model, settings.ema_decay)
     first = _resume(folder / CHECKPOINT, task.model, ema, optimizers)
+    board = open_board(folder, first) if writes and settings.tensorboard else None
     if writes:
         _cut_log(folder / LOG, first)
     started = time.monotonic()

@@ -1,5 +1,6 @@
 """What a user chooses about a training run. Light to import: nothing here needs PyTorch."""
 
+import importlib.util
 import math
 from dataclasses import dataclass
 
@@ -104,5 +105,9 @@ class TrainSettings:
         for name in NEEDS[self.mode]:
             if not getattr(self, name):
                 raise ValueError(f"mode {self.mode} needs {name}, got none")
+        if self.tensorboard and importlib.util.find_spec("tensorboard") is None:
+            raise ValueError("tensorboard=true needs TensorBoard: pip install 'moebius-pipeline[train]'")
+        if self.mode == "vae" and self.batch_size < 2:
+            raise ValueError("mode vae needs a batch_size of 2 at least: half the crops have no hole")
         if 0 < self.noise_cap < LEAST_NOISE_WEIGHT:
             raise ValueError(f"noise_cap must be 0 or at least {LEAST_NOISE_WEIGHT}, got {self.noise_cap}")

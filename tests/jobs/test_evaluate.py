@@ -68,6 +68,7 @@ def test_baselines_change_nothing_but_the_hole():
     ("arguments", "message"),
     [
         (["--steps", "0"], "steps"),
+        (["--workers", "99"], "the CPU cores of the cluster hold"),
         (["--limit", "0"], "--limit must be at least 1"),
         (["--weights", "--baselines"], "needs a method"),
         (["--hub", "nowhere"], "--hub needs"),
@@ -130,3 +131,4 @@ def test_sums_of_workers_are_those_of_one_process():
     expected = {name: 30.0 + 2 * place for place, name in enumerate(SUMS)}
     merged = parts.fid_metrics["text", "mean"]
     assert {name: float(getattr(merged, name)[0]) for name in SUMS} == expected
+    assert merged.orig_dtype is torch.float32  # torchmetrics computes nothing without it

@@ -1,8 +1,10 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
+from moebius.checkpoint import CheckpointError
 from moebius.train.loop import train
 from moebius.train.settings import TrainSettings
 from moebius.train.tasks import build_task
@@ -37,3 +39,13 @@ def test_a_decoder_trained_further_keeps_the_latents_that_denoisers_know(packed_
         if not torch.equal(old, new)
     }
     assert changed and all(name.startswith("decoder.") for name in changed)
+
+
+def test_only_a_small_autoencoder_is_trained_further_and_denoisers_need_its_latents(
+    packed_photos, tiny_weights, tmp_path
+):
+    settings = TrainSettings(mode="vae", photos=str(packed_photos), vae=str(tiny_weights / "vae"))
+    with pytest.raises(CheckpointError, match="only a small autoencoder"):
+        build_task(settings)
+    with pytest.raises(CheckpointError, match="latents of 4 channels, the denoiser of 8"):
+        build_task(replace(settings, mode="diffusion"))
