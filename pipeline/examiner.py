@@ -43,11 +43,16 @@ class Examination:
 
 
 class Examiner:
-    """One worker, with methods and metrics of its own."""
+    """One worker, with methods and metrics of its own.
 
-    def __init__(self, examination: Examination) -> None:
+    Args:
+        examination: what is measured.
+        perceptual: metrics that are open already.
+    """
+
+    def __init__(self, examination: Examination, perceptual: Perceptual | None = None) -> None:
         self.examination = examination
-        self.perceptual = Perceptual(examination.hub) if examination.hub else None
+        self.perceptual = perceptual or (Perceptual(examination.hub) if examination.hub else None)
         self.methods = open_methods(examination.weights, examination.settings, examination.baselines)
 
     def measure(self, photo: Path, with_cases: bool) -> Measured:
@@ -87,14 +92,12 @@ def examine(
         ConfigError: see :class:`Examiner`, or more workers than the cluster has GPUs or cores for.
     """
     if workers:
-        Examiner(examination)  # what workers would die of is said here
+        Examiner(examination, total)  # what workers would die of is said here
         yield from _on_ray(photos, examination, pictured, total, workers)
         return
-    examiner = Examiner(examination)
+    examiner = Examiner(examination, total)
     for index, photo in enumerate(photos):
         yield examiner.measure(photo, index < pictured)
-    if total:
-        total.merge(examiner.sums())
 
 
 def _on_ray(
