@@ -17,8 +17,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Parse and convert."""
     parser = argparse.ArgumentParser(
         prog="moebius convert",
-        description="Convert a published checkpoint to safetensors or back. Keys, shapes, types and values stay; the "
-        "checkpoint is checked against the model first.",
+        description="Convert a published checkpoint to safetensors or back. Keys, shapes and, without --half, types "
+        "and values stay; the checkpoint is checked against the model first.",
     )
     parser.add_argument("source", metavar="SOURCE", type=Path, help=f"existing file: {', '.join(SUFFIXES)}")
     parser.add_argument("target", metavar="TARGET", type=Path, help="file to write; its suffix decides the format")
@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--config", type=Path, metavar="JSON", help="sizes of the model, if not the published ones (or near SOURCE)"
     )
     parser.add_argument("--any", action="store_true", help="convert a checkpoint of any model, such as the autoencoder")
+    parser.add_argument("--half", action="store_true", help="store float16: half the size, computed in float32 still")
     parser.add_argument("--force", action="store_true", help="replace TARGET")
     options = parser.parse_args(arguments)
     return run_command(lambda: _convert(options))
@@ -42,6 +43,8 @@ def _convert(options: argparse.Namespace) -> int:
         near = source.parent / "config.json"
         path = options.config or (near if near.is_file() else None)
         load_denoiser(state_dict, read_config(path) if path else MoebiusConfig())
+    if options.half:
+        state_dict = {key: value.half() if value.is_floating_point() else value for key, value in state_dict.items()}
     target.parent.mkdir(parents=True, exist_ok=True)
     write_state_dict(state_dict, target)
     count = sum(value.numel() for value in state_dict.values())

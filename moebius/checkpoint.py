@@ -129,8 +129,13 @@ def load_denoiser(path_or_state_dict: str | Path | Mapping[str, Tensor], config:
     ][:5]
     if any(faults):
         raise CheckpointError(f"{origin} does not fit {config}: " + "; ".join(filter(None, faults)))
-    model.load_state_dict({name: state_dict[key] for key, name in names.items()}, assign=True)
+    model.load_state_dict({name: _computable(state_dict[key]) for key, name in names.items()}, assign=True)
     return model.eval().requires_grad_(False)
+
+
+def _computable(value: Tensor) -> Tensor:
+    """Files may hold half as many bytes; what is computed in is for the caller to say."""
+    return value.float() if value.is_floating_point() else value
 
 
 def _listing(what: str, keys: set[str]) -> str:

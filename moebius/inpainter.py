@@ -143,11 +143,12 @@ class Inpainter:
     def _generate(self, images: Tensor, blanked: Tensor, hole: Tensor, noise: Tensor) -> Tensor:
         """Twice (B, 3, H, W) in [-1, 1], (B, 1, H, W), (B, 3, C, h, w) → clean latents (B, C, h, w)."""
         if self.settings.strength == 1:  # from noise alone
-            masked_latents = autoencoder.encode(self.model.vae, blanked, noise[:, 2])
+            masked_latents = autoencoder.encode(self.model.vae, blanked, noise[:, 2], hole)
             latents = torch.zeros_like(masked_latents)
         else:
             both, posterior_noise = torch.cat([images, blanked]), torch.cat([noise[:, 1], noise[:, 2]])
-            latents, masked_latents = autoencoder.encode(self.model.vae, both, posterior_noise).chunk(2)
+            holes = torch.cat([torch.zeros_like(hole), hole])
+            latents, masked_latents = autoencoder.encode(self.model.vae, both, posterior_noise, holes).chunk(2)
         # Any masked pixel makes its latent position repaint: nearest neighbour would lose thin strokes.
         latent_mask = functional.max_pool2d(hole, self.config.vae_factor)
         return sampling_loop(

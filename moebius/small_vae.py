@@ -153,8 +153,15 @@ class SmallAutoencoder(nn.Module):
         """Type of the weights."""
         return next(self.parameters()).dtype
 
-    def encode(self, images: Tensor) -> Encoded:
-        """(B, 3, H, W) in [-1, 1] → distribution of (B, C, H/8, W/8)."""
+    def encode(self, images: Tensor, holes: Tensor | None = None) -> Encoded:
+        """(B, 3, H, W) in [-1, 1] → distribution of (B, C, H/8, W/8).
+
+        Args:
+            images: what is encoded.
+            holes: (B, 1, H, W), 1 = not known: there, colours spread from around are encoded.
+        """
+        if holes is not None:
+            images = spread_colours(images * (1 - holes), holes)
         mean, logvar = self.posterior(self.encoder(images)[-1]).chunk(2, dim=1)
         return Encoded(LatentDistribution(mean, logvar.clamp(*LOG_VARIANCES)))
 

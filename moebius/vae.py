@@ -66,18 +66,22 @@ def check_latents(vae: Autoencoder, config: MoebiusConfig) -> None:
         raise CheckpointError(f"the autoencoder has latents of {ours} channels, the denoiser of {theirs}")
 
 
-def encode(vae: Autoencoder, images: Tensor, noise: Tensor) -> Tensor:
+def encode(vae: Autoencoder, images: Tensor, noise: Tensor, holes: Tensor | None = None) -> Tensor:
     """Sample the posterior of images.
 
     Args:
         vae: the autoencoder.
         images: (B, 3, H, W) in [-1, 1].
         noise: (B, C, h, w), standard normal: what makes it a sample.
+        holes: (B, 1, H, W), 1 = blanked in the images; a small autoencoder spreads the colours around over it.
 
     Returns:
         (B, C, h, w) float32, scaled latents.
     """
-    posterior = vae.encode(images.to(vae.dtype)).latent_dist
+    if isinstance(vae, SmallAutoencoder) and holes is not None:
+        posterior = vae.encode(images.to(vae.dtype), holes.to(vae.dtype)).latent_dist
+    else:
+        posterior = vae.encode(images.to(vae.dtype)).latent_dist
     return (posterior.mean.float() + posterior.std.float() * noise) * vae.config.scaling_factor
 
 

@@ -38,7 +38,7 @@ def text_mask(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
 def stroke_mask(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
     """Brush strokes, (H, W) bool, about as thick as those of the training."""
     side = max(height, width)
-    return random_mask(side, rng, "thin")[:height, :width] | random_mask(side, rng, "medium")[:height, :width]
+    return random_mask(side, rng, ("thin",))[:height, :width] | random_mask(side, rng, ("medium",))[:height, :width]
 
 
 def object_mask(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
@@ -55,7 +55,7 @@ def half_mask(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
     """Brush strokes and boxes over 40 to 50 % of the photo, (H, W) bool."""
     side, mask = max(height, width), np.zeros((height, width), bool)
     while mask.mean() < HALF[0]:
-        mask = mask | random_mask(side, rng, "medium")[:height, :width]
+        mask = mask | random_mask(side, rng, ("medium",))[:height, :width]
         if mask.mean() > HALF[1]:
             mask[:] = False
     return mask

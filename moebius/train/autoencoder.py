@@ -1,7 +1,8 @@
 """Training of the small autoencoder: absolute error of pixels, of their differences and of local means, slight KL.
 
 Half the crops are decoded from their latents alone, which makes the latents whole; the others beside what is known
-around random holes, from latents that are as wrong as a denoiser's, so that the decoder learns whom to trust.
+around random holes. There latents are as wrong as a denoiser's: noisy, and in thin holes often those of another crop or
+of the blanked one, so that the decoder learns whom to trust: its neighbours where they are near, else the latents.
 """
 
 from collections.abc import Mapping
@@ -30,6 +31,8 @@ MEAN_PX = 4
 CROP_PX = 128
 KNOWN_WEIGHT = 0.1  # of pixels outside the hole, which nobody will use
 WORST_NOISE = 3.0  # added to latents, in their deviations
+NEW_KINDS = ("beside", "alone", "thin", "alone")  # of crops, in turn: decoded beside a hole, alone, beside thin holes
+FURTHER_KINDS = ("beside", "alone", "thin", "thin")  # where the encoder learns no more
 GRID_SEED = 7
 
 
@@ -46,6 +49,24 @@ def reconstruction_loss(decoded: Tensor, images: Tensor, holes: Tensor) -> Tenso
         loss = loss + GRADIENT_WEIGHT * errors.diff(dim=axis).abs().mean()
     loss = loss + MEAN_WEIGHT * functional.avg_pool2d(errors, MEAN_PX).abs().mean()
     return loss / weights.mean()
+
+
+def spoil(clean: Tensor, blank: Tensor, holes: Tensor, thin: Tensor, generator: torch.Generator) -> Tensor:
+    """Latents about as wrong as those of a denoiser, (B, C, h, w).
+
+    Args:
+        clean: (B, C, h, w), of the images.
+        blank: (B, C, h, w), of the images with colours spread over their holes.
+        holes: (B, 1, H, W), 1 = not known.
+        thin: (B,) bool: thin holes; half of their latents are those of ``blank``, a quarter those of another crop.
+        generator: on the CPU.
+    """
+    count, device = len(clean), clean.device
+    noise = torch.randn(clean.shape, generator=generator).to(device) * clean.std()
+    noisy = clean + WORST_NOISE * torch.rand(count, 1, 1, 1, generator=generator).square().to(device) * noise
+    choice = torch.randint(4, (count, 1, 1, 1), generator=generator).to(device) * thin.view(-1, 1, 1, 1)
+    lost = functional.adaptive_max_pool2d(holes, clean.shape[-2:]) > 0
+    return torch.where(lost & (choice >= 2), blank, torch.where(lost & (choice == 1), clean.roll(1, dims=0), noisy))
 
 
 class AutoencoderTask:
@@ -81,25 +102,32 @@ class AutoencoderTask:
         rng = np.random.default_rng([self.settings.seed, step_index, process_index()])
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         images = self.crops.batch(self.settings.batch_size, rng).to(self.device, memory_format=torch.channels_last)
+        order = FURTHER_KINDS if self.settings.vae else NEW_KINDS
+        kinds = np.resize(np.array(order), len(images))
         holes = torch.ones(len(images), 1, CROP_PX, CROP_PX)
-        for index in range(0, len(images), 2):
-            holes[index, 0] = torch.from_numpy(random_mask(CROP_PX, rng))
+        for index in np.flatnonzero(kinds != "alone"):
+            brushes = ("thin",) if kinds[index] == "thin" else self.settings.masks
+            holes[index, 0] = torch.from_numpy(random_mask(CROP_PX, rng, brushes))
         holes = holes.to(self.device)
+        alone, thin = (torch.from_numpy(kinds == kind).to(self.device) for kind in ("alone", "thin"))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bf16):
             posterior = self.model.encode(images).latent_dist
             mean, log_variance = posterior.mean.float(), posterior.logvar.float()
-            noise = torch.randn(2, *mean.shape, generator=generator).to(self.device)
-            wrong = WORST_NOISE * torch.rand(len(holes), 1, 1, 1, generator=generator).square().to(self.device)
-            wrong = wrong * holes.mean(dim=(1, 2, 3), keepdim=True).lt(1) * mean.detach().std()
-            latents = mean + (0.5 * log_variance).exp() * noise[0] + wrong * noise[1]
+            noise = torch.randn(mean.shape, generator=generator).to(self.device)
+            latents = mean + (0.5 * log_variance).exp() * noise
+            blank = self.model.encode(images, holes).latent_dist.mean.float().detach()
+            spoilt = spoil(latents.detach(), blank, holes, thin, generator)
+            latents = torch.where(alone.view(-1, 1, 1, 1), latents, spoilt)
             decoded = self.model.decode(latents, images * (1 - holes), holes).sample.float()
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
         reconstruction = reconstruction_loss(decoded, images, holes)
         squares = ((decoded.detach() - images).square().mean(dim=1, keepdim=True) * holes).sum(dim=(1, 2, 3))
-        areas = holes.sum(dim=(1, 2, 3)).clamp(min=1)
-        beside, alone = ((squares[part::2].sum() / areas[part::2].sum().clamp(min=1)) for part in (0, 1))
-        psnr = {"psnr_alone": 10 * torch.log10(4 / alone), "psnr_beside": 10 * torch.log10(4 / beside)}
-        return {"total": reconstruction + KL_WEIGHT * kl, "kl": kl, **psnr}
+        areas = holes.sum(dim=(1, 2, 3))
+        losses = {"total": reconstruction + KL_WEIGHT * kl, "kl": kl}
+        for kind in sorted(set(kinds)):
+            part = torch.from_numpy(kinds == kind).to(self.device)
+            losses[f"psnr_{kind}"] = 10 * torch.log10(4 * areas[part].sum() / squares[part].sum())
+        return losses
 
     @torch.no_grad()
     def export(self, state: Mapping[str, Tensor], folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from moebius.train.photos import PhotoCrops
-from moebius.train.random_masks import random_mask
+from moebius.train.random_masks import PUBLISHED, random_mask
 from moebius.vae import encode
 
 if TYPE_CHECKING:
@@ -26,10 +27,19 @@ class CachedLatents:
         count: pairs that are kept; their latents lie in memory as float16, with the mask 4·C + 1 bytes a position.
         latent_size: side of the latents, in positions.
         seed: of crops, masks and posteriors.
+        kinds: of masks, see :func:`random_mask`.
     """
 
-    def __init__(self, vae: Autoencoder, crops: PhotoCrops, count: int, latent_size: int, seed: int) -> None:
-        self.vae, self.crops, self.seed = vae, crops, seed
+    def __init__(
+        self,
+        vae: Autoencoder,
+        crops: PhotoCrops,
+        count: int,
+        latent_size: int,
+        seed: int,
+        kinds: Sequence[str] = PUBLISHED,
+    ) -> None:
+        self.vae, self.crops, self.seed, self.kinds = vae, crops, seed, kinds
         self.pairs = torch.empty(count, 2, vae.config.latent_channels, latent_size, latent_size, dtype=torch.float16)
         self.masks = torch.zeros(count, 1, latent_size, latent_size, dtype=torch.bool)
         self.known = np.zeros(count, bool)
@@ -48,13 +58,13 @@ class CachedLatents:
         for index in indices:
             rng = np.random.default_rng([self.seed, int(index)])
             images.append(self.crops.batch(1, rng))
-            masks.append(torch.from_numpy(random_mask(size_px, rng)).float())
+            masks.append(torch.from_numpy(random_mask(size_px, rng, self.kinds)).float())
             generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
             noises.append(torch.randn(2, *self.pairs.shape[2:], generator=generator))
         image, mask, noise = torch.cat(images), torch.stack(masks)[:, None], torch.stack(noises, dim=1)
         device = next(self.vae.parameters()).device
-        both = torch.cat([image, image * (1 - mask)]).to(device)
-        latents = encode(self.vae, both, noise.flatten(0, 1).to(device)).cpu()
+        both, holes = torch.cat([image, image * (1 - mask)]), torch.cat([torch.zeros_like(mask), mask])
+        latents = encode(self.vae, both.to(device), noise.flatten(0, 1).to(device), holes.to(device)).cpu()
         self.pairs[indices] = torch.stack(latents.chunk(2), dim=1).half()
         # Any masked pixel makes its latent position repaint, as when photos are inpainted.
         self.masks[indices] = functional.max_pool2d(mask, size_px // self.masks.shape[-1]).bool()

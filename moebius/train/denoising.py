@@ -101,7 +101,7 @@ class DenoiserTask:
         check_latents(self.vae, config)
         self.crops = PhotoCrops(settings.photos, config.image_size)
         self.cache = (
-            CachedLatents(self.vae, self.crops, settings.cached, config.latent_size, settings.seed)
+            CachedLatents(self.vae, self.crops, settings.cached, config.latent_size, settings.seed, settings.masks)
             if settings.cached
             else None
         )
@@ -130,15 +130,15 @@ class DenoiserTask:
     def _latents(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Images (B, 3, H, W), masks (B, 1, H, W), and scaled latents of the images and of the masked images."""
         images = self.crops.batch(count, rng)
-        drawn = np.stack([random_mask(self.config.image_size, rng) for _ in range(count)])
+        drawn = np.stack([random_mask(self.config.image_size, rng, self.settings.masks) for _ in range(count)])
         masks = torch.from_numpy(drawn).float()[:, None]
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         images, masks = images.to(self.device), masks.to(self.device)
-        both = torch.cat([images, images * (1 - masks)])
+        both, holes = torch.cat([images, images * (1 - masks)]), torch.cat([torch.zeros_like(masks), masks])
         size = self.config.latent_size
         noise = torch.randn(2 * count, self.config.latent_channels, size, size, generator=generator)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bf16):
-            clean, masked = encode(self.vae, both, noise.to(self.device)).chunk(2)
+            clean, masked = encode(self.vae, both, noise.to(self.device), holes).chunk(2)
         return images, masks, clean, masked
 
     def export(self, state: Mapping[str, Tensor], folder: Path) -> None:

@@ -3,6 +3,7 @@
 Source: arXiv 2606.19195, as its published code draws them, with every length given for 512 px and scaled to the image.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,21 +36,23 @@ BRUSHES = {
     "thin": Brush((4, 70), 20, 100, 0.0, (0, 0)),
     "medium": Brush((4, 10), 100, 200, 0.3, (30, 150)),
     "thick": Brush((1, 5), 250, 450, 0.3, (30, 300)),
+    "boxes": Brush((0, 0), 0, 0, 1.0, (60, 340)),
 }
+PUBLISHED = ("thin", "medium", "thick")  # boxes alone are ours
 
 
-def random_mask(size_px: int, rng: np.random.Generator, kind: str | None = None) -> np.ndarray:
+def random_mask(size_px: int, rng: np.random.Generator, kinds: Sequence[str] = PUBLISHED) -> np.ndarray:
     """Draw a mask.
 
     Args:
         size_px: side of the square.
         rng: what decides everything.
-        kind: a key of ``BRUSHES``; ``None`` draws one.
+        kinds: keys of ``BRUSHES``, one of which is drawn.
 
     Returns:
         (size, size) bool, true = repaint.
     """
-    brush = BRUSHES[kind or list(BRUSHES)[rng.integers(len(BRUSHES))]]
+    brush = BRUSHES[kinds[int(rng.integers(len(kinds)))]]
     scale = size_px / REFERENCE_PX
     image = Image.new("L", (size_px, size_px))
     draw = ImageDraw.Draw(image)

@@ -4,6 +4,8 @@ import importlib.util
 import math
 from dataclasses import dataclass
 
+from moebius.train.random_masks import BRUSHES, PUBLISHED
+
 MODES = ("vae", "diffusion", "distil")
 BALANCINGS = ("published", "paper")
 LEAST_NOISE_WEIGHT = 0.5
@@ -44,6 +46,7 @@ class TrainSettings:
         weight_decay: decoupled, of matrices.
         clip_norm: largest norm of the gradient.
         ema_decay: of the averaged weights; they are what is exported.
+        masks: kinds of random masks, see :mod:`moebius.train.random_masks`: ``thin``, ``medium``, ``thick``, ``boxes``.
         unconditional: share of samples that train the category ids 10–19.
         cached: crops with a mask whose latents are encoded once and kept, for the denoiser; 0: new ones each step.
         noise_cap: largest weight of a sample in the loss of ``diffusion``, its weight being the error of the clean
@@ -80,6 +83,7 @@ class TrainSettings:
     weight_decay: float = 0.01
     clip_norm: float = 1.0
     ema_decay: float = 0.999
+    masks: tuple[str, ...] = PUBLISHED
     unconditional: float = 0.1
     cached: int = 0
     noise_cap: float = 0.0
@@ -94,19 +98,25 @@ class TrainSettings:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "decay_steps", tuple(self.decay_steps))  # YAML has lists only
+        for name in ("decay_steps", "masks"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))  # YAML has lists only
         for name, choices in (("mode", MODES), ("balancing", BALANCINGS)):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)}")
-        for name, (least, most) in RANGES.items():
-            if not least <= getattr(self, name) <= most:
-                limits = f"at least {least}" if most == math.inf else f"in {least} … {most}"
-                raise ValueError(f"{name} must be {limits}, got {getattr(self, name)}")
+        if not self.masks or not set(self.masks) <= set(BRUSHES):
+            raise ValueError(f"masks must be some of {', '.join(BRUSHES)}, got {', '.join(self.masks) or 'none'}")
+        self._check_numbers()
         for name in NEEDS[self.mode]:
             if not getattr(self, name):
                 raise ValueError(f"mode {self.mode} needs {name}, got none")
         if self.tensorboard and importlib.util.find_spec("tensorboard") is None:
             raise ValueError("tensorboard=true needs TensorBoard: pip install 'moebius-pipeline[train]'")
+
+    def _check_numbers(self) -> None:
+        for name, (least, most) in RANGES.items():
+            if not least <= getattr(self, name) <= most:
+                limits = f"at least {least}" if most == math.inf else f"in {least} … {most}"
+                raise ValueError(f"{name} must be {limits}, got {getattr(self, name)}")
         if self.mode == "vae" and self.batch_size < 2:
             raise ValueError("mode vae needs a batch_size of 2 at least: half the crops have no hole")
         if 0 < self.noise_cap < LEAST_NOISE_WEIGHT:

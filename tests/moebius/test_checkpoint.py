@@ -6,7 +6,7 @@ import torch
 
 import moebius.checkpoint as checkpoint
 from moebius import MoebiusConfig, load_denoiser
-from moebius.checkpoint import CheckpointError, read_state_dict, write_state_dict
+from moebius.checkpoint import CheckpointError, published_name, read_state_dict, write_state_dict
 from moebius.denoiser import Denoiser
 from tests.conftest import GOLDEN, TINY_GOLDEN
 
@@ -47,6 +47,14 @@ def test_bin_and_safetensors_round_trip_without_a_difference(tiny_golden_state, 
     for key, value in tiny_golden_state.items():
         assert returned[key].dtype == value.dtype and torch.equal(returned[key], value), key
     load_denoiser(tmp_path / "b.safetensors", TINY_GOLDEN)
+
+
+def test_files_of_half_the_size_are_computed_in_float32(tiny_golden_state, tmp_path):
+    halves = {key: value.half() if value.is_floating_point() else value for key, value in tiny_golden_state.items()}
+    write_state_dict(halves, tmp_path / "half.safetensors")
+    for name, value in load_denoiser(tmp_path / "half.safetensors", TINY_GOLDEN).state_dict().items():
+        assert torch.equal(value, halves[published_name(name)].to(value.dtype)), name
+        assert value.dtype == tiny_golden_state[published_name(name)].dtype, name
 
 
 class _Malicious:

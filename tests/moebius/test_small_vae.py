@@ -41,6 +41,16 @@ def test_the_decoder_is_shown_what_is_known_and_nothing_of_the_hole(folder):
     torch.testing.assert_close(decode(vae, latents, images * 0, everything), decode(vae, latents))
 
 
+def test_colours_spread_over_holes_are_encoded_and_nothing_that_was_there(folder):
+    vae, images, noise = load_vae(folder), torch.rand(1, 3, 32, 32) * 2 - 1, torch.zeros(1, 6, 4, 4)
+    holes = torch.zeros(1, 1, 32, 32)
+    holes[..., 8:24, 8:24] = 1
+    spread = encode(vae, spread_colours(images * (1 - holes), holes), noise)
+    for inside in (0, 1, images):
+        torch.testing.assert_close(encode(vae, images * (1 - holes) + inside * holes, noise, holes), spread)
+    torch.testing.assert_close(encode(vae, images, noise, 0 * holes), encode(vae, images, noise))
+
+
 def test_colours_are_spread_over_holes_and_kept_beside_them():
     holes = torch.zeros(1, 1, 32, 48)
     holes[..., 4:28, 10:40] = 1

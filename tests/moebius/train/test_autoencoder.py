@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from moebius.checkpoint import CheckpointError
+from moebius.train.autoencoder import spoil
 from moebius.train.loop import train
 from moebius.train.settings import TrainSettings
 from moebius.train.tasks import build_task
@@ -39,6 +40,19 @@ def test_a_decoder_trained_further_keeps_the_latents_that_denoisers_know(packed_
         if not torch.equal(old, new)
     }
     assert changed and all(name.startswith("decoder.") for name in changed)
+
+
+def test_spoilt_latents_differ_inside_holes_of_thin_masks_alone_or_are_noisy():
+    clean, blank = torch.randn(256, 8, 4, 4), torch.full((256, 8, 4, 4), 5.0)
+    holes = torch.zeros(256, 1, 32, 32)
+    holes[:, :, :8, :8] = 1
+    thin = torch.arange(256) < 128
+    spoilt = spoil(clean, blank, holes, thin, torch.Generator().manual_seed(0))
+    replaced = (spoilt[:, :, 0, 0] == 5).all(dim=1)
+    others = (spoilt[:, :, 0, 0] == clean.roll(1, dims=0)[:, :, 0, 0]).all(dim=1)
+    assert 40 < replaced.sum() < 88 and 16 < others.sum() < 48
+    assert not (replaced | others)[~thin].any()
+    assert not (spoilt[:, :, 1:, 1:] == 5).any()
 
 
 def test_only_a_small_autoencoder_is_trained_further_and_denoisers_need_its_latents(
