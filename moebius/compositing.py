@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image, ImageFilter
 
-from moebius.windows import Box
+from moebius.holes import Box
 
 RING_PX = 5
 COMPENSATION = 1.1

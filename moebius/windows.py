@@ -1,8 +1,8 @@
 """Square windows around the holes of a photo: planned on the mask, cut for the model, pasted back at native size.
 
-The model sees squares of one size. A hole that fits is shown at native resolution, a larger one is scaled down, small
-ones that are near each other share a window. Where a window reaches over the border of the photo, photo and mask are
-mirrored there; nothing is ever squashed.
+The model sees squares of one size. A hole that fits is shown at native resolution; a larger one is cut into pieces
+where it is thin, and else scaled down; small ones that are near each other share a window. Where a window reaches over
+the border of the photo, photo and mask are mirrored there; nothing is ever squashed.
 """
 
 import math
@@ -10,52 +10,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
+
+from moebius.holes import CELL_PX, Box, Hole, find_holes
 
 BAND_PX = 1024  # rows that are pasted at once, to bound memory
-CELL_PX = 8  # holes are told apart on a grid of cells: nearer than one cell means one hole
-
-
-@dataclass(frozen=True)
-class Box:
-    """Half-open rectangle in image pixels."""
-
-    top: int
-    left: int
-    bottom: int
-    right: int
-
-    @classmethod
-    def around(cls, mask: np.ndarray) -> "Box | None":
-        """The smallest rectangle that holds every true pixel of an (H, W) bool array; ``None`` without any."""
-        rows = np.flatnonzero(mask.any(axis=1))
-        if rows.size == 0:
-            return None
-        columns = np.flatnonzero(mask[rows[0] : rows[-1] + 1].any(axis=0))
-        return cls(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
-
-    def grown(self, margin_px: int, shape: tuple[int, ...]) -> "Box":
-        """The rectangle with a margin on every side, clipped to an image of (height, width, …)."""
-        return Box(
-            max(self.top - margin_px, 0),
-            max(self.left - margin_px, 0),
-            min(self.bottom + margin_px, shape[0]),
-            min(self.right + margin_px, shape[1]),
-        )
-
-    def on_grid(self, step_px: int) -> "Box":
-        """The rectangle with its upper left corner moved outwards onto a grid."""
-        return replace(self, top=self.top - self.top % step_px, left=self.left - self.left % step_px)
-
-    @property
-    def longest_px(self) -> int:
-        """The longer of both sides."""
-        return max(self.bottom - self.top, self.right - self.left)
-
-    @property
-    def slices(self) -> tuple[slice, slice]:
-        """Index of the rectangle in an (H, W, …) array."""
-        return slice(self.top, self.bottom), slice(self.left, self.right)
 
 
 @dataclass(frozen=True)
@@ -96,7 +54,7 @@ def plan_windows(mask: np.ndarray, size_px: int, context: float = 1.5, max_upsca
         mask: (H, W) bool, true = repaint.
         size_px: side of the squares that the model sees.
         context: side of a window over the longest side of its hole; a hole fits when ``context`` times its longest
-            side is at most ``size_px``.
+            side is at most ``size_px``. Thin ones that do not are cut into pieces that do, see :mod:`moebius.holes`.
         max_upscale: how far small surroundings may be magnified; 1 never magnifies.
 
     Returns:
@@ -105,11 +63,7 @@ def plan_windows(mask: np.ndarray, size_px: int, context: float = 1.5, max_upsca
     extent = Box.around(mask)
     if extent is None:
         return []
-    labels, _ = ndimage.label(_any_in_cells(mask, extent), structure=np.ones((3, 3)))
-    holes = [
-        (_tight_box(mask, labels, label, slices), slices, label)
-        for label, slices in enumerate(ndimage.find_objects(labels), start=1)
-    ]
+    labels, holes = find_holes(mask, extent, size_px, context)
     least_px = math.ceil(size_px / max_upscale)
     groups = _share_windows(holes, least_px / context)
     return [_window_around(box, members, labels, mask.shape, least_px, context) for box, members in groups]
@@ -171,17 +125,6 @@ def paste_window(result: np.ndarray, mask: np.ndarray, window: Window, filled: n
         np.copyto(result[top:bottom, hole.left : hole.right], np.asarray(patch), where=band)
 
 
-def _any_in_cells(mask: np.ndarray, extent: Box) -> np.ndarray:
-    """Which cells of the grid hold a masked pixel; nothing is masked outside ``extent``."""
-    cells = np.zeros([-(-side // CELL_PX) for side in mask.shape], dtype=bool)
-    top, left = extent.top // CELL_PX, extent.left // CELL_PX
-    part = mask[top * CELL_PX : extent.bottom, left * CELL_PX : extent.right]
-    for axis in (0, 1):
-        part = np.logical_or.reduceat(part, np.arange(0, part.shape[axis], CELL_PX), axis=axis)
-    cells[top : top + part.shape[0], left : left + part.shape[1]] = part
-    return cells
-
-
 def _seen(array: np.ndarray, window: Window) -> np.ndarray:
     """The part of an (H, W, …) array that a window shows, mirrored where it reaches over the border."""
     for axis, start in enumerate((window.top, window.left)):
@@ -215,19 +158,6 @@ def _shrunk(
         np.add(sums, colours.take(at, axis), out=sums, where=(offset < lengths).reshape(along))
         covered |= hole.take(at, axis)
     return sums / lengths.astype(np.float32).reshape(along), covered
-
-
-def _tight_box(mask: np.ndarray, labels: np.ndarray, label: int, slices: tuple[slice, ...]) -> Box:
-    """Bounding box, to the pixel, of one labelled hole."""
-    top, left = slices[0].start * CELL_PX, slices[1].start * CELL_PX
-    part = mask[top : slices[0].stop * CELL_PX, left : slices[1].stop * CELL_PX]
-    cells = (labels[slices] == label).repeat(CELL_PX, axis=0).repeat(CELL_PX, axis=1)
-    box = Box.around(part & cells[: part.shape[0], : part.shape[1]])
-    assert box is not None  # a label has pixels
-    return Box(top + box.top, left + box.left, top + box.bottom, left + box.right)
-
-
-Hole = tuple[Box, tuple[slice, ...], int]
 
 
 def _share_windows(holes: list[Hole], fits_px: float) -> list[tuple[Box, list[Hole]]]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from moebius.windows import Box
+from moebius.holes import Box
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from functools import reduce
 import numpy as np
 from PIL import Image
 
-from moebius.windows import CELL_PX, Box, Window, cut_window, paste_window, plan_windows
+from moebius.holes import CELL_PX, Box
+from moebius.windows import Window, cut_window, paste_window, plan_windows
 from pipeline.codec import bits_per_channel, decode
 from pipeline.config import JobConfig
 from pipeline.encoder import check_encodable, encode

@@ -20,7 +20,7 @@ import imagecodecs
 import numpy as np
 from PIL import Image
 
-from moebius.windows import Box
+from moebius.holes import Box
 from pipeline.codec import decode
 from pipeline.config import MaskConfig
 from pipeline.encoder import encode

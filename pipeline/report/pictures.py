@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from moebius.windows import Box
+from moebius.holes import Box
 from pipeline.codec import decode
 from pipeline.errors import SampleError
 from pipeline.mask_pixels import read_mask

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from moebius.windows import Box
+from moebius.holes import Box
 from pipeline import codec
 from pipeline.codec import decode
 from pipeline.encoder import encode

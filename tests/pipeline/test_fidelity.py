@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageDraw, PngImagePlugin
 
-from moebius.windows import Box
+from moebius.holes import Box
 from pipeline.codec import decode
 from pipeline.encoder import FORMAT_MODES, encode
 from pipeline.jpeg_segments import metadata_segments
