@@ -146,9 +146,8 @@ class Inpainter:
             masked_latents = autoencoder.encode(self.model.vae, blanked, noise[:, 2], hole)
             latents = torch.zeros_like(masked_latents)
         else:
-            both, posterior_noise = torch.cat([images, blanked]), torch.cat([noise[:, 1], noise[:, 2]])
-            holes = torch.cat([torch.zeros_like(hole), hole])
-            latents, masked_latents = autoencoder.encode(self.model.vae, both, posterior_noise, holes).chunk(2)
+            posterior_noise = noise[:, 1:].transpose(0, 1)
+            latents, masked_latents = autoencoder.encode_pairs(self.model.vae, images, hole, posterior_noise)
         # Any masked pixel makes its latent position repaint: nearest neighbour would lose thin strokes.
         latent_mask = functional.max_pool2d(hole, self.config.vae_factor)
         return sampling_loop(

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+import torch
 from torch import Tensor
 
 from moebius.checkpoint import CheckpointError
@@ -83,6 +84,23 @@ def encode(vae: Autoencoder, images: Tensor, noise: Tensor, holes: Tensor | None
     else:
         posterior = vae.encode(images.to(vae.dtype)).latent_dist
     return (posterior.mean.float() + posterior.std.float() * noise) * vae.config.scaling_factor
+
+
+def encode_pairs(vae: Autoencoder, images: Tensor, holes: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Sample the posteriors of images and of the same with blanked holes, in one batch.
+
+    Args:
+        vae: the autoencoder.
+        images: (B, 3, H, W) in [-1, 1].
+        holes: (B, 1, H, W), 1 = repaint.
+        noise: (2, B, C, h, w), standard normal: of the images and of the blanked ones.
+
+    Returns:
+        Twice (B, C, h, w) float32, scaled latents.
+    """
+    both, masks = torch.cat([images, images * (1 - holes)]), torch.cat([torch.zeros_like(holes), holes])
+    clean, masked = encode(vae, both, noise.flatten(0, 1), masks).chunk(2)
+    return clean, masked
 
 
 def decode(vae: Autoencoder, latents: Tensor, blanked: Tensor | None = None, holes: Tensor | None = None) -> Tensor:

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from moebius.train.photos import PhotoCrops
 from moebius.train.random_masks import PUBLISHED, random_mask
-from moebius.vae import encode
+from moebius.vae import encode_pairs
 
 if TYPE_CHECKING:
     from moebius.vae import Autoencoder
@@ -63,9 +63,8 @@ class CachedLatents:
             noises.append(torch.randn(2, *self.pairs.shape[2:], generator=generator))
         image, mask, noise = torch.cat(images), torch.stack(masks)[:, None], torch.stack(noises, dim=1)
         device = next(self.vae.parameters()).device
-        both, holes = torch.cat([image, image * (1 - mask)]), torch.cat([torch.zeros_like(mask), mask])
-        latents = encode(self.vae, both.to(device), noise.flatten(0, 1).to(device), holes.to(device)).cpu()
-        self.pairs[indices] = torch.stack(latents.chunk(2), dim=1).half()
+        pairs = encode_pairs(self.vae, image.to(device), mask.to(device), noise.to(device))
+        self.pairs[indices] = torch.stack(pairs, dim=1).half().cpu()
         # Any masked pixel makes its latent position repaint, as when photos are inpainted.
         self.masks[indices] = functional.max_pool2d(mask, size_px // self.masks.shape[-1]).bool()
         self.known[indices] = True

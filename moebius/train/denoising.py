@@ -26,7 +26,7 @@ from moebius.train.photos import PhotoCrops
 from moebius.train.random_masks import random_mask
 from moebius.train.recompute import recompute_blocks
 from moebius.train.settings import LEAST_NOISE_WEIGHT, TrainSettings
-from moebius.vae import check_latents, decode, encode, load_vae
+from moebius.vae import check_latents, decode, encode_pairs, load_vae
 
 GRID_SEED = 7
 GRID_SAMPLES = 8
@@ -134,11 +134,10 @@ class DenoiserTask:
         masks = torch.from_numpy(drawn).float()[:, None]
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         images, masks = images.to(self.device), masks.to(self.device)
-        both, holes = torch.cat([images, images * (1 - masks)]), torch.cat([torch.zeros_like(masks), masks])
         size = self.config.latent_size
-        noise = torch.randn(2 * count, self.config.latent_channels, size, size, generator=generator)
+        noise = torch.randn(2, count, self.config.latent_channels, size, size, generator=generator)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bf16):
-            clean, masked = encode(self.vae, both, noise.to(self.device), holes).chunk(2)
+            clean, masked = encode_pairs(self.vae, images, masks, noise.to(self.device))
         return images, masks, clean, masked
 
     def export(self, state: Mapping[str, Tensor], folder: Path) -> None:
