@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from moebius.vae import Autoencoder
 
 HUB_VAE = "hf://hustvl/PixelHacker/vae"
+NANO_FOLDER = Path(__file__).parent / "nano"
 CHECKPOINT_NAMES = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 
 
@@ -83,18 +84,20 @@ def find_weights(name_or_path: str) -> Weights:
     :class:`MoebiusConfig`.
 
     Args:
-        name_or_path: ``nano`` or ``untrained``, for now a stand-in with random weights, a key of ``HUB_WEIGHTS``,
-            ``hf://owner/repository/folder``, a folder or a file.
+        name_or_path: ``nano``, our small model; ``untrained``, a stand-in with random weights; a key of
+            ``HUB_WEIGHTS``, ``hf://owner/repository/folder``, a folder or a file.
 
     Raises:
         WeightsUnavailableError: not on this machine and not to be fetched.
         CheckpointError: a folder without a checkpoint, or a ``config.json`` with unknown fields.
     """
-    if name_or_path in ("untrained", "nano"):
+    if name_or_path == "untrained":
         return Weights(name_or_path, UNTRAINED_CONFIG)
     by_hand = weights_home() / name_or_path
     if name_or_path.startswith("hf://"):
         denoiser = _fetch(name_or_path, CHECKPOINT_NAMES, "a folder of yours, and name that as the weights")
+    elif name_or_path == "nano":
+        denoiser = _checkpoint_in(NANO_FOLDER)
     elif name_or_path not in HUB_WEIGHTS:
         denoiser = _checkpoint_in(Path(name_or_path))
     elif by_hand.is_dir():

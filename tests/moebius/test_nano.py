@@ -1,0 +1,53 @@
+"""The small model that ships: what it promises on photos that it never saw."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from moebius import Inpainter, InpaintSettings
+from moebius.weights import NANO_FOLDER, find_weights
+from pipeline.baselines import BASELINES
+from pipeline.fill_metrics import psnr
+from tests.conftest import ROOT
+
+UNSEEN = ("dust-bowl-home", "heron", "osprey", "otters", "two-trees", "wren")  # without a watermark
+
+
+def unseen_photos() -> list[np.ndarray]:
+    """(256, 256, 3) uint8 each: the middles of photos of the demo, which no training saw."""
+    photos = []
+    for name in UNSEEN:
+        with Image.open(ROOT / "tests" / "photos" / "images" / f"{name}.jpg") as file:
+            image, side = file.convert("RGB"), min(file.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        square = image.crop((left, top, left + side, top + side))
+        photos.append(np.asarray(square.resize((256, 256), Image.Resampling.LANCZOS)))
+    return photos
+
+
+def test_nano_is_trained_small_and_credits_its_photos():
+    weights = find_weights("nano")
+    assert weights.trained and not weights.fingerprint.startswith("untrained")
+    assert sum(path.stat().st_size for path in NANO_FOLDER.rglob("*") if path.is_file()) < 25e6
+    used = {line.split("\t")[0] for line in (NANO_FOLDER / "CREDITS.tsv").read_text().splitlines()[1:]}
+    unseen = set((NANO_FOLDER / "HELD_OUT.txt").read_text().split())
+    assert len(used) > 400 and len(unseen) >= 24 and not used & unseen
+
+
+@pytest.mark.parametrize(("shape", "least_gain_db"), [("box", 4), ("line", 8)])
+def test_nano_fills_unseen_photos_with_what_is_around(shape, least_gain_db):
+    mask = np.zeros((256, 256), bool)
+    if shape == "box":
+        mask[100:150, 90:150] = True
+    else:
+        mask[120:126, 20:236] = True
+    photos = unseen_photos()
+    blanked = [np.where(mask[..., None], 0, photo).astype(np.uint8) for photo in photos]
+    fills = Inpainter.from_pretrained("nano", InpaintSettings(steps=10, guidance=1))(
+        blanked, [mask] * len(photos), range(len(photos))
+    )
+    gains = []
+    for photo, blank, fill in zip(photos, blanked, fills, strict=True):
+        assert np.array_equal(fill[~mask], photo[~mask])
+        gains.append(psnr(photo, fill, mask) - psnr(photo, BASELINES["mean"](blank, mask), mask))
+    assert np.mean(gains) > least_gain_db, gains
