@@ -135,7 +135,7 @@ def load_denoiser(path_or_state_dict: str | Path | Mapping[str, Tensor], config:
 
 def _computable(value: Tensor) -> Tensor:
     """Files may hold half as many bytes; what is computed in is for the caller to say."""
-    return value.float() if value.is_floating_point() else value
+    return value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
 
 
 def _listing(what: str, keys: set[str]) -> str:

@@ -1,8 +1,8 @@
 """Training of the small autoencoder: absolute error of pixels, of their differences and of local means, slight KL.
 
 Half the crops are decoded from their latents alone, which makes the latents whole; the others beside what is known
-around random holes. There latents are wrong: slightly noisy, and in thin holes very much so, or those of another crop
-or of the blanked one, so that the decoder learns whom to trust: its neighbours where they are near, else the latents.
+around random holes. There latents are as wrong as a denoiser's: noisy, and in thin holes often those of another crop or
+of the blanked one, so that the decoder learns whom to trust: its neighbours where they are near, else the latents.
 """
 
 from collections.abc import Mapping
@@ -30,8 +30,7 @@ MEAN_WEIGHT = 0.5
 MEAN_PX = 4
 CROP_PX = 128
 KNOWN_WEIGHT = 0.1  # of pixels outside the hole, which nobody will use
-WORST_NOISE = 3.0  # added to latents in thin holes, in their deviations: there the neighbours tell more
-SLIGHT_NOISE = 0.3  # in others, where a decoder that trusts its latents less draws blur
+WORST_NOISE = 3.0  # added to latents, in their deviations
 NEW_KINDS = ("beside", "alone", "thin", "alone")  # of crops, in turn: decoded beside a hole, alone, beside thin holes
 FURTHER_KINDS = ("beside", "alone", "thin", "thin")  # where the encoder learns no more
 GRID_SEED = 7
@@ -65,8 +64,7 @@ def spoil(clean: Tensor, blank: Tensor, holes: Tensor, thin: Tensor, generator: 
     count, device = len(clean), clean.device
     noise = torch.randn(clean.shape, generator=generator).to(device) * clean.std()
     thin = thin.view(-1, 1, 1, 1)
-    worst = torch.where(thin, WORST_NOISE, SLIGHT_NOISE)
-    noisy = clean + worst * torch.rand(count, 1, 1, 1, generator=generator).square().to(device) * noise
+    noisy = clean + WORST_NOISE * torch.rand(count, 1, 1, 1, generator=generator).square().to(device) * noise
     choice = torch.randint(4, (count, 1, 1, 1), generator=generator).to(device) * thin
     lost = functional.adaptive_max_pool2d(holes, clean.shape[-2:]) > 0
     return torch.where(lost & (choice >= 2), blank, torch.where(lost & (choice == 1), clean.roll(1, dims=0), noisy))
