@@ -75,7 +75,8 @@ def find_holes(mask: np.ndarray, extent: Box, size_px: int, context: float) -> t
     longest_px = size_px / context if max(mask.shape) > size_px else max(mask.shape)
     thick, longest = (max(1, int(length) // CELL_PX) for length in (THIN_SHARE * size_px, longest_px))
     for label, slices in enumerate(ndimage.find_objects(labels), start=1):
-        if _tight_box(mask, labels, label, slices).longest_px > longest_px:
+        may_be_long = max(labels[slices].shape) * CELL_PX > longest_px
+        if may_be_long and _tight_box(mask, labels, label, slices).longest_px > longest_px:
             count = _cut_arms(labels[slices], label, count, _all_in_cells(mask, slices), thick, longest)
     found = enumerate(ndimage.find_objects(labels), start=1)
     return labels, [(_tight_box(mask, labels, label, slices), slices, label) for label, slices in found if slices]
@@ -122,9 +123,7 @@ def _any_in_cells(mask: np.ndarray, extent: Box) -> np.ndarray:
     """Which cells of the grid hold a masked pixel; nothing is masked outside ``extent``."""
     cells = np.zeros([-(-side // CELL_PX) for side in mask.shape], dtype=bool)
     top, left = extent.top // CELL_PX, extent.left // CELL_PX
-    part = mask[top * CELL_PX : extent.bottom, left * CELL_PX : extent.right]
-    for axis in (0, 1):
-        part = np.logical_or.reduceat(part, np.arange(0, part.shape[axis], CELL_PX), axis=axis)
+    part = _by_cell(np.logical_or, mask[top * CELL_PX : extent.bottom, left * CELL_PX : extent.right])
     cells[top : top + part.shape[0], left : left + part.shape[1]] = part
     return cells
 
@@ -132,9 +131,13 @@ def _any_in_cells(mask: np.ndarray, extent: Box) -> np.ndarray:
 def _all_in_cells(mask: np.ndarray, slices: tuple[slice, ...]) -> np.ndarray:
     """Which of these cells are masked all over."""
     rows, columns = (slice(part.start * CELL_PX, part.stop * CELL_PX) for part in slices)
-    part = mask[rows, columns]
+    return _by_cell(np.logical_and, mask[rows, columns])
+
+
+def _by_cell(combine: np.ufunc, part: np.ndarray) -> np.ndarray:
+    """Bring the pixels of each cell, from a corner of the grid on, to one value."""
     for axis in (0, 1):
-        part = np.logical_and.reduceat(part, np.arange(0, part.shape[axis], CELL_PX), axis=axis)
+        part = combine.reduceat(part, np.arange(0, part.shape[axis], CELL_PX), axis=axis)
     return part
 
 

@@ -2,27 +2,15 @@
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from moebius import Inpainter, InpaintSettings
 from moebius.weights import NANO_FOLDER, find_weights
 from pipeline.baselines import BASELINES
+from pipeline.evaluation import read_square
 from pipeline.fill_metrics import psnr
 from tests.conftest import ROOT
 
-UNSEEN = ("dust-bowl-home", "heron", "osprey", "otters", "two-trees", "wren")  # without a watermark
-
-
-def unseen_photos() -> list[np.ndarray]:
-    """(256, 256, 3) uint8 each: the middles of photos of the demo, which no training saw."""
-    photos = []
-    for name in UNSEEN:
-        with Image.open(ROOT / "tests" / "photos" / "images" / f"{name}.jpg") as file:
-            image, side = file.convert("RGB"), min(file.size)
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        square = image.crop((left, top, left + side, top + side))
-        photos.append(np.asarray(square.resize((256, 256), Image.Resampling.LANCZOS)))
-    return photos
+UNSEEN = ("dust-bowl-home", "heron", "osprey", "otters", "two-trees", "wren")  # of the demo, without a watermark
 
 
 def test_nano_is_trained_small_and_credits_its_photos():
@@ -41,7 +29,7 @@ def test_nano_fills_unseen_photos_with_what_is_around(shape, least_gain_db):
         mask[100:150, 90:150] = True
     else:
         mask[120:126, 20:236] = True
-    photos = unseen_photos()
+    photos = [read_square(ROOT / "tests" / "photos" / "images" / f"{name}.jpg", 256) for name in UNSEEN]
     blanked = [np.where(mask[..., None], 0, photo).astype(np.uint8) for photo in photos]
     fills = Inpainter.from_pretrained("nano", InpaintSettings(steps=10, guidance=1, strength=1))(
         blanked, [mask] * len(photos), range(len(photos))
