@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,8 +21,10 @@ from pipeline.evaluation_protocols import PROTOCOLS, Protocol
 
 if TYPE_CHECKING:
     from pipeline.evaluation import Case
+    from pipeline.examiner import Measured
 
 MEGAPIXEL = 1_000_000
+PROGRESS_EVERY_S = 10.0
 KINDS = ["text", "strokes", "objects"]
 COLUMNS = {
     "psnr_db": "{:.2f}",
@@ -115,7 +118,8 @@ def _evaluate(options: argparse.Namespace) -> int:
     pictured = options.sheet_rows if options.sheet else 0
     rows: list[Mapping[str, str | float]] = []
     strips: list[Image.Image] = []
-    for measured, cases in examine(photos, examination, pictured, perceptual, options.workers):
+    examined = examine(photos, examination, pictured, perceptual, options.workers)
+    for measured, cases in _with_progress(examined, len(photos)):
         rows += measured
         strips += [_strip(case) for case in cases[: pictured - len(strips)]]
     means = summarise(rows, perceptual)
@@ -142,6 +146,16 @@ def _settings(options: argparse.Namespace) -> InpaintSettings:
         return InpaintSettings(steps=options.steps, guidance=options.guidance, strength=options.strength)
     except ValueError as error:
         raise ConfigError(str(error)) from error
+
+
+def _with_progress(examined: Iterator["Measured"], total: int) -> Iterator["Measured"]:
+    """Say on standard error, every now and then, how many photos are measured."""
+    said = time.monotonic()
+    for done, measured in enumerate(examined, 1):
+        yield measured
+        if time.monotonic() - said >= PROGRESS_EVERY_S:
+            said = time.monotonic()
+            sys.stderr.write(f"{done} of {total} photos measured\n")
 
 
 def _strip(case: "Case") -> Image.Image:

@@ -142,9 +142,9 @@ class Inpainter:
 
     def _generate(self, images: Tensor, blanked: Tensor, hole: Tensor, noise: Tensor) -> Tensor:
         """Twice (B, 3, H, W) in [-1, 1], (B, 1, H, W), (B, 3, C, h, w) → clean latents (B, C, h, w)."""
-        if self.settings.strength == 1:  # from noise alone
+        if self.settings.strength == 1 or autoencoder.spreads_colours(self.model.vae):
             masked_latents = autoencoder.encode(self.model.vae, blanked, noise[:, 2], hole)
-            latents = torch.zeros_like(masked_latents)
+            latents = masked_latents  # from noise alone, or from noisy colours of what is around the hole
         else:
             posterior_noise = noise[:, 1:].transpose(0, 1)
             latents, masked_latents = autoencoder.encode_pairs(self.model.vae, images, hole, posterior_noise)

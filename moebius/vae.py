@@ -67,6 +67,11 @@ def check_latents(vae: Autoencoder, config: MoebiusConfig) -> None:
         raise CheckpointError(f"the autoencoder has latents of {ours} channels, the denoiser of {theirs}")
 
 
+def spreads_colours(vae: Autoencoder) -> bool:
+    """Whether it encodes a hole as the colours around it, where sampling can start; others encode a grey one."""
+    return isinstance(vae, SmallAutoencoder)
+
+
 def encode(vae: Autoencoder, images: Tensor, noise: Tensor, holes: Tensor | None = None) -> Tensor:
     """Sample the posterior of images.
 

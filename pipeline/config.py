@@ -26,7 +26,8 @@ class ModelConfig:
         guidance: scale of latent categories guidance.
         guidance_interval: first and last timestep, in 0 … 999, that are guided; the others cost half.
         sampler: ``ddim``, as published, or ``dpm++``, for fewer steps.
-        strength: 1: from noise alone; less: from the photo noised to the first step.
+        strength: 1: from noise alone; less: from the photo noised to the first step; ``nano`` from the
+            colours around the hole.
         seed: with the sample's id it decides all randomness.
         fast: the denoiser arranged for speed, where it is sooner; false: the plain one, equal to rounding.
         precision: ``fp32``, ``bf16``, or ``auto``: bf16 on GPUs, fp32 on CPUs.

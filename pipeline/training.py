@@ -6,7 +6,7 @@ from typing import Any
 
 from moebius.train.settings import TrainSettings
 
-PATHS = ("photos", "folder", "vae", "teacher", "perceptual")
+PATHS = ("photos", "held_out", "folder", "vae", "teacher", "perceptual")
 
 
 @dataclass(frozen=True)

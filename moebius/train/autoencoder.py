@@ -2,7 +2,8 @@
 
 Half the crops are decoded from their latents alone, which makes the latents whole; the others beside what is known
 around random holes. There latents are as wrong as a denoiser's: noisy, and in thin holes often those of another crop or
-of the blanked one, so that the decoder learns whom to trust: its neighbours where they are near, else the latents.
+of the blanked one, so that the decoder learns whom to trust: its neighbours where they are near, else the latents. A
+decoder that is trained further sees little noise but in thin holes, and draws more sharply for it.
 """
 
 from collections.abc import Mapping
@@ -31,6 +32,7 @@ MEAN_PX = 4
 CROP_PX = 128
 KNOWN_WEIGHT = 0.1  # of pixels outside the hole, which nobody will use
 WORST_NOISE = 3.0  # added to latents, in their deviations
+SLIGHT_NOISE = 0.3  # likewise, beside holes that are not thin, where the encoder learns no more
 NEW_KINDS = ("beside", "alone", "thin", "alone")  # of crops, in turn: decoded beside a hole, alone, beside thin holes
 FURTHER_KINDS = ("beside", "alone", "thin", "thin")  # where the encoder learns no more
 GRID_SEED = 7
@@ -51,7 +53,9 @@ def reconstruction_loss(decoded: Tensor, images: Tensor, holes: Tensor) -> Tenso
     return loss / weights.mean()
 
 
-def spoil(clean: Tensor, blank: Tensor, holes: Tensor, thin: Tensor, generator: torch.Generator) -> Tensor:
+def spoil(
+    clean: Tensor, blank: Tensor, holes: Tensor, thin: Tensor, worst: Tensor, generator: torch.Generator
+) -> Tensor:
     """Latents about as wrong as those of a denoiser, (B, C, h, w).
 
     Args:
@@ -59,12 +63,13 @@ def spoil(clean: Tensor, blank: Tensor, holes: Tensor, thin: Tensor, generator: 
         blank: (B, C, h, w), of the images with colours spread over their holes.
         holes: (B, 1, H, W), 1 = not known.
         thin: (B,) bool: thin holes; half of their latents are those of ``blank``, a quarter those of another crop.
+        worst: (B,), the most noise that may be added, in deviations of the latents.
         generator: on the CPU.
     """
     count, device = len(clean), clean.device
     noise = torch.randn(clean.shape, generator=generator).to(device) * clean.std()
-    thin = thin.view(-1, 1, 1, 1)
-    noisy = clean + WORST_NOISE * torch.rand(count, 1, 1, 1, generator=generator).square().to(device) * noise
+    thin, worst = thin.view(-1, 1, 1, 1), worst.view(-1, 1, 1, 1)
+    noisy = clean + worst * torch.rand(count, 1, 1, 1, generator=generator).square().to(device) * noise
     choice = torch.randint(4, (count, 1, 1, 1), generator=generator).to(device) * thin
     lost = functional.adaptive_max_pool2d(holes, clean.shape[-2:]) > 0
     return torch.where(lost & (choice >= 2), blank, torch.where(lost & (choice == 1), clean.roll(1, dims=0), noisy))
@@ -85,6 +90,7 @@ class AutoencoderTask:
         self.device = choose_device(settings.device)
         self.model = self._new_model().to(self.device)
         self.crops = PhotoCrops(settings.photos, CROP_PX)
+        self.held_out = PhotoCrops(settings.held_out, CROP_PX) if settings.held_out else None
 
     def _new_model(self) -> SmallAutoencoder:
         if not self.settings.vae:
@@ -117,7 +123,9 @@ class AutoencoderTask:
             noise = torch.randn(mean.shape, generator=generator).to(self.device)
             latents = mean + (0.5 * log_variance).exp() * noise
             blank = self.model.encode(images, holes).latent_dist.mean.float().detach()
-            spoilt = spoil(latents.detach(), blank, holes, thin, generator)
+            least = SLIGHT_NOISE if self.settings.vae else WORST_NOISE
+            worst = torch.where(thin, WORST_NOISE, least)
+            spoilt = spoil(latents.detach(), blank, holes, thin, worst, generator)
             latents = torch.where(alone.view(-1, 1, 1, 1), latents, spoilt)
             decoded = self.model.decode(latents, images * (1 - holes), holes).sample.float()
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
@@ -139,6 +147,18 @@ class AutoencoderTask:
             latents = torch.cat([vae.encode(part).latent_dist.mean for part in images.split(16)])
             vae.config = replace(vae.config, scaling_factor=round(1 / float(latents.std()), 5))
         vae.save_pretrained(folder / "vae")
+
+    @torch.no_grad()
+    def validate(self, state: Mapping[str, Tensor]) -> dict[str, float]:
+        """Peak signal-to-noise ratio of whole crops that were encoded and decoded; the same crops always."""
+        if self.held_out is None:
+            return {}
+        images = self.held_out.batch(64, np.random.default_rng(GRID_SEED)).to(self.device)
+        vae = self._averaged(state)
+        errors = [
+            (vae.decode(vae.encode(part).latent_dist.mean).sample - part).square().mean() for part in images.split(16)
+        ]
+        return {"psnr_db": float(10 * torch.log10(4 / torch.stack(errors).mean()))}
 
     @torch.no_grad()
     def draw_grid(self, state: Mapping[str, Tensor], target: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 from collections.abc import Mapping
@@ -31,6 +32,9 @@ from moebius.vae import check_latents, decode, encode_pairs, load_vae
 GRID_SEED = 7
 GRID_SAMPLES = 8
 GRID_STEPS = 20
+VALIDATION_PAIRS = 256
+VALIDATION_BATCH = 32
+VALIDATION_SEED = 11
 
 
 PASSING_BIAS = 4.0
@@ -90,21 +94,25 @@ class DenoiserTask:
     ) -> None:
         self.settings, self.config, self.distillation = settings, config, distillation
         torch.manual_seed(settings.seed)
-        self.model: nn.Module = (
-            fresh_denoiser(config) if state is None else load_denoiser(state, config).requires_grad_(True)
-        )
+        self.model = self._new_model(state)
         self.device = choose_device(settings.device)
         self.model.train().to(self.device)
-        if settings.gradient_checkpointing:
-            recompute_blocks(self.model)
         self.vae = load_vae(settings.vae).to(self.device)
         check_latents(self.vae, config)
         self.crops = PhotoCrops(settings.photos, config.image_size)
-        self.cache = (
-            CachedLatents(self.vae, self.crops, settings.cached, config.latent_size, settings.seed, settings.masks)
-            if settings.cached
-            else None
-        )
+        self.cache = self._latents_of(self.crops, settings.cached) if settings.cached else None
+        held_out = PhotoCrops(settings.held_out, config.image_size) if settings.held_out else None
+        self.held_out = self._latents_of(held_out, VALIDATION_PAIRS) if held_out else None
+
+    def _new_model(self, state: Mapping[str, Tensor] | None) -> nn.Module:
+        model = fresh_denoiser(self.config) if state is None else load_denoiser(state, self.config).requires_grad_(True)
+        if self.settings.gradient_checkpointing:
+            recompute_blocks(model)
+        return model
+
+    def _latents_of(self, crops: PhotoCrops, count: int) -> CachedLatents:
+        settings = self.settings
+        return CachedLatents(self.vae, crops, count, self.config.latent_size, settings.seed, settings.masks)
 
     def losses(self, step_index: int) -> dict[str, Tensor]:
         """Terms of one step."""
@@ -148,16 +156,36 @@ class DenoiserTask:
         self.vae.save_pretrained(folder / "vae")
 
     @torch.no_grad()
+    def validate(self, state: Mapping[str, Tensor]) -> dict[str, float]:
+        """Mean squared error of the noise everywhere and in holes, at timesteps drawn evenly; the same draws always."""
+        if self.held_out is None:
+            return {}
+        model, rng = self._averaged(state), np.random.default_rng(VALIDATION_SEED)
+        errors = []
+        for _ in range(VALIDATION_PAIRS // VALIDATION_BATCH):
+            clean, masked, masks = (part.to(self.device) for part in self.held_out.draw(VALIDATION_BATCH, rng))
+            batch = noisy_batch(clean, masked, masks, 0.0, rng, uniform_times=True)
+            predicted = model(batch.inputs, batch.timesteps, batch.category_ids)
+            losses = noise_losses(predicted, batch, noise_cap=0.0, known_weight=1.0)
+            errors.append([float(losses["total"]), float(losses["hole"])])
+        total, hole = np.mean(errors, axis=0)
+        return {"noise": float(total), "hole": float(hole)}
+
+    def _averaged(self, state: Mapping[str, Tensor]) -> nn.Module:
+        model = copy.deepcopy(self.model)
+        model.load_state_dict(dict(state))
+        return model.eval()
+
+    @torch.no_grad()
     def draw_grid(self, state: Mapping[str, Tensor], target: Path) -> None:
         """Rows: photo, photo with its hole, filled from noise alone, the same pasted into the photo."""
         rng = np.random.default_rng([self.settings.seed, GRID_SEED])
         images, masks, clean, masked = self._latents(GRID_SAMPLES, rng)
-        model = Denoiser(self.config).to(self.device)
-        model.load_state_dict(dict(state))
+        model = self._averaged(state)
         latent_masks = functional.interpolate(masks, size=clean.shape[-2:], mode="nearest")
         noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(GRID_SEED)).to(self.device)
         filled = ddim_sample(
-            model.eval(), clean, latent_masks, masked, steps=GRID_STEPS, guidance=1.0, strength=1.0, noise=noise
+            model, clean, latent_masks, masked, steps=GRID_STEPS, guidance=1.0, strength=1.0, noise=noise
         )
         decoded = decode(self.vae, filled, images * (1 - masks), masks)
         write_grid([images, images * (1 - masks), decoded, images + masks * (decoded - images)], target)

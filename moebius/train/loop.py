@@ -24,6 +24,7 @@ from moebius.train.settings import TrainSettings
 logger = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.pt"
 LOG = "losses.csv"
+VALIDATION = "validation.csv"
 
 
 class Task(Protocol):
@@ -42,6 +43,10 @@ class Task(Protocol):
 
     def export(self, state: Mapping[str, Tensor], folder: Path) -> None:
         """Write the averaged weights as files that ``find_weights`` loads."""
+        ...
+
+    def validate(self, state: Mapping[str, Tensor]) -> dict[str, float]:
+        """Figures of the averaged weights on photos that training never sees; none without such photos."""
         ...
 
     def draw_grid(self, state: Mapping[str, Tensor], target: Path) -> None:
@@ -67,7 +72,8 @@ def train(task: Task, settings: TrainSettings) -> None:
     first = _resume(folder / CHECKPOINT, task.model, ema, optimizers)
     board = open_board(folder, first) if writes and settings.tensorboard else None
     if writes:
-        _cut_log(folder / LOG, first)
+        for name in (LOG, VALIDATION):
+            _cut_log(folder / name, first)
     started = time.monotonic()
     for step_index in range(first, settings.steps):
         losses = task.losses(step_index)
@@ -89,6 +95,8 @@ def train(task: Task, settings: TrainSettings) -> None:
             _save(folder / CHECKPOINT, done, task.model, ema, optimizers)
             task.export(ema.state, folder)
             task.draw_grid(ema.state, folder / "grid.png")
+            if figures := task.validate(ema.state):
+                _log(folder / VALIDATION, {"step": done, **figures})
             if board is not None:
                 board.add_grid(folder / "grid.png", done)
 

@@ -11,7 +11,7 @@ from torch.optim import AdamW, Muon, Optimizer
 from moebius.train.settings import TrainSettings
 
 ADAMW_BETAS = (0.9, 0.95)
-EDGE_PARTS = {"conv_in", "conv_out", "categories"}
+EDGE_PARTS = {"conv_in", "conv_out", "categories", "embedding_layer"}
 UNMIXED_PARTS = {"depthwise", "position", "table"}
 
 
@@ -21,7 +21,7 @@ def takes_muon(name: str, parameter: nn.Parameter) -> bool:
     Embeddings, the first and the last convolution, and filters that do not mix channels go to AdamW; a 1×1 convolution
     is a matrix. ``conv_in`` and ``conv_out`` of residual blocks are inner ones.
     """
-    parts = name.split(".")
+    parts = name.removeprefix("diff_model.").split(".")  # where a teacher keeps its U-Net
     if parts[0] in EDGE_PARTS or parameter.ndim < 2:
         return False
     return not UNMIXED_PARTS & set(parts)

@@ -83,7 +83,7 @@ class PhotoCrops:
 
 
 def main() -> None:
-    """Pack a folder; the held-out names go beside the file, one a line."""
+    """Pack a folder; photos left out are packed into FILE.held_out.npz, their names written to FILE.held_out.txt."""
     parser = argparse.ArgumentParser(prog="moebius.train.photos", description=main.__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("target", type=Path)
@@ -96,6 +96,9 @@ def main() -> None:
     if options.leave_out:
         aside |= set(options.leave_out.read_text().split("\n")) & {path.name for path in paths}
     pack_photos([path for path in paths if path.name not in aside], options.side, options.target)
+    if aside:
+        left_out = [path for path in paths if path.name in aside]
+        pack_photos(left_out, options.side, options.target.with_suffix(".held_out.npz"))
     options.target.with_suffix(".held_out.txt").write_text("".join(f"{name}\n" for name in sorted(aside)))
 
 

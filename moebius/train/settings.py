@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from moebius.train.random_masks import BRUSHES, PUBLISHED
 
-MODES = ("vae", "diffusion", "distil")
+MODES = ("vae", "diffusion", "teacher", "distil")
 BALANCINGS = ("published", "paper")
 LEAST_NOISE_WEIGHT = 0.5
 RANGES = {
@@ -18,9 +18,15 @@ RANGES = {
     "unconditional": (0, 1),
     "known_weight": (0, 1),
     "cached": (0, math.inf),
+    "image_size": (1, math.inf),
     "noise_cap": (0, math.inf),
 }
-NEEDS = {"vae": ("photos",), "diffusion": ("photos", "vae"), "distil": ("photos", "vae", "teacher")}
+NEEDS = {
+    "vae": ("photos",),
+    "diffusion": ("photos", "vae"),
+    "teacher": ("photos", "vae"),
+    "distil": ("photos", "vae", "teacher"),
+}
 
 
 @dataclass(frozen=True)
@@ -28,12 +34,16 @@ class TrainSettings:
     """How a model is trained; ``diffusion`` with ``init`` set fine-tunes those weights.
 
     Args:
-        mode: ``vae`` trains the autoencoder, ``diffusion`` the denoiser alone, ``distil`` the denoiser with a teacher.
+        mode: ``vae`` trains the autoencoder, ``diffusion`` the denoiser alone, ``distil`` the denoiser with a
+            teacher, ``teacher`` a small teacher from scratch.
         photos: ``.npz`` file of packed photos, see :mod:`moebius.train.photos`.
+        held_out: likewise of photos that training never sees; each checkpoint is measured on them, see
+            ``validation.csv``. Empty: not measured.
         folder: where checkpoints, logs, grids and weights go; a run that finds a checkpoint there goes on from it.
         vae: folder of the autoencoder, for the denoiser; in mode ``vae``, one whose decoder alone is trained further.
         init: weights to start from, as :func:`moebius.weights.find_weights` takes them; empty: from scratch, at the
             sizes of ``tasks.SMALL_CONFIG``.
+        image_size: side of the window of a model that starts from scratch, in pixels.
         teacher: checkpoint of the teacher with published keys, for ``distil``.
         perceptual: file of E-LatentLPIPS weights (``…_latest_vgg16_tuned.pth``), for the perceptual loss of ``distil``;
             empty: without that loss.
@@ -69,9 +79,11 @@ class TrainSettings:
 
     mode: str = "diffusion"
     photos: str = ""
+    held_out: str = ""
     folder: str = "out/train"
     vae: str = ""
     init: str = ""
+    image_size: int = 128
     teacher: str = ""
     perceptual: str = ""
     balancing: str = "published"

@@ -1,6 +1,8 @@
 """What can be trained, by the name of its mode."""
 
-from moebius.checkpoint import read_state_dict
+from dataclasses import replace
+
+from moebius.checkpoint import CheckpointError, read_state_dict
 from moebius.config import MoebiusConfig
 from moebius.train.autoencoder import AutoencoderTask
 from moebius.train.denoising import DenoiserTask
@@ -10,6 +12,7 @@ from moebius.train.latent_lpips import load_latent_lpips
 from moebius.train.loop import Task
 from moebius.train.settings import TrainSettings
 from moebius.train.teacher import load_teacher
+from moebius.train.teacher_task import TeacherTask
 from moebius.weights import find_weights
 
 SMALL_CONFIG = MoebiusConfig(
@@ -34,16 +37,23 @@ def build_task(settings: TrainSettings) -> Task:
     """
     if settings.mode == "vae":
         return AutoencoderTask(settings)
-    distillation = None
-    if settings.mode == "distil":
-        device = choose_device(settings.device)
-        teacher = load_teacher(settings.teacher).to(device)
-        distance = (
-            load_latent_lpips(settings.perceptual).to(device).between_predictions if settings.perceptual else None
-        )
-        distillation = Distillation(teacher, settings.balancing, distance)
-    if not settings.init:
-        return DenoiserTask(settings, SMALL_CONFIG, distillation=distillation)
-    weights = find_weights(settings.init)
-    state = read_state_dict(weights.denoiser) if weights.denoiser else None
-    return DenoiserTask(settings, weights.config, state, distillation)
+    small = replace(SMALL_CONFIG, image_size=settings.image_size)
+    if settings.mode == "teacher":
+        return TeacherTask(settings, small)
+    if settings.init:
+        weights = find_weights(settings.init)
+        config, state = weights.config, read_state_dict(weights.denoiser) if weights.denoiser else None
+    else:
+        config, state = small, None
+    distillation = _distillation(settings, config) if settings.mode == "distil" else None
+    return DenoiserTask(settings, config, state, distillation)
+
+
+def _distillation(settings: TrainSettings, config: MoebiusConfig) -> Distillation:
+    device = choose_device(settings.device)
+    teacher = load_teacher(settings.teacher).to(device)
+    ours, theirs = config.latent_channels, teacher.latent_channels
+    if ours != theirs:
+        raise CheckpointError(f"the teacher has latents of {theirs} channels, the denoiser of {ours}")
+    distance = load_latent_lpips(settings.perceptual).to(device).between_predictions if settings.perceptual else None
+    return Distillation(teacher, settings.balancing, distance)

@@ -65,6 +65,7 @@ class Teacher(nn.Module):
         category_width: width of a learned category vector.
         context_width: width of the context.
         categories: rows of the category table.
+        latent_channels: of the autoencoder.
     """
 
     def __init__(
@@ -73,14 +74,16 @@ class Teacher(nn.Module):
         category_width: int = 3072,
         context_width: int = 768,
         categories: int = 20,
+        latent_channels: int = 4,
     ) -> None:
         from diffusers import UNet2DConditionModel  # takes seconds to import
 
         super().__init__()
+        self.latent_channels = latent_channels
         self.embedding_layer = nn.Embedding(categories, category_width)
         self.diff_model = UNet2DConditionModel(
-            in_channels=9,
-            out_channels=4,
+            in_channels=2 * latent_channels + 1,
+            out_channels=latent_channels,
             block_out_channels=channels,
             attention_head_dim=HEADS,  # diffusers' name for the number of heads
             cross_attention_dim=context_width,
@@ -113,11 +116,12 @@ def load_teacher(path_or_state_dict: str | Path | Mapping[str, Tensor]) -> Teach
     try:
         categories, category_width = state["embedding_layer.weight"].shape
         context_width = state["diff_model.encoder_hid_proj.weight"].shape[0]
+        latent_channels = state["diff_model.conv_out.weight"].shape[0]
         widths = tuple(state[f"diff_model.down_blocks.{level}.resnets.0.conv1.weight"].shape[0] for level in range(4))
     except KeyError as error:
         raise CheckpointError(f"a teacher's checkpoint must hold {error}") from error
     with torch.device("meta"):
-        teacher = Teacher(widths, category_width, context_width, categories)
+        teacher = Teacher(widths, category_width, context_width, categories, latent_channels)
     try:
         teacher.load_state_dict(state, assign=True)
     except RuntimeError as error:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
+from jobs import evaluate
 from jobs.evaluate import main
 from pipeline import evaluation
 from pipeline.baselines import BASELINES
@@ -20,7 +21,8 @@ def photos(tmp_path):
     return tmp_path
 
 
-def test_every_photo_kind_and_method_is_measured_and_drawn(photos, tiny_weights, capsys):
+def test_every_photo_kind_and_method_is_measured_and_drawn(photos, tiny_weights, capsys, monkeypatch):
+    monkeypatch.setattr(evaluate, "PROGRESS_EVERY_S", 0)
     arguments = ["--weights", str(tiny_weights), "--masks", "objects", "--steps", "2", "--max-pixels", "7000"]
     files = ["--json", str(photos / "figures.json"), "--sheet", str(photos / "out" / "sheet.png")]
     assert main([str(photos), *arguments, *files]) == 0
@@ -34,7 +36,9 @@ def test_every_photo_kind_and_method_is_measured_and_drawn(photos, tiny_weights,
         assert mean["psnr_db"] == pytest.approx(np.mean(rows)) and mean["photos"] == 2
     by_method = {mean["method"]: mean["psnr_db"] for mean in content["means"]}
     assert by_method["navier-stokes"] > by_method["mean"]
-    assert capsys.readouterr().out.count("objects") == len(methods)
+    said = capsys.readouterr()
+    assert said.out.count("objects") == len(methods)
+    assert said.err == "1 of 2 photos measured\n2 of 2 photos measured\n"
     with Image.open(photos / "out" / "sheet.png") as sheet:
         assert sheet.width > sheet.height
 

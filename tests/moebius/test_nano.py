@@ -22,6 +22,16 @@ def test_nano_is_trained_small_and_credits_its_photos():
     assert len(used) > 400 and len(unseen) >= 24 and not used & unseen
 
 
+def test_nothing_of_what_is_in_a_hole_shows_at_any_strength():
+    mask = np.zeros((128, 128), bool)
+    mask[40:80, 50:90] = True
+    photo = read_square(ROOT / "tests" / "photos" / "images" / "wren.jpg", 128)
+    scribbled = np.where(mask[..., None], [255, 0, 0], photo).astype(np.uint8)
+    inpainter = Inpainter.from_pretrained("nano", InpaintSettings(steps=3, guidance=1, strength=0.7))
+    first, second = (inpainter([image], [mask], [1])[0] for image in (photo, scribbled))
+    assert np.array_equal(first, second)
+
+
 @pytest.mark.parametrize(("shape", "least_gain_db"), [("box", 0), ("line", 8)])
 def test_nano_fills_unseen_photos_with_what_is_around(shape, least_gain_db):
     mask = np.zeros((256, 256), bool)

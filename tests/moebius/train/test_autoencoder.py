@@ -47,12 +47,15 @@ def test_spoilt_latents_differ_inside_holes_of_thin_masks_alone_or_are_noisy():
     holes = torch.zeros(256, 1, 32, 32)
     holes[:, :, :8, :8] = 1
     thin = torch.arange(256) < 128
-    spoilt = spoil(clean, blank, holes, thin, torch.Generator().manual_seed(0))
+    worst = torch.where(thin, 3.0, 0.3)
+    spoilt = spoil(clean, blank, holes, thin, worst, torch.Generator().manual_seed(0))
     replaced = (spoilt[:, :, 0, 0] == 5).all(dim=1)
     others = (spoilt[:, :, 0, 0] == clean.roll(1, dims=0)[:, :, 0, 0]).all(dim=1)
     assert 40 < replaced.sum() < 88 and 16 < others.sum() < 48
     assert not (replaced | others)[~thin].any()
     assert not (spoilt[:, :, 1:, 1:] == 5).any()
+    errors = (spoilt - clean)[:, :, 1:, 1:].square().mean(dim=(1, 2, 3)).sqrt()
+    assert errors[~thin].max() < 0.5 and 1 < errors[thin].max() < 4
 
 
 def test_only_a_small_autoencoder_is_trained_further_and_denoisers_need_its_latents(

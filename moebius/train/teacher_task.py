@@ -1,0 +1,25 @@
+"""Training of a small teacher from scratch, for small denoisers and autoencoders other than the published ones."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from moebius.checkpoint import write_state_dict
+from moebius.train.denoising import DenoiserTask
+from moebius.train.teacher import Teacher
+
+FILE = "teacher.safetensors"
+
+
+class TeacherTask(DenoiserTask):
+    """As for a denoiser, whose levels give the widths of the teacher; the deepest one comes twice, as published."""
+
+    def _new_model(self, state: Mapping[str, Tensor] | None) -> nn.Module:
+        config = self.config
+        widths = (*config.channels, config.channels[-1])
+        return Teacher(widths, config.category_width, config.context_width, config.categories, config.latent_channels)
+
+    def export(self, state: Mapping[str, Tensor], folder: Path) -> None:
+        """Write ``teacher.safetensors``, with published keys."""
+        write_state_dict(dict(state), folder / FILE)
