@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from moebius.hardware import device_name, versions  # noqa: E402 - see above
-from moebius.train.loop import LOG, VALIDATION, train  # noqa: E402
+from moebius.train.loop import VALIDATION, train  # noqa: E402
 from moebius.train.settings import TrainSettings  # noqa: E402
 from moebius.train.tasks import build_task  # noqa: E402
 from moebius.train.teacher_task import FILE  # noqa: E402
@@ -72,13 +72,13 @@ def main() -> None:
         started, task = time.monotonic(), build_task(settings)
         train(task, settings)
         parameters = sum(parameter.numel() for parameter in task.model.parameters())
-        row = {"model": name, "parameters": parameters, "steps": settings.steps}
-        row |= _last(folder / VALIDATION) | {"steps_per_s": _last(folder / LOG)["steps_per_s"]}
+        row = {"model": name, "parameters": parameters}
+        row |= _last(folder / VALIDATION)
         rows.append(row)
         logging.info("%s: %s in %.0f s", name, row, time.monotonic() - started)
 
-    lines = ["| | parameters | steps | steps/s | error of the noise | in holes |", "|---|---|---|---|---|---|"]
-    line = "| {model} | {parameters:,} | {steps} | {steps_per_s:.2f} | {noise:.4f} | {hole:.4f} |"
+    lines = ["| | parameters | steps | error of the noise | in holes |", "|---|---|---|---|---|"]
+    line = "| {model} | {parameters:,} | {step:.0f} | {held_out_noise:.4f} | {held_out_hole:.4f} |"
     sys.stdout.write("\n".join(lines + [line.format(**row) for row in rows]) + "\n")
     if options.output:
         numbers = {name: value for name, value in vars(options).items() if isinstance(value, int)}
@@ -90,6 +90,7 @@ def main() -> None:
             "settings": numbers,
             "rows": rows,
         }
+        options.output.parent.mkdir(parents=True, exist_ok=True)
         options.output.write_text(json.dumps(content, indent=2) + "\n")
 
 

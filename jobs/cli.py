@@ -15,7 +15,7 @@ COMMANDS = {
     "preview": "a picture of some samples with their masks, before anything is repainted",
     "vacuum": "list, and on request delete, files of a sink that nothing needs",
     "forget": "delete samples from a sink for good: result, row, and the way back",
-    "distill": "train the denoiser, with or without a teacher, or the autoencoder; goes on after a kill",
+    "distill": "train the denoiser, with or without a teacher, the autoencoder or a teacher; goes on after a kill",
     "evaluate": "models and classical fills against the truth: PSNR, SSIM and texture inside seeded holes",
     "convert": "turn checkpoints from .bin into .safetensors and back",
     "bench": "figures of the pipeline on this machine, as a table and as JSON",

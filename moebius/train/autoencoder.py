@@ -1,9 +1,10 @@
 """Training of the small autoencoder: absolute error of pixels, of their differences and of local means, slight KL.
 
-Half the crops are decoded from their latents alone, which makes the latents whole; the others beside what is known
-around random holes. There latents are as wrong as a denoiser's: noisy, and in thin holes often those of another crop or
-of the blanked one, so that the decoder learns whom to trust: its neighbours where they are near, else the latents. A
-decoder that is trained further sees little noise but in thin holes, and draws more sharply for it.
+Half the crops (a quarter, where a decoder is trained further) are decoded from their latents alone, which makes the
+latents whole; the others beside what is known around random holes. There latents are as wrong as a denoiser's: noisy,
+and in thin holes often those of another crop or of the blanked one, so that the decoder learns whom to trust: its
+neighbours where they are near, else the latents. A decoder that is trained further sees little noise but in thin holes,
+and draws more sharply for it.
 """
 
 from collections.abc import Mapping

@@ -24,7 +24,7 @@ class Board:
         self.writer = writer
 
     def add_row(self, row: Mapping[str, float]) -> None:
-        """A row of ``losses.csv``."""
+        """A row of ``losses.csv`` or ``validation.csv``."""
         for name, value in row.items():
             if name != "step":
                 self.writer.add_scalar(name, value, int(row["step"]))

@@ -17,6 +17,8 @@ from moebius.vae import encode_pairs
 if TYPE_CHECKING:
     from moebius.vae import Autoencoder
 
+ENCODED_AT_ONCE = 16  # pairs, which bounds memory at the published size
+
 
 class CachedLatents:
     """``count`` pairs of a crop and a mask; each a function of the seed and its number, encoded when first drawn.
@@ -46,10 +48,13 @@ class CachedLatents:
 
     def draw(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Clean and masked latents, (count, C, h, w) float32 each, and masks (count, 1, h, w) float32."""
-        indices = rng.integers(len(self.known), size=count)
+        return self.take(rng.integers(len(self.known), size=count))
+
+    def take(self, indices: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+        """The pairs of these numbers, as :meth:`draw` returns them."""
         missing = np.unique(indices[~self.known[indices]])
-        if len(missing):
-            self._encode(missing)
+        for start in range(0, len(missing), ENCODED_AT_ONCE):
+            self._encode(missing[start : start + ENCODED_AT_ONCE])
         clean, masked = self.pairs[indices].float().unbind(1)
         return clean, masked, self.masks[indices].float()
 

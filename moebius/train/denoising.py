@@ -33,10 +33,8 @@ GRID_SEED = 7
 GRID_SAMPLES = 8
 GRID_STEPS = 20
 VALIDATION_PAIRS = 256
-VALIDATION_BATCH = 32
+VALIDATION_BATCH = 16
 VALIDATION_SEED = 11
-
-
 PASSING_BIAS = 4.0
 
 
@@ -100,9 +98,11 @@ class DenoiserTask:
         self.vae = load_vae(settings.vae).to(self.device)
         check_latents(self.vae, config)
         self.crops = PhotoCrops(settings.photos, config.image_size)
-        self.cache = self._latents_of(self.crops, settings.cached) if settings.cached else None
-        held_out = PhotoCrops(settings.held_out, config.image_size) if settings.held_out else None
-        self.held_out = self._latents_of(held_out, VALIDATION_PAIRS) if held_out else None
+        self.cache = self._latents_of(self.crops, settings.cached, settings.seed) if settings.cached else None
+        self.held_out = None
+        if settings.held_out:
+            held_out = PhotoCrops(settings.held_out, config.image_size)
+            self.held_out = self._latents_of(held_out, VALIDATION_PAIRS, VALIDATION_SEED)
 
     def _new_model(self, state: Mapping[str, Tensor] | None) -> nn.Module:
         model = fresh_denoiser(self.config) if state is None else load_denoiser(state, self.config).requires_grad_(True)
@@ -110,9 +110,8 @@ class DenoiserTask:
             recompute_blocks(model)
         return model
 
-    def _latents_of(self, crops: PhotoCrops, count: int) -> CachedLatents:
-        settings = self.settings
-        return CachedLatents(self.vae, crops, count, self.config.latent_size, settings.seed, settings.masks)
+    def _latents_of(self, crops: PhotoCrops, count: int, seed: int) -> CachedLatents:
+        return CachedLatents(self.vae, crops, count, self.config.latent_size, seed, self.settings.masks)
 
     def losses(self, step_index: int) -> dict[str, Tensor]:
         """Terms of one step."""
@@ -157,13 +156,13 @@ class DenoiserTask:
 
     @torch.no_grad()
     def validate(self, state: Mapping[str, Tensor]) -> dict[str, float]:
-        """Mean squared error of the noise everywhere and in holes, at timesteps drawn evenly; the same draws always."""
+        """Mean squared error of the noise, everywhere and in holes, over even timesteps; all runs draw the same."""
         if self.held_out is None:
             return {}
         model, rng = self._averaged(state), np.random.default_rng(VALIDATION_SEED)
         errors = []
-        for _ in range(VALIDATION_PAIRS // VALIDATION_BATCH):
-            clean, masked, masks = (part.to(self.device) for part in self.held_out.draw(VALIDATION_BATCH, rng))
+        for indices in np.arange(VALIDATION_PAIRS).reshape(-1, VALIDATION_BATCH):
+            clean, masked, masks = (part.to(self.device) for part in self.held_out.take(indices))
             batch = noisy_batch(clean, masked, masks, 0.0, rng, uniform_times=True)
             predicted = model(batch.inputs, batch.timesteps, batch.category_ids)
             losses = noise_losses(predicted, batch, noise_cap=0.0, known_weight=1.0)

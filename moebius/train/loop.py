@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, distributed, nn
 
-from moebius.train.board import open_board
+from moebius.train.board import Board, open_board
 from moebius.train.ema import Ema
 from moebius.train.optimizers import Optimizers
 from moebius.train.settings import TrainSettings
@@ -42,7 +42,7 @@ class Task(Protocol):
         ...
 
     def export(self, state: Mapping[str, Tensor], folder: Path) -> None:
-        """Write the averaged weights as files that ``find_weights`` loads."""
+        """Write the averaged weights as files."""
         ...
 
     def validate(self, state: Mapping[str, Tensor]) -> dict[str, float]:
@@ -92,13 +92,9 @@ def train(task: Task, settings: TrainSettings) -> None:
             if board is not None:
                 board.add_row(row)
         if writes and (done % settings.checkpoint_every == 0 or done == settings.steps):
+            _show(task, ema.state, folder, done, board)
+            # Last: who is killed before this takes the steps again, who is killed after it has all that is to be seen.
             _save(folder / CHECKPOINT, done, task.model, ema, optimizers)
-            task.export(ema.state, folder)
-            task.draw_grid(ema.state, folder / "grid.png")
-            if figures := task.validate(ema.state):
-                _log(folder / VALIDATION, {"step": done, **figures})
-            if board is not None:
-                board.add_grid(folder / "grid.png", done)
 
 
 def process_index() -> int:
@@ -120,6 +116,19 @@ def average_gradients(model: nn.Module) -> None:
     flat /= distributed.get_world_size()
     for gradient, part in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
         gradient.copy_(part.view_as(gradient))
+
+
+def _show(task: Task, state: Mapping[str, Tensor], folder: Path, done: int, board: Board | None) -> None:
+    """Write the averaged weights, samples made with them, and their figures on held-out photos."""
+    task.export(state, folder)
+    task.draw_grid(state, folder / "grid.png")
+    if board is not None:
+        board.add_grid(folder / "grid.png", done)
+    if figures := task.validate(state):
+        row = {"step": done, **{f"held_out_{name}": value for name, value in figures.items()}}
+        _log(folder / VALIDATION, row)
+        if board is not None:
+            board.add_row(row)
 
 
 def _save(path: Path, step: int, model: nn.Module, ema: Ema, optimizers: Optimizers) -> None:
@@ -146,7 +155,7 @@ def _resume(path: Path, model: nn.Module, ema: Ema, optimizers: Optimizers) -> i
 
 
 def _log(path: Path, row: Mapping[str, float]) -> None:
-    is_new = not path.is_file()
+    is_new = not path.is_file() or not path.stat().st_size
     with path.open("a", newline="") as file:
         writer = csv.DictWriter(file, row.keys())
         if is_new:
@@ -156,7 +165,7 @@ def _log(path: Path, row: Mapping[str, float]) -> None:
 
 def _cut_log(path: Path, step: int) -> None:
     """Forget the rows of steps that a killed run took after its last checkpoint: they are taken again."""
-    if not path.is_file():
+    if not path.is_file() or not path.stat().st_size:
         return
     header, *rows = path.read_text().splitlines()
     kept = [row for row in rows if int(row.split(",", 1)[0]) <= step]

@@ -95,6 +95,7 @@ def main() -> None:
     aside = held_out([path.name for path in paths], options.hold_out)
     if options.leave_out:
         aside |= set(options.leave_out.read_text().split("\n")) & {path.name for path in paths}
+    options.target.parent.mkdir(parents=True, exist_ok=True)
     pack_photos([path for path in paths if path.name not in aside], options.side, options.target)
     if aside:
         left_out = [path for path in paths if path.name in aside]

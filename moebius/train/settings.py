@@ -18,7 +18,7 @@ RANGES = {
     "unconditional": (0, 1),
     "known_weight": (0, 1),
     "cached": (0, math.inf),
-    "image_size": (1, math.inf),
+    "image_size": (64, math.inf),
     "noise_cap": (0, math.inf),
 }
 NEEDS = {
@@ -43,7 +43,7 @@ class TrainSettings:
         vae: folder of the autoencoder, for the denoiser; in mode ``vae``, one whose decoder alone is trained further.
         init: weights to start from, as :func:`moebius.weights.find_weights` takes them; empty: from scratch, at the
             sizes of ``tasks.SMALL_CONFIG``.
-        image_size: side of the window of a model that starts from scratch, in pixels.
+        image_size: side of the window of a denoiser or teacher that starts from scratch, in pixels; a multiple of 64.
         teacher: checkpoint of the teacher with published keys, for ``distil``.
         perceptual: file of E-LatentLPIPS weights (``…_latest_vgg16_tuned.pth``), for the perceptual loss of ``distil``;
             empty: without that loss.
@@ -118,6 +118,8 @@ class TrainSettings:
         if not self.masks or not set(self.masks) <= set(BRUSHES):
             raise ValueError(f"masks must be some of {', '.join(BRUSHES)}, got {', '.join(self.masks) or 'none'}")
         self._check_numbers()
+        if self.image_size % 64:
+            raise ValueError(f"image_size must be a multiple of 64, got {self.image_size}")
         for name in NEEDS[self.mode]:
             if not getattr(self, name):
                 raise ValueError(f"mode {self.mode} needs {name}, got none")
@@ -131,5 +133,7 @@ class TrainSettings:
                 raise ValueError(f"{name} must be {limits}, got {getattr(self, name)}")
         if self.mode == "vae" and self.batch_size < 2:
             raise ValueError("mode vae needs a batch_size of 2 at least: half the crops have no hole")
+        if self.mode == "teacher" and self.init:
+            raise ValueError(f"a teacher starts from scratch: leave init empty, got {self.init}")
         if 0 < self.noise_cap < LEAST_NOISE_WEIGHT:
             raise ValueError(f"noise_cap must be 0 or at least {LEAST_NOISE_WEIGHT}, got {self.noise_cap}")

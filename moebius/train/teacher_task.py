@@ -1,4 +1,4 @@
-"""Training of a small teacher from scratch, for small denoisers and autoencoders other than the published ones."""
+"""Training of a small teacher from scratch, for small denoisers and the autoencoder of ``nano``."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +18,12 @@ class TeacherTask(DenoiserTask):
     def _new_model(self, state: Mapping[str, Tensor] | None) -> nn.Module:
         config = self.config
         widths = (*config.channels, config.channels[-1])
-        return Teacher(widths, config.category_width, config.context_width, config.categories, config.latent_channels)
+        teacher = Teacher(
+            widths, config.category_width, config.context_width, config.categories, config.latent_channels
+        )
+        if self.settings.gradient_checkpointing:
+            teacher.diff_model.enable_gradient_checkpointing()
+        return teacher
 
     def export(self, state: Mapping[str, Tensor], folder: Path) -> None:
         """Write ``teacher.safetensors``, with published keys."""
