@@ -4,9 +4,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from jobs.cli import DONE, EXIT_CODES, run_command
+from jobs.cli import DONE, EXIT_CODES, FAILED, run_command
 from jobs.configuration import load_training_config
 from jobs.inpaint import add_config_arguments
+from pipeline.errors import ConfigError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,9 +25,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _distill(path: str, overrides: Sequence[str]) -> int:
     config = load_training_config(path, overrides)
-    from pipeline.training import run_training  # imports PyTorch, after the configuration is known to be good
+    from moebius.train.photos import PhotosError  # imports PyTorch, after the configuration is known to be good
+    from pipeline.training import run_training
 
-    run_training(config)
+    try:
+        run_training(config)
+    except PhotosError as error:
+        raise ConfigError(str(error)) from error
+    except FloatingPointError as error:
+        sys.stderr.write(f"moebius: {error}\n")
+        return FAILED
     return DONE
 
 

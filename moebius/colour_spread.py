@@ -1,17 +1,24 @@
-"""Smooth colours over a hole: what the small decoder adds to."""
+"""Smooth colours over a hole: where a small denoiser begins, and what the small decoder adds to."""
 
 from torch import Tensor
 from torch.nn import functional
 
+RELAXATIONS = 4  # at full resolution; twice as many at each half, where they cost a quarter
+MOST_RELAXATIONS = 32
 
-def spread_colours(blanked: Tensor, holes: Tensor) -> Tensor:
-    """Smooth colours from what is known over what is not, by a pyramid of means; 0 where nothing is known.
 
-    Source: the push-pull algorithm of Gortler et al. 1996 (The Lumigraph).
+def spread_colours(blanked: Tensor, holes: Tensor, relaxations: int = RELAXATIONS) -> Tensor:
+    """Colours that vary as little as they can between those around a hole; 0 where nothing is known.
+
+    They come near the solution of Laplace's equation: a pyramid of means gives a first guess, coarse to fine, and at
+    each level every unknown pixel becomes the mean of its four neighbours a few times (Jacobi's method).
+
+    Source: the push-pull algorithm of Gortler et al. 1996 (The Lumigraph), with the relaxation of full multigrid.
 
     Args:
         blanked: (B, 3, H, W), 0 in the holes.
         holes: (B, 1, H, W), 1 = not known.
+        relaxations: at this level.
     """
     known = 1 - holes
     if blanked.shape[-2] % 2 or blanked.shape[-1] % 2:
@@ -19,6 +26,16 @@ def spread_colours(blanked: Tensor, holes: Tensor) -> Tensor:
         return blanked * known + (blanked * known).sum(dim=(2, 3), keepdim=True) / area * holes
     share = functional.avg_pool2d(known, 2)
     means = functional.avg_pool2d(blanked * known, 2) / share.clamp(min=0.25)
-    coarse = spread_colours(means, (share == 0).to(holes.dtype))
-    spread = functional.interpolate(coarse, scale_factor=2.0, mode="bilinear")
-    return blanked * known + spread * holes
+    coarse = spread_colours(means, (share == 0).to(holes.dtype), min(2 * relaxations, MOST_RELAXATIONS))
+    guess = functional.interpolate(coarse, scale_factor=2.0, mode="bilinear")
+    colours = blanked * known + guess * holes
+    for _ in range(relaxations):
+        colours = blanked * known + _mean_of_neighbours(colours) * holes
+    return colours
+
+
+def _mean_of_neighbours(colours: Tensor) -> Tensor:
+    """Of the four of every pixel; a pixel at the edge counts itself."""
+    padded = functional.pad(colours, (1, 1, 1, 1), mode="replicate")
+    rows, columns = padded[..., 1:-1, :], padded[..., :, 1:-1]
+    return (rows[..., :-2] + rows[..., 2:] + columns[..., :-2, :] + columns[..., 2:, :]) / 4

@@ -4,7 +4,6 @@ Every random draw of a step comes from the seed and the number of the step, so t
 again takes the same steps as one that was not.
 """
 
-import csv
 import logging
 import math
 import os
@@ -16,9 +15,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, distributed, nn
 
+from moebius.checkpoint import CheckpointError
 from moebius.train.board import Board, open_board
 from moebius.train.ema import Ema
 from moebius.train.optimizers import Optimizers
+from moebius.train.rows import append_row, cut_rows
 from moebius.train.settings import TrainSettings
 
 logger = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ def train(task: Task, settings: TrainSettings) -> None:
             processes of torch.distributed see the same folder; the first writes it.
 
     Raises:
+        CheckpointError: the folder holds the checkpoint of another model.
         FloatingPointError: a loss that is not a number, with the step.
     """
     folder, writes = Path(settings.folder), process_index() == 0
@@ -73,12 +75,14 @@ def train(task: Task, settings: TrainSettings) -> None:
     board = open_board(folder, first) if writes and settings.tensorboard else None
     if writes:
         for name in (LOG, VALIDATION):
-            _cut_log(folder / name, first)
+            cut_rows(folder / name, first)
     started = time.monotonic()
     for step_index in range(first, settings.steps):
         losses = task.losses(step_index)
         if not math.isfinite(float(losses["total"].detach())):
-            raise FloatingPointError(f"loss at step {step_index} is {float(losses['total'])}")
+            raise FloatingPointError(
+                f"the loss at step {step_index} is {float(losses['total'])}: lower the learning_rate"
+            )
         losses["total"].backward()
         average_gradients(task.model)
         norm = optimizers.step(step_index)
@@ -88,7 +92,7 @@ def train(task: Task, settings: TrainSettings) -> None:
             values = {name: float(value.detach()) for name, value in losses.items()}
             speed = (done - first) / (time.monotonic() - started)
             row = {"step": done, **values, "grad_norm": norm, "steps_per_s": round(speed, 3)}
-            _log(folder / LOG, row)
+            append_row(folder / LOG, row)
             if board is not None:
                 board.add_row(row)
         if writes and (done % settings.checkpoint_every == 0 or done == settings.steps):
@@ -126,7 +130,7 @@ def _show(task: Task, state: Mapping[str, Tensor], folder: Path, done: int, boar
         board.add_grid(folder / "grid.png", done)
     if figures := task.validate(state):
         row = {"step": done, **{f"held_out_{name}": value for name, value in figures.items()}}
-        _log(folder / VALIDATION, row)
+        append_row(folder / VALIDATION, row)
         if board is not None:
             board.add_row(row)
 
@@ -147,26 +151,11 @@ def _resume(path: Path, model: nn.Module, ema: Ema, optimizers: Optimizers) -> i
     if not path.is_file():
         return 0
     content = torch.load(path, map_location="cpu", weights_only=True)
-    model.load_state_dict(content["model"])
-    ema.load(content["ema"])
-    optimizers.load_state_dict(content["optimizers"])
+    try:
+        model.load_state_dict(content["model"])
+        ema.load(content["ema"])
+        optimizers.load_state_dict(content["optimizers"])
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise CheckpointError(f"{path} is of another model: choose another folder, or delete it") from error
     logger.info("going on from step %d in %s", content["step"], path)
     return int(content["step"])
-
-
-def _log(path: Path, row: Mapping[str, float]) -> None:
-    is_new = not path.is_file() or not path.stat().st_size
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, row.keys())
-        if is_new:
-            writer.writeheader()
-        writer.writerow(row)
-
-
-def _cut_log(path: Path, step: int) -> None:
-    """Forget the rows of steps that a killed run took after its last checkpoint: they are taken again."""
-    if not path.is_file() or not path.stat().st_size:
-        return
-    header, *rows = path.read_text().splitlines()
-    kept = [row for row in rows if int(row.split(",", 1)[0]) <= step]
-    path.write_text("\n".join([header, *kept]) + "\n")

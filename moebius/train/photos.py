@@ -6,6 +6,7 @@
 import argparse
 import zlib
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -13,6 +14,10 @@ from PIL import Image
 from torch import Tensor
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+
+
+class PhotosError(ValueError):
+    """A file of photos that cannot be trained on; the message says why."""
 
 
 def list_photos(folder: Path) -> list[Path]:
@@ -51,14 +56,22 @@ class PhotoCrops:
         size_px: side of the crops.
 
     Raises:
-        ValueError: photos smaller than the crops.
+        PhotosError: no file of packed photos, or photos smaller than the crops.
     """
 
     def __init__(self, path: str | Path, size_px: int) -> None:
-        with np.load(path, allow_pickle=False) as packed:
-            pixels, self.shapes = packed["pixels"], packed["shapes"]
+        try:
+            with np.load(path, allow_pickle=False) as packed:
+                pixels, self.shapes = packed["pixels"], packed["shapes"]
+        except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, BadZipFile) as error:
+            raise PhotosError(
+                f"{path} holds no packed photos: make it by python -m moebius.train.photos FOLDER {path}"
+            ) from error
         if self.shapes.min() < size_px:
-            raise ValueError(f"photos must be at least {size_px} px, got one of {self.shapes.min()} px in {path}")
+            raise PhotosError(
+                f"photos must be at least {size_px} px, got one of {self.shapes.min()} px in {path}: "
+                "pack them anew with a larger --side"
+            )
         ends = np.cumsum(self.shapes.prod(axis=1) * 3)
         parts = np.split(pixels, ends[:-1])
         self.photos = [part.reshape(*shape, 3) for part, shape in zip(parts, self.shapes, strict=True)]
@@ -91,7 +104,10 @@ def main() -> None:
     parser.add_argument("--hold-out", type=int, default=24, help="photos that are left out")
     parser.add_argument("--leave-out", type=Path, help="file with names of more photos to leave out, one a line")
     options = parser.parse_args()
-    paths = list_photos(options.folder)
+    paths = list_photos(options.folder) if options.folder.is_dir() else []
+    if len(paths) <= options.hold_out:
+        kinds = ", ".join(SUFFIXES)
+        parser.error(f"{options.folder} holds {len(paths)} photos ({kinds}), of which {options.hold_out} are held out")
     aside = held_out([path.name for path in paths], options.hold_out)
     if options.leave_out:
         aside |= set(options.leave_out.read_text().split("\n")) & {path.name for path in paths}

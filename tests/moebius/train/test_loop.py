@@ -4,10 +4,12 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 import torch
 
+from moebius.checkpoint import CheckpointError
 from moebius.train.denoising import DenoiserTask
 from moebius.train.distillation import Distillation
 from moebius.train.loop import average_gradients, process_index, train
@@ -105,6 +107,8 @@ def test_what_was_trained_loads_as_weights_and_the_loss_falls(packed_photos, vae
     weights = find_weights(str(tmp_path))
     denoiser, _ = weights.load()
     assert weights.trained and denoiser.config == TINY
+    with pytest.raises(CheckpointError, match="is of another model"):
+        train(DenoiserTask(settings, replace(TINY, heads=TINY.heads // 2)), settings)
 
 
 def test_a_student_whose_features_differ_in_size_from_the_teachers_is_refused(packed_photos, vae_folder, tmp_path):

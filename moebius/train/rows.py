@@ -1,0 +1,42 @@
+"""Logs as CSV: rows by step, which a resumed run cuts and goes on with."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+
+def append_row(path: Path, row: Mapping[str, float]) -> None:
+    """Add a row; columns that the file has not had yet are empty in its earlier rows."""
+    names = _names(path)
+    if new := [name for name in row if name not in names]:
+        names += new
+        _write(path, names, _read(path))
+    with path.open("a", newline="") as file:
+        csv.DictWriter(file, names).writerow(row)
+
+
+def cut_rows(path: Path, step: int) -> None:
+    """Forget the rows of steps that a killed run took after its last checkpoint: they are taken again."""
+    if names := _names(path):
+        _write(path, names, [row for row in _read(path) if int(row["step"]) <= step])
+
+
+def _names(path: Path) -> list[str]:
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return next(csv.reader(file), [])
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _write(path: Path, names: list[str], rows: list[dict[str, str]]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        writer.writerows(rows)
