@@ -21,16 +21,17 @@ def spread_colours(blanked: Tensor, holes: Tensor, relaxations: int = RELAXATION
         relaxations: at this level.
     """
     known = 1 - holes
+    blanked = blanked * known
     if blanked.shape[-2] % 2 or blanked.shape[-1] % 2:
         area = known.sum(dim=(2, 3), keepdim=True).clamp(min=1)
-        return blanked * known + (blanked * known).sum(dim=(2, 3), keepdim=True) / area * holes
+        return blanked + blanked.sum(dim=(2, 3), keepdim=True) / area * holes
     share = functional.avg_pool2d(known, 2)
-    means = functional.avg_pool2d(blanked * known, 2) / share.clamp(min=0.25)
+    means = functional.avg_pool2d(blanked, 2) / share.clamp(min=0.25)
     coarse = spread_colours(means, (share == 0).to(holes.dtype), min(2 * relaxations, MOST_RELAXATIONS))
     guess = functional.interpolate(coarse, scale_factor=2.0, mode="bilinear")
-    colours = blanked * known + guess * holes
+    colours = blanked + guess * holes
     for _ in range(relaxations):
-        colours = blanked * known + _mean_of_neighbours(colours) * holes
+        colours = blanked + _mean_of_neighbours(colours) * holes
     return colours
 
 

@@ -38,7 +38,7 @@ def run_training(config: TrainingConfig) -> None:
         return
     for name in PATHS:  # workers run in folders of their own
         fields[name] = str(Path(fields[name]).absolute()) if fields[name] else ""
-    if Path(fields["init"]).exists() and fields["init"]:
+    if fields["init"] and Path(fields["init"]).exists():  # else the name of weights, or a uri
         fields["init"] = str(Path(fields["init"]).absolute())
     from ray.train import ScalingConfig
     from ray.train.torch import TorchTrainer
