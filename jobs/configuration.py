@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Generic, TypeVar, get_args, get_type_hints
 
 from omegaconf import OmegaConf
@@ -85,11 +86,21 @@ def _placed(message: str, origins: Mapping[str, str]) -> ConfigError:
 
 def _from_overrides(overrides: Sequence[str], schema: type) -> Layer:
     pairs = [_as_text(override, schema) for override in overrides]
+    _check_braces(overrides)
     try:
         return Layer("", OmegaConf.from_dotlist(pairs))
     except (OmegaConfBaseException, YAMLError, ValueError) as error:  # the values may be secrets
         keys = ", ".join(pair.partition("=")[0] for pair in pairs)
         raise ConfigError(f"overrides {keys}: not a configuration: {type(error).__name__}") from error
+
+
+def _check_braces(overrides: Sequence[str]) -> None:
+    """Refuse what a shell makes of braces that are not quoted: an override a shard, of which the last would count."""
+    for key, equal in groupby(overrides, key=lambda override: override.partition("=")[0]):
+        if key == "source.uri" and (count := len(set(equal))) > 1:
+            raise ConfigError(
+                f"source.uri is given {count} times in a row: quote its braces, 'source.uri=x-{{000..099}}.tar'"
+            )
 
 
 def _as_text(override: str, schema: type) -> str:

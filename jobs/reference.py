@@ -24,9 +24,10 @@ wrong type or a value out of range stops the command with exit code 2 and a mess
 [`conf/inpaint.yaml`](../conf/inpaint.yaml) states every key of a job.
 
 A file may build on others: `base: inpaint.yaml`, or `base: [cluster.yaml, reprocess.yaml]`, where later ones win and
-the file itself wins over all. Their names are relative to the file. A value may come from the environment:
+the file itself wins over all. Their names are relative to the file; all other local paths are relative to the folder in
+which the command runs. A value may come from the environment:
 `uri: ${oc.env:PHOTOS}`, or `${oc.env:PHOTOS,photos/}` with a default. `moebius config FILE [key=value …]` prints what
-comes of it all, with the origin of each value.
+comes of it all, with the origin of each value; it takes files of inpainting jobs, not of training.
 
 | profile | for |
 |---|---|

@@ -74,13 +74,14 @@ class RunConfig:
             with too few CPU cores for their GPUs. It costs a second decoding and the transport of the windows.
         address: of the Ray cluster; null means ``RAY_ADDRESS``, else a cluster of this job's own on this machine.
         resume: go on with what the sink already holds; false refuses a sink with results.
-        select: do again the samples whose rows make this SQL expression true, such as ``seam_score > 30``, beside what
+        select: do again the samples whose rows make this SQL expression true, such as ``seam_score > 2``, beside what
             is new or changed. All other rows stay, also those of other weights or settings.
         retry_failed: do failed samples again: true for all, or their error types, such as ``MissingMask,FileNotFound``.
         redo_changed: do again what was made with other weights or settings.
         report: write ``report.html`` into the sink when the run ends and has done something.
         log: lines of the driver's log as ``text``, or as ``json`` for collectors of logs.
-        notify: a command, or the http(s) URL of a webhook, that gets the run's JSON when the run has ended, anyhow.
+        notify: a command, or the http(s) URL of a webhook, that gets the run's JSON when the run has ended, whichever
+            way.
     """
 
     actors: int | str = "auto"

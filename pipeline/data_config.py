@@ -82,7 +82,7 @@ class MaskConfig:
             in the pixels).
         uri: folder of the masks, or the one file of mask or annotations; without meaning for ``alpha`` and ``text``.
         template: name of an image's mask below ``uri``, with ``{path}``, ``{dir}``, ``{stem}`` and ``{ext}`` of the
-            image; null tries the same path, then the same stem with any image extension.
+            sample's name; null tries the same path, then the same stem with any image extension.
         member: extension of the mask's member in a tar shard: ``7.mask.png`` is the mask of ``7.jpg``.
         column: of masks, or of boxes, in Parquet files.
         threshold: of full scale, 0 … 1.
@@ -95,7 +95,8 @@ class MaskConfig:
         invert: repaint what the mask leaves out.
         close_px: fill gaps and notches up to twice that wide.
         dilate_px: grow the hole by that many pixels on every side.
-        min_fraction, max_fraction: a mask that covers less (but not nothing), or more of its image fails the sample.
+        min_fraction: a mask that covers less of its image, but not nothing, fails the sample.
+        max_fraction: a mask that covers more of its image fails the sample.
     """
 
     kind: str = "paired"

@@ -78,9 +78,7 @@ def check_installed() -> None:
         ConfigError: with the command that installs it.
     """
     if missing := [package for module, package in NEEDED.items() if importlib.util.find_spec(module) is None]:
-        raise ConfigError(
-            f"evaluate needs {' and '.join(missing)}: install the extra, pip install 'moebius-pipeline[evaluate]'"
-        )
+        raise ConfigError(f"evaluate needs {' and '.join(missing)}: pip install -c constraints.txt -e '.[evaluate]'")
 
 
 def find_photos(folder: Path, limit: int | None) -> list[Path]:

@@ -8,7 +8,7 @@ from pipeline.annotations import read_annotations
 from pipeline.catalog import Catalog, in_batches
 from pipeline.config import MaskConfig
 from pipeline.errors import ConfigError
-from pipeline.sources import FOUND, is_image
+from pipeline.sources import FOUND, IMAGE_EXTENSIONS, is_image, split_extension
 from pipeline.storage import Storage
 from pipeline.text_masks import check_installed
 
@@ -34,7 +34,7 @@ class PairedMasks:
 
     def _by_template(self, sample_id: str) -> str:
         folder, name = posixpath.split(sample_id)
-        stem, extension = posixpath.splitext(name)
+        stem, extension = split_extension(name)
         assert self.template is not None  # else nobody asks
         return self.template.format(path=sample_id, dir=f"{folder}/" if folder else "", stem=stem, ext=extension)
 
@@ -124,7 +124,7 @@ FROM {pairs}"""
 
 _PAIR_BY_PATH = _SAMPLES.format(pairs="images LEFT JOIN masks mask ON mask.key = images.wanted")
 
-_STEM = r"regexp_replace({}, '\.[^./]*$', '')"
+_STEM = f"regexp_replace({{}}, '\\.({'|'.join(sorted(name[1:] for name in IMAGE_EXTENSIONS))})$', '', 'i')"
 
 # Of several masks with the image's stem, the one of the same path counts, else a .png, else the first by name.
 _PAIR_BY_PATH_OR_STEM = _SAMPLES.format(

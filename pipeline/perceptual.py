@@ -31,9 +31,7 @@ class Perceptual:
 
     def __init__(self, folder: Path) -> None:
         if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
-            raise ConfigError(
-                f"--hub needs {', '.join(missing)}: install the extra, pip install 'moebius-pipeline[perceptual]'"
-            )
+            raise ConfigError(f"--hub needs {', '.join(missing)}: pip install -c constraints.txt -e '.[perceptual]'")
         files = [folder / "checkpoints" / name for name in (VGG, INCEPTION)]
         if absent := [str(file) for file in files if not file.is_file()]:
             raise ConfigError(

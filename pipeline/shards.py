@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import SampleError
 from pipeline.records import Record
-from pipeline.sources import is_image
+from pipeline.sources import split_extension
 from pipeline.tar_source import split_name
 
 TAR, PARQUET = ".tar", ".parquet"
@@ -100,8 +100,7 @@ class TarShard:
         folder, name = posixpath.split(sample_id)
         if sample_id.startswith("/") or ".." in sample_id.split("/") or not name:
             raise SampleError("write", "UnusableName", f"{sample_id!r} is no name inside a shard")
-        stem = posixpath.splitext(name)[0] if is_image(name) else name
-        base = key = posixpath.join(folder, stem.replace(".", "_"))
+        base = key = posixpath.join(folder, split_extension(name)[0].replace(".", "_"))
         number = 1
         while key in self._keys:
             number += 1
@@ -140,7 +139,7 @@ class ParquetShard:
         Raises:
             ValueError: a carried value that is of another type than those before it.
         """
-        image = {"bytes": result, "path": f"{posixpath.splitext(record.sample_id)[0]}.{record.output_format}"}
+        image = {"bytes": result, "path": f"{split_extension(record.sample_id)[0]}.{record.output_format}"}
         own = {
             "sample_id": pa.scalar(record.sample_id),
             "image": pa.scalar(image, _IMAGE),

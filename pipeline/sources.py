@@ -114,6 +114,12 @@ def is_image(key: str) -> bool:
     return key[key.rfind(".") :].lower() in IMAGE_EXTENSIONS and key[key.rfind("/") + 1] != "."
 
 
+def split_extension(key: str) -> tuple[str, str]:
+    """A name without its image extension, and that; what follows any other dot belongs to the name."""
+    dot = key.rfind(".") if is_image(key) else len(key)
+    return key[:dot], key[dot:]
+
+
 def matching_files(storage: Storage, pattern: str) -> Iterator[StoredFile]:
     """Files of a storage whose path matches a glob pattern, in no particular order.
 

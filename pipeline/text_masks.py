@@ -26,9 +26,7 @@ def check_installed() -> None:
         ConfigError: the packages of the extra are not installed.
     """
     if missing := [name for name in NEEDED if find_spec(name) is None]:
-        raise ConfigError(
-            f"mask.kind=text needs {' and '.join(missing)}: install the extra, pip install 'moebius-pipeline[text]'"
-        )
+        raise ConfigError(f"mask.kind=text needs {' and '.join(missing)}: pip install -c constraints.txt -e '.[text]'")
 
 
 def find_text(rgb: np.ndarray, score: float) -> np.ndarray:

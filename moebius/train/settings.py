@@ -124,7 +124,7 @@ class TrainSettings:
             if not getattr(self, name):
                 raise ValueError(f"mode {self.mode} needs {name}, got none")
         if self.tensorboard and importlib.util.find_spec("tensorboard") is None:
-            raise ValueError("tensorboard=true needs TensorBoard: pip install 'moebius-pipeline[train]'")
+            raise ValueError("tensorboard=true needs TensorBoard: pip install -c constraints.txt -e '.[train]'")
 
     def _check_numbers(self) -> None:
         for name, (least, most) in RANGES.items():

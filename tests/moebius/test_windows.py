@@ -164,7 +164,7 @@ def test_two_hundred_megapixels_with_holes_of_all_sizes():
     assert np.array_equal(owners, mask)
 
 
-@pytest.mark.parametrize("shape", [(300, 65_535), (1, 2_000_000), (2_000_000, 3)])
+@pytest.mark.parametrize("shape", [(300, 65_535), (1, 500_000), (500_000, 3)])
 def test_long_hole_in_a_long_photo_needs_little_memory(shape):
     image, mask = np.full((*shape, 3), 90, np.uint8), np.zeros(shape, bool)
     mask[0, 5:-5] = mask[5:-5, 0] = True

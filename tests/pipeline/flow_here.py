@@ -1,7 +1,8 @@
-"""The real job in this process: its stages called one after the other, without Ray and without a model."""
+"""The real job in this process: its stages called one after the other, without Ray, with or without a model."""
 
 from concurrent.futures import Future
 from contextlib import nullcontext
+from functools import partial
 
 import pyarrow as pa
 import pytest
@@ -17,7 +18,7 @@ from pipeline.sinks import open_sink
 class PlainActor(InpaintActor):
     """Fills holes by turning their colours around, without a model."""
 
-    def __init__(self, config, weights_fingerprint, run_id, give_back):
+    def __init__(self, config, weights_fingerprint, run_id, pool, give_back):
         self.config, self.weights_fingerprint, self.run_id, self.name = config, weights_fingerprint, run_id, "here"
         self.reader, self.give_back = Reader(config), give_back
         self.sink, self.meter = open_sink(config), Meter(run_id)
@@ -38,17 +39,17 @@ class PlainActor(InpaintActor):
         return future
 
 
-def flow_here(config, weights, run_id, pool, worker, units, this_pass):
-    actor = PlainActor(config, weights.fingerprint, run_id, this_pass.give_back)
+def flow_here(stand_in, config, weights, run_id, pool, worker, units, this_pass):
+    actor = (stand_in or worker)(config, weights.fingerprint, run_id, pool, this_pass.give_back)
     for unit in range(len(units)):
         yield actor(pa.table({"samples": units.slice(unit, 1)}))
 
 
-def leave_out_ray(patch):
-    """Let jobs run in this process, with small units, parts and snapshots."""
+def leave_out_ray(patch, stand_in=PlainActor):
+    """Let jobs run in this process, with small units, parts and snapshots; with ``None`` on the job's own worker."""
     patch.setattr(pipeline.run, "connected", lambda address, block_bytes: nullcontext())
     patch.setattr(pipeline.run, "node_resources", lambda: [{"CPU": 4}])
-    patch.setattr(pipeline.run, "_start_pass", flow_here)
+    patch.setattr(pipeline.run, "_start_pass", partial(flow_here, stand_in))
     patch.setattr(pipeline.run, "Lease", lambda storage, run_id: nullcontext())
     patch.setattr(pipeline.supervisor, "FIRST_COMMIT_S", 0.0)
     patch.setattr(pipeline.manifest, "SNAPSHOT_ROWS", 3)
@@ -56,6 +57,14 @@ def leave_out_ray(patch):
 
 @pytest.fixture
 def here(monkeypatch):
-    """The job without Ray."""
+    """The job without Ray and without a model."""
     leave_out_ray(monkeypatch)
     return monkeypatch
+
+
+@pytest.fixture(scope="module")
+def model_here():
+    """The job with its model and without Ray, for all tests of a file that ask for it."""
+    with pytest.MonkeyPatch.context() as patch:
+        leave_out_ray(patch, stand_in=None)
+        yield patch

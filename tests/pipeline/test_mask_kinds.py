@@ -1,4 +1,4 @@
-"""One hole, told in every way there is, on the real flow: the same pixels come out."""
+"""One hole, told in every way there is: the same pixels come out."""
 
 import json
 from dataclasses import replace
@@ -13,12 +13,12 @@ from pipeline.records import FAILED, OK, UNCHANGED
 from tests.conftest import make_photos
 from tests.pipeline.test_run import job, pixels, run
 
-pytestmark = pytest.mark.usefixtures("ray_cluster")
+pytestmark = pytest.mark.usefixtures("model_here")
 TOP, LEFT, BOTTOM, RIGHT = 20, 30, 40, 60  # of the hole that make_photos draws
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory, tiny_weights, ray_cluster):
+def photos(tmp_path_factory, tiny_weights, model_here):
     folder = tmp_path_factory.mktemp("kinds")
     make_photos(folder, count=3)
     config = job(folder, tiny_weights)

@@ -163,6 +163,17 @@ def test_pairs_by_path_then_by_stem(tmp_path):
     }
 
 
+def test_samples_of_shards_and_tables_pair_by_their_whole_name(tmp_path):
+    names = ("a.tar/7", "a.parquet#1", "a.parquet#17", "cat.JPG", "v1.2")
+    storage = folder(tmp_path, "a.png", "a.tar/7.png", "a.parquet#17.png", "cat.png", "v1.png")
+    found = {"a.tar/7": "a.tar/7.png", "a.parquet#1": None, "a.parquet#17": "a.parquet#17.png", "v1.2": None}
+    found["cat.JPG"] = "cat.png"
+    assert paired(PairedMasks(MaskConfig(), storage, ELSEWHERE), *names) == found
+    assert paired(PairedMasks(MaskConfig(template="{stem}.png"), storage, ELSEWHERE), *names) == {
+        name: mask if "/" not in name else None for name, mask in found.items()
+    }
+
+
 @pytest.mark.parametrize(
     ("template", "image", "mask"),
     [

@@ -5,7 +5,7 @@ import torch
 
 from moebius.checkpoint import CheckpointError
 from moebius.small_vae import SmallAutoencoder, SmallAutoencoderConfig
-from moebius.train import denoising
+from moebius.train import denoising, optimizers
 from moebius.train.loop import VALIDATION, train
 from moebius.train.settings import TrainSettings
 from moebius.train.tasks import build_task
@@ -19,6 +19,7 @@ def trained(packed_photos, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(denoising, "GRID_STEPS", 1)
         patch.setattr(denoising, "VALIDATION_PAIRS", 16)
+        patch.setattr(optimizers, "takes_muon", lambda name, parameter: False)  # minutes, where bf16 is emulated
         yield _train_teacher(packed_photos, tmp_path_factory)
 
 
