@@ -1,7 +1,10 @@
 """Shared fixtures: golden files, a tiny model on disk, folders of photos, one Ray cluster, one S3 server."""
 
-import json
 import os
+
+os.environ["TRITON_INTERPRET"] = "1"  # before anything imports Triton, which reads it then
+
+import json
 import subprocess
 import sys
 from dataclasses import asdict
@@ -24,7 +27,7 @@ TINY_GOLDEN = MoebiusConfig(channels=(32, 64, 128), image_size=128, category_wid
 TINY = MoebiusConfig(channels=(32, 32), image_size=64, category_width=16, context_width=16)
 
 sys.path.insert(0, str(GOLDEN))
-from recipe import fill  # noqa: E402 - the recipe is a golden file, kept as it was published
+from recipe import fill  # the recipe is a golden file, kept as it was published
 
 
 def golden_state_dict(name: str) -> dict[str, torch.Tensor]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from moebius.fast import gpu
 from moebius.fast.upsample import FoldedUpsample
 from moebius.fast.winograd import WinogradConv, is_plain
 
@@ -20,7 +21,8 @@ LEAST_FOLDED_CHANNELS = 32  # sooner by 1.4 at 32, by 2.5 at 512
 def arrange_vae(vae: AutoencoderKL, dtype: torch.dtype, device: torch.device) -> AutoencoderKL:
     """Put convolutions that are sooner into the place of others; the model is changed and returned.
 
-    Maps are channels-last in memory. On GPUs the convolutions are left to their own library.
+    Maps are channels-last in memory. On GPUs the convolutions are left to their own library, and what is between them
+    is fused, where Triton serves; where it does not, the model stays as it is.
 
     Args:
         vae: in evaluation mode, float32.
@@ -32,6 +34,12 @@ def arrange_vae(vae: AutoencoderKL, dtype: torch.dtype, device: torch.device) ->
             for name, child in module.named_children():
                 if faster := _arranged(child, dtype):
                     setattr(module, name, faster)
+    elif gpu.serves(device):
+        from moebius.fast.gpu.autoencoder import fuse  # imports Triton
+
+        fuse(vae)
+    else:
+        return vae
     return vae.to(memory_format=torch.channels_last)
 
 

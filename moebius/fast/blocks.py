@@ -11,10 +11,11 @@ from moebius.fast.local_lambda import TiledLocalLambda
 
 
 class FoldedSeparableConv(nn.Module):
-    """Depthwise 3×3, ReLU, pointwise; both batch norms are in the weights."""
+    """Depthwise 3×3, ReLU, pointwise, with both batch norms in the weights; group norm and SiLU before, if there."""
 
-    def __init__(self, conv: DepthwiseSeparableConv) -> None:
+    def __init__(self, conv: DepthwiseSeparableConv, norm: nn.GroupNorm | None = None) -> None:
         super().__init__()
+        self.norm = None if norm is None else ChannelsLastGroupNorm(norm)
         weight, bias = fold_norm(conv.depthwise.weight, conv.depthwise_norm)
         self.depthwise = ChannelsLastConv(weight, bias, groups=conv.depthwise.groups)
         self.pointwise = linear(*fold_norm(conv.pointwise.weight, conv.pointwise_norm))
@@ -22,6 +23,8 @@ class FoldedSeparableConv(nn.Module):
 
     def forward(self, features: Tensor, bias: Tensor | None = None) -> Tensor:
         """(B, H, W, in_channels) → (B, H, W, out_channels); ``bias`` replaces that of the pointwise convolution."""
+        if self.norm is not None:
+            features = functional.silu(self.norm(features), inplace=True)
         hidden = self.depthwise(features).relu_()
         weight = self.pointwise.weight
         output = functional.linear(hidden, weight, self.pointwise.bias if bias is None else bias.to(weight.dtype))
@@ -33,19 +36,15 @@ class FoldedResidualBlock(nn.Module):
 
     def __init__(self, block: ResidualBlock) -> None:
         super().__init__()
-        self.norm_in = ChannelsLastGroupNorm(block.norm_in)
-        self.conv_in = FoldedSeparableConv(block.conv_in)
-        self.norm_out = ChannelsLastGroupNorm(block.norm_out)
-        self.conv_out = FoldedSeparableConv(block.conv_out)
+        self.conv_in = FoldedSeparableConv(block.conv_in, block.norm_in)
+        self.conv_out = FoldedSeparableConv(block.conv_out, block.norm_out)
         shortcut = block.shortcut
         self.shortcut = linear(shortcut.weight, shortcut.bias) if isinstance(shortcut, nn.Conv2d) else nn.Identity()
 
     def forward(self, features: Tensor, time_bias: Tensor) -> Tensor:
         """(B, H, W, in_channels), (out_channels,) → (B, H, W, out_channels)."""
-        hidden = functional.silu(self.norm_in(features), inplace=True)
-        hidden = self.conv_in(hidden, time_bias)
-        hidden = functional.silu(self.norm_out(hidden), inplace=True)
-        return self.conv_out(hidden).float().add_(self.shortcut(features))
+        hidden = self.conv_out(self.conv_in(features, time_bias))
+        return hidden.float().add_(self.shortcut(features))
 
 
 class ChannelsLastFeedForward(nn.Module):

@@ -12,14 +12,14 @@ from torch.nn import functional
 from moebius.blocks import LambdaTransformer, ResidualBlock
 from moebius.denoiser import Denoiser, DownLevel, UpLevel
 from moebius.fast.blocks import FoldedResidualBlock, FoldedSeparableConv, FoldedTransformer, join_channels
-from moebius.fast.fold import ChannelsLastConv, ChannelsLastGroupNorm
+from moebius.fast.fold import ChannelsLastConv
 from moebius.fast.upsample import FoldedUpsample
 from moebius.functional import timestep_embedding
 
 # Layers that stay in float32 when others are lowered: they make more than half of the error in bfloat16.
 PRECISE = re.compile(
-    r"^(time|conv_in|conv_out)\b|\b(shortcut|project_in)$|^down_levels\.0\.(residuals|resample|transformers\.\d+\.local)\b"
-    r"|^down_levels\.0\.transformers\.\d+\.project_out$|\bnorm"
+    r"^(time|conv_in|conv_out)\b|\b(shortcut|project_in|project_out)$"
+    r"|^down_levels\.0\.(residuals|resample|transformers\.\d+\.local)\b|\bnorm"
 )
 
 
@@ -47,8 +47,7 @@ class FastDenoiser(nn.Module):
             self.up_levels = nn.ModuleList()
             for level, up in zip(reversed(range(len(self.config.channels))), denoiser.up_levels, strict=True):
                 self.up_levels.append(_FastLevel(cast(UpLevel, up), side >> level, contexts))
-            self.norm_out = ChannelsLastGroupNorm(denoiser.norm_out)
-            self.conv_out = FoldedSeparableConv(denoiser.conv_out)
+            self.conv_out = FoldedSeparableConv(denoiser.conv_out, denoiser.norm_out)
             self._take_time_layers(denoiser)
 
     def _take_time_layers(self, denoiser: Denoiser) -> None:
@@ -109,8 +108,7 @@ class FastDenoiser(nn.Module):
                 features = level.layer(layer, features, biases.pop(0), samples, branches)
             if level.resample is not None:
                 features = level.resample(features).float()
-        output = self.conv_out(functional.silu(self.norm_out(features), inplace=True))
-        return output.permute(0, 3, 1, 2).float()
+        return self.conv_out(features).permute(0, 3, 1, 2).float()
 
 
 class _FastLevel(nn.Module):

@@ -40,16 +40,19 @@ class TiledLocalLambda(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, H, W, C) → (B, H, W, C)."""
-        batch, height, _, channels = features.shape
-        queries, keys, values = self.project(self.norm(features)).split(
-            [channels, self.head_width, self.head_width], dim=-1
-        )
+        return self.attend(self.project(self.norm(features)))
+
+    def attend(self, projected: Tensor) -> Tensor:
+        """(B, H, W, C + K + V), queries, keys and values → (B, H, W, C)."""
+        batch, height, width, _ = projected.shape
+        channels = self.heads * self.head_width
+        queries, keys, values = projected.split([channels, self.head_width, self.head_width], dim=-1)
         content = torch.bmm(keys.flatten(1, 2).softmax(dim=1).mT, values.flatten(1, 2)) + self.content_bias
         reach = self.window // 2
         padded = functional.pad(values, (0, 0, reach, reach, reach, reach))
-        if features.device.type != "cpu":
+        if projected.device.type != "cpu":
             return self._band(queries, padded, content)
-        output = torch.empty_like(features, dtype=queries.dtype)
+        output = queries.new_empty(batch, height, width, channels)
         band = BAND_TILES * self.tile
         for sample in range(batch):  # bands whose scores stay in the cache
             one = slice(sample, sample + 1)
@@ -64,28 +67,36 @@ class TiledLocalLambda(nn.Module):
         heads, key_width, tile = self.heads, self.head_width, self.tile
         down, across, places = height // tile, width // tile, tile * tile
         side = tile + self.window - 1
-        neighbours = padded.new_empty(batch, down, across, side * side + key_width, padded.shape[-1])
+        end, length = key_width + side * side, key_width + self.taps.shape[-1]
+        neighbours = padded.new_empty(batch, down, across, length, padded.shape[-1])
         squares = padded.unfold(1, side, tile).unfold(2, side, tile).permute(0, 1, 2, 4, 5, 3)
-        neighbours[..., : side * side, :].unflatten(3, (side, side)).copy_(squares)
-        neighbours[..., side * side :, :] = content[:, None, None]
+        neighbours[..., :key_width, :] = content[:, None, None]
+        neighbours[..., key_width:end, :].unflatten(3, (side, side)).copy_(squares)
+        neighbours[..., end:, :] = 0
 
-        scores = queries.new_empty(batch * down * across * heads, places, side * side + key_width)
+        scores = queries.new_empty(batch * down * across * heads, places, length)
         placed = queries.view(batch, down, tile, across, tile, heads, key_width).permute(0, 1, 3, 5, 2, 4, 6)
-        by_place = scores.view(batch, down, across, heads, tile, tile, -1)
-        by_place[..., side * side :].copy_(placed)
-        for place in range(places):
-            torch.mm(scores[:, place, side * side :], self.taps[place], out=scores[:, place, : side * side])
-        output = torch.bmm(scores.view(-1, heads * places, scores.shape[-1]), neighbours.flatten(0, 2))
+        scores.view(batch, down, across, heads, tile, tile, -1)[..., :key_width].copy_(placed)
+        asked, met = scores[..., :key_width].transpose(0, 1), scores[..., key_width:].transpose(0, 1)
+        if scores.is_cuda:
+            torch.bmm(asked, self.taps, out=met)
+        else:
+            for place in range(places):  # what PyTorch would copy first, in one product
+                torch.mm(asked[place], self.taps[place], out=met[place])
+        output = torch.bmm(scores.view(-1, heads * places, length), neighbours.flatten(0, 2))
         output = output.view(batch, down, across, heads, tile, tile, -1).permute(0, 1, 4, 2, 5, 3, 6)
         return output.reshape(batch, height, width, channels)
 
 
 def _lay_out(window: Tensor, tile: int) -> Tensor:
-    """(K, S, S) → (tile², K, (tile + S − 1)²): the weights as seen from every place of a tile."""
+    """(K, S, S) → (tile², K, (tile + S − 1)² and a few zeros): the weights as seen from every place of a tile.
+
+    GPUs multiply rows of sixteen bytes, or lose their tensor cores.
+    """
     key_width, size, _ = window.shape
     side = tile + size - 1
     taps = window.new_zeros(tile, tile, key_width, side, side)
     for row in range(tile):
         for column in range(tile):
             taps[row, column, :, row : row + size, column : column + size] = window
-    return taps.view(tile * tile, key_width, side * side)
+    return functional.pad(taps.view(tile * tile, key_width, side * side), (0, -side * side % 8))

@@ -1,6 +1,7 @@
 """Guided noise from the denoiser arranged for speed, and where it is the sooner one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -8,18 +9,18 @@ from torch import Tensor
 
 from moebius.config import MoebiusConfig
 from moebius.denoiser import Denoiser
+from moebius.fast import gpu
 from moebius.fast.denoiser import FastDenoiser
 from moebius.fast.graph import captured
 from moebius.sampler import CONDITION_IDS, UNCONDITIONAL_IDS, WHOLE_INTERVAL
 
-LEAST_CHANNELS = (
-    256  # sooner by 1.7 at 320 channels, later by as much at 32: many small products cost more than they save
-)
+# Sooner by 1.7 at 320 channels, later by as much at 32: many small products cost more than they save.
+LEAST_CHANNELS = 256
 
 
 def is_sooner(config: MoebiusConfig, device: torch.device) -> bool:
-    """Whether the denoiser arranged for speed is sooner than the plain one; on GPUs it has not been measured."""
-    return device.type == "cpu" and config.channels[0] >= LEAST_CHANNELS
+    """Whether the denoiser arranged for speed is sooner than the plain one; measured on CPUs and NVIDIA's GPUs."""
+    return device.type in ("cpu", "cuda") and config.channels[0] >= LEAST_CHANNELS
 
 
 class FastPrediction:
@@ -49,13 +50,32 @@ class FastPrediction:
             biases = model.time_biases(timesteps).to(device)
         self.biases = dict(zip(timesteps, biases, strict=True))
         self.model = model.lower(dtype).to(device).eval()
+        self.lowers_products = dtype != torch.float32
+        if gpu.serves(device):
+            from moebius.fast.gpu.denoiser import fuse  # imports Triton
+
+            fuse(self.model)
         self._guided, self._alone = captured(self._both, device), captured(partial(self.model, branches=1), device)
 
     def __call__(self, inputs: Tensor, timestep: int) -> Tensor:
         """(B, 9, h, w) and one of the timesteps → (B, 4, h, w) float32; on GPUs valid until the next call."""
         is_guided = self.guidance != 1 and self.interval[0] <= timestep <= self.interval[1]
-        return (self._guided if is_guided else self._alone)(inputs, self.biases[timestep])
+        step = self._guided if is_guided else self._alone
+        with _tensor_cores(self.lowers_products):
+            return step(inputs, self.biases[timestep])
 
     def _both(self, inputs: Tensor, biases: Tensor) -> Tensor:
         condition, unconditional = self.model(inputs, biases, 2).chunk(2)
         return unconditional + self.guidance * (condition - unconditional)
+
+
+@contextmanager
+def _tensor_cores(allowed: bool) -> Iterator[None]:
+    """On GPUs, round what enters float32 products to the ten bits of TF32, which is several times faster, or not."""
+    products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = products.allow_tf32, convolutions.allow_tf32
+    products.allow_tf32 = convolutions.allow_tf32 = allowed
+    try:
+        yield
+    finally:
+        products.allow_tf32, convolutions.allow_tf32 = before

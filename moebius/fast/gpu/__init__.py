@@ -1,0 +1,27 @@
+"""What is between the large products, as Triton kernels: one pass over memory each, where PyTorch makes several."""
+
+import logging
+from functools import cache
+from importlib.util import find_spec
+
+import torch
+
+log = logging.getLogger(__name__)
+
+
+@cache
+def serves(device: torch.device) -> bool:
+    """Whether the kernels can be used on a device.
+
+    They need Triton, a GPU and a C compiler, and must agree with PyTorch's layers in a trial.
+    """
+    if device.type != "cuda" or find_spec("triton") is None:
+        return False
+    from moebius.fast.gpu import trial  # imports Triton, which CPUs do without
+
+    try:
+        trial.check(device)
+    except Exception as error:  # noqa: BLE001 - whatever a compiler may say: PyTorch's own layers remain
+        log.warning("the kernels for GPUs do not serve on %s, PyTorch's slower layers are used: %s", device, error)
+        return False
+    return True

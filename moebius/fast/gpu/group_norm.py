@@ -1,0 +1,169 @@
+"""Group norms of channels-last maps as Triton kernels.
+
+Sums are float32, and in an order that does not change from run to run.
+"""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+CHUNK = 64  # positions that one program sums up
+CHANNELS = 64  # of a tile
+
+
+def group_terms(
+    features: Tensor,
+    groups: int,
+    eps: float,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    added: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """A group norm as x·scale + shift.
+
+    Args:
+        features: (B, H, W, C), contiguous.
+        groups, eps, weight, bias: of the norm; without weight, scale and shift of the channels are left out.
+        added: (C,), what the norm is to see added to the features.
+
+    Returns:
+        scale and shift, (B, C) float32 each.
+    """
+    rows, height, width, channels = features.shape
+    positions = height * width
+    length = min(CHUNK, positions & -positions)  # a power of two that divides
+    chunks, block = positions // length, min(CHANNELS, triton.next_power_of_2(channels))
+    means, squares = features.new_empty(2, rows, chunks, channels, dtype=torch.float32)
+    _moments[(chunks, triton.cdiv(channels, block), rows)](
+        features, means, squares, positions, channels, LENGTH=length, WIDTH=block
+    )
+    scale, shift = features.new_empty(2, rows, channels, dtype=torch.float32)
+    each = channels // groups
+    _terms[(groups, rows)](
+        means,
+        squares,
+        means if weight is None else weight,
+        means if bias is None else bias,
+        means if added is None else added,
+        scale,
+        shift,
+        chunks,
+        length,
+        channels,
+        each,
+        eps,
+        CHUNKS=min(64, triton.next_power_of_2(chunks)),
+        WIDTH=triton.next_power_of_2(each),
+        AFFINE=weight is not None,
+        ADDED=added is not None,
+    )
+    return scale, shift
+
+
+def scaled(features: Tensor, scale: Tensor, shift: Tensor, dtype: torch.dtype, silu: bool = False) -> Tensor:
+    """x·scale + shift, and SiLU if asked for: (B, H, W, C), twice (B, C) → (B, H, W, C) of a type."""
+    rows, height, width, channels = features.shape
+    positions = height * width
+    length, block = 32, min(CHANNELS, triton.next_power_of_2(channels))
+    output = torch.empty_like(features, dtype=dtype)
+    _scaled[(triton.cdiv(positions, length), triton.cdiv(channels, block), rows)](
+        features, scale, shift, output, positions, channels, SILU=silu, LENGTH=length, WIDTH=block
+    )
+    return output
+
+
+@triton.jit
+def _moments(features, means, squares, positions, channels, LENGTH: tl.constexpr, WIDTH: tl.constexpr):
+    """Mean, and sum of squared differences from it, of each channel over a chunk of positions."""
+    chunk, row = tl.program_id(0), tl.program_id(2).to(tl.int64)
+    at = chunk * LENGTH + tl.arange(0, LENGTH)
+    channel = tl.program_id(1) * WIDTH + tl.arange(0, WIDTH)
+    inside = channel < channels
+    places = (row * positions + at[:, None]) * channels + channel[None, :]
+    value = tl.load(features + places, mask=inside[None, :], other=0.0).to(tl.float32)
+    mean = tl.sum(value, 0) / LENGTH
+    rest = value - mean[None, :]
+    to = (row * tl.num_programs(0) + chunk) * channels + channel
+    tl.store(means + to, mean, mask=inside)
+    tl.store(squares + to, tl.sum(rest * rest, 0), mask=inside)
+
+
+@triton.jit
+def _terms(
+    means,
+    squares,
+    weight,
+    bias,
+    added,
+    scale,
+    shift,
+    chunks,
+    length,
+    channels,
+    each,
+    eps,
+    CHUNKS: tl.constexpr,
+    WIDTH: tl.constexpr,
+    AFFINE: tl.constexpr,
+    ADDED: tl.constexpr,
+):
+    """Moments of all chunks and channels of a group, put together (Chan's formula), as scale and shift."""
+    group, row = tl.program_id(0), tl.program_id(1)
+    member = tl.arange(0, WIDTH)
+    channel = group * each + member
+    inside = member < each
+    extra = tl.zeros((WIDTH,), tl.float32)
+    if ADDED:
+        extra += tl.load(added + channel, mask=inside, other=0.0).to(tl.float32)
+    total = tl.zeros((CHUNKS, WIDTH), tl.float32)
+    for first in range(0, chunks, CHUNKS):
+        chunk = first + tl.arange(0, CHUNKS)
+        is_there = (chunk < chunks)[:, None] & inside[None, :]
+        total += tl.load(
+            means + (row * chunks + chunk[:, None]) * channels + channel[None, :], mask=is_there, other=0.0
+        )
+    mean = tl.sum(tl.sum(total, 0) / chunks + extra, 0) / each
+    total = tl.zeros((CHUNKS, WIDTH), tl.float32)
+    for first in range(0, chunks, CHUNKS):
+        chunk = first + tl.arange(0, CHUNKS)
+        is_there = (chunk < chunks)[:, None] & inside[None, :]
+        places = (row * chunks + chunk[:, None]) * channels + channel[None, :]
+        rest = tl.load(means + places, mask=is_there, other=0.0) + extra[None, :] - mean
+        rest = tl.where(is_there, rest, 0.0)
+        total += rest * rest * length + tl.load(squares + places, mask=is_there, other=0.0)
+    variance = tl.sum(tl.sum(total, 0), 0) / (chunks * each * length)
+    factor = tl.zeros((WIDTH,), tl.float32) + 1.0 / tl.sqrt(variance + eps)
+    if AFFINE:
+        factor *= tl.load(weight + channel, mask=inside, other=0.0).to(tl.float32)
+    offset = (extra - mean) * factor
+    if AFFINE:
+        offset += tl.load(bias + channel, mask=inside, other=0.0).to(tl.float32)
+    tl.store(scale + row * channels + channel, factor, mask=inside)
+    tl.store(shift + row * channels + channel, offset, mask=inside)
+
+
+@triton.jit
+def _scaled(
+    features,
+    scale,
+    shift,
+    output,
+    positions,
+    channels,
+    SILU: tl.constexpr,
+    LENGTH: tl.constexpr,
+    WIDTH: tl.constexpr,
+):
+    row = tl.program_id(2).to(tl.int64)
+    at = tl.program_id(0) * LENGTH + tl.arange(0, LENGTH)
+    channel = tl.program_id(1) * WIDTH + tl.arange(0, WIDTH)
+    inside = channel < channels
+    is_there = (at < positions)[:, None] & inside[None, :]
+    factor = tl.load(scale + row * channels + channel, mask=inside, other=0.0)
+    offset = tl.load(shift + row * channels + channel, mask=inside, other=0.0)
+    places = (row * positions + at[:, None]) * channels + channel[None, :]
+    value = tl.load(features + places, mask=is_there, other=0.0).to(tl.float32) * factor[None, :] + offset[None, :]
+    if SILU:
+        value = value * tl.sigmoid(value)
+    tl.store(output + places, value.to(output.dtype.element_ty), mask=is_there)

@@ -1,0 +1,69 @@
+"""Small models of random weights, computed by Triton's kernels and by PyTorch: whether kernels can be trusted here."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from moebius.config import MoebiusConfig
+from moebius.denoiser import Denoiser
+from moebius.fast.denoiser import FastDenoiser
+from moebius.fast.gpu import autoencoder, denoiser
+from moebius.sampler import CONDITION_IDS, UNCONDITIONAL_IDS
+
+# Largest error over largest value. Such a model in bfloat16 is 2e-3 from itself in float32.
+BOUNDS = {torch.float32: 2e-3, torch.bfloat16: 2e-2}
+CONFIG = MoebiusConfig((32, 96), heads=4, image_size=256, category_width=8, context_width=16)
+SAMPLES, TIMESTEP = 2, 500
+
+
+def check(device: torch.device) -> None:
+    """Compute a guided step and a block of the autoencoder both ways.
+
+    Raises:
+        ArithmeticError: they differ by more than rounding.
+        Exception: a kernel cannot be compiled or run; what Triton says.
+    """
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.default_generator.manual_seed(0)
+        model = Denoiser(CONFIG)
+        _randomise(model)
+        for dtype, bound in BOUNDS.items():
+            compare(f"a guided step in {dtype}", *_guided_steps(model, dtype, device), bound)
+            compare(f"a block of the autoencoder in {dtype}", *_pictures(dtype, device), bound)
+
+
+def compare(name: str, ours: Tensor, theirs: Tensor, bound: float) -> None:
+    """Raises :class:`ArithmeticError` where two results differ by more than a share of their largest value."""
+    error = float((ours.float() - theirs.float()).abs().max() / theirs.float().abs().max())
+    if not error <= bound:  # NaN is not, either
+        raise ArithmeticError(f"{name} differs by {error:.1e} of its largest value")
+
+
+def _guided_steps(model: Denoiser, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    plain = FastDenoiser(model, (CONDITION_IDS, UNCONDITIONAL_IDS))
+    biases = plain.time_biases([TIMESTEP])[0].to(device)
+    inputs = torch.randn(SAMPLES, 9, CONFIG.latent_size, CONFIG.latent_size).to(device)
+    plain = plain.lower(dtype).to(device)
+    fused = copy.deepcopy(plain)
+    denoiser.fuse(fused)
+    return fused(inputs, biases, 2), plain(inputs, biases, 2)
+
+
+def _pictures(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    from diffusers.models.resnet import ResnetBlock2D  # takes seconds to import
+
+    plain = nn.ModuleList([ResnetBlock2D(in_channels=64, out_channels=96, temb_channels=None)])
+    _randomise(plain)
+    fused = copy.deepcopy(plain)
+    autoencoder.fuse(fused)
+    planes = torch.randn(SAMPLES, 64, 20, 36).to(device, dtype)  # no whole tiles
+    return fused.to(device, dtype)[0](planes, None), plain.to(device, dtype)[0](planes, None)
+
+
+def _randomise(model: nn.Module) -> None:
+    """Put a model into evaluation mode, with none of the zeros and ones that new layers start from."""
+    for tensor in [*model.parameters(), *model.buffers()]:
+        if tensor.is_floating_point():
+            tensor.data.add_(torch.rand_like(tensor), alpha=0.1)
+    model.eval()

@@ -1,0 +1,136 @@
+"""The kernels for GPUs: interpreted on the CPU (see ``tests/conftest.py``), compiled for a GPU that is not there."""
+
+import copy
+import importlib
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+import torch
+from torch import nn
+
+from moebius.blocks import DepthwiseSeparableConv, LambdaTransformer
+from moebius.config import MoebiusConfig
+from moebius.fast import gpu
+from moebius.fast.blocks import FoldedSeparableConv, FoldedTransformer
+from moebius.fast.fold import ChannelsLastConv
+from tests.conftest import relative_error
+
+pytestmark = pytest.mark.skipif(find_spec("triton") is None, reason="Triton has wheels for Linux alone")
+
+
+@pytest.fixture(scope="module")
+def kernels():
+    """The modules with kernels, which import Triton."""
+    names = ("autoencoder", "denoiser", "depthwise", "group_norm", "sums", "trial")
+    return {name: importlib.import_module(f"moebius.fast.gpu.{name}") for name in names}
+
+
+def randomised(model: nn.Module) -> nn.Module:
+    torch.manual_seed(0)
+    for tensor in [*model.parameters(), *model.buffers()]:
+        if tensor.is_floating_point():
+            tensor.data.add_(torch.rand_like(tensor), alpha=0.1)
+    return model.eval()
+
+
+def fused(kernels, model: nn.Module) -> nn.Module:
+    parent = nn.ModuleList([copy.deepcopy(model)])
+    kernels["denoiser"].fuse(parent)
+    assert type(parent[0]) is not type(model)
+    return parent[0]
+
+
+@pytest.mark.parametrize("widths", [(32, 32), (32, 96)], ids=["with identity", "without"])
+@torch.no_grad()
+def test_separable_convolution_of_no_whole_tiles(kernels, widths):
+    plain = FoldedSeparableConv(randomised(DepthwiseSeparableConv(*widths)), randomised(nn.GroupNorm(32, widths[0])))
+    features = torch.randn(1, 18, 17, widths[0])
+    bias = None if plain.has_identity else torch.randn(widths[1])
+    assert relative_error(fused(kernels, plain)(features, bias), plain(features, bias)) <= 1e-5
+
+
+@pytest.mark.parametrize("rows", [1, 2], ids=["where branches part", "after that"])
+@torch.no_grad()
+def test_transformer(kernels, rows):
+    config = MoebiusConfig(heads=4, context_width=16)
+    contexts = torch.randn(2, config.categories // 2, config.context_width)
+    plain = FoldedTransformer(randomised(LambdaTransformer(32, 64, config)), 8, contexts)
+    features = torch.randn(rows, 8, 8, 32)
+    ours, theirs = (block(features.clone(), 1, 2) for block in (fused(kernels, plain), plain))
+    assert ours.shape == theirs.shape == (2, 8, 8, 32)
+    assert relative_error(ours, theirs) <= 1e-5
+
+
+@torch.no_grad()
+def test_autoencoder(kernels):
+    diffusers = pytest.importorskip("diffusers")
+    down, up = ("DownEncoderBlock2D",) * 2, ("UpDecoderBlock2D",) * 2
+    plain = diffusers.AutoencoderKL(3, 3, down_block_types=down, up_block_types=up, block_out_channels=(32, 64))
+    randomised(plain)
+    ours = copy.deepcopy(plain)
+    kernels["autoencoder"].fuse(ours)
+    assert not any(isinstance(module, diffusers.models.resnet.ResnetBlock2D) for module in ours.modules())
+    pictures = torch.randn(1, 3, 8, 8)
+    latents = plain.encode(pictures).latent_dist.mean
+    assert relative_error(ours.encode(pictures).latent_dist.mean, latents) <= 1e-4
+    assert relative_error(ours.decode(latents).sample, plain.decode(latents).sample) <= 1e-4
+
+
+@torch.no_grad()
+def test_bfloat16_rounds_what_is_stored_and_nothing_else(kernels):
+    features, bias = torch.randn(1, 8, 8, 32), torch.randn(32)
+    conv = ChannelsLastConv(torch.randn(32, 1, 3, 3).bfloat16().float(), bias.bfloat16().float(), groups=32)
+    low, rounded = copy.deepcopy(conv).bfloat16(), features.bfloat16()
+    norms, depthwise, sums = kernels["group_norm"], kernels["depthwise"], kernels["sums"]
+    terms = norms.group_terms(rounded, 32, 1e-5)
+    pairs = (
+        [(norms.scaled(rounded, *terms, dtype, silu=True)) for dtype in (torch.bfloat16, torch.float32)],
+        [
+            depthwise.norm_silu_depthwise(rounded, *terms, low, bias, dtype, True)[0]
+            for dtype in (torch.bfloat16, torch.float32)
+        ],
+        [
+            depthwise.gated_depthwise(rounded, rounded.flip(1), low, low),
+            depthwise.gated_depthwise(rounded.float(), rounded.float().flip(1), conv, conv),
+        ],
+        [sums.add_and_norm(features.clone(), rounded, 1e-5, dtype)[1] for dtype in (torch.bfloat16, torch.float32)],
+        [
+            sums.summed(rounded, rounded, bias.bfloat16()),
+            sums.summed(rounded.float(), rounded.float(), bias.bfloat16()),
+        ],
+    )
+    for ours, exact in pairs:
+        assert ours.dtype == torch.bfloat16 and torch.allclose(
+            ours.float(), exact.float(), rtol=2**-7, atol=1e-5
+        )  # interpreted, it is cut off
+
+
+def test_a_trial_that_fails_or_differs_leaves_pytorchs_layers(kernels, monkeypatch, caplog):
+    device = torch.device("cuda", 7)
+    for error in (RuntimeError("no C compiler"), ArithmeticError("a guided step differs by 5.0e-01")):
+        gpu.serves.cache_clear()
+        monkeypatch.setattr(kernels["trial"], "check", lambda _, error=error: (_ for _ in ()).throw(error))
+        assert not gpu.serves(device)
+        assert str(error) in caplog.text
+    gpu.serves.cache_clear()
+    assert not gpu.serves(torch.device("cpu"))
+
+
+def test_trial_tells_a_wrong_kernel(kernels):
+    right = torch.randn(8)
+    kernels["trial"].compare("a step", right, right + 1e-4, 2e-3)
+    for wrong in (right + 1, right * torch.nan):
+        with pytest.raises(ArithmeticError, match="a step differs by"):
+            kernels["trial"].compare("a step", wrong, right, 2e-3)
+
+
+def test_kernels_compile_for_gpus():
+    """In a process of its own: this one interprets."""
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    command = [sys.executable, "-m", "tests.moebius.fast.compile_kernels"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) >= 8  # every kernel
