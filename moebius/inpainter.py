@@ -132,8 +132,9 @@ class Inpainter:
         images = self._padded(np.stack(pixels)).permute(0, 3, 1, 2).float() / 127.5 - 1
         hole = self._padded(np.stack(masks))[:, None].float()
         blanked = images * (1 - hole)
-        latents = self._generate(images, blanked, hole, noise.to(self.device))
-        decoded = autoencoder.decode(self.model.vae, latents, blanked, hole)[:count]
+        with torch.cuda.device_of(images):  # where kernels and graphs are launched, whatever device is current
+            latents = self._generate(images, blanked, hole, noise.to(self.device))
+            decoded = autoencoder.decode(self.model.vae, latents, blanked, hole)[:count]
         generated = (decoded / 2 + 0.5).permute(0, 2, 3, 1).cpu().numpy()
         return [
             _match_colours(original, to_uint8(picture), mask)

@@ -20,7 +20,8 @@ def serves(device: torch.device) -> bool:
     from moebius.fast.gpu import trial  # imports Triton, which CPUs do without
 
     try:
-        trial.check(device)
+        with torch.cuda.device(device):  # Triton launches on the current one
+            trial.check(device)
     except Exception as error:  # noqa: BLE001 - whatever a compiler may say: PyTorch's own layers remain
         log.warning("the kernels for GPUs do not serve on %s, PyTorch's slower layers are used: %s", device, error)
         return False

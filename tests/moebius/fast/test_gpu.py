@@ -5,6 +5,7 @@ import importlib
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from importlib.util import find_spec
 
 import pytest
@@ -110,6 +111,7 @@ def test_bfloat16_rounds_what_is_stored_and_nothing_else(kernels):
 
 def test_a_trial_that_fails_or_differs_leaves_pytorchs_layers(kernels, monkeypatch, caplog):
     device = torch.device("cuda", 7)
+    monkeypatch.setattr(torch.cuda, "device", nullcontext)
     for error in (RuntimeError("no C compiler"), ArithmeticError("a guided step differs by 5.0e-01")):
         gpu.serves.cache_clear()
         monkeypatch.setattr(kernels["trial"], "check", lambda _, error=error: (_ for _ in ()).throw(error))
