@@ -89,6 +89,23 @@ def _channel_block(channels: int) -> int:
 
 
 @triton.jit
+def _tile(width, ROWS: tl.constexpr, COLUMNS: tl.constexpr, WIDTH: tl.constexpr):
+    """Where a program works: row of the batch, first line, columns, channels."""
+    across = tl.cdiv(width, COLUMNS)
+    top = tl.program_id(0) // across * ROWS
+    column = tl.program_id(0) % across * COLUMNS + tl.arange(0, COLUMNS)
+    return tl.program_id(2).to(tl.int64), top, column, tl.program_id(1) * WIDTH + tl.arange(0, WIDTH)
+
+
+@triton.jit
+def _columns_there(column, width, is_channel):
+    """Whether a column's left neighbour, itself and its right neighbour lie on the map."""
+    inside = is_channel[None, :]
+    has_left = ((column > 0) & (column <= width))[:, None] & inside
+    return has_left, (column < width)[:, None] & inside, (column + 1 < width)[:, None] & inside
+
+
+@triton.jit
 def _three(weight, channel, inside, tap: tl.constexpr):
     """Weights of a row of taps."""
     left = tl.load(weight + channel * 9 + tap * 3, mask=inside, other=0.0).to(tl.float32)
@@ -129,25 +146,17 @@ def _norm_silu_depthwise(
     WIDTH: tl.constexpr,
 ):
     """A tile from its top to its bottom: every row of the input is read once and added to three of the output."""
-    across = tl.cdiv(width, COLUMNS)
-    top = tl.program_id(0) // across * ROWS
-    column = tl.program_id(0) % across * COLUMNS + tl.arange(0, COLUMNS)
-    channel = tl.program_id(1) * WIDTH + tl.arange(0, WIDTH)
-    inside = (channel < channels)[None, :]
-    row = tl.program_id(2).to(tl.int64)
-    factor = tl.load(scale + row * channels + channel, mask=channel < channels, other=0.0)[None, :]
-    offset = tl.load(shift + row * channels + channel, mask=channel < channels, other=0.0)[None, :]
-    start = tl.load(bias + channel, mask=channel < channels, other=0.0).to(tl.float32)[None, :]
+    row, top, column, channel = _tile(width, ROWS, COLUMNS, WIDTH)
+    is_channel = channel < channels
+    factor = tl.load(scale + row * channels + channel, mask=is_channel, other=0.0)[None, :]
+    offset = tl.load(shift + row * channels + channel, mask=is_channel, other=0.0)[None, :]
+    start = tl.load(bias + channel, mask=is_channel, other=0.0).to(tl.float32)[None, :]
     if AROUND:
-        extra = tl.load(carried + channel, mask=channel < channels, other=0.0).to(tl.float32)[None, :]
-    first_left, first, first_right = _three(weight, channel, channel < channels, 0)
-    second_left, second, second_right = _three(weight, channel, channel < channels, 1)
-    third_left, third, third_right = _three(weight, channel, channel < channels, 2)
-    has_left, has, has_right = (
-        ((column > 0) & (column <= width))[:, None] & inside,
-        (column < width)[:, None] & inside,
-        (column + 1 < width)[:, None] & inside,
-    )
+        extra = tl.load(carried + channel, mask=is_channel, other=0.0).to(tl.float32)[None, :]
+    first_left, first, first_right = _three(weight, channel, is_channel, 0)
+    second_left, second, second_right = _three(weight, channel, is_channel, 1)
+    third_left, third, third_right = _three(weight, channel, is_channel, 2)
+    has_left, has, has_right = _columns_there(column, width, is_channel)
     above = tl.zeros((COLUMNS, WIDTH), tl.float32) + start
     here = tl.zeros((COLUMNS, WIDTH), tl.float32) + start
     for step in range(ROWS + 2):
@@ -184,13 +193,8 @@ def _gated_depthwise(
     WIDTH: tl.constexpr,
 ):
     """As above, of two maps at once."""
-    across = tl.cdiv(width, COLUMNS)
-    top = tl.program_id(0) // across * ROWS
-    column = tl.program_id(0) % across * COLUMNS + tl.arange(0, COLUMNS)
-    channel = tl.program_id(1) * WIDTH + tl.arange(0, WIDTH)
+    row, top, column, channel = _tile(width, ROWS, COLUMNS, WIDTH)
     is_channel = channel < channels
-    inside = is_channel[None, :]
-    row = tl.program_id(2).to(tl.int64)
     start = tl.load(value_bias + channel, mask=is_channel, other=0.0).to(tl.float32)[None, :]
     gate_start = tl.load(gate_bias + channel, mask=is_channel, other=0.0).to(tl.float32)[None, :]
     first_left, first, first_right = _three(value_weight, channel, is_channel, 0)
@@ -199,11 +203,7 @@ def _gated_depthwise(
     gate_first_left, gate_first, gate_first_right = _three(gate_weight, channel, is_channel, 0)
     gate_second_left, gate_second, gate_second_right = _three(gate_weight, channel, is_channel, 1)
     gate_third_left, gate_third, gate_third_right = _three(gate_weight, channel, is_channel, 2)
-    has_left, has, has_right = (
-        ((column > 0) & (column <= width))[:, None] & inside,
-        (column < width)[:, None] & inside,
-        (column + 1 < width)[:, None] & inside,
-    )
+    has_left, has, has_right = _columns_there(column, width, is_channel)
     above = tl.zeros((COLUMNS, WIDTH), tl.float32) + start
     here = tl.zeros((COLUMNS, WIDTH), tl.float32) + start
     gate_above = tl.zeros((COLUMNS, WIDTH), tl.float32) + gate_start

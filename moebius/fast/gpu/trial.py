@@ -27,7 +27,7 @@ def check(device: torch.device) -> None:
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.default_generator.manual_seed(0)
         model = Denoiser(CONFIG)
-        _randomise(model)
+        randomise(model)
         for dtype, bound in BOUNDS.items():
             compare(f"a guided step in {dtype}", *_guided_steps(model, dtype, device), bound)
             compare(f"a block of the autoencoder in {dtype}", *_pictures(dtype, device), bound)
@@ -54,14 +54,14 @@ def _pictures(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]
     from diffusers.models.resnet import ResnetBlock2D  # takes seconds to import
 
     plain = nn.ModuleList([ResnetBlock2D(in_channels=64, out_channels=96, temb_channels=None)])
-    _randomise(plain)
+    randomise(plain)
     fused = copy.deepcopy(plain)
     autoencoder.fuse(fused)
     planes = torch.randn(SAMPLES, 64, 20, 36).to(device, dtype)  # no whole tiles
     return fused.to(device, dtype)[0](planes, None), plain.to(device, dtype)[0](planes, None)
 
 
-def _randomise(model: nn.Module) -> None:
+def randomise(model: nn.Module) -> None:
     """Put a model into evaluation mode, with none of the zeros and ones that new layers start from."""
     for tensor in [*model.parameters(), *model.buffers()]:
         if tensor.is_floating_point():

@@ -1,6 +1,7 @@
 """Compiles the kernels at the published sizes for a GPU that need not be there, as the launches ask for them."""
 
 import sys
+from inspect import isfunction
 
 import torch
 import triton
@@ -42,10 +43,11 @@ class Compiled:
 
 def main() -> None:
     for module in (contexts, depthwise, group_norm, sums):
-        launched = [name for name, value in vars(module).items() if isinstance(value, JITFunction)]
-        for name in launched:
-            if name not in ("_three", "_silu_at", "_norm_silu_at"):  # called by kernels
-                setattr(module, name, Compiled(getattr(module, name)))
+        launchers = [value for value in vars(module).values() if isfunction(value)]
+        for name in {name for launcher in launchers for name in launcher.__code__.co_names}:
+            kernel = getattr(module, name, None)
+            if isinstance(kernel, JITFunction):
+                setattr(module, name, Compiled(kernel))
     for dtype in POINTERS:
         for channels in (320, 1280):
             features, bias = torch.empty(2, 16, 16, channels), torch.empty(channels)
