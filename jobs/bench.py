@@ -6,7 +6,8 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def _add_job(kinds: Any) -> None:
         description="Run the whole job over made-up photos, one window each, and the same windows through the bare "
         "model, with the same number of threads.",
     )
-    job.add_argument("--weights", default="nano", help="name, folder or file (nano)")
+    job.add_argument("--weights", default="nano", help="name, folder or file; random: of the published size (nano)")
     job.add_argument("--samples", type=int, default=200, help="photos (200)")
     job.add_argument("--steps", type=int, default=20, help="of the sampler (20)")
 
@@ -98,7 +99,6 @@ def _add_report(kinds: Any) -> None:
 
 
 def _model(options: argparse.Namespace) -> Figures:
-    from moebius.bench.checkpoints import write_random_weights
     from moebius.bench.flux import DeviceTooSmallError, check_room, measure_flux
     from moebius.bench.model import measure_model
     from moebius.weights import find_weights
@@ -113,15 +113,25 @@ def _model(options: argparse.Namespace) -> Figures:
             check_room(device)
         except DeviceTooSmallError as error:
             raise ConfigError(str(error)) from error
-    with tempfile.TemporaryDirectory(prefix="moebius-bench-") as folder:
-        if options.weights == RANDOM:
-            write_random_weights(Path(folder))
-        weights = find_weights(folder if options.weights == RANDOM else options.weights)
-        figures = asdict(measure_model(weights, device, batch_sizes, least_s))
+    with _weights(options.weights) as weights:
+        figures = asdict(measure_model(find_weights(weights), device, batch_sizes, least_s))
     if options.versus:
         flux = measure_flux(device, least_s)
         figures["flux"] = {**asdict(flux), "times_slower": flux.image_s * figures["windows_per_second"]}
     return figures
+
+
+@contextmanager
+def _weights(name: str) -> Iterator[str]:
+    """What is to be loaded: as named, or random weights in a folder that lasts as long as the context."""
+    from moebius.bench.checkpoints import write_random_weights
+
+    if name != RANDOM:
+        yield name
+        return
+    with tempfile.TemporaryDirectory(prefix="moebius-bench-") as folder:
+        write_random_weights(Path(folder))
+        yield folder
 
 
 def _device(name: str) -> Any:
@@ -141,7 +151,8 @@ def _device(name: str) -> Any:
 def _job(options: argparse.Namespace) -> Figures:
     from pipeline.bench_job import measure_job
 
-    return asdict(measure_job(options.weights, options.samples, options.steps))
+    with _weights(options.weights) as weights:
+        return asdict(measure_job(weights, options.samples, options.steps))
 
 
 def _flow(options: argparse.Namespace) -> Figures:

@@ -1,5 +1,6 @@
 """Moebius: lightweight image inpainting (arXiv 2606.19195), without any cluster code."""
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,9 @@ _MODULES = {
     "MoebiusConfig": "config",
     "load_denoiser": "checkpoint",
 }
+
+# PyTorch reads this at its first tensor and asks the system for maps in pages of 2 MB, not of 4 kB each.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 def __getattr__(name: str) -> Any:
