@@ -1,4 +1,4 @@
-"""3×3 convolutions with 16 products for four outputs, where the plain way takes 36."""
+"""3×3 convolutions with 36 products for sixteen outputs, where the plain way takes 144."""
 
 from typing import TypeGuard
 
@@ -6,33 +6,40 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-TILES = 256  # in a band: its products stay in the cache, and rows enough for each of the 16 matrices
+SIDE = 4  # outputs of a tile along each axis; it takes two inputs more
+POINTS = (0, 1, -1, 0.5, -2)  # and infinity: with these, float32 is as accurate as in the plain convolution
+BAND_TILES = 128  # enough rows for each of the 36 matrices, and maps of a band that stay in the cache
 
 
 class WinogradConv(nn.Module):
     """Equals a 3×3 convolution of stride 1 and padding 1, to rounding of float32.
 
-    Source: Lavin and Gray, arXiv 1509.09308, F(2×2, 3×3). Along one axis, four inputs d give the two outputs of
-    weights g by four products: (d₀ − d₂)·g₀, (d₁ + d₂)·(g₀ + g₁ + g₂)/2, (d₂ − d₁)·(g₀ − g₁ + g₂)/2 and
-    (d₁ − d₃)·g₂. Along both axes it is the product of the two, and each product a matrix over the channels.
+    Source: Lavin and Gray, arXiv 1509.09308, F(4×4, 3×3). A convolution is a product of polynomials read backwards:
+    the values of the weights' polynomial at six points times those that stand for the inputs give the values from which
+    the outputs follow. Along both axes it is the product of the two, and each of the 36 a matrix over the channels.
+    What leads to these values and back from them are matrices, too: all work is in three large products.
     """
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
         assert is_plain(conv)
-        sides = conv.weight.new_tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
-        weight = torch.einsum("ay,bx,oiyx->abio", sides, sides, conv.weight.detach())
-        self.weight = nn.Parameter(weight.flatten(0, 1).contiguous(), requires_grad=False)  # (16, in, out)
-        self.bias = None if conv.bias is None else nn.Parameter(conv.bias.detach().clone(), requires_grad=False)
+        to_values = _powers(3)
+        weight = torch.einsum("ay,bx,oiyx->abio", to_values, to_values, conv.weight.detach().double())
+        from_inputs, to_outputs = torch.linalg.inv(_powers(SIDE + 2)).T, _powers(SIDE).T
+        self.weight = _constant(weight.flatten(0, 1))  # (36, in, out)
+        self.from_inputs = _constant(torch.kron(from_inputs, from_inputs))  # (36, 36)
+        self.to_outputs = _constant(torch.kron(to_outputs, to_outputs))  # (16, 36)
+        bias = conv.weight.new_zeros(conv.out_channels) if conv.bias is None else conv.bias.detach()
+        self.bias = _constant(bias)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, in, H, W) → (B, out, H, W), both channels-last in memory."""
         batch, _, *size = features.shape
-        height, width = (side + side % 2 for side in size)
+        height, width = (-(-side // SIDE) * SIDE for side in size)
         edges = (0, 0, 1, 1 + width - size[1], 1, 1 + height - size[0])
         padded = functional.pad(features.permute(0, 2, 3, 1), edges)  # (B, height + 2, width + 2, in)
-        output = features.new_empty(batch, height, width, self.weight.shape[-1])
-        rows = max(2, 2 * (2 * TILES // width))
+        output = features.new_empty(batch, height, width, len(self.bias))
+        rows = max(1, SIDE * BAND_TILES // width) * SIDE
         for sample in range(batch):
             for top in range(0, height, rows):
                 bottom = min(height, top + rows)
@@ -41,16 +48,13 @@ class WinogradConv(nn.Module):
 
     def _band(self, padded: Tensor, output: Tensor) -> None:
         """(H + 2, W + 2, in) → (H, W, out)."""
-        height, width, channels = output.shape
-        inputs = padded.new_empty(4, 4, height // 2, width // 2, padded.shape[-1])
-        for row, lines in enumerate(_differences(padded, 0)):
-            for column, (first, second, sign) in enumerate(_operands(lines, 1)):
-                torch.add(first, second, alpha=sign, out=inputs[row, column])
-        products = torch.bmm(inputs.view(16, -1, inputs.shape[-1]), self.weight)
-        products = products.view(4, 4, height // 2, width // 2, channels)
-        for row, halves in enumerate(_outputs(products)):
-            for column, corner in enumerate(_outputs(halves)):
-                output[row::2, column::2] = corner if self.bias is None else corner.add_(self.bias)
+        down, across = output.shape[0] // SIDE, output.shape[1] // SIDE
+        reach = SIDE + 2
+        tiles = padded.unfold(0, reach, SIDE).unfold(1, reach, SIDE).permute(3, 4, 0, 1, 2)
+        values = self.from_inputs @ tiles.reshape(reach * reach, -1)
+        products = torch.bmm(values.view(reach * reach, down * across, -1), self.weight)
+        outputs = (self.to_outputs @ products.flatten(1)).view(SIDE, SIDE, down, across, -1)
+        torch.add(outputs.permute(2, 0, 3, 1, 4), self.bias, out=output.view(down, SIDE, across, SIDE, -1))
 
 
 def is_plain(conv: nn.Module | None) -> TypeGuard[nn.Conv2d]:
@@ -64,22 +68,11 @@ def is_plain(conv: nn.Module | None) -> TypeGuard[nn.Conv2d]:
     )
 
 
-def _operands(padded: Tensor, axis: int) -> list[tuple[Tensor, Tensor, int]]:
-    """The two terms and the sign of each of the four differences along an axis, for every second position."""
-    count = padded.shape[axis] - 2
-
-    def at(offset: int) -> Tensor:
-        places = [slice(None)] * padded.dim()
-        places[axis] = slice(offset, offset + count, 2)
-        return padded[tuple(places)]
-
-    return [(at(0), at(2), -1), (at(1), at(2), 1), (at(2), at(1), -1), (at(1), at(3), -1)]
+def _powers(count: int) -> Tensor:
+    """(6, count) float64: what so many coefficients are multiplied by to give a polynomial's value at each point."""
+    rows = [[point**power for power in range(count)] for point in POINTS]
+    return torch.tensor([*rows, [0] * (count - 1) + [1]], dtype=torch.float64)  # at infinity: the last coefficient
 
 
-def _differences(padded: Tensor, axis: int) -> list[Tensor]:
-    return [torch.add(first, second, alpha=sign) for first, second, sign in _operands(padded, axis)]
-
-
-def _outputs(products: Tensor) -> tuple[Tensor, Tensor]:
-    """Four products along the first axis → the two outputs."""
-    return products[0] + products[1] + products[2], products[1] - products[2] - products[3]
+def _constant(values: Tensor) -> nn.Parameter:
+    return nn.Parameter(values.float().contiguous(), requires_grad=False)
