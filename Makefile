@@ -21,7 +21,7 @@ demo: $(VENV)/.installed  ## inpaint the photos of the repository and draw a con
 	@echo "report:   $(CURDIR)/out/demo/report.html"
 
 test: lint  ## check style and types, then run the tests
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 test-all: lint  ## the same with the tests that take minutes
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[cluster]'

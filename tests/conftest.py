@@ -3,6 +3,7 @@
 import os
 
 os.environ["TRITON_INTERPRET"] = "1"  # before anything imports Triton, which reads it then
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two tests at once, each with threads for all cores, starve each other
 
 import json
 import subprocess
@@ -26,8 +27,28 @@ GOLDEN = ROOT / "tests" / "golden"
 TINY_GOLDEN = MoebiusConfig(channels=(32, 64, 128), image_size=128, category_width=96, context_width=48)
 TINY = MoebiusConfig(channels=(32, 32), image_size=64, category_width=16, context_width=16)
 
+# Begun first, or one of them would be left over when all others are done; most seconds first.
+LONG_FILES = [
+    "tests/jobs/test_cli.py",
+    "tests/moebius/train/test_loop.py",
+    "tests/pipeline/test_run.py",
+    "tests/pipeline/test_faults.py",
+    "tests/pipeline/test_codec_tasks.py",
+    "tests/pipeline/test_other_readers.py",
+    "tests/moebius/fast/test_gpu.py",
+    "tests/jobs/test_evaluate.py",
+]
+
 sys.path.insert(0, str(GOLDEN))
 from recipe import fill  # the recipe is a golden file, kept as it was published
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def rank(item: pytest.Item) -> int:
+        name = item.path.relative_to(ROOT).as_posix()
+        return LONG_FILES.index(name) if name in LONG_FILES else len(LONG_FILES)
+
+    items.sort(key=rank)
 
 
 def golden_state_dict(name: str) -> dict[str, torch.Tensor]:
