@@ -126,6 +126,7 @@ def test_what_does_not_work_is_a_warning_without_secrets(caplog, monkeypatch, ta
 
 
 def test_answer_that_is_no_http_is_a_warning_too(caplog):
+    caplog.set_level(logging.WARNING)  # whatever level other tests left
     with socket.create_server(("127.0.0.1", 0)) as server:
         thread = threading.Thread(target=lambda: server.accept()[0].sendall(b"hello\r\n"), daemon=True)
         thread.start()
