@@ -25,9 +25,7 @@ class FoldedSeparableConv(nn.Module):
         """(B, H, W, in_channels) → (B, H, W, out_channels); ``bias`` replaces that of the pointwise convolution."""
         if self.norm is not None:
             features = functional.silu(self.norm(features), inplace=True)
-        hidden = self.depthwise(features).relu_()
-        weight = self.pointwise.weight
-        output = functional.linear(hidden, weight, self.pointwise.bias if bias is None else bias.to(weight.dtype))
+        output = self.pointwise(self.depthwise(features).relu_(), bias)
         return output.add_(features) if self.has_identity else output
 
 

@@ -5,6 +5,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from moebius.fast.products import product
+
 
 def scale_and_shift(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
     """A batch norm in evaluation mode as x·scale + shift, (C,) each."""
@@ -40,10 +42,11 @@ class Linear(nn.Module):
         self.weight = _constant(weight)
         self.bias = None if bias is None else _constant(bias)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """(…, in) → (…, out)."""
+    def forward(self, features: Tensor, bias: Tensor | None = None) -> Tensor:
+        """(…, in) → (…, out); ``bias`` is taken in place of the layer's own."""
         rows = features.to(self.weight.dtype).flatten(0, -2)  # of a slice, PyTorch would multiply row by row of the map
-        return functional.linear(rows, self.weight, self.bias).view(*features.shape[:-1], -1)
+        bias = self.bias if bias is None else bias.to(self.weight.dtype)
+        return product(rows, self.weight, bias).view(*features.shape[:-1], -1)
 
 
 class ChannelsLastConv(nn.Module):

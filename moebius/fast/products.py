@@ -1,0 +1,21 @@
+"""Products of matrices by the sooner library: on CPUs oneDNN, which fills the vectors of every processor, in float32, too.
+
+PyTorch takes MKL for products in float32, which fills half of the vectors of AMD's processors with AVX-512.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+IMAGES = 16  # 1×1 convolutions of so many images go to oneDNN, in one thread, too
+LEAST_ROWS = 256  # of fewer, a convolution takes longer to set up than it saves
+
+
+def product(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``rows @ weight.T + bias``: (N, in), (out, in) and (out,) → (N, out), like ``torch.nn.functional.linear``."""
+    count, width = rows.shape
+    is_plain = rows.device.type != "cpu" or rows.dtype != torch.float32
+    if is_plain or count % IMAGES or count < LEAST_ROWS:
+        return functional.linear(rows, weight, bias)
+    images = rows.reshape(IMAGES, count // IMAGES, 1, width).permute(0, 3, 1, 2)
+    return functional.conv2d(images, weight[:, :, None, None], bias).permute(0, 2, 3, 1).reshape(count, -1)
