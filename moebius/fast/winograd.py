@@ -6,9 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from moebius.fast.products import product
+
 SIDE = 4  # outputs of a tile along each axis; it takes two inputs more
 POINTS = (0, 1, -1, 0.5, -2)  # and infinity: with these, float32 is as accurate as in the plain convolution
-BAND_TILES = 128  # enough rows for each of the 36 matrices, and maps of a band that stay in the cache
+BAND_TILES = 256  # enough rows for each of the 36 matrices, and maps of a band that stay in the cache
 
 
 class WinogradConv(nn.Module):
@@ -17,16 +19,16 @@ class WinogradConv(nn.Module):
     Source: Lavin and Gray, arXiv 1509.09308, F(4×4, 3×3). A convolution is a product of polynomials read backwards:
     the values of the weights' polynomial at six points times those that stand for the inputs give the values from which
     the outputs follow. Along both axes it is the product of the two, and each of the 36 a matrix over the channels.
-    What leads to these values and back from them are matrices, too: all work is in three large products.
+    What leads to these values and back from them are matrices, too: all work is in 38 products.
     """
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
         assert is_plain(conv)
         to_values = _powers(3)
-        weight = torch.einsum("ay,bx,oiyx->abio", to_values, to_values, conv.weight.detach().double())
+        weight = torch.einsum("ay,bx,oiyx->aboi", to_values, to_values, conv.weight.detach().double())
         from_inputs, to_outputs = torch.linalg.inv(_powers(SIDE + 2)).T, _powers(SIDE).T
-        self.weight = _constant(weight.flatten(0, 1))  # (36, in, out)
+        self.weight = _constant(weight.flatten(0, 1))  # (36, out, in)
         self.from_inputs = _constant(torch.kron(from_inputs, from_inputs))  # (36, 36)
         self.to_outputs = _constant(torch.kron(to_outputs, to_outputs))  # (16, 36)
         bias = conv.weight.new_zeros(conv.out_channels) if conv.bias is None else conv.bias.detach()
@@ -34,25 +36,26 @@ class WinogradConv(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, in, H, W) → (B, out, H, W), both channels-last in memory."""
-        batch, _, *size = features.shape
-        height, width = (-(-side // SIDE) * SIDE for side in size)
-        edges = (0, 0, 1, 1 + width - size[1], 1, 1 + height - size[0])
-        padded = functional.pad(features.permute(0, 2, 3, 1), edges)  # (B, height + 2, width + 2, in)
-        output = features.new_empty(batch, height, width, len(self.bias))
-        rows = max(1, SIDE * BAND_TILES // width) * SIDE
+        features = features.permute(0, 2, 3, 1)
+        batch, height, width, _ = features.shape
+        whole_height, whole_width = (-(-side // SIDE) * SIDE for side in (height, width))
+        output = features.new_empty(batch, whole_height, whole_width, len(self.bias))
+        rows = max(1, SIDE * BAND_TILES // whole_width) * SIDE
         for sample in range(batch):
-            for top in range(0, height, rows):
-                bottom = min(height, top + rows)
-                self._band(padded[sample, top : bottom + 2], output[sample, top:bottom])
-        return output[:, : size[0], : size[1]].permute(0, 3, 1, 2)
+            for top in range(0, whole_height, rows):
+                bottom = min(whole_height, top + rows)
+                first, last = max(0, top - 1), min(height, bottom + 1)
+                edges = (0, 0, 1, 1 + whole_width - width, first - top + 1, bottom + 1 - last)
+                self._band(functional.pad(features[sample, first:last], edges), output[sample, top:bottom])
+        return output[:, :height, :width].permute(0, 3, 1, 2)
 
     def _band(self, padded: Tensor, output: Tensor) -> None:
         """(H + 2, W + 2, in) → (H, W, out)."""
         down, across = output.shape[0] // SIDE, output.shape[1] // SIDE
         reach = SIDE + 2
         tiles = padded.unfold(0, reach, SIDE).unfold(1, reach, SIDE).permute(3, 4, 0, 1, 2)
-        values = self.from_inputs @ tiles.reshape(reach * reach, -1)
-        products = torch.bmm(values.view(reach * reach, down * across, -1), self.weight)
+        values = (self.from_inputs @ tiles.reshape(reach * reach, -1)).view(reach * reach, down * across, -1)
+        products = torch.stack([product(value, weight) for value, weight in zip(values, self.weight, strict=True)])
         outputs = (self.to_outputs @ products.flatten(1)).view(SIDE, SIDE, down, across, -1)
         torch.add(outputs.permute(2, 0, 3, 1, 4), self.bias, out=output.view(down, SIDE, across, SIDE, -1))
 

@@ -7,6 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from moebius.fast.autoencoder import is_usual_resnet
 from moebius.fast.gpu.group_norm import group_terms, scaled
 from moebius.fast.gpu.sums import summed
 
@@ -17,18 +18,11 @@ def fuse(vae: nn.Module) -> None:
 
     for module in list(vae.modules()):
         for name, child in module.named_children():
-            if isinstance(child, ResnetBlock2D) and _is_usual(child):
+            if isinstance(child, ResnetBlock2D) and is_usual_resnet(child):
                 setattr(module, name, _FusedResnet(child))
         if isinstance(getattr(module, "conv_act", None), nn.SiLU):
             norm = cast(nn.GroupNorm, module.conv_norm_out)
             module.conv_norm_out, module.conv_act = _NormSilu(norm), nn.Identity()
-
-
-def _is_usual(block: Any) -> bool:
-    """Whether a block is norm, SiLU, convolution, twice, and a shortcut."""
-    changes = (block.upsample, block.downsample, block.time_emb_proj)
-    is_silu = isinstance(block.nonlinearity, nn.SiLU)
-    return is_silu and block.output_scale_factor == 1 and all(change is None for change in changes)
 
 
 class _NormSilu(nn.Module):
