@@ -6,6 +6,7 @@ from torch.nn import functional
 
 from moebius.fast.fold import linear
 
+BAND = 2048  # positions on a CPU, whose maps stay in the cache
 
 class FoldedUpsample(nn.Module):
     """Equals ``conv(interpolate(x, scale_factor=2, mode="nearest"))`` with a 3×3 convolution of padding 1.
@@ -29,21 +30,35 @@ class FoldedUpsample(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(B, H, W, in) → (B, 2H, 2W, out)."""
         batch, height, width, _ = features.shape
+        output = features.new_empty(batch, height, 2, width, 2, len(self.shared.weight))
+        if features.device.type != "cpu":
+            self._band(functional.pad(features, (0, 0, 1, 1, 1, 1)), output)
+        else:
+            rows = max(1, BAND // width)
+            for sample in range(batch):
+                one = slice(sample, sample + 1)
+                for top in range(0, height, rows):
+                    bottom = min(height, top + rows)
+                    first, last = max(0, top - 1), min(height, bottom + 1)
+                    edges = (0, 0, 1, 1, first - top + 1, bottom + 1 - last)
+                    self._band(functional.pad(features[one, first:last], edges), output[one, top:bottom])
+        return output.view(batch, 2 * height, 2 * width, -1)
+
+    def _band(self, padded: Tensor, output: Tensor) -> None:
+        """(B, H + 2, W + 2, in) → (B, H, 2, W, 2, out)."""
+        height, width = output.shape[1], output.shape[3]
         dtype = self.shared.weight.dtype
-        padded = functional.pad(features, (0, 0, 1, 1, 1, 1))
         down = padded[:, 1:] - padded[:, :-1]  # (B, H + 1, W + 2, in)
         across = (padded[:, 1:-1, 1:] - padded[:, 1:-1, :-1]).to(dtype)  # (B, H, W + 1, in)
         mixed = (down[:, :, 1:] - down[:, :, :-1]).to(dtype)  # (B, H + 1, W + 1, in)
         down = down[:, :, 1:-1].to(dtype)
-        shared = self.shared(features)
+        shared = self.shared(padded[:, 1:-1, 1:-1])
         columns = [self.horizontal[column](across[:, :, column : column + width]) for column in (0, 1)]
-        output = features.new_empty(batch, height, 2, width, 2, shared.shape[-1])
         for row in (0, 1):
             part = self.vertical[row](down[:, row : row + height]).add_(shared)
             for column in (0, 1):
                 corner = self.mixed[2 * row + column](mixed[:, row : row + height, column : column + width])
                 torch.add(corner.add_(part), columns[column], out=output[:, :, row, :, column])
-        return output.view(batch, 2 * height, 2 * width, -1)
 
 
 def _per_output(weight: Tensor, dim: int) -> list[Tensor]:
