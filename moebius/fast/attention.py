@@ -1,4 +1,4 @@
-"""The autoencoder's attention as products by bands of queries, which on CPUs is sooner than PyTorch's own in one head."""
+"""The attention of the autoencoder by bands of queries: on CPUs sooner than PyTorch's own, which is for many heads."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ class SingleHeadAttention(nn.Module):
 
 def is_usual_attention(layer: Any) -> bool:
     """Whether an attention is one that :class:`SingleHeadAttention` equals."""
-    parts = (layer.spatial_norm, layer.norm_q, layer.norm_k)
+    others = (layer.spatial_norm, layer.norm_q, layer.norm_k)
+    is_single = layer.heads == 1 and not layer.is_cross_attention and all(other is None for other in others)
     is_whole = layer.group_norm is not None and layer.residual_connection and layer.rescale_output_factor == 1
-    return is_whole and layer.heads == 1 and not layer.is_cross_attention and all(part is None for part in parts)
+    return is_single and is_whole and all(part.bias is not None for part in (layer.to_q, layer.to_k, layer.to_v))

@@ -18,8 +18,8 @@ from moebius.functional import timestep_embedding
 
 # Layers that stay in float32 when others are lowered: they make more than half of the error in bfloat16.
 PRECISE = re.compile(
-    r"^(time|conv_in|conv_out)\b|\b(shortcut|project_in|project_out)$"
-    r"|^down_levels\.0\.(residuals|resample|transformers\.\d+\.local)\b|\bnorm"
+    r"^(time|conv_in|conv_out)\b|\b(shortcut|project_in|project_out)$|\b(resample|norm)"
+    r"|^down_levels\.0\.(residuals|transformers\.\d+\.local)\b"
 )
 
 

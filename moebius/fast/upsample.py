@@ -8,6 +8,7 @@ from moebius.fast.fold import linear
 
 BAND = 2048  # positions on a CPU, whose maps stay in the cache
 
+
 class FoldedUpsample(nn.Module):
     """Equals ``conv(interpolate(x, scale_factor=2, mode="nearest"))`` with a 3×3 convolution of padding 1.
 

@@ -4,16 +4,22 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL
+from diffusers.models.attention_processor import Attention
+from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
 
+import moebius.fast.attention
 import moebius.fast.autoencoder
+import moebius.fast.upsample
+import moebius.fast.winograd
 import moebius.vae
 from moebius import Inpainter
+from moebius.fast.attention import SingleHeadAttention
 from moebius.fast.autoencoder import arrange_vae
 from moebius.fast.upsample import FoldedUpsample
 from moebius.fast.winograd import WinogradConv
 from moebius.settings import InpaintSettings
-from moebius.vae import decode, encode, untrained_vae
+from moebius.vae import decode, encode
 from tests.conftest import relative_error, textured
 
 CPU = torch.device("cpu")
@@ -26,13 +32,31 @@ def pass_through(vae: AutoencoderKL) -> tuple[torch.Tensor, torch.Tensor]:
     return latents, decode(vae, latents)
 
 
+def with_attention() -> AutoencoderKL:
+    """The kind that is published: one head of attention between its halves; of factor 8."""
+    vae = AutoencoderKL(
+        block_out_channels=(16, 32, 32, 64),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        norm_num_groups=8,
+        scaling_factor=1.0,
+    )
+    return vae.eval().requires_grad_(False)
+
+
 @torch.no_grad()
 def test_arranged_autoencoder_equals_the_plain_one(monkeypatch):
     monkeypatch.setattr(moebius.fast.autoencoder, "LEAST_WINOGRAD_CHANNELS", 16)
-    plain = untrained_vae()
+    monkeypatch.setattr(
+        moebius.fast.attention, "BAND", 32
+    )  # and others so that a map has several, the last a shorter one
+    monkeypatch.setattr(moebius.fast.upsample, "BAND", 33)
+    monkeypatch.setattr(moebius.fast.winograd, "BAND_TILES", 5)
+    plain = with_attention()
     fast = arrange_vae(copy.deepcopy(plain), torch.float32, CPU)
     kinds = [type(module) for module in fast.modules()]
-    assert WinogradConv in kinds and kinds.count(FoldedUpsample) == 3
+    assert WinogradConv in kinds and kinds.count(FoldedUpsample) == 3 and kinds.count(SingleHeadAttention) == 2
+    assert not any(isinstance(module, (ResnetBlock2D, Attention)) for module in fast.modules())
     for ours, theirs in zip(pass_through(fast), pass_through(plain), strict=True):
         assert relative_error(ours, theirs) <= 1e-4
 
@@ -40,7 +64,7 @@ def test_arranged_autoencoder_equals_the_plain_one(monkeypatch):
 @torch.no_grad()
 def test_arranged_autoencoder_in_bfloat16_is_about_as_near_as_the_plain_one():
     torch.manual_seed(0)
-    truth = pass_through(untrained := untrained_vae())
+    truth = pass_through(untrained := with_attention())
     plain = pass_through(copy.deepcopy(untrained).bfloat16())
     fast = pass_through(arrange_vae(copy.deepcopy(untrained), torch.bfloat16, CPU).bfloat16())
     for ours, theirs, expected in zip(fast, plain, truth, strict=True):

@@ -52,8 +52,7 @@ def test_bfloat16_tiny_is_near_the_published_code_and_nearer_than_the_plain_mode
     ours = relative_error(predict_golden(model, expected, torch.bfloat16), expected["noise_pred"])
     sample, ids = expected["sample"].bfloat16(), expected["input_ids"]
     plain = model.bfloat16()(sample, expected["timesteps"], ids).float()
-    least = 2e-2 if torch.cpu._is_avx512_bf16_supported() else 3e-2  # emulated, sums are rounded more often
-    assert ours <= least and ours <= 0.6 * relative_error(plain, expected["noise_pred"])
+    assert ours <= 2e-2 and ours <= 0.6 * relative_error(plain, expected["noise_pred"])
 
 
 @pytest.mark.slow
