@@ -149,7 +149,7 @@ def slow_job(tmp_path, tiny_weights) -> list[str]:
         "mask.uri": masks,
         "sink.uri": tmp_path / "out",
         "model.weights": tiny_weights,
-        "model.steps": 60,
+        "model.steps": 120,  # so that a fast machine is not done before the second run is refused
         "run.report": "false",
     }
     return [str(ROOT / "conf" / "inpaint.yaml"), *(f"{key}={value}" for key, value in options.items())]
