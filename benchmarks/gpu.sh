@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Everything that a GPU has to show, in less than ten minutes: golden files, the model, FLUX.1-Fill-Dev beside it.
+# Everything that a GPU has to show, in less than ten minutes: golden files, the model, FLUX.1-Fill-Dev beside it, and
+# which kernels a step's time goes to.
 # Needs torch, diffusers, safetensors, pillow, numpy and scipy; neither a network nor Ray.
 # Usage, from the root of the repository: benchmarks/gpu.sh [FOLDER FOR THE FIGURES]
 set -euo pipefail
@@ -11,3 +12,4 @@ python=${PYTHON:-python3}
 "$python" benchmarks/golden.py --device cuda
 "$python" -m jobs.bench model --device cuda --output "$out/model-gpu.json"
 "$python" -m jobs.bench model --device cuda --quick --versus flux --output "$out/flux-gpu.json"
+"$python" benchmarks/profile_model.py --device cuda --batch-size 16 > "$out/profile-gpu.txt"

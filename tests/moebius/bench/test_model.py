@@ -90,3 +90,17 @@ def test_flux_is_timed_from_its_configuration_alone():
     figures = measure_flux(torch.device("cpu"), 0.01, 32, transformer, vae)
     assert figures.parameters > 1000 and figures.steps == 50
     assert figures.image_s == pytest.approx(50 * figures.step_s + figures.vae_s)
+
+
+@pytest.mark.slow
+def test_profile_has_a_table_for_each_part_of_the_model():
+    command = [sys.executable, "benchmarks/profile_model.py", "--device", "cpu", "--precision", "fp32"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    parts = result.stdout.split("a batch of 1 on cpu")
+    assert [part.splitlines()[-1].split(",")[0] for part in parts[:-1]] == [
+        "a guided step",
+        "an encoding",
+        "a decoding",
+    ]
+    assert all("convolution" in table for table in parts[1:])
