@@ -25,7 +25,7 @@ from moebius.denoiser import Denoiser  # noqa: E402
 from moebius.schedule import ddim_timesteps  # noqa: E402
 from moebius.settings import InpaintSettings  # noqa: E402
 
-ROWS = 40  # of a table: the rest takes less than a hundredth
+ROWS = 40  # of a table: each of the others takes less than a hundredth
 
 
 @torch.inference_mode()
@@ -40,8 +40,8 @@ def main() -> None:
     config, usual = MoebiusConfig(), InpaintSettings()
     denoiser, vae = Denoiser(config).eval(), AutoencoderKL(**PUBLISHED_VAE).eval()
     model = arrange(denoiser, vae, usual, DTYPES[options.precision], device, is_fast=True)
-    timestep, side = ddim_timesteps(usual.steps, usual.strength)[0], config.latent_size
-    latents, inputs = (torch.randn(size, count, side, side, device=device) for count in (4, 9))
+    timestep, side, width = ddim_timesteps(usual.steps, usual.strength)[0], config.latent_size, config.latent_channels
+    latents, inputs = (torch.randn(size, count, side, side, device=device) for count in (width, 2 * width + 1))
     images = torch.rand(size, 3, config.image_size, config.image_size, device=device)
     parts: dict[str, Callable[[], object]] = {
         "a guided step": lambda: model.predict(inputs, timestep),

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from moebius.fast.bands import bands
 from moebius.fast.fold import linear
 
 BAND = 2048  # positions on a CPU, whose maps stay in the cache
@@ -33,27 +34,21 @@ class FoldedUpsample(nn.Module):
         batch, height, width, _ = features.shape
         output = features.new_empty(batch, height, 2, width, 2, len(self.shared.weight))
         if features.device.type != "cpu":
-            self._band(functional.pad(features, (0, 0, 1, 1, 1, 1)), output)
+            self._band(features, functional.pad(features, (0, 0, 1, 1, 1, 1)), output)
         else:
-            rows = max(1, BAND // width)
-            for sample in range(batch):
-                one = slice(sample, sample + 1)
-                for top in range(0, height, rows):
-                    bottom = min(height, top + rows)
-                    first, last = max(0, top - 1), min(height, bottom + 1)
-                    edges = (0, 0, 1, 1, first - top + 1, bottom + 1 - last)
-                    self._band(functional.pad(features[one, first:last], edges), output[one, top:bottom])
+            for sample, rows, padded in bands(features, max(1, BAND // width), height, width):
+                self._band(features[sample, rows][None], padded[None], output[sample, rows][None])
         return output.view(batch, 2 * height, 2 * width, -1)
 
-    def _band(self, padded: Tensor, output: Tensor) -> None:
-        """(B, H + 2, W + 2, in) → (B, H, 2, W, 2, out)."""
-        height, width = output.shape[1], output.shape[3]
+    def _band(self, features: Tensor, padded: Tensor, output: Tensor) -> None:
+        """(B, H, W, in) and the same with what is around it, (B, H + 2, W + 2, in) → (B, H, 2, W, 2, out)."""
+        height, width = features.shape[1:3]
         dtype = self.shared.weight.dtype
         down = padded[:, 1:] - padded[:, :-1]  # (B, H + 1, W + 2, in)
         across = (padded[:, 1:-1, 1:] - padded[:, 1:-1, :-1]).to(dtype)  # (B, H, W + 1, in)
         mixed = (down[:, :, 1:] - down[:, :, :-1]).to(dtype)  # (B, H + 1, W + 1, in)
         down = down[:, :, 1:-1].to(dtype)
-        shared = self.shared(padded[:, 1:-1, 1:-1])
+        shared = self.shared(features)
         columns = [self.horizontal[column](across[:, :, column : column + width]) for column in (0, 1)]
         for row in (0, 1):
             part = self.vertical[row](down[:, row : row + height]).add_(shared)

@@ -4,8 +4,8 @@ from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from moebius.fast.bands import bands
 from moebius.fast.products import product
 
 SIDE = 4  # outputs of a tile along each axis; it takes two inputs more
@@ -41,12 +41,8 @@ class WinogradConv(nn.Module):
         whole_height, whole_width = (-(-side // SIDE) * SIDE for side in (height, width))
         output = features.new_empty(batch, whole_height, whole_width, len(self.bias))
         rows = max(1, SIDE * BAND_TILES // whole_width) * SIDE
-        for sample in range(batch):
-            for top in range(0, whole_height, rows):
-                bottom = min(whole_height, top + rows)
-                first, last = max(0, top - 1), min(height, bottom + 1)
-                edges = (0, 0, 1, 1 + whole_width - width, first - top + 1, bottom + 1 - last)
-                self._band(functional.pad(features[sample, first:last], edges), output[sample, top:bottom])
+        for sample, band, padded in bands(features, rows, whole_height, whole_width):
+            self._band(padded, output[sample, band])
         return output[:, :height, :width].permute(0, 3, 1, 2)
 
     def _band(self, padded: Tensor, output: Tensor) -> None:

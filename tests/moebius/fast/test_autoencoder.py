@@ -47,9 +47,8 @@ def with_attention() -> AutoencoderKL:
 @torch.no_grad()
 def test_arranged_autoencoder_equals_the_plain_one(monkeypatch):
     monkeypatch.setattr(moebius.fast.autoencoder, "LEAST_WINOGRAD_CHANNELS", 16)
-    monkeypatch.setattr(
-        moebius.fast.attention, "BAND", 32
-    )  # and others so that a map has several, the last a shorter one
+    # Small bands, so that a map has several and the last is a shorter one.
+    monkeypatch.setattr(moebius.fast.attention, "BAND", 32)
     monkeypatch.setattr(moebius.fast.upsample, "BAND", 33)
     monkeypatch.setattr(moebius.fast.winograd, "BAND_TILES", 5)
     plain = with_attention()
