@@ -16,10 +16,11 @@ from moebius.fast.fold import ChannelsLastConv
 from moebius.fast.upsample import FoldedUpsample
 from moebius.functional import timestep_embedding
 
-# Layers that stay in float32 when others are lowered: they make more than half of the error in bfloat16.
+# Layers that stay in float32 when others are lowered. What is rounded on the way down moves all that follows, and
+# shortcuts and changes of resolution move all of their map; Mix-FFNs hardly matter, nor what adds to a shortcut.
 PRECISE = re.compile(
-    r"^(time|conv_in|conv_out)\b|\b(shortcut|project_in|project_out)$|\b(resample|norm)"
-    r"|^down_levels\.0\.(residuals|transformers\.\d+\.local)\b"
+    r"^(time|conv_in|conv_out)\b|\b(shortcut$|resample|norm)|^down_levels\.0\.(residuals|transformers\.\d+\.local)\b"
+    r"|^down_levels\.\d\.transformers\.\d+\.(project_in|local\.project|interactive|project_out)\b"
 )
 
 

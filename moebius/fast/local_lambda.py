@@ -43,7 +43,8 @@ class TiledLocalLambda(nn.Module):
         return self.attend(self.project(self.norm(features)))
 
     def attend(self, projected: Tensor) -> Tensor:
-        """(B, H, W, C + K + V), queries, keys and values → (B, H, W, C)."""
+        """(B, H, W, C + K + V), queries, keys and values → (B, H, W, C), in the type of the taps."""
+        projected = projected.to(self.taps.dtype)
         batch, height, width, _ = projected.shape
         channels = self.heads * self.head_width
         queries, keys, values = projected.split([channels, self.head_width, self.head_width], dim=-1)
@@ -64,9 +65,8 @@ class TiledLocalLambda(nn.Module):
     def _band(self, queries: Tensor, padded: Tensor, content: Tensor) -> Tensor:
         """(B, H, W, C), (B, H + window − 1, W + window − 1, V), (B, K, V) → (B, H, W, C)."""
         batch, height, width, channels = queries.shape
-        heads, key_width, tile = self.heads, self.head_width, self.tile
-        down, across, places = height // tile, width // tile, tile * tile
-        side = tile + self.window - 1
+        key_width, tile = self.head_width, self.tile
+        down, across, side = height // tile, width // tile, tile + self.window - 1
         end, length = key_width + side * side, key_width + self.taps.shape[-1]
         neighbours = padded.new_empty(batch, down, across, length, padded.shape[-1])
         squares = padded.unfold(1, side, tile).unfold(2, side, tile).permute(0, 1, 2, 4, 5, 3)
@@ -74,17 +74,14 @@ class TiledLocalLambda(nn.Module):
         neighbours[..., key_width:end, :].unflatten(3, (side, side)).copy_(squares)
         neighbours[..., end:, :] = 0
 
-        scores = queries.new_empty(batch * down * across * heads, places, length)
-        placed = queries.view(batch, down, tile, across, tile, heads, key_width).permute(0, 1, 3, 5, 2, 4, 6)
-        scores.view(batch, down, across, heads, tile, tile, -1)[..., :key_width].copy_(placed)
-        asked, met = scores[..., :key_width].transpose(0, 1), scores[..., key_width:].transpose(0, 1)
-        if scores.is_cuda:
-            torch.bmm(asked, self.taps, out=met)
-        else:
-            for place in range(places):  # what PyTorch would copy first, in one product
-                torch.mm(asked[place], self.taps[place], out=met[place])
-        output = torch.bmm(scores.view(-1, heads * places, length), neighbours.flatten(0, 2))
-        output = output.view(batch, down, across, heads, tile, tile, -1).permute(0, 1, 4, 2, 5, 3, 6)
+        scores = queries.new_empty(tile * tile, batch * down * across * self.heads, length)
+        placed = queries.view(batch, down, tile, across, tile, self.heads, key_width).permute(2, 4, 5, 0, 1, 3, 6)
+        asked, met = scores[..., :key_width], scores[..., key_width:]
+        asked.copy_(placed.reshape(asked.shape))
+        torch.bmm(asked, self.taps, out=met)
+        of_tiles = scores.view(tile * tile * self.heads, -1, length).transpose(0, 1)
+        output = torch.bmm(of_tiles, neighbours.flatten(0, 2))
+        output = output.view(batch, down, across, tile, tile, channels).transpose(2, 3)
         return output.reshape(batch, height, width, channels)
 
 
