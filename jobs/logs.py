@@ -66,11 +66,13 @@ def _is_said(name: str) -> bool:
     return name not in _OWN_FIELDS and not name.startswith("_")
 
 
-def _secrets(options: Mapping[str, Any], inside: bool = False) -> Iterator[str]:
-    """Texts in options of a storage whose names say that they are secrets, however deep."""
-    for name, value in options.items():
-        is_secret = inside or bool(_SECRET.search(str(name)))
-        if isinstance(value, Mapping):
+def _secrets(options: Any, is_secret: bool = False) -> Iterator[str]:
+    """Values in options of a storage that stand, however deep, under a name that says that they are secrets."""
+    if isinstance(options, Mapping):
+        for name, value in options.items():
+            yield from _secrets(value, is_secret or bool(_SECRET.search(str(name))))
+    elif isinstance(options, list | tuple):
+        for value in options:
             yield from _secrets(value, is_secret)
-        elif is_secret and isinstance(value, str) and len(value) >= _SHORTEST_SECRET:
-            yield value
+    elif is_secret and len(text := str(options)) >= _SHORTEST_SECRET:  # a password of digits alone is a number in YAML
+        yield text

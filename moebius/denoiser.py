@@ -79,7 +79,9 @@ class Denoiser(nn.Module):
         positions = [(config.latent_size >> level) ** 2 for level in range(len(widths))]
         in_channels = 2 * config.latent_channels + 1
 
-        self.categories = nn.Embedding(config.categories, config.category_width)
+        # Not filled by `normal_`, for which PyTorch loads its compiler where a checkpoint is to be read: a second.
+        table = torch.randn(config.categories, config.category_width)
+        self.categories = nn.Embedding.from_pretrained(table, freeze=False)
         self.context = nn.Linear(config.category_width, config.context_width)
         self.time = TimeEmbedding(widths[0], config.time_width)
         self.conv_in = DepthwiseSeparableConv(in_channels, widths[0])

@@ -47,7 +47,7 @@ class InteractiveLambda(nn.Module):
         self.value = nn.Linear(context_width, self.head_width, bias=False)
         self.query_norm = nn.BatchNorm2d(channels)
         self.value_norm = nn.BatchNorm1d(self.head_width)
-        self.table = nn.Parameter(torch.empty(positions, context_length, self.head_width, 1).normal_(std=0.02))
+        self.table = nn.Parameter(torch.randn(positions, context_length, self.head_width, 1).mul_(0.02))
 
     def forward(self, features: Tensor, context: Tensor) -> Tensor:
         """(B, C, H, W), (B, L, context_width) → (B, C, H, W).

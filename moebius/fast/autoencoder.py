@@ -43,6 +43,11 @@ def arrange_vae(vae: AutoencoderKL, dtype: torch.dtype, device: torch.device) ->
     return vae.to(memory_format=torch.channels_last)
 
 
+def is_of_diffusers(layer: Any, name: str) -> bool:
+    """Whether a layer is of this class, without the seconds that importing it takes."""
+    return type(layer).__name__ == name and type(layer).__module__.startswith("diffusers.")
+
+
 def is_usual_resnet(block: Any) -> bool:
     """Whether a block is norm, SiLU, convolution, twice, and a shortcut."""
     changes = (block.upsample, block.downsample, block.time_emb_proj)
@@ -97,17 +102,13 @@ def _replace_layers(module: nn.Module, dtype: torch.dtype) -> None:
         _replace_layers(faster or child, dtype)
 
 
-def _arranged(layer: nn.Module, dtype: torch.dtype) -> nn.Module | None:
+def _arranged(layer: Any, dtype: torch.dtype) -> nn.Module | None:
     """What takes the place of a layer; ``None`` for most."""
-    from diffusers.models.attention_processor import Attention  # takes seconds to import
-    from diffusers.models.resnet import ResnetBlock2D
-    from diffusers.models.upsampling import Upsample2D
-
-    if isinstance(layer, ResnetBlock2D):
+    if is_of_diffusers(layer, "ResnetBlock2D"):
         return _Resnet(layer) if is_usual_resnet(layer) else None
-    if isinstance(layer, Attention):
+    if is_of_diffusers(layer, "Attention"):
         return SingleHeadAttention(layer) if is_usual_attention(layer) else None
-    if isinstance(layer, Upsample2D):
+    if is_of_diffusers(layer, "Upsample2D"):
         is_known = is_plain(layer.conv) and layer.norm is None and layer.interpolate
         return _Upsampler(layer.conv) if is_known and layer.channels >= LEAST_FOLDED_CHANNELS else None
     if is_plain(layer) and dtype == torch.float32 and min(layer.weight.shape[:2]) >= LEAST_WINOGRAD_CHANNELS:

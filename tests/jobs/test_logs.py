@@ -12,6 +12,8 @@ STORAGE = {
     "secret": "hush-hush",
     "endpoint_url": "https://s3.example.com",
     "client_kwargs": {"aws_session_token": "t0ken-t0ken", "region_name": "eu-central-1"},
+    "headers": {"authorization": ["Bearer", "l1st-in-l1st"]},
+    "password": 31415926,
 }
 
 
@@ -67,9 +69,9 @@ def test_secrets_of_the_storage_are_hidden_wherever_they_come_from(lines, format
     try:
         raise OSError("t0ken-t0ken")
     except OSError:
-        logging.getLogger("pipeline").exception("of %s in eu-central-1", "hush-hush")
+        logging.getLogger("pipeline").exception("of %s in eu-central-1, %s", "hush-hush", ["l1st-in-l1st", 31415926])
     text = "\n".join(lines(formatter))
-    assert not any(secret in text for secret in ("hush-hush", "AKIA-0000", "t0ken"))
+    assert not any(secret in text for secret in ("hush-hush", "AKIA-0000", "t0ken", "l1st", "31415926"))
     assert "https://s3.example.com" in text and "eu-central-1" in text and "Traceback" in text
 
 

@@ -97,3 +97,13 @@ def test_moebius_imports_nothing_of_the_cluster():
         "sys.exit(sorted(banned & sys.modules.keys()) or 0)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_loading_a_small_model_imports_neither_diffusers_nor_pytorch_s_compiler():
+    """Each takes a worker a second, and its memory."""
+    code = (
+        "import sys; from moebius import Inpainter\n"
+        "Inpainter.from_pretrained('nano')\n"
+        "sys.exit(sorted({'diffusers', 'torch._dynamo'} & sys.modules.keys()) or 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

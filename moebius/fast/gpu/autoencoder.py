@@ -7,18 +7,16 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from moebius.fast.autoencoder import is_usual_resnet
+from moebius.fast.autoencoder import is_of_diffusers, is_usual_resnet
 from moebius.fast.gpu.group_norm import group_terms, scaled
 from moebius.fast.gpu.sums import summed
 
 
 def fuse(vae: nn.Module) -> None:
     """Put fused layers into the place of those that they equal; the model is changed."""
-    from diffusers.models.resnet import ResnetBlock2D  # takes seconds to import
-
     for module in list(vae.modules()):
         for name, child in module.named_children():
-            if isinstance(child, ResnetBlock2D) and is_usual_resnet(child):
+            if is_of_diffusers(child, "ResnetBlock2D") and is_usual_resnet(child):
                 setattr(module, name, _FusedResnet(child))
         if isinstance(getattr(module, "conv_act", None), nn.SiLU):
             norm = cast(nn.GroupNorm, module.conv_norm_out)
