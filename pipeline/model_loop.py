@@ -3,6 +3,7 @@
 import logging
 import os
 import queue
+import re
 import threading
 import time
 from collections import deque
@@ -21,6 +22,7 @@ from pipeline.records import Record
 from pipeline.sample_job import fail
 
 DEVICE_LOST, THREAD_LOST = 70, 71  # exit codes
+_DEVICE_FAULT = re.compile(r"CUDA error|Triton Error \[CUDA\]")
 LINGER_FRACTION = 0.1  # of a batch's time is spent at most on waiting for it to fill
 
 
@@ -167,17 +169,19 @@ class ModelLoop:
             for (entry, number, _), filled in zip(live, fills, strict=True):
                 entry.job.paste(number, filled)
                 entry.job.record.inpaint_s = (entry.job.record.inpaint_s or 0.0) + share
+            return
         except Exception as error:  # noqa: BLE001 - as in _cut
-            self._split(live, error)
+            if _DEVICE_FAULT.search(str(error)):
+                os._exit(DEVICE_LOST)  # the device is of no more use to this process; Ray starts another
+            fault, lacks_memory = SampleError.wrap("inpaint", error).with_traceback(None), is_out_of_memory(error)
+        self._split(live, fault, lacks_memory)  # out here, since a traceback holds all that the model had allocated
 
-    def _split(self, live: list[tuple[_Entry, int, _Cut]], error: Exception) -> None:
-        if "CUDA error" in str(error):
-            os._exit(DEVICE_LOST)  # the device is of no more use to this process; Ray starts another
-        if is_out_of_memory(error) and self.inpainter.batch_size > 1:
+    def _split(self, live: list[tuple[_Entry, int, _Cut]], fault: SampleError, lacks_memory: bool) -> None:
+        if lacks_memory and self.inpainter.batch_size > 1:
             self.inpainter.batch_size = -(-self.inpainter.batch_size // 2)
             torch.cuda.empty_cache()
         elif len(live) == 1:
-            fail(live[0][0].job.record, SampleError.wrap("inpaint", error))
+            fail(live[0][0].job.record, fault)
             return
         middle = -(-len(live) // 2)
         for half in (live[:middle], live[middle:]):

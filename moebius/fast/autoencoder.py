@@ -34,12 +34,12 @@ def arrange_vae(vae: AutoencoderKL, dtype: torch.dtype, device: torch.device) ->
     """
     if device.type == "cpu":
         _replace_layers(vae, dtype)
-    elif gpu.serves(device):
+    elif any(is_of_diffusers(layer, "ResnetBlock2D") for layer in vae.modules()):
+        if not gpu.serves(device):
+            return vae
         from moebius.fast.gpu.autoencoder import fuse  # imports Triton
 
         fuse(vae)
-    else:
-        return vae
     return vae.to(memory_format=torch.channels_last)
 
 

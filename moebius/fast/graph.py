@@ -17,28 +17,30 @@ class CapturedStep:
 
     def __init__(self, function: Callable[..., Tensor]) -> None:
         self.function = function
-        self._captured: dict[tuple[torch.Size, ...], tuple[torch.cuda.CUDAGraph, tuple[Tensor, ...], Tensor]] = {}
+        self._captured: tuple[torch.cuda.CUDAGraph, tuple[Tensor, ...], Tensor] | None = None
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         """The result, valid until the next call."""
-        shapes = tuple(tensor.shape for tensor in inputs)
-        if shapes not in self._captured:
-            self._captured[shapes] = self._capture(tuple(tensor.clone() for tensor in inputs))
-        graph, places, output = self._captured[shapes]
+        shapes = [tensor.shape for tensor in inputs]
+        if self._captured is None or [place.shape for place in self._captured[1]] != shapes:
+            self._captured = None  # the memory of a graph is free when it is gone
+            self._captured = self._capture(tuple(tensor.clone() for tensor in inputs))
+        graph, places, output = self._captured
         for place, tensor in zip(places, inputs, strict=True):
             place.copy_(tensor)
         graph.replay()
         return output
 
     def _capture(self, places: tuple[Tensor, ...]) -> tuple[torch.cuda.CUDAGraph, tuple[Tensor, ...], Tensor]:
-        beside = torch.cuda.Stream()
-        beside.wait_stream(torch.cuda.current_stream())
+        device = places[0].device
+        usual, beside = torch.cuda.current_stream(device), torch.cuda.Stream(device)
+        beside.wait_stream(usual)
         with torch.cuda.stream(beside):
             for _ in range(WARM_UPS):
                 self.function(*places)
-        torch.cuda.current_stream().wait_stream(beside)
+        usual.wait_stream(beside)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, stream=beside):
             output = self.function(*places)
         return graph, places, output
 

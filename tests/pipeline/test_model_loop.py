@@ -1,3 +1,5 @@
+import weakref
+
 import numpy as np
 import pytest
 
@@ -80,6 +82,21 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(inpainter):
     assert recorder.batch_size == 1
     assert all(finished.record.error_stage is None for finished in done)
     assert all(map(is_filled, done))
+
+
+def test_what_failed_for_lack_of_memory_is_let_go_before_the_next_try(inpainter):
+    maps: list[weakref.ref] = []
+    alive = []
+
+    def breaks(pixels, size):
+        alive.append(sum(one() is not None for one in maps))
+        held = np.zeros(9)  # in the frame that the traceback holds
+        maps.append(weakref.ref(held))
+        if size > 1:
+            raise MemoryError("no room")
+
+    repaint(ModelLoop(Recorder(inpainter, breaks), 1), [job("a", 4)])
+    assert len(alive) > 4 and not any(alive)
 
 
 def test_out_of_memory_with_one_window_fails_that_sample_alone(inpainter):

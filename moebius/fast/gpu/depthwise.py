@@ -170,7 +170,11 @@ def _norm_silu_depthwise(
         above = here + left * second_left + value * second + right * second_right
         here = start + left * first_left + value * first + right * first_right
         to = places - width * channels
-        tl.store(output + to, tl.maximum(done, 0.0).to(output.dtype.element_ty), mask=has & (y > top) & (y <= height))
+        tl.store(
+            output + to,
+            tl.maximum(done, 0.0, propagate_nan=tl.PropagateNan.ALL).to(output.dtype.element_ty),
+            mask=has & (y > top) & (y <= height),
+        )
         if AROUND:
             is_own = has & is_row & (y >= top) & (y < top + ROWS)
             tl.store(around + places, (value + extra).to(around.dtype.element_ty), mask=is_own)
