@@ -15,7 +15,7 @@ from moebius import vae as autoencoder
 from moebius.arrangement import DTYPES, arrange, default_precision
 from moebius.compositing import colour_offset, to_uint8
 from moebius.denoiser import Denoiser
-from moebius.fast.sampling import is_sooner
+from moebius.fast.sampling import best_batch_size, is_sooner
 from moebius.sampler import sampling_loop
 from moebius.settings import InpaintSettings
 from moebius.weights import find_weights
@@ -23,8 +23,6 @@ from moebius.windows import cut_window, paste_window, plan_windows
 
 if TYPE_CHECKING:
     from moebius.vae import Autoencoder
-
-AUTO_BATCH_SIZE = {"cuda": 16, "cpu": 1}
 
 
 class Inpainter:
@@ -48,8 +46,8 @@ class Inpainter:
         precision = self.settings.precision
         self.dtype = DTYPES[default_precision(self.device) if precision == "auto" else precision]
         size = self.settings.batch_size
-        self.batch_size = AUTO_BATCH_SIZE.get(self.device.type, 1) if size == "auto" else int(size)
         self.config = denoiser.config
+        self.batch_size = best_batch_size(self.config, self.device) if size == "auto" else int(size)
         is_fast = self.settings.fast and is_sooner(denoiser.config, self.device)
         self.model = arrange(denoiser, vae, self.settings, self.dtype, self.device, is_fast)
 

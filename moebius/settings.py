@@ -29,7 +29,7 @@ class InpaintSettings:
             from the colours around the hole; nothing of what was in the hole shows then.
         fast: use the denoiser arranged for speed where it is sooner (large models); equal to rounding.
         precision: ``fp32``, ``bf16``, or ``auto``: bf16 on GPUs, fp32 on CPUs. fp16 overflows in the autoencoder.
-        batch_size: windows in one call, or ``auto``: 16 on GPUs, 1 on CPUs.
+        batch_size: windows in one call, or ``auto``: 16 on GPUs; on CPUs 4 of a small model, 1 of a large one.
         context: side of a window over the longest side of its hole.
         max_upscale: how far small surroundings may be magnified for the model.
 

@@ -7,7 +7,7 @@ from torch.nn import functional
 from moebius.blocks import DepthwiseSeparableConv, LambdaTransformer, MixFeedForward, ResidualBlock
 from moebius.fast.fold import ChannelNorm, ChannelsLastConv, ChannelsLastGroupNorm, fold_norm, linear
 from moebius.fast.interactive_lambda import FoldedInteractiveLambda
-from moebius.fast.local_lambda import TiledLocalLambda
+from moebius.fast.local_lambda import fold_local
 
 
 class FoldedSeparableConv(nn.Module):
@@ -80,7 +80,7 @@ class FoldedTransformer(nn.Module):
         super().__init__()
         self.norm = ChannelsLastGroupNorm(block.norm, affine=False)
         self.project_in = linear(block.project_in.weight, block.project_in.bias, block.norm)
-        self.local = TiledLocalLambda(block.local_norm, block.local, side)
+        self.local = fold_local(block.local_norm, block.local, side)
         self.interactive = FoldedInteractiveLambda(block.interactive_norm, block.interactive, contexts)
         self.feed_forward = ChannelsLastFeedForward(block.feed_forward_norm, block.feed_forward)
         self.project_out = linear(block.project_out.weight, block.project_out.bias)

@@ -18,8 +18,9 @@ from moebius.functional import timestep_embedding
 
 # Layers that stay in float32 when others are lowered. What is rounded on the way down moves all that follows, and
 # shortcuts and changes of resolution move all of their map; Mix-FFNs hardly matter, nor what adds to a shortcut.
+# The lambdas of narrow heads are few.
 PRECISE = re.compile(
-    r"^(time|conv_in|conv_out)\b|\b(shortcut$|resample|norm)|^down_levels\.0\.(residuals|transformers\.\d+\.local)\b"
+    r"^(time|conv_in|conv_out)\b|\b(shortcut$|resample|norm|position$)|^down_levels\.0\.(residuals|transformers\.\d+\.local)\b"
     r"|^down_levels\.\d\.transformers\.\d+\.(project_in|local\.project|interactive|project_out)\b"
 )
 

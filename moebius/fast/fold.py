@@ -50,7 +50,7 @@ class Linear(nn.Module):
 
 
 class ChannelsLastConv(nn.Module):
-    """A 3×3 convolution, padding 1, of channels-last maps, in the type of its weight."""
+    """A convolution of channels-last maps, padded to keep their size but for the stride, in the type of its weight."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None, stride: int = 1, groups: int = 1) -> None:
         super().__init__()
@@ -61,7 +61,8 @@ class ChannelsLastConv(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(B, H, W, in) → (B, H/stride, W/stride, out)."""
         planes = features.to(self.weight.dtype).permute(0, 3, 1, 2)
-        output = functional.conv2d(planes, self.weight, self.bias, self.stride, padding=1, groups=self.groups)
+        padding = self.weight.shape[-1] // 2
+        output = functional.conv2d(planes, self.weight, self.bias, self.stride, padding, groups=self.groups)
         return output.permute(0, 2, 3, 1).contiguous()
 
 

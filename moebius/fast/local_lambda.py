@@ -1,10 +1,10 @@
-"""Local-λ by tiles: every query meets its neighbours, and no map of lambdas is ever built."""
+"""Local-λ with constants folded, and the sooner of two orders of its sums: by tiles, or position by position."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from moebius.fast.fold import ChannelNorm, fold_norm, linear
+from moebius.fast.fold import ChannelNorm, ChannelsLastConv, fold_norm, linear
 from moebius.lambda_layers import LocalLambda
 
 TILE = 4  # positions along a side: neighbours are gathered once a tile, and 324 products serve 225 taps
@@ -12,8 +12,65 @@ TILE = 4  # positions along a side: neighbours are gathered once a tile, and 324
 BAND_TILES = 2  # high: of one, products are small; of four, scores leave the cache
 
 
-class TiledLocalLambda(nn.Module):
-    """Equals :class:`moebius.lambda_layers.LocalLambda` by another order of its sums.
+def fold_local(norm: nn.LayerNorm, layer: LocalLambda, side: int) -> "FoldedLocalLambda":
+    """The norm and the layer of maps of so many positions along a side, by the way with fewer multiply-accumulates."""
+    window, key_width = layer.position.kernel_size[-1], layer.head_width
+    direct = key_width * key_width * window**2
+    tiled = 2 * layer.heads * key_width * (TILE + window - 1) ** 2
+    return DirectLocalLambda(norm, layer) if direct < tiled else TiledLocalLambda(norm, layer, side)
+
+
+class FoldedLocalLambda(nn.Module):
+    """Equals :class:`moebius.lambda_layers.LocalLambda` and the norm before it."""
+
+    def __init__(self, norm: nn.LayerNorm, layer: LocalLambda) -> None:
+        super().__init__()
+        self.norm = ChannelNorm(norm)
+        self.heads, self.head_width = layer.heads, layer.head_width
+        self.window = layer.position.kernel_size[-1]
+        query, query_bias = fold_norm(layer.query.weight, layer.query_norm)
+        value, value_bias = fold_norm(layer.value.weight, layer.value_norm)
+        bias = torch.cat([query_bias, torch.zeros_like(value_bias), value_bias])
+        self.project = linear(torch.cat([query, layer.key.weight, value]), bias, norm)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, H, W, C) → (B, H, W, C)."""
+        return self.attend(self.project(self.norm(features)))
+
+    def attend(self, projected: Tensor) -> Tensor:
+        """(B, H, W, C + K + V), queries, keys and values → (B, H, W, C), in the type of the layer's weights."""
+        raise NotImplementedError
+
+    def _split(self, projected: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (B, H, W, C), values (B, H, W, V), and what keys make of these, (B, K, V)."""
+        channels = self.heads * self.head_width
+        queries, keys, values = projected.split([channels, self.head_width, self.head_width], dim=-1)
+        return queries, values, torch.bmm(keys.flatten(1, 2).softmax(dim=1).mT, values.flatten(1, 2))
+
+
+class DirectLocalLambda(FoldedLocalLambda):
+    """Builds the lambda of every position, by depthwise filters of the values: sooner for narrow heads."""
+
+    def __init__(self, norm: nn.LayerNorm, layer: LocalLambda) -> None:
+        super().__init__(norm, layer)
+        filters, bias = layer.position.weight.detach()[:, 0], layer.position.bias
+        assert bias is not None
+        width = self.head_width  # of keys and of values
+        filters, bias = filters.repeat(width, 1, 1, 1), bias.detach().repeat(width)  # of each value, all keys
+        self.position = ChannelsLastConv(filters, bias, groups=width * width)
+
+    def attend(self, projected: Tensor) -> Tensor:
+        """(B, H, W, C + K + V), queries, keys and values → (B, H, W, C), in the type of the filters."""
+        queries, values, content = self._split(projected.to(self.position.weight.dtype))
+        width = self.head_width
+        spread = values[..., None].expand(-1, -1, -1, -1, width).flatten(3)  # (B, H, W, V·K)
+        lambdas = self.position(spread).unflatten(-1, (width, width)) + content.mT[:, None, None]
+        output = torch.bmm(queries.reshape(-1, self.heads, width), lambdas.flatten(0, 2).mT)
+        return output.view(queries.shape)
+
+
+class TiledLocalLambda(FoldedLocalLambda):
+    """Builds no lambda: queries meet the taps first, and then the values around them.
 
     Σ_k q[k]·(λc[k,v] + b[k] + Σ_δ E[k,δ]·v[n+δ]) = Σ_δ (q·E)[δ]·v[n+δ] + Σ_k q[k]·(λc[k,v] + b[k]): the second sum
     joins the first as K more neighbours, whose scores are the queries. The queries of a tile share one square of
@@ -22,15 +79,8 @@ class TiledLocalLambda(nn.Module):
     """
 
     def __init__(self, norm: nn.LayerNorm, layer: LocalLambda, side: int) -> None:
-        super().__init__()
-        self.norm = ChannelNorm(norm)
-        self.heads, self.head_width = layer.heads, layer.head_width
+        super().__init__(norm, layer)
         self.tile = next(tile for tile in (TILE, 2, 1) if side % tile == 0)
-        self.window = layer.position.kernel_size[-1]
-        query, query_bias = fold_norm(layer.query.weight, layer.query_norm)
-        value, value_bias = fold_norm(layer.value.weight, layer.value_norm)
-        bias = torch.cat([query_bias, torch.zeros_like(value_bias), value_bias])
-        self.project = linear(torch.cat([query, layer.key.weight, value]), bias, norm)
         self.taps: Tensor
         self.content_bias: Tensor
         self.register_buffer("taps", _lay_out(layer.position.weight.detach()[:, 0, 0], self.tile))
@@ -38,26 +88,19 @@ class TiledLocalLambda(nn.Module):
         assert position_bias is not None
         self.register_buffer("content_bias", position_bias.detach()[:, None].clone())
 
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, H, W, C) → (B, H, W, C)."""
-        return self.attend(self.project(self.norm(features)))
-
     def attend(self, projected: Tensor) -> Tensor:
         """(B, H, W, C + K + V), queries, keys and values → (B, H, W, C), in the type of the taps."""
-        projected = projected.to(self.taps.dtype)
-        batch, height, width, _ = projected.shape
-        channels = self.heads * self.head_width
-        queries, keys, values = projected.split([channels, self.head_width, self.head_width], dim=-1)
-        content = torch.bmm(keys.flatten(1, 2).softmax(dim=1).mT, values.flatten(1, 2)) + self.content_bias
+        queries, values, content = self._split(projected.to(self.taps.dtype))
+        content = content + self.content_bias
         reach = self.window // 2
         padded = functional.pad(values, (0, 0, reach, reach, reach, reach))
         if projected.device.type != "cpu":
             return self._band(queries, padded, content)
-        output = queries.new_empty(batch, height, width, channels)
+        output = queries.new_empty(queries.shape)
         band = BAND_TILES * self.tile
-        for sample in range(batch):  # bands whose scores stay in the cache
+        for sample in range(len(queries)):  # bands whose scores stay in the cache
             one = slice(sample, sample + 1)
-            for top in range(0, height, band):
+            for top in range(0, queries.shape[1], band):
                 rows, reached = slice(top, top + band), slice(top, top + band + 2 * reach)
                 output[one, rows] = self._band(queries[one, rows], padded[one, reached], content[one])
         return output
