@@ -3,9 +3,9 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from itertools import groupby
-from typing import Generic, TypeVar, get_args, get_type_hints
+from typing import Generic, TypeVar, get_args, get_origin, get_type_hints
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -56,6 +56,7 @@ def _load(path: str, overrides: Sequence[str], schema: type[Schema]) -> Loaded[S
     layers = [*read_layers(path), _from_overrides(overrides, schema)]
     merged = OmegaConf.structured(schema)
     for layer in layers:
+        _check_kinds(layer, schema)
         try:
             merged = OmegaConf.merge(merged, layer.values)
         except OmegaConfBaseException as error:
@@ -71,6 +72,20 @@ def _load(path: str, overrides: Sequence[str], schema: type[Schema]) -> Loaded[S
         raise ConfigError(f"{path}: not a configuration: {error}") from error
     assert isinstance(config, schema)
     return Loaded(config, origins)
+
+
+def _check_kinds(layer: Layer, schema: type) -> None:
+    """Refuse what OmegaConf would take for something else, or refuse without naming the key."""
+    sections = get_type_hints(schema)
+    for section, value in layer.plain().items():
+        has_keys = is_dataclass(sections.get(section)) or get_origin(sections.get(section)) is dict
+        is_keyed = isinstance(value, dict) or value is None or "${" in str(value)  # the last refers to some
+        if has_keys and not is_keyed:
+            raise layer.fault(section, "takes keys with values, not one value or a list")
+        hints = get_type_hints(sections[section]) if is_dataclass(sections.get(section)) else {}
+        for key, one in value.items() if isinstance(value, dict) else ():
+            if hints.get(key) is bool and isinstance(one, int | float) and one not in (0, 1):
+                raise layer.fault(f"{section}.{key}", f"must be true or false, got {one}")
 
 
 def _reason(error: OmegaConfBaseException) -> str:

@@ -3,12 +3,11 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from PIL import Image
 
 from jobs.cli import DONE, run_command
-from jobs.sheet import save_sheet, strip, with_hole
+from jobs.sheet import picture_path, save_sheet, strip, with_hole
 from jobs.sinks import add_sink_arguments, storage_options
 from pipeline.codec import decode
 from pipeline.config import absolute_uri
@@ -28,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Draw a row for each of the first results of a sink: input, hole (red), output.",
     )
     add_sink_arguments(parser)
-    parser.add_argument("picture", metavar="PICTURE", type=Path, help="file to write, .png or .jpg")
+    parser.add_argument("picture", metavar="PICTURE", type=picture_path, help="file to write, .png or .jpg")
     parser.add_argument("--count", type=int, default=12, help="rows at most (12)")
     parser.add_argument("--columns", type=int, default=2, help="results side by side (2)")
     options = parser.parse_args(arguments)
@@ -37,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _draw(options: argparse.Namespace) -> int:
     access = storage_options(options)
-    sink = Storage(absolute_uri(options.sink), access)
+    sink = Storage(absolute_uri(options.sink, "SINK"), access)
     rows = Manifest(sink).load().to_pylist()
     rows = sorted((row for row in rows if row["status"] == OK), key=lambda row: row["sample_id"])[: options.count]
     if not rows:

@@ -28,7 +28,7 @@ def _forget(options: argparse.Namespace, run_id: str) -> int:
     from pipeline.forget import forget
     from pipeline.storage import Storage
 
-    sink = Storage(absolute_uri(options.sink), storage_options(options))
+    sink = Storage(absolute_uri(options.sink, "SINK"), storage_options(options))
     count = forget(sink, options.sample_ids, run_id)
     sys.stdout.write(f"{count} rows removed with their results; later runs on {sink} leave them out\n")
     return DONE

@@ -30,6 +30,10 @@ class Layer:
     values: DictConfig
     lines: Mapping[str, int] = field(default_factory=dict)
 
+    def plain(self) -> dict[str, Any]:
+        """The values as they are written, references to the environment unresolved."""
+        return _plain(self.values)
+
     def place(self, key: str) -> str:
         """Where a key stands: file and line, or ``override``."""
         if not self.name:
@@ -39,7 +43,7 @@ class Layer:
 
     def origins(self) -> Iterator[tuple[str, str]]:
         """Each key that is set here, sections left out, and where its value comes from."""
-        for section, value in _plain(self.values).items():
+        for section, value in self.plain().items():
             keyed = {f"{section}.{key}": one for key, one in value.items()} if isinstance(value, dict) else {}
             for key, one in keyed.items() if isinstance(value, dict) else [(section, value)]:
                 variables = dict.fromkeys(_ENVIRONMENT.findall(str(one)))

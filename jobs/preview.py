@@ -3,14 +3,13 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from jobs.cli import DONE, EXIT_CODES, run_command
 from jobs.configuration import load_config
-from jobs.sheet import CELL_PX, save_sheet, strip, with_hole
+from jobs.sheet import CELL_PX, picture_path, save_sheet, strip, with_hole
 from pipeline.config import JobConfig
 from pipeline.inputs import Inputs
 
@@ -24,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("config", metavar="CONFIG", help="YAML file such as conf/inpaint.yaml, which lists every key")
-    parser.add_argument("picture", metavar="PICTURE", type=Path, help="file to write, .png or .jpg")
+    parser.add_argument("picture", metavar="PICTURE", type=picture_path, help="file to write, .png or .jpg")
     parser.add_argument("overrides", metavar="key=value", nargs="*", help="override a key, e.g. mask.kind=text")
     parser.add_argument("--count", type=int, default=12, help="samples, spread over the source (12)")
     parser.add_argument("--columns", type=int, default=2, help="samples side by side (2)")

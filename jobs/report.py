@@ -31,7 +31,7 @@ def _report(options: argparse.Namespace) -> int:
     if options.samples < 0:
         raise ConfigError(f"--samples must not be negative, got {options.samples}")
     access = storage_options(options)
-    sink = Storage(absolute_uri(options.sink), access)
+    sink = Storage(absolute_uri(options.sink, "SINK"), access)
     page = make_report(sink, access, options.samples)
     if options.output:
         options.output.parent.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,6 @@
 """Pictures side by side with a line of text, and many of these on one sheet."""
 
+from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,6 +29,17 @@ def strip(photos: Sequence[np.ndarray], label: str) -> Image.Image:
         drawn.paste(picture, (index * (picture.width + GAP_PX), LABEL_PX))
     ImageDraw.Draw(drawn).text((2, 3), label, fill="black")
     return drawn
+
+
+def picture_path(text: str) -> Path:
+    """An argument that names a picture to write.
+
+    Raises:
+        ArgumentTypeError: a name with another extension.
+    """
+    if not text.lower().endswith((".png", ".jpg", ".jpeg")):
+        raise ArgumentTypeError(f"{text!r} must end in .png or .jpg")
+    return Path(text)
 
 
 def save_sheet(strips: Sequence[Image.Image], columns: int, path: Path) -> None:

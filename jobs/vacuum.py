@@ -29,7 +29,7 @@ def _vacuum(options: argparse.Namespace, run_id: str) -> int:
     from pipeline.orphans import delete_orphans, find_orphans
     from pipeline.storage import Storage
 
-    sink = Storage(absolute_uri(options.sink), storage_options(options))
+    sink = Storage(absolute_uri(options.sink, "SINK"), storage_options(options))
     count = size_bytes = 0
     for orphan in (delete_orphans if options.delete else find_orphans)(sink, run_id):
         name = orphan.key if orphan.key.isprintable() else ascii(orphan.key)

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import warnings
@@ -17,6 +18,7 @@ from pipeline.config import RunConfig
 from pipeline.errors import ConfigError
 
 CPUS_PER_CPU_ACTOR = 4
+ANSWER_S = 10.0  # a cluster that does not take a connection by then is not there
 IDLE_WORKER_MS = 5000  # by default a worker ends after one idle second, and starting another takes about as long
 
 
@@ -54,7 +56,7 @@ def connected(address: str | None, block_bytes: int | None = None) -> Iterator[N
         if address == "local":
             _start_quietly()
         else:
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+            _join(address)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, on_terminate)  # Ray's own would end the driver with exit code 15
     # Retry limits have no other spelling before Ray 2.64, which is why pyproject.toml ends its range there.
@@ -74,6 +76,21 @@ def connected(address: str | None, block_bytes: int | None = None) -> Iterator[N
     finally:
         if owner:
             ray.shutdown()
+
+
+def _join(address: str) -> None:
+    """Connect to a cluster.
+
+    Raises:
+        ConfigError: nothing answers there.
+    """
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        if colon and port.isdigit():  # Ray itself would wait for minutes
+            socket.create_connection((host.strip("[]"), int(port)), ANSWER_S).close()
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"run.address: no Ray cluster answers at {address}: {error}") from error
 
 
 def _start_quietly() -> None:

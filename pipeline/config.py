@@ -31,7 +31,8 @@ class ModelConfig:
         seed: with the sample's id it decides all randomness.
         fast: the denoiser arranged for speed, where it is sooner; false: the plain one, equal to rounding.
         precision: ``fp32``, ``bf16``, or ``auto``: bf16 on GPUs, fp32 on CPUs.
-        batch_size: windows in one call of the model; ``auto``: 16 on GPUs, 1 on CPUs.
+        batch_size: windows in one call of the model; ``auto``: 16 on GPUs; on CPUs 4 of a small model, 1 of a
+            large one.
     """
 
     weights: str = "nano"
@@ -47,7 +48,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         if self.weights not in ("nano", "untrained", *HUB_WEIGHTS):
-            object.__setattr__(self, "weights", absolute_uri(self.weights))
+            object.__setattr__(self, "weights", absolute_uri(self.weights, "model.weights"))
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,8 @@ class JobConfig:
         try:
             _ = self.inpaint_settings
         except ValueError as error:
-            raise ConfigError(f"model or window: {error}") from error
+            section = "window" if str(error).split()[0] in WindowConfig.__dataclass_fields__ else "model"
+            raise ConfigError(f"{section}.{error}") from error
         if self.mask.kind == "member" and self.source.format != "webdataset":
             raise ConfigError(f"mask.kind=member needs source.format=webdataset, not {self.source.format}")
         if self.mask.kind == "column" and not self.mask.column:

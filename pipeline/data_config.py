@@ -18,16 +18,20 @@ MOST_SHARD_BYTES = 1 << 30  # half of what a column of Arrow holds
 IMAGE_FORMATS = ("source", "png", "webp", "jpeg")
 
 
-def absolute_uri(uri: str) -> str:
+def absolute_uri(uri: str, key: str) -> str:
     """A local path as an absolute one, since workers run elsewhere; any other uri as it is.
 
+    Args:
+        uri: a path or a uri.
+        key: of the configuration, or argument of a command, that gives it.
+
     Raises:
-        ConfigError: an empty uri.
+        ConfigError: an empty uri, or one with credentials.
     """
     if not uri:
-        raise ConfigError("a uri must not be empty")
+        raise ConfigError(f"{key} must not be empty")
     if "@" in urlsplit(uri).netloc:
-        raise ConfigError("a uri must not hold a user name or password; put them into storage or the environment")
+        raise ConfigError(f"{key} must not hold a user name or password; put them into storage or the environment")
     return uri if "://" in uri else os.path.abspath(os.path.expanduser(uri))
 
 
@@ -67,7 +71,7 @@ class SourceConfig:
             folder, slash, name = uri.rpartition("/")
             if SHARD_NAME.match(name):
                 uri, pattern = f"{folder}{slash}" or ".", name
-        object.__setattr__(self, "uri", absolute_uri(uri))
+        object.__setattr__(self, "uri", absolute_uri(uri, "source.uri"))
         object.__setattr__(self, "pattern", pattern)
 
 
@@ -118,7 +122,7 @@ class MaskConfig:
     max_fraction: float = 0.9
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "uri", absolute_uri(self.uri))
+        object.__setattr__(self, "uri", absolute_uri(self.uri, "mask.uri"))
         choose("mask.kind", self.kind, MASK_KINDS)
         for key in ("threshold", "text_score"):
             if not 0 <= getattr(self, key) <= 1:
@@ -162,7 +166,7 @@ class SinkConfig:
     shard_bytes: int = 256 << 20
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "uri", absolute_uri(self.uri))
+        object.__setattr__(self, "uri", absolute_uri(self.uri, "sink.uri"))
         choose("sink.format", self.format, SINK_FORMATS)
         choose("sink.image_format", self.image_format, IMAGE_FORMATS)
         for key in ("shard_samples", "shard_bytes"):

@@ -84,12 +84,12 @@ def read_file(
             span = (0, storage.stat(key).size_bytes)
         return storage.read(key, version or None, span)
     except FileNotFoundError as error:
-        raise SampleError(stage, "FileNotFound", f"{storage.uri(key)} is gone since it was listed") from error
+        raise SampleError(stage, "FileNotFound", f"{storage.uri(key)} is not there, or no longer") from error
     except FileChangedError as error:
         message = f"{storage.uri(key)} was replaced after it was listed; the next run does it again"
         raise SampleError(stage, "FileChanged", message) from error
     except PermissionError as error:
         raise SampleError(stage, "PermissionDenied", f"no permission to read {storage.uri(key)}") from error
     except ValueError as error:
-        message = f"{error}; names with backslashes or not in UTF-8 are not taken, rename the file"
+        message = f"{error}; names with .., with backslashes or not in UTF-8 are not taken, rename the file"
         raise SampleError(stage, "UnusableName", message) from error

@@ -15,6 +15,7 @@ from typing import Any
 
 from pipeline.errors import ConfigError
 from pipeline.storage import Storage
+from pipeline.storage_errors import usable
 
 KEY = ".lease.json"
 RENEW_S = 5.0
@@ -43,6 +44,7 @@ class Lease:
         self._stopped = threading.Event()
         self._renewer = threading.Thread(target=self._keep_renewing, daemon=True)
 
+    @usable()
     def __enter__(self) -> "Lease":
         while not self._try_create():
             found = self._read()

@@ -119,6 +119,8 @@ class ParquetReader:
         if not value:
             kind, what = ("MissingImage", self.columns[0]) if stage == "read" else ("MissingMask", self.mask)
             raise SampleError(stage, kind, f"{what} is null for {sample['sample_id']}")
+        if self.storage.is_local:  # from elsewhere, no uri leads to the disks of a worker
+            value = value.removeprefix("file://")
         folder, _, name = value.rpartition("/")
         if "://" in value and not value.startswith(("file:", "local:")):
             return read_file(stage, self._open(folder), name, None)

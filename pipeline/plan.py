@@ -19,6 +19,7 @@ from pipeline.selection import check_selection, named_columns, select_rows
 from pipeline.settled import SettledShards
 from pipeline.sources import found_batches
 from pipeline.storage import Storage
+from pipeline.storage_errors import usable
 
 PLAN_COLUMNS = [
     "sample_id",
@@ -80,6 +81,15 @@ class Plan:
         return self.catalog.stream(query, LEG_SAMPLES)
 
 
+def _rename_repeated(catalog: Catalog) -> None:
+    """Of samples whose results would have one name the first keeps its own; others fail, with a free one."""
+    mark = "#"
+    while catalog.run(_TAKEN, {"mark": mark}):
+        mark += "#"
+    catalog.run(_RENAME, {"mark": mark})
+
+
+@usable()
 def find_samples(config: JobConfig, catalog: Catalog, settled: SettledShards | None = None) -> None:
     """List the source and pair every image with its mask: the catalog's table ``samples``, of ``SAMPLE_SCHEMA``.
 
@@ -106,7 +116,7 @@ def find_samples(config: JobConfig, catalog: Catalog, settled: SettledShards | N
     images = found_batches(finder, settled.without(files) if settled else files)
     catalog.create("images", IMAGES, _with_names(images, masks))
     if config.source.format != "images":  # two files have never the same path
-        catalog.run(_RENAME_REPEATED)
+        _rename_repeated(catalog)
     masks.pair(catalog)
     if settled:
         settled.add_samples()
@@ -124,6 +134,7 @@ def _with_names(images: Iterable[pa.RecordBatch], masks: Masks) -> Iterator[pa.R
         yield pa.record_batch([*batch.columns, names], schema=IMAGES)
 
 
+@usable()
 def make_plan(config: JobConfig, catalog: Catalog, weights_fingerprint: str, manifest: Manifest) -> Plan:
     """Compare the catalog's ``samples`` with the rows of the manifest.
 
@@ -224,16 +235,31 @@ SELECT
     END AS reason
 FROM compared"""
 
-# Of samples with one name the first keeps it; the others are failed samples with a number behind it.
-_RENAME_REPEATED = """
+# Samples whose results would have the name of another's before them, and how many times it was used by then.
+_REPEATED = r"""
+WITH named AS (
+    SELECT
+        rowid AS id,
+        images.*,
+        CASE
+            WHEN contains(sample_id, './') THEN regexp_replace(sample_id, '(^|/)(\./)+', '\1', 'g') ELSE sample_id
+        END AS place_name
+    FROM images
+), repeated AS (
+    SELECT *, row_number() OVER (PARTITION BY place_name ORDER BY file, place) AS number FROM named
+    WHERE place_name IN (SELECT place_name FROM named GROUP BY place_name HAVING count(*) > 1)
+    QUALIFY number > 1
+)"""
+
+_TAKEN = f"""{_REPEATED}
+SELECT 1 FROM repeated JOIN named ON named.place_name = repeated.place_name || $mark || number LIMIT 1"""
+
+_RENAME = f"""{_REPEATED}
 UPDATE images SET
-    sample_id = images.sample_id || '#' || again.number,
+    sample_id = images.sample_id || $mark || again.number,
     fault = 'DuplicateKey: ' || images.file || ' holds another sample of the name ' || images.sample_id
-FROM (
-    SELECT rowid AS id, row_number() OVER (PARTITION BY sample_id ORDER BY file, place) AS number FROM images
-    WHERE sample_id IN (SELECT sample_id FROM images GROUP BY sample_id HAVING count(*) > 1)
-) again
-WHERE images.rowid = again.id AND again.number > 1"""
+FROM repeated again
+WHERE images.rowid = again.id"""
 
 _COUNTS = """
 SELECT found, reason, status, error_type, count(*), sum(size_bytes), count(*) FILTER (found AND mask_key IS NULL)

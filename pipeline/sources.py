@@ -99,8 +99,8 @@ class ImageFolder:
 def name_fault(sample_id: str) -> str | None:
     """Why a name from inside a file cannot be that of a sample, as a fault of a plan; results are named after it."""
     parts = sample_id.split("/")
-    if ".." in parts or "" in parts or "\\" in sample_id or "\0" in sample_id:
-        return f"UnusableName: {sample_id!r} is not taken, since a result of that name could leave the sink"
+    if ".." in parts or "" in parts or parts[-1] == "." or "\\" in sample_id or "\0" in sample_id:
+        return f"UnusableName: no result can be called {sample_id!r} and stay inside the sink: rename it in the source"
     return None
 
 

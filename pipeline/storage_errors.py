@@ -1,11 +1,13 @@
 """What goes wrong with storages, as one kind of error whatever their clients raise."""
 
 import contextlib
+import errno
 from collections.abc import Iterator
 
-from pipeline.errors import SampleError
+from pipeline.errors import ConfigError, SampleError
 
 PRECONDITION_FAILED = 412
+_NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound")  # of botocore
 
 
 class FileChangedError(OSError):
@@ -28,7 +30,28 @@ def answering(refusal: type[OSError] = FileExistsError) -> Iterator[None]:
     except (ValueError, SampleError):
         raise
     except Exception as error:
+        if type(error).__name__ in _NO_CREDENTIALS:
+            raise PermissionError(
+                errno.EACCES,
+                f"{error}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE; what is public needs "
+                "storage.anon=true",
+            ) from error
         raise OSError(f"{type(error).__name__}: {error}") from error
+
+
+@contextlib.contextmanager
+def usable() -> Iterator[None]:
+    """Before any work, a place that is no folder or is closed to us is a fault of the configuration.
+
+    Raises:
+        ConfigError: it is one of these.
+    """
+    try:
+        yield
+    except (NotADirectoryError, PermissionError) as error:
+        if error.strerror is None:  # s3fs says no more than "Forbidden"
+            raise ConfigError(f"{error}: source.uri, mask.uri or sink.uri is not open to these credentials") from error
+        raise ConfigError(f"{error.filename}: {error.strerror}" if error.filename else error.strerror) from error
 
 
 def _status(error: OSError) -> int | None:

@@ -115,7 +115,14 @@ def read_members(file: IO[bytes], shard: StoredFile) -> Iterator[Members]:
     """
     bound = None if shard.key.endswith(".tar") else max(LEAST_BOMB_BYTES, MOST_EXPANSION * shard.size_bytes)
     for key, group in groupby(_members(file, bound), key=lambda member: split_name(member.name)[0]):
-        yield Members(key, {split_name(m.name)[1].lower(): (m.offset_data, m.size) for m in group})
+        places: dict[str, tuple[int, int]] = {}
+        for member in group:
+            extension = split_name(member.name)[1].lower()
+            if extension in places:  # another sample of the same name
+                yield Members(key, places)
+                places = {}
+            places[extension] = (member.offset_data, member.size)
+        yield Members(key, places)
 
 
 def _members(file: IO[bytes], bound: int | None) -> Iterator[tarfile.TarInfo]:

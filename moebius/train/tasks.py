@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from moebius.checkpoint import CheckpointError, read_state_dict
+from moebius.checkpoint import read_state_dict
 from moebius.config import MoebiusConfig
 from moebius.train.autoencoder import AutoencoderTask
 from moebius.train.denoising import DenoiserTask
@@ -51,9 +51,6 @@ def build_task(settings: TrainSettings) -> Task:
 
 def _distillation(settings: TrainSettings, config: MoebiusConfig) -> Distillation:
     device = choose_device(settings.device)
-    teacher = load_teacher(settings.teacher).to(device)
-    ours, theirs = config.latent_channels, teacher.latent_channels
-    if ours != theirs:
-        raise CheckpointError(f"the teacher has latents of {theirs} channels, the denoiser of {ours}")
+    teacher = load_teacher(settings.teacher, config).to(device)
     distance = load_latent_lpips(settings.perceptual).to(device).between_predictions if settings.perceptual else None
     return Distillation(teacher, settings.balancing, distance)

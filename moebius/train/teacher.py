@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from moebius.checkpoint import CheckpointError, read_state_dict
+from moebius.config import MoebiusConfig
 from moebius.train.linear_attention import gated_linear_attention
 
 HEADS = 8
@@ -105,11 +106,15 @@ class Teacher(nn.Module):
         return self.diff_model(latents, timesteps, encoder_hidden_states=vectors).sample
 
 
-def load_teacher(path_or_state_dict: str | Path | Mapping[str, Tensor]) -> Teacher:
+def load_teacher(path_or_state_dict: str | Path | Mapping[str, Tensor], config: MoebiusConfig | None = None) -> Teacher:
     """Build the teacher, frozen and in evaluation mode, from published keys; all widths are read from the tensors.
 
+    Args:
+        path_or_state_dict: ``.bin`` or ``.safetensors`` file, or the state dict itself.
+        config: of a student that must speak of the same categories and latents; nothing is checked without one.
+
     Raises:
-        CheckpointError: unreadable, or keys or shapes that differ.
+        CheckpointError: unreadable, keys or shapes that differ, or a teacher that does not fit the student.
     """
     given = path_or_state_dict
     state = dict(given) if isinstance(given, Mapping) else read_state_dict(given)
@@ -126,4 +131,9 @@ def load_teacher(path_or_state_dict: str | Path | Mapping[str, Tensor]) -> Teach
         teacher.load_state_dict(state, assign=True)
     except RuntimeError as error:
         raise CheckpointError(f"not a teacher's checkpoint: {error}") from error
+    if config and (latent_channels, categories) != (config.latent_channels, config.categories):
+        raise CheckpointError(
+            f"the teacher has latents of {latent_channels} channels and {categories} categories, the denoiser of "
+            f"{config.latent_channels} and {config.categories}"
+        )
     return teacher.eval().requires_grad_(False)

@@ -15,6 +15,7 @@ from pipeline.report.gallery import choose_samples
 from pipeline.report.page import render_page
 from pipeline.report.pictures import draw_exhibit
 from pipeline.storage import Storage
+from pipeline.storage_errors import usable
 
 if TYPE_CHECKING:  # it imports the model
     from pipeline.summary import Summary
@@ -29,6 +30,7 @@ _UNUSED = ("outside_max_diff", "output_sha256", "seed", "weights_fingerprint", "
 COLUMNS = [name for name in MANIFEST_SCHEMA.names if name not in _UNUSED]
 
 
+@usable()
 def make_report(sink: Storage, storage_options: Mapping[str, Any], samples: int = SAMPLES) -> bytes:
     """The page of a sink whose job has ended or is at work, as HTML.
 

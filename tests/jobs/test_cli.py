@@ -13,7 +13,7 @@ import torch
 import yaml
 from PIL import Image
 
-from jobs import inpaint, plan
+from jobs import contact_sheet, inpaint, plan, preview
 from jobs.cli import COMMANDS
 from moebius.checkpoint import read_state_dict
 from pipeline.config import JobConfig
@@ -85,6 +85,15 @@ WRONG = {
     "unknown key": (["model.stepz=3"], "model.stepz"),
     "wrong type": (["model.steps=many"], "model.steps"),
     "unknown choice": (["mask.kind=magic"], "mask.kind must be one of paired, static"),
+    "a section that is a value": (["model=3"], "model: takes keys with values"),
+    "a section that is text": (["source=photos"], "source: takes keys with values"),
+    "a list of storage options": (["storage=[hunter2]"], "storage: takes keys with values"),
+    "a switch that is a number": (["run.resume=3"], "run.resume: must be true or false, got 3"),
+    "an empty uri": (["source.uri="], "source.uri must not be empty"),
+    "out of range": (["model.precision=fp8"], "model.precision must be one of auto"),
+    "out of range, of windows": (["window.context=0.5"], "window.context must be at least 1"),
+    "a source that is a file": ([f"source.uri={__file__}"], f"{__file__}: Not a directory"),
+    "a sink that is a file": ([f"sink.uri={__file__}"], "Not a directory"),
     "no such source": (["source.uri=/nowhere/at/all"], "source.uri: nothing at /nowhere/at/all"),
     "no such mask": (["mask.uri=/nowhere/at/all"], "mask.uri: nothing at /nowhere/at/all"),
     "no such weights": (["model.weights=/nowhere"], "found none at /nowhere"),
@@ -103,6 +112,14 @@ def test_wrong_configuration_is_one_line_and_exit_code_2(config, case, tmp_path,
     errors = capsys.readouterr().err
     assert message in errors and errors.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", [preview, contact_sheet])
+def test_picture_of_no_known_kind_is_refused_before_the_work(config, command, tmp_path, capsys):
+    given = {preview: [str(config)], contact_sheet: [str(tmp_path)]}[command]
+    with pytest.raises(SystemExit, match="2"):
+        command.main([*given, "sheet.gif"])
+    assert "'sheet.gif' must end in .png or .jpg" in capsys.readouterr().err
 
 
 def test_missing_configuration_file_is_exit_code_2():
@@ -149,7 +166,7 @@ def slow_job(tmp_path, tiny_weights) -> list[str]:
         "mask.uri": masks,
         "sink.uri": tmp_path / "out",
         "model.weights": tiny_weights,
-        "model.steps": 120,  # so that a fast machine is not done before the second run is refused
+        "model.steps": 200,  # so that a fast machine is not done before the second run is refused
         "run.report": "false",
     }
     return [str(ROOT / "conf" / "inpaint.yaml"), *(f"{key}={value}" for key, value in options.items())]

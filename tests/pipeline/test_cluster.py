@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.cluster import size_pool
+from pipeline.cluster import connected, size_pool
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError
 
@@ -37,3 +37,9 @@ def test_more_gpus_than_there_are_is_a_configuration_error():
         size_pool(RunConfig(actors=3), nodes((8, 2)))
     with pytest.raises(ConfigError, match="the cluster has 0 GPUs"):
         size_pool(RunConfig(gpus_per_actor=1), nodes((8, 0)))
+
+
+@pytest.mark.parametrize("address", ["ray://127.0.0.1:1", "127.0.0.1:1"])
+def test_cluster_that_is_not_there_is_a_configuration_error_at_once(address):
+    with pytest.raises(ConfigError, match=f"run.address: no Ray cluster answers at {address}"), connected(address):
+        pass

@@ -63,6 +63,15 @@ TARS = {
         {"x.tar/good": None},
     ),
     "the same key twice": (tar([*GOOD, *pair("b"), *GOOD]), {"x.tar/good#2": "DuplicateKey", "x.tar/b": None}),
+    "the same key twice in a row": (tar([*GOOD, *GOOD]), {"x.tar/good": None, "x.tar/good#2": "DuplicateKey"}),
+    "the name of a repeated key": (
+        tar([*GOOD, *pair("good#2"), *pair("b"), *GOOD]),
+        {"x.tar/good": None, "x.tar/good#2": None, "x.tar/good##2": "DuplicateKey"},
+    ),
+    "two ways to one place": (
+        tar([*pair("./a"), *pair("a"), *pair("b/./c"), *pair("./d")]),
+        {"x.tar/./a": None, "x.tar/a#2": "DuplicateKey", "x.tar/b/./c": None, "x.tar/./d": None},
+    ),
     "a name that climbs": (tar(pair("../../up")), {"x.tar/../../up": "UnusableName"}),
     "an absolute name": (tar(pair("/etc/cron.d/job")), {"x.tar//etc/cron.d/job": "UnusableName"}),
     "a backslash": (tar(pair("a\\b")), {"x.tar/a\\b": "UnusableName"}),
@@ -124,6 +133,7 @@ TABLES = {
     "a null mask": ({"mask": pa.array([MASK, None])}, {"a": None, "b": "MissingMask"}),
     "a null key": ({"key": pa.array(["a", None])}, {"a": None, "x.parquet#1": "MissingKey"}),
     "the same key twice": ({"key": pa.array(["a", "a"])}, {"a": None, "a#2": "DuplicateKey"}),
+    "a key that is a folder": ({"key": pa.array(["a", "b/."])}, {"a": None, "b/.": "UnusableName"}),
     "keys that climb": ({"key": pa.array(["../a", "/b"])}, {"../a": "UnusableName", "/b": "UnusableName"}),
     "keys of numbers": ({"key": pa.array([7, 8])}, {"7": None, "8": None}),
     "a struct": (
@@ -152,6 +162,15 @@ def test_table(here, tmp_path, case, sink):
     assert found.pop("broken.parquet") == found.pop("empty.parquet") == "BrokenShard"
     assert len(found) == 2
     assert expected.items() <= found.items()
+
+
+def test_uri_of_a_file_in_a_table_leads_to_it(here, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "good.png").write_bytes(IMAGE)
+    columns = {"image": [f"file://{tmp_path}/in/good.png"], "mask": [MASK], "key": ["a"]}
+    pq.write_table(pa.table(columns), tmp_path / "in" / "x.parquet")
+    source = SourceConfig(format="parquet", uri=str(tmp_path / "in"), key="key")
+    assert run(config(tmp_path, source, MaskConfig("column", column="mask"))) == {"a": None}
 
 
 @pytest.mark.parametrize(

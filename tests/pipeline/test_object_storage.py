@@ -12,6 +12,7 @@ from PIL import Image
 
 import pipeline.s3_objects
 from pipeline.config import JobConfig, MaskConfig, SinkConfig, SourceConfig
+from pipeline.errors import ConfigError
 from pipeline.records import OK
 from pipeline.results import read_result
 from pipeline.run import run_job
@@ -92,7 +93,7 @@ def test_secrets_are_told_nowhere(here, bucket, s3_server, caplog):
     config = replace(job(bucket, "images", "webdataset", s3_server), mask=MaskConfig(uri=f"{bucket}/table"))
     run_job(config, "run", lambda rows, total: None)  # each sample fails for want of a mask
     wrong = replace(config, storage={**s3_server, "secret": "another-secret"})
-    with pytest.raises(OSError) as refused:
+    with pytest.raises(ConfigError, match="Forbidden: source") as refused:
         run_job(wrong, "again", lambda rows, total: None)
     told = f"{caplog.text} {refused.value!r} {config!r}"
     sink = Storage(config.sink.uri, s3_server)

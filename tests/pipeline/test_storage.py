@@ -2,11 +2,13 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from botocore.exceptions import NoCredentialsError
 
 import pipeline.s3_objects
 from pipeline.errors import ConfigError
 from pipeline.local_files import STAGING
 from pipeline.storage import Storage
+from pipeline.storage_errors import answering, usable
 
 
 @pytest.fixture(params=["local", "memory", "s3"])
@@ -121,3 +123,8 @@ def test_bucket_of_more_objects_than_a_page_holds_is_listed_whole(s3_server, tmp
     files = list(storage.list_files())
     assert sorted(file.key for file in files) == sorted(names)
     assert {file.size_bytes for file in files} == {1} and len({file.version for file in files}) == 1
+
+
+def test_lack_of_credentials_says_what_to_set_and_is_a_fault_of_the_configuration():
+    with pytest.raises(ConfigError, match="Unable to locate credentials: set AWS_ACCESS_KEY_ID"), usable(), answering():
+        raise NoCredentialsError

@@ -1,8 +1,12 @@
+from dataclasses import replace
+
+import pytest
 import torch
 
+from moebius.checkpoint import CheckpointError
 from moebius.train.linear_attention import gated_linear_attention
 from moebius.train.teacher import Teacher, load_teacher
-from tests.conftest import GOLDEN, golden, golden_state_dict, relative_error
+from tests.conftest import GOLDEN, TINY_GOLDEN, golden, golden_state_dict, relative_error
 
 
 def test_the_full_teacher_has_the_published_keys_shapes_and_parameters():
@@ -28,6 +32,14 @@ def test_the_teacher_equals_the_published_code():
     assert relative_error(noise, expected["noise_pred"]) < 1e-4
     for index, output in enumerate(outputs):
         assert relative_error(output, expected[f"block_outputs.{index}"]) < 1e-4
+
+
+def test_teacher_that_speaks_of_other_categories_or_latents_is_refused():
+    state = golden_state_dict("teacher_tiny")
+    assert load_teacher(state, TINY_GOLDEN).latent_channels == TINY_GOLDEN.latent_channels
+    for other in ({"categories": 10}, {"latent_channels": 8}):
+        with pytest.raises(CheckpointError, match="the teacher has latents of 4 channels and 20 categories"):
+            load_teacher(state, replace(TINY_GOLDEN, **other))
 
 
 def test_its_attention_layer_equals_the_published_one():

@@ -67,7 +67,7 @@ def test_a_small_teacher_trains_and_a_student_of_its_latents_learns_from_it(trai
 
 def test_a_teacher_of_other_latents_is_refused(trained, tmp_path):
     torch.save(Teacher((32, 32, 32, 32), 16, 16).state_dict(), tmp_path / "teacher.bin")
-    with pytest.raises(CheckpointError, match="the teacher has latents of 4 channels, the denoiser of 8"):
+    with pytest.raises(CheckpointError, match="latents of 4 channels and 20 categories, the denoiser of 8 and 20"):
         build_task(_distilled(trained, tmp_path / "teacher.bin"))
 
 
