@@ -1,4 +1,5 @@
 import pytest
+import ray
 
 from pipeline.cluster import connected, size_pool
 from pipeline.config import RunConfig
@@ -40,6 +41,7 @@ def test_more_gpus_than_there_are_is_a_configuration_error():
 
 
 @pytest.mark.parametrize("address", ["ray://127.0.0.1:1", "127.0.0.1:1"])
-def test_cluster_that_is_not_there_is_a_configuration_error_at_once(address):
+def test_cluster_that_is_not_there_is_a_configuration_error_at_once(address, monkeypatch):
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)  # whatever tests before have left
     with pytest.raises(ConfigError, match=f"run.address: no Ray cluster answers at {address}"), connected(address):
         pass
