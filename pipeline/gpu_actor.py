@@ -32,7 +32,7 @@ from pipeline.timed import Timed
 from pipeline.weight_store import fetch_weights
 
 DECODED_FRACTION = 0.3  # of a machine's memory
-BATCHES_AHEAD = 3  # of samples are decoded: one in the model, one being cut, one waiting
+BATCHES_AHEAD = 2  # of samples are decoded beside those in the model: one being cut, one waiting
 UNREACHABLE_PAUSE_S = 5.0  # so that a worker without network does not take all units from the others
 
 
@@ -85,7 +85,8 @@ class InpaintActor:
         self.meter = Meter(run_id)
         self.loop = ModelLoop(self.inpainter, pool.threads, self._note_batch)
         self.cpus = CpuPool(pool.threads)
-        self.budget = ByteBudget(_decoded_bytes(pool), pool.threads + BATCHES_AHEAD * self.inpainter.batch_size)
+        batches = self.loop.runners + BATCHES_AHEAD
+        self.budget = ByteBudget(_decoded_bytes(pool), pool.threads + batches * self.inpainter.batch_size)
         self.meter.watch(
             bytes_in_flight=lambda: self.budget.taken_bytes, windows_waiting=lambda: self.loop.windows_waiting
         )

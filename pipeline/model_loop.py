@@ -83,8 +83,8 @@ class ModelLoop:
         self._returns = threading.Lock()
         self._batches: queue.Queue[tuple[_Batch, _Cuts]] = queue.Queue(maxsize=1)
         self._last_batch_s = 0.0
-        runners = threads if inpainter.device.type == "cpu" else 1
-        for work in (self._gather, *[self._run] * runners):
+        self.runners = threads if inpainter.device.type == "cpu" else 1  # batches in the model at the same time
+        for work in (self._gather, *[self._run] * self.runners):
             threading.Thread(target=_or_exit, args=(work,), daemon=True).start()
 
     @property
