@@ -78,14 +78,14 @@ def _check_kinds(layer: Layer, schema: type) -> None:
     """Refuse what OmegaConf would take for something else, or refuse without naming the key."""
     sections = get_type_hints(schema)
     for section, value in layer.plain().items():
-        has_keys = is_dataclass(sections.get(section)) or get_origin(sections.get(section)) is dict
-        is_keyed = isinstance(value, dict) or value is None or "${" in str(value)  # the last refers to some
-        if has_keys and not is_keyed:
+        kind = sections.get(section)
+        if isinstance(value, dict):
+            hints = get_type_hints(kind) if is_dataclass(kind) else {}
+            for key, one in value.items():
+                if hints.get(key) is bool and isinstance(one, int | float) and one not in (0, 1):
+                    raise layer.fault(f"{section}.{key}", f"must be true or false, got {one}")
+        elif (is_dataclass(kind) or get_origin(kind) is dict) and value is not None and "${" not in str(value):
             raise layer.fault(section, "takes keys with values, not one value or a list")
-        hints = get_type_hints(sections[section]) if is_dataclass(sections.get(section)) else {}
-        for key, one in value.items() if isinstance(value, dict) else ():
-            if hints.get(key) is bool and isinstance(one, int | float) and one not in (0, 1):
-                raise layer.fault(f"{section}.{key}", f"must be true or false, got {one}")
 
 
 def _reason(error: OmegaConfBaseException) -> str:

@@ -27,7 +27,7 @@ class InpaintSettings:
         sampler: ``ddim``, as published, or ``dpm++``, for fewer steps.
         strength: 1 starts from noise alone, less from the photo noised to the first timestep, or, with ``nano``,
             from the colours around the hole; nothing of what was in the hole shows then.
-        fast: use the denoiser arranged for speed where it is sooner (large models); equal to rounding.
+        fast: use the denoiser arranged for speed where it is sooner (on GPUs for large models); equal to rounding.
         precision: ``fp32``, ``bf16``, or ``auto``: bf16 on GPUs, fp32 on CPUs. fp16 overflows in the autoencoder.
         batch_size: windows in one call, or ``auto``: 16 on GPUs; on CPUs 4 of a small model, 1 of a large one.
         context: side of a window over the longest side of its hole.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from moebius.config import MoebiusConfig
 from moebius.denoiser import Denoiser
@@ -27,3 +28,11 @@ def untrained_model() -> tuple[Denoiser, AutoencoderKL]:
         vae = untrained_vae(UNTRAINED_CONFIG.latent_channels)
         vae.decoder.conv_out.weight.mul_(0.05)  # nearly flat fills, rather than noise in loud colours
     return denoiser.eval().requires_grad_(False), vae
+
+
+def randomise(model: nn.Module) -> None:
+    """Put a model into evaluation mode, with none of the zeros and ones that new layers start from."""
+    for tensor in [*model.parameters(), *model.buffers()]:
+        if tensor.is_floating_point():
+            tensor.data.add_(torch.rand_like(tensor), alpha=0.1)
+    model.eval()

@@ -83,6 +83,7 @@ class Plan:
 
 def _rename_repeated(catalog: Catalog) -> None:
     """Of samples whose results would have one name the first keeps its own; others fail, with a free one."""
+    catalog.run(_REPEATED)
     mark = "#"
     while catalog.run(_TAKEN, {"mark": mark}):
         mark += "#"
@@ -235,31 +236,26 @@ SELECT
     END AS reason
 FROM compared"""
 
+# Where a result goes: ./a is the place of a.
+_PLACE_NAME = r"""
+CASE WHEN contains(sample_id, './') THEN regexp_replace(sample_id, '(^|/)(\./)+', '\1', 'g') ELSE sample_id END"""
+
 # Samples whose results would have the name of another's before them, and how many times it was used by then.
-_REPEATED = r"""
-WITH named AS (
-    SELECT
-        rowid AS id,
-        images.*,
-        CASE
-            WHEN contains(sample_id, './') THEN regexp_replace(sample_id, '(^|/)(\./)+', '\1', 'g') ELSE sample_id
-        END AS place_name
-    FROM images
-), repeated AS (
-    SELECT *, row_number() OVER (PARTITION BY place_name ORDER BY file, place) AS number FROM named
-    WHERE place_name IN (SELECT place_name FROM named GROUP BY place_name HAVING count(*) > 1)
-    QUALIFY number > 1
-)"""
+_REPEATED = f"""
+CREATE TABLE repeated AS
+WITH named AS (SELECT rowid AS id, file, place, {_PLACE_NAME} AS place_name FROM images)
+SELECT id, place_name, row_number() OVER (PARTITION BY place_name ORDER BY file, place) AS number FROM named
+WHERE place_name IN (SELECT place_name FROM named GROUP BY place_name HAVING count(*) > 1)
+QUALIFY number > 1"""
 
-_TAKEN = f"""{_REPEATED}
-SELECT 1 FROM repeated JOIN named ON named.place_name = repeated.place_name || $mark || number LIMIT 1"""
+_TAKEN = f"SELECT 1 FROM repeated JOIN images ON {_PLACE_NAME} = place_name || $mark || number LIMIT 1"
 
-_RENAME = f"""{_REPEATED}
+_RENAME = """
 UPDATE images SET
-    sample_id = images.sample_id || $mark || again.number,
+    sample_id = images.sample_id || $mark || repeated.number,
     fault = 'DuplicateKey: ' || images.file || ' holds another sample of the name ' || images.sample_id
-FROM repeated again
-WHERE images.rowid = again.id"""
+FROM repeated
+WHERE images.rowid = repeated.id"""
 
 _COUNTS = """
 SELECT found, reason, status, error_type, count(*), sum(size_bytes), count(*) FILTER (found AND mask_key IS NULL)

@@ -91,20 +91,16 @@ def test_settings_out_of_range_are_named():
             InpaintSettings(**wrong)
 
 
+def run_without(code: str, banned: set[str]) -> None:
+    """Run code in a process of its own, which fails if any of these modules was imported by its end."""
+    check = f"import sys; sys.exit(sorted({banned!r} & sys.modules.keys()) or 0)"
+    subprocess.run([sys.executable, "-c", f"{code}\n{check}"], cwd=ROOT, check=True)
+
+
 def test_moebius_imports_nothing_of_the_cluster():
-    code = (
-        "import sys, moebius, moebius.weights\n"
-        "banned = {'ray', 'pyarrow', 'fsspec', 'omegaconf', 'pipeline', 'jobs'}\n"
-        "sys.exit(sorted(banned & sys.modules.keys()) or 0)"
-    )
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+    run_without("import moebius, moebius.weights", {"ray", "pyarrow", "fsspec", "omegaconf", "pipeline", "jobs"})
 
 
 def test_loading_a_small_model_imports_neither_diffusers_nor_pytorch_s_compiler():
     """Each takes a worker a second, and its memory."""
-    code = (
-        "import sys; from moebius import Inpainter\n"
-        "Inpainter.from_pretrained('nano')\n"
-        "sys.exit(sorted({'diffusers', 'torch._dynamo'} & sys.modules.keys()) or 0)"
-    )
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+    run_without("import moebius; moebius.Inpainter.from_pretrained('nano')", {"diffusers", "torch._dynamo"})

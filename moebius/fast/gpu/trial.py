@@ -11,6 +11,7 @@ from moebius.denoiser import Denoiser
 from moebius.fast.denoiser import FastDenoiser
 from moebius.fast.gpu import autoencoder, denoiser
 from moebius.sampler import CONDITION_IDS, UNCONDITIONAL_IDS
+from moebius.untrained import randomise
 
 # Largest error over largest value. Such a model in bfloat16 is 2e-3 from itself in float32.
 BOUNDS = {torch.float32: 2e-3, torch.bfloat16: 2e-2}
@@ -61,11 +62,3 @@ def _pictures(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]
     autoencoder.fuse(fused)
     planes = torch.randn(SAMPLES, 64, 20, 36).to(device, dtype)  # no whole tiles
     return fused.to(device, dtype)[0](planes, None), plain.to(device, dtype)[0](planes, None)
-
-
-def randomise(model: nn.Module) -> None:
-    """Put a model into evaluation mode, with none of the zeros and ones that new layers start from."""
-    for tensor in [*model.parameters(), *model.buffers()]:
-        if tensor.is_floating_point():
-            tensor.data.add_(torch.rand_like(tensor), alpha=0.1)
-    model.eval()

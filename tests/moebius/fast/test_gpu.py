@@ -17,6 +17,7 @@ from moebius.config import MoebiusConfig
 from moebius.fast import gpu
 from moebius.fast.blocks import FoldedSeparableConv, FoldedTransformer
 from moebius.fast.fold import ChannelsLastConv
+from moebius.untrained import randomise
 from tests.conftest import relative_error
 
 pytestmark = pytest.mark.skipif(find_spec("triton") is None, reason="Triton has wheels for Linux alone")
@@ -29,9 +30,9 @@ def kernels():
     return {name: importlib.import_module(f"moebius.fast.gpu.{name}") for name in names}
 
 
-def randomised(kernels, model: nn.Module) -> nn.Module:
+def randomised(model: nn.Module) -> nn.Module:
     torch.manual_seed(0)
-    kernels["trial"].randomise(model)
+    randomise(model)
     return model
 
 
@@ -46,7 +47,7 @@ def fused(kernels, model: nn.Module) -> nn.Module:
 @torch.no_grad()
 def test_separable_convolution_of_no_whole_tiles(kernels, widths):
     conv, norm = DepthwiseSeparableConv(*widths), nn.GroupNorm(32, widths[0])
-    plain = FoldedSeparableConv(randomised(kernels, conv), randomised(kernels, norm))
+    plain = FoldedSeparableConv(randomised(conv), randomised(norm))
     features = torch.randn(1, 18, 17, widths[0])
     bias = None if plain.has_identity else torch.randn(widths[1])
     assert relative_error(fused(kernels, plain)(features, bias), plain(features, bias)) <= 1e-5
@@ -57,7 +58,7 @@ def test_separable_convolution_of_no_whole_tiles(kernels, widths):
 def test_transformer(kernels, rows):
     config = MoebiusConfig(heads=4, context_width=16)
     contexts = torch.randn(2, config.categories // 2, config.context_width)
-    plain = FoldedTransformer(randomised(kernels, LambdaTransformer(32, 64, config)), 8, contexts)
+    plain = FoldedTransformer(randomised(LambdaTransformer(32, 64, config)), 8, contexts)
     features = torch.randn(rows, 8, 8, 32)
     ours, theirs = (block(features.clone(), 1, 2) for block in (fused(kernels, plain), plain))
     assert ours.shape == theirs.shape == (2, 8, 8, 32)
@@ -69,7 +70,7 @@ def test_autoencoder(kernels):
     diffusers = pytest.importorskip("diffusers")
     down, up = ("DownEncoderBlock2D",) * 2, ("UpDecoderBlock2D",) * 2
     plain = diffusers.AutoencoderKL(3, 3, down_block_types=down, up_block_types=up, block_out_channels=(32, 64))
-    randomised(kernels, plain)
+    randomised(plain)
     ours = copy.deepcopy(plain)
     kernels["autoencoder"].fuse(ours)
     assert not any(isinstance(module, diffusers.models.resnet.ResnetBlock2D) for module in ours.modules())

@@ -5,20 +5,18 @@ from torch import nn
 from moebius.config import MoebiusConfig
 from moebius.fast.local_lambda import DirectLocalLambda, TiledLocalLambda, fold_local
 from moebius.lambda_layers import LocalLambda
+from moebius.untrained import randomise
 from tests.conftest import relative_error
 
 WAYS = {"direct": lambda norm, layer, side: DirectLocalLambda(norm, layer), "tiled": TiledLocalLambda}
 
 
 def norm_and_layer(channels: int, heads: int, window: int) -> tuple[nn.LayerNorm, LocalLambda]:
-    """With none of the zeros and ones that new layers start from."""
     torch.manual_seed(channels + window)
     norm, layer = nn.LayerNorm(channels), LocalLambda(channels, heads, window)
-    for module in (norm, layer):
-        for tensor in [*module.parameters(), *module.buffers()]:
-            if tensor.is_floating_point():
-                tensor.data.add_(torch.rand_like(tensor), alpha=0.1)
-    return norm.eval(), layer.eval()
+    randomise(norm)
+    randomise(layer)
+    return norm, layer
 
 
 @pytest.mark.parametrize("way", WAYS)
