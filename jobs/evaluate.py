@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from jobs.cli import DONE, EXIT_CODES, run_command
-from jobs.sheet import save_sheet, strip, with_hole
+from jobs.sheet import picture_path, save_sheet, strip, with_hole
 from moebius.settings import InpaintSettings
 from pipeline.baselines import BASELINES
 from pipeline.errors import ConfigError
@@ -76,7 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--hub", metavar="FOLDER", type=Path, help="of torch.hub: adds LPIPS and FID, see docs/evaluation.md"
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write means and the figures of each photo")
-    parser.add_argument("--sheet", metavar="FILE", type=Path, help="write a picture: photo, hole, every fill")
+    parser.add_argument(
+        "--sheet", metavar="FILE", type=picture_path, help="write a .png or .jpg: photo, hole, every fill"
+    )
     parser.add_argument("--sheet-rows", type=int, default=12, help="at most (12)")
     options = parser.parse_intermixed_args(arguments)
     return run_command(lambda: _evaluate(options))

@@ -34,7 +34,7 @@ class Lease:
 
     Raises:
         LeaseHeldError: the holder is alive; the message says who and where it is.
-        ConfigError: the storage cannot promise that of two writers one learns of the other.
+        ConfigError: the storage cannot be written to, or cannot promise that of two writers one learns of the other.
     """
 
     def __init__(self, storage: Storage, run_id: str, renew_s: float = RENEW_S, silence_s: float = SILENCE_S) -> None:
@@ -44,15 +44,15 @@ class Lease:
         self._stopped = threading.Event()
         self._renewer = threading.Thread(target=self._keep_renewing, daemon=True)
 
-    @usable()
     def __enter__(self) -> "Lease":
-        while not self._try_create():
-            found = self._read()
-            if found is None:
-                continue  # released at this moment
-            self._refuse_living(found)
-            self.storage.delete(KEY)
-        self._check_exclusive()
+        with usable(f"sink.uri: cannot write to {self.storage}"):
+            while not self._try_create():
+                found = self._read()
+                if found is None:
+                    continue  # released at this moment
+                self._refuse_living(found)
+                self.storage.delete(KEY)
+            self._check_exclusive()
         self._renewer.start()
         return self
 

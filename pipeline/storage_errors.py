@@ -8,6 +8,8 @@ from pipeline.errors import ConfigError, SampleError
 
 PRECONDITION_FAILED = 412
 _NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound")  # of botocore
+_UNUSABLE = (FileNotFoundError, NotADirectoryError, PermissionError)
+_UNUSABLE_NUMBERS = (errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
 
 
 class FileChangedError(OSError):
@@ -40,18 +42,24 @@ def answering(refusal: type[OSError] = FileExistsError) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def usable() -> Iterator[None]:
-    """Before any work, a place that is no folder or is closed to us is a fault of the configuration.
+def usable(place: str | None = None) -> Iterator[None]:
+    """Before any work, a place that is not there, is no folder or is closed to us is a fault of the configuration.
+
+    Args:
+        place: what the message begins with, in place of the path that the system names.
 
     Raises:
         ConfigError: it is one of these.
     """
     try:
         yield
-    except (NotADirectoryError, PermissionError) as error:
+    except OSError as error:
+        if not isinstance(error, _UNUSABLE) and error.errno not in _UNUSABLE_NUMBERS:
+            raise
         if error.strerror is None:  # s3fs says no more than "Forbidden"
             raise ConfigError(f"{error}: source.uri, mask.uri or sink.uri is not open to these credentials") from error
-        raise ConfigError(f"{error.filename}: {error.strerror}" if error.filename else error.strerror) from error
+        named = place or error.filename
+        raise ConfigError(f"{named}: {error.strerror}" if named else error.strerror) from error
 
 
 def _status(error: OSError) -> int | None:

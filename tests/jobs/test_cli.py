@@ -13,7 +13,7 @@ import torch
 import yaml
 from PIL import Image
 
-from jobs import contact_sheet, inpaint, plan, preview
+from jobs import contact_sheet, evaluate, inpaint, plan, preview
 from jobs.cli import COMMANDS
 from moebius.checkpoint import read_state_dict
 from pipeline.config import JobConfig
@@ -94,6 +94,9 @@ WRONG = {
     "out of range, of windows": (["window.context=0.5"], "window.context must be at least 1"),
     "a source that is a file": ([f"source.uri={__file__}"], f"{__file__}: Not a directory"),
     "a sink that is a file": ([f"sink.uri={__file__}"], "Not a directory"),
+    "a sink in a file": ([f"sink.uri={__file__}/out"], f"sink.uri: cannot write to {__file__}/out: Not a directory"),
+    "a sink that cannot be made": (["sink.uri=/proc/out"], "sink.uri: cannot write to /proc/out: No such file"),
+    "a sink whose name is too long": ([f"sink.uri=/{'a' * 300}"], "File name too long"),
     "no such source": (["source.uri=/nowhere/at/all"], "source.uri: nothing at /nowhere/at/all"),
     "no such mask": (["mask.uri=/nowhere/at/all"], "mask.uri: nothing at /nowhere/at/all"),
     "no such weights": (["model.weights=/nowhere"], "found none at /nowhere"),
@@ -114,9 +117,9 @@ def test_wrong_configuration_is_one_line_and_exit_code_2(config, case, tmp_path,
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("command", [preview, contact_sheet])
+@pytest.mark.parametrize("command", [preview, contact_sheet, evaluate])
 def test_picture_of_no_known_kind_is_refused_before_the_work(config, command, tmp_path, capsys):
-    given = {preview: [str(config)], contact_sheet: [str(tmp_path)]}[command]
+    given = {preview: [str(config)], contact_sheet: [str(tmp_path)], evaluate: [str(tmp_path), "--sheet"]}[command]
     with pytest.raises(SystemExit, match="2"):
         command.main([*given, "sheet.gif"])
     assert "'sheet.gif' must end in .png or .jpg" in capsys.readouterr().err
