@@ -2,8 +2,8 @@
 
     python examples/folder.py PHOTOS MASKS OUT [WEIGHTS]
 
-A mask has its photo's stem and is white where to repaint. For more than some hundred photos, or for results that have
-to keep formats and metadata, use ``moebius inpaint``.
+A mask has its photo's stem and is white where to repaint; photos without one are named and left out. For more than
+some hundred photos, or for results that have to keep formats and metadata, use ``moebius inpaint``.
 """
 
 import sys
@@ -20,7 +20,12 @@ BATCH = 16  # photos in memory at once
 def main(photos: str, masks: str, out: str, weights: str = "nano") -> None:
     """Read, repaint and write so many at a time."""
     inpainter = Inpainter.from_pretrained(weights)
-    pairs = [(path, mask) for path in sorted(Path(photos).iterdir()) for mask in Path(masks).glob(f"{path.stem}.*")]
+    mask_of = {path.stem: path for path in Path(masks).iterdir()}
+    paths = sorted(Path(photos).iterdir())
+    pairs = [(path, mask_of[path.stem]) for path in paths if path.stem in mask_of]
+    for path in paths:
+        if path.stem not in mask_of:
+            sys.stderr.write(f"no mask for {path}\n")
     Path(out).mkdir(parents=True, exist_ok=True)
     for start in range(0, len(pairs), BATCH):
         batch = pairs[start : start + BATCH]
@@ -37,4 +42,6 @@ def tell(done: int, windows: int) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) not in (4, 5):
+        sys.exit("usage: python examples/folder.py PHOTOS MASKS OUT [WEIGHTS]")
     main(*sys.argv[1:])

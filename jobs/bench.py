@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from jobs.arguments import positive
 from jobs.cli import DONE, run_command
 
 Figures = dict[str, Any]
@@ -48,7 +49,9 @@ def _add_model(kinds: Any) -> None:
     )
     model.add_argument("--weights", default=RANDOM, help="name, folder or file; random: of the published size (random)")
     model.add_argument("--device", default="auto", help="cuda or cpu (the GPU where there is one)")
-    model.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 4, 16], metavar="N", help="windows (1 4 16)")
+    model.add_argument(
+        "--batch-sizes", type=positive, nargs="+", default=[1, 4, 16], metavar="N", help="windows (1 4 16)"
+    )
     model.add_argument("--quick", action="store_true", help="batches of one window alone, few repetitions")
     model.add_argument("--versus", choices=["flux"], help="FLUX.1-Fill-Dev as well, of its size with random weights")
 
@@ -61,8 +64,8 @@ def _add_job(kinds: Any) -> None:
         "model, with the same number of threads.",
     )
     job.add_argument("--weights", default="nano", help="name, folder or file; random: of the published size (nano)")
-    job.add_argument("--samples", type=int, default=200, help="photos (200)")
-    job.add_argument("--steps", type=int, default=20, help="of the sampler (20)")
+    job.add_argument("--samples", type=positive, default=200, help="photos (200)")
+    job.add_argument("--steps", type=positive, default=20, help="of the sampler (20)")
 
 
 def _add_flow(kinds: Any) -> None:
@@ -72,10 +75,10 @@ def _add_flow(kinds: Any) -> None:
         description="Run the whole job over made-up JPEG photos with a stand-in for the model that sleeps. First a "
         "plain loop in as many processes as there are cores decodes each photo and mask and encodes the photo again.",
     )
-    flow.add_argument("--samples", type=int, default=5000, help="photos (5000)")
-    flow.add_argument("--side", type=int, default=1024, help="of each photo, in pixels (1024)")
-    flow.add_argument("--actors", type=int, default=os.cpu_count(), help="workers (one a core)")
-    flow.add_argument("--batch-size", type=int, default=16, help="windows in one call of the model (16)")
+    flow.add_argument("--samples", type=positive, default=5000, help="photos (5000)")
+    flow.add_argument("--side", type=positive, default=1024, help="of each photo, in pixels (1024)")
+    flow.add_argument("--actors", type=positive, default=os.cpu_count(), help="workers (one a core)")
+    flow.add_argument("--batch-size", type=positive, default=16, help="windows in one call of the model (16)")
     flow.add_argument("--batch-seconds", type=float, default=0.0, help="that one call takes (0)")
 
 
@@ -86,7 +89,7 @@ def _add_plan(kinds: Any) -> None:
         description="Write a manifest of so many finished rows, then plan against a made-up listing of as many images "
         "and as many masks, of which every thousandth has changed.",
     )
-    plan.add_argument("--rows", type=int, default=1_000_000, help="in the manifest and in the listing (1000000)")
+    plan.add_argument("--rows", type=positive, default=1_000_000, help="in the manifest and in the listing (1000000)")
 
 
 def _add_report(kinds: Any) -> None:
@@ -95,7 +98,7 @@ def _add_report(kinds: Any) -> None:
         help="the report of a sink of many rows: seconds and memory",
         description="Write a manifest of so many made-up rows, with real files behind those that the report shows.",
     )
-    report.add_argument("--rows", type=int, default=1_000_000, help="in the manifest (1000000)")
+    report.add_argument("--rows", type=positive, default=1_000_000, help="in the manifest (1000000)")
 
 
 def _model(options: argparse.Namespace) -> Figures:
@@ -106,8 +109,6 @@ def _model(options: argparse.Namespace) -> Figures:
 
     device = _device(options.device)
     batch_sizes, least_s = ([1], QUICK_S) if options.quick else (options.batch_sizes, THOROUGH_S)
-    if min(options.batch_sizes) < 1:
-        raise ConfigError(f"--batch-sizes must be positive, got {options.batch_sizes}")
     if options.versus:
         try:
             check_room(device)
@@ -135,17 +136,13 @@ def _weights(name: str) -> Iterator[str]:
 
 
 def _device(name: str) -> Any:
-    import torch
-
     from moebius.train.devices import choose_device
     from pipeline.errors import ConfigError
 
     try:
-        device = choose_device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"--device must be cuda or cpu and be there, got {name}: {error}") from error
-    return device
+        return choose_device(name)
+    except ValueError as error:
+        raise ConfigError(f"--{error}") from error
 
 
 def _job(options: argparse.Namespace) -> Figures:

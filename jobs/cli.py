@@ -5,6 +5,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
 
 DONE, FAILED, WRONG_USAGE, TOO_MANY_FAILED = 0, 1, 2, 3
 
@@ -30,6 +31,9 @@ EXIT_CODES = """exit codes: 0 done, 1 the job failed, 2 wrong usage or configura
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``moebius COMMAND …`` and return its exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments == ["--version"]:
+        print(f"moebius {_version()}")  # noqa: T201 - as below
+        return DONE
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_usage())  # noqa: T201 - the answer to --help belongs on standard output
         return DONE if arguments else WRONG_USAGE
@@ -40,8 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return importlib.import_module(f"jobs.{command.replace('-', '_')}").main(rest)
 
 
-def run_command(job: Callable[[], int]) -> int:
-    """Call a job with logging set up; turn the errors that it announces into one line and an exit code."""
+def run_command(job: Callable[[], int], goes_on: bool = False) -> int:
+    """Call a job with logging set up; turn the errors that it announces into one line and an exit code.
+
+    Args:
+        job: returns an exit code.
+        goes_on: whether the same command, given again, does what was left when a signal stopped it.
+    """
     from jobs.logs import TEXT, TIME
     from moebius.checkpoint import CheckpointError
     from moebius.weights import WeightsUnavailableError
@@ -57,15 +66,22 @@ def run_command(job: Callable[[], int]) -> int:
         sys.stderr.write(f"moebius: {error}\n")
         return WRONG_USAGE
     except KeyboardInterrupt:
-        sys.stderr.write("moebius: stopped; the same command goes on from here\n")
+        sys.stderr.write(f"moebius: stopped{'; the same command goes on from here' if goes_on else ''}\n")
         return FAILED
+
+
+def _version() -> str:
+    try:
+        return version("moebius-pipeline")
+    except PackageNotFoundError:
+        return "of a folder, not installed"
 
 
 def _usage() -> str:
     lines = [f"  {name:<14} {text}" for name, text in COMMANDS.items()]
     return "\n".join(
         [
-            "usage: moebius COMMAND [arguments]        (also: python -m jobs.COMMAND [arguments])",
+            "usage: moebius COMMAND [arguments]        (also: python -m jobs.COMMAND [arguments]; moebius --version)",
             "",
             "Batch image inpainting with the Moebius model on Ray.",
             "",

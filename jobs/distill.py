@@ -4,9 +4,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from jobs.arguments import add_config_arguments
 from jobs.cli import DONE, EXIT_CODES, FAILED, run_command
 from jobs.configuration import load_training_config
-from jobs.inpaint import add_config_arguments
 from pipeline.errors import ConfigError
 
 
@@ -18,19 +18,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_config_arguments(parser)
+    add_config_arguments(parser, "conf/distill.yaml or conf/train_nano.yaml", "steps=2000")
     options = parser.parse_args(arguments)
-    return run_command(lambda: _distill(options.config, options.overrides))
+    return run_command(lambda: _distill(options.config, options.overrides), goes_on=True)
 
 
 def _distill(path: str, overrides: Sequence[str]) -> int:
     config = load_training_config(path, overrides)
-    from moebius.train.photos import PhotosError  # imports PyTorch, after the configuration is known to be good
+    from moebius.train.devices import DeviceError  # imports PyTorch, after the configuration is known to be good
+    from moebius.train.photos import PhotosError
     from pipeline.training import run_training
 
     try:
         run_training(config)
-    except PhotosError as error:
+    except (PhotosError, DeviceError) as error:
         raise ConfigError(str(error)) from error
     except FloatingPointError as error:
         sys.stderr.write(f"moebius: {error}\n")

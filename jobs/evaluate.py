@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from jobs.arguments import positive
 from jobs.cli import DONE, EXIT_CODES, run_command
 from jobs.sheet import picture_path, save_sheet, strip, with_hole
 from moebius.settings import InpaintSettings
@@ -57,8 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--baselines", nargs="*", default=list(BASELINES), choices=BASELINES, help="fills without a model (all)"
     )
-    parser.add_argument("--limit", type=int, help="photos at most, spread over the folder (all)")
-    parser.add_argument("--max-pixels", type=int, default=MEGAPIXEL, help="larger photos are scaled down (1000000)")
+    parser.add_argument("--limit", type=positive, help="photos at most, spread over the folder (all)")
+    parser.add_argument(
+        "--max-pixels", type=positive, default=MEGAPIXEL, help="larger photos are scaled down (1000000)"
+    )
     parser.add_argument(
         "--protocol",
         choices=PROTOCOLS,
@@ -79,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--sheet", metavar="FILE", type=picture_path, help="write a .png or .jpg: photo, hole, every fill"
     )
-    parser.add_argument("--sheet-rows", type=int, default=12, help="at most (12)")
+    parser.add_argument("--sheet-rows", type=positive, default=12, help="at most (12)")
     options = parser.parse_intermixed_args(arguments)
     return run_command(lambda: _evaluate(options))
 
@@ -117,6 +121,8 @@ def _evaluate(options: argparse.Namespace) -> int:
         find_photos(options.mask_files, None) if options.mask_files else (),
         options.hub,
     )
+    if options.json:  # now, rather than when all is measured
+        options.json.parent.mkdir(parents=True, exist_ok=True)
     pictured = options.sheet_rows if options.sheet else 0
     rows: list[Mapping[str, str | float]] = []
     strips: list[Image.Image] = []
@@ -128,18 +134,20 @@ def _evaluate(options: argparse.Namespace) -> int:
     sys.stdout.writelines(f"{line}\n" for line in [*_table(means), *(_published(protocol) if protocol else ())])
     if options.json:
         asked = {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}
-        content = {"options": asked, "settings": asdict(settings), "means": means, "photos": rows}
+        figures = {"means": _finite(means), "photos": _finite(rows)}
+        content = {"options": asked, "settings": asdict(settings), **figures}
         options.json.write_text(json.dumps(content, indent=1) + "\n")
     if options.sheet:
         save_sheet(strips, 1, options.sheet)
     return DONE
 
 
+def _finite(rows: Sequence[Mapping[str, str | float]]) -> list[dict[str, str | float | None]]:
+    """Rows as JSON can hold them: the PSNR of a perfect fill is infinite, and null there."""
+    return [{key: None if value == math.inf else value for key, value in row.items()} for row in rows]
+
+
 def _settings(options: argparse.Namespace) -> InpaintSettings:
-    for name in ("limit", "max_pixels", "sheet_rows"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise ConfigError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
     if options.workers < 0:
         raise ConfigError(f"--workers must be 0 or more, got {options.workers}")
     if options.seed < 0:

@@ -8,6 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.records import FAILED
+
 MOST_OF_A_KIND = 10  # failed samples that are told of one by one; the manifest has all of them
 
 logger = logging.getLogger(__name__)
@@ -21,7 +23,7 @@ class FailureLog:
 
     def update(self, rows: pa.Table) -> None:
         """Look at newly committed rows."""
-        failed = rows.filter(pc.equal(rows["status"], "failed"))
+        failed = rows.filter(pc.equal(rows["status"], FAILED))
         for kind in failed["error_type"].unique().to_pylist():
             left = MOST_OF_A_KIND - self._told[kind]
             of_kind = failed.filter(pc.equal(failed["error_type"], kind))

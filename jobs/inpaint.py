@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 
 import pyarrow as pa
 
+from jobs.arguments import add_config_arguments
 from jobs.cli import DONE, EXIT_CODES, FAILED, TOO_MANY_FAILED, run_command
 from jobs.configuration import load_config
 from jobs.failure_log import FailureLog
@@ -28,15 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add_config_arguments(parser)
     options = parser.parse_args(arguments)
-    return run_command(lambda: _inpaint(options.config, options.overrides))
-
-
-def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments that every job with a configuration takes."""
-    parser.add_argument("config", metavar="CONFIG", help="YAML file such as conf/inpaint.yaml, which lists every key")
-    parser.add_argument(
-        "overrides", metavar="key=value", nargs="*", help="override a key, e.g. source.uri=s3://bucket/photos"
-    )
+    return run_command(lambda: _inpaint(options.config, options.overrides), goes_on=True)
 
 
 def _inpaint(path: str, overrides: Sequence[str]) -> int:

@@ -1,14 +1,15 @@
 """``moebius plan CONFIG [key=value …]``: what ``inpaint`` would do, without doing it."""
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jobs.arguments import add_config_arguments, positive
 from jobs.cli import DONE, EXIT_CODES, run_command
 from jobs.configuration import load_config
-from jobs.inpaint import add_config_arguments
 from pipeline.config import JobConfig
 from pipeline.errors import ConfigError
 
@@ -30,14 +31,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="moebius plan",
         description="Show what inpaint would do: samples found, done, to do and why, missing masks, bytes. Changes "
-        "nothing.",
+        "nothing in source and sink; weights that are not here yet are fetched.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_config_arguments(parser)
     sizing = parser.add_argument_group("sizing", "what the samples to do will take on GPUs, from measured figures")
     sizing.add_argument("--sizing", action="store_true", help="cut some photos into windows, and reckon")
-    sizing.add_argument("--sample", type=int, default=100, metavar="N", help="photos that are cut (100)")
+    sizing.add_argument("--sample", type=positive, default=100, metavar="N", help="photos that are cut (100)")
     sizing.add_argument("--bench", type=Path, metavar="FILE", help="JSON of moebius bench model: windows a second")
     sizing.add_argument("--windows-per-second", type=float, metavar="X", help="of one GPU, instead of --bench")
     sizing.add_argument("--gpu-hour-cost", type=float, metavar="X", help="in whatever currency")
@@ -49,8 +50,9 @@ def _plan(options: argparse.Namespace) -> int:
     config = load_config(options.config, options.overrides)
     rate = _rate(options, config)
     from pipeline.catalog import Catalog
+    from pipeline.listing import find_samples
     from pipeline.manifest import Manifest
-    from pipeline.plan import find_samples, make_plan
+    from pipeline.plan import make_plan
     from pipeline.settled import SettledShards
     from pipeline.storage import Storage
     from pipeline.weight_store import fetch_weights
@@ -91,8 +93,8 @@ def _rate(options: argparse.Namespace, config: JobConfig) -> "Rate | None":
         return None
     from pipeline.sizing import Rate, read_rate
 
-    if options.sample < 1:
-        raise ConfigError(f"--sample must be positive, got {options.sample}")
+    if options.gpu_hour_cost is not None and not 0 <= options.gpu_hour_cost < math.inf:
+        raise ConfigError(f"--gpu-hour-cost must be 0 or more, got {options.gpu_hour_cost}")
     if options.bench is not None:
         return read_rate(options.bench, config)
     return Rate(options.windows_per_second, "given")

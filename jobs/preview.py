@@ -4,12 +4,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-import numpy as np
 from PIL import Image
 
+from jobs.arguments import positive
 from jobs.cli import DONE, EXIT_CODES, run_command
 from jobs.configuration import load_config
-from jobs.sheet import CELL_PX, picture_path, save_sheet, strip, with_hole
+from jobs.sheet import NOTHING, picture_path, save_sheet, strip, with_hole
 from pipeline.config import JobConfig
 from pipeline.inputs import Inputs
 
@@ -24,9 +24,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("config", metavar="CONFIG", help="YAML file such as conf/inpaint.yaml, which lists every key")
     parser.add_argument("picture", metavar="PICTURE", type=picture_path, help="file to write, .png or .jpg")
-    parser.add_argument("overrides", metavar="key=value", nargs="*", help="override a key, e.g. mask.kind=text")
-    parser.add_argument("--count", type=int, default=12, help="samples, spread over the source (12)")
-    parser.add_argument("--columns", type=int, default=2, help="samples side by side (2)")
+    parser.add_argument(
+        "overrides", metavar="key=value", nargs="*", default=[], help="override a key, e.g. mask.kind=text"
+    )
+    parser.add_argument("--count", type=positive, default=12, help="samples, spread over the source (12)")
+    parser.add_argument("--columns", type=positive, default=2, help="samples side by side (2)")
     options = parser.parse_intermixed_args(arguments)
     return run_command(lambda: _preview(options))
 
@@ -34,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _preview(options: argparse.Namespace) -> int:
     config = load_config(options.config, options.overrides)
     from pipeline.catalog import Catalog
-    from pipeline.plan import find_samples
+    from pipeline.listing import find_samples
     from pipeline.reader import Reader
     from pipeline.records import SAMPLE_SCHEMA
 
@@ -42,11 +44,11 @@ def _preview(options: argparse.Namespace) -> int:
         find_samples(config, catalog)
         # By hash: spread over the source, and the same ones again while a setting is tried out.
         columns = ", ".join(SAMPLE_SCHEMA.names)
-        query = f"SELECT {columns} FROM samples ORDER BY md5(sample_id) LIMIT {max(1, options.count)}"
+        query = f"SELECT {columns} FROM samples ORDER BY md5(sample_id) LIMIT {options.count}"
         samples = [row for table in catalog.stream(query, options.count) for row in table.to_pylist()]
     found = Reader(config).read_all(samples)
     strips = [_strip(sample["sample_id"], inputs, config) for sample, inputs in zip(samples, found, strict=True)]
-    save_sheet(strips, max(1, options.columns), options.picture)
+    save_sheet(strips, options.columns, options.picture)
     sys.stdout.write(f"preview: {options.picture}\n")
     return DONE
 
@@ -57,7 +59,7 @@ def _strip(sample_id: str, inputs: Inputs | Exception, config: JobConfig) -> Ima
     from pipeline.errors import SampleError
     from pipeline.mask_pixels import read_mask
 
-    rgb = np.full((CELL_PX // 4, CELL_PX, 3), 230, np.uint8)
+    rgb = NOTHING
     try:
         if isinstance(inputs, Exception):
             raise inputs

@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 
 CELL_PX, LABEL_PX, GAP_PX = 360, 18, 6
 HOLE_COLOUR = (220, 30, 40)
+NOTHING = np.full((CELL_PX // 4, CELL_PX, 3), 230, np.uint8)  # in the place of a photo that cannot be shown
 
 
 def with_hole(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -47,4 +47,4 @@ def change_sink(name: str, job: Callable[[str], int]) -> int:
             logger.error("%s", error)
             return FAILED
 
-    return run_command(change)
+    return run_command(change, goes_on=True)

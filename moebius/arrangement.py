@@ -16,7 +16,7 @@ from moebius.schedule import ddim_timesteps
 from moebius.settings import InpaintSettings
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL
+    from moebius.vae import Autoencoder
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -26,17 +26,17 @@ class ArrangedModel:
     """A model ready to sample.
 
     Args:
-        predict: inputs (B, 9, h, w) and a timestep → guided noise (B, 4, h, w) float32.
+        predict: inputs (B, 2C + 1, h, w) and a timestep → guided noise (B, C, h, w) float32.
         vae: the autoencoder.
     """
 
     predict: PlainPrediction | FastPrediction
-    vae: AutoencoderKL
+    vae: Autoencoder
 
 
 def arrange(
     denoiser: Denoiser,
-    vae: AutoencoderKL,
+    vae: Autoencoder,
     settings: InpaintSettings,
     dtype: torch.dtype,
     device: torch.device,

@@ -105,12 +105,13 @@ class Denoiser(nn.Module):
         """Predict the noise.
 
         Args:
-            latents: (B, 9, h, w): noisy latents (4), mask (1; 1 = repaint), latents of the masked image (4).
+            latents: (B, 2C + 1, h, w): noisy latents (C channels), mask (1; 1 = repaint), latents of the masked
+                image (C).
             timesteps: (B,) or (1,), in 0 … 999.
             category_ids: (B, 10) int64.
 
         Returns:
-            (B, 4, h, w).
+            (B, C, h, w).
 
         Raises:
             ValueError: shapes that do not fit the configuration.

@@ -23,6 +23,21 @@ def timestep_embedding(timesteps: Tensor, width: int) -> Tensor:
     return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 
+def latent_mask(mask: Tensor, side: int) -> Tensor:
+    """A mask at the size of the latents: a position is repainted if any of its pixels is.
+
+    Nearest neighbour, as published, would lose thin strokes.
+
+    Args:
+        mask: (B, 1, H, H), 1 = repaint, else 0.
+        side: of the latents, a divisor of H.
+
+    Returns:
+        (B, 1, side, side), of the mask's type.
+    """
+    return functional.max_pool2d(mask, mask.shape[-1] // side)
+
+
 def local_lambda(queries: Tensor, keys: Tensor, values: Tensor, window: Tensor, bias: Tensor | None) -> Tensor:
     """Self λ layer: every query meets one content summary of the image and one summary of its own neighbourhood.
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from moebius import vae as autoencoder
 from moebius.arrangement import DTYPES, arrange, default_precision
 from moebius.compositing import colour_offset, to_uint8
 from moebius.denoiser import Denoiser
 from moebius.fast.sampling import best_batch_size, is_sooner
+from moebius.functional import latent_mask
 from moebius.sampler import sampling_loop
 from moebius.settings import InpaintSettings
 from moebius.weights import find_weights
@@ -147,12 +147,10 @@ class Inpainter:
         else:
             posterior_noise = noise[:, 1:].transpose(0, 1)
             latents, masked_latents = autoencoder.encode_pairs(self.model.vae, images, hole, posterior_noise)
-        # Any masked pixel makes its latent position repaint: nearest neighbour would lose thin strokes.
-        latent_mask = functional.max_pool2d(hole, self.config.vae_factor)
         return sampling_loop(
             self.model.predict,
             latents,
-            latent_mask,
+            latent_mask(hole, self.config.latent_size),
             masked_latents,
             steps=self.settings.steps,
             strength=self.settings.strength,

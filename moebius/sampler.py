@@ -1,4 +1,4 @@
-"""DDIM sampling with latent categories guidance, as published."""
+"""Sampling with latent categories guidance, as published: the loop, and the noise by which it steps."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -14,7 +14,7 @@ CONDITION_IDS = range(0, 10)
 UNCONDITIONAL_IDS = range(10, 20)
 WHOLE_INTERVAL = (0, TRAIN_STEPS - 1)  # of guidance
 
-# (latents (B, 9, h, w), timesteps (1,), category_ids (B, 10)) -> noise (B, 4, h, w)
+# (latents (B, 2C + 1, h, w), timesteps (1,), category_ids (B, 10)) -> noise (B, C, h, w)
 NoisePredictor = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
@@ -34,16 +34,16 @@ def ddim_sample(
 
     Args:
         model: the denoiser, or any callable of its signature.
-        latents: (B, 4, h, w), scaled latents of the original image; at strength 1 only their shape matters.
+        latents: (B, C, h, w), scaled latents of the original image; at strength 1 only their shape matters.
         mask: (B, 1, h, w), 1 = repaint.
-        masked_latents: (B, 4, h, w), scaled latents of the image with its hole blanked.
+        masked_latents: (B, C, h, w), scaled latents of the image with its hole blanked.
         steps: steps of the whole schedule; ``int(steps·strength)`` of them run.
-        guidance: scale s of eps = eps_fg + s·(eps_bg − eps_fg).
+        guidance: scale s of unconditional + s·(condition − unconditional).
         strength: 1 starts from pure noise, less from the original noised to the first timestep.
-        noise: (B, 4, h, w), standard normal.
+        noise: (B, C, h, w), standard normal.
 
     Returns:
-        (B, 4, h, w), the clean latents.
+        (B, C, h, w), the clean latents.
 
     Raises:
         ValueError: a bad schedule, see :func:`moebius.schedule.ddim_timesteps`.
@@ -53,7 +53,7 @@ def ddim_sample(
 
 
 def guided_noise(model: NoisePredictor, guidance: float, inputs: Tensor, timestep: int) -> Tensor:
-    """Both branches in one call: inputs (B, 9, h, w) → eps = eps_fg + s·(eps_bg − eps_fg), (B, 4, h, w)."""
+    """Both branches in one call: inputs (B, 2C + 1, h, w) → guided noise (B, C, h, w)."""
     category_ids = torch.cat([_rows(ids, inputs) for ids in (CONDITION_IDS, UNCONDITIONAL_IDS)])
     time = torch.full((1,), timestep, device=inputs.device)
     condition, unconditional = model(torch.cat([inputs, inputs]), time, category_ids).chunk(2)
@@ -82,7 +82,7 @@ class PlainPrediction:
         self.model, self.guidance, self.dtype, self.interval = denoiser.to(device, dtype), guidance, dtype, interval
 
     def __call__(self, inputs: Tensor, timestep: int) -> Tensor:
-        """(B, 9, h, w) and one timestep → (B, 4, h, w)."""
+        """(B, 2C + 1, h, w) and one timestep → (B, C, h, w)."""
         if not self.interval[0] <= timestep <= self.interval[1]:
             time = torch.full((1,), timestep, device=inputs.device)
             return self._in_float(inputs, time, _rows(CONDITION_IDS, inputs))
@@ -107,7 +107,7 @@ def sampling_loop(
     """The loop of :func:`ddim_sample` over any guided prediction.
 
     Args:
-        predict: inputs (B, 9, h, w) and a timestep → noise (B, 4, h, w).
+        predict: inputs (B, 2C + 1, h, w) and a timestep → noise (B, C, h, w).
         latents, mask, masked_latents, steps, strength, noise: as there.
         solver: a key of ``SOLVERS``.
     """

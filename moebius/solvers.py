@@ -10,7 +10,7 @@ class DdimStep:
     """DDIM with eta 0, as published."""
 
     def __call__(self, current: Tensor, eps: Tensor, alpha: Tensor, alpha_next: Tensor) -> Tensor:
-        """Latents (B, 4, h, w) and noise at ᾱ → latents at the next ᾱ; both on the CPU, () float32, the last one 1."""
+        """Latents (B, C, h, w) and noise at ᾱ → latents at the next ᾱ; both on the CPU, () float32, the last one 1."""
         return alpha_next.sqrt() * clean_latents(current, eps, alpha) + (1 - alpha_next).sqrt() * eps
 
 
@@ -42,7 +42,7 @@ SOLVERS: dict[str, Callable[[], DdimStep | DpmStep]] = {"ddim": DdimStep, "dpm++
 
 
 def clean_latents(current: Tensor, eps: Tensor, alpha: Tensor) -> Tensor:
-    """What is left when the predicted noise is taken out."""
+    """What is left when the predicted noise is taken out: (x − √(1−ᾱ)·ε) / √ᾱ; ᾱ is a scalar, or (B, 1, 1, 1)."""
     return (current - (1 - alpha).sqrt() * eps) / alpha.sqrt()
 
 

@@ -14,8 +14,9 @@ import numpy as np
 from pipeline.bench_sink import RUN_ID, fill_sink, made_up_key
 from pipeline.catalog import Catalog, without_collector
 from pipeline.config import JobConfig
+from pipeline.listing import find_samples
 from pipeline.manifest import Manifest
-from pipeline.plan import find_samples, make_plan
+from pipeline.plan import make_plan
 from pipeline.records import OK
 from pipeline.storage import Storage, StoredFile
 

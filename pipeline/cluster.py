@@ -61,7 +61,8 @@ def connected(address: str | None, block_bytes: int | None = None) -> Iterator[N
             signal.signal(signal.SIGTERM, on_terminate)  # Ray's own would end the driver with exit code 15
     # Retry limits have no other spelling before Ray 2.64, which is why pyproject.toml ends its range there.
     warnings.filterwarnings("ignore", category=RayDeprecationWarning)
-    warnings.filterwarnings("ignore", message="The maximum number of concurrent tasks")  # of a job with few units
+    for few in ("The maximum number of concurrent tasks", "The minimum number of concurrent actors"):
+        warnings.filterwarnings("ignore", message=few)  # of a job with few units
     context = ray.data.DataContext.get_current()
     for handler in logging.getLogger("ray.data").handlers:
         handler.setLevel(logging.CRITICAL)  # the supervisor listens to errors and tells what matters
@@ -126,13 +127,15 @@ def size_pool(run: RunConfig, nodes: Sequence[Mapping[str, float]]) -> Pool:
         nodes: ``CPU`` and ``GPU`` of each node.
 
     Raises:
-        ConfigError: more actors or GPUs asked for than there is room for.
+        ConfigError: more actors with GPUs asked for than there is room for, or no CPU core at all.
     """
     gpus = sum(node.get("GPU", 0.0) for node in nodes)
     gpus_each = (1.0 if gpus else 0.0) if run.gpus_per_actor == "auto" else float(run.gpus_per_actor)
     hosts = [node for node in nodes if node.get("CPU", 0) >= 1 and node.get("GPU", 0.0) >= gpus_each]
     room = [int(node["GPU"] // gpus_each if gpus_each else max(1, node["CPU"] // CPUS_PER_CPU_ACTOR)) for node in hosts]
     actors = sum(room) if run.actors == "auto" else int(run.actors)
+    if not any(node.get("CPU", 0) >= 1 for node in nodes):
+        raise ConfigError("no node of the cluster has a whole CPU core: start it with --num-cpus")
     if not hosts or (gpus_each and actors > sum(room)):
         raise ConfigError(f"run asks for {actors} actors with {gpus_each:g} GPUs each; the cluster has {gpus:g} GPUs")
     if not gpus_each and run.actors != "auto":

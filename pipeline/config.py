@@ -13,6 +13,7 @@ from pipeline.errors import ConfigError
 from pipeline.notify import parse_notify, public_notify
 
 _LATER_KEYS = ("guidance_interval", "sampler")
+_ERROR_TYPE = re.compile(r"[A-Z]\w*")
 _MASK_PLACES = ("uri", "template", "member", "column")
 
 
@@ -21,8 +22,9 @@ class ModelConfig:
     """Which model, and how it samples.
 
     Args:
-        weights: ``nano``, ``places2``, ``celebahq``, ``ffhq``, ``pretrained``, or a folder or file, local or remote.
-        steps: steps of the DDIM schedule.
+        weights: ``nano``, ``places2``, ``celebahq``, ``ffhq``, ``pretrained``, or a folder or file, local or remote,
+            ``hf://`` too; ``untrained`` is a stand-in that shows the pipeline, not the model.
+        steps: of the sampler.
         guidance: scale of latent categories guidance.
         guidance_interval: first and last timestep, in 0 … 999, that are guided; the others cost half.
         sampler: ``ddim``, as published, or ``dpm++``, for fewer steps.
@@ -104,6 +106,10 @@ class RunConfig:
             raise ConfigError("run.select must be an SQL expression over the columns of the manifest, or null")
         if self.gpus_per_actor != "auto" and (isinstance(self.gpus_per_actor, str) or self.gpus_per_actor < 0):
             raise ConfigError(f"run.gpus_per_actor must be auto or a number, got {self.gpus_per_actor!r}")
+        if unknown := [name for name in self.retried_types if not _ERROR_TYPE.fullmatch(name)]:
+            raise ConfigError(
+                f"run.retry_failed must be true, false or error types such as MissingMask, got {unknown[0]!r}"
+            )
         choose("run.decode", self.decode, ("workers", "tasks"))
         choose("run.log", self.log, ("text", "json"))
         parse_notify(self.notify)
@@ -111,7 +117,7 @@ class RunConfig:
     @property
     def retried_types(self) -> list[str]:
         """Error types whose samples are to be done again, where they are named."""
-        return [] if isinstance(self.retry_failed, bool) else re.split(r"[,\s]+", self.retry_failed)
+        return [] if isinstance(self.retry_failed, bool) else re.split(r"[,\s]+", self.retry_failed.strip())
 
 
 @dataclass(frozen=True)

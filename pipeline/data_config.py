@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from string import Formatter
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ ANCHORS = ("top-left", "top-right", "bottom-left", "bottom-right")
 SINK_FORMATS = ("images", "webdataset", "parquet")
 SHARD_NAME = re.compile(r"[^/]*([*?\[{]|\.(tar|tar\.gz|tgz|parquet|pq)$)")
 MOST_SHARD_BYTES = 1 << 30  # half of what a column of Arrow holds
+TEMPLATE_FIELDS = ("path", "dir", "stem", "ext")
 IMAGE_FORMATS = ("source", "png", "webp", "jpeg")
 
 
@@ -140,10 +142,19 @@ class MaskConfig:
         if not 0 <= self.min_fraction <= self.max_fraction:
             raise ConfigError(f"mask.min_fraction must be in 0 … mask.max_fraction, got {self.min_fraction}")
         if self.template is not None:
-            try:
-                self.template.format(path="a/b.c", dir="a/", stem="b", ext=".c")
-            except (KeyError, IndexError, ValueError) as error:
-                raise ConfigError(f"mask.template knows {{path}}, {{dir}}, {{stem}}, {{ext}}: {error!r}") from error
+            _check_template(self.template)
+
+
+def _check_template(template: str) -> None:
+    try:
+        placed = [
+            (field, spec, conversion) for _, field, spec, conversion in Formatter().parse(template) if field is not None
+        ]
+    except ValueError as error:
+        raise ConfigError(f"mask.template={template}: {error}") from error
+    if not all(field in TEMPLATE_FIELDS and not spec and not conversion for field, spec, conversion in placed):
+        known = ", ".join(f"{{{field}}}" for field in TEMPLATE_FIELDS)
+        raise ConfigError(f"mask.template knows {known} and nothing else in braces, got {template}")
 
 
 @dataclass(frozen=True)
@@ -155,7 +166,8 @@ class SinkConfig:
         format: ``images`` (a file each), ``webdataset`` (tar shards) or ``parquet``.
         image_format: ``source`` keeps each image's own format; ``png`` and ``webp`` are lossless, ``jpeg`` is not.
         carry: columns of a Parquet source, or extensions of members of its shards, that go with the results.
-        shard_samples, shard_bytes: bounds of a shard; the last result may exceed the bytes.
+        shard_samples: results in a shard, at most.
+        shard_bytes: at which a shard is full; its last result may exceed them.
     """
 
     uri: str = "out/"

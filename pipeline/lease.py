@@ -61,8 +61,9 @@ class Lease:
     ) -> None:
         self._stopped.set()
         self._renewer.join()
-        if self._is_ours():
-            self.storage.delete(KEY)
+        with contextlib.suppress(OSError):  # a storage that is away takes nothing back of what was done
+            if self._is_ours():
+                self.storage.delete(KEY)
 
     def check_free(self) -> None:
         """Make sure that nobody holds the sink, without taking it.

@@ -168,7 +168,8 @@ class ModelLoop:
             share = (time.perf_counter() - started) / len(live)
             for (entry, number, _), filled in zip(live, fills, strict=True):
                 entry.job.paste(number, filled)
-                entry.job.record.inpaint_s = (entry.job.record.inpaint_s or 0.0) + share
+                with self._returns:
+                    entry.job.record.inpaint_s = (entry.job.record.inpaint_s or 0.0) + share
             return
         except Exception as error:  # noqa: BLE001 - as in _cut
             if _DEVICE_FAULT.search(str(error)):

@@ -1,24 +1,18 @@
 """What a job has to do: the samples of the source against the rows of the manifest."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import numpy as np
 import pyarrow as pa
 
 from pipeline.catalog import Catalog
 from pipeline.config import JobConfig
 from pipeline.errors import ConfigError
 from pipeline.forgotten import leave_out_forgotten
-from pipeline.formats import open_source
 from pipeline.manifest import Manifest
-from pipeline.masks import IMAGES, Masks, open_masks
 from pipeline.records import FAILED, SAMPLE_SCHEMA
-from pipeline.selection import check_selection, named_columns, select_rows
-from pipeline.settled import SettledShards
-from pipeline.sources import found_batches
-from pipeline.storage import Storage
+from pipeline.selection import named_columns, select_rows
 from pipeline.storage_errors import usable
 
 PLAN_COLUMNS = [
@@ -81,60 +75,6 @@ class Plan:
         return self.catalog.stream(query, LEG_SAMPLES)
 
 
-def _rename_repeated(catalog: Catalog) -> None:
-    """Of samples whose results would have one name the first keeps its own; others fail, with a free one."""
-    catalog.run(_REPEATED)
-    mark = "#"
-    while catalog.run(_TAKEN, {"mark": mark}):
-        mark += "#"
-    catalog.run(_RENAME, {"mark": mark})
-
-
-@usable()
-def find_samples(config: JobConfig, catalog: Catalog, settled: SettledShards | None = None) -> None:
-    """List the source and pair every image with its mask: the catalog's table ``samples``, of ``SAMPLE_SCHEMA``.
-
-    Args:
-        config: the job.
-        catalog: gets the table.
-        settled: what need not be opened, since the manifest holds it.
-
-    Raises:
-        ConfigError: nothing at ``source.uri`` or ``mask.uri``, no image that matches, or a faulty ``run.select``.
-    """
-    check_selection(config.run.select)
-    source = Storage(config.source.uri, config.storage)
-    masks = open_masks(config.mask, Storage(config.mask.uri, config.storage), source)
-    finder = open_source(config, source)
-    files = finder.files()
-    # Neither results nor masks are inputs, where their folders lie inside the source.
-    sink = str(Storage(config.sink.uri, config.storage))
-    if sink == str(source):
-        raise ConfigError(f"sink.uri must be another than source.uri, {source}: results would become inputs")
-    others = (sink, str(masks.storage))
-    if skipped := tuple(f"{source.key(other)}/" for other in others if other.startswith(f"{source}/")):
-        files = (file for file in files if not f"{file.key}/".startswith(skipped))
-    images = found_batches(finder, settled.without(files) if settled else files)
-    catalog.create("images", IMAGES, _with_names(images, masks))
-    if config.source.format != "images":  # two files have never the same path
-        _rename_repeated(catalog)
-    masks.pair(catalog)
-    if settled:
-        settled.add_samples()
-    if not catalog.run("SELECT 1 FROM samples LIMIT 1"):
-        raise ConfigError(f"no image below {source} matches source.pattern={config.source.pattern!r}")
-
-
-def _with_names(images: Iterable[pa.RecordBatch], masks: Masks) -> Iterator[pa.RecordBatch]:
-    """Add what each image's mask is called, where it has a name of its own."""
-    for batch in images:
-        if masks.name_of is None:
-            names = pa.nulls(len(batch), pa.string())
-        else:
-            names = pa.array(map(masks.name_of, batch["sample_id"].to_pylist()), pa.string())
-        yield pa.record_batch([*batch.columns, names], schema=IMAGES)
-
-
 @usable()
 def make_plan(config: JobConfig, catalog: Catalog, weights_fingerprint: str, manifest: Manifest) -> Plan:
     """Compare the catalog's ``samples`` with the rows of the manifest.
@@ -184,26 +124,6 @@ def make_plan(config: JobConfig, catalog: Catalog, weights_fingerprint: str, man
     return plan
 
 
-def cut_units(sizes: np.ndarray, max_samples: int, max_bytes: int) -> list[int]:
-    """Cut samples into units of work of bounded count and size; a larger sample is a unit of its own.
-
-    Args:
-        sizes: bytes of each sample.
-        max_samples, max_bytes: of a unit.
-
-    Returns:
-        Where each unit starts, and the end of the last.
-    """
-    ends = np.cumsum(sizes)
-    edges = [0]
-    while edges[-1] < len(sizes):
-        start = edges[-1]
-        done_bytes = ends[start - 1] if start else 0
-        fitting = int(np.searchsorted(ends, done_bytes + max_bytes, side="right"))
-        edges.append(min(max(fitting, start + 1), start + max_samples))
-    return edges
-
-
 # Every sample and every row: why the sample is to be done, null if its row stands. ``other`` tells whether weights or
 # settings of the row are not those of the job.
 _COMPARE = f"""
@@ -235,27 +155,6 @@ SELECT
         WHEN other AND NOT $keep_other THEN '{REDONE}'
     END AS reason
 FROM compared"""
-
-# Where a result goes: ./a is the place of a.
-_PLACE_NAME = r"""
-CASE WHEN contains(sample_id, './') THEN regexp_replace(sample_id, '(^|/)(\./)+', '\1', 'g') ELSE sample_id END"""
-
-# Samples whose results would have the name of another's before them, and how many times it was used by then.
-_REPEATED = f"""
-CREATE TABLE repeated AS
-WITH named AS (SELECT rowid AS id, file, place, {_PLACE_NAME} AS place_name FROM images)
-SELECT id, place_name, row_number() OVER (PARTITION BY place_name ORDER BY file, place) AS number FROM named
-WHERE place_name IN (SELECT place_name FROM named GROUP BY place_name HAVING count(*) > 1)
-QUALIFY number > 1"""
-
-_TAKEN = f"SELECT 1 FROM repeated JOIN images ON {_PLACE_NAME} = place_name || $mark || number LIMIT 1"
-
-_RENAME = """
-UPDATE images SET
-    sample_id = images.sample_id || $mark || repeated.number,
-    fault = 'DuplicateKey: ' || images.file || ' holds another sample of the name ' || images.sample_id
-FROM repeated
-WHERE images.rowid = repeated.id"""
 
 _COUNTS = """
 SELECT found, reason, status, error_type, count(*), sum(size_bytes), count(*) FILTER (found AND mask_key IS NULL)

@@ -31,6 +31,14 @@ def repack(manifest: Manifest, sink: Storage, counts: Mapping[str, int] | None =
         counts: results that rows name in each file, where the caller knows.
     """
     counts = _result_counts(manifest) if counts is None else counts
+    if elsewhere := next((uri for uri in counts if not sink.holds(uri)), None):
+        logger.warning(
+            "rows of %s name results elsewhere, such as %s: it was copied or moved, or goes by another name; "
+            "no shard is deleted",
+            sink,
+            elsewhere,
+        )
+        return
     shards = {sink.uri(file.key): file.key for file in sink.list_files(FOLDER) if sample_count(file.key) is not None}
     thinned = {uri: key for uri, key in shards.items() if 0 < counts.get(uri, 0) < (sample_count(key) or 0)}
     named = set(counts) - set(thinned)

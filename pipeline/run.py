@@ -16,10 +16,11 @@ from pipeline.config import JobConfig
 from pipeline.errors import SampleError
 from pipeline.gpu_actor import InpaintActor
 from pipeline.lease import Lease
+from pipeline.listing import find_samples
 from pipeline.manifest import Manifest
 from pipeline.metrics import Meter
 from pipeline.notify import notified
-from pipeline.plan import find_samples, make_plan
+from pipeline.plan import make_plan
 from pipeline.reader import Reader
 from pipeline.records import MANIFEST_SCHEMA, to_table
 from pipeline.repack import repack
@@ -28,7 +29,8 @@ from pipeline.settled import SettledShards
 from pipeline.shards import sample_count
 from pipeline.storage import Storage
 from pipeline.summary import Summary
-from pipeline.supervisor import PASSES, SMALL_UNITS, Pass, UnitBounds, supervise
+from pipeline.supervisor import PASSES, Pass, supervise
+from pipeline.units import SMALL_UNITS, UnitBounds
 from pipeline.weight_store import fetch_weights
 from pipeline.window_actor import WindowActor
 
@@ -167,10 +169,10 @@ def _delete_replaced(sink: Storage, earlier_uris: pa.ChunkedArray, output_uris: 
     """Delete earlier results that samples no longer have, or have under another name.
 
     Before their rows are committed: a crash in between leaves samples to do, while later it would leave files that no
-    row names. Shards lose them later, see :mod:`pipeline.repack`.
+    row names. Shards lose them later, see :mod:`pipeline.repack`. What lies elsewhere, since the sink was moved, stays.
     """
     for earlier, current in zip(earlier_uris.to_pylist(), output_uris.to_pylist(), strict=True):
-        if earlier and earlier != current and sample_count(earlier) is None:
+        if earlier and earlier != current and sample_count(earlier) is None and sink.holds(earlier):
             sink.delete(sink.key(earlier))
 
 

@@ -85,8 +85,18 @@ class Storage:
             raise ValueError(f"{key!r} is no name below {self}")
         return posixpath.join(self.root, key) if key else self.root
 
+    def holds(self, uri: str) -> bool:
+        """Whether a uri is one that :meth:`uri` makes of a key."""
+        return uri.startswith(f"{self}/")
+
     def key(self, uri: str) -> str:
-        """The key of a uri that :meth:`uri` made."""
+        """The key of a uri that :meth:`uri` made.
+
+        Raises:
+            ValueError: it did not.
+        """
+        if not self.holds(uri):
+            raise ValueError(f"{uri} is not below {self}")
         return uri.removeprefix(f"{self}/")
 
     def is_file(self) -> bool:

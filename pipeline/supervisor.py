@@ -11,31 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from ray.exceptions import RayError, UserCodeException
 
-from pipeline.plan import cut_units
-from pipeline.records import LEFT, SAMPLE_SCHEMA
+from pipeline.records import LEFT
+from pipeline.units import SMALL_UNITS, UnitBounds, make_units
 
-SMALL_UNIT = 64  # samples
 FEW_SAMPLES = 8  # that many may be blamed although the last pass brought no other to its end
 FIRST_COMMIT_S, COMMIT_FRACTION = 2.0, 0.01  # a crash loses two seconds or one percent of the work
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class UnitBounds:
-    """How samples are cut into units of work.
-
-    Args:
-        samples, size_bytes: of a unit at most.
-        each_actor: units that each actor gets at least, so that work spreads evenly and a crash loses little.
-    """
-
-    samples: int = SMALL_UNIT
-    size_bytes: int = 16 << 20
-    each_actor: int = 8
-
-
-SMALL_UNITS = UnitBounds()
 
 
 @dataclass(frozen=True)
@@ -97,7 +79,7 @@ def supervise(
     first_unit = max(1, min(bounds.samples, -(-len(names) // (actors * bounds.each_actor))))
     for number, this_pass in enumerate(PASSES, start=1):
         unit_samples = max(1, first_unit // this_pass.shrink) if this_pass.shrink else 1
-        units = _units(samples.filter(pa.array(is_left)), unit_samples, bounds.size_bytes)
+        units = make_units(samples.filter(pa.array(is_left)), unit_samples, bounds.size_bytes)
         aborted, before = False, left
         with _logged_errors() as errors:
             try:
@@ -124,12 +106,6 @@ def supervise(
             f"command goes on. The last error was: {reason}"
         )
     return samples.filter(pa.array(is_left))
-
-
-def _units(samples: pa.Table, unit_samples: int, unit_bytes: int) -> pa.ListArray:
-    edges = cut_units(samples["size_bytes"].to_numpy(), unit_samples, unit_bytes)
-    structs = samples.select(SAMPLE_SCHEMA.names).combine_chunks().to_struct_array()
-    return pa.ListArray.from_arrays(pa.array(edges, pa.int32()), pa.concat_arrays(structs.chunks))
 
 
 @contextlib.contextmanager

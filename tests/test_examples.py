@@ -8,13 +8,15 @@ from tests.conftest import ROOT, make_photos
 
 
 def test_folder_script_repaints_holes_alone(tmp_path, tiny_weights, capsys):
-    photos, masks = make_photos(tmp_path, count=2)
+    photos, masks = make_photos(tmp_path, count=3)
+    (masks / "001.png").rename(masks / "unused[1].png")
     runpy.run_path(str(ROOT / "examples" / "folder.py"))["main"](photos, masks, tmp_path / "out", str(tiny_weights))
-    for path in photos.iterdir():
+    for path in (photos / "000.png", photos / "002.png"):
         before, after = (np.asarray(Image.open(file).convert("RGB")) for file in (path, tmp_path / "out" / path.name))
         hole = np.asarray(Image.open(masks / path.name)) >= 128
         assert np.array_equal(before[~hole], after[~hole]) and not np.array_equal(before, after)
-    assert capsys.readouterr().err.endswith("2 of 2 windows\n")
+    errors = capsys.readouterr().err
+    assert f"no mask for {photos / '001.png'}\n" in errors and errors.endswith("2 of 2 windows\n")
 
 
 def test_notebook_runs_from_top_to_bottom(monkeypatch, tiny_weights):

@@ -15,13 +15,13 @@ from moebius.fast.upsample import FoldedUpsample
 from moebius.fast.winograd import WinogradConv, is_plain
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL
+    from moebius.vae import Autoencoder
 
 LEAST_WINOGRAD_CHANNELS = 256  # sooner by 1.3 to 1.9 from there on, in float32; not in bfloat16, which rounds its sums
 LEAST_FOLDED_CHANNELS = 32  # sooner by 1.4 at 32, by 2.5 at 512
 
 
-def arrange_vae(vae: AutoencoderKL, dtype: torch.dtype, device: torch.device) -> AutoencoderKL:
+def arrange_vae(vae: Autoencoder, dtype: torch.dtype, device: torch.device) -> Autoencoder:
     """Put layers that are sooner into the place of others; the model is changed and returned.
 
     Maps are channels-last in memory. On GPUs the convolutions are left to their own library, and what is between them

@@ -86,12 +86,12 @@ class FastDenoiser(nn.Module):
         """Predict the noise under each of the first so many contexts.
 
         Args:
-            latents: (B, 9, h, w), see :meth:`moebius.denoiser.Denoiser.forward`.
+            latents: (B, 2C + 1, h, w), see :meth:`moebius.denoiser.Denoiser.forward`.
             time_biases: of one timestep, one row of :meth:`time_biases`.
             branches: how many contexts.
 
         Returns:
-            (branches·B, 4, h, w) float32, context by context.
+            (branches·B, C, h, w) float32, context by context.
         """
         samples = latents.shape[0]
         biases = list(time_biases.split(self.bias_widths))

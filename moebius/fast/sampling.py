@@ -64,7 +64,7 @@ class FastPrediction:
         self._guided, self._alone = captured(self._both, device), captured(partial(self.model, branches=1), device)
 
     def __call__(self, inputs: Tensor, timestep: int) -> Tensor:
-        """(B, 9, h, w) and one of the timesteps → (B, 4, h, w) float32; on GPUs valid until the next call."""
+        """(B, 2C + 1, h, w) and one of the timesteps → (B, C, h, w) float32; on GPUs valid until the next call."""
         is_guided = self.guidance != 1 and self.interval[0] <= timestep <= self.interval[1]
         step = self._guided if is_guided else self._alone
         with _tensor_cores(self.lowers_products):

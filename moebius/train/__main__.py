@@ -2,7 +2,9 @@
 
 import argparse
 import ast
+import dataclasses
 import logging
+from typing import Any
 
 from moebius.train.loop import train
 from moebius.train.settings import TrainSettings
@@ -10,16 +12,36 @@ from moebius.train.tasks import build_task
 
 
 def main() -> None:
-    """Train with the fields of :class:`TrainSettings` given as ``key=value``."""
-    parser = argparse.ArgumentParser(prog="moebius.train", description=main.__doc__)
-    parser.add_argument("fields", metavar="key=value", nargs="*")
-    values = {}
-    for field in parser.parse_args().fields:
-        key, _, text = field.partition("=")
-        values[key] = text if isinstance(getattr(TrainSettings, key), str) else ast.literal_eval(text)
+    """Parse and train."""
+    keys = "\n".join(f"  {field.name}={field.default}" for field in dataclasses.fields(TrainSettings))
+    parser = argparse.ArgumentParser(
+        prog="python -m moebius.train",
+        description="Train a model; see docs/training.md and moebius/train/settings.py.",
+        epilog=f"keys and their defaults:\n{keys}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("fields", metavar="key=value", nargs="*", default=[], help="a key and its value, see below")
+    given = parser.parse_args().fields
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    settings = TrainSettings(**values)
-    train(build_task(settings), settings)
+    try:
+        settings = TrainSettings(**dict(map(_parsed, given)))
+        task = build_task(settings)
+    except (ValueError, TypeError) as error:
+        parser.error(str(error))
+    train(task, settings)
+
+
+def _parsed(field: str) -> tuple[str, Any]:
+    """A key and its value, which is text where the key holds text and a literal of Python elsewhere."""
+    key, equal, text = field.partition("=")
+    if not equal or key not in {known.name for known in dataclasses.fields(TrainSettings)}:
+        raise ValueError(f"no such key=value: {field}")
+    if isinstance(getattr(TrainSettings, key), str):
+        return key, text
+    try:
+        return key, ast.literal_eval({"true": "True", "false": "False"}.get(text, text))
+    except (ValueError, SyntaxError) as error:
+        raise ValueError(f"{key} takes a number, a tuple, true or false, got {text}") from error
 
 
 if __name__ == "__main__":

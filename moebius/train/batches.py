@@ -17,11 +17,11 @@ class NoisyBatch:
     """One batch.
 
     Args:
-        inputs: (B, 9, h, w): noisy latents, mask, latents of the masked image.
+        inputs: (B, 2C + 1, h, w): noisy latents, mask, latents of the masked image.
         timesteps: (B,) int64, in 0 … 999.
         category_ids: (B, 10) int64.
-        noise: (B, 4, h, w), what is to be predicted.
-        clean: (B, 4, h, w), scaled latents.
+        noise: (B, C, h, w), what is to be predicted.
+        clean: (B, C, h, w), scaled latents.
         alphas: (B,), ᾱ of each timestep.
     """
 
@@ -44,8 +44,8 @@ def noisy_batch(
     """Noise latents as the published training does: t = ⌊1000·sigmoid(z)⌋, and an offset of each channel's noise.
 
     Args:
-        clean: (B, 4, h, w), scaled latents of the images; the batch lies on their device.
-        masked: (B, 4, h, w), of the images with their holes blanked.
+        clean: (B, C, h, w), scaled latents of the images; the batch lies on their device.
+        masked: (B, C, h, w), of the images with their holes blanked.
         masks: (B, 1, h, w), 1 = repaint.
         unconditional: share of samples with the category ids 10–19.
         rng: what decides everything.

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from moebius.functional import latent_mask
 from moebius.train.photos import PhotoCrops
 from moebius.train.random_masks import PUBLISHED, random_mask
 from moebius.vae import encode_pairs
@@ -70,6 +70,5 @@ class CachedLatents:
         device = next(self.vae.parameters()).device
         pairs = encode_pairs(self.vae, image.to(device), mask.to(device), noise.to(device))
         self.pairs[indices] = torch.stack(pairs, dim=1).half().cpu()
-        # Any masked pixel makes its latent position repaint, as when photos are inpainted.
-        self.masks[indices] = functional.max_pool2d(mask, size_px // self.masks.shape[-1]).bool()
+        self.masks[indices] = latent_mask(mask, self.masks.shape[-1]).bool()
         self.known[indices] = True

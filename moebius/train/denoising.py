@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from moebius.checkpoint import load_denoiser, published_name, write_state_dict
 from moebius.config import MoebiusConfig
 from moebius.denoiser import Denoiser
+from moebius.functional import latent_mask
 from moebius.sampler import ddim_sample
 from moebius.train.batches import NoisyBatch, noisy_batch
 from moebius.train.cached_latents import CachedLatents
@@ -55,7 +55,7 @@ def noise_losses(predicted: Tensor, batch: NoisyBatch, noise_cap: float, known_w
     """Squared error of the noise: ``total`` with the weights of :class:`TrainSettings`, ``hole`` of holes, unweighted.
 
     Args:
-        predicted: (B, 4, h, w).
+        predicted: (B, C, h, w).
         batch: what it was predicted from.
         noise_cap: see the settings.
         known_weight: likewise.
@@ -130,7 +130,7 @@ class DenoiserTask:
             clean, masked, masks = (part.to(self.device) for part in self.cache.draw(count, rng))
         else:
             _, holes, clean, masked = self._latents(count, rng)
-            masks = functional.interpolate(holes, size=clean.shape[-2:], mode="nearest")
+            masks = latent_mask(holes, self.config.latent_size)
         settings = self.settings
         return noisy_batch(clean, masked, masks, settings.unconditional, rng, settings.uniform_times)
 
@@ -181,10 +181,8 @@ class DenoiserTask:
         rng = np.random.default_rng([self.settings.seed, GRID_SEED])
         images, masks, clean, masked = self._latents(GRID_SAMPLES, rng)
         model = self._averaged(state)
-        latent_masks = functional.interpolate(masks, size=clean.shape[-2:], mode="nearest")
         noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(GRID_SEED)).to(self.device)
-        filled = ddim_sample(
-            model, clean, latent_masks, masked, steps=GRID_STEPS, guidance=1.0, strength=1.0, noise=noise
-        )
+        holes = latent_mask(masks, self.config.latent_size)
+        filled = ddim_sample(model, clean, holes, masked, steps=GRID_STEPS, guidance=1.0, strength=1.0, noise=noise)
         decoded = decode(self.vae, filled, images * (1 - masks), masks)
         write_grid([images, images * (1 - masks), decoded, images + masks * (decoded - images)], target)

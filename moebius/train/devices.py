@@ -3,8 +3,21 @@
 import torch
 
 
+class DeviceError(ValueError):
+    """No such device on this machine."""
+
+
 def choose_device(name: str) -> torch.device:
-    """The device of that name; ``auto`` is the GPU where there is one."""
+    """The device of that name; ``auto`` is the GPU where there is one.
+
+    Raises:
+        DeviceError: there is none.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise DeviceError(f"device must be auto, cpu or a GPU that is there, got {name}") from error
+    return device

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from moebius.denoiser import LAYERS_DOWN
+from moebius.solvers import clean_latents
 from moebius.train.batches import NoisyBatch
-from moebius.train.losses import balance, distillation_losses, predicted_clean_latents
+from moebius.train.losses import balance, distillation_losses
 from moebius.train.teacher import Teacher
 
-# clean latents of student and teacher, and the true ones, each (B, 4, h, w) -> scalar
+# clean latents of student and teacher, and the true ones, each (B, C, h, w) -> scalar
 PerceptualDistance = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
@@ -38,9 +39,8 @@ class Distillation:
         perceptual = None
         if self.perceptual is not None:
             noisy = batch.inputs[:, : student_noise.shape[1]]
-            predicted = [
-                predicted_clean_latents(noisy, noise, batch.alphas) for noise in (student_noise, teacher_noise)
-            ]
+            alphas = batch.alphas.view(-1, 1, 1, 1)
+            predicted = [clean_latents(noisy, noise, alphas) for noise in (student_noise, teacher_noise)]
             perceptual = self.perceptual(predicted[0], predicted[1], batch.clean)
         losses = distillation_losses(
             student_noise, student_features, teacher_noise, teacher_features, batch.noise, perceptual

@@ -39,17 +39,6 @@ class BalancedLoss:
     perceptual_weight: Tensor
 
 
-def predicted_clean_latents(noisy: Tensor, noise: Tensor, alphas: Tensor) -> Tensor:
-    """Clean latents that a prediction of the noise implies: (x_t − √(1−ᾱ)·ε) / √ᾱ.
-
-    Args:
-        noisy, noise: (B, 4, h, w).
-        alphas: (B,), ᾱ_t of each sample.
-    """
-    alphas = alphas.view(-1, 1, 1, 1)
-    return (noisy - (1 - alphas).sqrt() * noise) / alphas.sqrt()
-
-
 def distillation_losses(
     student_noise: Tensor,
     student_features: Tensor,
@@ -61,7 +50,7 @@ def distillation_losses(
     """Losses of one batch.
 
     Args:
-        student_noise, teacher_noise, noise: (B, 4, h, w).
+        student_noise, teacher_noise, noise: (B, C, h, w).
         student_features: (B, C, h/4, w/4), output of the student's last down level.
         teacher_features: likewise, of the teacher's first up block.
         perceptual: what a latent perceptual distance gave.

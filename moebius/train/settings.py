@@ -20,6 +20,11 @@ RANGES = {
     "cached": (0, math.inf),
     "image_size": (64, math.inf),
     "noise_cap": (0, math.inf),
+    "learning_rate": (0, 1),
+    "warmup_steps": (0, math.inf),
+    "weight_decay": (0, math.inf),
+    "clip_norm": (1e-6, math.inf),
+    "seed": (0, 2**63 - 1),
 }
 NEEDS = {
     "vae": ("photos",),
@@ -131,6 +136,8 @@ class TrainSettings:
             if not least <= getattr(self, name) <= most:
                 limits = f"at least {least}" if most == math.inf else f"in {least} … {most}"
                 raise ValueError(f"{name} must be {limits}, got {getattr(self, name)}")
+        if min(self.decay_steps, default=1) < 1:
+            raise ValueError(f"decay_steps must be at least 1, got {', '.join(map(str, self.decay_steps))}")
         if self.mode == "vae" and self.batch_size < 2:
             raise ValueError("mode vae needs a batch_size of 2 at least: half the crops have no hole")
         if self.mode == "teacher" and self.init:

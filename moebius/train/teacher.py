@@ -101,7 +101,7 @@ class Teacher(nn.Module):
         return self.diff_model.up_blocks[0]
 
     def forward(self, latents: Tensor, timesteps: Tensor, category_ids: Tensor) -> Tensor:
-        """(B, 9, h, w), (B,), (B, 10) → predicted noise (B, 4, h, w)."""
+        """(B, 2C + 1, h, w), (B,), (B, 10) → predicted noise (B, C, h, w)."""
         vectors = self.embedding_layer(category_ids)
         return self.diff_model(latents, timesteps, encoder_hidden_states=vectors).sample
 

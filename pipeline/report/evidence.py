@@ -81,7 +81,7 @@ class Evidence:
         if not isinstance(run, Exception):
             roots.append(Storage(run.config.sink.uri, self.options))
         for root in roots:
-            if output_uri.startswith(f"{root}/"):
+            if root.holds(output_uri):
                 key = root.key(output_uri)
                 self.sink.path(key)  # refuses names that lead out of the sink
                 return self.sink.uri(key)

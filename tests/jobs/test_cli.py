@@ -13,8 +13,8 @@ import torch
 import yaml
 from PIL import Image
 
-from jobs import contact_sheet, evaluate, inpaint, plan, preview
-from jobs.cli import COMMANDS
+from jobs import bench, contact_sheet, evaluate, inpaint, plan, preview
+from jobs.cli import COMMANDS, run_command
 from moebius.checkpoint import read_state_dict
 from pipeline.config import JobConfig
 from tests.conftest import ROOT, make_photos, run_cli
@@ -79,6 +79,15 @@ def test_inpaint_then_plan_then_inpaint_again(config, tmp_path):
     sheet = run_cli("contact_sheet", tmp_path / "out", tmp_path / "sheet.png")
     assert sheet.returncode == 0, sheet.stderr
     assert Image.open(tmp_path / "sheet.png").width > 500
+    (tmp_path / "photos" / "001.png").unlink()
+    (tmp_path / "out").rename(tmp_path / "moved")
+    sheet = run_cli("contact_sheet", tmp_path / "moved", tmp_path / "less.png")
+    assert sheet.returncode == 0, sheet.stderr  # a photo that is gone is a grey field and a line of text
+    grey = (230, 230, 230)
+    found = [
+        {colour for _, colour in Image.open(tmp_path / name).getcolors(1 << 20)} for name in ("sheet.png", "less.png")
+    ]
+    assert [grey in colours for colours in found] == [False, True]
 
 
 WRONG = {
@@ -123,6 +132,38 @@ def test_picture_of_no_known_kind_is_refused_before_the_work(config, command, tm
     with pytest.raises(SystemExit, match="2"):
         command.main([*given, "sheet.gif"])
     assert "'sheet.gif' must end in .png or .jpg" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        (preview, ["CONFIG", "sheet.png", "--count", "0"]),
+        (contact_sheet, ["SINK", "sheet.png", "--count", "-1"]),
+        (contact_sheet, ["SINK", "sheet.png", "--columns", "0"]),
+        (evaluate, ["PHOTOS", "--limit", "0"]),
+        (plan, ["CONFIG", "--sample", "many"]),
+        (bench, ["flow", "--side", "0"]),
+        (bench, ["model", "--batch-sizes", "1", "0"]),
+    ],
+)
+def test_counts_below_one_are_refused_before_the_work(command, arguments, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        command.main(arguments)
+    assert f"must be a whole number of at least 1, got {arguments[-1]}" in capsys.readouterr().err
+
+
+def test_version_is_told():
+    result = run_cli("cli", "--version")
+    assert result.returncode == 0 and result.stdout == "moebius 0.1.0\n"
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_stopped_command_promises_to_go_on_only_where_it_does(goes_on, capsys):
+    def stopped() -> int:
+        raise KeyboardInterrupt
+
+    assert run_command(stopped, goes_on) == 1
+    assert ("the same command goes on" in capsys.readouterr().err) is goes_on
 
 
 def test_missing_configuration_file_is_exit_code_2():

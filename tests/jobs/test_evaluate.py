@@ -73,7 +73,6 @@ def test_baselines_change_nothing_but_the_hole():
     [
         (["--steps", "0"], "steps"),
         (["--workers", "99"], "the CPU cores of the cluster hold"),
-        (["--limit", "0"], "--limit must be at least 1"),
         (["--weights", "--baselines"], "needs a method"),
         (["--hub", "nowhere"], "--hub needs"),
         (["--weights", "none-such"], "none-such"),
@@ -82,6 +81,16 @@ def test_baselines_change_nothing_but_the_hole():
 def test_what_cannot_work_is_said_at_once(photos, capsys, arguments, message):
     assert main([str(photos), *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_perfect_fill_is_null_in_json(tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.new("RGB", (64, 64), (90, 120, 30)).save(photos / "plain.png")  # of one colour, which the mean hits
+    written = tmp_path / "new" / "figures.json"
+    assert main([str(photos), "--weights", "--baselines", "mean", "--masks", "objects", "--json", str(written)]) == 0
+    content = json.loads(written.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert content["means"][0]["psnr_db"] is None and content["photos"][0]["ssim"] == pytest.approx(1)
 
 
 def test_a_folder_without_photos_is_refused(tmp_path, capsys):

@@ -38,6 +38,8 @@ def test_more_gpus_than_there_are_is_a_configuration_error():
         size_pool(RunConfig(actors=3), nodes((8, 2)))
     with pytest.raises(ConfigError, match="the cluster has 0 GPUs"):
         size_pool(RunConfig(gpus_per_actor=1), nodes((8, 0)))
+    with pytest.raises(ConfigError, match="no node of the cluster has a whole CPU core"):
+        size_pool(RunConfig(), nodes((0, 0), (0.5, 0)))
 
 
 @pytest.mark.parametrize("address", ["ray://127.0.0.1:1", "127.0.0.1:1"])

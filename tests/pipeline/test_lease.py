@@ -39,6 +39,15 @@ def test_storage_that_overwrites_what_exists_is_refused(storage, monkeypatch):
     assert list(storage.list_files()) == []
 
 
+def test_storage_that_is_away_at_the_end_hides_nothing(storage, monkeypatch):
+    def away(key: str) -> bytes:
+        raise OSError("no answer")
+
+    with pytest.raises(KeyError, match="what went wrong"), lease(storage, "first"):
+        monkeypatch.setattr(storage, "read", away)
+        raise KeyError("what went wrong")
+
+
 def test_silent_holder_elsewhere_is_taken_over(storage):
     storage.create(KEY, json.dumps({"run_id": "gone", "place": "far/away", "pid": 1, "renewals": 3}).encode())
     started = time.monotonic()

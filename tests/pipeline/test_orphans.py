@@ -145,6 +145,19 @@ def test_folder_that_is_no_sink_and_a_moved_sink_are_refused(done, tmp_path):
     assert [path.name for path in (tmp_path / "album").iterdir() if path.name[0] == "."] == []
 
 
+@pytest.mark.parametrize("is_link", [False, True])
+def test_job_in_a_moved_sink_deletes_nothing(done, is_link, tmp_path):
+    other = tmp_path / "other"
+    other.symlink_to(tmp_path / "out") if is_link else os.rename(tmp_path / "out", other)
+    before = snapshot(other)
+    moved = replace(done, sink=replace(done.sink, uri=str(other)))
+    run_job(moved, "second", lambda rows, total: None)
+    assert before.items() <= snapshot(other).items()
+    again = replace(moved, model=replace(done.model, seed=1), run=replace(done.run, redo_changed=True))
+    run_job(again, "third", lambda rows, total: None)
+    assert {row["status"] for row in rows_of(moved).values()} == {OK}
+
+
 class Killed(BaseException):
     """SIGKILL: nothing catches it."""
 

@@ -12,10 +12,12 @@ import pipeline.plan
 from pipeline.catalog import Catalog
 from pipeline.config import JobConfig, MaskConfig, RunConfig, SinkConfig, SourceConfig
 from pipeline.errors import ConfigError
+from pipeline.listing import find_samples
 from pipeline.manifest import Manifest
-from pipeline.plan import cut_units, find_samples, make_plan
+from pipeline.plan import make_plan
 from pipeline.records import FAILED, OK, Record, to_table
 from pipeline.storage import Storage
+from pipeline.units import cut_units
 from tests.conftest import make_photos
 
 
@@ -63,6 +65,23 @@ def planned(config, weights="w"):
         todo = [name for leg in plan.legs() for name in leg["sample_id"].to_pylist()]
         assert len(todo) == plan.todo
         return todo, dict(plan.reasons), dict(plan.done)
+
+
+@pytest.mark.parametrize("key", ["source", "mask"])
+@pytest.mark.parametrize("is_link", [False, True])
+def test_inputs_among_the_results_are_refused(config, key, is_link, tmp_path):
+    inputs, sink = tmp_path / {"source": "photos", "mask": "masks"}[key], tmp_path / "out"
+    sink.mkdir()
+    inputs.rename(sink / "data")
+    place = tmp_path / "link" if is_link else sink / "data"
+    if is_link:
+        place.symlink_to(sink / "data")
+    given = replace(config, **{key: replace(getattr(config, key), uri=str(place))})
+    with pytest.raises(ConfigError, match=rf"{key}.uri must not lie in data/ of sink.uri, {sink}"):
+        found(given)
+    given = replace(given, sink=replace(config.sink, uri=str(place)))
+    with pytest.raises(ConfigError, match=rf"sink.uri must be another than {key}.uri"):
+        found(given)
 
 
 def with_run(config, **options):

@@ -1,0 +1,26 @@
+"""Arguments that several commands take."""
+
+import argparse
+
+
+def positive(text: str) -> int:
+    """A count of at least one.
+
+    Raises:
+        ArgumentTypeError: anything else.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text}")
+    return int(text)
+
+
+def add_config_arguments(
+    parser: argparse.ArgumentParser,
+    example: str = "conf/inpaint.yaml, which lists every key",
+    override: str = "source.uri=s3://bucket/photos",
+) -> None:
+    """A file of YAML and what replaces its values, with an example of each."""
+    parser.add_argument("config", metavar="CONFIG", help=f"YAML file such as {example}")
+    parser.add_argument(
+        "overrides", metavar="key=value", nargs="*", default=[], help=f"override a key, e.g. {override}"
+    )

@@ -1,0 +1,109 @@
+"""What there is to do at all: images of the source, paired with their masks, as a table of the catalog."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+
+import pyarrow as pa
+
+from pipeline.catalog import Catalog
+from pipeline.config import JobConfig
+from pipeline.errors import ConfigError
+from pipeline.formats import open_source
+from pipeline.masks import IMAGES, Masks, open_masks
+from pipeline.selection import check_selection
+from pipeline.settled import SettledShards
+from pipeline.sinks import FOLDER
+from pipeline.sources import found_batches
+from pipeline.storage import Storage
+from pipeline.storage_errors import usable
+
+
+@usable()
+def find_samples(config: JobConfig, catalog: Catalog, settled: SettledShards | None = None) -> None:
+    """List the source and pair every image with its mask: the catalog's table ``samples``, of ``SAMPLE_SCHEMA``.
+
+    Args:
+        config: the job.
+        catalog: gets the table.
+        settled: what need not be opened, since the manifest holds it.
+
+    Raises:
+        ConfigError: nothing at ``source.uri`` or ``mask.uri``, no image that matches, or a faulty ``run.select``.
+    """
+    check_selection(config.run.select)
+    source = Storage(config.source.uri, config.storage)
+    masks = open_masks(config.mask, Storage(config.mask.uri, config.storage), source)
+    finder = open_source(config, source)
+    files = finder.files()
+    sink = Storage(config.sink.uri, config.storage)
+    _refuse_results_among_inputs(sink, {"source.uri": source, "mask.uri": masks.storage})
+    # Neither results nor masks are inputs, where their folders lie inside the source.
+    others = (str(sink), str(masks.storage))
+    if skipped := tuple(f"{source.key(other)}/" for other in others if source.holds(other)):
+        files = (file for file in files if not f"{file.key}/".startswith(skipped))
+    images = found_batches(finder, settled.without(files) if settled else files)
+    catalog.create("images", IMAGES, _with_names(images, masks))
+    if config.source.format != "images":  # two files have never the same path
+        _rename_repeated(catalog)
+    masks.pair(catalog)
+    if settled:
+        settled.add_samples()
+    if not catalog.run("SELECT 1 FROM samples LIMIT 1"):
+        raise ConfigError(f"no image below {source} matches source.pattern={config.source.pattern!r}")
+
+
+def _refuse_results_among_inputs(sink: Storage, inputs: Mapping[str, Storage]) -> None:
+    """Make sure that no result becomes an input, or replaces one."""
+    results = f"{_place(sink, FOLDER)}/"
+    for key, storage in inputs.items():
+        place = _place(storage)
+        if place == _place(sink):
+            raise ConfigError(f"sink.uri must be another than {key}, {storage}: results would become inputs")
+        if f"{place}/".startswith(results):
+            raise ConfigError(f"{key} must not lie in {FOLDER}/ of sink.uri, {sink}: results would replace inputs")
+
+
+def _place(storage: Storage, folder: str = "") -> str:
+    """Where a storage or a folder of it is, under one name even where links give it several."""
+    return os.path.realpath(storage.path(folder)) if storage.is_local else storage.uri(folder)
+
+
+def _with_names(images: Iterable[pa.RecordBatch], masks: Masks) -> Iterator[pa.RecordBatch]:
+    """Add what each image's mask is called, where it has a name of its own."""
+    for batch in images:
+        if masks.name_of is None:
+            names = pa.nulls(len(batch), pa.string())
+        else:
+            names = pa.array(map(masks.name_of, batch["sample_id"].to_pylist()), pa.string())
+        yield pa.record_batch([*batch.columns, names], schema=IMAGES)
+
+
+def _rename_repeated(catalog: Catalog) -> None:
+    """Of samples whose results would have one name the first keeps its own; others fail, with a free one."""
+    catalog.run(_REPEATED)
+    mark = "#"
+    while catalog.run(_TAKEN, {"mark": mark}):
+        mark += "#"
+    catalog.run(_RENAME, {"mark": mark})
+
+
+# Where a result goes: ./a is the place of a.
+_PLACE_NAME = r"""
+CASE WHEN contains(sample_id, './') THEN regexp_replace(sample_id, '(^|/)(\./)+', '\1', 'g') ELSE sample_id END"""
+
+# Samples whose results would have the name of another's before them, and how many times it was used by then.
+_REPEATED = f"""
+CREATE TABLE repeated AS
+WITH named AS (SELECT rowid AS id, file, place, {_PLACE_NAME} AS place_name FROM images)
+SELECT id, place_name, row_number() OVER (PARTITION BY place_name ORDER BY file, place) AS number FROM named
+WHERE place_name IN (SELECT place_name FROM named GROUP BY place_name HAVING count(*) > 1)
+QUALIFY number > 1"""
+
+_TAKEN = f"SELECT 1 FROM repeated JOIN images ON {_PLACE_NAME} = place_name || $mark || number LIMIT 1"
+
+_RENAME = """
+UPDATE images SET
+    sample_id = images.sample_id || $mark || repeated.number,
+    fault = 'DuplicateKey: ' || images.file || ' holds another sample of the name ' || images.sample_id
+FROM repeated
+WHERE images.rowid = repeated.id"""

@@ -1,0 +1,42 @@
+"""What a training run refuses before it starts."""
+
+import subprocess
+import sys
+
+import pytest
+
+from moebius.train.devices import DeviceError, choose_device
+from moebius.train.settings import TrainSettings
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"learning_rate": -1.0},
+        {"learning_rate": float("nan")},
+        {"warmup_steps": -5},
+        {"weight_decay": -0.1},
+        {"clip_norm": 0.0},
+        {"seed": -1},
+        {"decay_steps": (100, 0)},
+    ],
+)
+def test_value_out_of_range_names_its_key(field):
+    with pytest.raises(ValueError, match=f"^{next(iter(field))} must be"):
+        TrainSettings(mode="vae", photos="photos.npz", **field)
+
+
+def test_device_that_is_not_there_is_named():
+    with pytest.raises(DeviceError, match="got abacus"):
+        choose_device("abacus")
+    assert choose_device("cpu").type == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [("step=3", "no such key=value: step=3"), ("bf16=perhaps", "bf16 takes"), ("seed=-1", "seed must be")],
+)
+def test_wrong_field_is_one_line(given, message):
+    command = [sys.executable, "-m", "moebius.train", "mode=vae", "photos=photos.npz", given]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 2 and message in result.stderr and "Traceback" not in result.stderr
