@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import os
 import sys
 import tempfile
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.arguments import positive
-from jobs.cli import DONE, run_command
+from jobs.cli import DONE, EXIT_CODES, run_command
 
 Figures = dict[str, Any]
 RANDOM = "random"
@@ -26,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="moebius bench",
         description="Measure the model or the pipeline on this machine. Nothing else should run on it meanwhile.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
     _add_model(kinds)
@@ -154,7 +157,10 @@ def _job(options: argparse.Namespace) -> Figures:
 
 def _flow(options: argparse.Namespace) -> Figures:
     from pipeline.bench_flow import measure_flow, plain_loop, write_corpus
+    from pipeline.errors import ConfigError
 
+    if not 0 <= options.batch_seconds < math.inf:
+        raise ConfigError(f"--batch-seconds must be 0 or more, got {options.batch_seconds}")
     with tempfile.TemporaryDirectory(prefix="moebius-bench-") as name:
         write_corpus(Path(name), options.samples, options.side)
         plain = plain_loop(Path(name), os.cpu_count() or 1)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from itertools import groupby
-from typing import Generic, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -17,6 +17,7 @@ from pipeline.errors import ConfigError
 from pipeline.training import TrainingConfig
 
 Schema = TypeVar("Schema")
+SWITCHES = ("true", "false")
 _KEY = re.compile(r"[a-z_]+(\.[a-z_]+)?")
 
 
@@ -82,10 +83,18 @@ def _check_kinds(layer: Layer, schema: type) -> None:
         if isinstance(value, dict):
             hints = get_type_hints(kind) if is_dataclass(kind) else {}
             for key, one in value.items():
-                if hints.get(key) is bool and isinstance(one, int | float) and one not in (0, 1):
-                    raise layer.fault(f"{section}.{key}", f"must be true or false, got {one}")
+                _check_kind(layer, f"{section}.{key}", hints.get(key), one)
         elif (is_dataclass(kind) or get_origin(kind) is dict) and value is not None and "${" not in str(value):
             raise layer.fault(section, "takes keys with values, not one value or a list")
+        else:
+            _check_kind(layer, section, kind, value)
+
+
+def _check_kind(layer: Layer, key: str, kind: Any, value: Any) -> None:
+    if kind is bool and isinstance(value, int | float) and value not in (0, 1):
+        raise layer.fault(key, f"must be true or false, got {value}")
+    if get_origin(kind) in (list, tuple) and isinstance(value, dict):
+        raise layer.fault(key, f"must be a list, got {value}")
 
 
 def _reason(error: OmegaConfBaseException) -> str:
@@ -123,14 +132,14 @@ def _as_text(override: str, schema: type) -> str:
     key, separator, value = override.partition("=")
     if not separator or not key:
         raise ConfigError(f"overrides are key=value, got {override!r}")
-    is_text = _holds_text(key, schema) and value != "null"
+    is_text = _holds_text(key, schema) and value != "null" and not (key.startswith("storage.") and value in SWITCHES)
     return f"{key}={json.dumps(value, ensure_ascii=False)}" if is_text else override
 
 
 def _holds_text(key: str, schema: type) -> bool:
     section, *rest = key.split(".")
-    if section == "storage" and rest:  # mostly text, and a secret of digits is no number; numbers belong into the file
-        return True
+    if section == "storage":  # a secret of digits is no number; options of options are none
+        return len(rest) == 1
     expected = get_type_hints(schema).get(section)
     if rest:
         expected = get_type_hints(expected or object).get(".".join(rest))

@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from jobs.arguments import positive
-from jobs.cli import DONE, run_command
+from jobs.cli import DONE, EXIT_CODES, run_command
 from jobs.sheet import NOTHING, picture_path, save_sheet, strip, with_hole
 from jobs.sinks import add_sink_arguments, storage_options
 from pipeline.codec import decode
@@ -28,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="moebius contact-sheet",
         description="Draw the first results of a sink, each as input, hole (red) and output.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_sink_arguments(parser)
     parser.add_argument("picture", metavar="PICTURE", type=picture_path, help="file to write, .png or .jpg")

@@ -5,10 +5,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from jobs.cli import DONE, run_command
+from jobs.cli import DONE, EXIT_CODES, run_command
 from moebius import MoebiusConfig, load_denoiser
 from moebius.checkpoint import CheckpointError, read_state_dict, write_state_dict
 from moebius.weights import read_config
+from pipeline.storage_errors import usable
 
 SUFFIXES = (".bin", ".pt", ".pth", ".safetensors")
 
@@ -19,6 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="moebius convert",
         description="Convert a published checkpoint to safetensors or back. Keys, shapes and, without --half, types "
         "and values stay; the checkpoint is checked against the model first.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("source", metavar="SOURCE", type=Path, help=f"existing file: {', '.join(SUFFIXES)}")
     parser.add_argument("target", metavar="TARGET", type=Path, help="file to write; its suffix decides the format")
@@ -45,8 +48,9 @@ def _convert(options: argparse.Namespace) -> int:
         load_denoiser(state_dict, read_config(path) if path else MoebiusConfig())
     if options.half:
         state_dict = {key: value.half() if value.is_floating_point() else value for key, value in state_dict.items()}
-    target.parent.mkdir(parents=True, exist_ok=True)
-    write_state_dict(state_dict, target)
+    with usable():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_state_dict(state_dict, target)
     count = sum(value.numel() for value in state_dict.values())
     sys.stdout.write(f"{target}: {len(state_dict)} tensors, {count:,} values, {target.stat().st_size / 1e6:.1f} MB\n")
     return DONE

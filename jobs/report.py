@@ -5,12 +5,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from jobs.cli import DONE, run_command
+from jobs.cli import DONE, EXIT_CODES, run_command
 from jobs.sinks import add_sink_arguments, storage_options
 from pipeline.config import absolute_uri
 from pipeline.errors import ConfigError
 from pipeline.report.publish import KEY, SAMPLES, make_report
 from pipeline.storage import Storage
+from pipeline.storage_errors import usable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -19,6 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="moebius report",
         description="Write one HTML page about a sink: totals, throughput, seconds a stage, failures, hole sizes, seam "
         "scores, and samples to compare before and after. It needs no network and no other file.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_sink_arguments(parser)
     parser.add_argument("--output", metavar="FILE", type=Path, help=f"write it there (SINK/{KEY})")
@@ -33,11 +36,12 @@ def _report(options: argparse.Namespace) -> int:
     access = storage_options(options)
     sink = Storage(absolute_uri(options.sink, "SINK"), access)
     page = make_report(sink, access, options.samples)
-    if options.output:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_bytes(page)
-    else:
-        sink.write(KEY, page)
+    with usable():
+        if options.output:
+            options.output.parent.mkdir(parents=True, exist_ok=True)
+            options.output.write_bytes(page)
+        else:
+            sink.write(KEY, page)
     sys.stdout.write(f"report: {options.output or sink.uri(KEY)}, {len(page) / 1e6:.1f} MB\n")
     return DONE
 

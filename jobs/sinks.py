@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable
 
 from jobs.cli import FAILED, run_command
+from jobs.configuration import SWITCHES
 from pipeline.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ def add_sink_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def storage_options(options: argparse.Namespace) -> dict[str, str]:
+def storage_options(options: argparse.Namespace) -> dict[str, str | bool]:
     """What ``--storage`` says.
 
     Raises:
@@ -31,7 +32,8 @@ def storage_options(options: argparse.Namespace) -> dict[str, str]:
     """
     if not all("=" in option for option in options.storage):
         raise ConfigError("--storage takes options of the form key=value")
-    return dict(option.split("=", 1) for option in options.storage)
+    given = dict(option.split("=", 1) for option in options.storage)
+    return {key: value == "true" if value in SWITCHES else value for key, value in given.items()}
 
 
 def change_sink(name: str, job: Callable[[str], int]) -> int:

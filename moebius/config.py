@@ -41,6 +41,19 @@ class MoebiusConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(self.channels))  # JSON has lists only
+        for name in (
+            "heads",
+            "image_size",
+            "category_width",
+            "context_width",
+            "categories",
+            "local_window",
+            "vae_factor",
+        ):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not self.channels or min(self.channels) < 1 or self.ffn_ratio <= 0:
+            raise ValueError(f"channels and ffn_ratio must be positive, got {self.channels} and {self.ffn_ratio}")
         for width in self.channels:
             if width % GROUP_NORM_GROUPS or width % self.heads:
                 raise ValueError(

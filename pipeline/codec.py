@@ -2,23 +2,26 @@
 
 import io
 import re
+import struct
 from typing import Any
 
 import numpy as np
 import simplejpeg
-from PIL import ExifTags, Image, JpegImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from pipeline import jpeg_segments, png_chunks, webp_settings
-from pipeline.deep_colour import decode_deep
+from pipeline.deep_colour import decode_deep, full_scale_grey
 from pipeline.errors import SampleError
 from pipeline.photo import Photo
 
 READABLE = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM", "GIF")  # the first frame of MPO is a JPEG to Pillow
 _PLAIN_MODES = {"1": "L", "P": "RGB", "PA": "RGBA", "YCbCr": "RGB", "RGBX": "RGB", "RGBa": "RGBA", "La": "LA"}
 _KEPT_MODES = ("L", "LA", "RGB", "RGBA", "CMYK", "I;16")
-_TIFF_BITS, _TIFF_ORIENTATION = 258, 274
-# Description, make, model, orientation, resolution, software, date, artist, host, XMP, copyright, IPTC, Photoshop.
-_TIFF_KEPT = (270, 271, 272, 274, 282, 283, 296, 305, 306, 315, 316, 700, 33432, 33723, 34377)
+_EXIF_PREFIX = b"Exif\0\0"
+_TIFF_BITS, _TIFF_ORIENTATION, _TIFF_X_RESOLUTION, _TIFF_EXTRA_SAMPLES = 258, 274, 282, 338
+# Description, make, model, orientation, software, date, artist, host, copyright: what EXIF has, too.
+_TIFF_PLAIN = (270, 271, 272, 274, 305, 306, 315, 316, 33432)
+_TIFF_KEPT = (*_TIFF_PLAIN, 282, 283, 296, 700, 33723, 34377)  # and resolution, XMP, IPTC, Photoshop
 _TIFF_KEPT_GROUPS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 # What Pillow has done to a turned TIFF when it has loaded it, undone.
 _TURNED_BACK = {
@@ -64,7 +67,7 @@ def open_checked(data: bytes, max_pixels: int, stage: str = "decode") -> Image.I
 
 
 def load_pixels(image: Image.Image, stage: str = "decode") -> Image.Image:
-    """Decode an opened image, as it is stored: no orientation turns it.
+    """Decode an opened image, as it is stored: no orientation turns it. Grey of 16 bits is 0 for black.
 
     Raises:
         SampleError: the data is cut short or broken.
@@ -72,6 +75,8 @@ def load_pixels(image: Image.Image, stage: str = "decode") -> Image.Image:
     try:
         turned = image.tag_v2.get(_TIFF_ORIENTATION) if image.format == "TIFF" else None  # type: ignore[attr-defined]
         image.load()
+        if isinstance(image, TiffImagePlugin.TiffImageFile) and image.mode.startswith("I;16"):
+            image = full_scale_grey(image)
         return image.transpose(_TURNED_BACK[turned]) if turned in _TURNED_BACK else image
     except Exception as error:
         kind = "TruncatedImage" if "truncated" in str(error) else "BrokenImage"
@@ -151,15 +156,19 @@ def _plain_pixels(image: Image.Image, container: str) -> tuple[np.ndarray, str]:
 
 
 def _metadata(image: Image.Image) -> dict[str, Any]:
-    """What any other format can keep too."""
-    return {key: image.info[key] for key in ("icc_profile", "exif", "dpi", "xmp") if image.info.get(key)}
+    """What any other format can keep too; EXIF as it stands in a JPEG."""
+    kept = {key: image.info[key] for key in ("icc_profile", "exif", "dpi", "xmp") if image.info.get(key)}
+    if "exif" in kept:
+        kept["exif"] = _EXIF_PREFIX + kept["exif"].removeprefix(_EXIF_PREFIX)  # WebP has it bare
+    return kept
 
 
 def _encoder_settings(image: Image.Image, data: bytes) -> dict[str, Any]:
     kept = _metadata(image)
     if isinstance(image, JpegImagePlugin.JpegImageFile):
         kept["qtables"] = image.quantization
-        kept["subsampling"] = JpegImagePlugin.get_sampling(image)
+        # Of what Pillow cannot write (4:4:0, 4:1:1) comes 4:4:4, which loses no colour.
+        kept["subsampling"] = max(JpegImagePlugin.get_sampling(image), 0) if len(image.layer) == 3 else -1
         kept["progressive"] = "progressive" in image.info
         kept["optimize"] = jpeg_segments.has_optimized_tables(data)
         kept["segments"] = jpeg_segments.metadata_segments(data)
@@ -167,21 +176,40 @@ def _encoder_settings(image: Image.Image, data: bytes) -> dict[str, Any]:
         kept["chunks"] = png_chunks.metadata_chunks(data)
     if image.format == "WEBP":
         kept["quality"] = webp_settings.estimate_quality(data)
-    if image.format == "TIFF":
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
         kept["compression"] = image.info.get("compression", "raw")
-        kept["tiffinfo"] = _tiff_tags(image)
-        kept.pop("exif", None)  # the same tags, with those of the file's structure among them
+        kept["tiffinfo"] = _tiff_tags(image, _TIFF_KEPT)
+        kept["extra_samples"] = image.tag_v2.get(_TIFF_EXTRA_SAMPLES)
+        if exif := _tiff_tags(image, _TIFF_PLAIN):
+            kept["exif"] = exif.tobytes()
+        if _TIFF_X_RESOLUTION not in image.tag_v2:
+            kept.pop("dpi", None)  # Pillow says 1
     return kept
 
 
-def _tiff_tags(image: Image.Image) -> Image.Exif:
+def _tiff_tags(image: TiffImagePlugin.TiffImageFile, kept_tags: tuple[int, ...]) -> Image.Exif:
     """The tags of a TIFF that say something about the photo; of others those of the file's structure stay behind."""
     tags, kept = image.getexif(), Image.Exif()
-    for tag in _TIFF_KEPT:
-        if tag in tags:
-            kept[tag] = tags[tag]
+    for tag in kept_tags:
+        if tag in tags and _is_writable(tag, tags[tag]):
+            # Pillow reads text as Latin-1 and would write it as ASCII.
+            kept[tag] = tags[tag].encode("latin-1") if isinstance(tags[tag], str) else tags[tag]
     for group in _TIFF_KEPT_GROUPS:
-        if group in tags and (content := tags.get_ifd(group)):
-            kept.get_ifd(group).update(content)
+        content = tags.get_ifd(group).items() if group in tags else ()
+        # The offset of one more directory would lead nowhere.
+        said = {tag: value for tag, value in content if tag != ExifTags.IFD.Interop and _is_writable(tag, value, group)}
+        if said:
+            kept.get_ifd(group).update(said)
             kept[group] = 0  # written as what get_ifd says
     return kept
+
+
+def _is_writable(tag: int, value: Any, group: int | None = None) -> bool:
+    """Whether a tag's value is of the kind that it must be; a file may say anything."""
+    directory = TiffImagePlugin.ImageFileDirectory_v2(group=group)
+    try:
+        directory[tag] = value
+        directory.tobytes()
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, struct.error):
+        return False
+    return True

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
@@ -12,9 +13,10 @@ from pipeline.data_config import MaskConfig, SinkConfig, SourceConfig, absolute_
 from pipeline.errors import ConfigError
 from pipeline.notify import parse_notify, public_notify
 
-_LATER_KEYS = ("guidance_interval", "sampler")
+_LATER_KEYS = ("guidance_interval", "sampler", "member", "column")
 _ERROR_TYPE = re.compile(r"[A-Z]\w*")
-_MASK_PLACES = ("uri", "template", "member", "column")
+_PLACES = ("uri", "template")
+_SCHEDULING = ("weights", "batch_size")  # weights have a fingerprint of their own
 
 
 @dataclass(frozen=True)
@@ -204,12 +206,14 @@ class JobConfig:
     def fingerprint(self) -> str:
         """Identity of everything but the weights that decides a result; places, limits and scheduling do not."""
         deciding = {
-            "mask": {key: value for key, value in asdict(self.mask).items() if key not in _MASK_PLACES},
-            "model": _deciding(self.model),
+            "mask": _deciding(self.mask, _PLACES),
+            "model": _deciding(self.model, _SCHEDULING),
             "window": asdict(self.window),
             "image_format": self.sink.image_format,
             "sink": (self.sink.format, self.sink.carry),
         }
+        if self.source.image:
+            deciding["image"] = self.source.image
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -220,11 +224,11 @@ def public_configuration(config: JobConfig) -> dict[str, Any]:
     return public
 
 
-def _deciding(model: ModelConfig) -> dict[str, Any]:
+def _deciding(section: ModelConfig | MaskConfig, others: Collection[str]) -> dict[str, Any]:
     """Keys that came later are left out at their defaults, so that sinks from before stay as they are."""
-    usual, kept = asdict(ModelConfig()), asdict(model)
+    usual, kept = asdict(type(section)()), asdict(section)
     return {
         key: value
         for key, value in kept.items()
-        if key not in ("weights", "batch_size") and (key not in _LATER_KEYS or value != usual[key])
+        if key not in others and (key not in _LATER_KEYS or value != usual[key])
     }

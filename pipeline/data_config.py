@@ -17,6 +17,7 @@ SINK_FORMATS = ("images", "webdataset", "parquet")
 SHARD_NAME = re.compile(r"[^/]*([*?\[{]|\.(tar|tar\.gz|tgz|parquet|pq)$)")
 MOST_SHARD_BYTES = 1 << 30  # half of what a column of Arrow holds
 TEMPLATE_FIELDS = ("path", "dir", "stem", "ext")
+RESULT_FORMATS = ("png", "jpeg", "webp", "tiff", "bmp", "ppm")
 IMAGE_FORMATS = ("source", "png", "webp", "jpeg")
 
 
@@ -28,13 +29,16 @@ def absolute_uri(uri: str, key: str) -> str:
         key: of the configuration, or argument of a command, that gives it.
 
     Raises:
-        ConfigError: an empty uri, or one with credentials.
+        ConfigError: an empty uri, one of no place, or one with credentials.
     """
     if not uri:
         raise ConfigError(f"{key} must not be empty")
+    scheme, is_remote, rest = uri.partition("://")
+    if is_remote and not rest.strip("/") and scheme not in ("file", "local", "memory"):
+        raise ConfigError(f"{key} must name a bucket or a host behind {uri}")
     if "@" in urlsplit(uri).netloc:
         raise ConfigError(f"{key} must not hold a user name or password; put them into storage or the environment")
-    return uri if "://" in uri else os.path.abspath(os.path.expanduser(uri))
+    return uri if is_remote else os.path.abspath(os.path.expanduser(uri))
 
 
 def choose(key: str, value: str, choices: Collection[str]) -> None:
@@ -71,7 +75,7 @@ class SourceConfig:
         uri, pattern = self.uri, self.pattern
         if self.format != "images":
             folder, slash, name = uri.rpartition("/")
-            if SHARD_NAME.match(name):
+            if SHARD_NAME.match(name) and not os.path.isdir(os.path.expanduser(uri)):
                 uri, pattern = f"{folder}{slash}" or ".", name
         object.__setattr__(self, "uri", absolute_uri(uri, "source.uri"))
         object.__setattr__(self, "pattern", pattern)
@@ -141,11 +145,15 @@ class MaskConfig:
             raise ConfigError(f"mask.max_fraction must be above 0 and at most 1, got {self.max_fraction}")
         if not 0 <= self.min_fraction <= self.max_fraction:
             raise ConfigError(f"mask.min_fraction must be in 0 … mask.max_fraction, got {self.min_fraction}")
+        if not all(isinstance(name, str | int) for name in self.categories):
+            raise ConfigError(f"mask.categories must be a list of names or ids, got {self.categories}")
         if self.template is not None:
             _check_template(self.template)
 
 
 def _check_template(template: str) -> None:
+    if not template.strip():
+        raise ConfigError("mask.template must not be empty; null tries the same path, then the same stem")
     try:
         placed = [
             (field, spec, conversion) for _, field, spec, conversion in Formatter().parse(template) if field is not None
@@ -186,6 +194,17 @@ class SinkConfig:
                 raise ConfigError(f"sink.{key} must be positive, got {getattr(self, key)}")
         if self.shard_bytes > MOST_SHARD_BYTES:
             raise ConfigError(f"sink.shard_bytes must be at most {MOST_SHARD_BYTES}, got {self.shard_bytes}")
+        if taken := sorted(set(self.carry) & self._own_names):
+            raise ConfigError(
+                f"sink.carry cannot take {', '.join(taken)}: results are called that in a {self.format} sink"
+            )
+
+    @property
+    def _own_names(self) -> frozenset[str]:
+        """Columns or members that a shard has of its own."""
+        if self.format == "parquet":
+            return frozenset(("sample_id", "image", "width", "height"))
+        return frozenset(("sample_id", *(RESULT_FORMATS if self.image_format == "source" else (self.image_format,))))
 
     @property
     def is_sharded(self) -> bool:

@@ -1,4 +1,4 @@
-"""Colour of 16 bits a channel, which Pillow cuts to 8: PNG and TIFF."""
+"""More than 8 bits a channel: colour, which Pillow cuts to 8, in PNG and TIFF, and the scale of grey in TIFF."""
 
 import io
 
@@ -11,7 +11,9 @@ from pipeline.png_chunks import deflate
 
 DEEP_MODES = {2: "LA;16", 3: "RGB;16", 4: "RGBA;16"}  # by channels; grey alone is Pillow's own I;16
 _ADOBE_DEFLATE, _NO_COMPRESSION = 8, 1
-_HORIZONTAL_PREDICTOR, _UNASSOCIATED_ALPHA = 2, 2
+_HORIZONTAL_PREDICTOR = 2
+_WHITE_IS_ZERO = 0
+_UNSPECIFIED, _ASSOCIATED_ALPHA, _UNASSOCIATED_ALPHA = (0,), (1,), (2,)  # the fourth channel of a TIFF
 
 
 def decode_deep(image: Image.Image, data: bytes) -> tuple[np.ndarray, str]:
@@ -43,7 +45,40 @@ def decode_deep(image: Image.Image, data: bytes) -> tuple[np.ndarray, str]:
     return pixels, DEEP_MODES[pixels.shape[2]]
 
 
-def encode_deep_tiff(pixels: np.ndarray, tags: Image.Exif, icc_profile: bytes, compressed: bool) -> bytes:
+def full_scale_grey(image: TiffImagePlugin.TiffImageFile) -> Image.Image:
+    """Loaded grey of 12 or 16 bits as 0, black, to 65535, white: Pillow gives the numbers of the file."""
+    is_short = max(image.tag_v2[TiffImagePlugin.BITSPERSAMPLE]) == 12
+    is_negative = image.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, _WHITE_IS_ZERO) == _WHITE_IS_ZERO
+    if not is_short and not is_negative:
+        return image
+    values = np.asarray(image).astype(np.uint16)
+    values = (values << 4 | values >> 8).astype(np.uint16) if is_short else values
+    return Image.fromarray(~values if is_negative else values)
+
+
+def with_png_alpha(pixels: np.ndarray, extra_samples: tuple[int, ...] | None) -> np.ndarray:
+    """The pixels of a TIFF as a PNG must say them: no colour is multiplied by alpha, no channel means nothing.
+
+    Args:
+        pixels: (H, W, 3 or 4) uint16.
+        extra_samples: what the TIFF says of its fourth channel; ``None`` where it says nothing.
+    """
+    if extra_samples == _UNSPECIFIED:
+        return pixels[..., :3]
+    if extra_samples != _ASSOCIATED_ALPHA:
+        return pixels
+    result, alpha = pixels.copy(), np.maximum(pixels[..., 3:], 1).astype(np.uint32)
+    result[..., :3] = np.minimum((pixels[..., :3] * np.uint32(65535) + alpha // 2) // alpha, 65535)
+    return result
+
+
+def encode_deep_tiff(
+    pixels: np.ndarray,
+    tags: Image.Exif,
+    icc_profile: bytes,
+    compressed: bool,
+    extra_samples: tuple[int, ...] | None = None,
+) -> bytes:
     """A TIFF file of one strip.
 
     Args:
@@ -51,6 +86,7 @@ def encode_deep_tiff(pixels: np.ndarray, tags: Image.Exif, icc_profile: bytes, c
         tags: what to say beside them.
         icc_profile: empty for none.
         compressed: by Deflate, else not at all.
+        extra_samples: what the fourth channel is, by TIFF's numbers; alpha by itself unless told.
     """
     height, width, channels = pixels.shape
     ifd = TiffImagePlugin.ImageFileDirectory_v2()
@@ -69,7 +105,7 @@ def encode_deep_tiff(pixels: np.ndarray, tags: Image.Exif, icc_profile: bytes, c
     if compressed:
         ifd[TiffImagePlugin.PREDICTOR] = _HORIZONTAL_PREDICTOR
     if channels == 4:
-        ifd[TiffImagePlugin.EXTRASAMPLES] = _UNASSOCIATED_ALPHA
+        ifd[TiffImagePlugin.EXTRASAMPLES] = extra_samples or _UNASSOCIATED_ALPHA
     if icc_profile:
         ifd[TiffImagePlugin.ICCPROFILE] = icc_profile
     # Pillow takes offsets to be counted from the end of the directory.

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 from pipeline import jpeg_segments, png_chunks
-from pipeline.deep_colour import encode_deep_tiff
+from pipeline.deep_colour import encode_deep_tiff, with_png_alpha
 from pipeline.errors import SampleError
 from pipeline.photo import Photo
 
@@ -22,6 +22,11 @@ FORMAT_MODES = {
     "PPM": ("L", "RGB"),
 }
 _KEPT = ("exif", "icc_profile", "dpi", "xmp")
+_MOST_SIDE_PX = {"WEBP": 16383, "JPEG": 65500}
+_MOST_JPEG_BYTES = {"exif": 65533, "xmp": 65504}  # of one segment, without what stands before them
+# The least and most that a format's resolution can say, in dots per inch; a TIFF has its own tags of it.
+_METRIC_DPI = (png_chunks.METRES_PER_INCH, (2**31 - 1) * png_chunks.METRES_PER_INCH)
+_DPI = {"PNG": _METRIC_DPI, "BMP": _METRIC_DPI, "JPEG": (1, 65535)}
 Settings = dict[str, Any]
 
 
@@ -29,12 +34,17 @@ def check_encodable(photo: Photo, image_format: str) -> str:
     """Pillow's name of the format that a photo will be written in; worth knowing before the model runs.
 
     Raises:
-        SampleError: the format cannot hold the photo's mode.
+        SampleError: the format cannot hold the photo's mode or size.
     """
     container = photo.format if image_format == "source" else image_format.upper()
     if photo.mode not in FORMAT_MODES.get(container, ()):
         advice = "set sink.image_format=png" if image_format == "source" else "set sink.image_format=source"
         raise SampleError("encode", "UnsupportedMode", f"{container} cannot hold {photo.mode} pixels exactly; {advice}")
+    (height, width), most_px = photo.pixels.shape[:2], _MOST_SIDE_PX.get(container)
+    if most_px and max(height, width) > most_px:
+        advice = "png" if photo.mode in FORMAT_MODES["PNG"] else "source"
+        sentence = f"{container} holds at most {most_px} pixels a side, the image is {width}x{height}"
+        raise SampleError("encode", "UnsupportedSize", f"{sentence}; set sink.image_format={advice}")
     return container
 
 
@@ -44,36 +54,62 @@ def encode(photo: Photo, pixels: np.ndarray, image_format: str) -> tuple[bytes, 
     Args:
         photo: where the pixels came from.
         pixels: of the same shape and mode.
-        image_format: ``source`` keeps format and settings; ``png`` and ``webp`` are lossless, ``jpeg`` has quality 95.
+        image_format: ``source`` keeps format and settings; ``png`` and ``webp`` are lossless; ``jpeg`` has quality 95,
+            or the tables that a JPEG came with.
 
     Returns:
         The file's bytes and Pillow's name of its format.
 
     Raises:
-        SampleError: the format cannot hold the photo's mode.
+        SampleError: the format cannot hold the photo's mode or size, or the encoder fails.
     """
     container = check_encodable(photo, image_format)
     source = photo.encoder if container == photo.format else {}
     try:
         if container == "PNG":
+            pixels = with_png_alpha(pixels, photo.encoder.get("extra_samples")) if photo.mode == "RGBA;16" else pixels
             return png_chunks.encode_png(pixels, _png_chunks(photo, source)), container
         if container == "TIFF" and photo.mode.startswith("RGB") and pixels.dtype == np.uint16:
             compressed = source.get("compression") != "raw"
-            tags = source.get("tiffinfo", Image.Exif())
-            return encode_deep_tiff(pixels, tags, photo.encoder.get("icc_profile", b""), compressed), container
+            tags, extra_samples = source.get("tiffinfo", Image.Exif()), source.get("extra_samples")
+            icc_profile = photo.encoder.get("icc_profile", b"")
+            return encode_deep_tiff(pixels, tags, icc_profile, compressed, extra_samples), container
         return _encode_by_pillow(photo, pixels, container, source), container
-    except (OSError, ValueError, TypeError, RuntimeError, SystemError) as error:
-        raise SampleError("encode", type(error).__name__, f"{container} encoder: {error}") from error
+    except Exception as error:
+        kind = type(error).__name__
+        kind = "EncoderError" if kind == "error" else kind  # struct and zlib call theirs so
+        raise SampleError("encode", kind, f"{container} encoder: {error}") from error
+
+
+def _kept(photo: Photo, container: str) -> Settings:
+    """What a photo says beside its pixels, as far as a format has room for it."""
+    kept = {key: photo.encoder[key] for key in _KEPT if key in photo.encoder}
+    dpi, limits = kept.pop("dpi", ()), _DPI.get(container)
+    if dpi and limits and all(limits[0] <= value <= limits[1] for value in dpi):  # not so for NaN
+        kept["dpi"] = dpi
+    if container == "JPEG":
+        if len(kept.get("exif", b"")) > _MOST_JPEG_BYTES["exif"]:
+            kept["exif"] = _orientation_alone(kept["exif"])
+        if len(kept.get("xmp", b"")) > _MOST_JPEG_BYTES["xmp"]:
+            del kept["xmp"]
+    return kept
+
+
+def _orientation_alone(exif: bytes) -> bytes:
+    """EXIF that is too long for a format, without all that may be lost: what is left turns the image as before."""
+    tags, alone = Image.Exif(), Image.Exif()
+    tags.load(exif)
+    if ExifTags.Base.Orientation in tags:
+        alone[ExifTags.Base.Orientation] = tags[ExifTags.Base.Orientation]
+    return alone.tobytes()
 
 
 def _png_chunks(photo: Photo, source: Settings) -> list[png_chunks.Chunk]:
-    if "chunks" in source:
-        return source["chunks"]
-    return png_chunks.new_chunks(**{key: photo.encoder[key] for key in _KEPT if key in photo.encoder})
+    return source["chunks"] if "chunks" in source else png_chunks.new_chunks(**_kept(photo, "PNG"))
 
 
 def _encode_by_pillow(photo: Photo, pixels: np.ndarray, container: str, source: Settings) -> bytes:
-    kept = {key: photo.encoder[key] for key in _KEPT if key in photo.encoder}
+    kept = _kept(photo, container)
     if "segments" in source:  # they say the same, to the byte
         kept = {key: value for key, value in kept.items() if key == "dpi"}
     settings = _FORMAT_SETTINGS[container](source)

@@ -5,17 +5,24 @@ import json
 from collections.abc import Iterable
 
 from pipeline.catalog import Catalog
+from pipeline.errors import ConfigError
 from pipeline.storage import Storage
 
 KEY = "forgotten.json"
 
 
 def read_forgotten(sink: Storage) -> set[str]:
-    """Hashes of the samples that a sink is not to hold again."""
+    """Hashes of the samples that a sink is not to hold again.
+
+    Raises:
+        ConfigError: the file was changed by hand, and is none any more.
+    """
     try:
         return set(json.loads(sink.read(KEY))["sha256"])
     except FileNotFoundError:
         return set()
+    except (ValueError, TypeError, KeyError) as error:
+        raise ConfigError(f'{sink.uri(KEY)} must hold {{"sha256": ["…", …]}}: {error!r}') from error
 
 
 def note_forgotten(sink: Storage, sample_ids: Iterable[str]) -> None:

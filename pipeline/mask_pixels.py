@@ -48,11 +48,19 @@ def read_mask(data: bytes, photo: Photo, config: MaskConfig, max_pixels: int) ->
 def _values(data: bytes, max_pixels: int) -> np.ndarray:
     """A mask file as one channel: a colour counts by its strongest, transparent pixels as zero."""
     image = open_checked(data, max_pixels, stage="mask")
-    if image.format == "PNG" and image.mode == "L" and (grey := decode_grey(data)) is not None:
+    if (
+        image.format == "PNG"
+        and image.mode == "L"
+        and "transparency" not in image.info
+        and (grey := decode_grey(data)) is not None
+    ):
         return grey
     image = load_pixels(image, stage="mask")
-    if image.mode in ("1", "L") or image.mode.startswith("I;16"):
+    is_opaque = "transparency" not in image.info
+    if (image.mode in ("1", "L") and is_opaque) or image.mode.startswith("I;16"):
         return np.asarray(image)
+    if image.mode == "I" and image.format == "PPM":  # whose full scale is that of 16 bits to Pillow
+        return np.asarray(image).astype(np.uint16)
     if image.mode in ("I", "F"):
         raise SampleError(
             "mask", "UnsupportedMode", f"a mask in mode {image.mode} has no full scale; store 8 or 16 bits"
@@ -99,12 +107,13 @@ def _anchored(mask: np.ndarray, shape: tuple[int, int], anchor: str) -> np.ndarr
 def _refined(mask: np.ndarray, config: MaskConfig) -> np.ndarray:
     if config.invert:
         mask = ~mask
+    farthest = max(mask.shape)  # a filter that is wider changes nothing more, and overflows in the end
     if config.close_px:
-        side = 2 * config.close_px + 1
+        side = 2 * min(config.close_px, farthest) + 1
         grown = ndimage.maximum_filter(mask, size=side, mode="constant")
         mask = mask | ndimage.minimum_filter(grown, size=side, mode="constant", cval=True)
     if config.dilate_px:
-        mask = ndimage.maximum_filter(mask, size=2 * config.dilate_px + 1, mode="constant")
+        mask = ndimage.maximum_filter(mask, size=2 * min(config.dilate_px, farthest) + 1, mode="constant")
     return mask
 
 

@@ -160,10 +160,13 @@ _COUNTS = """
 SELECT found, reason, status, error_type, count(*), sum(size_bytes), count(*) FILTER (found AND mask_key IS NULL)
 FROM planned GROUP BY ALL"""
 
-# Rows that would stay, or be done again unasked, beside those of this job.
+# Rows that would stay, or be done again unasked, beside those of this job. Rows of samples that are gone count only
+# while this job has none: else ``run.redo_changed`` has put the two beside each other already.
 _MIXED = f"""
 SELECT weights_fingerprint, config_fingerprint, count(*) FROM planned
-WHERE has_row AND other AND (NOT found OR reason = '{REDONE}') GROUP BY ALL ORDER BY 3 DESC"""
+WHERE has_row AND other
+AND (reason = '{REDONE}' OR NOT found AND NOT EXISTS (SELECT 1 FROM planned WHERE has_row AND NOT other))
+GROUP BY ALL ORDER BY 3 DESC"""
 
 
 def _mix_message(config: JobConfig, weights_fingerprint: str, mixed: list[tuple]) -> str:

@@ -169,7 +169,7 @@ def finish(job: SampleJob, config: JobConfig) -> bytes:
     """
     started = time.perf_counter()
     record, image_format = job.record, config.sink.image_format
-    if not job.windows and image_format == "source":
+    if not job.windows and image_format in ("source", job.photo.format.lower()):
         data, container = job.source, job.photo.format
         record.outside_max_diff = 0
     else:

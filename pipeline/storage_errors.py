@@ -31,6 +31,8 @@ def answering(refusal: type[OSError] = FileExistsError) -> Iterator[None]:
         raise
     except (ValueError, SampleError):
         raise
+    except TypeError as error:  # of a client that is made at its first request
+        raise ConfigError(f"storage: {error}") from error
     except Exception as error:
         if type(error).__name__ in _NO_CREDENTIALS:
             raise PermissionError(

@@ -47,8 +47,8 @@ class TarShards:
 
     def __init__(self, config: JobConfig, storage: Storage) -> None:
         self.storage, self.pattern = storage, config.source.pattern
-        self.image = (config.source.image or "").lower()
-        self.mask = config.mask.member.lower() if config.mask.kind == "member" else ""
+        self.image = (config.source.image or "").lower().removeprefix(".")
+        self.mask = config.mask.member.lower().removeprefix(".") if config.mask.kind == "member" else ""
         self.carried = [extension.lower() for extension in config.sink.carry]
 
     def files(self) -> list[StoredFile]:
@@ -92,7 +92,7 @@ class TarShards:
     def _image(self, members: Mapping[str, tuple[int, int]]) -> tuple[int, int] | None:
         if self.image:
             return members.get(self.image)
-        plain = (where for name, where in members.items() if f".{name.lower()}" in IMAGE_EXTENSIONS)
+        plain = (at for name, at in members.items() if f".{name}" in IMAGE_EXTENSIONS and name != self.mask)
         return next(plain, None)
 
 

@@ -40,7 +40,7 @@ def arrange_vae(vae: Autoencoder, dtype: torch.dtype, device: torch.device) -> A
         from moebius.fast.gpu.autoencoder import fuse  # imports Triton
 
         fuse(vae)
-    return vae.to(memory_format=torch.channels_last)
+    return vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # diffusers declare no such
 
 
 def is_of_diffusers(layer: Any, name: str) -> bool:

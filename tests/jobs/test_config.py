@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from jobs import config as config_job
-from jobs.configuration import load_config, load_with_origins
+from jobs.configuration import load_config, load_training_config, load_with_origins
 from pipeline.errors import ConfigError
 from tests.conftest import ROOT
 
@@ -87,6 +87,22 @@ def test_an_override_that_is_wrong_names_its_key_and_no_value(tmp_path):
     write(tmp_path, job="")
     assert refusal(tmp_path / "job.yaml", "model.stepz=3").startswith("model.stepz: ")
     assert "hunter2" not in refusal(tmp_path / "job.yaml", "storage.secret=hunter2", "run.actors=[hunter2")
+
+
+def test_storage_overrides_are_text_but_for_switches_and_options_of_options(tmp_path):
+    write(tmp_path, job="")
+    given = ["anon=false", "key=007", "token=null", "config_kwargs.read_timeout=60", "client_kwargs.verify=false"]
+    storage = load_config(str(tmp_path / "job.yaml"), [f"storage.{option}" for option in given]).storage
+    nested = {"config_kwargs": {"read_timeout": 60}, "client_kwargs": {"verify": False}}
+    assert storage == {"anon": False, "key": "007", "token": None, **nested}
+
+
+def test_value_of_another_kind_names_its_key(tmp_path):
+    write(tmp_path, job="")
+    for key in ("mask.categories", "sink.carry", "model.guidance_interval"):
+        assert refusal(tmp_path / "job.yaml", f"{key}={{a: 1}}").startswith(f"{key}: must be a list")
+    with pytest.raises(ConfigError, match="bf16: must be true or false, got 2"):
+        load_training_config(str(ROOT / "conf" / "distill.yaml"), ["bf16=2"])
 
 
 @pytest.mark.parametrize("profile", PROFILES)

@@ -9,8 +9,9 @@ from PIL import Image, ImageCms
 from moebius.holes import Box
 from pipeline import codec
 from pipeline.codec import decode
-from pipeline.encoder import encode
+from pipeline.encoder import check_encodable, encode
 from pipeline.errors import SampleError
+from pipeline.photo import Photo
 from tests.conftest import ROOT, textured
 
 LIMIT = 10_000_000
@@ -147,6 +148,44 @@ def test_format_that_cannot_hold_the_pixels_says_so(case, image_format):
     with pytest.raises(SampleError, match="cannot hold") as caught:
         repaint({**LOSSLESS, **LOSSY}[case], image_format)
     assert caught.value.stage == "encode"
+
+
+@pytest.mark.parametrize(
+    ("image_format", "most_px", "mode", "advice"),
+    [("webp", 16383, "RGB", "png"), ("jpeg", 65500, "L", "png"), ("jpeg", 65500, "CMYK", "source")],
+)
+def test_format_that_cannot_hold_the_size_says_so_before_the_model_runs(image_format, most_px, mode, advice):
+    def strip(length_px: int) -> Photo:
+        return Photo(np.zeros((length_px, 1, *{"L": (), "RGB": (3,), "CMYK": (4,)}[mode]), np.uint8), mode, "TIFF")
+
+    assert check_encodable(strip(most_px), image_format) == image_format.upper()
+    assert Image.open(io.BytesIO(encode(strip(most_px), strip(most_px).pixels, image_format)[0])).height == most_px
+    with pytest.raises(SampleError, match=rf"{most_px} pixels a side.*1x{most_px + 1}; .*image_format={advice}$"):
+        check_encodable(strip(most_px + 1), image_format)
+
+
+def orientation_beyond_16_bits() -> Image.Exif:
+    tags = Image.Exif()
+    tags[0x0112] = 70_000
+    return tags
+
+
+COARSE = {"qtables": [[1 << 20] * 64], "subsampling": 0, "optimize": False, "progressive": False}
+
+
+@pytest.mark.parametrize(
+    ("container", "mode", "settings", "kind"),
+    [
+        ("TIFF", "RGB;16", {"tiffinfo": orientation_beyond_16_bits()}, "EncoderError"),  # it calls itself "error"
+        ("JPEG", "RGB", COARSE, "OverflowError"),
+        ("PNG", "RGB", {"chunks": [(b"tEXt",)]}, "ValueError"),
+    ],
+)
+def test_whatever_an_encoder_raises_fails_the_sample(container, mode, settings, kind):
+    pixels = np.zeros((4, 4, 3), np.uint16 if mode == "RGB;16" else np.uint8)
+    with pytest.raises(SampleError, match=f"{container} encoder") as caught:
+        encode(Photo(pixels, mode, container, settings), pixels, "source")
+    assert (caught.value.stage, caught.value.kind) == ("encode", kind)
 
 
 def deep_colour_png(*extra: bytes) -> bytes:

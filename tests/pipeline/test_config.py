@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.config import JobConfig, MaskConfig, ModelConfig, RunConfig, SinkConfig
+from pipeline.config import JobConfig, MaskConfig, ModelConfig, RunConfig, SinkConfig, SourceConfig
 from pipeline.errors import ConfigError
 
 
@@ -17,6 +17,13 @@ from pipeline.errors import ConfigError
         (lambda: MaskConfig(template="{stem!r:>9}.png"), "mask.template"),
         (lambda: MaskConfig(template="{stem.png"), "mask.template"),
         (lambda: RunConfig(retry_failed="ture"), "run.retry_failed must be true, false or error types"),
+        (lambda: MaskConfig(template=""), "mask.template must not be empty"),
+        (lambda: MaskConfig(kind="coco", categories=[[7]]), "mask.categories must be a list of names or ids"),
+        (lambda: SourceConfig(uri="s3://"), "source.uri must name a bucket"),
+        (lambda: SinkConfig(format="webdataset", carry=["txt", "png"]), "sink.carry cannot take png"),
+        (lambda: SinkConfig(format="webdataset", image_format="webp", carry=["webp"]), "sink.carry cannot take webp"),
+        (lambda: SinkConfig(format="webdataset", carry=["sample_id"]), "sink.carry cannot take sample_id"),
+        (lambda: SinkConfig(format="parquet", carry=["width", "image"]), "sink.carry cannot take image, width"),
         (lambda: SinkConfig(image_format="bmp"), "sink.image_format"),
         (lambda: RunConfig(actors=0), "run.actors"),
         (lambda: JobConfig(model=ModelConfig(strength=0)), "strength"),
@@ -34,6 +41,14 @@ def test_local_uris_become_absolute_and_others_stay(tmp_path, monkeypatch):
     assert SinkConfig(uri="s3://bucket/x").uri == "s3://bucket/x"
     assert ModelConfig(weights="mine").weights == str(tmp_path / "mine")
     assert ModelConfig(weights="places2").weights == "places2"
+
+
+def test_folder_with_the_name_of_a_shard_is_a_folder(tmp_path):
+    (tmp_path / "table.parquet").mkdir()
+    folder, shard = (SourceConfig("parquet", f"{tmp_path}/{name}.parquet") for name in ("table", "single"))
+    assert (folder.uri, folder.pattern) == (f"{tmp_path}/table.parquet", "**/*")
+    assert (shard.uri, shard.pattern) == (str(tmp_path), "single.parquet")
+    assert SinkConfig(format="webdataset", image_format="png", carry=["jpeg"]).carry == ["jpeg"]
 
 
 def test_fingerprint_follows_what_decides_a_result():

@@ -6,9 +6,10 @@ import struct
 import imagecodecs
 import numpy as np
 import pytest
+import simplejpeg
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms, ImageDraw, PngImagePlugin
+from PIL import Image, ImageCms, ImageDraw, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
 from moebius.holes import Box
 from pipeline.codec import decode
@@ -128,7 +129,7 @@ def test_deep_tiff_is_read_by_others_with_its_tags(mode, compression):
 @given(
     orientation=st.integers(1, 8),
     profile=st.sampled_from(sorted(PROFILES)),
-    chosen=st.sampled_from(["source", "png", "webp"]),
+    chosen=st.sampled_from(["source", "png", "webp", "jpeg"]),
 )
 def test_exif_profile_xmp_and_size_stay(container, orientation, profile, chosen):
     pixels = np.random.default_rng(0).integers(0, 256, (24, 40, 3), np.uint8)
@@ -146,18 +147,115 @@ def test_exif_profile_xmp_and_size_stay(container, orientation, profile, chosen)
     photo = decode(data, LIMIT)
     mask = np.zeros((24, 40), bool)
     mask[2:5, 2:9] = True
-    encoded, kind = encode(photo, repainted(photo, mask), chosen)
+    encoded, _ = encode(photo, repainted(photo, mask), chosen)
     before, after = (Image.open(io.BytesIO(file)) for file in (data, encoded))
     assert photo.pixels.shape == (24, 40, 3)  # as it is stored, whatever the orientation
     assert decode(encoded, LIMIT).pixels.shape == (24, 40, 3)
     assert after.info["icc_profile"] == before.info["icc_profile"] == PROFILES[profile]
-    if container == "TIFF" and kind != "TIFF":
-        return
     assert dict(after.getexif()).keys() >= {0x0112, 0x010E, 0x0110}
     assert after.getexif()[0x0112] == orientation and after.getexif()[0x0110] == "a camera"
     for group in (0x8769, 0x8825):
         assert dict(after.getexif().get_ifd(group)) == dict(before.getexif().get_ifd(group)) != {}
     assert after.info["xmp"] == before.info["xmp"]
+
+
+@pytest.mark.parametrize("extra", ["assocalpha", "unassalpha", "unspecified"])
+def test_deep_tiff_keeps_what_its_fourth_channel_means(extra):
+    pixels = np.random.default_rng(0).integers(0, 65536, (30, 20, 4), np.uint16)
+    pixels[..., :3] = pixels[..., :3].astype(np.uint32) * pixels[..., 3:] // 65535  # no colour above its alpha
+    data = imagecodecs.tiff_encode(pixels, photometric="rgb", extrasample=extra)
+    photo = decode(data, LIMIT)
+    encoded, _ = encode(photo, photo.pixels, "source")
+    assert np.array_equal(imagecodecs.tiff_decode(encoded), pixels)
+    assert [Image.open(io.BytesIO(file)).tag_v2[338] for file in (data, encoded)].count(
+        ({"unspecified": 0, "assocalpha": 1, "unassalpha": 2}[extra],)
+    ) == 2
+    png = imagecodecs.png_decode(encode(photo, photo.pixels, "png")[0])
+    if extra == "assocalpha":  # as it was once multiplied by alpha
+        png[..., :3] = np.rint(png[..., :3].astype(np.float64) * png[..., 3:] / 65535)
+    assert np.array_equal(png, pixels[..., :3] if extra == "unspecified" else pixels)
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_deflate"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_tiff_of_16_bits_with_white_as_zero_is_no_negative(compression, orientation):
+    stored_values = np.random.default_rng(0).integers(0, 65536, (30, 20), np.uint16)
+    tags = {262: 0, 274: orientation}
+    data = stored("TIFF", "I;16", stored_values, tiffinfo=tags, compression=compression)
+    photo = decode(data, LIMIT)
+    assert np.array_equal(photo.pixels, 65535 - stored_values)
+    mask = np.zeros((30, 20), bool)
+    mask[3:9, 2:5] = True
+    encoded, _ = encode(photo, repainted(photo, mask), "source")
+    assert Image.open(io.BytesIO(encoded)).tag_v2[262] == 1
+    assert np.array_equal(imagecodecs.tiff_decode(encoded)[~mask], 65535 - stored_values[~mask])
+
+
+def test_tiff_of_12_bits_has_its_full_scale():
+    data = stored("TIFF", "I;16", np.frombuffer(b"\xff\xf8\x00\x00", np.uint16).reshape(1, 2))  # 4095, 2048
+    data = data.replace(struct.pack("<HHIH", 258, 3, 1, 16), struct.pack("<HHIH", 258, 3, 1, 12))
+    assert decode(data, LIMIT).pixels.tolist() == [[65535, 0x8008]]
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_deflate"])
+@pytest.mark.parametrize("chosen", ["source", "png", "webp", "jpeg"])
+def test_tags_of_a_tiff_keep_their_letters_and_those_of_its_layout_or_of_nonsense_stay_behind(compression, chosen):
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[33432] = "© café".encode()
+    tags.tagtype[305], tags[305] = 2, "a program"
+    tags.tagtype[274], tags[274] = 2, "six"
+    data = stored("TIFF", "RGB", np.zeros((24, 40, 3), np.uint8), tiffinfo=tags, compression=compression)
+    photo = decode(data, LIMIT)
+    encoded, kind = encode(photo, photo.pixels, chosen)
+    after = Image.open(io.BytesIO(encoded)).getexif()
+    assert after[33432].encode("latin-1") == "© café".encode() and after[305] == "a program"
+    assert kind == "TIFF" or set(after) == {33432, 305}
+    assert 274 not in after
+
+
+def test_metadata_too_long_for_a_jpeg_is_left_out_but_for_the_orientation():
+    tags = exif(6)
+    tags[270], tags[700] = "long " * 20_000, b"<x/>" * 20_000
+    photo = decode(stored("TIFF", "RGB", np.zeros((24, 40, 3), np.uint8), exif=tags.tobytes()), LIMIT)
+    jpeg, png = (Image.open(io.BytesIO(encode(photo, photo.pixels, chosen)[0])) for chosen in ("jpeg", "png"))
+    assert dict(jpeg.getexif()) == {274: 6} and "xmp" not in jpeg.info
+    assert png.getexif()[274] == 6 and len(png.getexif()[270]) == 100_000 and len(png.info["xmp"]) == 80_000
+
+
+@pytest.mark.parametrize("chosen", ["source", "png", "webp", "jpeg"])
+@pytest.mark.parametrize("compression", [None, "tiff_deflate"])
+@pytest.mark.parametrize("resolution", [(0, 0), (1, 0), (0, 5), (1, 1000), (70_000, 1), (2**32 - 1, 1), (300, 1), None])
+def test_resolution_that_a_format_cannot_say_is_left_out(resolution, compression, chosen):
+    pixels = np.zeros((24, 40, 3), np.uint8)
+    told = {} if resolution is None else {"tiffinfo": {282: 12345, 283: 12345, 296: 2}}
+    data = stored("TIFF", "RGB", pixels, compression=compression, **told)
+    if resolution:
+        assert data.count(struct.pack("<II", 12345, 1)) == 2
+        data = data.replace(struct.pack("<II", 12345, 1), struct.pack("<II", *resolution))
+    photo = decode(data, LIMIT)
+    encoded, kind = encode(photo, photo.pixels, chosen)
+    after = Image.open(io.BytesIO(encoded))
+    if kind == "TIFF":
+        assert (282 in after.tag_v2) == (resolution is not None)
+    elif kind != "WEBP":
+        holds = resolution == (300, 1) or (resolution == (70_000, 1) and kind == "PNG")
+        dpi = after.info.get("dpi")
+        assert dpi == pytest.approx((resolution[0],) * 2, rel=1e-4) if holds else dpi is None
+
+
+@pytest.mark.parametrize(
+    ("subsampling", "kept"), [("444", 0), ("422", 1), ("420", 2), ("440", 0), ("411", 0), ("Gray", -1)]
+)
+@pytest.mark.parametrize("chosen", ["source", "jpeg"])
+def test_jpeg_keeps_tables_and_subsampling_or_gets_none(subsampling, kept, chosen):
+    pixels, colours = textured(40, 64), "RGB"
+    if subsampling == "Gray":
+        pixels, colours = np.ascontiguousarray(pixels[..., :1]), "GRAY"
+    data = simplejpeg.encode_jpeg(pixels, 83, colours, subsampling)
+    photo = decode(data, LIMIT)
+    before, after = (Image.open(io.BytesIO(file)) for file in (data, encode(photo, photo.pixels, chosen)[0]))
+    assert JpegImagePlugin.get_sampling(after) == kept
+    assert after.quantization == before.quantization
 
 
 def test_jpeg_keeps_metadata_to_the_byte_and_leaves_what_would_be_wrong():

@@ -189,6 +189,20 @@ def test_table_that_cannot_hold_images_stops_the_job(here, tmp_path, columns, me
         run(config(tmp_path, source, MaskConfig("alpha")))
 
 
+@pytest.mark.parametrize("member", ["png", ".PNG"])
+def test_member_that_is_the_mask_is_never_the_image(here, tmp_path, member):
+    (tmp_path / "x.tar").write_bytes(tar([("7.png", MASK), ("7.webp", IMAGE)]))  # what it is called is no matter
+    config = JobConfig(
+        source=SourceConfig("webdataset", str(tmp_path / "x.tar")),
+        mask=MaskConfig(kind="member", member=member),
+        sink=SinkConfig(uri=str(tmp_path / "out")),
+    )
+    run_job(config, "run", lambda rows, total: None)
+    (row,) = pq.read_table(tmp_path / "out" / "manifest").to_pylist()
+    assert row["status"] == OK and row["mask_fraction"] == 8 * 6 / (24 * 16)
+    assert Image.open(row["output_uri"]).mode == "RGB"
+
+
 @pytest.mark.parametrize("format", ["webdataset", "parquet"])
 def test_folder_without_a_shard_stops_the_job(here, tmp_path, format):
     (tmp_path / "in").mkdir()

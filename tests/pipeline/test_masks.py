@@ -55,6 +55,17 @@ def test_transparent_pixels_of_a_mask_are_zero():
     assert np.array_equal(read(png(rgba)), np.arange(4)[:, None].repeat(4, 1) == 0)
 
 
+def test_transparent_grey_of_a_mask_is_zero():
+    buffer = io.BytesIO()
+    Image.fromarray(GREY).save(buffer, "PNG", transparency=255)
+    assert np.array_equal(read(buffer.getvalue()), EXPECTED & (GREY != 255))
+
+
+def test_portable_greymap_of_sixteen_bits_has_their_full_scale():
+    values = (GREY.astype(">u2") * 257).tobytes()
+    assert np.array_equal(read(b"P5 4 4 65535\n" + values), EXPECTED)
+
+
 def test_threshold_zero_repaints_what_is_not_zero():
     assert np.array_equal(read(png(GREY), threshold=0.0), GREY > 0)
 
@@ -65,6 +76,8 @@ def test_invert_and_dilate():
     point[3, 3] = 255
     dilated = read(png(point), shape=(7, 7), dilate_px=2)
     assert dilated.sum() == 25 and dilated[1:6, 1:6].all()
+    for key in ("dilate_px", "close_px"):  # without end, and soon
+        assert read(png(point), shape=(7, 7), **{key: 1 << 30}, max_fraction=1.0).all()
 
 
 def test_mask_of_another_size_names_both():

@@ -158,6 +158,14 @@ def test_job_in_a_moved_sink_deletes_nothing(done, is_link, tmp_path):
     assert {row["status"] for row in rows_of(moved).values()} == {OK}
 
 
+@pytest.mark.parametrize("text", ['{"sha256": ["a",]}', '{"names": []}', "[]"])
+@pytest.mark.parametrize("done", ["images"], indirect=True)
+def test_list_of_the_forgotten_that_is_none_any_more_stops_the_job(done, tmp_path, text):
+    (tmp_path / "out" / "forgotten.json").write_text(text)
+    with pytest.raises(ConfigError, match=r"out/forgotten.json must hold \{\"sha256\""):
+        run_job(done, "second", lambda rows, total: None)
+
+
 class Killed(BaseException):
     """SIGKILL: nothing catches it."""
 

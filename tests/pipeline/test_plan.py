@@ -139,6 +139,16 @@ def test_mix_is_refused_also_where_the_other_rows_are_out_of_sight(config):
         planned(narrow, weights="new")
 
 
+def test_rows_of_gone_samples_stop_no_run_once_the_job_has_rows(config, tmp_path):
+    first, second, _ = found(config)
+    commit(config, first, weights="old-weights")
+    (tmp_path / "photos" / "000.png").unlink()
+    with pytest.raises(ConfigError, match=r"run\.redo_changed"):
+        planned(config)
+    commit(config, second)
+    assert planned(config) == (["002.png"], {"new": 1}, {OK: 1})
+
+
 def test_changed_image_and_changed_mask_are_done_again(config, tmp_path):
     for sample in found(config):
         commit(config, sample)

@@ -4,13 +4,14 @@ import json
 import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from pipeline.config import MaskConfig, ModelConfig, RunConfig, SourceConfig
+from pipeline.config import MaskConfig, ModelConfig, RunConfig, SinkConfig, SourceConfig
 from pipeline.errors import ConfigError
-from pipeline.records import FAILED, OK
+from pipeline.records import FAILED, OK, UNCHANGED
 from tests.conftest import make_photos, textured
 from tests.pipeline.test_run import job, run
 
@@ -90,6 +91,18 @@ def test_names_that_cannot_be_read_are_failed_rows(tmp_path, tiny_weights):
     assert sorted(rows) == ["000.png", "001.png", "back\\slash.png", "caf\\xe9.png"]
     for name in ("back\\slash.png", "caf\\xe9.png"):
         assert (rows[name]["status"], rows[name]["error_type"]) == (FAILED, "UnusableName")
+
+
+def test_empty_mask_passes_a_photo_of_the_wanted_format_through(tmp_path, tiny_weights):
+    photos, masks = make_photos(tmp_path, count=2)
+    (photos / "000.png").unlink()
+    Image.fromarray(textured(80, 96)).save(photos / "000.jpg", quality=60)
+    for mask in masks.iterdir():
+        Image.new("L", (96, 80)).save(mask)
+    rows = run(replace(job(tmp_path, tiny_weights), sink=SinkConfig(uri=f"{tmp_path}/out", image_format="jpeg")))
+    assert {row["status"] for row in rows.values()} == {UNCHANGED}
+    assert Path(rows["000.jpg"]["output_uri"]).read_bytes() == (photos / "000.jpg").read_bytes()
+    assert Image.open(rows["001.png"]["output_uri"]).format == "JPEG"
 
 
 def test_static_mask_serves_all_images_of_its_size(tmp_path, tiny_weights):

@@ -125,6 +125,11 @@ def test_bucket_of_more_objects_than_a_page_holds_is_listed_whole(s3_server, tmp
     assert {file.size_bytes for file in files} == {1} and len({file.version for file in files}) == 1
 
 
+def test_option_that_the_client_does_not_know_is_a_fault_of_the_configuration(s3_server):
+    with pytest.raises(ConfigError, match=r"storage: .*'bogus'"):
+        Storage("s3://bucket/x", {**s3_server, "bogus": 1}).exists()
+
+
 def test_lack_of_credentials_says_what_to_set_and_is_a_fault_of_the_configuration():
     with pytest.raises(ConfigError, match="Unable to locate credentials: set AWS_ACCESS_KEY_ID"), usable(), answering():
         raise NoCredentialsError
