@@ -5,6 +5,7 @@ known. Scaled down as one hole it would be filled with blur; its pieces are seen
 """
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
@@ -56,7 +57,18 @@ class Box:
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
 
-Hole = tuple[Box, tuple[slice, ...], int]  # bounding box, where its cells are, its label
+class Hole(NamedTuple):
+    """Masked pixels that hang together, or a piece of them.
+
+    Args:
+        box: around them, to the pixel.
+        cells: rows and columns of the grid where they lie.
+        label: what their cells have in the grid.
+    """
+
+    box: Box
+    cells: tuple[slice, ...]
+    label: int
 
 
 def find_holes(mask: np.ndarray, extent: Box, size_px: int, context: float) -> tuple[np.ndarray, list[Hole]]:
@@ -79,7 +91,7 @@ def find_holes(mask: np.ndarray, extent: Box, size_px: int, context: float) -> t
         if may_be_long and _tight_box(mask, labels, label, slices).longest_px > longest_px:
             count = _cut_arms(labels[slices], label, count, _all_in_cells(mask, slices), thick, longest)
     found = enumerate(ndimage.find_objects(labels), start=1)
-    return labels, [(_tight_box(mask, labels, label, slices), slices, label) for label, slices in found if slices]
+    return labels, [Hole(_tight_box(mask, labels, label, slices), slices, label) for label, slices in found if slices]
 
 
 def _cut_arms(labels: np.ndarray, label: int, count: int, whole: np.ndarray, thick: int, longest: int) -> int:

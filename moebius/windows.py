@@ -162,11 +162,11 @@ def _shrunk(
 
 def _share_windows(holes: list[Hole], fits_px: float) -> list[tuple[Box, list[Hole]]]:
     """Group holes whose common bounding box still fits; first fit in reading order, large holes first and alone."""
-    holes = sorted(holes, key=lambda hole: (-max(hole[0].longest_px, fits_px), hole[0].top, hole[0].left))
+    holes = sorted(holes, key=lambda hole: (-max(hole.box.longest_px, fits_px), hole.box.top, hole.box.left))
     edges = np.empty((len(holes), 4), dtype=np.int64)  # top, left, bottom, right of each group so far
     groups: list[list[Hole]] = []
     for hole in holes:
-        box = hole[0]
+        box = hole.box
         known = edges[: len(groups)]
         height = np.maximum(known[:, 2], box.bottom) - np.minimum(known[:, 0], box.top)
         width = np.maximum(known[:, 3], box.right) - np.minimum(known[:, 1], box.left)
@@ -187,14 +187,14 @@ def _window_around(
 ) -> Window:
     height, width = shape
     side = min(max(least_px, math.ceil(context * box.longest_px)), max(least_px, height, width))
-    rows = slice(min(member[1][0].start for member in members), max(member[1][0].stop for member in members))
-    columns = slice(min(member[1][1].start for member in members), max(member[1][1].stop for member in members))
+    rows = slice(min(member.cells[0].start for member in members), max(member.cells[0].stop for member in members))
+    columns = slice(min(member.cells[1].start for member in members), max(member.cells[1].stop for member in members))
     return Window(
         top=_placed((box.top + box.bottom) // 2, side, height),
         left=_placed((box.left + box.right) // 2, side, width),
         side_px=side,
         hole=box,
-        cells=np.isin(labels[rows, columns], [member[2] for member in members]),
+        cells=np.isin(labels[rows, columns], [member.label for member in members]),
     )
 
 

@@ -1,6 +1,7 @@
 """Compressed bytes to pixels, in the mode and at the depth that they were stored with."""
 
 import io
+import math
 import re
 import struct
 from typing import Any
@@ -212,4 +213,4 @@ def _is_writable(tag: int, value: Any, group: int | None = None) -> bool:
         directory.tobytes()
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, struct.error):
         return False
-    return True
+    return not (isinstance(value, TiffImagePlugin.IFDRational) and math.isnan(value))  # which libtiff refuses

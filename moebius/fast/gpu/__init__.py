@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 import torch
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @cache
@@ -23,6 +23,6 @@ def serves(device: torch.device) -> bool:
         with torch.cuda.device(device):  # Triton launches on the current one
             trial.check(device)
     except Exception as error:  # noqa: BLE001 - whatever a compiler may say: PyTorch's own layers remain
-        log.warning("the kernels for GPUs do not serve on %s, PyTorch's slower layers are used: %s", device, error)
+        logger.warning("the kernels for GPUs do not serve on %s, PyTorch's slower layers are used: %s", device, error)
         return False
     return True

@@ -111,7 +111,7 @@ def test_bfloat16_rounds_what_is_stored_and_nothing_else(kernels):
 
 def test_a_trial_that_fails_or_differs_leaves_pytorchs_layers(kernels, monkeypatch):
     device, warnings = torch.device("cuda", 7), []
-    monkeypatch.setattr(gpu.log, "warning", lambda message, *values: warnings.append(message % values))
+    monkeypatch.setattr(gpu.logger, "warning", lambda message, *values: warnings.append(message % values))
     monkeypatch.setattr(torch.cuda, "device", nullcontext)
     for error in (RuntimeError("no C compiler"), ArithmeticError("a guided step differs by 5.0e-01")):
         gpu.serves.cache_clear()
