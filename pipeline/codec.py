@@ -1,16 +1,14 @@
 """Compressed bytes to pixels, in the mode and at the depth that they were stored with."""
 
 import io
-import math
 import re
-import struct
 from typing import Any
 
 import numpy as np
 import simplejpeg
-from PIL import ExifTags, Image, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
-from pipeline import jpeg_segments, png_chunks, webp_settings
+from pipeline import jpeg_segments, png_chunks, tiff_tags, webp_settings
 from pipeline.deep_colour import decode_deep, full_scale_grey
 from pipeline.errors import SampleError
 from pipeline.photo import Photo
@@ -20,10 +18,6 @@ _PLAIN_MODES = {"1": "L", "P": "RGB", "PA": "RGBA", "YCbCr": "RGB", "RGBX": "RGB
 _KEPT_MODES = ("L", "LA", "RGB", "RGBA", "CMYK", "I;16")
 _EXIF_PREFIX = b"Exif\0\0"
 _TIFF_BITS, _TIFF_ORIENTATION, _TIFF_X_RESOLUTION, _TIFF_EXTRA_SAMPLES = 258, 274, 282, 338
-# Description, make, model, orientation, software, date, artist, host, copyright: what EXIF has, too.
-_TIFF_PLAIN = (270, 271, 272, 274, 305, 306, 315, 316, 33432)
-_TIFF_KEPT = (*_TIFF_PLAIN, 282, 283, 296, 700, 33723, 34377)  # and resolution, XMP, IPTC, Photoshop
-_TIFF_KEPT_GROUPS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 # What Pillow has done to a turned TIFF when it has loaded it, undone.
 _TURNED_BACK = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -179,38 +173,10 @@ def _encoder_settings(image: Image.Image, data: bytes) -> dict[str, Any]:
         kept["quality"] = webp_settings.estimate_quality(data)
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         kept["compression"] = image.info.get("compression", "raw")
-        kept["tiffinfo"] = _tiff_tags(image, _TIFF_KEPT)
+        kept["tiffinfo"] = tiff_tags.kept_tags(image, tiff_tags.ALL)
         kept["extra_samples"] = image.tag_v2.get(_TIFF_EXTRA_SAMPLES)
-        if exif := _tiff_tags(image, _TIFF_PLAIN):
+        if exif := tiff_tags.kept_tags(image, tiff_tags.DESCRIPTIVE):
             kept["exif"] = exif.tobytes()
         if _TIFF_X_RESOLUTION not in image.tag_v2:
             kept.pop("dpi", None)  # Pillow says 1
     return kept
-
-
-def _tiff_tags(image: TiffImagePlugin.TiffImageFile, kept_tags: tuple[int, ...]) -> Image.Exif:
-    """The tags of a TIFF that say something about the photo; of others those of the file's structure stay behind."""
-    tags, kept = image.getexif(), Image.Exif()
-    for tag in kept_tags:
-        if tag in tags and _is_writable(tag, tags[tag]):
-            # Pillow reads text as Latin-1 and would write it as ASCII.
-            kept[tag] = tags[tag].encode("latin-1") if isinstance(tags[tag], str) else tags[tag]
-    for group in _TIFF_KEPT_GROUPS:
-        content = tags.get_ifd(group).items() if group in tags else ()
-        # The offset of one more directory would lead nowhere.
-        said = {tag: value for tag, value in content if tag != ExifTags.IFD.Interop and _is_writable(tag, value, group)}
-        if said:
-            kept.get_ifd(group).update(said)
-            kept[group] = 0  # written as what get_ifd says
-    return kept
-
-
-def _is_writable(tag: int, value: Any, group: int | None = None) -> bool:
-    """Whether a tag's value is of the kind that it must be; a file may say anything."""
-    directory = TiffImagePlugin.ImageFileDirectory_v2(group=group)
-    try:
-        directory[tag] = value
-        directory.tobytes()
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, struct.error):
-        return False
-    return not (isinstance(value, TiffImagePlugin.IFDRational) and math.isnan(value))  # which libtiff refuses

@@ -72,31 +72,33 @@ def with_png_alpha(pixels: np.ndarray, extra_samples: tuple[int, ...] | None) ->
     return result
 
 
-def encode_deep_tiff(
+def encode_tiff(
     pixels: np.ndarray,
+    mode: str,
     tags: Image.Exif,
     icc_profile: bytes,
     compressed: bool,
     extra_samples: tuple[int, ...] | None = None,
 ) -> bytes:
-    """A TIFF file of one strip.
+    """A TIFF file of one strip, where Pillow has none: 16 bits of colour, and EXIF beside compressed pixels.
 
     Args:
-        pixels: (H, W, 3 or 4) uint16.
+        pixels: (H, W) or (H, W, 2 … 4), uint8 or uint16.
+        mode: of a photo with these pixels.
         tags: what to say beside them.
         icc_profile: empty for none.
         compressed: by Deflate, else not at all.
-        extra_samples: what the fourth channel is, by TIFF's numbers; alpha by itself unless told.
+        extra_samples: what the last channel is, by TIFF's numbers; alpha by itself unless told.
     """
-    height, width, channels = pixels.shape
+    height, width, channels = (*pixels.shape, 1)[:3]
     ifd = TiffImagePlugin.ImageFileDirectory_v2()
     for tag in tags:
         ifd[tag] = tags.get_ifd(tag) if tag in TiffImagePlugin.TiffTags.TAGS_V2_GROUPS else tags[tag]
     strip = _strip(pixels, compressed)
     ifd[TiffImagePlugin.IMAGEWIDTH], ifd[TiffImagePlugin.IMAGELENGTH] = width, height
-    ifd[TiffImagePlugin.BITSPERSAMPLE] = (16,) * channels
+    ifd[TiffImagePlugin.BITSPERSAMPLE] = (8 * pixels.itemsize,) * channels
     ifd[TiffImagePlugin.COMPRESSION] = _ADOBE_DEFLATE if compressed else _NO_COMPRESSION
-    ifd[TiffImagePlugin.PHOTOMETRIC_INTERPRETATION] = 2
+    ifd[TiffImagePlugin.PHOTOMETRIC_INTERPRETATION] = 5 if mode == "CMYK" else 2 if channels > 2 else 1
     ifd[TiffImagePlugin.SAMPLESPERPIXEL] = channels
     ifd[TiffImagePlugin.ROWSPERSTRIP] = height
     ifd[TiffImagePlugin.STRIPBYTECOUNTS] = len(strip)
@@ -104,7 +106,7 @@ def encode_deep_tiff(
     ifd[TiffImagePlugin.PLANAR_CONFIGURATION] = 1
     if compressed:
         ifd[TiffImagePlugin.PREDICTOR] = _HORIZONTAL_PREDICTOR
-    if channels == 4:
+    if mode.startswith(("LA", "RGBA")):
         ifd[TiffImagePlugin.EXTRASAMPLES] = extra_samples or _UNASSOCIATED_ALPHA
     if icc_profile:
         ifd[TiffImagePlugin.ICCPROFILE] = icc_profile
@@ -115,7 +117,7 @@ def encode_deep_tiff(
 
 
 def _strip(pixels: np.ndarray, compressed: bool) -> bytes:
-    stored = pixels.astype("<u2")
+    stored = pixels.astype(pixels.dtype.newbyteorder("<"))
     if not compressed:
         return stored.tobytes()
     stored[:, 1:] -= pixels[:, :-1]

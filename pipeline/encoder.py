@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, TiffImagePlugin
 
 from pipeline import jpeg_segments, png_chunks
-from pipeline.deep_colour import encode_deep_tiff, with_png_alpha
+from pipeline.deep_colour import encode_tiff, with_png_alpha
 from pipeline.errors import SampleError
 from pipeline.photo import Photo
 
@@ -25,8 +25,8 @@ _KEPT = ("exif", "icc_profile", "dpi", "xmp")
 _MOST_SIDE_PX = {"WEBP": 16383, "JPEG": 65500}
 _MOST_JPEG_BYTES = {"exif": 65533, "xmp": 65504}  # of one segment, without what stands before them
 # The least and most that a format's resolution can say, in dots per inch; a TIFF has its own tags of it.
-_METRIC_DPI = (png_chunks.METRES_PER_INCH, (2**31 - 1) * png_chunks.METRES_PER_INCH)
-_DPI = {"PNG": _METRIC_DPI, "BMP": _METRIC_DPI, "JPEG": (1, 65535)}
+_MOST_METRIC_DPI = (2**31 - 1) * png_chunks.METRES_PER_INCH
+_DPI = {"PNG": (png_chunks.METRES_PER_INCH, _MOST_METRIC_DPI), "BMP": (0, _MOST_METRIC_DPI), "JPEG": (1, 65535)}
 Settings = dict[str, Any]
 
 
@@ -69,16 +69,25 @@ def encode(photo: Photo, pixels: np.ndarray, image_format: str) -> tuple[bytes, 
         if container == "PNG":
             pixels = with_png_alpha(pixels, photo.encoder.get("extra_samples")) if photo.mode == "RGBA;16" else pixels
             return png_chunks.encode_png(pixels, _png_chunks(photo, source)), container
-        if container == "TIFF" and photo.mode.startswith("RGB") and pixels.dtype == np.uint16:
+        if container == "TIFF" and not _is_pillows_tiff(photo):
             compressed = source.get("compression") != "raw"
             tags, extra_samples = source.get("tiffinfo", Image.Exif()), source.get("extra_samples")
+            extra_samples = extra_samples if pixels.dtype == np.uint16 else None  # of 8 bits Pillow has made it alpha
             icc_profile = photo.encoder.get("icc_profile", b"")
-            return encode_deep_tiff(pixels, tags, icc_profile, compressed, extra_samples), container
+            return encode_tiff(pixels, photo.mode, tags, icc_profile, compressed, extra_samples), container
         return _encode_by_pillow(photo, pixels, container, source), container
     except Exception as error:
         kind = type(error).__name__
         kind = "EncoderError" if kind == "error" else kind  # struct and zlib call theirs so
         raise SampleError("encode", kind, f"{container} encoder: {error}") from error
+
+
+def _is_pillows_tiff(photo: Photo) -> bool:
+    """Whether Pillow can write a TIFF of a photo that was one."""
+    if photo.mode.startswith("RGB") and photo.pixels.dtype == np.uint16:
+        return False
+    has_groups = not TiffImagePlugin.TiffTags.TAGS_V2_GROUPS.keys().isdisjoint(photo.encoder.get("tiffinfo", ()))
+    return not has_groups or photo.encoder.get("compression") == "raw"
 
 
 def _kept(photo: Photo, container: str) -> Settings:

@@ -48,7 +48,7 @@ def test_command_is_taken(workplace, monkeypatch, page, command):
     job = importlib.import_module(f"jobs.{name.replace('-', '_')}")
     at_start = importlib.import_module("jobs.sinks") if name in ("vacuum", "forget") else job
     started = []
-    monkeypatch.setattr(at_start, "run_command", lambda run: started.append(run) or 0)
+    monkeypatch.setattr(at_start, "run_command", lambda run, **_: started.append(run) or 0)
     assert job.main(arguments) == 0 and len(started) == 1
     overrides = [argument for argument in arguments if re.match(r"[a-z_.]+=", argument)]
     if name in ("inpaint", "plan", "preview"):

@@ -1,0 +1,40 @@
+"""The tags of a TIFF that say something about the photo; those of the file's structure stay behind."""
+
+import math
+import struct
+from typing import Any
+
+from PIL import ExifTags, Image, TiffImagePlugin
+
+# Description, make, model, orientation, software, date, artist, host, copyright: what EXIF has, too.
+DESCRIPTIVE = (270, 271, 272, 274, 305, 306, 315, 316, 33432)
+ALL = (*DESCRIPTIVE, 282, 283, 296, 700, 33723, 34377)  # and resolution, XMP, IPTC, Photoshop
+_GROUPS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
+
+
+def kept_tags(image: TiffImagePlugin.TiffImageFile, wanted: tuple[int, ...]) -> Image.Exif:
+    """Those of the wanted tags that an image has, and its Exif and GPS directories."""
+    tags, kept = image.getexif(), Image.Exif()
+    for tag in wanted:
+        if tag in tags and _is_writable(tag, tags[tag]):
+            # Pillow reads text as Latin-1 and would write it as ASCII.
+            kept[tag] = tags[tag].encode("latin-1") if isinstance(tags[tag], str) else tags[tag]
+    for group in _GROUPS:
+        content = tags.get_ifd(group).items() if group in tags else ()
+        # The offset of one more directory would lead nowhere.
+        said = {tag: value for tag, value in content if tag != ExifTags.IFD.Interop and _is_writable(tag, value, group)}
+        if said:
+            kept.get_ifd(group).update(said)
+            kept[group] = 0  # written as what get_ifd says
+    return kept
+
+
+def _is_writable(tag: int, value: Any, group: int | None = None) -> bool:
+    """Whether a tag's value is of the kind that it must be; a file may say anything."""
+    directory = TiffImagePlugin.ImageFileDirectory_v2(group=group)
+    try:
+        directory[tag] = value
+        directory.tobytes()
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, struct.error):
+        return False
+    return not (isinstance(value, TiffImagePlugin.IFDRational) and math.isnan(value))  # which libtiff refuses
