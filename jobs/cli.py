@@ -66,7 +66,8 @@ def run_command(job: Callable[[], int], goes_on: bool = False) -> int:
         sys.stderr.write(f"moebius: {error}\n")
         return WRONG_USAGE
     except KeyboardInterrupt:
-        sys.stderr.write(f"moebius: stopped{'; the same command goes on from here' if goes_on else ''}\n")
+        ending = "stopped; the same command goes on from here" if goes_on else "stopped"
+        sys.stderr.write(f"moebius: {ending}\n")
         return FAILED
 
 

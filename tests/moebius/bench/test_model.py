@@ -61,7 +61,6 @@ def test_floor_is_the_longer_of_operations_and_bytes():
     ("arguments", "rule"),
     [
         (["--versus", "flux"], "needs a GPU"),
-        (["--batch-sizes", "0"], "must be positive, got"),
         (["--device", "abacus"], "got abacus"),
         (["--weights", "/nonexistent"], "weights must be one of"),
     ],
