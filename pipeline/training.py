@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from moebius.train.settings import TrainSettings
+from pipeline.errors import ConfigError
 
 PATHS = ("photos", "held_out", "folder", "vae", "teacher", "perceptual")
 
@@ -30,7 +31,11 @@ class TrainingConfig(TrainSettings):
 
 
 def run_training(config: TrainingConfig) -> None:
-    """Train to the end; a run that was killed goes on from its last checkpoint."""
+    """Train to the end; a run that was killed goes on from its last checkpoint.
+
+    Raises:
+        ConfigError: several processes, without Ray Train.
+    """
     fields = asdict(config)
     del fields["processes"]
     if config.processes == 1:
@@ -40,8 +45,13 @@ def run_training(config: TrainingConfig) -> None:
         fields[name] = str(Path(fields[name]).absolute()) if fields[name] else ""
     if fields["init"] and Path(fields["init"]).exists():  # else the name of weights, or a uri
         fields["init"] = str(Path(fields["init"]).absolute())
-    from ray.train import ScalingConfig
-    from ray.train.torch import TorchTrainer
+    try:
+        from ray.train import ScalingConfig
+        from ray.train.torch import TorchTrainer
+    except ImportError as error:
+        raise ConfigError(
+            f"processes={config.processes} needs Ray Train: pip install -c constraints.txt -e '.[train]'"
+        ) from error
 
     scaling = ScalingConfig(num_workers=config.processes)
     TorchTrainer(_train, train_loop_config=fields, scaling_config=scaling).fit()

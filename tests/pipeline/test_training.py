@@ -1,10 +1,12 @@
 import csv
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from moebius.train.photos import list_photos, pack_photos
+from pipeline.errors import ConfigError
 from pipeline.training import TrainingConfig, run_training
 from tests.conftest import textured
 
@@ -28,3 +30,9 @@ def test_two_processes_of_ray_train_share_a_run(tmp_path, monkeypatch):
     with (tmp_path / "run" / "losses.csv").open() as file:
         losses = [float(row["total"]) for row in csv.DictReader(file)]
     assert len(losses) == 2 and np.isfinite(losses).all()
+
+
+def test_several_processes_without_ray_train_say_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray.train.torch", None)
+    with pytest.raises(ConfigError, match=r"processes=2 needs Ray Train: pip install"):
+        run_training(TrainingConfig(mode="vae", photos="photos.npz", processes=2))
