@@ -1,6 +1,9 @@
 """Arguments that several commands take."""
 
 import argparse
+from pathlib import Path
+
+from pipeline.storage_errors import usable
 
 
 def positive(text: str) -> int:
@@ -12,6 +15,21 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text}")
     return int(text)
+
+
+def check_writable(path: Path) -> None:
+    """Make the folder of a file that a command will write, and make sure before its work that it can.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    with usable(f"cannot write {path}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        was_there = path.exists()
+        with path.open("ab"):
+            pass
+        if not was_there:
+            path.unlink()
 
 
 def add_config_arguments(

@@ -132,7 +132,9 @@ def _as_text(override: str, schema: type) -> str:
     key, separator, value = override.partition("=")
     if not separator or not key:
         raise ConfigError(f"overrides are key=value, got {override!r}")
-    is_text = _holds_text(key, schema) and value != "null" and not (key.startswith("storage.") and value in SWITCHES)
+    is_text = (
+        _holds_text(key, schema) and value != "null" and not (key.startswith("storage.") and value.lower() in SWITCHES)
+    )
     return f"{key}={json.dumps(value, ensure_ascii=False)}" if is_text else override
 
 

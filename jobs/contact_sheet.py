@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from jobs.arguments import positive
+from jobs.arguments import check_writable, positive
 from jobs.cli import DONE, EXIT_CODES, run_command
 from jobs.sheet import NOTHING, picture_path, save_sheet, strip, with_hole
 from jobs.sinks import add_sink_arguments, storage_options
@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _draw(options: argparse.Namespace) -> int:
+    check_writable(options.picture)
     access = storage_options(options)
     sink = Storage(absolute_uri(options.sink, "SINK"), access)
     rows = Manifest(sink).load().to_pylist()

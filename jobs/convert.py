@@ -5,11 +5,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from jobs.arguments import check_writable
 from jobs.cli import DONE, EXIT_CODES, run_command
 from moebius import MoebiusConfig, load_denoiser
 from moebius.checkpoint import CheckpointError, read_state_dict, write_state_dict
 from moebius.weights import read_config
-from pipeline.storage_errors import usable
 
 SUFFIXES = (".bin", ".pt", ".pth", ".safetensors")
 
@@ -41,6 +41,7 @@ def _convert(options: argparse.Namespace) -> int:
         raise CheckpointError(f"TARGET must end in {', '.join(SUFFIXES)}, got {target}")
     if target.exists() and not options.force:
         raise CheckpointError(f"{target} exists; --force replaces it")
+    check_writable(target)
     state_dict = read_state_dict(source)
     if not options.any:
         near = source.parent / "config.json"
@@ -48,9 +49,7 @@ def _convert(options: argparse.Namespace) -> int:
         load_denoiser(state_dict, read_config(path) if path else MoebiusConfig())
     if options.half:
         state_dict = {key: value.half() if value.is_floating_point() else value for key, value in state_dict.items()}
-    with usable():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_state_dict(state_dict, target)
+    write_state_dict(state_dict, target)
     count = sum(value.numel() for value in state_dict.values())
     sys.stdout.write(f"{target}: {len(state_dict)} tensors, {count:,} values, {target.stat().st_size / 1e6:.1f} MB\n")
     return DONE

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from jobs.arguments import positive
+from jobs.arguments import check_writable, positive
 from jobs.cli import DONE, EXIT_CODES, run_command
 from jobs.sheet import picture_path, save_sheet, strip, with_hole
 from moebius.settings import InpaintSettings
@@ -121,8 +121,8 @@ def _evaluate(options: argparse.Namespace) -> int:
         find_photos(options.mask_files, None) if options.mask_files else (),
         options.hub,
     )
-    if options.json:  # now, rather than when all is measured
-        options.json.parent.mkdir(parents=True, exist_ok=True)
+    for path in filter(None, (options.json, options.sheet)):  # now, rather than when all is measured
+        check_writable(path)
     pictured = options.sheet_rows if options.sheet else 0
     rows: list[Mapping[str, str | float]] = []
     strips: list[Image.Image] = []

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from jobs.arguments import positive
+from jobs.arguments import check_writable, positive
 from jobs.cli import DONE, EXIT_CODES, run_command
 from jobs.configuration import load_config
 from jobs.sheet import NOTHING, picture_path, save_sheet, strip, with_hole
@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _preview(options: argparse.Namespace) -> int:
     config = load_config(options.config, options.overrides)
+    check_writable(options.picture)
     from pipeline.catalog import Catalog
     from pipeline.listing import find_samples
     from pipeline.reader import Reader

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from jobs.arguments import check_writable
 from jobs.cli import DONE, EXIT_CODES, run_command
 from jobs.sinks import add_sink_arguments, storage_options
 from pipeline.config import absolute_uri
@@ -33,14 +34,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _report(options: argparse.Namespace) -> int:
     if options.samples < 0:
         raise ConfigError(f"--samples must not be negative, got {options.samples}")
+    if options.output:
+        check_writable(options.output)
     access = storage_options(options)
     sink = Storage(absolute_uri(options.sink, "SINK"), access)
     page = make_report(sink, access, options.samples)
-    with usable():
-        if options.output:
-            options.output.parent.mkdir(parents=True, exist_ok=True)
-            options.output.write_bytes(page)
-        else:
+    if options.output:
+        options.output.write_bytes(page)
+    else:
+        with usable():
             sink.write(KEY, page)
     sys.stdout.write(f"report: {options.output or sink.uri(KEY)}, {len(page) / 1e6:.1f} MB\n")
     return DONE

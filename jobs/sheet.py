@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from pipeline.storage_errors import usable
-
 CELL_PX, LABEL_PX, GAP_PX = 360, 18, 6
 HOLE_COLOUR = (220, 30, 40)
 NOTHING = np.full((CELL_PX // 4, CELL_PX, 3), 230, np.uint8)  # in the place of a photo that cannot be shown
@@ -46,17 +44,11 @@ def picture_path(text: str) -> Path:
 
 
 def save_sheet(strips: Sequence[Image.Image], columns: int, path: Path) -> None:
-    """Write strips, so many beside each other, as one picture.
-
-    Raises:
-        ConfigError: no such place.
-    """
+    """Write strips, so many beside each other, as one picture into a folder that exists."""
     width = max(drawn.width for drawn in strips) + GAP_PX
     height = max(drawn.height for drawn in strips) + GAP_PX
     lines = -(-len(strips) // columns)
     sheet = Image.new("RGB", (width * min(columns, len(strips)), height * lines), "white")
     for index, drawn in enumerate(strips):
         sheet.paste(drawn, (index % columns * width, index // columns * height))
-    with usable():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sheet.save(path)
+    sheet.save(path)

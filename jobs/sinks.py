@@ -33,7 +33,7 @@ def storage_options(options: argparse.Namespace) -> dict[str, str | bool]:
     if not all("=" in option for option in options.storage):
         raise ConfigError("--storage takes options of the form key=value")
     given = dict(option.split("=", 1) for option in options.storage)
-    return {key: value == "true" if value in SWITCHES else value for key, value in given.items()}
+    return {key: value.lower() == "true" if value.lower() in SWITCHES else value for key, value in given.items()}
 
 
 def change_sink(name: str, job: Callable[[str], int]) -> int:

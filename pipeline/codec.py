@@ -18,6 +18,7 @@ _PLAIN_MODES = {"1": "L", "P": "RGB", "PA": "RGBA", "YCbCr": "RGB", "RGBX": "RGB
 _KEPT_MODES = ("L", "LA", "RGB", "RGBA", "CMYK", "I;16")
 _EXIF_PREFIX = b"Exif\0\0"
 _TIFF_BITS, _TIFF_ORIENTATION, _TIFF_X_RESOLUTION, _TIFF_EXTRA_SAMPLES = 258, 274, 282, 338
+_SCALED_GREY = {"L;2": 85, "L;4": 17}  # by so much Pillow does, but for the grey that is transparent
 # What Pillow has done to a turned TIFF when it has loaded it, undone.
 _TURNED_BACK = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -69,7 +70,11 @@ def load_pixels(image: Image.Image, stage: str = "decode") -> Image.Image:
     """
     try:
         turned = image.tag_v2.get(_TIFF_ORIENTATION) if image.format == "TIFF" else None  # type: ignore[attr-defined]
+        tiles = getattr(image, "tile", ()) if image.format == "PNG" else ()
+        stored = tiles[0].args if tiles else None
         image.load()
+        if stored in _SCALED_GREY and isinstance(image.info.get("transparency"), int):
+            image.info["transparency"] *= _SCALED_GREY[stored]
         if isinstance(image, TiffImagePlugin.TiffImageFile) and image.mode.startswith("I;16"):
             image = full_scale_grey(image)
         return image.transpose(_TURNED_BACK[turned]) if turned in _TURNED_BACK else image

@@ -4,17 +4,17 @@ import hashlib
 import json
 import re
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from moebius.settings import HUB_WEIGHTS, InpaintSettings
-from pipeline.data_config import MaskConfig, SinkConfig, SourceConfig, absolute_uri, choose
+from pipeline.data_config import MaskConfig, SinkConfig, SourceConfig, absolute_uri, as_extension, choose
 from pipeline.errors import ConfigError
 from pipeline.notify import parse_notify, public_notify
 
 _LATER_KEYS = ("guidance_interval", "sampler", "member", "column")
-_ERROR_TYPE = re.compile(r"[A-Z]\w*")
+_ERROR_TYPE = re.compile(r"[A-Z]\w*|error")  # the latter of struct and zlib
 _PLACES = ("uri", "template")
 _SCHEDULING = ("weights", "batch_size")  # weights have a fingerprint of their own
 
@@ -119,7 +119,7 @@ class RunConfig:
     @property
     def retried_types(self) -> list[str]:
         """Error types whose samples are to be done again, where they are named."""
-        return [] if isinstance(self.retry_failed, bool) else re.split(r"[,\s]+", self.retry_failed.strip())
+        return [] if isinstance(self.retry_failed, bool) else re.findall(r"[^,\s]+", self.retry_failed)
 
 
 @dataclass(frozen=True)
@@ -180,6 +180,9 @@ class JobConfig:
             raise ConfigError(f"mask.column has no meaning for mask.kind={self.mask.kind}")
         if self.mask.column and self.source.format != "parquet":
             raise ConfigError(f"mask.column needs source.format=parquet, not {self.source.format}")
+        if self.source.format == "webdataset":
+            carried = [as_extension(name) for name in self.sink.carry]
+            object.__setattr__(self, "sink", replace(self.sink, carry=carried))
         if self.sink.carry and (self.source.format == "images" or not self.sink.is_sharded):
             raise ConfigError("sink.carry takes columns or members to a sink of shards, from a source that has them")
         if self.sink.is_sharded and self.run.decode == "tasks":
@@ -206,7 +209,7 @@ class JobConfig:
     def fingerprint(self) -> str:
         """Identity of everything but the weights that decides a result; places, limits and scheduling do not."""
         deciding = {
-            "mask": _deciding(self.mask, _PLACES),
+            "mask": _deciding(self.mask, _PLACES if self.mask.kind == "member" else (*_PLACES, "member")),
             "model": _deciding(self.model, _SCHEDULING),
             "window": asdict(self.window),
             "image_format": self.sink.image_format,

@@ -41,6 +41,11 @@ def absolute_uri(uri: str, key: str) -> str:
     return uri if is_remote else os.path.abspath(os.path.expanduser(uri))
 
 
+def as_extension(text: str) -> str:
+    """What a member of a shard is called behind its sample's name, however that is spelt."""
+    return text.lower().removeprefix(".")
+
+
 def choose(key: str, value: str, choices: Collection[str]) -> None:
     """Refuse a value that is not among the choices of a key.
 
@@ -79,6 +84,8 @@ class SourceConfig:
                 uri, pattern = f"{folder}{slash}" or ".", name
         object.__setattr__(self, "uri", absolute_uri(uri, "source.uri"))
         object.__setattr__(self, "pattern", pattern)
+        if self.format == "webdataset" and self.image:
+            object.__setattr__(self, "image", as_extension(self.image))
 
 
 @dataclass(frozen=True)
@@ -129,6 +136,7 @@ class MaskConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "uri", absolute_uri(self.uri, "mask.uri"))
+        object.__setattr__(self, "member", as_extension(self.member))
         choose("mask.kind", self.kind, MASK_KINDS)
         for key in ("threshold", "text_score"):
             if not 0 <= getattr(self, key) <= 1:
@@ -194,7 +202,7 @@ class SinkConfig:
                 raise ConfigError(f"sink.{key} must be positive, got {getattr(self, key)}")
         if self.shard_bytes > MOST_SHARD_BYTES:
             raise ConfigError(f"sink.shard_bytes must be at most {MOST_SHARD_BYTES}, got {self.shard_bytes}")
-        if taken := sorted(set(self.carry) & self._own_names):
+        if taken := sorted({as_extension(name) for name in self.carry} & self._own_names):
             raise ConfigError(
                 f"sink.carry cannot take {', '.join(taken)}: results are called that in a {self.format} sink"
             )

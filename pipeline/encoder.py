@@ -1,7 +1,10 @@
 """Pixels back to compressed bytes, in the format and with the settings and the metadata that they came with."""
 
+import contextlib
 import io
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -64,7 +67,8 @@ def encode(photo: Photo, pixels: np.ndarray, image_format: str) -> tuple[bytes, 
         SampleError: the format cannot hold the photo's mode or size, or the encoder fails.
     """
     container = check_encodable(photo, image_format)
-    source = photo.encoder if container == photo.format else {}
+    is_kept = container == photo.format and image_format != "webp"  # which is lossless, whatever the file was
+    source = photo.encoder if is_kept else {}
     try:
         if container == "PNG":
             pixels = with_png_alpha(pixels, photo.encoder.get("extra_samples")) if photo.mode == "RGBA;16" else pixels
@@ -90,11 +94,11 @@ def _is_pillows_tiff(photo: Photo) -> bool:
     return not has_groups or photo.encoder.get("compression") == "raw"
 
 
-def _kept(photo: Photo, container: str) -> Settings:
+def _kept(photo: Photo, container: str, wanted: Sequence[str] = _KEPT) -> Settings:
     """What a photo says beside its pixels, as far as a format has room for it."""
-    kept = {key: photo.encoder[key] for key in _KEPT if key in photo.encoder}
+    kept = {key: photo.encoder[key] for key in wanted if key in photo.encoder}
     dpi, limits = kept.pop("dpi", ()), _DPI.get(container)
-    if dpi and limits and all(limits[0] <= value <= limits[1] for value in dpi):  # not so for NaN
+    if dpi and limits and all(isinstance(value, Real) and limits[0] <= float(value) <= limits[1] for value in dpi):
         kept["dpi"] = dpi
     if container == "JPEG":
         if len(kept.get("exif", b"")) > _MOST_JPEG_BYTES["exif"]:
@@ -107,7 +111,8 @@ def _kept(photo: Photo, container: str) -> Settings:
 def _orientation_alone(exif: bytes) -> bytes:
     """EXIF that is too long for a format, without all that may be lost: what is left turns the image as before."""
     tags, alone = Image.Exif(), Image.Exif()
-    tags.load(exif)
+    with contextlib.suppress(SyntaxError, ValueError, struct.error):  # it may be anything
+        tags.load(exif)
     if ExifTags.Base.Orientation in tags:
         alone[ExifTags.Base.Orientation] = tags[ExifTags.Base.Orientation]
     return alone.tobytes()
@@ -118,9 +123,7 @@ def _png_chunks(photo: Photo, source: Settings) -> list[png_chunks.Chunk]:
 
 
 def _encode_by_pillow(photo: Photo, pixels: np.ndarray, container: str, source: Settings) -> bytes:
-    kept = _kept(photo, container)
-    if "segments" in source:  # they say the same, to the byte
-        kept = {key: value for key, value in kept.items() if key == "dpi"}
+    kept = _kept(photo, container, ("dpi",) if "segments" in source else _KEPT)  # segments say the same, to the byte
     settings = _FORMAT_SETTINGS[container](source)
     # Pillow takes the mode from the array's shape and type; only CMYK and RGBA look the same.
     image = Image.fromarray(pixels, photo.mode) if photo.mode == "CMYK" else Image.fromarray(pixels)

@@ -9,7 +9,7 @@ from pipeline.catalog import Catalog
 from pipeline.config import JobConfig
 from pipeline.errors import ConfigError
 from pipeline.formats import open_source
-from pipeline.masks import IMAGES, Masks, open_masks
+from pipeline.masks import IMAGES, InnerMask, Masks, open_masks
 from pipeline.selection import check_selection
 from pipeline.settled import SettledShards
 from pipeline.sinks import FOLDER
@@ -36,10 +36,11 @@ def find_samples(config: JobConfig, catalog: Catalog, settled: SettledShards | N
     finder = open_source(config, source)
     files = finder.files()
     sink = Storage(config.sink.uri, config.storage)
-    _refuse_results_among_inputs(sink, {"source.uri": source, "mask.uri": masks.storage})
+    inputs = {"source.uri": source} | ({} if isinstance(masks, InnerMask) else {"mask.uri": masks.storage})
+    _refuse_results_among_inputs(sink, inputs)
     # Neither results nor masks are inputs, where their folders lie inside the source.
-    others = (str(sink), str(masks.storage))
-    if skipped := tuple(f"{source.key(other)}/" for other in others if source.holds(other)):
+    top, others = f"{_place(source)}/", (_place(sink), _place(masks.storage))
+    if skipped := tuple(f"{other.removeprefix(top)}/" for other in others if other.startswith(top)):
         files = (file for file in files if not f"{file.key}/".startswith(skipped))
     images = found_batches(finder, settled.without(files) if settled else files)
     catalog.create("images", IMAGES, _with_names(images, masks))

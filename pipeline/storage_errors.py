@@ -8,7 +8,7 @@ from pipeline.errors import ConfigError, SampleError
 
 PRECONDITION_FAILED = 412
 _NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound")  # of botocore
-_UNUSABLE = (FileNotFoundError, NotADirectoryError, PermissionError)
+_UNUSABLE = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 _UNUSABLE_NUMBERS = (errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
 
 
@@ -31,8 +31,6 @@ def answering(refusal: type[OSError] = FileExistsError) -> Iterator[None]:
         raise
     except (ValueError, SampleError):
         raise
-    except TypeError as error:  # of a client that is made at its first request
-        raise ConfigError(f"storage: {error}") from error
     except Exception as error:
         if type(error).__name__ in _NO_CREDENTIALS:
             raise PermissionError(
@@ -47,6 +45,8 @@ def answering(refusal: type[OSError] = FileExistsError) -> Iterator[None]:
 def usable(place: str | None = None) -> Iterator[None]:
     """Before any work, a place that is not there, is no folder or is closed to us is a fault of the configuration.
 
+    So is an option that the client of a storage does not know, which it says at its first request.
+
     Args:
         place: what the message begins with, in place of the path that the system names.
 
@@ -56,12 +56,15 @@ def usable(place: str | None = None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if isinstance(error.__cause__, TypeError):
+            raise ConfigError(f"storage: {error.__cause__}") from error
         if not isinstance(error, _UNUSABLE) and error.errno not in _UNUSABLE_NUMBERS:
             raise
-        if error.strerror is None:  # s3fs says no more than "Forbidden"
-            raise ConfigError(f"{error}: source.uri, mask.uri or sink.uri is not open to these credentials") from error
         named = place or error.filename
-        raise ConfigError(f"{named}: {error.strerror}" if named else error.strerror) from error
+        reason = error.strerror or str(error)
+        if isinstance(error, PermissionError) and error.strerror is None:  # s3fs says no more than "Forbidden"
+            reason = f"{reason}: source.uri, mask.uri or sink.uri is not open to these credentials"
+        raise ConfigError(f"{named}: {reason}" if named else reason) from error
 
 
 def _status(error: OSError) -> int | None:

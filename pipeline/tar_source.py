@@ -47,9 +47,9 @@ class TarShards:
 
     def __init__(self, config: JobConfig, storage: Storage) -> None:
         self.storage, self.pattern = storage, config.source.pattern
-        self.image = (config.source.image or "").lower().removeprefix(".")
-        self.mask = config.mask.member.lower().removeprefix(".") if config.mask.kind == "member" else ""
-        self.carried = [extension.lower() for extension in config.sink.carry]
+        self.image = config.source.image or ""
+        self.mask = config.mask.member if config.mask.kind == "member" else ""
+        self.carried = config.sink.carry
 
     def files(self) -> list[StoredFile]:
         """See :class:`pipeline.sources.Source`."""

@@ -7,7 +7,8 @@ from typing import Any
 from PIL import ExifTags, Image, TiffImagePlugin
 
 # Description, make, model, orientation, software, date, artist, host, copyright: what EXIF has, too.
-DESCRIPTIVE = (270, 271, 272, 274, 305, 306, 315, 316, 33432)
+ORIENTATION = 274
+DESCRIPTIVE = (270, 271, 272, ORIENTATION, 305, 306, 315, 316, 33432)
 ALL = (*DESCRIPTIVE, 282, 283, 296, 700, 33723, 34377)  # and resolution, XMP, IPTC, Photoshop
 _GROUPS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 
@@ -31,6 +32,10 @@ def kept_tags(image: TiffImagePlugin.TiffImageFile, wanted: tuple[int, ...]) -> 
 
 def _is_writable(tag: int, value: Any, group: int | None = None) -> bool:
     """Whether a tag's value is of the kind that it must be; a file may say anything."""
+    if group is None and tag == ORIENTATION:
+        return value in range(1, 9)
+    if group is None and tag in DESCRIPTIVE and not isinstance(value, str | bytes):
+        return False
     directory = TiffImagePlugin.ImageFileDirectory_v2(group=group)
     try:
         directory[tag] = value

@@ -116,6 +116,8 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         for name in ("decay_steps", "masks"):
+            if not isinstance(getattr(self, name), list | tuple):
+                raise ValueError(f"{name} must be a list, got {getattr(self, name)}")
             object.__setattr__(self, name, tuple(getattr(self, name)))  # YAML has lists only
         for name, choices in (("mode", MODES), ("balancing", BALANCINGS)):
             if getattr(self, name) not in choices:

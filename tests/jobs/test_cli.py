@@ -14,7 +14,7 @@ import torch
 import yaml
 from PIL import Image
 
-from jobs import bench, contact_sheet, evaluate, inpaint, plan, preview
+from jobs import bench, contact_sheet, convert, evaluate, inpaint, plan, preview, report
 from jobs.cli import COMMANDS, run_command
 from jobs.sheet import NOTHING
 from moebius.checkpoint import read_state_dict
@@ -150,6 +150,25 @@ def test_counts_below_one_are_refused_before_the_work(command, arguments, capsys
     with pytest.raises(SystemExit, match="2"):
         command.main(arguments)
     assert f"must be a whole number of at least 1, got {arguments[-1]}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["/proc/none/x.png", f"{__file__}/x.png", "FOLDER.png"])
+def test_place_that_cannot_be_written_is_told_before_the_work(config, place, tmp_path, capsys, monkeypatch):
+    (tmp_path / "FOLDER.png").mkdir()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.bin").write_bytes(b"")
+    for command, arguments in (
+        (preview, [config, place]),
+        (contact_sheet, [tmp_path / "none", place]),
+        (evaluate, [tmp_path / "photos", "--sheet", place]),
+        (evaluate, [tmp_path / "photos", "--json", place]),
+        (report, [tmp_path / "none", "--output", place]),
+    ):
+        assert command.main([str(argument) for argument in arguments]) == 2
+        errors = capsys.readouterr().err
+        assert errors.startswith(f"moebius: cannot write {place}: ") and errors.count("\n") == 1
+    assert convert.main(["x.bin", "/proc/none/x.safetensors"]) == 2
+    assert "cannot write /proc/none/x.safetensors: No such file" in capsys.readouterr().err
 
 
 def test_version_is_told():

@@ -91,7 +91,7 @@ def test_an_override_that_is_wrong_names_its_key_and_no_value(tmp_path):
 
 def test_storage_overrides_are_text_but_for_switches_and_options_of_options(tmp_path):
     write(tmp_path, job="")
-    given = ["anon=false", "key=007", "token=null", "config_kwargs.read_timeout=60", "client_kwargs.verify=false"]
+    given = ["anon=False", "key=007", "token=null", "config_kwargs.read_timeout=60", "client_kwargs.verify=false"]
     storage = load_config(str(tmp_path / "job.yaml"), [f"storage.{option}" for option in given]).storage
     nested = {"config_kwargs": {"read_timeout": 60}, "client_kwargs": {"verify": False}}
     assert storage == {"anon": False, "key": "007", "token": None, **nested}

@@ -22,6 +22,7 @@ from pipeline.errors import ConfigError
         (lambda: SourceConfig(uri="s3://"), "source.uri must name a bucket"),
         (lambda: SinkConfig(format="webdataset", carry=["txt", "png"]), "sink.carry cannot take png"),
         (lambda: SinkConfig(format="webdataset", image_format="webp", carry=["webp"]), "sink.carry cannot take webp"),
+        (lambda: SinkConfig(format="webdataset", carry=[".PNG"]), "sink.carry cannot take png"),
         (lambda: SinkConfig(format="webdataset", carry=["sample_id"]), "sink.carry cannot take sample_id"),
         (lambda: SinkConfig(format="parquet", carry=["width", "image"]), "sink.carry cannot take image, width"),
         (lambda: SinkConfig(image_format="bmp"), "sink.image_format"),
@@ -49,6 +50,21 @@ def test_folder_with_the_name_of_a_shard_is_a_folder(tmp_path):
     assert (folder.uri, folder.pattern) == (f"{tmp_path}/table.parquet", "**/*")
     assert (shard.uri, shard.pattern) == (str(tmp_path), "single.parquet")
     assert SinkConfig(format="webdataset", image_format="png", carry=["jpeg"]).carry == ["jpeg"]
+
+
+def test_spellings_of_an_extension_are_one(tmp_path):
+    def job(mask: MaskConfig, image: str | None = None, carry: str = "txt") -> JobConfig:
+        sink = SinkConfig(format="webdataset", carry=[carry])
+        return JobConfig(source=SourceConfig("webdataset", str(tmp_path), image=image), mask=mask, sink=sink)
+
+    plain = job(MaskConfig(kind="member", member="hole.png"), "jpg")
+    assert plain.fingerprint == job(MaskConfig(kind="member", member=".HOLE.png"), ".JPG", ".TXT").fingerprint
+    assert plain.fingerprint != job(MaskConfig(kind="member", member="other.png"), "jpg").fingerprint
+    assert plain.fingerprint != job(MaskConfig(kind="member", member="hole.png"), "png").fingerprint
+    assert job(MaskConfig(kind="alpha", member="x")).fingerprint == job(MaskConfig(kind="alpha")).fingerprint
+    columns = [JobConfig(SourceConfig("parquet"), MaskConfig("column", column=name)) for name in ("mask", "other")]
+    assert columns[0].fingerprint != columns[1].fingerprint
+    assert RunConfig(retry_failed="MissingMask, error,").retried_types == ["MissingMask", "error"]
 
 
 def test_fingerprint_follows_what_decides_a_result():

@@ -1,4 +1,6 @@
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -59,6 +61,14 @@ def test_transparent_grey_of_a_mask_is_zero():
     buffer = io.BytesIO()
     Image.fromarray(GREY).save(buffer, "PNG", transparency=255)
     assert np.array_equal(read(buffer.getvalue()), EXPECTED & (GREY != 255))
+    # Two bits a pixel: 0 1 2 3 in each row, of which 3 is transparent.
+    header = struct.pack(">IIBBBBB", 4, 4, 2, 0, 0, 0, 0)
+    rows = zlib.compress(b"\0\x1b" * 4)
+    chunks = [(b"IHDR", header), (b"tRNS", b"\0\3"), (b"IDAT", rows), (b"IEND", b"")]
+    data = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
+    )
+    assert np.array_equal(read(data), np.arange(4)[None].repeat(4, 0) == 2)
 
 
 def test_portable_greymap_of_sixteen_bits_has_their_full_scale():

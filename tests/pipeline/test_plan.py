@@ -124,6 +124,19 @@ def test_sink_inside_the_source_is_no_input(config, tmp_path):
     assert [sample["sample_id"] for sample in found(inside)] == ["000.png", "001.png", "002.png"]
 
 
+def test_sink_inside_the_source_is_no_input_by_any_name(config, tmp_path):
+    (tmp_path / "photos" / "out" / "data").mkdir(parents=True)
+    (tmp_path / "photos" / "000.png").rename(tmp_path / "photos" / "out" / "data" / "000.png")
+    (tmp_path / "link").symlink_to(tmp_path / "photos")
+    for source, sink in (("photos", "link/out"), ("link", "photos/out")):
+        source, sink = SourceConfig(uri=f"{tmp_path}/{source}"), SinkConfig(uri=f"{tmp_path}/{sink}")
+        assert [row["sample_id"] for row in found(replace(config, source=source, sink=sink))] == ["001.png", "002.png"]
+    unused = replace(
+        config, mask=MaskConfig(kind="alpha", uri=f"{tmp_path}/unused"), sink=SinkConfig(f"{tmp_path}/unused")
+    )
+    assert found(unused)
+
+
 def test_masks_in_a_folder_below_the_images_are_no_images(config, tmp_path):
     (tmp_path / "masks").rename(tmp_path / "photos" / "masks")
     (tmp_path / "photos/masksalike").mkdir()

@@ -126,8 +126,24 @@ def test_bucket_of_more_objects_than_a_page_holds_is_listed_whole(s3_server, tmp
 
 
 def test_option_that_the_client_does_not_know_is_a_fault_of_the_configuration(s3_server):
-    with pytest.raises(ConfigError, match=r"storage: .*'bogus'"):
-        Storage("s3://bucket/x", {**s3_server, "bogus": 1}).exists()
+    storage = Storage("s3://bucket/x", {**s3_server, "bogus": 1})
+    with pytest.raises(ConfigError, match=r"storage: .*'bogus'"), usable():
+        storage.exists()
+    with pytest.raises(OSError, match="TypeError"):  # where work is under way, a fault that may pass
+        storage.exists()
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (FileNotFoundError("The specified bucket does not exist"), "^sink: The specified bucket does not exist$"),
+        (PermissionError("Forbidden"), "^sink: Forbidden: source.uri, mask.uri or sink.uri is not open to these"),
+        (IsADirectoryError(21, "Is a directory"), "^sink: Is a directory$"),
+    ],
+)
+def test_place_that_cannot_be_used_is_a_fault_of_the_configuration(fault, message):
+    with pytest.raises(ConfigError, match=message), usable("sink"):
+        raise fault
 
 
 def test_lack_of_credentials_says_what_to_set_and_is_a_fault_of_the_configuration():

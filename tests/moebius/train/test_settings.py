@@ -19,6 +19,7 @@ from moebius.train.settings import TrainSettings
         {"clip_norm": 0.0},
         {"seed": -1},
         {"decay_steps": (100, 0)},
+        {"decay_steps": 5},
     ],
 )
 def test_value_out_of_range_names_its_key(field):
