@@ -65,7 +65,7 @@ def train(task: Task, settings: TrainSettings) -> None:
 
     Raises:
         CheckpointError: the folder holds the checkpoint of another model.
-        FloatingPointError: a loss that is not a number, with the step.
+        FloatingPointError: a loss or a gradient that is not a number, with the step.
     """
     folder, writes = Path(settings.folder), process_index() == 0
     folder.mkdir(parents=True, exist_ok=True)

@@ -53,8 +53,14 @@ class Optimizers:
             self.optimizers.append(Muon(self.views, weight_decay=settings.weight_decay, adjust_lr_fn="match_rms_adamw"))
 
     def step(self, step_index: int) -> float:
-        """Clip, step, forget the gradients; returns the norm of the gradient before clipping."""
-        norm = nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_norm, error_if_nonfinite=True)
+        """Clip, step, forget the gradients; returns the norm of the gradient before clipping.
+
+        Raises:
+            FloatingPointError: it is not a number, or infinite; no weight was changed.
+        """
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_norm)
+        if not norm.isfinite():
+            raise FloatingPointError(f"the gradient at step {step_index} is {float(norm)}: lower the learning_rate")
         if self.matrices:
             for view, parameter in zip(self.views, self.matrices, strict=True):
                 view.grad = None if parameter.grad is None else parameter.grad.reshape(view.shape)

@@ -32,7 +32,7 @@ def test_a_step_of_muon_moves_filters_by_the_stated_size():
 def test_a_gradient_that_is_not_a_number_stops_the_run():
     model = nn.Linear(2, 2)
     model.weight.grad = torch.full((2, 2), torch.nan)
-    with pytest.raises(RuntimeError, match="non-finite"):
+    with pytest.raises(FloatingPointError, match="the gradient at step 0 is nan: lower the learning_rate"):
         Optimizers(model, TrainSettings(mode="vae", photos="none"), muon=False).step(0)
 
 
