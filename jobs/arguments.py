@@ -5,6 +5,8 @@ from pathlib import Path
 
 from pipeline.storage_errors import usable
 
+SWITCHES = ("true", "false")  # of options of a storage, which are text otherwise
+
 
 def positive(text: str) -> int:
     """A count of at least one.

@@ -11,13 +11,13 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from jobs.arguments import SWITCHES
 from jobs.layers import Layer, read_layers
 from pipeline.config import JobConfig
 from pipeline.errors import ConfigError
 from pipeline.training import TrainingConfig
 
 Schema = TypeVar("Schema")
-SWITCHES = ("true", "false")
 _KEY = re.compile(r"[a-z_]+(\.[a-z_]+)?")
 
 

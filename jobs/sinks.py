@@ -5,8 +5,8 @@ import logging
 import uuid
 from collections.abc import Callable
 
+from jobs.arguments import SWITCHES
 from jobs.cli import FAILED, run_command
-from jobs.configuration import SWITCHES
 from pipeline.errors import ConfigError
 
 logger = logging.getLogger(__name__)

@@ -49,6 +49,7 @@ class MoebiusConfig:
             "categories",
             "local_window",
             "vae_factor",
+            "latent_channels",
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -62,8 +63,6 @@ class MoebiusConfig:
         step = self.vae_factor * 2 ** (len(self.channels) - 1)
         if self.image_size % step:
             raise ValueError(f"image_size must be a multiple of {step}, got {self.image_size}")
-        if self.latent_channels < 1:
-            raise ValueError(f"latent_channels must be at least 1, got {self.latent_channels}")
         if self.local_window % 2 == 0:
             raise ValueError(f"local_window must be odd, got {self.local_window}")
         if self.categories % 2:

@@ -17,7 +17,7 @@ READABLE = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM", "GIF")  # the first fra
 _PLAIN_MODES = {"1": "L", "P": "RGB", "PA": "RGBA", "YCbCr": "RGB", "RGBX": "RGB", "RGBa": "RGBA", "La": "LA"}
 _KEPT_MODES = ("L", "LA", "RGB", "RGBA", "CMYK", "I;16")
 _EXIF_PREFIX = b"Exif\0\0"
-_TIFF_BITS, _TIFF_ORIENTATION, _TIFF_X_RESOLUTION, _TIFF_EXTRA_SAMPLES = 258, 274, 282, 338
+_TIFF_BITS, _TIFF_X_RESOLUTION, _TIFF_EXTRA_SAMPLES = 258, 282, 338
 _SCALED_GREY = {"L;2": 85, "L;4": 17}  # by so much Pillow does, but for the grey that is transparent
 # What Pillow has done to a turned TIFF when it has loaded it, undone.
 _TURNED_BACK = {
@@ -69,7 +69,7 @@ def load_pixels(image: Image.Image, stage: str = "decode") -> Image.Image:
         SampleError: the data is cut short or broken.
     """
     try:
-        turned = image.tag_v2.get(_TIFF_ORIENTATION) if image.format == "TIFF" else None  # type: ignore[attr-defined]
+        turned = image.tag_v2.get(tiff_tags.ORIENTATION) if isinstance(image, TiffImagePlugin.TiffImageFile) else None
         tiles = getattr(image, "tile", ()) if image.format == "PNG" else ()
         stored = tiles[0].args if tiles else None
         image.load()

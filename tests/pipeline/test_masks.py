@@ -12,6 +12,7 @@ from pipeline.errors import ConfigError, SampleError
 from pipeline.mask_pixels import read_mask
 from pipeline.masks import IMAGES, PairedMasks, StaticMask
 from pipeline.photo import Photo
+from pipeline.png_chunks import SIGNATURE, framed
 from pipeline.sources import Found
 from pipeline.storage import Storage
 
@@ -65,9 +66,7 @@ def test_transparent_grey_of_a_mask_is_zero():
     header = struct.pack(">IIBBBBB", 4, 4, 2, 0, 0, 0, 0)
     rows = zlib.compress(b"\0\x1b" * 4)
     chunks = [(b"IHDR", header), (b"tRNS", b"\0\3"), (b"IDAT", rows), (b"IEND", b"")]
-    data = b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
-    )
+    data = SIGNATURE + b"".join(map(framed, chunks))
     assert np.array_equal(read(data), np.arange(4)[None].repeat(4, 0) == 2)
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from pipeline.codec import decode
 from pipeline.encoder import encode
+from pipeline.png_chunks import SIGNATURE, framed
 from tests.conftest import textured
 
 LIMIT = 10_000_000
@@ -70,9 +71,7 @@ def test_transparent_grey_of_few_bits_stays_transparent(bits, row):
         (b"IDAT", zlib.compress(b"\0" + row)),
         (b"IEND", b""),
     ]
-    data = b"\x89PNG\r\n\x1a\n"
-    for name, body in chunks:
-        data += struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+    data = SIGNATURE + b"".join(map(framed, chunks))
     alpha = decode(data, LIMIT).alpha
     values = [row[index * bits // 8] >> (8 - bits - index * bits % 8) & clear for index in range(width)]
     assert alpha is not None and alpha[0].tolist() == [0 if value == clear else 255 for value in values]
