@@ -1,7 +1,9 @@
 """Put generated pixels into a photo: colour matching and pasting, as published and exact."""
 
 import numpy as np
+import torch
 from PIL import Image, ImageFilter
+from torch import Tensor
 
 from moebius.holes import Box
 
@@ -9,15 +11,15 @@ RING_PX = 5
 COMPENSATION = 1.1
 
 
-def to_uint8(generated: np.ndarray) -> np.ndarray:
-    """floor(255·x) of values in [0, 1], as published.
+def to_uint8(generated: Tensor) -> Tensor:
+    """floor(255·x) of values in [0, 1], as published, on the device where they are.
 
     Raises:
         FloatingPointError: NaN or infinity among the values.
     """
-    if not np.isfinite(generated).all():
+    if not torch.isfinite(generated).all():
         raise FloatingPointError("the model produced NaN or infinite pixels")
-    return np.floor(np.clip(generated, 0.0, 1.0).astype(np.float64) * 255).astype(np.uint8)
+    return generated.clamp(0, 1).double().mul_(255).to(torch.uint8)  # which drops the fraction
 
 
 def ring_around(mask: np.ndarray) -> np.ndarray:
@@ -54,6 +56,13 @@ def colour_offset(image: np.ndarray, generated: np.ndarray, mask: np.ndarray) ->
     if not ring.any():
         return np.zeros(3)
     return COMPENSATION * (image[ring].mean(axis=0) - generated[ring].mean(axis=0))
+
+
+def match_colours(image: np.ndarray, generated: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The generated picture, (H, W, 3) uint8, shifted by :func:`colour_offset`, whose arguments these are."""
+    levels = np.arange(256)[:, None] + colour_offset(image, generated, mask)
+    table = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+    return np.array(Image.fromarray(generated).point(table.T.ravel().tolist()))
 
 
 def paste_published(

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from moebius import vae as autoencoder
 from moebius.arrangement import DTYPES, arrange, default_precision
-from moebius.compositing import colour_offset, to_uint8
+from moebius.compositing import match_colours, to_uint8
 from moebius.denoiser import Denoiser
-from moebius.fast.sampling import best_batch_size, is_sooner
+from moebius.fast.sampling import best_batch_size, gpu_arithmetic, is_sooner
 from moebius.functional import latent_mask
 from moebius.sampler import sampling_loop
 from moebius.settings import InpaintSettings
@@ -110,8 +110,13 @@ class Inpainter:
                 on_progress(start + len(batch), len(work))
         return results
 
-    @torch.inference_mode()
     def fill(self, pixels: Sequence[np.ndarray], masks: Sequence[np.ndarray], seeds: Sequence[int]) -> list[np.ndarray]:
+        """:meth:`generate` a batch of windows, and match the colours of each to those around its hole."""
+        generated = self.generate(pixels, masks, seeds)
+        return [match_colours(*window) for window in zip(pixels, generated, masks, strict=True)]
+
+    @torch.inference_mode()
+    def generate(self, pixels: Sequence[np.ndarray], masks: Sequence[np.ndarray], seeds: Sequence[int]) -> np.ndarray:
         """Run the model on one batch of windows; fewer than ``batch_size`` are padded so that the shape is the same.
 
         Args:
@@ -120,26 +125,23 @@ class Inpainter:
             seeds: one a window.
 
         Returns:
-            (window_px, window_px, 3) uint8 each: the model's whole picture, colours matched around the hole.
+            (windows, window_px, window_px, 3) uint8: the model's whole pictures.
 
         Raises:
             FloatingPointError: the model produced NaN or infinite pixels.
         """
-        count, missing = len(pixels), self.batch_size - len(pixels)
-        noise = torch.stack([self._noise(seed) for seed in [*seeds, *[0] * missing]])
-        images = self._padded(np.stack(pixels)).permute(0, 3, 1, 2).float() / 127.5 - 1
-        hole = self._padded(np.stack(masks))[:, None].float()
+        count, size = len(pixels), self.batch_size  # read once: another thread may lower it meanwhile
+        noise = torch.stack([self._noise(seed) for seed in [*seeds, *[0] * (size - count)]])
+        images = self._padded(np.stack(pixels), size).permute(0, 3, 1, 2).float() / 127.5 - 1
+        hole = self._padded(np.stack(masks), size)[:, None].float()
         blanked = images * (1 - hole)
-        with torch.cuda.device_of(images):  # where kernels and graphs are launched, whatever device is current
-            latents = self._generate(images, blanked, hole, noise.to(self.device))
+        # Kernels and graphs are launched on the current device, which may be another.
+        with torch.cuda.device_of(images), gpu_arithmetic(self.device, self.dtype):
+            latents = self._sample(images, blanked, hole, noise.to(self.device))
             decoded = autoencoder.decode(self.model.vae, latents, blanked, hole)[:count]
-        generated = (decoded / 2 + 0.5).permute(0, 2, 3, 1).cpu().numpy()
-        return [
-            _match_colours(original, to_uint8(picture), mask)
-            for original, picture, mask in zip(pixels, generated, masks, strict=True)
-        ]
+            return to_uint8(decoded / 2 + 0.5).permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
-    def _generate(self, images: Tensor, blanked: Tensor, hole: Tensor, noise: Tensor) -> Tensor:
+    def _sample(self, images: Tensor, blanked: Tensor, hole: Tensor, noise: Tensor) -> Tensor:
         """Twice (B, 3, H, W) in [-1, 1], (B, 1, H, W), (B, 3, C, h, w) → clean latents (B, C, h, w)."""
         if self.settings.strength == 1 or autoencoder.spreads_colours(self.model.vae):
             masked_latents = autoencoder.encode(self.model.vae, blanked, noise[:, 2], hole)
@@ -164,11 +166,10 @@ class Inpainter:
         generator = torch.Generator().manual_seed(seed)
         return torch.randn(3, config.latent_channels, config.latent_size, config.latent_size, generator=generator)
 
-    def _padded(self, batch: np.ndarray) -> Tensor:
-        missing = self.batch_size - len(batch)
-        if missing < 0:
-            raise ValueError(f"at most {self.batch_size} windows fit a batch, got {len(batch)}")
-        padding = np.zeros((missing, *batch.shape[1:]), batch.dtype)
+    def _padded(self, batch: np.ndarray, size: int) -> Tensor:
+        if len(batch) > size:
+            raise ValueError(f"at most {size} windows fit a batch, got {len(batch)}")
+        padding = np.zeros((size - len(batch), *batch.shape[1:]), batch.dtype)
         whole = torch.from_numpy(np.concatenate([batch, padding]))
         return whole.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else whole
 
@@ -188,8 +189,3 @@ def check_pair(image: np.ndarray, mask: np.ndarray) -> None:
 def window_seed(seed: int, number: int) -> int:
     """Seed of a photo's ``number``-th window."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{number}".encode()).digest()[:8], "big") >> 1
-
-
-def _match_colours(original: np.ndarray, picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    shifted = picture + colour_offset(original, picture, mask)
-    return np.clip(np.rint(shifted), 0, 255).astype(np.uint8)

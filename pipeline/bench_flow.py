@@ -65,8 +65,10 @@ class SleepingModel:
         self.window_px = WINDOW_PX
         self.log.touch()
 
-    def fill(self, pixels: Sequence[np.ndarray], masks: Sequence[np.ndarray], seeds: Sequence[int]) -> list[np.ndarray]:
-        """As :meth:`moebius.Inpainter.fill`."""
+    def generate(
+        self, pixels: Sequence[np.ndarray], masks: Sequence[np.ndarray], seeds: Sequence[int]
+    ) -> list[np.ndarray]:
+        """As :meth:`moebius.Inpainter.generate`."""
         started = time.monotonic()
         if self.batch_s:
             time.sleep(self.batch_s)

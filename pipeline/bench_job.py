@@ -48,12 +48,12 @@ class JobFigures:
 class TimedInpainter(Inpainter):
     """Notes when each call starts and ends."""
 
-    def fill(self, pixels: Sequence[np.ndarray], masks: Sequence[np.ndarray], seeds: Sequence[int]) -> list[np.ndarray]:
-        """As :meth:`moebius.Inpainter.fill`."""
+    def generate(self, pixels: Sequence[np.ndarray], masks: Sequence[np.ndarray], seeds: Sequence[int]) -> np.ndarray:
+        """As :meth:`moebius.Inpainter.generate`."""
         started = time.monotonic()
-        fills = super().fill(pixels, masks, seeds)
+        pictures = super().generate(pixels, masks, seeds)
         note_call(Path(os.environ[LOGS], f"{os.getpid()}-{threading.get_ident()}.log"), started)
-        return fills
+        return pictures
 
 
 class TimedActor(InpaintActor):

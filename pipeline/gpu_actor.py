@@ -32,7 +32,7 @@ from pipeline.timed import Timed
 from pipeline.weight_store import fetch_weights
 
 DECODED_FRACTION = 0.3  # of a machine's memory
-BATCHES_AHEAD = 2  # of samples are decoded beside those in the model: one being cut, one waiting
+BATCHES_BESIDE = 3  # those in the model are decoded: one is being cut, one waits, one is being pasted
 UNREACHABLE_PAUSE_S = 5.0  # so that a worker without network does not take all units from the others
 
 
@@ -85,7 +85,7 @@ class InpaintActor:
         self.meter = Meter(run_id)
         self.loop = ModelLoop(self.inpainter, pool.threads, self._note_batch)
         self.cpus = CpuPool(pool.threads)
-        batches = self.loop.runners + BATCHES_AHEAD
+        batches = self.loop.runners + BATCHES_BESIDE
         self.budget = ByteBudget(_decoded_bytes(pool), pool.threads + batches * self.inpainter.batch_size)
         self.meter.watch(
             bytes_in_flight=lambda: self.budget.taken_bytes, windows_waiting=lambda: self.loop.windows_waiting

@@ -1,4 +1,4 @@
-"""Keeps the model busy: gathers windows of many samples into full batches, cuts the next batch while one runs."""
+"""Keeps the model busy: cuts the next batch, of windows of many samples, while one runs and the last is pasted."""
 
 import logging
 import os
@@ -7,8 +7,9 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 
 from moebius import Inpainter
+from moebius.compositing import match_colours
 from moebius.inpainter import window_seed
 from pipeline.errors import SampleError
 from pipeline.records import Record
@@ -23,6 +25,7 @@ from pipeline.sample_job import fail
 
 DEVICE_LOST, THREAD_LOST = 70, 71  # exit codes
 _DEVICE_FAULT = re.compile(r"CUDA error|Triton Error \[CUDA\]")
+_NO_MEMORY = re.compile(r"can't allocate memory|out of memory|_ALLOC_FAILED")
 LINGER_FRACTION = 0.1  # of a batch's time is spent at most on waiting for it to fill
 
 
@@ -55,22 +58,36 @@ class _Entry:
     returned: int = 0
 
 
-_Cut = tuple[np.ndarray, np.ndarray]  # pixels and mask of one window
-_Batch = list[tuple[_Entry, int]]
-_Cuts = list[_Cut | None]
+@dataclass
+class _Window:
+    """One window of a sample on its way; what is missing failed.
+
+    Args:
+        cut: pixels and mask that the model sees.
+        generated: its picture.
+    """
+
+    entry: _Entry
+    number: int
+    cut: tuple[np.ndarray, np.ndarray] | None = None
+    generated: np.ndarray | None = None
+
+
+_Batch = list[_Window]
 
 
 class ModelLoop:
     """Runs the windows of all samples through one model, in batches of one shape.
 
     Windows are taken from the waiting samples in turn, so that a photo with thousands of holes delays nobody. One
-    thread gathers and cuts. One runs the model on a GPU; on a CPU there are as many as cores, each computing with one
-    core, since PyTorch's results depend in their last bits on how many share an operation.
+    thread gathers and cuts, one matches colours and pastes. One runs the model on a GPU; on a CPU there are as many as
+    cores, each computing with one core, since PyTorch's results depend in their last bits on how many share an
+    operation.
 
     Args:
         inpainter: the model.
         threads: CPU cores for the model.
-        on_batch: told of each batch how many windows it had and how many seconds it took.
+        on_batch: told of each batch how many windows it had and how many seconds the model took.
     """
 
     def __init__(
@@ -80,11 +97,11 @@ class ModelLoop:
         self._waiting: deque[_Entry] = deque()
         self._windows_waiting = 0
         self._arrival = threading.Condition()
-        self._returns = threading.Lock()
-        self._batches: queue.Queue[tuple[_Batch, _Cuts]] = queue.Queue(maxsize=1)
         self._last_batch_s = 0.0
         self.runners = threads if inpainter.device.type == "cpu" else 1  # batches in the model at the same time
-        for work in (self._gather, *[self._run] * self.runners):
+        self._cut: queue.Queue[_Batch] = queue.Queue(maxsize=1)
+        self._generated: queue.Queue[tuple[_Batch, float]] = queue.Queue(maxsize=self.runners)
+        for work in (self._gather, *[self._run] * self.runners, self._finish):
             threading.Thread(target=_or_exit, args=(work,), daemon=True).start()
 
     @property
@@ -108,7 +125,10 @@ class ModelLoop:
     def _gather(self) -> None:
         while True:
             batch = self._next_batch()
-            self._batches.put((batch, [self._cut(entry, number) for entry, number in batch]))
+            for window in batch:
+                with _failing(window):
+                    window.cut = window.entry.job.cut(window.number, self.inpainter.window_px)
+            self._cut.put(batch)
 
     def _next_batch(self) -> _Batch:
         size = self.inpainter.batch_size
@@ -117,76 +137,76 @@ class ModelLoop:
             self._arrival.wait_for(lambda: self._windows_waiting >= size, LINGER_FRACTION * self._last_batch_s)
             return [self._take() for _ in range(min(size, self._windows_waiting))]
 
-    def _take(self) -> tuple[_Entry, int]:
+    def _take(self) -> _Window:
         entry = self._waiting.popleft()
-        number = entry.taken
+        window = _Window(entry, entry.taken)
         entry.taken += 1
         self._windows_waiting -= 1
         if entry.taken < len(entry.job.windows):
             self._waiting.append(entry)
-        return entry, number
-
-    def _cut(self, entry: _Entry, number: int) -> _Cut | None:
-        try:
-            return entry.job.cut(number, self.inpainter.window_px)
-        except Exception as error:  # noqa: BLE001 - whatever one window does, the others go on
-            fail(entry.job.record, SampleError.wrap("inpaint", error))
-            return None
+        return window
 
     def _run(self) -> None:
         if self.inpainter.device.type == "cpu":
             torch.set_num_threads(1)
         while True:
-            batch, cuts = self._batches.get()
+            batch = self._cut.get()
             started = time.perf_counter()
-            self._fill(batch, cuts)
+            self._generate([window for window in batch if window.cut and window.entry.job.record.error_stage is None])
             self._last_batch_s = time.perf_counter() - started
             self.on_batch(len(batch), self._last_batch_s)
-            for entry, _ in batch:
-                with self._returns:
-                    entry.returned += 1
-                    is_done = entry.returned == len(entry.job.windows)
-                if is_done:
-                    entry.done.set_result(entry.job)
+            self._generated.put((batch, self._last_batch_s / len(batch)))
 
-    def _fill(self, batch: _Batch, cuts: _Cuts) -> None:
+    def _generate(self, batch: _Batch) -> None:
         """Run one batch; where it fails, halve it until the window at fault is alone."""
-        live = [
-            (entry, number, cut)
-            for (entry, number), cut in zip(batch, cuts, strict=True)
-            if cut is not None and entry.job.record.error_stage is None
-        ]
-        if not live:
+        if not batch:
             return
-        started = time.perf_counter()
+        cuts = [window.cut for window in batch if window.cut]
+        seeds = [window_seed(window.entry.job.record.seed or 0, window.number) for window in batch]
         try:
-            fills = self.inpainter.fill(
-                [cut[0] for _, _, cut in live],
-                [cut[1] for _, _, cut in live],
-                [window_seed(entry.job.record.seed or 0, number) for entry, number, _ in live],
-            )
-            share = (time.perf_counter() - started) / len(live)
-            for (entry, number, _), filled in zip(live, fills, strict=True):
-                entry.job.paste(number, filled)
-                with self._returns:
-                    entry.job.record.inpaint_s = (entry.job.record.inpaint_s or 0.0) + share
+            pictures = self.inpainter.generate([pixels for pixels, _ in cuts], [mask for _, mask in cuts], seeds)
+            for window, picture in zip(batch, pictures, strict=True):
+                window.generated = picture
             return
-        except Exception as error:  # noqa: BLE001 - as in _cut
-            if _DEVICE_FAULT.search(str(error)):
-                os._exit(DEVICE_LOST)  # the device is of no more use to this process; Ray starts another
+        except Exception as error:  # noqa: BLE001 - whatever one window does, the others go on
             fault, lacks_memory = SampleError.wrap("inpaint", error).with_traceback(None), is_out_of_memory(error)
-        self._split(live, fault, lacks_memory)  # out here, since a traceback holds all that the model had allocated
+            if not lacks_memory and _DEVICE_FAULT.search(str(error)):
+                os._exit(DEVICE_LOST)  # the device is of no more use to this process; Ray starts another
+        self._split(batch, fault, lacks_memory)  # out here, since a traceback holds all that the model had allocated
 
-    def _split(self, live: list[tuple[_Entry, int, _Cut]], fault: SampleError, lacks_memory: bool) -> None:
+    def _split(self, batch: _Batch, fault: SampleError, lacks_memory: bool) -> None:
         if lacks_memory and self.inpainter.batch_size > 1:
             self.inpainter.batch_size = -(-self.inpainter.batch_size // 2)
             torch.cuda.empty_cache()
-        elif len(live) == 1:
-            fail(live[0][0].job.record, fault)
+        elif len(batch) == 1:
+            fail(batch[0].entry.job.record, fault)
             return
-        middle = -(-len(live) // 2)
-        for half in (live[:middle], live[middle:]):
-            self._fill([(entry, number) for entry, number, _ in half], [cut for _, _, cut in half])
+        middle = -(-len(batch) // 2)
+        for half in (batch[:middle], batch[middle:]):
+            self._generate(half)
+
+    def _finish(self) -> None:
+        while True:
+            batch, share_s = self._generated.get()
+            for window in batch:
+                entry, job = window.entry, window.entry.job
+                if window.cut and window.generated is not None:
+                    pixels, mask = window.cut
+                    job.record.inpaint_s = (job.record.inpaint_s or 0.0) + share_s
+                    with _failing(window):
+                        job.paste(window.number, match_colours(pixels, window.generated, mask))
+                entry.returned += 1
+                if entry.returned == len(job.windows):
+                    entry.done.set_result(job)
+
+
+@contextmanager
+def _failing(window: _Window) -> Iterator[None]:
+    """Whatever is raised fails the window's sample alone."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - the others go on
+        fail(window.entry.job.record, SampleError.wrap("inpaint", error))
 
 
 def _or_exit(work: Callable[[], None]) -> None:
@@ -198,6 +218,12 @@ def _or_exit(work: Callable[[], None]) -> None:
         os._exit(THREAD_LOST)
 
 
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether the host or the device ran out of memory; PyTorch's CPU allocator says so only in words."""
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether the host or the device ran out of memory.
+
+    PyTorch's CPU allocator, CUDA, its libraries and Triton say so only in words, and where it happens while a graph is
+    captured, what is raised is that the capture failed, with the reason as its context.
+    """
+    if error is None or isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return error is not None
+    return _NO_MEMORY.search(str(error)) is not None or is_out_of_memory(error.__context__)

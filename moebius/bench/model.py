@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,12 +16,14 @@ from moebius.bench.counting import parameter_count, step_macs, vae_macs, weight_
 from moebius.bench.timing import median_s
 from moebius.config import MoebiusConfig
 from moebius.fast.sampling import is_sooner
-from moebius.hardware import forget_peak_memory, peak_memory_mb
+from moebius.hardware import forget_peak_memory, memory_mb, peak_memory_mb
 from moebius.schedule import ddim_timesteps
 from moebius.settings import InpaintSettings
 from moebius.weights import Weights
 
 PATHS = ("reference", "fast")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class ModelFigures:
         vae_parameters: of the autoencoder.
         steps: guided steps a picture.
         ceilings: by precision.
-        runs: one an arrangement, precision and batch size.
+        runs: one an arrangement, precision and batch size that the memory of the device holds.
         windows_per_second: of the arrangement and precision that a job takes on this device, at the best batch size:
             of one GPU, or of one CPU core, since a job computes with one thread a window there.
     """
@@ -88,7 +91,8 @@ def measure_model(weights: Weights, device: torch.device, batch_sizes: Sequence[
     Args:
         weights: of any size.
         device: where.
-        batch_sizes: windows in one call.
+        batch_sizes: windows in one call; those for which the memory would not do, as far as smaller ones tell, are left
+            out with a warning.
         least_s: seconds that each figure is measured for.
     """
     if device.type == "cpu":
@@ -101,7 +105,7 @@ def measure_model(weights: Weights, device: torch.device, batch_sizes: Sequence[
         run
         for path in PATHS
         for precision in DTYPES
-        for run in _measure(weights, device, path, precision, batch_sizes, ceilings[precision], least_s)
+        for run in _measure(weights, device, path, precision, sorted(set(batch_sizes)), ceilings[precision], least_s)
     ]
     usual = (PATHS[is_sooner(weights.config, device)], default_precision(device))
     best = max(run.images_per_s for run in runs if (run.path, run.precision) == usual)
@@ -122,7 +126,7 @@ def _measure(
     batch_sizes: Sequence[int],
     ceilings: Ceilings,
     least_s: float,
-) -> list[ModelRun]:
+) -> Iterator[ModelRun]:
     """The model is loaded anew for each arrangement, so that no other stands in its memory."""
     started = time.perf_counter()
     denoiser, vae = weights.load()
@@ -130,33 +134,46 @@ def _measure(
     del denoiser
     load_s = time.perf_counter() - started
     a_step, a_picture = step_macs(weights.config, path == "fast"), vae_macs(vae.config, weights.config)
-    steps, runs = len(_timesteps()), []
+    steps, peaks_mb = len(_timesteps()), dict[int, float]()
     for batch_size in batch_sizes:
+        needed_mb = _expected_mb(peaks_mb, batch_size)
+        if needed_mb > memory_mb(device):
+            text = "%s, %s, %d windows: left out, they would take about %.0f GB and there are %.0f"
+            logger.warning(text, path, precision, batch_size, needed_mb / 1e3, memory_mb(device) / 1e3)
+            continue
         forget_peak_memory(device)
         step_s, vae_s = _times(arranged, weights.config, batch_size, device, least_s)
         image_s = (steps * step_s + vae_s) / batch_size
         floor_s = ceilings.least_s(batch_size * a_step, weight_bytes(arranged.predict.model))
         vae_floor_s = ceilings.least_s(batch_size * a_picture, weight_bytes(arranged.vae))
-        runs.append(
-            ModelRun(
-                path=path,
-                precision=precision,
-                batch_size=batch_size,
-                step_s=step_s,
-                vae_s=vae_s,
-                image_s=image_s,
-                images_per_s=1 / image_s,
-                vae_share=vae_s / (batch_size * image_s),
-                step_macs=batch_size * a_step,
-                vae_macs=batch_size * a_picture,
-                floor_s=floor_s,
-                of_floor=floor_s / step_s,
-                vae_of_floor=vae_floor_s / vae_s,
-                peak_mb=peak_memory_mb(device),
-                load_s=load_s,
-            )
+        peaks_mb[batch_size] = peak_memory_mb(device)
+        text = "%s, %s, %d windows: %.3g s a guided step, %.3g s of the autoencoder"
+        logger.info(text, path, precision, batch_size, step_s, vae_s)
+        yield ModelRun(
+            path=path,
+            precision=precision,
+            batch_size=batch_size,
+            step_s=step_s,
+            vae_s=vae_s,
+            image_s=image_s,
+            images_per_s=1 / image_s,
+            vae_share=vae_s / (batch_size * image_s),
+            step_macs=batch_size * a_step,
+            vae_macs=batch_size * a_picture,
+            floor_s=floor_s,
+            of_floor=floor_s / step_s,
+            vae_of_floor=vae_floor_s / vae_s,
+            peak_mb=peaks_mb[batch_size],
+            load_s=load_s,
         )
-    return runs
+
+
+def _expected_mb(peaks_mb: Mapping[int, float], batch_size: int) -> float:
+    """Of a batch size, on the line through the two largest measured ones; 0 where there are not two."""
+    if len(peaks_mb) < 2:
+        return 0.0
+    (size, peak), (larger, higher) = sorted(peaks_mb.items())[-2:]
+    return higher + (batch_size - larger) * (higher - peak) / (larger - size)
 
 
 def _times(

@@ -18,7 +18,9 @@ class FastModel:
 
     batch_size, window_px, device = 4, 64, torch.device("meta")
 
-    def fill(self, pixels: Sequence[np.ndarray], masks: Sequence[np.ndarray], seeds: Sequence[int]) -> list[np.ndarray]:
+    def generate(
+        self, pixels: Sequence[np.ndarray], masks: Sequence[np.ndarray], seeds: Sequence[int]
+    ) -> list[np.ndarray]:
         return [
             window ^ np.random.default_rng(seed).integers(0, 256, window.shape, dtype=np.uint8)
             for window, seed in zip(pixels, seeds, strict=True)

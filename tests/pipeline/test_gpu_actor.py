@@ -20,7 +20,7 @@ class Echo:
 
     batch_size, window_px, device = 4, 64, torch.device("meta")
 
-    def fill(self, pixels, masks, seeds):
+    def generate(self, pixels, masks, seeds):
         return [255 - window for window in pixels]
 
 

@@ -1,8 +1,12 @@
+import queue
+import threading
 import weakref
 
 import numpy as np
 import pytest
+import torch
 
+import pipeline.model_loop
 from moebius import Inpainter, InpaintSettings
 from moebius.windows import plan_windows
 from pipeline.model_loop import ModelLoop
@@ -36,11 +40,11 @@ class Recorder:
         self.device = inpainter.device
         self.batches: list[int] = []
 
-    def fill(self, pixels, masks, seeds):
+    def generate(self, pixels, masks, seeds):
         self.breaks(pixels, self.batch_size)
         self.batches.append(len(pixels))
         self.inpainter.batch_size = self.batch_size
-        return self.inpainter.fill(pixels, masks, seeds)
+        return self.inpainter.generate(pixels, masks, seeds)
 
 
 @pytest.fixture
@@ -63,6 +67,24 @@ def test_batches_fill_across_samples_and_give_what_each_gives_alone(inpainter):
         assert finished.record.error_stage is None
 
 
+def test_model_goes_on_while_the_last_batch_is_pasted(inpainter):
+    calls, has_gone_on = [], threading.Event()
+
+    def called(pixels, size):
+        calls.append(len(pixels))
+        if len(calls) == 2:
+            has_gone_on.set()
+
+    def paste(number, filled):
+        assert has_gone_on.wait(timeout=30)
+        SampleJob.paste(slow, number, filled)
+
+    slow, other = job("slow", 4, 1), job("other", 4, 2)
+    slow.paste = paste
+    done = repaint(ModelLoop(Recorder(inpainter, called), 1), [slow, other])
+    assert all(finished.record.error_stage is None and is_filled(finished) for finished in done)
+
+
 def test_many_holes_do_not_delay_a_small_sample(inpainter):
     recorder = Recorder(inpainter)
     loop = ModelLoop(recorder, 1)
@@ -82,6 +104,52 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(inpainter):
     assert recorder.batch_size == 1
     assert all(finished.record.error_stage is None for finished in done)
     assert all(map(is_filled, done))
+
+
+def capture_without_memory():
+    """As PyTorch ends it: the graph's context raises while the reason is on its way."""
+    try:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+    finally:
+        raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "CUDA error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "Triton Error [CUDA]: out of memory",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        None,
+    ],
+)
+def test_lack_of_memory_that_is_said_in_words_halves_the_batch_and_ends_no_worker(inpainter, monkeypatch, message):
+    monkeypatch.setattr(pipeline.model_loop.os, "_exit", lambda code: pytest.fail("the worker ended"))
+
+    def breaks(pixels, size):
+        if size > 2:
+            raise RuntimeError(message) if message else capture_without_memory()
+
+    recorder = Recorder(inpainter, breaks)
+    done = repaint(ModelLoop(recorder, 1), [job("a", 4)])
+    assert recorder.batch_size == 2 and done[0].record.error_stage is None
+
+
+def test_fault_of_the_device_ends_the_worker(inpainter, monkeypatch):
+    codes = queue.Queue()
+
+    def exit_thread(code):
+        codes.put(code)
+        threading.Event().wait()
+
+    monkeypatch.setattr(pipeline.model_loop.os, "_exit", exit_thread)
+
+    def breaks(pixels, size):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    ModelLoop(Recorder(inpainter, breaks), 1).repaint(job("a", 1))
+    assert codes.get(timeout=60) == pipeline.model_loop.DEVICE_LOST
 
 
 def test_what_failed_for_lack_of_memory_is_let_go_before_the_next_try(inpainter):

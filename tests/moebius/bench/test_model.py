@@ -6,11 +6,14 @@ from importlib.metadata import version
 import pytest
 import torch
 
+import moebius.bench.model
 from jobs.bench import main
 from moebius import MoebiusConfig
 from moebius.bench.ceilings import Ceilings
 from moebius.bench.counting import step_macs
 from moebius.bench.flux import measure_flux
+from moebius.bench.model import measure_model
+from moebius.weights import find_weights
 from tests.conftest import ROOT
 
 BARE_MACHINE = """
@@ -42,6 +45,24 @@ def test_bench_model_on_a_machine_without_the_pipelines_packages_measures_every_
     assert figures["windows_per_second"] == runs["fast", "fp32"]["images_per_s"]  # on a CPU
     assert figures["versions"]["torch"] == version("torch") and figures["parameters"] > 1e5
     assert "windows_per_second" in result.stdout and "of_floor" in result.stdout
+
+
+def test_batch_sizes_that_the_memory_does_not_hold_are_left_out(tiny_weights, monkeypatch):
+    sizes = []
+
+    def times(model, config, batch_size, *_):
+        sizes.append(batch_size)
+        return float(batch_size), 1.0
+
+    monkeypatch.setattr(moebius.bench.model, "measure_ceilings", lambda *_: Ceilings(100.0, 10.0))
+    monkeypatch.setattr(moebius.bench.model, "_times", times)
+    monkeypatch.setattr(moebius.bench.model, "peak_memory_mb", lambda _: 90.0 + 10 * sizes[-1])
+    monkeypatch.setattr(moebius.bench.model, "memory_mb", lambda _: 129.0)  # four would take 130
+    threads = torch.get_num_threads()
+    figures = measure_model(find_weights(str(tiny_weights)), torch.device("cpu"), [4, 1, 2], 0.0)
+    torch.set_num_threads(threads)
+    assert [run.batch_size for run in figures.runs] == [1, 2] * 4
+    assert figures.windows_per_second == pytest.approx(1 / (figures.steps + 0.5))
 
 
 @pytest.mark.slow
