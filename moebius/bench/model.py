@@ -15,7 +15,7 @@ from moebius.bench.ceilings import Ceilings, measure_ceilings
 from moebius.bench.counting import parameter_count, step_macs, vae_macs, weight_bytes
 from moebius.bench.timing import median_s
 from moebius.config import MoebiusConfig
-from moebius.fast.sampling import is_sooner
+from moebius.fast.sampling import gpu_arithmetic, is_sooner
 from moebius.hardware import forget_peak_memory, memory_mb, peak_memory_mb
 from moebius.schedule import ddim_timesteps
 from moebius.settings import InpaintSettings
@@ -97,6 +97,8 @@ def measure_model(weights: Weights, device: torch.device, batch_sizes: Sequence[
     """
     if device.type == "cpu":
         torch.set_num_threads(1)
+    elif device.type == "cuda":
+        torch.cuda.set_device(device)  # where kernels are launched
     ceilings = {precision: measure_ceilings(device, dtype, least_s) for precision, dtype in DTYPES.items()}
     denoiser, vae = weights.load()
     sizes = parameter_count(denoiser), parameter_count(vae)
@@ -142,7 +144,8 @@ def _measure(
             logger.warning(text, path, precision, batch_size, needed_mb / 1e3, memory_mb(device) / 1e3)
             continue
         forget_peak_memory(device)
-        step_s, vae_s = _times(arranged, weights.config, batch_size, device, least_s)
+        with gpu_arithmetic(device, DTYPES[precision]):
+            step_s, vae_s = _times(arranged, weights.config, batch_size, device, least_s)
         image_s = (steps * step_s + vae_s) / batch_size
         floor_s = ceilings.least_s(batch_size * a_step, weight_bytes(arranged.predict.model))
         vae_floor_s = ceilings.least_s(batch_size * a_picture, weight_bytes(arranged.vae))

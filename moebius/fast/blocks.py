@@ -103,4 +103,6 @@ def add_branches(features: Tensor, change: Tensor) -> Tensor:
 
 def join_channels(features: Tensor, skip: Tensor) -> Tensor:
     """Concatenate along the channels; a skip connection from before the branches parted serves each of them."""
-    return torch.cat([features, skip.repeat(features.shape[0] // skip.shape[0], 1, 1, 1)], dim=-1)
+    if features.shape[0] != skip.shape[0]:
+        skip = skip.repeat(features.shape[0] // skip.shape[0], 1, 1, 1)
+    return torch.cat([features, skip], dim=-1)

@@ -40,7 +40,7 @@ class CapturedStep:
                 self.function(*places)
         usual.wait_stream(beside)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=beside):
+        with torch.cuda.graph(graph, stream=beside, capture_error_mode="thread_local"):  # others may use other GPUs
             output = self.function(*places)
         return graph, places, output
 

@@ -120,7 +120,7 @@ class TiledLocalLambda(FoldedLocalLambda):
         scores = queries.new_empty(tile * tile, batch * down * across * self.heads, length)
         placed = queries.view(batch, down, tile, across, tile, self.heads, key_width).permute(2, 4, 5, 0, 1, 3, 6)
         asked, met = scores[..., :key_width], scores[..., key_width:]
-        asked.copy_(placed.reshape(asked.shape))
+        asked.view(placed.shape).copy_(placed)
         torch.bmm(asked, self.taps, out=met)
         of_tiles = scores.view(tile * tile * self.heads, -1, length).transpose(0, 1)
         output = torch.bmm(of_tiles, neighbours.flatten(0, 2))

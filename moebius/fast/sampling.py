@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,7 +57,7 @@ class FastPrediction:
             biases = model.time_biases(timesteps).to(device)
         self.biases = dict(zip(timesteps, biases, strict=True))
         self.model = model.lower(dtype).to(device).eval()
-        self.lowers_products = dtype != torch.float32
+        self.device, self.dtype = device, dtype
         if gpu.serves(device):
             from moebius.fast.gpu.denoiser import fuse  # imports Triton
 
@@ -67,7 +68,7 @@ class FastPrediction:
         """(B, 2C + 1, h, w) and one of the timesteps → (B, C, h, w) float32; on GPUs valid until the next call."""
         is_guided = self.guidance != 1 and self.interval[0] <= timestep <= self.interval[1]
         step = self._guided if is_guided else self._alone
-        with _tensor_cores(self.lowers_products):
+        with gpu_arithmetic(self.device, self.dtype):
             return step(inputs, self.biases[timestep])
 
     def _both(self, inputs: Tensor, biases: Tensor) -> Tensor:
@@ -76,12 +77,28 @@ class FastPrediction:
 
 
 @contextmanager
-def _tensor_cores(allowed: bool) -> Iterator[None]:
-    """On GPUs, round what enters float32 products to the ten bits of TF32, which is several times faster, or not."""
-    products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = products.allow_tf32, convolutions.allow_tf32
-    products.allow_tf32 = convolutions.allow_tf32 = allowed
+def gpu_arithmetic(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+    """How a GPU multiplies: always in the same order, and in float32 where the model computes in it.
+
+    Of a model in another type, what stays in float32 is rounded to the ten bits of TF32 where it enters products, which
+    is several times faster. On a CPU nothing changes.
+    """
+    switches = _switches(dtype != torch.float32) if device.type == "cuda" else []
+    before = [getattr(holder, name) for holder, name, _ in switches]
+    for holder, name, value in switches:
+        setattr(holder, name, value)
     try:
         yield
     finally:
-        products.allow_tf32, convolutions.allow_tf32 = before
+        for (holder, name, _), value in zip(switches, before, strict=True):
+            setattr(holder, name, value)
+
+
+def _switches(is_rounded: bool) -> list[tuple[Any, str, object]]:
+    """Where PyTorch keeps its settings, their names, and what they should be."""
+    products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
+    same = [(convolutions, "deterministic", True), (convolutions, "benchmark", False)]
+    if hasattr(convolutions, "conv"):  # since 2.9; once a user has set these, it refuses to read the others
+        precision = "tf32" if is_rounded else "ieee"
+        return [*same, (products, "fp32_precision", precision), (convolutions.conv, "fp32_precision", precision)]
+    return [*same, (products, "allow_tf32", is_rounded), (convolutions, "allow_tf32", is_rounded)]

@@ -1,9 +1,12 @@
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
+import torch
 
+import moebius.inpainter
 from moebius import Inpainter, InpaintSettings
 from moebius.weights import find_weights
 from tests.conftest import ROOT, textured
@@ -53,6 +56,40 @@ def test_result_does_not_depend_on_neighbours_nor_order(tiny_weights):
         (alone,) = inpainter([image], [mask], [index])
         assert np.array_equal(together[index], alone)
         assert np.array_equal(together[index], backwards[index])
+
+
+def test_batch_size_that_is_lowered_meanwhile_counts_from_the_next_batch_on(tiny_weights, monkeypatch):
+    inpainter = Inpainter.from_pretrained(str(tiny_weights), InpaintSettings(steps=2, batch_size=4))
+    window, mask = textured(64, 64), hole((64, 64), slice(20, 40), slice(20, 40))
+    expected, noise = inpainter.generate([window], [mask], [1]), inpainter._noise
+
+    def lowering(seed):
+        inpainter.batch_size = 2
+        return noise(seed)
+
+    monkeypatch.setattr(inpainter, "_noise", lowering)
+    assert np.array_equal(inpainter.generate([window], [mask], [1]), expected)
+
+
+def test_whole_model_multiplies_as_its_precision_says(tiny_weights, monkeypatch):
+    inside, calls = [], []
+
+    @contextmanager
+    def noted(*arguments):
+        inside.append(arguments)
+        yield
+        inside.pop()
+
+    inpainter = Inpainter.from_pretrained(str(tiny_weights), InpaintSettings(steps=2, precision="fp32"))
+    predict, vae = inpainter.model.predict, moebius.inpainter.autoencoder
+    for holder, name in ((vae, "encode"), (vae, "decode"), (predict.model, "forward")):
+        real = getattr(holder, name)
+        monkeypatch.setattr(
+            holder, name, lambda *given, real=real, **named: calls.append(inside[0]) or real(*given, **named)
+        )
+    monkeypatch.setattr(moebius.inpainter, "gpu_arithmetic", noted)
+    inpainter.generate([textured(64, 64)], [hole((64, 64), slice(20, 40), slice(20, 40))], [1])
+    assert len(calls) == 3 and set(calls) == {(torch.device("cpu"), torch.float32)}
 
 
 def test_result_agrees_across_batch_sizes(tiny_weights, inpainter):

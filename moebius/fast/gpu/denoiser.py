@@ -2,25 +2,48 @@
 
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from moebius.fast.blocks import FoldedSeparableConv, FoldedTransformer, add_branches
-from moebius.fast.fold import ChannelsLastGroupNorm
+from moebius.fast.blocks import FoldedResidualBlock, FoldedSeparableConv, FoldedTransformer, add_branches
+from moebius.fast.fold import ChannelsLastConv, ChannelsLastGroupNorm
 from moebius.fast.gpu.contexts import meet_contexts
-from moebius.fast.gpu.depthwise import gated_depthwise, norm_silu_depthwise
+from moebius.fast.gpu.depthwise import Taps, gated_depthwise, norm_silu_depthwise
 from moebius.fast.gpu.group_norm import group_terms, scaled
-from moebius.fast.gpu.sums import add_and_norm
+from moebius.fast.gpu.local_lambda import attend
+from moebius.fast.gpu.sums import add_and_norm, summed
+from moebius.fast.local_lambda import TiledLocalLambda
 
 
-def fuse(denoiser: nn.Module) -> None:
-    """Put fused layers into the place of those that they equal; the model is changed."""
-    for module in list(denoiser.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, FoldedSeparableConv) and child.norm is not None:
-                setattr(module, name, _FusedSeparableConv(child))
-            elif isinstance(child, FoldedTransformer):
-                setattr(module, name, _FusedTransformer(child))
+def fuse(module: nn.Module) -> None:
+    """Put fused layers into the place of those that they equal, then inside of them; the model is changed."""
+    for name, child in module.named_children():
+        fused = _fused(child)
+        setattr(module, name, fused)
+        fuse(fused)
+
+
+def _fused(layer: nn.Module) -> nn.Module:
+    """What takes the place of a layer; for most the layer itself."""
+    if isinstance(layer, FoldedResidualBlock):
+        return _FusedResidualBlock(layer)
+    if isinstance(layer, FoldedSeparableConv) and layer.norm is not None:
+        return _FusedSeparableConv(layer)
+    return _FusedTransformer(layer) if isinstance(layer, FoldedTransformer) else layer
+
+
+class _FusedResidualBlock(nn.Module):
+    """In the place of :class:`FoldedResidualBlock`."""
+
+    def __init__(self, block: FoldedResidualBlock) -> None:
+        super().__init__()
+        self.conv_in, self.conv_out, self.shortcut = block.conv_in, block.conv_out, block.shortcut
+
+    def forward(self, features: Tensor, time_bias: Tensor) -> Tensor:
+        """(B, H, W, in_channels), (out_channels,) → (B, H, W, out_channels) float32."""
+        hidden = self.conv_out(self.conv_in(features, time_bias))
+        return summed(hidden, self.shortcut(features), dtype=torch.float32)
 
 
 class _FusedSeparableConv(nn.Module):
@@ -29,7 +52,7 @@ class _FusedSeparableConv(nn.Module):
     def __init__(self, conv: FoldedSeparableConv) -> None:
         super().__init__()
         self.norm = cast(ChannelsLastGroupNorm, conv.norm)
-        self.depthwise, self.pointwise = conv.depthwise, conv.pointwise
+        self.taps, self.pointwise = Taps(conv.depthwise), conv.pointwise
         self.has_identity = conv.has_identity
 
     def forward(self, features: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -37,7 +60,7 @@ class _FusedSeparableConv(nn.Module):
         norm, weight = self.norm, self.pointwise.weight
         bias = cast(Tensor, self.pointwise.bias) if bias is None else bias
         terms = group_terms(features, norm.groups, norm.eps, norm.weight, norm.bias)
-        hidden, around = norm_silu_depthwise(features, *terms, self.depthwise, bias, weight.dtype, self.has_identity)
+        hidden, around = norm_silu_depthwise(features, *terms, self.taps, bias, weight.dtype, self.has_identity)
         if around is None:
             return functional.linear(hidden, weight, bias.to(weight.dtype))
         around.view(-1, around.shape[-1]).addmm_(hidden.view(-1, hidden.shape[-1]), weight.T)
@@ -51,19 +74,26 @@ class _FusedTransformer(nn.Module):
         super().__init__()
         self.norm, self.project_in, self.project_out = block.norm, block.project_in, block.project_out
         self.local, self.interactive, self.feed_forward = block.local, block.interactive, block.feed_forward
+        depthwise = block.feed_forward.depthwise
+        self.taps = nn.ModuleList(Taps(cast(ChannelsLastConv, conv)) for conv in depthwise)
 
     def forward(self, features: Tensor, samples: int, branches: int) -> Tensor:
         """(samples or branches·samples, H, W, C) → (branches·samples, H, W, C), branch by branch, float32."""
         local, interactive, feed_forward = self.local, self.interactive, self.feed_forward
         terms = group_terms(features, self.norm.groups, self.norm.eps)
-        stream = self.project_in(scaled(features, *terms, self.project_in.weight.dtype)).float()
+        stream = self.project_in(scaled(features, *terms, self.project_in.weight.dtype))
         _, hidden = add_and_norm(stream, None, local.norm.eps, local.project.weight.dtype)
-        hidden = local.attend(local.project(hidden))
-        stream, hidden = add_and_norm(stream, hidden, interactive.norm.eps, interactive.query.weight.dtype)
+        projected, tile = local.project(hidden), 1
+        if isinstance(local, TiledLocalLambda):
+            hidden, tile = attend(local, projected), local.tile
+        else:
+            hidden = local.attend(projected)
+        stream, hidden = add_and_norm(stream, hidden, interactive.norm.eps, interactive.query.weight.dtype, tile)
         table, values = interactive.table[:branches], interactive.values[:branches]
         hidden = meet_contexts(interactive.query(hidden), table, values, samples)
         stream, hidden = add_and_norm(stream, hidden, feed_forward.norm.eps, feed_forward.project.weight.dtype)
         value, gate = (expand(hidden) for expand in feed_forward.expand)
-        hidden = gated_depthwise(value, gate, *feed_forward.depthwise)
-        stream.add_(feed_forward.project(hidden))
-        return add_branches(features, self.project_out(stream))
+        hidden = gated_depthwise(value, gate, *self.taps)
+        stream = summed(stream, feed_forward.project(hidden), dtype=self.project_out.weight.dtype)
+        change = self.project_out(stream)
+        return summed(features, change) if features.shape == change.shape else add_branches(features, change)

@@ -1,20 +1,36 @@
-"""Depthwise 3×3 convolutions of channels-last maps, with what is before and after them, as Triton kernels."""
+"""Depthwise 3×3 convolutions of channels-last maps, with what is before and after them, as Triton kernels.
+
+A program goes down a tile of the map. Every row of the input is read once and added to three of the output. SiLU, which
+costs more than the convolution, is computed once for the columns that lie together, and again at the edges of groups.
+"""
 
 import torch
 import triton
 import triton.language as tl
-from torch import Tensor
+from torch import Tensor, nn
 
 from moebius.fast.fold import ChannelsLastConv
+from moebius.fast.gpu.group_norm import silu
 
-COLUMNS, CHANNELS = 16, 64  # of a tile
+ROWS, GROUPS, CHANNELS = 16, 8, 64  # of a tile
+TOGETHER = tl.constexpr(2)  # columns of a group
+CHANNELS_A_WARP = 8  # of a tile of so many groups: four outputs a thread
+
+
+class Taps(nn.Module):
+    """Weights, (9, C), and biases, (C,), of a convolution of each channel by itself, as the kernels read them."""
+
+    def __init__(self, conv: ChannelsLastConv) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(conv.weight.detach().flatten(1).T.contiguous(), requires_grad=False)
+        self.bias = conv.bias
 
 
 def norm_silu_depthwise(
     features: Tensor,
     scale: Tensor,
     shift: Tensor,
-    conv: ChannelsLastConv,
+    taps: Taps,
     carried: Tensor,
     dtype: torch.dtype,
     goes_around: bool,
@@ -24,7 +40,7 @@ def norm_silu_depthwise(
     Args:
         features: (B, H, W, C), contiguous.
         scale, shift: (B, C), of the norm.
-        conv: a convolution of each channel by itself.
+        taps: of the convolution.
         carried: (C,), added to what goes around the convolution.
         dtype: of the results.
         goes_around: whether anything does.
@@ -32,99 +48,133 @@ def norm_silu_depthwise(
     Returns:
         ReLU of the convolution, and silu(x·scale + shift) + carried or ``None``: (B, H, W, C) each.
     """
-    rows, height, width, channels = features.shape
     output = torch.empty_like(features, dtype=dtype)
     around = torch.empty_like(output) if goes_around else None
-    block = _channel_block(channels)
-    grid = (triton.cdiv(width, COLUMNS) * triton.cdiv(height, COLUMNS), triton.cdiv(channels, block), rows)
+    grid, block = _tiles(features)
     _norm_silu_depthwise[grid](
         features,
         scale,
         shift,
-        conv.weight,
-        conv.bias,
+        taps.weight,
+        taps.bias,
         carried,
         output,
-        output if around is None else around,
-        height,
-        width,
-        channels,
-        AROUND=goes_around,
-        ROWS=COLUMNS,
-        COLUMNS=COLUMNS,
+        around,
+        *features.shape[1:],
+        ROWS=ROWS,
+        GROUPS=GROUPS,
         WIDTH=block,
-        num_warps=4,
+        num_warps=block // CHANNELS_A_WARP,
     )
     return output, around
 
 
-def gated_depthwise(values: Tensor, gates: Tensor, value_conv: ChannelsLastConv, gate_conv: ChannelsLastConv) -> Tensor:
+def gated_depthwise(values: Tensor, gates: Tensor, value_taps: Taps, gate_taps: Taps) -> Tensor:
     """The middle of a Mix-FFN: conv(silu(values))·silu(conv(silu(gates))), (B, H, W, C) each, contiguous."""
-    rows, height, width, channels = values.shape
     output = torch.empty_like(values)
-    block = _channel_block(channels)
-    grid = (triton.cdiv(width, COLUMNS) * triton.cdiv(height, COLUMNS), triton.cdiv(channels, block), rows)
+    grid, block = _tiles(values)
     _gated_depthwise[grid](
         values,
         gates,
-        value_conv.weight,
-        value_conv.bias,
-        gate_conv.weight,
-        gate_conv.bias,
+        value_taps.weight,
+        value_taps.bias,
+        gate_taps.weight,
+        gate_taps.bias,
         output,
-        height,
-        width,
-        channels,
-        ROWS=COLUMNS,
-        COLUMNS=COLUMNS,
+        *values.shape[1:],
+        ROWS=ROWS,
+        GROUPS=GROUPS,
         WIDTH=block,
-        num_warps=4,
+        num_warps=block // CHANNELS_A_WARP,
     )
     return output
 
 
-def _channel_block(channels: int) -> int:
-    """Channels of a tile: a power of two that divides, if that is not too small."""
-    return CHANNELS if channels % CHANNELS == 0 or channels < 32 else 32
+def _tiles(features: Tensor) -> tuple[tuple[int, int, int], int]:
+    """The grid over a map, and the channels of a tile: a power of two that divides, if that is not too small."""
+    rows, height, width, channels = features.shape
+    block = CHANNELS if channels % CHANNELS == 0 or channels < 32 else 32
+    tiles = triton.cdiv(width, GROUPS * TOGETHER.value) * triton.cdiv(height, ROWS)
+    return (tiles, triton.cdiv(channels, block), rows), block
 
 
 @triton.jit
-def _tile(width, ROWS: tl.constexpr, COLUMNS: tl.constexpr, WIDTH: tl.constexpr):
-    """Where a program works: row of the batch, first line, columns, channels."""
-    across = tl.cdiv(width, COLUMNS)
+def _tile(width, ROWS: tl.constexpr, GROUPS: tl.constexpr, WIDTH: tl.constexpr):
+    """Where a program works: row of the batch, first line, first column of each group, channels."""
+    across = tl.cdiv(width, GROUPS * TOGETHER)
     top = tl.program_id(0) // across * ROWS
-    column = tl.program_id(0) % across * COLUMNS + tl.arange(0, COLUMNS)
+    column = (tl.program_id(0) % across * GROUPS + tl.arange(0, GROUPS)) * TOGETHER
     return tl.program_id(2).to(tl.int64), top, column, tl.program_id(1) * WIDTH + tl.arange(0, WIDTH)
 
 
 @triton.jit
-def _columns_there(column, width, is_channel):
-    """Whether a column's left neighbour, itself and its right neighbour lie on the map."""
-    inside = is_channel[None, :]
+def _nine(weight, channel, channels, inside):
+    """Weights of the nine taps, row by row."""
+    return (
+        _tap(weight, channel, inside),
+        _tap(weight + channels, channel, inside),
+        _tap(weight + 2 * channels, channel, inside),
+        _tap(weight + 3 * channels, channel, inside),
+        _tap(weight + 4 * channels, channel, inside),
+        _tap(weight + 5 * channels, channel, inside),
+        _tap(weight + 6 * channels, channel, inside),
+        _tap(weight + 7 * channels, channel, inside),
+        _tap(weight + 8 * channels, channel, inside),
+    )
+
+
+@triton.jit
+def _tap(weight, channel, inside):
+    return tl.load(weight + channel, mask=inside, other=0.0).to(tl.float32)[None, :]
+
+
+@triton.jit
+def _columns_there(column, width, inside):
+    """Whether the column before a group, its two, and the one after it lie on the map."""
+    inside = inside[None, :]
     has_left = ((column > 0) & (column <= width))[:, None] & inside
-    return has_left, (column < width)[:, None] & inside, (column + 1 < width)[:, None] & inside
+    has_first, has_second = (column < width)[:, None] & inside, (column + 1 < width)[:, None] & inside
+    return has_left, has_first, has_second, (column + 2 < width)[:, None] & inside
 
 
 @triton.jit
-def _three(weight, channel, inside, tap: tl.constexpr):
-    """Weights of a row of taps."""
-    left = tl.load(weight + channel * 9 + tap * 3, mask=inside, other=0.0).to(tl.float32)
-    middle = tl.load(weight + channel * 9 + tap * 3 + 1, mask=inside, other=0.0).to(tl.float32)
-    right = tl.load(weight + channel * 9 + tap * 3 + 2, mask=inside, other=0.0).to(tl.float32)
-    return left[None, :], middle[None, :], right[None, :]
+def _row_at(features, places, channels, there, is_row):
+    """The column before a group, its two, and the one after it; 0 outside of the map."""
+    left = tl.load(features + places - channels, mask=there[0] & is_row, other=0.0).to(tl.float32)
+    first = tl.load(features + places, mask=there[1] & is_row, other=0.0).to(tl.float32)
+    second = tl.load(features + places + channels, mask=there[2] & is_row, other=0.0).to(tl.float32)
+    right = tl.load(features + places + 2 * channels, mask=there[3] & is_row, other=0.0).to(tl.float32)
+    return left, first, second, right
 
 
 @triton.jit
-def _silu_at(features, places, is_there):
-    value = tl.load(features + places, mask=is_there, other=0.0).to(tl.float32)
-    return value * tl.sigmoid(value)
+def _silu_row(features, places, channels, there, is_row):
+    left, first, second, right = _row_at(features, places, channels, there, is_row)
+    return silu(left), silu(first), silu(second), silu(right)
 
 
 @triton.jit
-def _norm_silu_at(features, places, is_there, factor, offset):
-    """Zero outside of the map, whatever the norm makes of a zero."""
-    value = tl.load(features + places, mask=is_there, other=0.0).to(tl.float32) * factor + offset
-    return tl.where(is_there, value * tl.sigmoid(value), 0.0)
+def _norm_silu_row(features, places, channels, there, is_row, factor, offset):
+    """After a norm, which makes something else of a zero."""
+    left, first, second, right = _row_at(features, places, channels, there, is_row)
+    left = tl.where(there[0] & is_row, silu(left * factor + offset), 0.0)
+    first = tl.where(there[1] & is_row, silu(first * factor + offset), 0.0)
+    second = tl.where(there[2] & is_row, silu(second * factor + offset), 0.0)
+    right = tl.where(there[3] & is_row, silu(right * factor + offset), 0.0)
+    return left, first, second, right
+
+
+@triton.jit
+def _add_row(above, here, start, left, middle, right, taps):
+    """Add a row of the input to three of the output: the one that is done by that, and the next two as they are."""
+    done = above + left * taps[6] + middle * taps[7] + right * taps[8]
+    above = here + left * taps[3] + middle * taps[4] + right * taps[5]
+    return done, above, start + left * taps[0] + middle * taps[1] + right * taps[2]
+
+
+@triton.jit
+def _relu(value):
+    return tl.maximum(value, 0.0, propagate_nan=tl.PropagateNan.ALL)
 
 
 @triton.jit
@@ -140,44 +190,34 @@ def _norm_silu_depthwise(
     height,
     width,
     channels,
-    AROUND: tl.constexpr,
     ROWS: tl.constexpr,
-    COLUMNS: tl.constexpr,
+    GROUPS: tl.constexpr,
     WIDTH: tl.constexpr,
 ):
-    """A tile from its top to its bottom: every row of the input is read once and added to three of the output."""
-    row, top, column, channel = _tile(width, ROWS, COLUMNS, WIDTH)
-    is_channel = channel < channels
-    factor = tl.load(scale + row * channels + channel, mask=is_channel, other=0.0)[None, :]
-    offset = tl.load(shift + row * channels + channel, mask=is_channel, other=0.0)[None, :]
-    start = tl.load(bias + channel, mask=is_channel, other=0.0).to(tl.float32)[None, :]
-    if AROUND:
-        extra = tl.load(carried + channel, mask=is_channel, other=0.0).to(tl.float32)[None, :]
-    first_left, first, first_right = _three(weight, channel, is_channel, 0)
-    second_left, second, second_right = _three(weight, channel, is_channel, 1)
-    third_left, third, third_right = _three(weight, channel, is_channel, 2)
-    has_left, has, has_right = _columns_there(column, width, is_channel)
-    above = tl.zeros((COLUMNS, WIDTH), tl.float32) + start
-    here = tl.zeros((COLUMNS, WIDTH), tl.float32) + start
+    row, top, column, channel = _tile(width, ROWS, GROUPS, WIDTH)
+    inside = channel < channels
+    factor = tl.load(scale + row * channels + channel, mask=inside, other=0.0)[None, :]
+    offset = tl.load(shift + row * channels + channel, mask=inside, other=0.0)[None, :]
+    taps, start = _nine(weight, channel, channels, inside), _tap(bias, channel, inside)
+    if around is not None:
+        extra = _tap(carried, channel, inside)
+    there = _columns_there(column, width, inside)
+    above = tl.zeros((GROUPS, WIDTH), tl.float32) + start
+    here, above2, here2 = above, above, above  # of the first column of a group, and of the second
     for step in range(ROWS + 2):
-        y = top + step - 1 + tl.zeros((COLUMNS, 1), tl.int32)  # not a scalar: Triton's interpreter spreads no booleans
-        is_row = (y >= 0) & (y < height)
+        y = top + step - 1 + tl.zeros((GROUPS, 1), tl.int32)  # not a scalar: Triton's interpreter spreads no booleans
+        is_row, is_done = (y >= 0) & (y < height), (y > top) & (y <= height)
         places = ((row * height + y) * width + column[:, None]) * channels + channel[None, :]
-        left = _norm_silu_at(features, places - channels, has_left & is_row, factor, offset)
-        value = _norm_silu_at(features, places, has & is_row, factor, offset)
-        right = _norm_silu_at(features, places + channels, has_right & is_row, factor, offset)
-        done = above + left * third_left + value * third + right * third_right
-        above = here + left * second_left + value * second + right * second_right
-        here = start + left * first_left + value * first + right * first_right
-        to = places - width * channels
-        tl.store(
-            output + to,
-            tl.maximum(done, 0.0, propagate_nan=tl.PropagateNan.ALL).to(output.dtype.element_ty),
-            mask=has & (y > top) & (y <= height),
-        )
-        if AROUND:
-            is_own = has & is_row & (y >= top) & (y < top + ROWS)
-            tl.store(around + places, (value + extra).to(around.dtype.element_ty), mask=is_own)
+        left, first, second, right = _norm_silu_row(features, places, channels, there, is_row, factor, offset)
+        done, above, here = _add_row(above, here, start, left, first, second, taps)
+        done2, above2, here2 = _add_row(above2, here2, start, first, second, right, taps)
+        to = output + places - width * channels
+        tl.store(to, _relu(done).to(output.dtype.element_ty), mask=there[1] & is_done)
+        tl.store(to + channels, _relu(done2).to(output.dtype.element_ty), mask=there[2] & is_done)
+        if around is not None:
+            is_own = is_row & (y >= top) & (y < top + ROWS)
+            tl.store(around + places, (first + extra).to(around.dtype.element_ty), mask=there[1] & is_own)
+            tl.store(around + places + channels, (second + extra).to(around.dtype.element_ty), mask=there[2] & is_own)
 
 
 @triton.jit
@@ -193,42 +233,29 @@ def _gated_depthwise(
     width,
     channels,
     ROWS: tl.constexpr,
-    COLUMNS: tl.constexpr,
+    GROUPS: tl.constexpr,
     WIDTH: tl.constexpr,
 ):
     """As above, of two maps at once."""
-    row, top, column, channel = _tile(width, ROWS, COLUMNS, WIDTH)
-    is_channel = channel < channels
-    start = tl.load(value_bias + channel, mask=is_channel, other=0.0).to(tl.float32)[None, :]
-    gate_start = tl.load(gate_bias + channel, mask=is_channel, other=0.0).to(tl.float32)[None, :]
-    first_left, first, first_right = _three(value_weight, channel, is_channel, 0)
-    second_left, second, second_right = _three(value_weight, channel, is_channel, 1)
-    third_left, third, third_right = _three(value_weight, channel, is_channel, 2)
-    gate_first_left, gate_first, gate_first_right = _three(gate_weight, channel, is_channel, 0)
-    gate_second_left, gate_second, gate_second_right = _three(gate_weight, channel, is_channel, 1)
-    gate_third_left, gate_third, gate_third_right = _three(gate_weight, channel, is_channel, 2)
-    has_left, has, has_right = _columns_there(column, width, is_channel)
-    above = tl.zeros((COLUMNS, WIDTH), tl.float32) + start
-    here = tl.zeros((COLUMNS, WIDTH), tl.float32) + start
-    gate_above = tl.zeros((COLUMNS, WIDTH), tl.float32) + gate_start
-    gate_here = tl.zeros((COLUMNS, WIDTH), tl.float32) + gate_start
+    row, top, column, channel = _tile(width, ROWS, GROUPS, WIDTH)
+    inside = channel < channels
+    taps, start = _nine(value_weight, channel, channels, inside), _tap(value_bias, channel, inside)
+    gate_taps, gate_start = _nine(gate_weight, channel, channels, inside), _tap(gate_bias, channel, inside)
+    there = _columns_there(column, width, inside)
+    above = tl.zeros((GROUPS, WIDTH), tl.float32) + start
+    here, above2, here2 = above, above, above
+    gate_above = tl.zeros((GROUPS, WIDTH), tl.float32) + gate_start
+    gate_here, gate_above2, gate_here2 = gate_above, gate_above, gate_above
     for step in range(ROWS + 2):
-        y = top + step - 1 + tl.zeros((COLUMNS, 1), tl.int32)  # not a scalar: Triton's interpreter spreads no booleans
-        is_row = (y >= 0) & (y < height)
+        y = top + step - 1 + tl.zeros((GROUPS, 1), tl.int32)
+        is_row, is_done = (y >= 0) & (y < height), (y > top) & (y <= height)
         places = ((row * height + y) * width + column[:, None]) * channels + channel[None, :]
-        left = _silu_at(values, places - channels, has_left & is_row)
-        value = _silu_at(values, places, has & is_row)
-        right = _silu_at(values, places + channels, has_right & is_row)
-        done = above + left * third_left + value * third + right * third_right
-        above = here + left * second_left + value * second + right * second_right
-        here = start + left * first_left + value * first + right * first_right
-        left = _silu_at(gates, places - channels, has_left & is_row)
-        value = _silu_at(gates, places, has & is_row)
-        right = _silu_at(gates, places + channels, has_right & is_row)
-        gate = gate_above + left * gate_third_left + value * gate_third + right * gate_third_right
-        gate_above = gate_here + left * gate_second_left + value * gate_second + right * gate_second_right
-        gate_here = gate_start + left * gate_first_left + value * gate_first + right * gate_first_right
-        done = done * gate * tl.sigmoid(gate)
-        tl.store(
-            output + places - width * channels, done.to(output.dtype.element_ty), mask=has & (y > top) & (y <= height)
-        )
+        left, first, second, right = _silu_row(values, places, channels, there, is_row)
+        done, above, here = _add_row(above, here, start, left, first, second, taps)
+        done2, above2, here2 = _add_row(above2, here2, start, first, second, right, taps)
+        left, first, second, right = _silu_row(gates, places, channels, there, is_row)
+        gate, gate_above, gate_here = _add_row(gate_above, gate_here, gate_start, left, first, second, gate_taps)
+        gate2, gate_above2, gate_here2 = _add_row(gate_above2, gate_here2, gate_start, first, second, right, gate_taps)
+        to = output + places - width * channels
+        tl.store(to, (done * silu(gate)).to(output.dtype.element_ty), mask=there[1] & is_done)
+        tl.store(to + channels, (done2 * silu(gate2)).to(output.dtype.element_ty), mask=there[2] & is_done)

@@ -5,49 +5,70 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-CHANNELS = 64  # of a tile
+POSITIONS, CHANNELS = 32, 64  # of a tile
 
 
-def summed(first: Tensor, second: Tensor, bias: Tensor) -> Tensor:
-    """first + second + bias: twice (B, H, W, C), contiguous, and (C,) → (B, H, W, C) of their type."""
+def summed(first: Tensor, second: Tensor, bias: Tensor | None = None, dtype: torch.dtype | None = None) -> Tensor:
+    """first + second + bias, summed up in float32.
+
+    Args:
+        first, second: (B, H, W, C), contiguous, of any types.
+        bias: (C,); ``None`` adds nothing.
+        dtype: of the sum; ``None`` is that of ``first``.
+
+    Returns:
+        (B, H, W, C).
+    """
     channels = first.shape[-1]
-    output = torch.empty_like(first)
+    output = torch.empty_like(first, dtype=dtype)
     count, block = first.numel() // channels, min(CHANNELS, triton.next_power_of_2(channels))
-    _summed[(triton.cdiv(count, 32), triton.cdiv(channels, block))](
-        first, second, bias, output, count, channels, LENGTH=32, WIDTH=block
+    _summed[(triton.cdiv(count, POSITIONS) * triton.cdiv(channels, block),)](
+        first,
+        second,
+        bias,
+        output,
+        count,
+        channels,
+        LENGTH=POSITIONS,
+        WIDTH=block,
     )
     return output
 
 
-def add_and_norm(stream: Tensor, change: Tensor | None, eps: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def add_and_norm(
+    stream: Tensor, change: Tensor | None, eps: float, dtype: torch.dtype, tile: int = 1
+) -> tuple[Tensor, Tensor]:
     """Add a change to the map between layers, and norm the sum over its channels.
 
     Args:
-        stream: (B, H, W, C) float32, contiguous; changed in place where it has as many rows as the sum.
+        stream: (B, H, W, C), contiguous; changed in place where it is float32 and has as many rows as the sum.
         change: (B or a multiple, H, W, C); rows of the stream serve each of its parts. ``None`` adds nothing.
         eps: of the norm.
         dtype: of the normed map.
+        tile: side of the tiles in whose order the change lies in memory, a divisor of H and of W.
 
     Returns:
-        The sum, float32, and the normed sum.
+        The sum, float32, or the stream as it is; and the normed sum.
     """
     channels = stream.shape[-1]
     shape = stream.shape if change is None else change.shape
-    total = stream if stream.shape == shape else stream.new_empty(shape)
+    is_changed_in_place = change is None or (stream.shape == shape and stream.dtype == torch.float32)
+    total = stream if is_changed_in_place else stream.new_empty(shape, dtype=torch.float32)
     normed = stream.new_empty(shape, dtype=dtype)
     count = normed.numel() // channels
     width = triton.next_power_of_2(channels)
     positions = max(1, 4096 // width)
     _add_and_norm[(triton.cdiv(count, positions),)](
         stream,
-        stream if change is None else change,
-        total,
+        change,
+        None if change is None else total,
         normed,
         count,
         stream.numel() // channels,
         channels,
+        shape[-2],
         eps,
-        CHANGES=change is not None,
+        TILE=tile,
         POSITIONS=positions,
         WIDTH=width,
     )
@@ -56,14 +77,17 @@ def add_and_norm(stream: Tensor, change: Tensor | None, eps: float, dtype: torch
 
 @triton.jit
 def _summed(first, second, bias, output, count, channels, LENGTH: tl.constexpr, WIDTH: tl.constexpr):
-    at = tl.program_id(0).to(tl.int64) * LENGTH + tl.arange(0, LENGTH)
-    channel = tl.program_id(1) * WIDTH + tl.arange(0, WIDTH)
+    """Programs beside each other work on channels of the same positions, which lie beside each other in memory."""
+    blocks = tl.cdiv(channels, WIDTH)
+    at = (tl.program_id(0) // blocks).to(tl.int64) * LENGTH + tl.arange(0, LENGTH)
+    channel = tl.program_id(0) % blocks * WIDTH + tl.arange(0, WIDTH)
     inside = channel < channels
     is_there = (at < count)[:, None] & inside[None, :]
     places = at[:, None] * channels + channel[None, :]
     total = tl.load(first + places, mask=is_there, other=0.0).to(tl.float32)
     total += tl.load(second + places, mask=is_there, other=0.0).to(tl.float32)
-    total += tl.load(bias + channel, mask=inside, other=0.0).to(tl.float32)[None, :]
+    if bias is not None:
+        total += tl.load(bias + channel, mask=inside, other=0.0).to(tl.float32)[None, :]
     tl.store(output + places, total.to(output.dtype.element_ty), mask=is_there)
 
 
@@ -76,8 +100,9 @@ def _add_and_norm(
     count,
     own,
     channels,
+    width,
     eps,
-    CHANGES: tl.constexpr,
+    TILE: tl.constexpr,
     POSITIONS: tl.constexpr,
     WIDTH: tl.constexpr,
 ):
@@ -87,8 +112,14 @@ def _add_and_norm(
     is_there = (at < count)[:, None] & inside
     places = at[:, None] * channels + channel[None, :]
     value = tl.load(stream + (at % own)[:, None] * channels + channel[None, :], mask=is_there, other=0.0)
-    if CHANGES:
-        value += tl.load(change + places, mask=is_there, other=0.0).to(tl.float32)
+    value = value.to(tl.float32)
+    if change is not None:
+        changed = at
+        if TILE > 1:
+            row, column = at // width, at % width  # a row of any sample
+            of_tile = row // TILE * (width // TILE) + column // TILE
+            changed = (of_tile * TILE + row % TILE) * TILE + column % TILE
+        value += tl.load(change + changed[:, None] * channels + channel[None, :], mask=is_there, other=0.0)
         tl.store(total + places, value, mask=is_there)
     mean = tl.sum(value, 1) / channels
     rest = tl.where(inside, value - mean[:, None], 0.0)

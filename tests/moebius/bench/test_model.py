@@ -1,7 +1,9 @@
+import importlib.util
 import json
 import subprocess
 import sys
 from importlib.metadata import version
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -124,3 +126,19 @@ def test_profile_has_a_table_for_each_part_of_the_model():
         "a decoding",
     ]
     assert all("convolution" in table for table in parts[1:])
+
+
+def test_profile_tells_what_our_kernels_moved_a_second(monkeypatch):
+    jit = pytest.importorskip("triton.runtime.jit")
+    spec = importlib.util.spec_from_file_location("profile_model", ROOT / "benchmarks" / "profile_model.py")
+    profile_model = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(profile_model)
+    launched = []
+    monkeypatch.setattr(jit.JITFunction, "run", lambda kernel, *given, **named: launched.append((given, named)))
+    maps = torch.empty(1000, dtype=torch.bfloat16), torch.empty(1000), None, 7
+    with profile_model.noted_launches() as launches:
+        jit.JITFunction.run(SimpleNamespace(__name__="_scaled"), *maps, grid=(1,), warmup=False)
+    assert launched == [(maps, {"grid": (1,), "warmup": False})] and launches == {"_scaled": [6000]}
+    events = [SimpleNamespace(key="_scaled", count=5, self_device_time_total=0.1)]  # microseconds
+    events += [SimpleNamespace(key="gemm", count=1, self_device_time_total=9.0)]
+    assert profile_model.speeds(launches, events) == "_scaled: 5 launches, 0.00 GB at 300 GB/s\n"

@@ -1,69 +1,89 @@
-"""Compiles the kernels at the published sizes for a GPU that need not be there, as the launches ask for them."""
+"""Compiles the kernels for GPUs that need not be there, as the arranged model launches them, and looks at the result.
 
+The denoiser of the published widths and blocks of the autoencoder run on tensors without data.
+"""
+
+import re
 import sys
-from inspect import isfunction
+from contextlib import redirect_stdout
+from io import StringIO
 
 import torch
 import triton
-from torch import Tensor
+from diffusers.models.resnet import ResnetBlock2D
+from torch import nn
+from triton import knobs
 from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
 
-from moebius.fast.fold import ChannelsLastConv
-from moebius.fast.gpu import contexts, depthwise, group_norm, sums
+from moebius.config import MoebiusConfig
+from moebius.denoiser import Denoiser
+from moebius.fast.denoiser import FastDenoiser
+from moebius.fast.gpu import autoencoder, denoiser, trial
+from moebius.sampler import CONDITION_IDS, UNCONDITIONAL_IDS
 
-TARGET = GPUTarget("cuda", 80, 32)
-LARGEST_SHARED = 99 * 1024  # of the smallest GPUs since
-POINTERS = {torch.float32: "*fp32", torch.bfloat16: "*bf16"}
-
-
-class Compiled:
-    """In the place of a kernel: a launch compiles and computes nothing."""
-
-    def __init__(self, kernel: JITFunction) -> None:
-        self.kernel = kernel
-
-    def __getitem__(self, grid):
-        return self.launch
-
-    def launch(self, *arguments, num_warps=4, **constants):
-        signature = {}
-        for name, argument in zip(self.kernel.arg_names, arguments, strict=False):
-            is_tensor = isinstance(argument, Tensor)
-            signature[name] = (
-                POINTERS[argument.dtype] if is_tensor else "fp32" if isinstance(argument, float) else "i32"
-            )
-        signature |= dict.fromkeys(constants, "constexpr")
-        source = ASTSource(fn=self.kernel, signature=signature, constexprs=constants)
-        compiled = triton.compile(source, target=TARGET, options={"num_warps": num_warps})
-        shared = compiled.metadata.shared
-        assert shared <= LARGEST_SHARED, (self.kernel.__name__, constants, shared)
-        assert "max.f32" not in compiled.asm["ptx"], self.kernel.__name__  # it makes a number of NaN
-        sys.stdout.write(f"{self.kernel.__name__} {constants}\n")
+LARGEST_SHARED = 99 * 1024  # bytes that every GPU since compute capability 8.0 has
+SPILLED = re.compile(r"([1-9]\d+) bytes spill stores")  # a register or two are nothing
+RUN, seen = JITFunction.run, set[str]()
 
 
+class Driver:
+    """In the place of Triton's own, which needs a GPU."""
+
+    def __init__(self, capability: int) -> None:
+        self.capability = capability
+
+    def get_current_device(self) -> int:
+        return self.capability  # kernels are kept by device
+
+    def get_current_stream(self, device: int) -> int:
+        return 0
+
+    def get_current_target(self) -> GPUTarget:
+        return GPUTarget("cuda", self.capability, 32)
+
+
+def launch(kernel: JITFunction, *arguments, grid, warmup, **constants) -> None:
+    """Compile what a launch needs, and compute nothing."""
+    assert all(0 < count <= limit for count, limit in zip(grid, (2**31 - 1, 65535, 65535), strict=False)), grid
+    with redirect_stdout(StringIO()) as log:
+        compiled = RUN(kernel, *arguments, grid=grid, warmup=True, **constants)
+    if compiled.hash in seen:
+        return
+    seen.add(compiled.hash)
+    name, shared = kernel.__name__, compiled.metadata.shared
+    assert shared <= LARGEST_SHARED, (name, constants, shared)
+    assert not SPILLED.search(log.getvalue()), (name, constants, log.getvalue())
+    assert "max.f32" not in compiled.asm["ptx"], name  # it makes a number of NaN
+    sys.stdout.write(f"{name} {constants}\n")
+
+
+@torch.no_grad()
 def main() -> None:
-    for module in (contexts, depthwise, group_norm, sums):
-        launchers = [value for value in vars(module).values() if isfunction(value)]
-        for name in {name for launcher in launchers for name in launcher.__code__.co_names}:
-            kernel = getattr(module, name, None)
-            if isinstance(kernel, JITFunction):
-                setattr(module, name, Compiled(kernel))
-    for dtype in POINTERS:
-        for channels in (320, 1280):
-            features, bias = torch.empty(2, 16, 16, channels), torch.empty(channels)
-            lowered, conv = features.to(dtype), ChannelsLastConv(torch.empty(channels, 1, 3, 3), bias).to(dtype)
-            scale, shift = group_norm.group_terms(features, 32, 1e-5, bias, bias)
-            group_norm.group_terms(lowered, 32, 1e-5, added=bias.to(dtype))
-            group_norm.scaled(lowered, scale, shift, dtype, silu=True)
-            depthwise.norm_silu_depthwise(features, scale, shift, conv, bias, dtype, True)
-            depthwise.gated_depthwise(lowered, lowered, conv, conv)
-            sums.summed(lowered, lowered, bias.to(dtype))
-            sums.add_and_norm(features, lowered, 1e-5, dtype)
-            width = channels // 8
-            table, values = torch.empty(2, 256, width, 10, dtype=dtype), torch.empty(2, 10, width, dtype=dtype)
-            contexts.meet_contexts(torch.empty(32, 16, 16, channels, dtype=dtype), table, values, 16)
+    knobs.compilation.always_compile = knobs.nvidia.dump_ptxas_log = True  # what was kept says nothing
+    JITFunction.run = launch
+    with torch.device("meta"):
+        triton.runtime.driver.set_active(Driver(90))
+        run_denoiser(MoebiusConfig(), 16, torch.bfloat16)  # in part float32
+        run_autoencoder(512, 256, torch.bfloat16)
+        triton.runtime.driver.set_active(Driver(80))
+        run_denoiser(trial.CONFIG, trial.SAMPLES, torch.float32)
+        run_autoencoder(128, 128, torch.float32)
+
+
+def run_denoiser(config: MoebiusConfig, samples: int, dtype: torch.dtype) -> None:
+    model = FastDenoiser(Denoiser(config).eval(), (CONDITION_IDS, UNCONDITIONAL_IDS)).lower(dtype)
+    denoiser.fuse(model)
+    latents = torch.empty(samples, 2 * config.latent_channels + 1, config.latent_size, config.latent_size)
+    for branches in (2, 1):
+        model(latents, torch.empty(sum(model.bias_widths)), branches)
+
+
+def run_autoencoder(in_channels: int, out_channels: int, dtype: torch.dtype) -> None:
+    block = ResnetBlock2D(in_channels=in_channels, out_channels=out_channels, temb_channels=None)
+    model = nn.ModuleList([block]).to(dtype)
+    autoencoder.fuse(model)
+    model[0](torch.empty(16, in_channels, 512, 512, dtype=dtype))
 
 
 if __name__ == "__main__":

@@ -12,11 +12,12 @@ import pytest
 import torch
 from torch import nn
 
-from moebius.blocks import DepthwiseSeparableConv, LambdaTransformer
+from moebius.blocks import DepthwiseSeparableConv, LambdaTransformer, ResidualBlock
 from moebius.config import MoebiusConfig
 from moebius.fast import gpu
-from moebius.fast.blocks import FoldedSeparableConv, FoldedTransformer
+from moebius.fast.blocks import FoldedResidualBlock, FoldedSeparableConv, FoldedTransformer
 from moebius.fast.fold import ChannelsLastConv
+from moebius.fast.local_lambda import TiledLocalLambda
 from moebius.untrained import randomise
 from tests.conftest import relative_error
 
@@ -43,26 +44,48 @@ def fused(kernels, model: nn.Module) -> nn.Module:
     return parent[0]
 
 
+@pytest.mark.parametrize("size", [(18, 17), (5, 36)], ids=str)
 @pytest.mark.parametrize("widths", [(32, 32), (32, 96)], ids=["with identity", "without"])
 @torch.no_grad()
-def test_separable_convolution_of_no_whole_tiles(kernels, widths):
+def test_separable_convolution_of_no_whole_tiles(kernels, widths, size):
     conv, norm = DepthwiseSeparableConv(*widths), nn.GroupNorm(32, widths[0])
     plain = FoldedSeparableConv(randomised(conv), randomised(norm))
-    features = torch.randn(1, 18, 17, widths[0])
+    features = torch.randn(2, *size, widths[0])
     bias = None if plain.has_identity else torch.randn(widths[1])
     assert relative_error(fused(kernels, plain)(features, bias), plain(features, bias)) <= 1e-5
 
 
-@pytest.mark.parametrize("rows", [1, 2], ids=["where branches part", "after that"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("widths", [(32, 32), (64, 32)], ids=["without a shortcut", "with one"])
 @torch.no_grad()
-def test_transformer(kernels, rows):
-    config = MoebiusConfig(heads=4, context_width=16)
+def test_residual_block(kernels, widths, dtype):
+    plain = FoldedResidualBlock(randomised(ResidualBlock(*widths, time_width=8)))
+    for layer in (plain.conv_out.depthwise, plain.conv_out.pointwise):  # a shortcut stays as it is
+        layer.to(dtype)
+    features, bias = torch.randn(1, 9, 7, widths[0]), torch.randn(widths[1])
+    ours, theirs = (block(features.clone(), bias) for block in (fused(kernels, plain), plain))
+    assert ours.dtype == theirs.dtype == torch.float32
+    assert relative_error(ours, theirs) <= (1e-4 if dtype == torch.float32 else 1e-2)
+
+
+@pytest.mark.parametrize("rows", [1, 2], ids=["where branches part", "after that"])
+@pytest.mark.parametrize(
+    ("heads", "side", "dtype"),
+    [(4, 8, torch.bfloat16), (1, 8, torch.float32), (1, 8, torch.bfloat16), (1, 6, torch.float32)],
+    ids=["narrow heads in bfloat16", "tiles of 4", "tiles of 4 in bfloat16", "tiles of 2"],
+)
+@torch.no_grad()
+def test_transformer(kernels, heads, side, dtype, rows):
+    config = MoebiusConfig(heads=heads, context_width=16)
     contexts = torch.randn(2, config.categories // 2, config.context_width)
-    plain = FoldedTransformer(randomised(LambdaTransformer(32, 64, config)), 8, contexts)
-    features = torch.randn(rows, 8, 8, 32)
+    plain = FoldedTransformer(randomised(LambdaTransformer(32, side * side, config)), side, contexts)
+    assert isinstance(plain.local, TiledLocalLambda) == (heads == 1)
+    for layer in (plain.project_in, plain.local, plain.feed_forward, plain.project_out):
+        layer.to(dtype)  # but for Interactive-λ: interpreted, there are no products in bfloat16
+    features = torch.randn(rows, side, side, 32)
     ours, theirs = (block(features.clone(), 1, 2) for block in (fused(kernels, plain), plain))
-    assert ours.shape == theirs.shape == (2, 8, 8, 32)
-    assert relative_error(ours, theirs) <= 1e-5
+    assert ours.shape == theirs.shape == (2, side, side, 32) and ours.dtype == theirs.dtype == torch.float32
+    assert relative_error(ours, theirs) <= (1e-5 if dtype == torch.float32 else 2e-2)
 
 
 @torch.no_grad()
@@ -84,18 +107,19 @@ def test_autoencoder(kernels):
 def test_bfloat16_rounds_what_is_stored_and_nothing_else(kernels):
     features, bias = torch.randn(1, 8, 8, 32), torch.randn(32)
     conv = ChannelsLastConv(torch.randn(32, 1, 3, 3).bfloat16().float(), bias.bfloat16().float(), groups=32)
-    low, rounded = copy.deepcopy(conv).bfloat16(), features.bfloat16()
+    exact_taps, rounded = kernels["depthwise"].Taps(conv), features.bfloat16()
+    taps = copy.deepcopy(exact_taps).bfloat16()
     norms, depthwise, sums = kernels["group_norm"], kernels["depthwise"], kernels["sums"]
     terms = norms.group_terms(rounded, 32, 1e-5)
     pairs = (
         [(norms.scaled(rounded, *terms, dtype, silu=True)) for dtype in (torch.bfloat16, torch.float32)],
         [
-            depthwise.norm_silu_depthwise(rounded, *terms, low, bias, dtype, True)[0]
+            depthwise.norm_silu_depthwise(rounded, *terms, taps, bias, dtype, True)[0]
             for dtype in (torch.bfloat16, torch.float32)
         ],
         [
-            depthwise.gated_depthwise(rounded, rounded.flip(1), low, low),
-            depthwise.gated_depthwise(rounded.float(), rounded.float().flip(1), conv, conv),
+            depthwise.gated_depthwise(rounded, rounded.flip(1), taps, taps),
+            depthwise.gated_depthwise(rounded.float(), rounded.float().flip(1), exact_taps, exact_taps),
         ],
         [sums.add_and_norm(features.clone(), rounded, 1e-5, dtype)[1] for dtype in (torch.bfloat16, torch.float32)],
         [
@@ -137,4 +161,4 @@ def test_kernels_compile_for_gpus():
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert len(lines) >= 8 and len({line.split()[0] for line in lines}) == 8  # every kernel
+    assert len(lines) >= 8 and len({line.split()[0] for line in lines}) == 10  # every kernel

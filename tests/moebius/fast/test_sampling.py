@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from functools import partial
 
 import numpy as np
@@ -6,12 +8,12 @@ import torch
 
 from moebius import Inpainter, load_denoiser
 from moebius.fast.autoencoder import arrange_vae
-from moebius.fast.sampling import FastPrediction
+from moebius.fast.sampling import FastPrediction, gpu_arithmetic
 from moebius.sampler import PlainPrediction, ddim_sample, sampling_loop
 from moebius.schedule import ddim_timesteps
 from moebius.settings import InpaintSettings
 from moebius.vae import decode, untrained_vae
-from tests.conftest import TINY_GOLDEN, golden, relative_error, textured
+from tests.conftest import ROOT, TINY_GOLDEN, golden, relative_error, textured
 
 CPU = torch.device("cpu")
 
@@ -96,3 +98,50 @@ def test_outside_its_interval_guidance_leaves_the_condition_alone(tiny_golden_st
     for timestep, expected in ((300, condition), (500, guided), (700, condition)):
         assert relative_error(inside(inputs, timestep), expected(inputs, timestep)) <= 1e-5
     assert relative_error(guided(inputs, 300), condition(inputs, 300)) > 1e-2
+
+
+SWITCHES = """
+import torch
+from moebius.fast.sampling import gpu_arithmetic
+
+gpu, products, convolutions = torch.device("cuda"), torch.backends.cuda.matmul, torch.backends.cudnn
+has_newer = hasattr(convolutions, "conv")
+read = lambda: (products.fp32_precision, convolutions.conv.fp32_precision) if {newer} else (
+    products.allow_tf32, convolutions.allow_tf32
+)
+{setting}
+before = read(), convolutions.deterministic, convolutions.benchmark
+for dtype, precision in ((torch.bfloat16, "tf32"), (torch.float32, "ieee")):
+    with gpu_arithmetic(gpu, dtype):
+        torch.nn.functional.conv2d(torch.ones(1, 1, 3, 3), torch.ones(1, 1, 3, 3)) @ torch.ones(1, 1)
+        assert convolutions.deterministic and not convolutions.benchmark
+        if has_newer:
+            assert (products.fp32_precision, convolutions.conv.fp32_precision) == (precision, precision)
+        else:
+            assert products.allow_tf32 == convolutions.allow_tf32 == (precision == "tf32")
+    assert (read(), convolutions.deterministic, convolutions.benchmark) == before
+"""
+
+
+@pytest.mark.parametrize(
+    ("newer", "setting"),
+    [
+        (False, ""),
+        (False, "convolutions.benchmark = products.allow_tf32 = True"),
+        (False, "convolutions.allow_tf32 = False"),
+        (True, "products.fp32_precision = 'tf32'"),
+        (True, "convolutions.conv.fp32_precision = 'ieee'"),
+    ],
+)
+def test_how_a_gpu_multiplies_is_chosen_by_the_type_and_left_as_it_was(newer, setting):
+    """In a process of its own: what one sets by PyTorch's newer switches cannot be read by its older ones any more."""
+    if newer and not hasattr(torch.backends.cudnn, "conv"):
+        pytest.skip("this PyTorch has no newer switches")
+    code = SWITCHES.format(newer=newer, setting=setting)
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_on_a_cpu_nothing_is_set():
+    with gpu_arithmetic(CPU, torch.float32):
+        assert torch.backends.cudnn.deterministic is False

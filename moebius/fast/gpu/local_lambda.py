@@ -1,0 +1,132 @@
+"""What Local-λ by tiles gathers and lays out for its products, as Triton kernels."""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from moebius.fast.local_lambda import TiledLocalLambda
+
+LARGEST_TILE = 4096  # neighbours, or queries, of a program times their width
+
+
+def attend(local: TiledLocalLambda, projected: Tensor) -> Tensor:
+    """As :meth:`TiledLocalLambda.attend`, with maps copied once and rounded on the way.
+
+    Args:
+        local: the layer, whose maps have whole tiles.
+        projected: (B, H, W, C + K + V), queries, keys and values, contiguous.
+
+    Returns:
+        (B, H, W, C), but tile by tile: (B, H/tile, W/tile, tile, tile, C) in memory.
+    """
+    rows, height, width, stride = projected.shape
+    heads, key_width, tile, taps = local.heads, local.head_width, local.tile, local.taps
+    channels, side = heads * key_width, tile + local.window - 1
+    keys, values = projected[..., channels:].to(taps.dtype).flatten(1, 2).chunk(2, dim=-1)
+    content = torch.bmm(keys.softmax(dim=1).mT, values) + local.content_bias
+    length, tiles = key_width + taps.shape[-1], height // tile * (width // tile)
+    padded = triton.next_power_of_2(key_width)
+    block = max(1, LARGEST_TILE // padded)
+    neighbours = taps.new_empty(rows * tiles, length, key_width)
+    _gather[(tiles * triton.cdiv(length, block), rows)](
+        projected,
+        content,
+        neighbours,
+        height,
+        width,
+        stride,
+        FIRST=channels + key_width,
+        TILE=tile,
+        SIDE=side,
+        REACH=local.window // 2,
+        KEY_WIDTH=key_width,
+        LENGTH=length,
+        BLOCK=block,
+        PADDED_KEY=padded,
+    )
+    scores = taps.new_empty(tile * tile, heads * rows * tiles, length)
+    asked, met = scores.split([key_width, taps.shape[-1]], dim=-1)
+    _place[(triton.cdiv(rows * height * width, block) * heads,)](
+        projected,
+        asked,
+        rows * height * width,
+        width,
+        stride,
+        heads,
+        rows * tiles,
+        TILE=tile,
+        KEY_WIDTH=key_width,
+        LENGTH=length,
+        BLOCK=block,
+        PADDED_KEY=padded,
+    )
+    torch.bmm(asked, taps, out=met)
+    of_tiles = scores.view(tile * tile * heads, rows * tiles, length).transpose(0, 1)
+    return torch.bmm(of_tiles, neighbours).view(rows, height, width, channels)
+
+
+@triton.jit
+def _gather(
+    projected,
+    content,
+    neighbours,
+    height,
+    width,
+    stride,
+    FIRST: tl.constexpr,
+    TILE: tl.constexpr,
+    SIDE: tl.constexpr,
+    REACH: tl.constexpr,
+    KEY_WIDTH: tl.constexpr,
+    LENGTH: tl.constexpr,
+    BLOCK: tl.constexpr,
+    PADDED_KEY: tl.constexpr,
+):
+    """Content, then the values in the square around a tile, 0 outside of the map, then zeros."""
+    blocks = tl.cdiv(LENGTH, BLOCK)
+    row, tile, across = tl.program_id(1).to(tl.int64), tl.program_id(0) // blocks, width // TILE
+    number = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
+    key = tl.arange(0, PADDED_KEY)
+    is_key = (key < KEY_WIDTH)[None, :]
+    neighbour = number - KEY_WIDTH
+    y = tile // across * TILE + neighbour // SIDE - REACH
+    x = tile % across * TILE + neighbour % SIDE - REACH
+    is_there = (neighbour >= 0) & (neighbour < SIDE * SIDE) & (y >= 0) & (y < height) & (x >= 0) & (x < width)
+    places = ((row * height + y) * width + x)[:, None] * stride + FIRST + key[None, :]
+    value = tl.load(projected + places, mask=is_there[:, None] & is_key, other=0.0).to(tl.float32)
+    places = (row * KEY_WIDTH + number)[:, None] * KEY_WIDTH + key[None, :]
+    value += tl.load(content + places, mask=(number < KEY_WIDTH)[:, None] & is_key, other=0.0).to(tl.float32)
+    tiles = tl.num_programs(0) // blocks
+    places = ((row * tiles + tile) * LENGTH + number)[:, None] * KEY_WIDTH + key[None, :]
+    is_own = (number < LENGTH)[:, None] & is_key
+    tl.store(neighbours + places, value.to(neighbours.dtype.element_ty), mask=is_own)
+
+
+@triton.jit
+def _place(
+    projected,
+    asked,
+    positions,
+    width,
+    stride,
+    heads,
+    tiles,
+    TILE: tl.constexpr,
+    KEY_WIDTH: tl.constexpr,
+    LENGTH: tl.constexpr,
+    BLOCK: tl.constexpr,
+    PADDED_KEY: tl.constexpr,
+):
+    """Queries to where their place in a tile, their head and their tile say; maps have whole tiles."""
+    head = tl.program_id(0) % heads
+    at = tl.program_id(0) // heads * BLOCK + tl.arange(0, BLOCK)
+    key = tl.arange(0, PADDED_KEY)
+    is_there = (at < positions)[:, None] & (key < KEY_WIDTH)[None, :]
+    value = tl.load(
+        projected + at.to(tl.int64)[:, None] * stride + head * KEY_WIDTH + key[None, :], mask=is_there, other=0.0
+    )
+    y, x = at // width, at % width  # y through all maps
+    tile, place = y // TILE * (width // TILE) + x // TILE, y % TILE * TILE + x % TILE
+    row = (place * heads + head).to(tl.int64) * tiles + tile
+    tl.store(asked + row[:, None] * LENGTH + key[None, :], value.to(asked.dtype.element_ty), mask=is_there)
