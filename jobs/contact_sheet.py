@@ -1,7 +1,6 @@
 """``moebius contact-sheet SINK PICTURE``: before, mask and after of some results, side by side."""
 
 import argparse
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,15 +11,17 @@ from jobs.arguments import check_writable, positive
 from jobs.cli import DONE, EXIT_CODES, run_command
 from jobs.sheet import NOTHING, picture_path, save_sheet, strip, with_hole
 from jobs.sinks import add_sink_arguments, storage_options
+from pipeline.catalog import Catalog
 from pipeline.codec import decode
 from pipeline.config import absolute_uri
-from pipeline.errors import ConfigError
-from pipeline.manifest import Manifest
+from pipeline.errors import ConfigError, SampleError
 from pipeline.mask_pixels import read_mask
-from pipeline.records import OK
+from pipeline.records import MANIFEST_SCHEMA, OK
 from pipeline.report.evidence import Evidence, Files
+from pipeline.report.figures import load_rows
 from pipeline.review import NO_LIMIT
 from pipeline.storage import Storage
+from pipeline.storage_errors import usable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,28 +44,47 @@ def _draw(options: argparse.Namespace) -> int:
     check_writable(options.picture)
     access = storage_options(options)
     sink = Storage(absolute_uri(options.sink, "SINK"), access)
-    rows = Manifest(sink).load().to_pylist()
-    rows = sorted((row for row in rows if row["status"] == OK), key=lambda row: row["sample_id"])[: options.count]
-    if not rows:
-        raise ConfigError(f"no result with status ok in {options.sink}")
-    evidence = Evidence(sink, access, rows, math.inf)
+    rows = _first_results(sink, options.count)
+    evidence = Evidence(sink, access, rows)
     strips = [_strip(row, evidence.read(row)) for row in rows]
     save_sheet(strips, options.columns, options.picture)
     sys.stdout.write(f"contact sheet: {options.picture}\n")
     return DONE
 
 
+@usable()
+def _first_results(sink: Storage, count: int) -> list[dict[str, Any]]:
+    """Rows of the first results by name.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    with Catalog() as catalog:
+        load_rows(sink, catalog, MANIFEST_SCHEMA.names)
+        query = f"SELECT * FROM rows WHERE status = '{OK}' ORDER BY sample_id LIMIT {count}"
+        rows = [row for table in catalog.stream(query, count) for row in table.to_pylist()]
+    if not rows:
+        raise ConfigError(f"no result with status ok in {sink}")
+    return rows
+
+
 def _strip(row: Mapping[str, Any], files: Files) -> Image.Image:
-    """A row's pictures; where one is gone, why."""
-    if files.inputs is None or files.mask is None or files.result is None:
-        return strip([NOTHING], f"{row['sample_id']}  {files.missing}")
-    photo, result = decode(files.inputs.image, NO_LIMIT), decode(files.result, NO_LIMIT)
-    before, after = photo.rgb(), result.rgb()
-    mask = read_mask(files.inputs.mask, photo, files.mask, NO_LIMIT)
-    untrained = " (untrained weights)" if row["weights_fingerprint"].startswith("untrained-") else ""
+    """What there is of a row's pictures, and why where one is not."""
+    before = hole = after = NOTHING
+    notes = [files.missing] if files.missing else []
+    try:
+        if files.inputs is not None and files.mask is not None:
+            photo = decode(files.inputs.image, NO_LIMIT)
+            before = photo.rgb()
+            hole = with_hole(before, read_mask(files.inputs.mask, photo, files.mask, NO_LIMIT))
+        if files.result is not None:
+            after = decode(files.result, NO_LIMIT).rgb()
+    except SampleError as error:
+        notes.append(error.message)
+    untrained = " (untrained weights)" if (row["weights_fingerprint"] or "").startswith("untrained-") else ""
     windows = "1 window" if row["window_count"] == 1 else f"{row['window_count']} windows"
     label = f"{row['sample_id']}  {row['width']}x{row['height']}  {windows}{untrained}"
-    return strip([before, with_hole(before, mask), after], label)
+    return strip([before, hole, after], "  ".join([label, *notes]))
 
 
 if __name__ == "__main__":

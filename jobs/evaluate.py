@@ -17,6 +17,7 @@ from jobs.cli import DONE, EXIT_CODES, run_command
 from jobs.sheet import picture_path, save_sheet, strip, with_hole
 from moebius.settings import InpaintSettings
 from pipeline.baselines import BASELINES
+from pipeline.config import ModelConfig
 from pipeline.errors import ConfigError
 from pipeline.evaluation_masks import MASKS
 from pipeline.evaluation_protocols import PROTOCOLS, Protocol
@@ -99,19 +100,21 @@ def _evaluate(options: argparse.Namespace) -> int:
             f"--protocol {options.protocol} is measured with the masks of {protocol.masks_of}: "
             "name a folder of them with --mask-files"
         )
-    from pipeline.evaluation import check_installed, find_photos, summarise
+    from pipeline.evaluation import check_installed, summarise
+    from pipeline.evaluation_photos import check_photos, find_photos
     from pipeline.examiner import Examination, examine
     from pipeline.perceptual import Perceptual
 
     check_installed()
     photos = find_photos(options.photos, options.limit or (protocol.photos if protocol else None))
+    check_photos(photos, None if protocol else options.max_pixels)
     perceptual = Perceptual(options.hub) if options.hub else None
     if perceptual and len(photos) < 2:
         raise ConfigError(f"FID needs at least two photos, got {len(photos)}")
     if not options.weights and not options.baselines:
         raise ConfigError("evaluate needs a method: name --weights or --baselines")
     examination = Examination(
-        [str(Path(name).absolute()) if Path(name).exists() else name for name in options.weights],
+        [ModelConfig(weights=name).weights for name in options.weights],
         options.baselines,
         settings,
         [protocol.mask] if protocol and protocol.mask else options.masks,

@@ -59,6 +59,7 @@ def _strip(sample_id: str, inputs: Inputs | Exception, config: JobConfig) -> Ima
     from pipeline.codec import decode
     from pipeline.errors import SampleError
     from pipeline.mask_pixels import read_mask
+    from pipeline.report.words import percent
 
     rgb = NOTHING
     try:
@@ -69,8 +70,9 @@ def _strip(sample_id: str, inputs: Inputs | Exception, config: JobConfig) -> Ima
         mask = read_mask(inputs.mask, photo, config.mask, config.limits.max_pixels)
     except (SampleError, OSError) as error:
         fault = SampleError.wrap("read", error)
-        return strip([rgb, rgb], f"{sample_id}  would fail: {fault.kind}: {fault.message}")
-    return strip([rgb, with_hole(rgb, mask)], f"{sample_id}  {mask.mean():.2%} of {mask.shape[1]}x{mask.shape[0]}")
+        return strip([rgb, NOTHING], f"{sample_id}  would fail: {fault.kind}: {fault.message}")
+    label = f"{sample_id}  {percent(float(mask.mean()))} of {mask.shape[1]}x{mask.shape[0]}"
+    return strip([rgb, with_hole(rgb, mask)], label)
 
 
 if __name__ == "__main__":

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import importlib.util
-import math
 import time
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from moebius.inpainter import Inpainter
 from moebius.settings import InpaintSettings
-from moebius.train.photos import SUFFIXES
 from pipeline.baselines import BASELINES
 from pipeline.errors import ConfigError
 from pipeline.evaluation_masks import MASKS, draw_mask, read_mask_file
+from pipeline.evaluation_photos import read_photo, read_square
 from pipeline.fill_metrics import psnr, ssim, texture_distance
 from pipeline.perceptual import Perceptual
 from pipeline.weight_store import fetch_weights
 
 NEEDED = {"skimage": "scikit-image", "cv2": "opencv-python-headless"}
 FIGURES = ("psnr_db", "ssim", "texture", "lpips", "seconds")
-LEAST_PX = 64  # of a photo's shorter side
 FROM_FILES = "files"  # the kind of masks that were given
 
 Row = dict[str, str | float]
@@ -81,19 +77,6 @@ def check_installed() -> None:
         raise ConfigError(f"evaluate needs {' and '.join(missing)}: pip install -c constraints.txt -e '.[evaluate]'")
 
 
-def find_photos(folder: Path, limit: int | None) -> list[Path]:
-    """Photos of a folder and of those inside it; of more than ``limit``, some by a hash of their names.
-
-    Raises:
-        ConfigError: no folder, or nothing in it.
-    """
-    photos = [path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES]
-    if not photos:
-        raise ConfigError(f"evaluate needs a folder with JPEG, PNG or WebP photos, found none in {folder}")
-    chosen = sorted(photos, key=lambda path: (zlib.crc32(path.name.encode()), path))[:limit]
-    return sorted(chosen)
-
-
 def open_methods(weights: Sequence[str], settings: InpaintSettings, baselines: Sequence[str]) -> dict[str, Fill]:
     """What fills holes, by name: fills without a model first, then each model by the name of its weights."""
     methods: dict[str, Fill] = {name: _without_seed(BASELINES[name]) for name in baselines}
@@ -137,38 +120,6 @@ def evaluate(
                 case.fills[name] = fill(blanked, case.mask, seed)
                 case.seconds[name] = time.perf_counter() - started
             yield case
-
-
-def read_photo(path: Path, max_pixels: int) -> np.ndarray:
-    """Pixels as (H, W, 3) uint8, scaled down to ``max_pixels``.
-
-    Raises:
-        ConfigError: no readable image, or one of less than ``LEAST_PX``.
-    """
-    image = _open_photo(path)
-    scale = min(1.0, math.sqrt(max_pixels / (image.width * image.height)))
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    if min(size) < LEAST_PX:
-        raise ConfigError(f"photos to measure on must be at least {LEAST_PX} px, got {size[0]}x{size[1]} of {path}")
-    return np.asarray(image if size == image.size else image.resize(size, Image.Resampling.LANCZOS))
-
-
-def read_square(path: Path, side_px: int) -> np.ndarray:
-    """The middle of a photo, cut to a square and scaled: (side, side, 3) uint8.
-
-    Raises:
-        ConfigError: no readable image.
-    """
-    size = (side_px, side_px)
-    return np.asarray(ImageOps.fit(_open_photo(path), size, Image.Resampling.LANCZOS))
-
-
-def _open_photo(path: Path) -> Image.Image:
-    try:
-        with Image.open(path) as file:
-            return file.convert("RGB")
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise ConfigError(f"{path} is not a readable photo, take it out of the folder: {error}") from error
 
 
 def summarise(rows: Sequence[Mapping[str, str | float]], perceptual: Perceptual | None = None) -> list[Row]:

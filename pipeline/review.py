@@ -1,5 +1,6 @@
 """What a row was made of, read again for a person to look at."""
 
+import hashlib
 import json
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -11,6 +12,7 @@ from pipeline.formats import open_source
 from pipeline.inputs import Inputs
 from pipeline.reader import Reader
 from pipeline.storage import Storage
+from pipeline.text_masks import check_installed
 
 NO_LIMIT = 1 << 40  # what a job has taken is taken again
 
@@ -35,10 +37,12 @@ class Inspector:
         sample_ids: of all rows that will be asked for.
 
     Raises:
-        ConfigError: the annotations that their masks are drawn from are gone.
+        ConfigError: the annotations that their masks are drawn from are gone, or a package that finds them is missing.
     """
 
     def __init__(self, config: JobConfig, sample_ids: Collection[str]) -> None:
+        if config.mask.kind == "text":
+            check_installed()
         self.config, self.reader = config, Reader(config)
         self.source = open_source(config, self.reader.source)
         self.specs: dict[str, list[str]] | None = None
@@ -71,9 +75,16 @@ class Inspector:
         return inputs
 
     def _mask_key(self, row: Mapping[str, Any]) -> str | None:
-        if self.config.mask.kind != "paired":
-            return ""
-        return None if row["mask_uri"] is None else self.reader.masks.key(row["mask_uri"])
+        is_paired = self.config.mask.kind == "paired"
+        if row["mask_uri"] is None and (is_paired or self.specs is not None):
+            return None
+        return self.reader.masks.key(row["mask_uri"]) if is_paired else ""
 
     def _mask_spec(self, row: Mapping[str, Any]) -> str | None:
-        return None if self.specs is None else f"[{','.join(sorted(self.specs[row['sample_id']]))}]"
+        if self.specs is None or row["mask_uri"] is None:
+            return None
+        spec = f"[{','.join(sorted(self.specs[row['sample_id']]))}]"
+        digest = hashlib.md5(spec.encode(), usedforsecurity=False).hexdigest()  # as ``AnnotatedMasks`` notes it
+        if digest != row["input_version"].partition(" mask:")[2]:
+            raise SampleError("mask", "FileChanged", f"{row['mask_uri']} says something else of it by now")
+        return spec

@@ -18,12 +18,12 @@ _Chart = Any  # of pygal, which is untyped
 def draw_charts(figures: Figures) -> dict[str, str]:
     """SVG elements by name: ``rates``, ``stages``, ``holes`` and ``seams``, those that have something to show."""
     charts = {
-        "rates": _rates(figures),
-        "stages": _stages(figures),
-        "holes": _holes(figures),
-        "seams": _seams(figures),
+        "rates": (_rates(figures), "samples a second over time"),
+        "stages": (_stages(figures), "seconds a stage"),
+        "holes": (_holes(figures), "results by size of their holes"),
+        "seams": (_seams(figures), "results by seam score"),
     }
-    return {name: _svg(chart) for name, chart in charts.items() if chart is not None}
+    return {name: _svg(chart, label) for name, (chart, label) in charts.items() if chart is not None}
 
 
 def _rates(figures: Figures) -> _Chart | None:
@@ -91,7 +91,7 @@ def _number(value: float) -> str:
     return f"{value:,.3g}" if value < 100 else f"{value:,.0f}"
 
 
-def _svg(chart: _Chart) -> str:
+def _svg(chart: _Chart, label: str) -> str:
     """Its elements alone; what pygal shows by script, when a pointer rests on a value, as the browser's own hint."""
     root = ElementTree.fromstring(chart.render())
     for parent in list(root.iter()):
@@ -107,5 +107,5 @@ def _svg(chart: _Chart) -> str:
             hint = ElementTree.Element("title")
             hint.text = ": ".join(notes[kind].text or "" for kind in ("x_label", "value") if kind in notes)
             parent.insert(0, hint)
-    root.attrib = {"class": "chart", "viewBox": root.attrib["viewBox"], "role": "img"}
+    root.attrib = {"class": "chart", "viewBox": root.attrib["viewBox"], "role": "img", "aria-label": label}
     return ElementTree.tostring(root, encoding="unicode")

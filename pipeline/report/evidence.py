@@ -1,5 +1,6 @@
 """The files behind manifest rows, as far as they are still there."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pipeline.errors import SampleError
 from pipeline.inputs import Inputs
 from pipeline.report.words import shown
 from pipeline.results import read_result
-from pipeline.review import Inspector, config_of_run
+from pipeline.review import NO_LIMIT, Inspector, config_of_run
 from pipeline.storage import Storage
 
 
@@ -39,17 +40,30 @@ class Evidence:
         storage_options: of the sink and of the source.
         rows: that will be asked for.
         most_s: after so many seconds nothing more is read.
+        most_pixels: of a larger photo nothing is read.
     """
 
     def __init__(
-        self, sink: Storage, storage_options: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], most_s: float
+        self,
+        sink: Storage,
+        storage_options: Mapping[str, Any],
+        rows: Sequence[Mapping[str, Any]],
+        most_s: float = math.inf,
+        most_pixels: int = NO_LIMIT,
     ) -> None:
-        self.sink, self.options, self.deadline = sink, storage_options, time.monotonic() + most_s
+        self.sink, self.options = sink, storage_options
+        self.deadline, self.most_pixels = time.monotonic() + most_s, most_pixels
         names = {row["sample_id"] for row in rows}
+        self.sinks: dict[str, str] = {}  # as the runs knew them
         self.runs = {run_id: self._open(run_id, names) for run_id in {row["run_id"] for row in rows}}
 
     def read(self, row: Mapping[str, Any]) -> Files:
         """Everything of one row; what cannot be read is left out, with the reason."""
+        if row["error_stage"] == "read":  # then as now, and the row says why
+            return Files()
+        pixels = (row["width"] or 0) * (row["height"] or 0)
+        if pixels > self.most_pixels:
+            return Files(missing=f"a photo of {pixels / 1e6:.0f} megapixels is too large for a picture here")
         if time.monotonic() > self.deadline:
             return Files(missing="no picture: reading those before it took too long")
         run, missing = self.runs[row["run_id"]], []
@@ -63,7 +77,7 @@ class Evidence:
                 missing.append(f"the input cannot be shown: {reason(error)}")
         try:
             if row["output_uri"] is not None:
-                result = read_result({**row, "output_uri": self._result_uri(row["output_uri"], run)}, self.options)
+                result = read_result({**row, "output_uri": self._result_uri(row)}, self.options)
         except Exception as error:  # noqa: BLE001 - as above
             missing.append(f"the result cannot be shown: {reason(error)}")
         mask = None if isinstance(run, Exception) else run.config.mask
@@ -71,16 +85,16 @@ class Evidence:
 
     def _open(self, run_id: str, names: set[str]) -> Inspector | Exception:
         try:
-            return Inspector(config_of_run(self.sink, run_id, self.options), names)
+            config = config_of_run(self.sink, run_id, self.options)
+            self.sinks[run_id] = config.sink.uri
+            return Inspector(config, names)
         except Exception as error:  # noqa: BLE001 - a run by other code than this, or whose source is gone
             return error
 
-    def _result_uri(self, output_uri: str, run: Inspector | Exception) -> str:
+    def _result_uri(self, row: Mapping[str, Any]) -> str:
         """Where a result lies now."""
-        roots = [self.sink]
-        if not isinstance(run, Exception):
-            roots.append(Storage(run.config.sink.uri, self.options))
-        for root in roots:
+        output_uri, was = row["output_uri"], self.sinks.get(row["run_id"])
+        for root in [self.sink, *([Storage(was, self.options)] if was else [])]:
             if root.holds(output_uri):
                 key = root.key(output_uri)
                 self.sink.path(key)  # refuses names that lead out of the sink

@@ -10,7 +10,7 @@ from pipeline.records import FAILED, OK, STATUSES
 from pipeline.report.runs import RunFigures, read_rates, read_runs
 from pipeline.storage import Storage
 
-SEAM_BINS = 30
+SEAM_BINS, LEAST_SEAM_STEP = 30, 0.1
 MOST_CLASSES, EXAMPLES, MESSAGE_CHARACTERS = 30, 3, 400
 HOLE_EDGES = (0.0, 0.001, 0.003, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # of mask_fraction
 STAGES = ("decode", "inpaint", "encode")
@@ -46,6 +46,7 @@ class Figures:
         suspicious: results by what is suspicious about them.
         pixels, windows, output_bytes: sums over all samples.
         runs: the newest first.
+        runs_left_out: older ones that have rows, too.
         rates: of each charted run, (seconds since its first row, samples a second).
         failures: the most frequent first.
         failures_left_out: failed samples of further classes.
@@ -59,6 +60,7 @@ class Figures:
     windows: int
     output_bytes: int
     runs: list[RunFigures]
+    runs_left_out: int
     rates: dict[str, list[tuple[float, float]]]
     stages: list[StageSeconds]
     failures: list[FailureClass]
@@ -91,13 +93,16 @@ def read_figures(sink: Storage, catalog: Catalog) -> Figures:
         FROM rows"""
     )
     failures, left_out = _failures(catalog)
+    runs = read_runs(sink, catalog)
+    ((run_count,),) = catalog.run("SELECT count(DISTINCT run_id) FROM rows")
     return Figures(
         counts={status: by_status.get(status, 0) for status in STATUSES},
         suspicious=dict(catalog.run(_SUSPICIOUS)),
         pixels=int(pixels),
         windows=int(windows),
         output_bytes=int(output_bytes),
-        runs=read_runs(sink, catalog),
+        runs=runs,
+        runs_left_out=run_count - len(runs),
         rates=read_rates(catalog),
         stages=_stages(catalog),
         failures=failures,
@@ -141,12 +146,12 @@ def _hole_sizes(catalog: Catalog) -> list[int]:
 
 
 def _seams(catalog: Catalog) -> list[tuple[float, float, int]]:
-    """Equal steps over all but the outermost hundredth of the scores."""
+    """Equal steps over all but the outermost hundredth of the scores, or over more where these are nearly alike."""
     scored = f"FROM rows WHERE status = '{OK}' AND isfinite(seam_score)"
     ((low, high),) = catalog.run(f"SELECT quantile_disc(seam_score, 0.005), quantile_disc(seam_score, 0.995) {scored}")
     if low is None:
         return []
-    step = max(high - low, 0.1) / SEAM_BINS
+    step = max((high - low) / SEAM_BINS, LEAST_SEAM_STEP)
     counts = dict(
         catalog.run(
             f"""SELECT greatest(0, least({SEAM_BINS - 1}, floor((seam_score - $low) / $step)))::BIGINT AS bin, count(*)

@@ -13,6 +13,7 @@ from moebius.holes import Box
 from pipeline.codec import decode
 from pipeline.errors import SampleError
 from pipeline.mask_pixels import read_mask
+from pipeline.photo import Photo
 from pipeline.report.evidence import Files, reason
 
 PICTURE_PX = 560  # longest side
@@ -52,21 +53,19 @@ def draw_exhibit(row: Mapping[str, Any], files: Files) -> Exhibit:
 
 
 def _draw(row: Mapping[str, Any], files: Files) -> Exhibit:
-    pixels = (row["width"] or 0) * (row["height"] or 0)
-    if pixels > MOST_PIXELS:
-        return Exhibit(row, note=f"a photo of {pixels / 1e6:.0f} megapixels is too large for a picture here")
     notes = [files.missing] if files.missing else []
     before = hole = after = None
-    if files.inputs is not None and pixels:  # else it could not be decoded
+    if files.inputs is not None and row["width"]:  # else it could not be decoded
         try:
             photo = decode(files.inputs.image, MOST_PIXELS)
-            before = photo.rgb()
+            before = _seen(photo)
             if files.mask is not None:
                 hole = read_mask(files.inputs.mask, photo, files.mask, MOST_PIXELS)
         except SampleError as error:
-            notes.append(error.message)
+            if error.message != row["error_message"]:  # else it is known
+                notes.append(error.message)
     if files.result is not None:
-        after = decode(files.result, MOST_PIXELS).rgb()
+        after = _seen(decode(files.result, MOST_PIXELS))
     part = _part(hole) if hole is not None else None
     cut = part.slices if part else (slice(None), slice(None))
     first = next((pixels[cut] for pixels in (after, before) if pixels is not None), None)
@@ -102,8 +101,16 @@ def _words(part: Box, row: Mapping[str, Any]) -> str:
     return f"{size} pixels at {part.left}, {part.top} of {row['width']}×{row['height']}"
 
 
-def _photo_uri(rgb: np.ndarray, size: tuple[int, int]) -> str:
-    picture = Image.fromarray(np.ascontiguousarray(rgb)).resize(size, Image.Resampling.LANCZOS, reducing_gap=3)
+def _seen(photo: Photo) -> np.ndarray:
+    """(H, W, 3) uint8, or (H, W, 4) with alpha, so that a page shows through what is transparent."""
+    alpha = photo.alpha
+    if alpha is None:
+        return photo.rgb()
+    return np.dstack([photo.rgb(), (alpha >> 8).astype(np.uint8) if alpha.dtype == np.uint16 else alpha])
+
+
+def _photo_uri(pixels: np.ndarray, size: tuple[int, int]) -> str:
+    picture = Image.fromarray(np.ascontiguousarray(pixels)).resize(size, Image.Resampling.LANCZOS, reducing_gap=3)
     return _data_uri(picture, quality=QUALITY)
 
 

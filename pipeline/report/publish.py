@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.catalog import Catalog
 from pipeline.config import JobConfig
+from pipeline.errors import ConfigError
 from pipeline.forgotten import read_forgotten
 from pipeline.records import MANIFEST_SCHEMA
 from pipeline.report import KEY
@@ -13,7 +14,7 @@ from pipeline.report.evidence import Evidence, reason
 from pipeline.report.figures import load_rows, read_figures
 from pipeline.report.gallery import choose_samples
 from pipeline.report.page import render_page
-from pipeline.report.pictures import draw_exhibit
+from pipeline.report.pictures import MOST_PIXELS, draw_exhibit
 from pipeline.storage import Storage
 from pipeline.storage_errors import usable
 
@@ -40,16 +41,19 @@ def make_report(sink: Storage, storage_options: Mapping[str, Any], samples: int 
         samples: with pictures, at most.
 
     Raises:
-        ConfigError: the sink has no rows.
+        ConfigError: the sink has no rows, or samples were deleted from it meanwhile.
     """
+    forgotten = read_forgotten(sink)
     with Catalog() as catalog:
         load_rows(sink, catalog, COLUMNS)
         figures = read_figures(sink, catalog)
         rows = choose_samples(catalog, samples)
-    evidence = Evidence(sink, storage_options, rows, MOST_S)
+    evidence = Evidence(sink, storage_options, rows, MOST_S, MOST_PIXELS)
     exhibits = [
         draw_exhibit(row, files) for row, files in zip(rows, sink.in_parallel(evidence.read, rows), strict=True)
     ]
+    if read_forgotten(sink) != forgotten:  # since the rows were read; the page may show it
+        raise ConfigError(f"samples were forgotten in {sink} while its report was made; make it again")
     return render_page(str(sink), figures, exhibits)
 
 
@@ -62,11 +66,7 @@ def report_run(config: JobConfig, summary: "Summary") -> None:
         return
     sink = Storage(config.sink.uri, config.storage)
     try:
-        forgotten = read_forgotten(sink)
-        page = make_report(sink, config.storage)
-        if read_forgotten(sink) != forgotten:  # since the rows were read; the page may show it
-            return
-        sink.write(KEY, page)
+        sink.write(KEY, make_report(sink, config.storage))
         logger.info("report: %s", sink.uri(KEY))
     except Exception as error:  # noqa: BLE001 - the run itself is done
         logger.warning("no report: %s", reason(error))

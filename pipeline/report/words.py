@@ -21,18 +21,18 @@ def number(value: float | None, digits: int = 2) -> str:
 
 
 def percent(part: float | None, whole: float = 1) -> str:
-    """Of a whole, with enough digits that something is never nothing."""
+    """Of a whole, with enough digits that something is never nothing; what is not all of it never ``100 %``."""
     if part is None or not whole:
         return "–"
     share = 100 * part / whole
-    return f"{share:.3g} %" if 0 < share < 1 else f"{share:.1f} %" if share % 1 else f"{share:.0f} %"
+    return f"{share:.3g} %" if 0 < share < 1 else f"{min(share, 99.9):.1f} %" if share % 1 else f"{share:.0f} %"
 
 
 def seconds(value: float | None) -> str:
     """``24 ms``, ``3.1 s``, ``5 min``, ``2:40 h``."""
     if value is None or not math.isfinite(value):
         return "–"
-    if value < 1:
+    if value < 0.9995:  # else it is 1000 ms
         return f"{1000 * value:.3g} ms" if value else "0 s"
     if value < 120:
         return f"{value:.3g} s"
@@ -44,11 +44,11 @@ def size(count: float | None) -> str:
     """Bytes in decimal units."""
     if count is None:
         return "–"
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(count) < 1000:
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if count < 999.5:
             return f"{count:.3g} {unit}"
         count /= 1000
-    return f"{count:,.3g} TB"
+    return f"{count:.3g} PB"
 
 
 def moment(at_s: float | None) -> str:

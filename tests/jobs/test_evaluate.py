@@ -8,8 +8,10 @@ from PIL import Image
 
 from jobs import evaluate
 from jobs.evaluate import main
+from moebius.weights import WeightsUnavailableError
 from pipeline import evaluation
 from pipeline.baselines import BASELINES
+from pipeline.evaluation_photos import find_photos, read_photo
 from pipeline.perceptual import SUMS, Perceptual
 from tests.conftest import textured
 
@@ -50,7 +52,7 @@ def test_no_method_sees_what_it_is_to_find(photos):
         seen.append((image, mask))
         return image
 
-    files = evaluation.find_photos(photos, None)
+    files = find_photos(photos, None)
     for case in evaluation.evaluate(files, ["text"], {"peek": peek}, seed=0, max_pixels=10**6):
         image, mask = seen[-1]
         assert len(np.unique(image[mask], axis=0)) == 1  # one colour, that of the rest on average
@@ -96,6 +98,43 @@ def test_perfect_fill_is_null_in_json(tmp_path):
 def test_a_folder_without_photos_is_refused(tmp_path, capsys):
     assert main([str(tmp_path)]) == 2
     assert "found none" in capsys.readouterr().err
+
+
+def test_what_is_no_photo_to_measure_on_is_said_before_any_is_filled(photos, capsys, monkeypatch):
+    monkeypatch.setattr(evaluate, "PROGRESS_EVERY_S", 0)
+    Image.new("RGB", (40, 200)).save(photos / "small.png")
+    (photos / "broken.png").write_bytes(b"no photo")
+    for name, message in (("broken.png", "is not a readable photo, take it out"), ("small.png", "at least 64 px")):
+        assert main([str(photos), "--weights", "--baselines", "mean", "--masks", "objects"]) == 2
+        said = capsys.readouterr()
+        assert message in said.err and "measured" not in said.err and not said.out
+        (photos / name).unlink()
+
+
+def test_folders_and_hidden_files_are_no_photos(photos):
+    (photos / "album.jpg").mkdir()
+    (photos / "._0.png").write_bytes(b"what some systems leave beside a file")
+    assert [path.name for path in find_photos(photos, None)] == ["0.png", "1.png"]
+
+
+def test_photos_of_16_bits_are_measured_as_they_look(tmp_path):
+    grey = textured(80, 90)[..., 0]
+    Image.fromarray(grey.astype(np.uint16) << 8).save(tmp_path / "deep.png")
+    assert np.array_equal(read_photo(tmp_path / "deep.png", 10**6), np.repeat(grey[..., None], 3, axis=2))
+
+
+def test_published_weights_are_not_taken_for_a_folder_of_photos(photos, monkeypatch):
+    (photos / "places2").mkdir()
+    monkeypatch.chdir(photos)
+    asked = []
+
+    def fetch(name, options):
+        asked.append(name)
+        raise WeightsUnavailableError
+
+    monkeypatch.setattr(evaluation, "fetch_weights", fetch)
+    assert main([str(photos), "--weights", "places2"]) == 2
+    assert asked == ["places2"]
 
 
 def test_workers_measure_the_same_and_a_protocol_cuts_squares_and_takes_nested_photos(photos, tiny_weights, capsys):

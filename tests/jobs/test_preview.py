@@ -3,8 +3,9 @@ import json
 import numpy as np
 from PIL import Image
 
+from jobs import preview as command
 from jobs.preview import main
-from jobs.sheet import HOLE_COLOUR
+from jobs.sheet import HOLE_COLOUR, NOTHING, strip
 from tests.conftest import ROOT, make_photos
 
 
@@ -37,3 +38,18 @@ def test_preview_draws_what_would_fail_with_its_reason(tmp_path):
     (tmp_path / "photos" / "000.png").write_bytes(b"no image")
     (tmp_path / "masks" / "001.png").unlink()
     assert red(preview(tmp_path, f"mask.uri={tmp_path / 'masks'}")) == 0
+
+
+def test_smallest_hole_is_some_share_of_its_photo_and_a_failure_has_no_mask(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(command, "strip", lambda photos, label: drawn.append((photos, label)) or strip(photos, label))
+    make_photos(tmp_path, count=2)
+    Image.fromarray(np.zeros((800, 900), np.uint8)).save(tmp_path / "photos" / "000.png")
+    mask = np.zeros((800, 900), np.uint8)
+    mask[0, 0] = 255
+    Image.fromarray(mask).save(tmp_path / "masks" / "000.png")
+    (tmp_path / "masks" / "001.png").unlink()
+    preview(tmp_path, f"mask.uri={tmp_path / 'masks'}")
+    labels = sorted(label for _, label in drawn)
+    assert labels[0] == "000.png  0.000139 % of 900x800" and "would fail: MissingMask" in labels[1]
+    assert [photos[1] is NOTHING for photos, label in drawn if "would fail" in label] == [True]

@@ -6,7 +6,7 @@ import pytest
 from moebius import Inpainter, InpaintSettings
 from moebius.weights import NANO_FOLDER, find_weights
 from pipeline.baselines import BASELINES
-from pipeline.evaluation import read_square
+from pipeline.evaluation_photos import read_square
 from pipeline.fill_metrics import psnr
 from tests.conftest import ROOT
 

@@ -9,7 +9,9 @@ from pipeline.records import FAILED, OK, UNCHANGED, Record, to_table
 from pipeline.report.charts import draw_charts
 from pipeline.report.figures import MOST_CLASSES, load_rows, read_figures
 from pipeline.report.gallery import choose_samples
+from pipeline.report.page import render_page
 from pipeline.report.publish import COLUMNS
+from pipeline.report.runs import MOST_RUNS
 from pipeline.report.words import moment, number, percent, seconds, shown, size
 from pipeline.storage import Storage
 
@@ -82,6 +84,30 @@ def test_figures_count_every_row_once(catalog, tmp_path):
     assert set(draw_charts(figures)) == {"rates", "stages", "holes", "seams"}
 
 
+def test_runs_beyond_the_newest_are_counted(tmp_path):
+    sink = Storage(str(tmp_path))
+    manifest = Manifest(sink)
+    manifest.load(["sample_id"])
+    rows = [Record(str(i), OK, run_id=f"{i:03}", started_at=BEGAN + timedelta(days=i)) for i in range(MOST_RUNS + 3)]
+    manifest.append(to_table([*rows, Record("other hand", OK)]))
+    with Catalog() as catalog:
+        load_rows(sink, catalog, COLUMNS)
+        figures = read_figures(sink, catalog)
+    assert len(figures.runs) == MOST_RUNS and figures.runs[0].run_id == rows[-1].run_id and figures.runs_left_out == 3
+    assert "3 older runs are not listed" in render_page("sink", figures, []).decode()
+
+
+def test_seam_scores_that_are_alike_are_told_apart_no_finer_than_they_are_labelled(tmp_path):
+    sink = Storage(str(tmp_path))
+    manifest = Manifest(sink)
+    manifest.load(["sample_id"])
+    manifest.append(to_table([Record(str(i), OK, seam_score=1.0 + i / 100) for i in range(20)]))
+    with Catalog() as catalog:
+        load_rows(sink, catalog, COLUMNS)
+        seams = read_figures(sink, catalog).seams
+    assert len({f"{low:.1f}" for low, *_ in seams}) == len(seams) and sum(count for *_, count in seams) == 20
+
+
 def test_kinds_of_failure_beyond_counting_are_summed(tmp_path):
     sink = Storage(str(tmp_path))
     manifest = Manifest(sink)
@@ -114,19 +140,21 @@ def test_gallery_has_the_worst_a_cross_section_and_each_kind_of_failure(catalog)
 def test_words_are_short_and_hide_nothing():
     assert shown("a\u202eb\n\0ü👩\u200d🚀") == "a\\u202eb\\n\\x00ü👩\u200d🚀"
     assert [number(value) for value in (None, float("nan"), 7, 12345, 0.714)] == ["–", "–", "7", "12,345", "0.71"]
-    assert [percent(*pair) for pair in ((1, 1_000_000), (0, 5), (1, 3), (5, 5), (1, 0))] == [
+    assert [percent(*pair) for pair in ((1, 1_000_000), (999_999, 1_000_000), (0, 5), (1, 3), (5, 5), (1, 0))] == [
         "0.0001 %",
+        "99.9 %",
         "0 %",
         "33.3 %",
         "100 %",
         "–",
     ]
-    assert [seconds(value) for value in (0, 0.0042, 3.14159, 600, 9600)] == [
+    assert [seconds(value) for value in (0, 0.0042, 0.9996, 3.14159, 600, 9600)] == [
         "0 s",
         "4.2 ms",
+        "1 s",
         "3.14 s",
         "10 min",
         "2:40 h",
     ]
-    assert [size(value) for value in (None, 999, 1_690_000, 5e12)] == ["–", "999 B", "1.69 MB", "5 TB"]
+    assert [size(value) for value in (None, 999, 999_700, 1_690_000, 5e12)] == ["–", "999 B", "1 MB", "1.69 MB", "5 TB"]
     assert moment(BEGAN.timestamp()) == "2026-01-01 00:00:00 UTC" and moment(None) == "–"

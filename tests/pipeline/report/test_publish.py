@@ -1,5 +1,6 @@
 import base64
 import hashlib
+import json
 import logging
 import re
 import shutil
@@ -7,13 +8,12 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 
 import pipeline.report.publish
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError
-from pipeline.report.evidence import Evidence
+from pipeline.forgotten import note_forgotten
 from pipeline.report.publish import KEY, make_report, report_run
 from pipeline.report.words import shown
 from pipeline.run import run_job
@@ -62,6 +62,7 @@ def test_page_shows_everything_and_nothing_of_it_becomes_code(ended):
     links = [value for _, attributes in page.tags for key, value in attributes.items() if key in ("src", "href")]
     assert links and all(link.startswith("data:") for link in links)
     assert not [key for _, attributes in page.tags for key in attributes if key.startswith("on")]
+    assert len(page.of("svg")) == 3 and all(chart["aria-label"] for chart in page.of("svg"))
     assert not page.of("i") and "\u202e" not in text
     shown_cards = cards(html)
     assert len(shown_cards) == 10
@@ -94,14 +95,33 @@ def test_source_that_is_gone_leaves_the_results_also_of_a_sink_that_was_moved(en
     assert b"the result cannot be shown" in make_report(Storage(str(moved)), {})  # nobody knows where it was
 
 
-@pytest.mark.parametrize("uri", ["/etc/hostname", "{sink}/data/../../photos/005.png"])
-def test_result_is_never_read_outside_the_sink(ended, uri):
-    config, _ = ended
-    sink = Storage(config.sink.uri)
-    row = pq.read_table(f"{config.sink.uri}/manifest").to_pylist()[0]
-    row |= {"output_uri": uri.format(sink=sink), "output_member": None}
-    files = Evidence(sink, {}, [row], most_s=60).read(row)
-    assert files.result is None and "the result cannot be shown" in files.missing
+def test_run_that_did_not_reach_its_end_says_why(ended, tmp_path):
+    moved = tmp_path / "moved"
+    shutil.copytree(ended[0].sink.uri, moved)
+    (summary,) = (moved / "runs").iterdir()
+    known = json.loads(summary.read_text())
+    for state, sentence in (
+        ("running", "has not ended (or was killed)"),
+        ("failed", "failed before its end: these are its rows so far. <bdi>no &lt;room&gt;</bdi>"),
+        ("ended", None),
+    ):
+        summary.write_text(json.dumps({**known, "state": state, "reason": "no <room>" if state == "failed" else None}))
+        html = make_report(Storage(str(moved)), {}, samples=0).decode()
+        assert sentence is None or sentence in html
+        assert ("its rows so far" in html) == (sentence is not None)
+
+
+def test_what_is_forgotten_while_a_report_is_made_is_not_in_it(ended, tmp_path, monkeypatch):
+    sink = Storage(str(tmp_path / "out"))
+    shutil.copytree(ended[0].sink.uri, sink.root)
+
+    def choose(catalog, count):
+        note_forgotten(sink, ["large.jpg"])
+        return []
+
+    monkeypatch.setattr(pipeline.report.publish, "choose_samples", choose)
+    with pytest.raises(ConfigError, match="while its report was made; make it again"):
+        make_report(sink, {})
 
 
 def test_pictures_end_when_their_time_is_over(ended, monkeypatch):
