@@ -5,8 +5,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from jobs.arguments import check_writable
-from jobs.cli import DONE, EXIT_CODES, run_command
+from jobs.cli import DONE, EXIT_CODES, FAILED, run_command
 from moebius import MoebiusConfig, load_denoiser
 from moebius.checkpoint import CheckpointError, read_state_dict, write_state_dict
 from moebius.weights import read_config
@@ -46,13 +49,29 @@ def _convert(options: argparse.Namespace) -> int:
     if not options.any:
         near = source.parent / "config.json"
         path = options.config or (near if near.is_file() else None)
-        load_denoiser(state_dict, read_config(path) if path else MoebiusConfig())
+        try:
+            load_denoiser(state_dict, read_config(path) if path else MoebiusConfig())
+        except CheckpointError as error:
+            raise CheckpointError(f"{source}: {error}; --any converts checkpoints of other models") from error
     if options.half:
-        state_dict = {key: value.half() if value.is_floating_point() else value for key, value in state_dict.items()}
-    write_state_dict(state_dict, target)
+        state_dict = {key: _halved(key, value) for key, value in state_dict.items()}
+    try:
+        write_state_dict(state_dict, target)
+    except OSError as error:
+        sys.stderr.write(f"moebius: {error}\n")
+        return FAILED
     count = sum(value.numel() for value in state_dict.values())
     sys.stdout.write(f"{target}: {len(state_dict)} tensors, {count:,} values, {target.stat().st_size / 1e6:.1f} MB\n")
     return DONE
+
+
+def _halved(key: str, value: Tensor) -> Tensor:
+    if not value.is_floating_point():
+        return value
+    half = value.half()
+    if not torch.equal(half.isfinite(), value.isfinite()):
+        raise CheckpointError(f"float16 cannot hold {key}, which reaches {float(value.abs().max()):g}")
+    return half
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from jobs.arguments import add_config_arguments
+from jobs.arguments import add_config_arguments, check_writable
 from jobs.cli import DONE, EXIT_CODES, FAILED, run_command
 from jobs.configuration import load_training_config
 from pipeline.errors import ConfigError
@@ -26,14 +27,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _distill(path: str, overrides: Sequence[str]) -> int:
     config = load_training_config(path, overrides)
     from moebius.train.devices import DeviceError  # imports PyTorch, after the configuration is known to be good
+    from moebius.train.loop import CHECKPOINT
     from moebius.train.photos import PhotosError
+    from moebius.weights import WeightsUnavailableError
     from pipeline.training import run_training
 
+    check_writable(Path(config.folder) / CHECKPOINT)
     try:
         run_training(config)
+    except WeightsUnavailableError:
+        raise
     except (PhotosError, DeviceError) as error:
         raise ConfigError(str(error)) from error
-    except FloatingPointError as error:
+    except (FloatingPointError, OSError) as error:
         sys.stderr.write(f"moebius: {error}\n")
         return FAILED
     return DONE

@@ -1,9 +1,14 @@
 """Checkpoints with published key names: one table of names, strict loading, no pickled code."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -80,26 +85,79 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: no such file, or a file that is not a state dict.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"no checkpoint at {path}")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state_dict = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise CheckpointError(f"{path} is not a readable checkpoint: {error}") from error
+    state_dict = read_checkpoint(path)
     if not isinstance(state_dict, dict) or not all(isinstance(value, Tensor) for value in state_dict.values()):
         raise CheckpointError(f"{path} must hold one flat state dict of tensors")
     return state_dict
 
 
+def read_checkpoint(path: str | Path) -> Any:
+    """What a file of tensors holds, however nested; pickled code is refused, not run.
+
+    Raises:
+        CheckpointError: no such file, or an unreadable one.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint at {path}")
+    try:
+        return load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    except Exception as error:
+        raise CheckpointError(f"{path} is not a readable checkpoint: {_fault(error)}") from error
+
+
+def _fault(error: Exception) -> str:
+    """In our words: those of PyTorch tell how to run the code, or are empty."""
+    if isinstance(error, UnpicklingError):
+        return "it must hold tensors, and no code"
+    if isinstance(error, PermissionError):
+        return "no permission"
+    return f"it is cut short or damaged ({type(error).__name__})"
+
+
 def write_state_dict(state_dict: Mapping[str, Tensor], path: str | Path) -> None:
-    """Write ``.safetensors``, or the ``torch.save`` format of published checkpoints for any other suffix."""
+    """Write ``.safetensors``, or the ``torch.save`` format of published checkpoints for any other suffix.
+
+    Raises:
+        OSError: it cannot be written, for instance since the disk is full; the old file is still there.
+    """
     if Path(path).suffix == ".safetensors":
-        save_file({key: value.contiguous() for key, value in state_dict.items()}, path)
+        with written_whole(path) as partial, _as_os_error(SafetensorError, path):
+            save_file({key: value.contiguous() for key, value in state_dict.items()}, partial)
     else:
-        torch.save(dict(state_dict), path)
+        write_checkpoint(dict(state_dict), path)
+
+
+def write_checkpoint(content: Any, path: str | Path) -> None:
+    """Write tensors, however nested, in the format of ``torch.save``.
+
+    Raises:
+        OSError: see :func:`write_state_dict`.
+    """
+    with written_whole(path) as partial, _as_os_error(RuntimeError, path):
+        torch.save(content, partial)
+
+
+@contextmanager
+def _as_os_error(theirs: type[Exception], path: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except theirs as error:
+        raise OSError(f"cannot write {path}, is the disk full? ({type(error).__name__})") from error
+
+
+@contextmanager
+def written_whole(path: str | Path) -> Iterator[Path]:
+    """A name to write under; then the file takes its place, so that a kill leaves the old one or the new one."""
+    partial = Path(f"{path}.partial")
+    try:
+        partial.touch()
+        mode = partial.stat().st_mode
+        yield partial
+        partial.chmod(mode)  # what safetensors writes is for its owner alone, and workers may be others
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def load_denoiser(path_or_state_dict: str | Path | Mapping[str, Tensor], config: MoebiusConfig) -> Denoiser:
@@ -118,22 +176,36 @@ def load_denoiser(path_or_state_dict: str | Path | Mapping[str, Tensor], config:
         state_dict, origin = read_state_dict(path_or_state_dict), str(path_or_state_dict)
     with torch.device("meta"):
         model = Denoiser(config)
-    own_shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    names = {published_name(name): name for name in own_shapes}
-    faults = [_listing("missing", names.keys() - state_dict.keys())]
-    faults += [_listing("unexpected", state_dict.keys() - names.keys())]
-    faults += [
-        f"{key} is {tuple(state_dict[key].shape)}, expected {own_shapes[name]}"
-        for key, name in names.items()
-        if key in state_dict and tuple(state_dict[key].shape) != own_shapes[name]
-    ][:5]
-    if any(faults):
-        raise CheckpointError(f"{origin} does not fit {config}: " + "; ".join(filter(None, faults)))
-    model.load_state_dict({name: _computable(state_dict[key]) for key, name in names.items()}, assign=True)
+    names = {published_name(name): name for name in model.state_dict()}
+    expected = {published_name(name): value for name, value in model.state_dict().items()}
+    check_entries(state_dict, expected, f"{origin} does not fit {config}")
+    model.load_state_dict({name: computable(state_dict[key]) for key, name in names.items()}, assign=True)
     return model.eval().requires_grad_(False)
 
 
-def _computable(value: Tensor) -> Tensor:
+def check_entries(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor], refusal: str) -> None:
+    """Refuse a state dict that does not hold exactly the entries of a model.
+
+    Args:
+        state_dict: what was read.
+        expected: the model's, by the same keys; only their shapes count.
+        refusal: what the message begins with.
+
+    Raises:
+        CheckpointError: keys or shapes that differ; the message lists them.
+    """
+    faults = [_listing("missing", expected.keys() - state_dict.keys())]
+    faults += [_listing("unexpected", state_dict.keys() - expected.keys())]
+    faults += [
+        f"{key} is {tuple(state_dict[key].shape)}, expected {tuple(value.shape)}"
+        for key, value in expected.items()
+        if key in state_dict and state_dict[key].shape != value.shape
+    ][:5]
+    if any(faults):
+        raise CheckpointError(f"{refusal}: " + "; ".join(filter(None, faults)))
+
+
+def computable(value: Tensor) -> Tensor:
     """Files may hold half as many bytes; what is computed in is for the caller to say."""
     return value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
 

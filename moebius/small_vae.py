@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from moebius.checkpoint import CheckpointError, read_state_dict, write_state_dict
+from moebius.checkpoint import CheckpointError, check_entries, read_state_dict, write_state_dict
 from moebius.colour_spread import spread_colours
 
 CLASS_NAME = "SmallAutoencoder"
@@ -195,11 +195,14 @@ def load_small_autoencoder(folder: str | Path) -> SmallAutoencoder:
         CheckpointError: a configuration or weights that do not fit.
     """
     folder = Path(folder)
+    refusal = f"the autoencoder in {folder} does not fit its {CONFIG}"
     try:
         fields = json.loads((folder / CONFIG).read_text())
         fields.pop("_class_name", None)
         vae = SmallAutoencoder(SmallAutoencoderConfig(**fields))
-        vae.load_state_dict(read_state_dict(folder / WEIGHTS))
     except (OSError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"the autoencoder in {folder} does not fit its {CONFIG}: {error}") from error
+        raise CheckpointError(f"{refusal}: {error}") from error
+    state = read_state_dict(folder / WEIGHTS)
+    check_entries(state, vae.state_dict(), refusal)
+    vae.load_state_dict(state)
     return vae.eval().requires_grad_(False)

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from moebius.checkpoint import CheckpointError, load_denoiser
 from moebius.config import MoebiusConfig
 from moebius.denoiser import Denoiser
+from moebius.hub import HUB, HubError, HubFolder
 from moebius.settings import HUB_WEIGHTS
 from moebius.untrained import UNTRAINED_CONFIG, untrained_model
 from moebius.vae import check_latents, load_vae
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from moebius.vae import Autoencoder
 
 HUB_VAE = "hf://hustvl/PixelHacker/vae"
+CONFIG = "config.json"
 NANO_FOLDER = Path(__file__).parent / "nano"
 CHECKPOINT_NAMES = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 
@@ -94,8 +96,8 @@ def find_weights(name_or_path: str) -> Weights:
     if name_or_path == "untrained":
         return Weights(name_or_path, UNTRAINED_CONFIG)
     by_hand = weights_home() / name_or_path
-    if name_or_path.startswith("hf://"):
-        denoiser = _fetch(name_or_path, CHECKPOINT_NAMES, "a folder of yours, and name that as the weights")
+    if name_or_path.startswith(HUB):
+        denoiser = _fetch_with_company(name_or_path)
     elif name_or_path == "nano":
         denoiser = _checkpoint_in(NANO_FOLDER)
     elif name_or_path not in HUB_WEIGHTS:
@@ -103,7 +105,7 @@ def find_weights(name_or_path: str) -> Weights:
     elif by_hand.is_dir():
         denoiser = _checkpoint_in(by_hand)
     else:
-        denoiser = _fetch(HUB_WEIGHTS[name_or_path], CHECKPOINT_NAMES, f"{by_hand}/")
+        denoiser = _fetch_checkpoint(HubFolder.from_uri(HUB_WEIGHTS[name_or_path]), CHECKPOINT_NAMES, f"{by_hand}/")
     vae = _vae_near(denoiser) or _fetch_vae()
     return Weights(name_or_path, _config_near(denoiser), denoiser, vae, _hashes(denoiser, vae))
 
@@ -129,7 +131,7 @@ def _checkpoint_in(path: Path) -> Path:
 
 def _vae_near(denoiser: Path) -> Path | None:
     folders = (denoiser.parent / "vae", denoiser.parent.parent / "vae", weights_home() / "vae")
-    return next((folder for folder in folders if (folder / "config.json").is_file()), None)
+    return next((folder for folder in folders if (folder / CONFIG).is_file()), None)
 
 
 def read_config(path: Path) -> MoebiusConfig:
@@ -146,51 +148,56 @@ def read_config(path: Path) -> MoebiusConfig:
 
 
 def _config_near(denoiser: Path) -> MoebiusConfig:
-    path = denoiser.parent / "config.json"
+    path = denoiser.parent / CONFIG
     return read_config(path) if path.is_file() else MoebiusConfig()
 
 
-def _fetch(uri: str, names: tuple[str, ...], target: str) -> Path:
-    """Download the first of ``names`` that exists in a hub folder; the hub's client caches it."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
-
-    owner, _, rest = uri.removeprefix("hf://").partition("/")
-    repository, *folder = rest.strip("/").split("/")
-    if not repository:
-        raise CheckpointError(f"hub weights are hf://owner/repository/folder, got {uri}")
-    if folder and Path(folder[-1]).suffix in (".bin", ".safetensors"):
-        names = (folder.pop(),)
-    reason: Exception | None = None
-    for name in names:
-        try:
-            return Path(hf_hub_download(f"{owner}/{repository}", "/".join([*folder, name])))
-        except LocalEntryNotFoundError as error:
-            reason = error
+def _fetch_with_company(uri: str) -> Path:
+    """A checkpoint of the hub, and beside it in the cache its sizes and its autoencoder, where it has them there."""
+    target = "a folder of yours, and name that as the weights"
+    names: Sequence[str] = CHECKPOINT_NAMES
+    try:
+        folder = HubFolder.from_uri(uri)
+    except ValueError as error:
+        raise CheckpointError(str(error)) from error
+    if folder.path.suffix in (".bin", ".safetensors"):
+        folder, names = dataclasses.replace(folder, path=folder.path.parent), [folder.path.name]
+    denoiser = _fetch_checkpoint(folder, names, target)
+    _fetch(folder, [CONFIG], target)
+    for path in (folder.path / "vae", folder.path.parent / "vae"):
+        vae = dataclasses.replace(folder, path=path)
+        if _fetch(vae, [CONFIG], target):
+            _fetch_checkpoint(vae, CHECKPOINT_NAMES, target)
             break
-        except EntryNotFoundError as error:
-            reason = error
-        except (HfHubHTTPError, OSError) as error:
-            reason = error
-            break
-    page = f"https://huggingface.co/{owner}/{repository}/tree/main/{'/'.join(folder)}"
-    raise WeightsUnavailableError(
-        f"cannot fetch {names[-1]} from {uri} ({type(reason).__name__}). On a machine with network, download "
-        f"{names[-1]} from {page} and put it into {target}"
-    ) from reason
+    return denoiser
 
 
 def _fetch_vae() -> Path:
-    target = f"{weights_home() / 'vae'}/"
-    _fetch(HUB_VAE, ("config.json",), target)
-    return _fetch(HUB_VAE, CHECKPOINT_NAMES, target).parent
+    vae, target = HubFolder.from_uri(HUB_VAE), f"{weights_home() / 'vae'}/"
+    _fetch(vae, [CONFIG], target)
+    return _fetch_checkpoint(vae, CHECKPOINT_NAMES, target).parent
+
+
+def _fetch_checkpoint(folder: HubFolder, names: Sequence[str], target: str) -> Path:
+    if path := _fetch(folder, names, target):
+        return path
+    raise CheckpointError(f"{folder} holds no {' or '.join(names)}")
+
+
+def _fetch(folder: HubFolder, names: Sequence[str], target: str) -> Path | None:
+    """The first of some files that is there, or an error that says which one to put where by hand."""
+    try:
+        return folder.fetch(names)
+    except HubError as error:
+        raise WeightsUnavailableError(
+            f"cannot fetch {names[-1]} from {folder} ({error}). On a machine with network, download {names[-1]} from "
+            f"{folder.page} and put it into {target}"
+        ) from error
 
 
 def _hashes(denoiser: Path, vae: Path) -> dict[str, str]:
     files = {denoiser.name: denoiser}
-    files |= {
-        f"vae/{path.name}": path for path in sorted(vae.iterdir()) if path.name in ("config.json", *CHECKPOINT_NAMES)
-    }
+    files |= {f"vae/{path.name}": path for path in sorted(vae.iterdir()) if path.name in (CONFIG, *CHECKPOINT_NAMES)}
     return {name: _sha256(path) for name, path in files.items()}
 
 

@@ -35,6 +35,7 @@ def run_training(config: TrainingConfig) -> None:
 
     Raises:
         ConfigError: several processes, without Ray Train.
+        Exception: what ended one of several processes, as it would end a single one.
     """
     fields = asdict(config)
     del fields["processes"]
@@ -46,15 +47,32 @@ def run_training(config: TrainingConfig) -> None:
     if fields["init"] and Path(fields["init"]).exists():  # else the name of weights, or a uri
         fields["init"] = str(Path(fields["init"]).absolute())
     try:
-        from ray.train import ScalingConfig
+        from ray.train import ScalingConfig, WorkerGroupError
         from ray.train.torch import TorchTrainer
     except ImportError as error:
         raise ConfigError(
             f"processes={config.processes} needs Ray Train: pip install -c constraints.txt -e '.[train]'"
         ) from error
 
-    scaling = ScalingConfig(num_workers=config.processes)
-    TorchTrainer(_train, train_loop_config=fields, scaling_config=scaling).fit()
+    use_gpu = takes_gpus(config)
+    if config.device == "auto":
+        fields["device"] = "cuda" if use_gpu else "cpu"
+    scaling = ScalingConfig(num_workers=config.processes, use_gpu=use_gpu)
+    try:
+        TorchTrainer(_train, train_loop_config=fields, scaling_config=scaling).fit()
+    except WorkerGroupError as error:
+        # A process whose peer has ended loses its connection, which is a RuntimeError.
+        raise min(error.worker_failures.values(), key=lambda cause: isinstance(cause, RuntimeError)) from error
+
+
+def takes_gpus(config: TrainingConfig) -> bool:
+    """Whether each of several processes asks Ray for a GPU: where ``device`` is one, or there is one for each."""
+    if config.device != "auto":
+        return config.device.startswith("cuda")
+    import ray
+
+    ray.init(ignore_reinit_error=True)
+    return ray.cluster_resources().get("GPU", 0) >= config.processes
 
 
 def _train(fields: dict[str, Any]) -> None:

@@ -4,8 +4,10 @@ import argparse
 import ast
 import dataclasses
 import logging
+import sys
 from typing import Any
 
+from moebius.checkpoint import CheckpointError
 from moebius.train.loop import train
 from moebius.train.settings import TrainSettings
 from moebius.train.tasks import build_task
@@ -26,9 +28,12 @@ def main() -> None:
     try:
         settings = TrainSettings(**dict(map(_parsed, given)))
         task = build_task(settings)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OSError) as error:
         parser.error(str(error))
-    train(task, settings)
+    try:
+        train(task, settings)
+    except (CheckpointError, FloatingPointError, OSError) as error:
+        sys.exit(f"{parser.prog}: {error}")
 
 
 def _parsed(field: str) -> tuple[str, Any]:
@@ -36,12 +41,16 @@ def _parsed(field: str) -> tuple[str, Any]:
     key, equal, text = field.partition("=")
     if not equal or key not in {known.name for known in dataclasses.fields(TrainSettings)}:
         raise ValueError(f"no such key=value: {field}")
-    if isinstance(getattr(TrainSettings, key), str):
+    default = getattr(TrainSettings, key)
+    if isinstance(default, str):
         return key, text
     try:
-        return key, ast.literal_eval({"true": "True", "false": "False"}.get(text, text))
-    except (ValueError, SyntaxError) as error:
-        raise ValueError(f"{key} takes a number, a tuple, true or false, got {text}") from error
+        value = ast.literal_eval({"true": "True", "false": "False"}.get(text, text))
+    except (ValueError, SyntaxError):
+        value = text
+    if type(value) is not type(default) and not (isinstance(default, float) and type(value) is int):
+        raise ValueError(f"{key} takes a value such as {default}, got {text}")
+    return key, value
 
 
 if __name__ == "__main__":

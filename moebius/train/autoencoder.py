@@ -117,7 +117,8 @@ class AutoencoderTask:
             brushes = ("thin",) if kinds[index] == "thin" else self.settings.masks
             holes[index, 0] = torch.from_numpy(random_mask(CROP_PX, rng, brushes))
         holes = holes.to(self.device)
-        alone, thin = (torch.from_numpy(kinds == kind).to(self.device) for kind in ("alone", "thin"))
+        parts = {kind: torch.from_numpy(kinds == kind).to(self.device) for kind in sorted(set(order))}
+        alone, thin = parts["alone"], parts["thin"]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bf16):
             posterior = self.model.encode(images).latent_dist
             mean, log_variance = posterior.mean.float(), posterior.logvar.float()
@@ -135,7 +136,7 @@ class AutoencoderTask:
         areas = holes.sum(dim=(1, 2, 3))
         losses = {"total": reconstruction + KL_WEIGHT * kl, "kl": kl}
         for kind in sorted(set(kinds)):
-            part = torch.from_numpy(kinds == kind).to(self.device)
+            part = parts[kind]
             losses[f"psnr_{kind}"] = 10 * torch.log10(4 * areas[part].sum() / squares[part].sum())
         return losses
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from moebius.checkpoint import CheckpointError, read_state_dict
+from moebius.checkpoint import check_entries, read_state_dict
 
 # VGG16 with batch norms, by the numbers of its layers; "" stands where a pool was taken out, "M" for one that stays.
 STAGES = ((64, 64, ""), (128, 128, ""), (256, 256, 256, ""), (512, 512, 512, "M"), (512, 512, 512, "M"))
@@ -60,15 +60,14 @@ def load_latent_lpips(path: str | Path, latent_channels: int = 4) -> LatentLpips
     """Read ``{encoder}_latest_vgg16_tuned.pth``, frozen and in evaluation mode.
 
     Raises:
-        CheckpointError: a file that cannot be read, or lacks a weight.
+        CheckpointError: a file that cannot be read, lacks a weight, or is of an autoencoder of other channels.
     """
     model = LatentLpips(latent_channels)
-    state = read_state_dict(Path(path))
-    wanted = {_published_name(name): name for name in model.state_dict()}
-    try:
-        model.load_state_dict({name: state[published] for published, name in wanted.items() if published in state})
-    except RuntimeError as error:
-        raise CheckpointError(f"{path} does not hold the weights of E-LatentLPIPS (VGG16): {error}") from error
+    names = {_published_name(name): name for name in model.state_dict()}
+    expected = {_published_name(name): value for name, value in model.state_dict().items()}
+    state = {key: value for key, value in read_state_dict(path).items() if key in names}
+    check_entries(state, expected, f"{path} does not hold E-LatentLPIPS (VGG16) of {latent_channels} channels")
+    model.load_state_dict({names[key]: value for key, value in state.items()})
     return model.eval().requires_grad_(False)
 
 

@@ -6,7 +6,6 @@ again takes the same steps as one that was not.
 
 import logging
 import math
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, distributed, nn
 
-from moebius.checkpoint import CheckpointError
+from moebius.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from moebius.train.board import Board, open_board
 from moebius.train.ema import Ema
 from moebius.train.optimizers import Optimizers
@@ -142,20 +141,18 @@ def _save(path: Path, step: int, model: nn.Module, ema: Ema, optimizers: Optimiz
         "ema": ema.state,
         "optimizers": optimizers.state_dict(),
     }
-    partial = path.with_suffix(".partial")
-    torch.save(content, partial)
-    os.replace(partial, path)  # a kill leaves the old or the new file, never half of one
+    write_checkpoint(content, path)
 
 
 def _resume(path: Path, model: nn.Module, ema: Ema, optimizers: Optimizers) -> int:
     if not path.is_file():
         return 0
-    content = torch.load(path, map_location="cpu", weights_only=True)
+    content = read_checkpoint(path)
     try:
         model.load_state_dict(content["model"])
         ema.load(content["ema"])
         optimizers.load_state_dict(content["optimizers"])
-    except (KeyError, RuntimeError, ValueError) as error:
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} is of another model: choose another folder, or delete it") from error
-    logger.info("going on from step %d in %s", content["step"], path)
+    logger.info("%d of %d steps were taken before, see %s", content["step"], optimizers.settings.steps, path)
     return int(content["step"])

@@ -77,9 +77,12 @@ class Optimizers:
         return [optimizer.state_dict() for optimizer in self.optimizers]
 
     def load_state_dict(self, states: list[dict[str, Any]]) -> None:
-        """Go on from saved states."""
+        """Go on from saved states, with the decay of these settings."""
         for optimizer, state in zip(self.optimizers, states, strict=True):
+            decays = [group["weight_decay"] for group in optimizer.param_groups]
             optimizer.load_state_dict(state)
+            for group, decay in zip(optimizer.param_groups, decays, strict=True):
+                group["weight_decay"] = decay
 
 
 def learning_rate(step_index: int, settings: TrainSettings) -> float:

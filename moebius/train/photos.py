@@ -4,6 +4,7 @@
 """
 
 import argparse
+import logging
 import zlib
 from pathlib import Path
 from zipfile import BadZipFile
@@ -13,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+logger = logging.getLogger(__name__)
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
@@ -31,21 +33,42 @@ def held_out(names: list[str], count: int) -> set[str]:
 
 
 def pack_photos(paths: list[Path], side_px: int, target: Path) -> None:
-    """Scale each photo until its shorter side is ``side_px``, cut its middle to at most 3:2, write all to a file."""
-    pixels, shapes = [], []
+    """Scale each photo until its shorter side is ``side_px``, cut its middle to at most 3:2, write all to a file.
+
+    A photo that cannot be read is left out, with a warning.
+
+    Raises:
+        PhotosError: none can be read.
+    """
+    names, arrays = [], []
     for path in paths:
+        try:
+            arrays.append(_scaled(path, side_px))
+            names.append(path.name)
+        except PhotosError as error:
+            logger.warning("%s", error)
+    if not arrays:
+        raise PhotosError(f"none of {len(paths)} photos can be read")
+    pixels = np.concatenate([array.reshape(-1) for array in arrays])
+    np.savez(target, pixels=pixels, shapes=np.array([array.shape[:2] for array in arrays]), names=names)
+
+
+def _scaled(path: Path, side_px: int) -> np.ndarray:
+    """(H, W, 3) uint8, the shorter side ``side_px``, the longer one at most half as long again."""
+    try:
         with Image.open(path) as file:
             file.draft("RGB", (2 * side_px, 2 * side_px))
+            if file.mode.startswith("I"):  # 16 bits, of which Pillow would cut off the bright ones
+                raise ValueError(f"pixels of mode {file.mode}")
             image = file.convert("RGB")
-        scale = side_px / min(image.size)
-        width, height = (max(side_px, round(length * scale)) for length in image.size)
-        array = np.asarray(image.resize((width, height), Image.Resampling.LANCZOS))
-        longest = side_px * 3 // 2
-        top, left = max(height - longest, 0) // 2, max(width - longest, 0) // 2
-        array = array[top : top + longest, left : left + longest]
-        pixels.append(array.reshape(-1))
-        shapes.append(array.shape[:2])
-    np.savez(target, pixels=np.concatenate(pixels), shapes=np.array(shapes), names=[path.name for path in paths])
+    except Exception as error:  # Pillow has no error of its own
+        raise PhotosError(f"{path} is left out: {error}") from error
+    scale = side_px / min(image.size)
+    width, height = (max(side_px, round(length * scale)) for length in image.size)
+    array = np.asarray(image.resize((width, height), Image.Resampling.LANCZOS))
+    longest = side_px * 3 // 2
+    top, left = max(height - longest, 0) // 2, max(width - longest, 0) // 2
+    return array[top : top + longest, left : left + longest]
 
 
 class PhotoCrops:
@@ -62,19 +85,19 @@ class PhotoCrops:
     def __init__(self, path: str | Path, size_px: int) -> None:
         try:
             with np.load(path, allow_pickle=False) as packed:
-                pixels, self.shapes = packed["pixels"], packed["shapes"]
+                pixels, shapes = packed["pixels"], packed["shapes"]
+            parts = np.split(pixels, np.cumsum(shapes.prod(axis=1) * 3)[:-1])
+            self.photos = [part.reshape(*shape, 3) for part, shape in zip(parts, shapes, strict=True)]
+            smallest = int(shapes.min())
         except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, BadZipFile) as error:
             raise PhotosError(
                 f"{path} holds no packed photos: make it by python -m moebius.train.photos FOLDER {path}"
             ) from error
-        if self.shapes.min() < size_px:
+        if smallest < size_px:
             raise PhotosError(
-                f"photos must be at least {size_px} px, got one of {self.shapes.min()} px in {path}: "
+                f"photos must be at least {size_px} px, got one of {smallest} px in {path}: "
                 "pack them anew with a larger --side"
             )
-        ends = np.cumsum(self.shapes.prod(axis=1) * 3)
-        parts = np.split(pixels, ends[:-1])
-        self.photos = [part.reshape(*shape, 3) for part, shape in zip(parts, self.shapes, strict=True)]
         self.size_px = size_px
 
     def batch(self, count: int, rng: np.random.Generator) -> Tensor:
@@ -104,13 +127,23 @@ def main() -> None:
     parser.add_argument("--hold-out", type=int, default=24, help="photos that are left out")
     parser.add_argument("--leave-out", type=Path, help="file with names of more photos to leave out, one a line")
     options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    if options.target.suffix != ".npz" or options.side < 1 or options.hold_out < 0:
+        parser.error("FILE must end in .npz, --side be at least 1 and --hold-out at least 0")
+    try:
+        _pack(options)
+    except (OSError, PhotosError) as error:
+        parser.error(str(error))
+
+
+def _pack(options: argparse.Namespace) -> None:
     paths = list_photos(options.folder) if options.folder.is_dir() else []
-    if len(paths) <= options.hold_out:
-        kinds = ", ".join(SUFFIXES)
-        parser.error(f"{options.folder} holds {len(paths)} photos ({kinds}), of which {options.hold_out} are held out")
     aside = held_out([path.name for path in paths], options.hold_out)
     if options.leave_out:
         aside |= set(options.leave_out.read_text().split("\n")) & {path.name for path in paths}
+    if len(aside) == len(paths):
+        kinds = ", ".join(SUFFIXES)
+        raise PhotosError(f"{options.folder} holds {len(paths)} photos ({kinds}), of which {len(aside)} are held out")
     options.target.parent.mkdir(parents=True, exist_ok=True)
     pack_photos([path for path in paths if path.name not in aside], options.side, options.target)
     if aside:

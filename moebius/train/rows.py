@@ -4,6 +4,8 @@ import csv
 from collections.abc import Mapping
 from pathlib import Path
 
+from moebius.checkpoint import written_whole
+
 
 def append_row(path: Path, row: Mapping[str, float]) -> None:
     """Add a row; columns that the file has not had yet are empty in its earlier rows."""
@@ -36,7 +38,7 @@ def _read(path: Path) -> list[dict[str, str]]:
 
 
 def _write(path: Path, names: list[str], rows: list[dict[str, str]]) -> None:
-    with path.open("w", newline="") as file:
+    with written_whole(path) as partial, partial.open("w", newline="") as file:
         writer = csv.DictWriter(file, names)
         writer.writeheader()
         writer.writerows(rows)

@@ -52,5 +52,7 @@ def build_task(settings: TrainSettings) -> Task:
 def _distillation(settings: TrainSettings, config: MoebiusConfig) -> Distillation:
     device = choose_device(settings.device)
     teacher = load_teacher(settings.teacher, config).to(device)
-    distance = load_latent_lpips(settings.perceptual).to(device).between_predictions if settings.perceptual else None
+    distance = None
+    if settings.perceptual:
+        distance = load_latent_lpips(settings.perceptual, config.latent_channels).to(device).between_predictions
     return Distillation(teacher, settings.balancing, distance)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from moebius.checkpoint import CheckpointError, read_state_dict
+from moebius.checkpoint import CheckpointError, check_entries, computable, read_state_dict
 from moebius.config import MoebiusConfig
 from moebius.train.linear_attention import gated_linear_attention
 
@@ -127,13 +127,21 @@ def load_teacher(path_or_state_dict: str | Path | Mapping[str, Tensor], config: 
         raise CheckpointError(f"a teacher's checkpoint must hold {error}") from error
     with torch.device("meta"):
         teacher = Teacher(widths, category_width, context_width, categories, latent_channels)
-    try:
-        teacher.load_state_dict(state, assign=True)
-    except RuntimeError as error:
-        raise CheckpointError(f"not a teacher's checkpoint: {error}") from error
-    if config and (latent_channels, categories) != (config.latent_channels, config.categories):
+    check_entries(state, teacher.state_dict(), "not a teacher's checkpoint")
+    teacher.load_state_dict({name: computable(value) for name, value in state.items()}, assign=True)
+    if config:
+        _check_student(config, latent_channels, categories, widths)
+    return teacher.eval().requires_grad_(False)
+
+
+def _check_student(config: MoebiusConfig, latent_channels: int, categories: int, widths: tuple[int, ...]) -> None:
+    if (latent_channels, categories) != (config.latent_channels, config.categories):
         raise CheckpointError(
             f"the teacher has latents of {latent_channels} channels and {categories} categories, the denoiser of "
             f"{config.latent_channels} and {config.categories}"
         )
-    return teacher.eval().requires_grad_(False)
+    if (len(config.channels), config.channels[-1]) != (len(widths) - 1, widths[-1]):
+        raise CheckpointError(
+            f"the denoiser must have {len(widths) - 1} levels, the last as wide as the teacher's: "
+            f"got {config.channels} and {widths}"
+        )

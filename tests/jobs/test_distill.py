@@ -1,8 +1,13 @@
+from dataclasses import fields
+
 import pytest
+import yaml
 
 from jobs.configuration import load_training_config
 from jobs.distill import main
+from moebius.weights import WeightsUnavailableError
 from pipeline.errors import ConfigError
+from pipeline.training import TrainingConfig
 from tests.conftest import ROOT
 
 
@@ -28,12 +33,33 @@ def test_photos_that_are_not_there_end_the_command_with_one_line(tmp_path, capsy
     assert capsys.readouterr().err.endswith(f"python -m moebius.train.photos FOLDER {tmp_path}/photos.npz\n")
 
 
-def test_a_loss_that_is_no_number_ends_the_command_with_one_line(tmp_path, capsys, monkeypatch):
-    def diverge(config):
-        raise FloatingPointError("the loss at step 7 is nan: lower the learning_rate")
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (FloatingPointError("the loss at step 7 is nan: lower the learning_rate"), 1),
+        (OSError("cannot write out/checkpoint.pt, is the disk full?"), 1),
+        (WeightsUnavailableError("cannot fetch a from b"), 2),
+    ],
+)
+def test_what_ends_a_training_is_one_line(error, code, tmp_path, capsys, monkeypatch):
+    def fail(config):
+        raise error
 
-    monkeypatch.setattr("pipeline.training.run_training", diverge)
+    monkeypatch.setattr("pipeline.training.run_training", fail)
     path = tmp_path / "train.yaml"
-    path.write_text("mode: vae\nphotos: photos.npz\n")
-    assert main([str(path)]) == 1
-    assert capsys.readouterr().err == "moebius: the loss at step 7 is nan: lower the learning_rate\n"
+    path.write_text(f"mode: vae\nphotos: photos.npz\nfolder: {tmp_path}/out\n")
+    assert main([str(path)]) == code
+    assert capsys.readouterr().err == f"moebius: {error}\n"
+
+
+def test_a_folder_that_cannot_be_written_is_refused_with_one_line(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    path = tmp_path / "train.yaml"
+    path.write_text(f"mode: vae\nphotos: photos.npz\nfolder: {tmp_path}/file\n")
+    assert main([str(path)]) == 2
+    assert capsys.readouterr().err.startswith(f"moebius: cannot write {tmp_path}/file/checkpoint.pt: ")
+
+
+def test_the_configuration_of_distillation_lists_every_key():
+    written = yaml.safe_load((ROOT / "conf" / "distill.yaml").read_text())
+    assert written.keys() == {field.name for field in fields(TrainingConfig)}

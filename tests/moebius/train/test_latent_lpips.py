@@ -65,5 +65,11 @@ def test_distance_is_that_of_the_layers_by_hand_and_moves_the_first_alone(publis
 def test_a_file_without_a_layer_is_refused(published, tmp_path):
     state = {name: value for name, value in published.items() if not name.startswith("lin3")}
     torch.save(state, tmp_path / "short.pth")
-    with pytest.raises(CheckpointError, match=r"E-LatentLPIPS [^~]*heads\.3"):
+    with pytest.raises(CheckpointError, match=r"E-LatentLPIPS .*1 missing keys \(lin3\.model\.1\.weight\)$"):
         load_latent_lpips(tmp_path / "short.pth")
+
+
+def test_a_file_of_another_autoencoder_is_refused(published, tmp_path):
+    torch.save(published, tmp_path / "four.pth")
+    with pytest.raises(CheckpointError, match=r"of 8 channels: .*is \(64, 4, 3, 3\), expected \(64, 8, 3, 3\)$"):
+        load_latent_lpips(tmp_path / "four.pth", latent_channels=8)

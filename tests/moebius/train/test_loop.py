@@ -111,6 +111,16 @@ def test_what_was_trained_loads_as_weights_and_the_loss_falls(packed_photos, vae
         train(DenoiserTask(settings, replace(TINY, heads=TINY.heads // 2)), settings)
 
 
+def test_a_checkpoint_that_is_cut_short_is_refused_in_one_line(packed_photos, vae_folder, tmp_path):
+    settings = TrainSettings(
+        photos=str(packed_photos), vae=str(vae_folder), folder=str(tmp_path), steps=1, batch_size=2
+    )
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(b"PK\x03\x04 half")
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pt is not a readable checkpoint"):
+        train(DenoiserTask(settings, TINY), settings)
+
+
 def test_a_student_whose_features_differ_in_size_from_the_teachers_is_refused(packed_photos, vae_folder, tmp_path):
     settings = TrainSettings(
         mode="distil",

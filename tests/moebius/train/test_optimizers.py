@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -51,3 +53,10 @@ def test_averaged_weights_follow_with_a_decay_that_grows():
     assert float(ema.state["weight"]) == pytest.approx(0.9)  # decay 1/10
     ema.update(model, 10_000)
     assert float(ema.state["weight"]) == pytest.approx(0.91)  # decay 0.9
+
+
+def test_a_run_that_goes_on_takes_the_decay_of_its_settings():
+    settings = TrainSettings(mode="vae", photos="none", weight_decay=0.5)
+    first, second = (Optimizers(Denoiser(TINY), replace(settings, weight_decay=decay), muon=True) for decay in (0.5, 0))
+    second.load_state_dict(first.state_dict())
+    assert {group["weight_decay"] for optimizer in second.optimizers for group in optimizer.param_groups} == {0}

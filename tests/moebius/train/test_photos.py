@@ -1,8 +1,12 @@
+import logging
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from moebius.train.photos import PhotoCrops, PhotosError, held_out, main
+from tests.conftest import textured
 
 
 def test_crops_are_decided_by_their_generator(packed_photos):
@@ -36,6 +40,68 @@ def test_a_folder_without_photos_is_not_packed(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         main()
     assert "holds 0 photos" in capsys.readouterr().err
+
+
+@pytest.fixture
+def pack(tmp_path, monkeypatch):
+    """A function that packs four photos with further options and returns the names that were packed."""
+    (tmp_path / "in").mkdir()
+    for index in range(4):
+        Image.fromarray(textured(40, 48, seed=index)).save(tmp_path / "in" / f"{index}.png")
+
+    def run(*options, target="photos.npz"):
+        arguments = [
+            "photos",
+            str(tmp_path / "in"),
+            str(tmp_path / target),
+            "--side",
+            "32",
+            "--hold-out",
+            "0",
+            *options,
+        ]
+        monkeypatch.setattr("sys.argv", arguments)
+        main()
+        with np.load(tmp_path / target) as packed:
+            return packed["names"].tolist()
+
+    return run
+
+
+def test_photos_that_cannot_be_read_are_left_out_with_a_warning(pack, tmp_path, caplog):
+    photo = tmp_path / "in" / "0.png"
+    photo.write_bytes(photo.read_bytes()[:500])
+    (tmp_path / "in" / "1.png").write_text("no photo")
+    Image.fromarray(np.full((40, 40), 40_000, np.uint16)).save(tmp_path / "in" / "2.png")
+    with caplog.at_level(logging.WARNING):
+        assert pack() == ["3.png"]
+    assert [record.message.partition(" is left out: ")[0] for record in caplog.records] == [
+        str(tmp_path / "in" / f"{index}.png") for index in range(3)
+    ]
+    (tmp_path / "in" / "3.png").unlink()
+    with pytest.raises(SystemExit):
+        pack()
+
+
+def test_what_cannot_be_packed_is_told_in_one_line(pack, tmp_path, capsys):
+    (tmp_path / "all.txt").write_text("0.png\n1.png\n2.png\n3.png\n")
+    for options, target, message in (
+        (["--leave-out", str(tmp_path / "all.txt")], "photos.npz", "holds 4 photos"),
+        (["--leave-out", str(tmp_path / "none.txt")], "photos.npz", "No such file"),
+        (["--hold-out", "-1"], "photos.npz", "--hold-out at least 0"),
+        ([], "photos", "FILE must end in .npz"),
+    ):
+        with pytest.raises(SystemExit):
+            pack(*options, target=target)
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "photos.npz").exists()
+
+
+def test_a_file_whose_pixels_are_short_is_refused(packed_photos, tmp_path):
+    with np.load(packed_photos) as packed:
+        np.savez(tmp_path / "short.npz", pixels=packed["pixels"][:-5], shapes=packed["shapes"])
+    with pytest.raises(PhotosError, match="holds no packed photos"):
+        PhotoCrops(tmp_path / "short.npz", 64)
 
 
 def test_what_is_held_out_does_not_depend_on_the_order():

@@ -35,7 +35,13 @@ def test_device_that_is_not_there_is_named():
 
 @pytest.mark.parametrize(
     ("given", "message"),
-    [("step=3", "no such key=value: step=3"), ("bf16=perhaps", "bf16 takes"), ("seed=-1", "seed must be")],
+    [
+        ("step=3", "no such key=value: step=3"),
+        ("bf16=perhaps", "bf16 takes"),
+        ("seed=-1", "seed must be"),
+        ("steps=2.5", "steps takes a value such as 1000, got 2.5"),
+        ("vae=nowhere", "no readable autoencoder"),
+    ],
 )
 def test_wrong_field_is_one_line(given, message):
     command = [sys.executable, "-m", "moebius.train", "mode=vae", "photos=photos.npz", given]

@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save_file
 from moebius.checkpoint import CheckpointError, published_name
 from moebius.train.settings import TrainSettings
 from moebius.train.tasks import build_task
-from moebius.train.teacher import Teacher
+from moebius.train.teacher import Teacher, load_teacher
 
 
 def test_fine_tuning_starts_from_the_given_weights(tiny_weights, packed_photos):
@@ -28,3 +28,16 @@ def test_a_teacher_that_lacks_a_key_is_refused(packed_photos, tmp_path):
     )
     with pytest.raises(CheckpointError, match=r"conv_out\.bias"):
         build_task(settings)
+
+
+def test_a_teacher_of_other_widths_is_refused_and_one_in_half_precision_computed_in_float32(packed_photos, tmp_path):
+    teacher = Teacher((32, 32, 32, 64), 16, 16, latent_channels=8)
+    halves = {key: value.half() for key, value in teacher.state_dict().items()}
+    save_file(halves, tmp_path / "teacher.safetensors")
+    settings = TrainSettings(
+        mode="distil", photos=str(packed_photos), vae="none", teacher=str(tmp_path / "teacher.safetensors")
+    )
+    with pytest.raises(CheckpointError, match=r"as wide as the teacher's: got \(64, 128, 192\) and \(32, 32, 32, 64\)"):
+        build_task(settings)
+    loaded = load_teacher(tmp_path / "teacher.safetensors")
+    assert {parameter.dtype for parameter in loaded.parameters()} == {torch.float32}
