@@ -65,6 +65,10 @@ def run_command(job: Callable[[], int], goes_on: bool = False) -> int:
     except (ConfigError, CheckpointError, WeightsUnavailableError) as error:
         sys.stderr.write(f"moebius: {error}\n")
         return WRONG_USAGE
+    except OSError as error:  # a disk that is full, a storage that does not answer
+        ending = "; once that is mended, the same command goes on from here" if goes_on else ""
+        sys.stderr.write(f"moebius: {error}{ending}\n")
+        return FAILED
     except KeyboardInterrupt:
         ending = "stopped; the same command goes on from here" if goes_on else "stopped"
         sys.stderr.write(f"moebius: {ending}\n")

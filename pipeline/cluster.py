@@ -12,12 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import ray
+from ray.exceptions import RayError
 from ray.util.annotations import RayDeprecationWarning
 
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError
 
 CPUS_PER_CPU_ACTOR = 4
+ROUNDING = 1e-6  # five times 0.2 GPUs are one GPU, although 1 // 0.2 is 4
 ANSWER_S = 10.0  # a cluster that does not take a connection by then is not there
 IDLE_WORKER_MS = 5000  # by default a worker ends after one idle second, and starting another takes about as long
 
@@ -83,14 +85,19 @@ def _join(address: str) -> None:
     """Connect to a cluster.
 
     Raises:
-        ConfigError: nothing answers there.
+        ConfigError: nothing answers there, or it is the address of Ray's client, which Ray Data does not run through.
     """
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if address.startswith("ray://"):
+        raise ConfigError(
+            f"run.address: Ray's client, {address}, cannot run this job: name the cluster itself, such as "
+            "ray-head:6379, on a machine of its network, or send the job there with ray job submit"
+        )
+    host, colon, port = address.rpartition(":")
     try:
         if colon and port.isdigit():  # Ray itself would wait for minutes
             socket.create_connection((host.strip("[]"), int(port)), ANSWER_S).close()
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, RayError) as error:
         raise ConfigError(f"run.address: no Ray cluster answers at {address}: {error}") from error
 
 
@@ -127,12 +134,17 @@ def size_pool(run: RunConfig, nodes: Sequence[Mapping[str, float]]) -> Pool:
         nodes: ``CPU`` and ``GPU`` of each node.
 
     Raises:
-        ConfigError: more actors with GPUs asked for than there is room for, or no CPU core at all.
+        ConfigError: more actors with GPUs asked for than there is room for, parts of several GPUs, or no CPU core.
     """
     gpus = sum(node.get("GPU", 0.0) for node in nodes)
     gpus_each = (1.0 if gpus else 0.0) if run.gpus_per_actor == "auto" else float(run.gpus_per_actor)
+    if gpus_each > 1 and not gpus_each.is_integer():
+        raise ConfigError(f"run.gpus_per_actor must be a part of one GPU or a whole number, got {gpus_each:g}")
     hosts = [node for node in nodes if node.get("CPU", 0) >= 1 and node.get("GPU", 0.0) >= gpus_each]
-    room = [int(node["GPU"] // gpus_each if gpus_each else max(1, node["CPU"] // CPUS_PER_CPU_ACTOR)) for node in hosts]
+    if gpus_each:
+        room = [int(node["GPU"] / gpus_each + ROUNDING) for node in hosts]
+    else:
+        room = [int(max(1, node["CPU"] // CPUS_PER_CPU_ACTOR)) for node in hosts]
     actors = sum(room) if run.actors == "auto" else int(run.actors)
     if not any(node.get("CPU", 0) >= 1 for node in nodes):
         raise ConfigError("no node of the cluster has a whole CPU core: start it with --num-cpus")

@@ -54,8 +54,10 @@ class StagedFile:
                 else:
                     with open(content, "rb") as source:
                         shutil.copyfileobj(source, file, COPY_BYTES)
-        except BaseException:
+        except BaseException as error:
             self._discard()
+            if isinstance(error, OSError) and not error.filename:  # a full disk does not say which
+                error.filename = target
             raise
 
     def place(self, move: Callable[[str, str], None] = os.replace) -> None:

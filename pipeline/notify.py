@@ -1,20 +1,24 @@
 """Tells others that a run has ended: a program reads the run's JSON, or a web server is sent it."""
 
+import base64
 import contextlib
 import logging
 import re
 import shlex
 import shutil
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pipeline.errors import ConfigError
 
 WEB_TIMEOUT_S = 10.0
+WEB_PAUSES_S = (1.0, 5.0)  # before another try, where the server is away or has too much to do
+WEB_PASSING = (429, 500, 502, 503, 504)  # such answers
 PROGRAM_TIMEOUT_S = 60.0
 HIDDEN = "***"
 
@@ -31,9 +35,11 @@ def parse_notify(target: Any) -> str | list[str] | None:
     """
     if target is None:
         return None
-    if isinstance(target, str) and target.startswith(("http://", "https://")):
+    if isinstance(target, str) and target.lower().startswith(("http://", "https://")):
         if not _is_url(target):  # it may hold a token, so it is not repeated
-            raise ConfigError("run.notify must be a URL with a host, a port that is a number if any, and no spaces")
+            raise ConfigError(
+                "run.notify must be a URL of ASCII without spaces, with a host and, if any, a port number"
+            )
         return target
     try:
         words = shlex.split(target) if isinstance(target, str) else target
@@ -47,7 +53,7 @@ def parse_notify(target: Any) -> str | list[str] | None:
 def _is_url(text: str) -> bool:
     try:
         url = urlsplit(text)
-        return bool(url.hostname) and url.port != 0 and not re.search(r"[\s\x00-\x1f\x7f]", text)
+        return bool(url.hostname) and url.port != 0 and text.isascii() and not re.search(r"[\s\x00-\x1f\x7f]", text)
     except ValueError:
         return False
 
@@ -92,7 +98,8 @@ def _send(target: str | list[str], document: bytes) -> None:
     if isinstance(target, str):
         _post(target, document)
     else:
-        subprocess.run(target, input=document, capture_output=True, check=True, timeout=PROGRAM_TIMEOUT_S)
+        quiet = subprocess.DEVNULL  # a pipe would wait for whatever the program leaves running, too
+        subprocess.run(target, input=document, stdout=quiet, stderr=quiet, check=True, timeout=PROGRAM_TIMEOUT_S)
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -104,9 +111,19 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 def _post(url: str, document: bytes) -> None:
     headers = {"Content-Type": "application/json", "User-Agent": "moebius"}
-    request = urllib.request.Request(url, document, headers, method="POST")
-    with urllib.request.build_opener(_NoRedirect).open(request, timeout=WEB_TIMEOUT_S):
-        pass
+    parts = urlsplit(url)
+    login, at, host = parts.netloc.rpartition("@")
+    if at:  # urllib would take it for a part of the host's name
+        headers["Authorization"] = f"Basic {base64.b64encode(unquote(login).encode()).decode()}"
+    request = urllib.request.Request(parts._replace(netloc=host).geturl(), document, headers, method="POST")
+    for pause_s in (*WEB_PAUSES_S, None):
+        try:
+            with urllib.request.build_opener(_NoRedirect).open(request, timeout=WEB_TIMEOUT_S):
+                return
+        except OSError as error:  # HTTPError is one, too
+            if pause_s is None or (isinstance(error, urllib.error.HTTPError) and error.code not in WEB_PASSING):
+                raise
+            time.sleep(pause_s)
 
 
 def _reason(error: Exception) -> str:
@@ -116,7 +133,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, urllib.error.URLError):
         return type(error.reason).__name__ if isinstance(error.reason, Exception) else "it cannot be reached"
     if isinstance(error, subprocess.TimeoutExpired):
-        return f"it took more than {error.timeout:g} s"
+        return f"it took more than {PROGRAM_TIMEOUT_S:g} s"
     if isinstance(error, subprocess.CalledProcessError):
         return f"it ended with exit code {error.returncode}"
     return type(error).__name__

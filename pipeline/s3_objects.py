@@ -1,11 +1,15 @@
-"""What s3fs does not offer: buckets listed page by page, and objects read in one request, if still the same."""
+"""What s3fs does not offer: buckets listed page by page, objects read in one request, if still the same, and an end."""
 
+import asyncio
+import contextlib
 import random
-import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from aiobotocore.session import AioSession
+from botocore.exceptions import ProfileNotFound
+from botocore.handlers import add_expect_header
 from fsspec import AbstractFileSystem
 from fsspec.asyn import sync
 from s3fs.core import S3_RETRYABLE_ERRORS
@@ -23,6 +27,22 @@ def with_retries(options: Mapping[str, Any]) -> dict[str, Any]:
     """
     client = {"retries": {"mode": "standard", "max_attempts": TRIES}, "max_pool_connections": CONNECTIONS}
     return {**options, "config_kwargs": client | dict(options.get("config_kwargs", {}))}
+
+
+def prepare_client(filesystem: AbstractFileSystem) -> None:
+    """Make the client, whose requests to a server that answers nothing end, after their own repetitions alone.
+
+    While a client waits for a server to ask for the body of a PUT (``Expect: 100-continue``), no time-out runs.
+
+    Raises:
+        TypeError, ValueError: options that it does not take.
+    """
+    filesystem.retries = 1  # botocore repeats a request; s3fs would repeat all of that
+    if filesystem.session is None:
+        filesystem.session = AioSession(**filesystem.kwargs)
+        filesystem.session.unregister("before-call.s3", add_expect_header)
+    with contextlib.suppress(ProfileNotFound):  # of this machine; the first request says so, too
+        filesystem.connect()
 
 
 def list_objects(filesystem: AbstractFileSystem, folder: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -67,20 +87,19 @@ def _range(start: int, end: int) -> dict[str, str]:
 
 
 def _get(filesystem: AbstractFileSystem, request: Mapping[str, str]) -> bytes:
-    """One GET; a body that breaks off comes again, as botocore repeats only what fails before it."""
-    for attempt in range(TRIES):
-        try:
-            return sync(filesystem.loop, _read, filesystem, request)
-        except S3_RETRYABLE_ERRORS:
-            if attempt == TRIES - 1:
-                raise
-            time.sleep(random.uniform(0, min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**attempt)))
-    raise AssertionError("unreachable")
+    return sync(filesystem.loop, _read, filesystem, request)
 
 
 async def _read(filesystem: AbstractFileSystem, request: Mapping[str, str]) -> bytes:
-    answer = await filesystem._call_s3("get_object", **request)
-    try:
-        return await answer["Body"].read()
-    finally:
-        answer["Body"].close()
+    """One GET; a body that breaks off comes again, as botocore repeats only what fails before it."""
+    for attempt in range(TRIES):
+        body = (await filesystem._call_s3("get_object", **request))["Body"]
+        try:
+            return await body.read()
+        except S3_RETRYABLE_ERRORS:
+            if attempt == TRIES - 1:
+                raise
+        finally:
+            body.close()
+        await asyncio.sleep(random.uniform(0, min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**attempt)))
+    raise AssertionError("unreachable")

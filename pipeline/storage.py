@@ -17,7 +17,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.errors import ConfigError
 from pipeline.local_files import StagedFile, clear_staging, sync_all, walk
-from pipeline.s3_objects import get_object, list_objects, with_retries
+from pipeline.s3_objects import get_object, list_objects, prepare_client, with_retries
 from pipeline.storage_errors import FileChangedError, answering
 
 REQUESTS_AT_ONCE = 8
@@ -50,7 +50,7 @@ class Storage:
         options: options of the file system, such as ``endpoint_url`` and ``key``; they never appear in messages.
 
     Raises:
-        ConfigError: an unknown protocol or a missing package for it.
+        ConfigError: an unknown protocol, a missing package for it, or options that its client does not take.
     """
 
     def __init__(self, uri: str, options: Mapping[str, Any] | None = None) -> None:
@@ -64,7 +64,9 @@ class Storage:
         options = with_retries(options or {}) if self.is_s3 else options or {}
         try:
             self.filesystem, root = fsspec.core.url_to_fs(uri, use_listings_cache=False, **options)
-        except (ValueError, ImportError, TypeError) as error:
+            if self.is_s3:
+                prepare_client(self.filesystem)
+        except (ValueError, ImportError, TypeError, KeyError) as error:
             raise ConfigError(f"cannot open {uri!r}: {error}") from error
         self.root = root.rstrip("/")
 

@@ -2,18 +2,40 @@
 
 import contextlib
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from pipeline.errors import ConfigError, SampleError
 
 PRECONDITION_FAILED = 412
 _NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound")  # of botocore
-_UNUSABLE = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
+_REFUSED_CREDENTIALS = (  # codes of S3
+    "ExpiredToken",
+    "InvalidAccessKeyId",
+    "InvalidToken",
+    "RequestTimeTooSkewed",
+    "SignatureDoesNotMatch",
+    "TokenRefreshRequired",
+)
 _UNUSABLE_NUMBERS = (errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
 
 
 class FileChangedError(OSError):
     """A file that is another than when it was listed."""
+
+
+class CredentialsError(OSError):
+    """Credentials that this machine lacks, or that are taken no more: it says nothing about the file asked for."""
+
+
+_UNUSABLE = (
+    FileNotFoundError,
+    FileExistsError,
+    NotADirectoryError,
+    IsADirectoryError,
+    PermissionError,
+    CredentialsError,
+)
 
 
 @contextlib.contextmanager
@@ -28,12 +50,14 @@ def answering(refusal: type[OSError] = FileExistsError) -> Iterator[None]:
     except OSError as error:
         if _status(error) == PRECONDITION_FAILED:  # how s3fs reports some servers' "it exists"
             raise refusal(*error.args) from error
+        if (code := _answer(error).get("Error", {}).get("Code")) in _REFUSED_CREDENTIALS:
+            raise CredentialsError(errno.EACCES, f"{code}: {error.strerror or error}") from error
         raise
     except (ValueError, SampleError):
         raise
     except Exception as error:
         if type(error).__name__ in _NO_CREDENTIALS:
-            raise PermissionError(
+            raise CredentialsError(
                 errno.EACCES,
                 f"{error}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE; what is public needs "
                 "storage.anon=true",
@@ -45,8 +69,6 @@ def answering(refusal: type[OSError] = FileExistsError) -> Iterator[None]:
 def usable(place: str | None = None) -> Iterator[None]:
     """Before any work, a place that is not there, is no folder or is closed to us is a fault of the configuration.
 
-    So is an option that the client of a storage does not know, which it says at its first request.
-
     Args:
         place: what the message begins with, in place of the path that the system names.
 
@@ -56,18 +78,20 @@ def usable(place: str | None = None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if isinstance(error.__cause__, TypeError):
-            raise ConfigError(f"storage: {error.__cause__}") from error
         if not isinstance(error, _UNUSABLE) and error.errno not in _UNUSABLE_NUMBERS:
             raise
         named = place or error.filename
         reason = error.strerror or str(error)
         if isinstance(error, PermissionError) and error.strerror is None:  # s3fs says no more than "Forbidden"
-            reason = f"{reason}: source.uri, mask.uri or sink.uri is not open to these credentials"
+            reason = f"{reason}: source.uri, mask.uri, sink.uri or model.weights is not open to these credentials"
         raise ConfigError(f"{named}: {reason}" if named else reason) from error
 
 
 def _status(error: OSError) -> int | None:
     """HTTP status behind an error of s3fs."""
-    response = getattr(error.__cause__, "response", {})
-    return response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return _answer(error).get("ResponseMetadata", {}).get("HTTPStatusCode")
+
+
+def _answer(error: OSError) -> Mapping[str, Any]:
+    """What a server of S3 said, behind an error of s3fs."""
+    return getattr(error.__cause__, "response", None) or {}

@@ -9,15 +9,17 @@ from typing import Any
 from moebius.weights import CHECKPOINT_NAMES, Weights, find_weights, weights_home
 from pipeline.errors import ConfigError
 from pipeline.storage import Storage
+from pipeline.storage_errors import usable
 
 VAE_FILES = tuple(f"vae/{name}" for name in ("config.json", *CHECKPOINT_NAMES))
 
 
+@usable()
 def fetch_weights(name_or_uri: str, storage_options: Mapping[str, Any]) -> Weights:
     """Find weights by name, path, ``hf://`` or any other uri of a folder or a checkpoint file.
 
     Raises:
-        ConfigError: a uri with no weights behind it.
+        ConfigError: a uri with no weights behind it, or one that is closed to us.
         WeightsUnavailableError, CheckpointError: see :func:`moebius.weights.find_weights`.
     """
     if "://" not in name_or_uri or name_or_uri.startswith("hf://"):

@@ -2,7 +2,8 @@
 
 The worker that runs the task needs ``pip install "ray[default]"``, and the variables ``moebius_ray_address`` (such as
 ``http://ray-head:8265``) and ``moebius_working_dir`` (a checkout of this repository). A task that is tried again goes
-on with what is left; two at once do no harm, since the second finds the sink held and ends with exit code 1.
+on with what is left; two at once do no harm, since the second finds the sink held and ends with exit code 1. A task
+that is stopped or runs out of time leaves its job running in the cluster: ``ray job stop`` ends that.
 """
 
 from datetime import datetime, timedelta

@@ -99,6 +99,15 @@ def test_both_ray_manifests_run_the_same_cluster():
     assert job["spec"]["rayClusterSpec"]["rayVersion"] == version("ray")
 
 
+def test_workers_have_the_cores_that_they_ask_for_and_the_head_has_none():
+    """Older operators look at limits alone; where there is none, Ray takes all cores and GPUs of the machine."""
+    for spec in (manifests("rayjob.yaml")[0]["spec"], manifests("raycronjob.yaml")[0]["spec"]["jobTemplate"]):
+        head, (group,) = spec["rayClusterSpec"]["headGroupSpec"], spec["rayClusterSpec"]["workerGroupSpecs"]
+        assert head["rayStartParams"].items() >= {"num-cpus": "0", "num-gpus": "0"}.items()
+        (worker,) = group["template"]["spec"]["containers"]
+        assert group["rayStartParams"]["num-cpus"] == worker["resources"]["requests"]["cpu"]
+
+
 def test_cron_job_is_what_kubernetes_takes_and_may_do_what_it_does():
     for manifest in manifests("cronjob.yaml"):
         kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
@@ -150,5 +159,9 @@ def test_image_holds_what_the_project_needs():
     assert {*re.findall(r'"(\w+)', packages), "conf", "README.md", "LICENSE", "constraints.txt"} <= copied
     (extras,) = re.findall(r"-e '\.\[(.*)\]'", text)
     assert all(f"\n{extra} = [\n" in project for extra in extras.split(","))
+    installed = set(re.search(r"--no-install-recommends (.*) \\", text)[1].split())
+    assert {"gcc", "libc6-dev"} <= installed  # Triton compiles with them
+    (of_index,) = re.findall(r"pip install (.*--index-url .*) torch", text)
+    assert "--no-deps" in of_index  # that index has not all the versions of constraints.txt
     kept = {line[1:] for line in (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines() if line.startswith("!")}
     assert kept == copied

@@ -45,6 +45,14 @@ def test_query_parses_and_asks_for_what_is_exported(title, query):
         assert any(label in labels for labels in (*EXPORTED.values(), OF_RAY))
 
 
+def test_time_left_is_that_of_running_runs_alone():
+    """Ray goes on to export the counters of runs that have ended, but none of their gauges."""
+    (query,) = [query for title, query in QUERIES if title == "Time left"]
+    running = r" and on \(run\) ray_moebius_samples_to_do\{"
+    counters = len(re.findall("ray_moebius_samples_total", query))
+    assert counters == len(re.findall(rf"ray_moebius_samples_total\{{[^}}]*\}}(\[\w+\]\))?{running}", query)) == 2
+
+
 def test_every_metric_is_on_the_dashboard():
     shown = {name for _, query in QUERIES for name, _ in selectors(query)}
     missing = {name for name in EXPORTED if name not in shown and not re.search("_(sum|count)$", name)}

@@ -185,6 +185,17 @@ def test_stopped_command_promises_to_go_on_only_where_it_does(goes_on, capsys):
     assert ("the same command goes on" in capsys.readouterr().err) is goes_on
 
 
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_disk_or_storage_that_fails_is_one_line_and_exit_code_1(goes_on, capsys):
+    def fails() -> int:
+        raise OSError(28, "No space left on device", "/sink/data/x")
+
+    assert run_command(fails, goes_on) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("moebius: [Errno 28] No space left on device: '/sink/data/x'") and told.count("\n") == 1
+    assert ("the same command goes on" in told) is goes_on
+
+
 def test_missing_configuration_file_is_exit_code_2():
     result = run_cli("inpaint", "no.yaml")
     assert result.returncode == 2 and result.stderr == "moebius: no configuration file no.yaml\n"

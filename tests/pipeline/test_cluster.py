@@ -1,5 +1,6 @@
 import pytest
 import ray
+from ray.exceptions import AuthenticationError
 
 from pipeline.cluster import connected, size_pool
 from pipeline.config import RunConfig
@@ -22,6 +23,9 @@ def nodes(*pairs):
         (RunConfig(actors=2), nodes((2, 0), (2, 0), (2, 0)), (2, 0, 2)),
         (RunConfig(actors=4), nodes((8, 0)), (4, 0, 2)),
         (RunConfig(gpus_per_actor=0), nodes((16, 2)), (4, 0, 4)),
+        (RunConfig(gpus_per_actor=0.2), nodes((20, 1)), (5, 0.2, 4)),
+        (RunConfig(gpus_per_actor=0.1), nodes((40, 1), (40, 2)), (30, 0.1, 2)),
+        (RunConfig(actors=5, gpus_per_actor=0.2), nodes((20, 1)), (5, 0.2, 4)),
     ],
 )
 def test_pool_fits_the_cluster(run, cluster, expected):
@@ -38,12 +42,31 @@ def test_more_gpus_than_there_are_is_a_configuration_error():
         size_pool(RunConfig(actors=3), nodes((8, 2)))
     with pytest.raises(ConfigError, match="the cluster has 0 GPUs"):
         size_pool(RunConfig(gpus_per_actor=1), nodes((8, 0)))
+    with pytest.raises(ConfigError, match=r"a part of one GPU or a whole number, got 1\.5"):
+        size_pool(RunConfig(gpus_per_actor=1.5), nodes((8, 4)))
     with pytest.raises(ConfigError, match="no node of the cluster has a whole CPU core"):
         size_pool(RunConfig(), nodes((0, 0), (0.5, 0)))
 
 
-@pytest.mark.parametrize("address", ["ray://127.0.0.1:1", "127.0.0.1:1"])
-def test_cluster_that_is_not_there_is_a_configuration_error_at_once(address, monkeypatch):
-    monkeypatch.setattr(ray, "is_initialized", lambda: False)  # whatever tests before have left
-    with pytest.raises(ConfigError, match=f"run.address: no Ray cluster answers at {address}"), connected(address):
+@pytest.fixture
+def apart(monkeypatch):
+    """As if no cluster was connected, whatever tests before have left."""
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [("127.0.0.1:1", "no Ray cluster answers at 127.0.0.1:1"), ("ray://127.0.0.1:10001", "Ray's client, ray://127")],
+)
+def test_cluster_that_is_not_there_is_a_configuration_error_at_once(apart, address, message):
+    with pytest.raises(ConfigError, match=f"run.address: {message}"), connected(address):
+        pass
+
+
+def test_cluster_whose_token_is_missing_is_a_configuration_error(apart, monkeypatch):
+    def refuse(**_):
+        raise AuthenticationError("no authentication token was found")
+
+    monkeypatch.setattr(ray, "init", refuse)
+    with pytest.raises(ConfigError, match="no Ray cluster answers at auto: no authentication token"), connected("auto"):
         pass

@@ -1,10 +1,12 @@
 """Who is told that a run has ended, with real programs and a real web server."""
 
+import base64
 import json
 import logging
 import socket
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,16 +27,16 @@ TOKEN = "T0KEN"
 
 
 @contextmanager
-def web_server(status: int = 204, delay_s: float = 0.0):
-    """URL of a local server, and what it was sent: path, content type, body."""
+def web_server(status: int = 204, delay_s: float = 0.0, refusals: int = 0):
+    """URL of a local server, and what it was sent: path, content type, body, credentials."""
     received, stopped = [], threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            received.append((self.path, self.headers["Content-Type"], body))
+            received.append((self.path, self.headers["Content-Type"], body, self.headers["Authorization"]))
             stopped.wait(delay_s)
-            self.send_response(status)
+            self.send_response(status if len(received) > refusals else 503)
             if status == 302:
                 self.send_header("Location", "/elsewhere")
             self.end_headers()
@@ -67,7 +69,7 @@ def notify(config: JobConfig, target: object, run_id: str = "run"):
 def test_webhook_is_sent_the_file_of_the_run(config, tmp_path):
     with web_server() as (url, received):
         notify(config, url)
-    ((path, kind, body),) = received
+    ((path, kind, body, _),) = received
     assert path == f"/hooks/{TOKEN}" and kind == "application/json"
     assert body == (tmp_path / "out" / "runs" / "run.json").read_bytes()
     told = json.loads(body)
@@ -116,16 +118,41 @@ def fails(*more: str) -> list[str]:
 def test_what_does_not_work_is_a_warning_without_secrets(caplog, monkeypatch, target, reason):
     monkeypatch.setattr(pipeline.notify, "PROGRAM_TIMEOUT_S", 0.5)
     monkeypatch.setattr(pipeline.notify, "WEB_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(pipeline.notify, "WEB_PAUSES_S", (0.0,))
     caplog.set_level(logging.DEBUG)
     with web_server(target or 204, 0 if target else 60) as (url, received):
         with notified(url if isinstance(target, int) else target) as documents:
             documents.append(lambda: b"{}")
-        assert len(received) == isinstance(target, int)
+        assert len(received) == {500: 2, 302: 1, 0: 2}.get(target, 0) if isinstance(target, int) else not received
     (message,) = [record.getMessage() for record in caplog.records if record.name == "pipeline.notify"]
     assert reason in message and TOKEN not in caplog.text
 
 
-def test_answer_that_is_no_http_is_a_warning_too(caplog):
+def test_server_that_is_away_for_a_moment_is_asked_again(monkeypatch, caplog):
+    monkeypatch.setattr(pipeline.notify, "WEB_PAUSES_S", (0.0, 0.0))
+    with web_server(refusals=2) as (url, received), notified(url) as documents:
+        documents.append(lambda: b"{}")
+    assert [body for _, _, body, _ in received] == [b"{}"] * 3 and not caplog.messages
+
+
+def test_user_name_and_password_of_a_url_are_sent_as_such(caplog):
+    secret = f"us%40er:{TOKEN}@"
+    with web_server() as (url, received), notified(url.replace("//", f"//{secret}")) as documents:
+        documents.append(lambda: b"{}")
+    ((path, *_, credentials),) = received
+    assert path == f"/hooks/{TOKEN}" and base64.b64decode(credentials.removeprefix("Basic ")) == b"us@er:T0KEN"
+    assert not caplog.messages
+
+
+def test_what_a_program_leaves_running_is_not_waited_for():
+    started = time.monotonic()
+    with notified(["sh", "-c", "sleep 20 & exit 0"]) as documents:
+        documents.append(lambda: b"{}")
+    assert time.monotonic() - started < 10
+
+
+def test_answer_that_is_no_http_is_a_warning_too(caplog, monkeypatch):
+    monkeypatch.setattr(pipeline.notify, "WEB_PAUSES_S", ())
     caplog.set_level(logging.WARNING)  # whatever level other tests left
     with socket.create_server(("127.0.0.1", 0)) as server:
         thread = threading.Thread(target=lambda: server.accept()[0].sendall(b"hello\r\n"), daemon=True)
@@ -145,7 +172,20 @@ def test_nothing_is_sent_where_nothing_was_begun(config, tmp_path):
 
 @pytest.mark.parametrize(
     "target",
-    ["", [], "a 'b", {"a": 1}, 7, [1], "http://", "https:///path", "http://h:abc/x", "http://[::1", "https://h/a b"],
+    [
+        "",
+        [],
+        "a 'b",
+        {"a": 1},
+        7,
+        [1],
+        "http://",
+        "https:///path",
+        "http://h:abc/x",
+        "http://[::1",
+        "https://h/a b",
+        "https://h/ü",
+    ],
 )
 def test_target_that_is_none_is_a_configuration_error(target):
     with pytest.raises(ConfigError, match=r"run\.notify"):

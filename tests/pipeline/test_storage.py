@@ -1,14 +1,22 @@
 import os
+import socket
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from botocore.exceptions import NoCredentialsError
 
+import pipeline.local_files
 import pipeline.s3_objects
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, SampleError
+from pipeline.inputs import read_file
 from pipeline.local_files import STAGING
 from pipeline.storage import Storage
-from pipeline.storage_errors import answering, usable
+from pipeline.storage_errors import CredentialsError, answering, usable
+from pipeline.weight_store import fetch_weights
 
 
 @pytest.fixture(params=["local", "memory", "s3"])
@@ -97,6 +105,86 @@ def test_server_that_does_not_answer_is_an_os_error(monkeypatch):
             action()
 
 
+def test_server_that_takes_connections_and_never_answers_is_given_up(monkeypatch, tmp_path):
+    monkeypatch.setattr(pipeline.s3_objects, "TRIES", 1)
+    (tmp_path / "x").write_bytes(b"1")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        options = {"key": "k", "secret": "s", "endpoint_url": url, "client_kwargs": {"region_name": "us-east-1"}}
+        storage = Storage("s3://bucket/x", {**options, "config_kwargs": {"read_timeout": 0.2}})
+        for action in (
+            lambda: storage.read("a"),
+            lambda: storage.write("a", b"1"),
+            lambda: storage.create("a", b"1"),
+            lambda: storage.upload("a", str(tmp_path / "x")),
+        ):
+            with pytest.raises(OSError, match="Read timeout"):
+                action()
+
+
+@contextmanager
+def refusing_server(status: int, code: str):
+    """Options of an S3 that refuses everything, and the requests that it got."""
+    requests = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self):
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            requests.append(self.command)
+            self.send_response(status)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(f"<Error><Code>{code}</Code><Message>because</Message></Error>".encode())
+
+        do_GET = do_PUT = do_HEAD = answer
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    try:
+        yield {"key": "k", "secret": "s", "endpoint_url": url, "client_kwargs": {"region_name": "us-east-1"}}, requests
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(("status", "code"), [(503, "SlowDown"), (500, "InternalError")])
+def test_request_is_repeated_by_one_of_those_who_could_not_by_each_of_them(monkeypatch, status, code):
+    monkeypatch.setattr(pipeline.s3_objects, "TRIES", 1)
+    with refusing_server(status, code) as (options, requests):
+        storage = Storage("s3://bucket/x", options)
+        for action in (lambda: storage.read("a"), lambda: storage.write("a", b""), lambda: list(storage.list_files())):
+            requests.clear()
+            with pytest.raises(OSError, match="because"):
+                action()
+            assert len(requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(400, "ExpiredToken"), (403, "RequestTimeTooSkewed"), (403, "InvalidAccessKeyId"), (403, "SignatureDoesNotMatch")],
+)
+def test_credentials_that_are_taken_no_more_are_no_fault_of_the_file(status, code):
+    with refusing_server(status, code) as (options, _):
+        storage = Storage("s3://bucket/x", options)
+        with pytest.raises(CredentialsError, match=f"{code}: because"):  # may pass: a worker leaves it to a later pass
+            read_file("read", storage, "a", None)
+        with pytest.raises(CredentialsError):
+            storage.write("a", b"")
+        with pytest.raises(ConfigError, match=f"^{code}: because$"), usable():
+            list(storage.list_files())
+    with refusing_server(403, "AccessDenied") as (options, _), pytest.raises(SampleError, match="PermissionDenied"):
+        read_file("read", Storage("s3://bucket/x", options), "a", None)
+
+
+def test_weights_that_are_closed_to_us_are_a_fault_of_the_configuration():
+    with refusing_server(403, "AccessDenied") as (options, _), pytest.raises(ConfigError, match="because: source"):
+        fetch_weights("s3://bucket/weights", options)
+
+
 def test_local_uri_is_a_plain_absolute_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     storage = Storage("sink/")
@@ -125,19 +213,34 @@ def test_bucket_of_more_objects_than_a_page_holds_is_listed_whole(s3_server, tmp
     assert {file.size_bytes for file in files} == {1} and len({file.version for file in files}) == 1
 
 
-def test_option_that_the_client_does_not_know_is_a_fault_of_the_configuration(s3_server):
-    storage = Storage("s3://bucket/x", {**s3_server, "bogus": 1})
-    with pytest.raises(ConfigError, match=r"storage: .*'bogus'"), usable():
-        storage.exists()
-    with pytest.raises(OSError, match="TypeError"):  # where work is under way, a fault that may pass
-        storage.exists()
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+def test_disk_that_is_full_says_which_file_it_was(tmp_path, monkeypatch):
+    full = partial(open, "/dev/full")
+    monkeypatch.setattr(pipeline.local_files, "open", lambda path, mode: full(mode), raising=False)
+    with pytest.raises(OSError, match=f"No space left on device: '{tmp_path}/data/x'"):
+        Storage(str(tmp_path)).write("data/x", b"1" * 100_000)
+
+
+@pytest.mark.parametrize(
+    ("option", "reason"),
+    [
+        ({"bogus": 1}, "'bogus'"),
+        ({"client_kwargs": {"bogus": 1}}, "'bogus'"),
+        ({"endpoint_url": "s3.example.com"}, "Invalid endpoint: s3.example.com"),
+        ({"client_kwargs": {"region_name": "eu west"}}, "'eu west'"),
+        ({"username": "u"}, "Supply either key or username"),
+    ],
+)
+def test_option_that_the_client_does_not_take_is_a_fault_of_the_configuration(option, reason):
+    with pytest.raises(ConfigError, match=f"cannot open 's3://bucket/x': .*{reason}"):
+        Storage("s3://bucket/x", {"key": "k", "secret": "s"} | option)
 
 
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
         (FileNotFoundError("The specified bucket does not exist"), "^sink: The specified bucket does not exist$"),
-        (PermissionError("Forbidden"), "^sink: Forbidden: source.uri, mask.uri or sink.uri is not open to these"),
+        (PermissionError("Forbidden"), "^sink: Forbidden: source.uri, mask.uri, sink.uri or model.weights is not"),
         (IsADirectoryError(21, "Is a directory"), "^sink: Is a directory$"),
     ],
 )
