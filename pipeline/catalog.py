@@ -1,6 +1,7 @@
 """Tables larger than memory: an embedded database (DuckDB) in a temporary folder, gone when it is closed."""
 
 import contextlib
+import fcntl
 import gc
 import os
 import shutil
@@ -9,12 +10,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 import duckdb
 import pyarrow as pa
 
-PREFIX = "moebius-catalog-"  # of the temporary folder
+PREFIX, LOCK = "moebius-catalog-", "in-use"  # of the temporary folder, and the file in it that its process locks
 MEMORY = "1GB"  # beyond it, tables and joins go to the temporary folder
 BATCH_ROWS = 50_000
 _QUIET = "SET enable_progress_bar = false"
@@ -27,7 +28,8 @@ class Catalog:
 
     def __init__(self) -> None:
         _clear_leftovers()
-        self._folder = tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-", ignore_cleanup_errors=True)
+        self._folder = tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True)
+        self._lock = _locked(self._folder.name)
         settings: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": MEMORY,
             "preserve_insertion_order": False,
@@ -45,6 +47,7 @@ class Catalog:
     ) -> None:
         self._database.close()
         self._folder.cleanup()
+        self._lock.close()
 
     def create(self, table: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
         """Create or replace a table and fill it, batch by batch; what the batches raise is raised here."""
@@ -111,12 +114,20 @@ def without_collector() -> Iterator[None]:
             gc.enable()
 
 
+def _locked(folder: str) -> IO[bytes]:
+    """A file that says that a folder is in use, until it is closed or this process ends."""
+    file = open(os.path.join(folder, "new"), "wb")  # noqa: SIM115 - closed with the catalog
+    fcntl.flock(file, fcntl.LOCK_EX)
+    os.rename(file.name, os.path.join(folder, LOCK))  # so that nobody ever finds it unlocked
+    return file
+
+
 def _clear_leftovers() -> None:
-    """Delete the folders of killed processes of this machine."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
-        number = folder.name.removeprefix(PREFIX).partition("-")[0]
-        if number.isdigit() and not Path(f"/proc/{number}").exists() and Path("/proc/self").exists():
-            shutil.rmtree(folder, ignore_errors=True)
+    """Delete the folders of killed processes, also of other containers that share the place of temporary files."""
+    for lock in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{LOCK}"):
+        with contextlib.suppress(OSError), lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(lock.parent, ignore_errors=True)
 
 
 def in_batches(rows: Iterable[Sequence[Any]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:

@@ -33,6 +33,7 @@ class Pool:
         gpus: GPUs that each reserves.
         cpus: CPU cores that each reserves; the rest is left to Ray.
         threads: CPU threads that each uses for the model, and to decode and encode.
+        a_node: how many share a node at most.
         task_cpus: CPU cores that a task takes which decodes or encodes.
     """
 
@@ -40,6 +41,7 @@ class Pool:
     gpus: float
     cpus: float
     threads: int
+    a_node: int = 1
     task_cpus: float = 0.1
 
     @property
@@ -153,7 +155,8 @@ def size_pool(run: RunConfig, nodes: Sequence[Mapping[str, float]]) -> Pool:
     if not gpus_each and run.actors != "auto":
         room = [-(-actors // len(hosts))] * len(hosts)
     share = max(1, min(int(node["CPU"] // held) for node, held in zip(hosts, room, strict=True)))
+    a_node = min(actors, max(room))
     if run.decode == "tasks" and gpus_each:
-        return Pool(actors, gpus_each, 1, share, task_cpus=1)
+        return Pool(actors, gpus_each, 1, share, a_node, task_cpus=1)
     # A part of each share stays free, for the tasks of run.decode=tasks where there are no other nodes.
-    return Pool(actors, gpus_each, min(max(1, share * 4 // 5), share * 0.8), share)
+    return Pool(actors, gpus_each, min(max(1, share * 4 // 5), share * 0.8), share, a_node)

@@ -5,6 +5,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Generic, Protocol, TypeVar
 
+from pipeline.inputs import readable
+from pipeline.storage import Storage
+from pipeline.storage_errors import FileChangedError
+
 OPEN_AT_ONCE = 6  # by the units that a worker has at work
 
 
@@ -26,17 +30,22 @@ class Cursors(Generic[C]):
     Units of one file come to a worker in order, so that mostly the one that the unit before has used goes on.
 
     Args:
-        open_cursor: opens a file at its start.
+        storage: of the files.
+        open_cursor: opens one at its start.
     """
 
-    def __init__(self, open_cursor: Callable[[str], C]) -> None:
-        self._open, self._lock = open_cursor, threading.Lock()
+    def __init__(self, storage: Storage, open_cursor: Callable[[str], C]) -> None:
+        self._storage, self._open, self._lock = storage, open_cursor, threading.Lock()
         self._idle: list[tuple[str, C]] = []  # the longest unused first
 
     @contextmanager
-    def at(self, key: str, position: int) -> Iterator[C]:
-        """A cursor of a file, not behind a position; closed if what is done with it fails."""
-        cursor = self._take(key, position) or self._open(key)
+    def at(self, key: str, version: str, position: int) -> Iterator[C]:
+        """A cursor of a file, not behind a position; closed if what is done with it fails.
+
+        Raises:
+            SampleError: the file is not what was listed.
+        """
+        cursor = self._take(key, position) or self._opened(key, version)
         try:
             yield cursor
         except BaseException:
@@ -49,6 +58,14 @@ class Cursors(Generic[C]):
             del self._idle[:-OPEN_AT_ONCE]
         for _, idle in surplus:
             idle.close()
+
+    def _opened(self, key: str, version: str) -> C:
+        with readable("read", self._storage, key):
+            cursor = self._open(key)
+            if self._storage.stat(key).version != version:  # asked last: what is open stays what it is
+                cursor.close()
+                raise FileChangedError(key)
+            return cursor
 
     def _take(self, key: str, position: int) -> C | None:
         with self._lock:

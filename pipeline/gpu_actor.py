@@ -175,9 +175,8 @@ class InpaintActor:
 
 
 def _decoded_bytes(pool: Pool) -> int:
-    """What the photos inside this worker may take: its share, by cores, of a part of this machine's memory."""
+    """What the photos inside this worker may take: its share of a part of this machine's memory."""
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     with contextlib.suppress(OSError, ValueError):  # inside a container its own limit counts
         memory_bytes = min(memory_bytes, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    workers_here = max(1, (os.cpu_count() or 1) // pool.threads)
-    return int(DECODED_FRACTION * memory_bytes / workers_here)
+    return int(DECODED_FRACTION * memory_bytes / pool.a_node)

@@ -1,5 +1,6 @@
 """What a sample is made of, and how the part that lies in files of its own is read."""
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -40,6 +41,14 @@ def file_version(sample: Sample) -> str:
     return sample["input_version"].partition(" mask:")[0].partition(" of ")[0]
 
 
+def too_many_bytes(size_bytes: int, limit_bytes: int) -> SampleError | None:
+    """Why a sample of so many bytes, image and mask, is not taken, if it is not."""
+    if size_bytes <= limit_bytes:
+        return None
+    message = f"image and mask have {size_bytes} bytes, limits.max_bytes={limit_bytes}"
+    return SampleError("read", "TooManyBytes", message)
+
+
 class FormatReader(Protocol):
     """Reads the part of a sample that lies in its source."""
 
@@ -73,16 +82,23 @@ def read_file(
     span: tuple[int, int] | None = None,
     size_bytes: int = 0,
 ) -> bytes:
-    """A file or a part of it, with what goes wrong for good as the fault of its sample.
+    """A file or a part of it; raises as :func:`readable` does."""
+    with readable(stage, storage, key):
+        if span is None and size_bytes > ONE_REQUEST_BYTES and not storage.is_local:
+            span = (0, storage.stat(key).size_bytes)
+        return storage.read(key, version or None, span)
+
+
+@contextlib.contextmanager
+def readable(stage: str, storage: Storage, key: str) -> Iterator[None]:
+    """What goes wrong for good with a file is the fault of its sample.
 
     Raises:
         SampleError: it is gone, another by now, not permitted, or has a name that is not taken.
         OSError: the storage does not answer.
     """
     try:
-        if span is None and size_bytes > ONE_REQUEST_BYTES and not storage.is_local:
-            span = (0, storage.stat(key).size_bytes)
-        return storage.read(key, version or None, span)
+        yield
     except FileNotFoundError as error:
         raise SampleError(stage, "FileNotFound", f"{storage.uri(key)} is not there, or no longer") from error
     except FileChangedError as error:

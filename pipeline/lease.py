@@ -10,6 +10,7 @@ import os
 import socket
 import threading
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -64,6 +65,15 @@ class Lease:
         with contextlib.suppress(OSError):  # a storage that is away takes nothing back of what was done
             if self._is_ours():
                 self.storage.delete(KEY)
+
+    def check(self) -> None:
+        """Make sure that nobody has taken the sink over, as happens while a holder sleeps.
+
+        Raises:
+            LeaseHeldError: somebody has.
+        """
+        if not self._is_ours():
+            raise LeaseHeldError(f"{self.storage} was taken over by another run while this process slept")
 
     def check_free(self) -> None:
         """Make sure that nobody holds the sink, without taking it.
@@ -130,12 +140,11 @@ class Lease:
 
 
 def _place() -> str:
-    """This machine and the set of process numbers that are valid on it."""
-    try:
-        namespace = os.readlink("/proc/self/ns/pid")
-    except OSError:
-        namespace = ""
-    return f"{socket.gethostname()}/{namespace}"
+    """This machine, as it was started last, and the set of process numbers that are valid on it."""
+    namespace = boot = ""
+    with contextlib.suppress(OSError):  # no Linux
+        namespace, boot = os.readlink("/proc/self/ns/pid"), Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{socket.gethostname()}/{namespace}/{boot}"  # machines made from one image may have the same name
 
 
 def _is_dead(holder: dict[str, Any]) -> bool:

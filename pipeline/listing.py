@@ -36,15 +36,15 @@ def find_samples(config: JobConfig, catalog: Catalog, settled: SettledShards | N
     finder = open_source(config, source)
     files = finder.files()
     sink = Storage(config.sink.uri, config.storage)
-    inputs = {"source.uri": source} | ({} if isinstance(masks, InnerMask) else {"mask.uri": masks.storage})
-    _refuse_results_among_inputs(sink, inputs)
+    mask_files = {} if isinstance(masks, InnerMask) else {"mask.uri": masks.storage}
+    _refuse_results_among_inputs(sink, {"source.uri": source, **mask_files})
     # Neither results nor masks are inputs, where their folders lie inside the source.
-    top, others = f"{_place(source)}/", (_place(sink), _place(masks.storage))
+    top, others = f"{_place(source)}/", [_place(storage) for storage in (sink, *mask_files.values())]
     if skipped := tuple(f"{other.removeprefix(top)}/" for other in others if other.startswith(top)):
         files = (file for file in files if not f"{file.key}/".startswith(skipped))
     images = found_batches(finder, settled.without(files) if settled else files)
     catalog.create("images", IMAGES, _with_names(images, masks))
-    if config.source.format != "images":  # two files have never the same path
+    if config.source.format != "images" or not source.is_local:  # on a disk no two files have one path
         _rename_repeated(catalog)
     masks.pair(catalog)
     if settled:
@@ -88,7 +88,7 @@ def _rename_repeated(catalog: Catalog) -> None:
     catalog.run(_RENAME, {"mark": mark})
 
 
-# Where a result goes: ./a is the place of a.
+# As :func:`pipeline.sources.place_name` has it.
 _PLACE_NAME = r"""
 CASE WHEN contains(sample_id, './') THEN regexp_replace(sample_id, '(^|/)(\./)+', '\1', 'g') ELSE sample_id END"""
 

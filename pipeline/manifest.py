@@ -112,6 +112,16 @@ class Manifest:
         self._write_snapshot(self._dropped(sample_ids))
         self._delete_stale()
 
+    def check(self) -> None:
+        """Make sure that nobody has written since this one read, before anything goes that rows may name.
+
+        Raises:
+            ManifestConflictError: another run has.
+        """
+        newest, number = max(self._numbers().items(), key=lambda part: part[1], default=("", -1))
+        if number >= self._next_number:
+            raise self._conflict(newest)
+
     def fence(self) -> None:
         """Let every other run that has read this manifest so far meet a conflict at its next commit."""
         self.append(MANIFEST_SCHEMA.empty_table(), {_FENCE: b"1"})

@@ -16,6 +16,7 @@ from pipeline.manifest import FOLDER as MANIFEST_FOLDER
 from pipeline.manifest import Manifest
 from pipeline.sinks import FOLDER
 from pipeline.storage import Storage, StoredFile
+from pipeline.storage_errors import usable
 
 RESULT, TEMPORARY, REPLACED = "result", "temporary", "replaced"
 KEYS_AT_ONCE = 100_000
@@ -56,16 +57,17 @@ def delete_orphans(sink: Storage, run_id: str) -> Iterator[Orphan]:
     in its rows what was deleted here.
     """
     check_is_sink(sink)
-    with Lease(sink, run_id):
+    with Lease(sink, run_id) as lease:
         manifest = Manifest(sink)
         orphans = _orphans(sink, manifest)
         if first := next(orphans, None):
             manifest.fence()
-            yield from sink.in_parallel(partial(_delete, sink), chain([first], orphans))
+            yield from sink.in_parallel(partial(_delete, sink, lease), chain([first], orphans))
         manifest.compact()
         sink.clear_staging()
 
 
+@usable()
 def check_is_sink(sink: Storage) -> None:
     """Make sure that there is a manifest, before anything is written.
 
@@ -90,7 +92,8 @@ def check_place(sink: Storage, catalog: Catalog) -> None:
         )
 
 
-def _delete(sink: Storage, orphan: Orphan) -> Orphan:
+def _delete(sink: Storage, lease: Lease, orphan: Orphan) -> Orphan:
+    lease.check()  # a run that has taken over may have made it a result
     sink.delete(orphan.key)
     return orphan
 
@@ -101,7 +104,8 @@ def _orphans(sink: Storage, manifest: Manifest) -> Iterator[Orphan]:
         check_place(sink, catalog)
         replaced = set(manifest.stale)
         catalog.create("files", _FILES, in_batches(sink.list_files(FOLDER), _FILES))
-        for table in catalog.stream(_UNNAMED, KEYS_AT_ONCE, {"place": f"{sink}/"}):
+        unnamed = _UNNAMED.format(uri=_TIDY_URI if sink.is_local else "output_uri")
+        for table in catalog.stream(unnamed, KEYS_AT_ONCE, {"place": f"{sink}/"}):
             for row in table.to_pylist():
                 if _is_own(sink, row["key"]):
                     yield Orphan(RESULT, row["key"], row["size_bytes"])
@@ -129,5 +133,8 @@ def _is_own(sink: Storage, key: str) -> bool:
 # A uri is the sink's own and the key.
 _UNNAMED = """
 SELECT key, size_bytes FROM files
-WHERE NOT EXISTS (SELECT 1 FROM rows WHERE rows.output_uri = concat($place, files.key))
+WHERE NOT EXISTS (SELECT 1 FROM rows WHERE {uri} = concat($place, files.key))
 ORDER BY key"""
+
+# To a disk a/./b and a//b, as members of shards and objects may be called, are a/b.
+_TIDY_URI = r"regexp_replace(output_uri, '/(\.?/)+', '/', 'g')"

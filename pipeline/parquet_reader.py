@@ -11,7 +11,7 @@ import pyarrow as pa
 from pipeline.config import JobConfig
 from pipeline.cursors import Cursors
 from pipeline.errors import SampleError
-from pipeline.inputs import Inputs, Sample, read_file
+from pipeline.inputs import Inputs, Sample, file_version, read_file, readable, too_many_bytes
 from pipeline.parquet_source import BLOCK_BYTES, open_parquet, wanted_columns
 from pipeline.storage import Storage
 from pipeline.storage_errors import answering
@@ -66,10 +66,10 @@ class ParquetReader:
         self.storage, self.carried = storage, config.sink.carry
         self.columns = wanted_columns(config)
         self.mask_kind, self.mask = config.mask.kind, config.mask.column or ""
-        self._cursors = Cursors(lambda key: RowCursor(storage, key, self.columns))
+        self._cursors = Cursors(storage, lambda key: RowCursor(storage, key, self.columns))
         self._scheme = config.source.uri.partition("://")[0]
         self._open = lru_cache(STORAGES)(self._open_storage)
-        self._options = config.storage
+        self._options, self.max_bytes = config.storage, config.limits.max_bytes
 
     def read_all(self, samples: Sequence[Sample]) -> Iterator[Inputs | Exception]:
         """See :class:`pipeline.inputs.FormatReader`."""
@@ -80,14 +80,17 @@ class ParquetReader:
         return Storage(uri, self._options if uri.startswith(f"{self._scheme}://") else {})
 
     def _row(self, sample: Sample) -> Row | Exception:
-        (number,) = sample["place"]
+        key, (number,) = sample["file"], sample["place"]
         try:
-            with answering(), self._cursors.at(sample["file"], number) as cursor:
-                return cursor.row(number)
-        except pa.ArrowInvalid as error:
-            message = f"{sample['file']} cannot be read at row {number}: {error}"
-            return SampleError("read", "BrokenShard", message)
-        except OSError as error:
+            with answering():
+                try:
+                    with self._cursors.at(key, file_version(sample), number) as cursor:
+                        return cursor.row(number)
+                except pa.ArrowException as error:
+                    raise SampleError(
+                        "read", "BrokenShard", f"{key} cannot be read at row {number}: {error}"
+                    ) from error
+        except Exception as error:  # noqa: BLE001 - raised where its sample is dealt with
             return error
 
     def _inputs(self, found: tuple[Sample, Row | Exception]) -> Inputs | Exception:
@@ -122,8 +125,18 @@ class ParquetReader:
         if self.storage.is_local:  # from elsewhere, no uri leads to the disks of a worker
             value = value.removeprefix("file://")
         folder, _, name = value.rpartition("/")
+        if "://" in value and "::" in value:  # such as simplecache::file:///etc, which would get around that
+            raise SampleError(stage, "UnusableName", f"{value!r} is a chain of file systems, which are not taken")
         if "://" in value and not value.startswith(("file:", "local:")):
-            return read_file(stage, self._open(folder), name, None)
+            return self._fetch(stage, self._open(folder), name)
         if os.path.isabs(value) and self.storage.is_local:
-            return read_file(stage, self._open(folder), name, None)
-        return read_file(stage, self.storage, value, None)  # which refuses what is not below it
+            return self._fetch(stage, self._open(folder), name)
+        return self._fetch(stage, self.storage, value)  # which refuses what is not below it
+
+    def _fetch(self, stage: str, storage: Storage, key: str) -> bytes:
+        """What lies behind a uri, of which no plan knows the size."""
+        with readable(stage, storage, key):
+            size_bytes = storage.stat(key).size_bytes
+        if refusal := too_many_bytes(size_bytes, self.max_bytes):
+            raise refusal
+        return read_file(stage, storage, key, None, size_bytes=size_bytes)

@@ -23,6 +23,7 @@ class ParquetRows:
         self.storage, self.pattern, self.key = storage, config.source.pattern, config.source.key
         self.columns = wanted_columns(config)
         self.image = self.columns[0]
+        self.pictures = [self.image, *([config.mask.column] if config.mask.kind == "column" else [])]
 
     def files(self) -> list[StoredFile]:
         """See :class:`pipeline.sources.Source`."""
@@ -38,7 +39,9 @@ class ParquetRows:
         for part, footer in zip(parts, self.storage.in_parallel(self._footer, parts), strict=True):
             yield from self._rows(part, footer)
 
-    def _rows(self, part: StoredFile, footer: pq.FileMetaData | str) -> Iterator[Found]:
+    def _rows(self, part: StoredFile, footer: pq.FileMetaData | str | None) -> Iterator[Found]:
+        if footer is None:
+            return
         if isinstance(footer, str):
             yield Found(part.key, 0, part.version, part.key, fault=f"BrokenShard: {footer}")
         elif self.key:
@@ -48,13 +51,19 @@ class ParquetRows:
             for row in range(footer.num_rows):
                 yield Found(f"{part.key}#{row}", size, part.version, part.key, [row], True)
 
-    def _footer(self, part: StoredFile) -> pq.FileMetaData | str:
+    def _footer(self, part: StoredFile) -> pq.FileMetaData | str | None:
+        """What a file says of itself, why it does not, or nothing where it was deleted since it was listed."""
         try:
             with self.storage.open(part.key, BLOCK_BYTES) as file:
                 footer = pq.read_metadata(file)
         except pa.ArrowInvalid as error:
             return f"{part.key} is no Parquet file: {str(error).splitlines()[0]}"
-        check_columns(footer.schema.to_arrow_schema(), [*self.columns, *filter(None, [self.key])], part.key)
+        except FileNotFoundError:
+            return None
+        schema = footer.schema.to_arrow_schema()
+        check_columns(schema, [*self.columns, *filter(None, [self.key])], part.key)
+        for column in self.pictures:
+            check_pictures(schema.field(column), part.key)
         return footer
 
     def _with_keys(self, part: StoredFile, footer: pq.FileMetaData) -> Iterator[Found]:
@@ -62,6 +71,7 @@ class ParquetRows:
         with self.storage.open(part.key, BLOCK_BYTES) as file:
             for batch in open_parquet(file).iter_batches(KEY_ROWS, columns=[self.key]):
                 for key in batch.column(0).to_pylist():
+                    key = key.decode("utf-8", "backslashreplace") if isinstance(key, bytes) else key
                     name = f"{part.key}#{row}" if key is None else str(key)
                     missing = f"MissingKey: {self.key} is null in row {row} of {part.key}"
                     fault = missing if key is None else name_fault(name)
@@ -76,19 +86,33 @@ def wanted_columns(config: JobConfig) -> list[str]:
 
 
 def check_columns(schema: pa.Schema, columns: list[str], file: str) -> None:
-    """Refuse a file that lacks a column, or whose first one cannot hold images.
+    """Refuse a file that lacks a column.
 
     Raises:
         ConfigError: naming the columns that there are.
     """
     if missing := [column for column in columns if column not in schema.names]:
         raise ConfigError(f"{file} has no column {', '.join(missing)}; it has {', '.join(schema.names)}")
-    kind = schema.field(columns[0]).type
+
+
+def check_pictures(column: pa.Field, file: str) -> None:
+    """Refuse a column that cannot hold images or masks; one that is null in all of a file can.
+
+    Raises:
+        ConfigError: naming the type that it has.
+    """
+    kind = column.type
     if pa.types.is_struct(kind) and kind.get_field_index("bytes") < 0:
-        raise ConfigError(f"{file}: a struct of images needs a field bytes, {columns[0]} is {kind}")
-    plain = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_string, pa.types.is_large_string)
+        raise ConfigError(f"{file}: a struct of images needs a field bytes, {column.name} is {kind}")
+    plain = (
+        pa.types.is_binary,
+        pa.types.is_large_binary,
+        pa.types.is_string,
+        pa.types.is_large_string,
+        pa.types.is_null,
+    )
     if not pa.types.is_struct(kind) and not any(check(kind) for check in plain):
-        raise ConfigError(f"{file}: images are bytes, {{bytes, path}} or uris, the column {columns[0]} is {kind}")
+        raise ConfigError(f"{file}: images are bytes, {{bytes, path}} or uris, the column {column.name} is {kind}")
 
 
 def row_bytes(footer: pq.FileMetaData, column: str) -> int:

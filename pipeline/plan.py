@@ -1,7 +1,7 @@
 """What a job has to do: the samples of the source against the rows of the manifest."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -13,6 +13,7 @@ from pipeline.forgotten import leave_out_forgotten
 from pipeline.manifest import Manifest
 from pipeline.records import FAILED, SAMPLE_SCHEMA
 from pipeline.selection import named_columns, select_rows
+from pipeline.sinks import FOLDER, result_suffix
 from pipeline.storage_errors import usable
 
 PLAN_COLUMNS = [
@@ -35,6 +36,8 @@ class Plan:
 
     Args:
         catalog: holds them.
+        results, suffix: what the uri of a result that is a file has before and behind the sample's name; ``None`` for
+            its format's extension, by which no two samples meet.
         found: samples in the source.
         found_bytes: their size.
         without_mask: samples found that have no mask file.
@@ -48,6 +51,8 @@ class Plan:
     """
 
     catalog: Catalog
+    results: str
+    suffix: str | None
     found: int = 0
     found_bytes: int = 0
     without_mask: int = 0
@@ -63,6 +68,17 @@ class Plan:
         """Results that rows name in each file, as they were before the job."""
         query = "SELECT earlier_uri, count(*) FROM planned WHERE earlier_uri IS NOT NULL GROUP BY ALL"
         return dict(self.catalog.run(query))
+
+    def unused(self, earlier: Mapping[str, str]) -> list[str]:
+        """Of earlier results of samples those whose names no other sample's results have by this plan.
+
+        With another ``image_format`` the result of ``a.png`` may get the name that the one of ``a.png.png`` has had.
+
+        Args:
+            earlier: uris by sample.
+        """
+        ours = {"ids": list(earlier), "uris": list(earlier.values())}
+        return [uri for (uri,) in self.catalog.run(_UNUSED, {**ours, "results": self.results, "suffix": self.suffix})]
 
     def legs(self) -> Iterator[pa.Table]:
         """The samples to do in order of their id, as tables of bounded length.
@@ -106,7 +122,8 @@ def make_plan(config: JobConfig, catalog: Catalog, weights_fingerprint: str, man
     if not config.run.redo_changed and not keep_other and (mixed := catalog.run(_MIXED)):
         raise ConfigError(_mix_message(config, weights_fingerprint, mixed))
     has_shards = bool(catalog.run("SELECT 1 FROM planned WHERE output_member IS NOT NULL LIMIT 1"))
-    plan = Plan(catalog, forgotten=forgotten, has_shards=has_shards)
+    results = f"{manifest.storage.uri(FOLDER)}/"
+    plan = Plan(catalog, results, result_suffix(config), forgotten=forgotten, has_shards=has_shards)
     for found, reason, status, error_type, count, size_bytes, without_mask in catalog.run(_COUNTS):
         if not found:
             plan.gone += count
@@ -155,6 +172,10 @@ SELECT
         WHEN other AND NOT $keep_other THEN '{REDONE}'
     END AS reason
 FROM compared"""
+
+_UNUSED = """
+SELECT uri FROM (SELECT unnest($ids::VARCHAR[]) AS id, unnest($uris::VARCHAR[]) AS uri)
+WHERE NOT EXISTS (SELECT 1 FROM samples WHERE $results || sample_id || $suffix::VARCHAR = uri AND sample_id <> id)"""
 
 _COUNTS = """
 SELECT found, reason, status, error_type, count(*), sum(size_bytes), count(*) FILTER (found AND mask_key IS NULL)

@@ -6,7 +6,7 @@ from functools import lru_cache
 from pipeline.config import JobConfig
 from pipeline.errors import SampleError
 from pipeline.formats import open_reader
-from pipeline.inputs import Inputs, Sample, read_file
+from pipeline.inputs import Inputs, Sample, read_file, too_many_bytes
 from pipeline.storage import Storage
 
 
@@ -40,10 +40,16 @@ class Reader:
                 yield refusal
                 continue
             inputs, mask = next(readable)
-            if isinstance(inputs, Exception) or mask is None:
+            if isinstance(inputs, Exception):
                 yield inputs
-            else:
-                yield mask if isinstance(mask, Exception) else Inputs(inputs.image, mask, inputs.carried)
+                continue
+            if isinstance(mask, Exception):
+                yield mask
+                continue
+            if mask is not None:
+                inputs = Inputs(inputs.image, mask, inputs.carried)
+            size_bytes = len(inputs.image) + len(inputs.mask)  # of a row the plan knows the average alone
+            yield too_many_bytes(size_bytes, self.max_bytes) or inputs
 
     def mask_uri(self, sample: Sample) -> str | None:
         """Where a sample's mask lies, if in a file of its own or in a file of annotations."""
@@ -56,10 +62,7 @@ class Reader:
         if sample["fault"]:
             kind, _, message = sample["fault"].partition(": ")
             return SampleError("read", kind, message)
-        if sample["size_bytes"] > self.max_bytes:
-            message = f"image and mask have {sample['size_bytes']} bytes, limits.max_bytes={self.max_bytes}"
-            return SampleError("read", "TooManyBytes", message)
-        return None
+        return too_many_bytes(sample["size_bytes"], self.max_bytes)
 
     def _masks_of(self, samples: Sequence[Sample]) -> Iterator[bytes | Exception | None]:
         """The masks that lie outside the source; ``None`` for one inside."""

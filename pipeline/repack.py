@@ -48,8 +48,10 @@ def repack(manifest: Manifest, sink: Storage, counts: Mapping[str, int] | None =
             moved = _moved(sink, thinned[rows["output_uri"][0].as_py()], rows)
             manifest.append(moved)
             named.add(moved["output_uri"][0].as_py())  # perhaps there since a crash, and then among the shards found
-    for uri in shards.keys() - named:
-        sink.delete(shards[uri])
+    if unnamed := shards.keys() - named:
+        manifest.fence()  # who has slept learns of rows that name them by now; who sleeps, that they are gone
+        for uri in unnamed:
+            sink.delete(shards[uri])
 
 
 def _result_counts(manifest: Manifest) -> dict[str, int]:

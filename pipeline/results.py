@@ -1,6 +1,5 @@
 """Reads results back, by the rows that name them."""
 
-import posixpath
 import tarfile
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +17,9 @@ def read_result(row: Mapping[str, Any], storage_options: Mapping[str, Any]) -> b
         row: with ``output_uri`` and ``output_member``.
         storage_options: of the sink.
     """
-    folder, name = posixpath.split(row["output_uri"])
+    scheme, is_remote, path = row["output_uri"].partition("://")
+    folder, _, name = path.partition("/") if is_remote else row["output_uri"].rpartition("/")
+    folder = f"{scheme}://{folder}" if is_remote else folder  # the bucket alone: a "::" further in means more in a uri
     storage = Storage(folder, storage_options)
     if row["output_member"] is None:
         return storage.read(name)

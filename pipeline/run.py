@@ -12,6 +12,7 @@ from moebius.weights import Weights
 from pipeline.catalog import Catalog
 from pipeline.cluster import Pool, connected, node_resources, size_pool
 from pipeline.codec_tasks import BLOCK_BYTES, cut_samples, finish_samples
+from pipeline.commit import commit_rows
 from pipeline.config import JobConfig
 from pipeline.errors import SampleError
 from pipeline.gpu_actor import InpaintActor
@@ -26,7 +27,6 @@ from pipeline.records import MANIFEST_SCHEMA, to_table
 from pipeline.repack import repack
 from pipeline.sample_job import fail, new_record
 from pipeline.settled import SettledShards
-from pipeline.shards import sample_count
 from pipeline.storage import Storage
 from pipeline.summary import Summary
 from pipeline.supervisor import PASSES, Pass, supervise
@@ -81,8 +81,7 @@ def run_job(
             documents.append(summary.to_json)
 
             def commit(leg: pa.Table, rows: pa.Table, places: pa.Array) -> None:
-                _delete_replaced(sink, leg["earlier_uri"].take(places), rows["output_uri"])
-                manifest.append(rows)
+                commit_rows(manifest, plan, rows, leg["earlier_uri"].take(places).to_pylist())
                 meter.count_committed(rows)
                 summary.count(rows)
                 on_rows(rows, plan.todo)
@@ -163,17 +162,6 @@ def _unit_bounds(config: JobConfig) -> UnitBounds:
     if not config.sink.is_sharded:
         return SMALL_UNITS
     return UnitBounds(config.sink.shard_samples, config.sink.shard_bytes, each_actor=1)
-
-
-def _delete_replaced(sink: Storage, earlier_uris: pa.ChunkedArray, output_uris: pa.ChunkedArray) -> None:
-    """Delete earlier results that samples no longer have, or have under another name.
-
-    Before their rows are committed: a crash in between leaves samples to do, while later it would leave files that no
-    row names. Shards lose them later, see :mod:`pipeline.repack`. What lies elsewhere, since the sink was moved, stays.
-    """
-    for earlier, current in zip(earlier_uris.to_pylist(), output_uris.to_pylist(), strict=True):
-        if earlier and earlier != current and sample_count(earlier) is None and sink.holds(earlier):
-            sink.delete(sink.key(earlier))
 
 
 def _quarantined(samples: pa.Table, config: JobConfig, weights_fingerprint: str, run_id: str) -> pa.Table:

@@ -22,6 +22,7 @@ from pipeline.photo import Photo
 from pipeline.reader import Reader
 from pipeline.records import FAILED, LEFT, OK, UNCHANGED, Record
 from pipeline.seam import EDGE, look_at_border
+from pipeline.storage_errors import CredentialsError
 
 FINAL_ERRORS = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR)  # of a disk; another try ends the same way
 ROWS_AT_ONCE = 256
@@ -110,10 +111,13 @@ def fail(record: Record, error: SampleError) -> Record:
 
 
 def give_up(record: Record, stage: str, error: Exception, give_back: bool) -> None:
-    """End a sample by what was raised in a stage: left to a later pass if the storage did not answer, else failed."""
+    """End a sample by what was raised in a stage: left to a later pass if the storage did not answer, else failed.
+
+    Credentials that are refused say nothing about the sample, so it is left in the last pass, too.
+    """
     fail(record, SampleError.wrap(stage, error))
     is_passing = isinstance(error, OSError) and error.errno not in FINAL_ERRORS
-    if give_back and stage in ("read", "write") and is_passing:
+    if (give_back or isinstance(error, CredentialsError)) and stage in ("read", "write") and is_passing:
         record.status = LEFT
 
 

@@ -3,7 +3,7 @@
 A sample's version ends with the number of samples in its shard (``… of 1000``), so its rows tell whether all are there.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import pyarrow as pa
 
@@ -20,7 +20,7 @@ COLUMNS = [
     "weights_fingerprint",
     "config_fingerprint",
 ]
-_SHARDS = pa.schema([("uri", pa.string()), ("size_bytes", pa.int64())])
+_SHARDS = pa.schema([("uri", pa.string()), ("size_bytes", pa.int64()), ("version", pa.string())])
 _COUNT = r"' of (\d+)$'"
 
 
@@ -44,23 +44,23 @@ class SettledShards:
 
     def __init__(self, config: JobConfig, weights_fingerprint: str, manifest: Manifest, catalog: Catalog) -> None:
         self.catalog, self.source = catalog, Storage(config.source.uri, config.storage)
-        self._versions: Mapping[str, str] = {}
+        self._known: set[tuple[str, str]] = set()
         self._met: list[StoredFile] = []
         inner = config.mask.kind in ("member", "alpha", "text")
         if config.source.format != "webdataset" or not inner or config.run.retry_failed or config.run.select:
             return
         manifest.load_into(catalog, COLUMNS)
         catalog.run(_SETTLED, {"weights": weights_fingerprint, "settings": config.fingerprint})
-        self._versions = dict(catalog.run("SELECT DISTINCT uri, version FROM settled"))
+        self._known = set(catalog.run("SELECT uri, version FROM settled"))
 
     def without(self, shards: Iterable[StoredFile]) -> Iterable[StoredFile]:
         """The shards that are to be opened."""
-        if not self._versions:
+        if not self._known:
             return shards
         return (shard for shard in shards if not self._is_settled(shard))
 
     def _is_settled(self, shard: StoredFile) -> bool:
-        if self._versions.get(self.source.uri(shard.key)) != shard.version:
+        if (self.source.uri(shard.key), shard.version) not in self._known:
             return False
         self._met.append(shard)
         return True
@@ -69,7 +69,7 @@ class SettledShards:
         """Add the samples of the shards left out to the catalog's ``samples``, as their rows have them."""
         if not self._met:
             return
-        shards = [(self.source.uri(shard.key), shard.size_bytes) for shard in self._met]
+        shards = [(self.source.uri(shard.key), shard.size_bytes, shard.version) for shard in self._met]
         self.catalog.create("met", _SHARDS, in_batches(shards, _SHARDS))
         self.catalog.run(_ADD)
 
@@ -92,4 +92,5 @@ INSERT INTO samples BY NAME SELECT
     if(rows.error_type = 'MissingMask', NULL, '') AS mask_key
 FROM rows
 JOIN met ON rows.input_uri = met.uri
-JOIN settled ON settled.uri = met.uri AND settled.version = regexp_replace(rows.input_version, {_COUNT}, '')"""
+JOIN settled ON settled.uri = met.uri AND settled.version = met.version
+WHERE regexp_replace(rows.input_version, {_COUNT}, '') = met.version"""

@@ -70,7 +70,7 @@ class TarShard:
         members, described = {name: result}, {"sample_id": record.sample_id}
         for column, value in carried.items():
             content = value.as_py()
-            if column == "json" and content is not None:
+            if column == "json" and isinstance(content, str | bytes):
                 described["json"] = json.loads(content)
             elif isinstance(content, bytes):
                 members[f"{key}.{column}"] = content
@@ -130,15 +130,11 @@ class ParquetShard:
     def __init__(self, file: IO[bytes]) -> None:
         self._file, self._schema = file, pa.schema([])
         self._writer: pq.ParquetWriter | None = None
-        self._rows: list[dict[str, pa.Scalar]] = []
+        self._rows: list[Mapping[str, pa.Scalar]] = []
         self._row_count = self._waiting_bytes = 0
 
     def add(self, record: Record, result: bytes, carried: Mapping[str, pa.Scalar]) -> str:
-        """Append a sample and return the number of its row.
-
-        Raises:
-            ValueError: a carried value that is of another type than those before it.
-        """
+        """Append a sample and return the number of its row."""
         image = {"bytes": result, "path": f"{split_extension(record.sample_id)[0]}.{record.output_format}"}
         own = {
             "sample_id": pa.scalar(record.sample_id),
@@ -152,7 +148,7 @@ class ParquetShard:
         """Append a row of another shard and return its number here."""
         if not self._schema:
             self._schema = pa.schema([(name, value.type) for name, value in member.content.items()], _FEATURES)
-        self._rows.append({name: value.cast(self._schema.field(name).type) for name, value in member.content.items()})
+        self._rows.append(member.content)
         self._row_count += 1
         self._waiting_bytes += len(member.content["image"]["bytes"].as_py())
         if len(self._rows) >= ROW_GROUP_ROWS or self._waiting_bytes >= ROW_GROUP_BYTES:

@@ -13,6 +13,7 @@ from pipeline.errors import SampleError
 from pipeline.records import Record
 from pipeline.sample_job import give_up
 from pipeline.shards import PARQUET, TAR, ShardWriter
+from pipeline.sources import place_name
 from pipeline.storage import Storage
 from pipeline.timed import Timed
 
@@ -52,6 +53,11 @@ class Sink(Protocol):
         """
 
 
+def result_suffix(config: JobConfig) -> str | None:
+    """What the name of a result that is a file has behind its sample's; ``None`` for the extension of its format."""
+    return EXTENSIONS.get(config.sink.image_format, "" if config.source.format == "images" else None)
+
+
 class ImageSink:
     """Results as single files. The name depends on the sample alone, so that doing a sample again replaces it.
 
@@ -61,8 +67,7 @@ class ImageSink:
 
     def __init__(self, config: JobConfig, storage: Storage) -> None:
         self.storage = storage
-        self.suffix = EXTENSIONS.get(config.sink.image_format, "")
-        self.has_extensions = config.source.format == "images"
+        self.suffix = result_suffix(config)
 
     def store(self, outcomes: Iterable[Outcome], give_back: bool) -> float:
         """See :class:`Sink`."""
@@ -86,8 +91,8 @@ class ImageSink:
         return time.perf_counter() - started - waited.spent_s
 
     def _key(self, record: Record) -> str:
-        own = "" if self.has_extensions else f".{record.output_format}"
-        return f"{FOLDER}/{record.sample_id}{self.suffix or own}"
+        suffix = f".{record.output_format}" if self.suffix is None else self.suffix
+        return f"{FOLDER}/{place_name(record.sample_id)}{suffix}"
 
 
 class ShardSink:
@@ -100,10 +105,15 @@ class ShardSink:
     def store(self, outcomes: Iterable[Outcome], give_back: bool) -> float:
         """See :class:`Sink`."""
         spent_s = 0.0
-        writer, held = ShardWriter(self.format), list[Outcome]()
+        filling: dict[tuple[pa.DataType, ...], tuple[ShardWriter, list[Outcome]]] = {}
         for outcome in outcomes:
             if outcome.result is None:
                 continue
+            # A column of a shard has one type, while files of a source may differ, as where all of one is null.
+            types = tuple(value.type for value in outcome.carried.values()) if self.format == PARQUET else ()
+            if types not in filling:
+                filling[types] = ShardWriter(self.format), []
+            writer, held = filling[types]
             try:
                 outcome.record.output_member = writer.add(outcome.record, outcome.result, outcome.carried)
             except (SampleError, ValueError) as error:  # of this sample; anything else is the shard's
@@ -112,9 +122,8 @@ class ShardSink:
             outcome.result = None  # it is in the shard now
             held.append(outcome)
             if writer.sample_count >= self.bounds[0] or writer.size_bytes >= self.bounds[1]:
-                spent_s += self._close(writer, held, give_back)
-                writer, held = ShardWriter(self.format), []
-        return spent_s + self._close(writer, held, give_back)
+                spent_s += self._close(*filling.pop(types), give_back)
+        return spent_s + sum(self._close(writer, held, give_back) for writer, held in filling.values())
 
     def _close(self, writer: ShardWriter, held: list[Outcome], give_back: bool) -> float:
         started = time.perf_counter()

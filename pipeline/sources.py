@@ -104,6 +104,11 @@ def name_fault(sample_id: str) -> str | None:
     return None
 
 
+def place_name(sample_id: str) -> str:
+    """Path of a sample's result: ``./a``, as tar calls what lies in a folder, is the place of ``a``."""
+    return re.sub(r"(^|/)(\./)+", r"\1", sample_id)
+
+
 def found_batches(source: Source, files: Iterable[StoredFile]) -> Iterator[pa.RecordBatch]:
     """The samples of files as record batches of ``FOUND``."""
     return source.batches(files) if isinstance(source, ImageFolder) else in_batches(source.samples(files), FOUND)

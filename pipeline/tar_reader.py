@@ -47,7 +47,7 @@ class TarReader:
 
     def __init__(self, config: JobConfig, storage: Storage) -> None:
         self.storage, self.carried = storage, config.sink.carry
-        self._cursors = Cursors(lambda key: ShardCursor(storage, key))
+        self._cursors = Cursors(storage, lambda key: ShardCursor(storage, key))
 
     def read_all(self, samples: Sequence[Sample]) -> Iterator[Inputs | Exception]:
         """See :class:`pipeline.inputs.FormatReader`."""
@@ -68,7 +68,7 @@ class TarReader:
             return read_file("read", self.storage, key, file_version(sample), (start, end))
         with answering():
             try:
-                with self._cursors.at(key, start) as cursor:
+                with self._cursors.at(key, file_version(sample), start) as cursor:
                     return cursor.read(start, end)
             except BROKEN as error:
                 raise SampleError("read", "BrokenShard", f"{key} cannot be read any more: {error}") from error

@@ -74,14 +74,16 @@ class TarShards:
                     found.append(self._sample(shard, members))
         except BROKEN as error:  # whatever else goes wrong stops the plan
             message = f"BrokenShard: {shard.key} cannot be read beyond {len(found)} samples: {error}"
-            found.append(Found(shard.key, 0, shard.version, shard.key, fault=message))
+            found.append(Found(shard.key, 0, shard.version, shard.key, fault=_as_text(message)))
+        except FileNotFoundError:  # deleted since it was listed
+            return []
         return found
 
     def _sample(self, shard: StoredFile, members: Members) -> Found:
-        name = f"{shard.key}/{members.key}".encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        name = _as_text(f"{shard.key}/{members.key}")
         image = self._image(members.by_extension)
         if image is None:
-            fault = f"MissingImage: its members are {', '.join(sorted(members.by_extension))}"
+            fault = _as_text(f"MissingImage: its members are {', '.join(sorted(members.by_extension))}")
             return Found(name, 0, shard.version, shard.key, fault=fault)
         nothing = (image[0], 0)  # in the place of what is not there
         others = [members.by_extension.get(extension, nothing) for extension in (self.mask, *self.carried)]
@@ -94,6 +96,11 @@ class TarShards:
             return members.get(self.image)
         plain = (at for name, at in members.items() if f".{name}" in IMAGE_EXTENSIONS and name != self.mask)
         return next(plain, None)
+
+
+def _as_text(text: str) -> str:
+    """Text with the bytes of names that are not UTF-8 escaped."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 @contextlib.contextmanager
@@ -129,6 +136,8 @@ def _members(file: IO[bytes], bound: int | None) -> Iterator[tarfile.TarInfo]:
     with tarfile.open(fileobj=file, mode="r:", errors="surrogateescape") as shard:
         for member in shard:
             shard.members = []  # type: ignore[attr-defined] # else it keeps all of them
+            if member.size < 0:  # the next header would be one that was read before, for ever
+                raise tarfile.ReadError(f"{member.name} has a size of {member.size} bytes")
             if bound is not None and member.offset_data + member.size > bound:
                 raise tarfile.ReadError(
                     f"{member.name} lies {member.offset_data + member.size} bytes deep in a "

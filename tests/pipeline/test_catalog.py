@@ -1,4 +1,3 @@
-import os
 import subprocess
 import sys
 
@@ -6,7 +5,8 @@ import pyarrow as pa
 import pytest
 
 import pipeline.catalog
-from pipeline.catalog import PREFIX, Catalog, in_batches
+from pipeline.catalog import Catalog, in_batches
+from tests.conftest import ROOT
 
 SCHEMA = pa.schema([("name", pa.string()), ("number", pa.int64())])
 
@@ -40,11 +40,17 @@ def test_no_rows_make_an_empty_table():
         assert list(catalog.stream("SELECT * FROM things", 10)) == []
 
 
-def test_folder_of_a_killed_process_is_deleted_and_that_of_a_living_one_is_not(tmp_path, monkeypatch):
+def test_folder_of_a_killed_process_is_deleted_and_those_in_use_are_not(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(pipeline.catalog.tempfile, "gettempdir", lambda: str(tmp_path))
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    for number in (dead.pid, os.getpid()):
-        (tmp_path / f"{PREFIX}{number}-x").mkdir()
-    with Catalog():
-        assert sorted(path.name for path in tmp_path.glob("*-x")) == [f"{PREFIX}{os.getpid()}-x"]
+    waiting = "from pipeline.catalog import Catalog; held = Catalog(); print(flush=True); input()"
+    others = [subprocess.Popen([sys.executable, "-c", waiting], stdin=-1, stdout=-1, cwd=ROOT) for _ in range(2)]
+    for other in others:
+        other.stdout.readline()
+    assert len(list(tmp_path.iterdir())) == 2
+    others[0].kill()
+    others[0].wait()
+    with Catalog(), Catalog():
+        assert len(list(tmp_path.iterdir())) == 3  # without that of the killed one
+    others[1].communicate(b"\n")
+    assert others[1].returncode == 0 and list(tmp_path.iterdir()) == []

@@ -37,6 +37,19 @@ def test_pool_fits_the_cluster(run, cluster, expected):
     assert room >= pool.actors
 
 
+@pytest.mark.parametrize(
+    ("run", "cluster", "expected"),
+    [
+        (RunConfig(), nodes((8, 1), (8, 1)), 1),  # whatever the machine below the container has
+        (RunConfig(), nodes((64, 8), (8, 1)), 8),
+        (RunConfig(actors=3), nodes((64, 0), (64, 0)), 2),
+        (RunConfig(actors=1), nodes((64, 8)), 1),
+    ],
+)
+def test_workers_on_one_node_share_its_memory(run, cluster, expected):
+    assert size_pool(run, cluster).a_node == expected
+
+
 def test_more_gpus_than_there_are_is_a_configuration_error():
     with pytest.raises(ConfigError, match="asks for 3 actors with 1 GPUs each; the cluster has 2 GPUs"):
         size_pool(RunConfig(actors=3), nodes((8, 2)))

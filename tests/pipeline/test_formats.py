@@ -137,6 +137,20 @@ def test_any_source_mask_and_sink_give_the_same_pixels(here, corpus, tmp_path, f
     assert run(config, "again") == rows
 
 
+def _carried(rows: dict[str, dict], name: str) -> dict[str, object]:
+    """What shards hold of one carried column, by sample."""
+    found: dict[str, object] = {}
+    for shard in {row["output_uri"] for row in rows.values()}:
+        if shard.endswith(".parquet"):
+            table = pq.ParquetFile(shard).read(["sample_id", name])
+            found |= dict(zip(*(column.to_pylist() for column in table.columns), strict=True))
+        else:
+            with tarfile.open(shard) as tar:
+                lines = [json.loads(tar.extractfile(member).read()) for member in tar if member.name.endswith(".json")]
+            found |= {line["sample_id"]: line.get(name) for line in lines}
+    return found
+
+
 @pytest.mark.parametrize("sink", ["webdataset", "parquet"])
 @pytest.mark.parametrize(("form", "carry"), [("tar", ["txt"]), ("tar.gz", ["txt"]), ("parquet", ["caption"])])
 def test_carried_columns_and_members_go_with_the_results(here, corpus, tmp_path, form, carry, sink):
@@ -162,6 +176,38 @@ def test_carried_columns_and_members_go_with_the_results(here, corpus, tmp_path,
         assert [line["caption"] for line in described] == names
     else:
         assert [data.decode() for name, data in members.items() if name.endswith(".txt")] == names
+
+
+COLUMNS = {
+    "all null in one file": [pa.nulls(COUNT), pa.array(["text"] * COUNT)],
+    "dictionaries": [pa.array(["x"] * COUNT).dictionary_encode(), pa.array(["y"] * COUNT).dictionary_encode()],
+    "texts and lists": [pa.array(["x"] * COUNT), pa.array([["x"]] * COUNT)],
+    "structs": [pa.array([{"a": 1}] * COUNT), pa.array([{"a": None}] * COUNT)],
+}
+
+
+@pytest.mark.parametrize("sink", ["webdataset", "parquet"])
+@pytest.mark.parametrize(("case", "name"), [*((case, "more") for case in COLUMNS), ("structs", "json")])
+def test_carried_column_may_be_of_another_type_in_another_file(here, corpus, tmp_path, case, sink, name):
+    table = pq.read_table(corpus / "parquet" / "split=train" / "a.parquet")
+    (tmp_path / "in").mkdir()
+    for number, column in enumerate(COLUMNS[case]):
+        keys = pa.array([f"{index}/{number}" for index in range(COUNT)])  # rows of both files in turn
+        columns = {"image": table["image"], "mask": table["mask"], "key": keys, name: column}
+        pq.write_table(pa.table(columns), tmp_path / "in" / f"{number}.parquet")
+    config = JobConfig(
+        source=SourceConfig(format="parquet", uri=str(tmp_path / "in"), key="key"),
+        mask=MaskConfig("column", column="mask"),
+        sink=SinkConfig(uri=str(tmp_path / "out"), format=sink, carry=[name]),
+    )
+    rows = run(config)
+    assert {row["status"] for row in rows.values()} == {OK} and len(rows) == 2 * COUNT
+    wanted = {
+        f"{index}/{number}": column[index].as_py()
+        for number, column in enumerate(COLUMNS[case])
+        for index in range(COUNT)
+    }
+    assert _carried(rows, name) == wanted
 
 
 def test_shards_are_bounded_and_lose_what_was_replaced(here, corpus, tmp_path):
@@ -234,6 +280,8 @@ def test_shards_that_the_manifest_knows_are_not_opened_again(here, corpus, tmp_p
     assert len(run(config, "changed")) == COUNT + 3  # what the old 01.tar held is gone, and keeps its rows
     assert opened == ["01.tar"]
     opened.clear()
+    summary = run_job(config, "settled", lambda rows, total: None)
+    assert (summary.samples["found"], summary.samples["gone"], opened) == (6, 2, [])
     with pytest.raises(ConfigError, match=r"run.redo_changed=true"):
         run(replace(config, model=ModelConfig(seed=1)), "refused")
     assert sorted(opened) == ["00.tar", "01.tar"]

@@ -1,5 +1,7 @@
 """The worker without Ray: what it does when a storage does not answer, and how it holds its memory."""
 
+import errno
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -11,6 +13,7 @@ from pipeline.config import JobConfig, MaskConfig, ModelConfig, SinkConfig, Sour
 from pipeline.gpu_actor import InpaintActor
 from pipeline.records import FAILED, LEFT, OK, SAMPLE_SCHEMA
 from pipeline.storage import Storage
+from pipeline.storage_errors import CredentialsError
 from pipeline.weight_store import fetch_weights
 from tests.conftest import make_photos, planned_sample
 
@@ -83,6 +86,15 @@ def test_sample_whose_storage_does_not_answer_is_left_and_in_the_last_pass_faile
     assert silent["status"] == (LEFT if give_back else FAILED)
     assert (silent["error_stage"], silent["error_message"]) == (broken, "no answer")
     assert silent["output_uri"] is silent["output_bytes"] is silent["output_sha256"] is None
+
+
+def test_sample_whose_credentials_are_refused_is_left_in_the_last_pass_too(worker, monkeypatch):
+    def refuse(*_):
+        raise CredentialsError(errno.EACCES, "ExpiredToken: the token has expired")
+
+    monkeypatch.setattr(Storage, "read", refuse)
+    rows = worker(give_back=False)(unit(*NAMES)).to_pylist()
+    assert {(row["status"], row["error_type"]) for row in rows} == {(LEFT, "CredentialsError")}
 
 
 def test_worker_that_reaches_nothing_pauses_before_it_takes_more(worker, monkeypatch):

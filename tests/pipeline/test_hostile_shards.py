@@ -3,6 +3,8 @@
 import gzip
 import io
 import tarfile
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+import pipeline.run
 import pipeline.tar_source
-from pipeline.config import JobConfig, MaskConfig, SinkConfig, SourceConfig
+from pipeline.config import JobConfig, LimitsConfig, MaskConfig, SinkConfig, SourceConfig
 from pipeline.errors import ConfigError
 from pipeline.records import FAILED, OK
 from pipeline.run import run_job
@@ -50,6 +53,15 @@ def pair(name: str) -> Members:
     return [(f"{name}.png", IMAGE), (f"{name}.mask.png", MASK)]
 
 
+def of_negative_size(data: bytes, name: str) -> bytes:
+    """A tar file with the header of one member forged, so that the next header would be that one again."""
+    forged, at = bytearray(data), data.index(name.encode())
+    forged[at + 124 : at + 136] = (-512).to_bytes(12, "big", signed=True)
+    forged[at + 148 : at + 156] = b" " * 8
+    forged[at + 148 : at + 156] = b"%06o\0 " % sum(forged[at : at + 512])
+    return bytes(forged)
+
+
 TARS = {
     "empty file": (b"", {"x.tar": "BrokenShard"}),
     "no tar": (b"GIF89a" * 1000, {"x.tar": "BrokenShard"}),
@@ -76,6 +88,14 @@ TARS = {
     "an absolute name": (tar(pair("/etc/cron.d/job")), {"x.tar//etc/cron.d/job": "UnusableName"}),
     "a backslash": (tar(pair("a\\b")), {"x.tar/a\\b": "UnusableName"}),
     "not UTF-8": (tar([(b"caf\xe9.png", IMAGE)]), {"x.tar/caf\\xe9": "UnusableName"}),
+    "not UTF-8 behind the dot": (
+        tar([*GOOD, (b"a.caf\xe9", b"text")]),
+        {"x.tar/good": None, "x.tar/a": "MissingImage"},
+    ),
+    "a size below zero": (
+        of_negative_size(tar([*GOOD, *pair("b")]), "b.png"),
+        {"x.tar": "BrokenShard"},
+    ),
     "a very long name": (tar(pair("n" * 240)), {"x.tar/" + "n" * 240: None}),
     "a name too long for disks": (tar(pair("n" * 400)), {"x.tar/" + "n" * 400: "OSError"}),
     "no image": (tar([("a.txt", b"text"), ("a.json", b"{}")]), {"x.tar/a": "MissingImage"}),
@@ -130,11 +150,14 @@ TABLES = {
     "a null image": ({"image": pa.array([IMAGE, None])}, {"a": None, "b": "MissingImage"}),
     "an empty image": ({"image": pa.array([IMAGE, b""])}, {"b": "UnreadableImage"}),
     "a broken image": ({"image": pa.array([b"no image", IMAGE])}, {"a": "UnreadableImage", "b": None}),
+    "images all null": ({"image": pa.nulls(2)}, {"a": "MissingImage", "b": "MissingImage"}),
+    "masks all null": ({"mask": pa.nulls(2)}, {"a": "MissingMask", "b": "MissingMask"}),
     "a null mask": ({"mask": pa.array([MASK, None])}, {"a": None, "b": "MissingMask"}),
     "a null key": ({"key": pa.array(["a", None])}, {"a": None, "x.parquet#1": "MissingKey"}),
     "the same key twice": ({"key": pa.array(["a", "a"])}, {"a": None, "a#2": "DuplicateKey"}),
     "a key that is a folder": ({"key": pa.array(["a", "b/."])}, {"a": None, "b/.": "UnusableName"}),
     "keys that climb": ({"key": pa.array(["../a", "/b"])}, {"../a": "UnusableName", "/b": "UnusableName"}),
+    "keys of bytes": ({"key": pa.array([b"a.jpg", b"caf\xe9"])}, {"a.jpg": None, "caf\\xe9": "UnusableName"}),
     "keys of numbers": ({"key": pa.array([7, 8])}, {"7": None, "8": None}),
     "a struct": (
         {"image": pa.array([{"bytes": IMAGE, "path": "p"}, {"bytes": None, "path": None}])},
@@ -189,6 +212,13 @@ def test_table_that_cannot_hold_images_stops_the_job(here, tmp_path, columns, me
         run(config(tmp_path, source, MaskConfig("alpha")))
 
 
+def test_column_that_cannot_hold_masks_stops_the_job(here, tmp_path):
+    pq.write_table(pa.table({"image": [IMAGE], "mask": [7]}), tmp_path / "x.parquet")
+    job = config(tmp_path, SourceConfig("parquet", str(tmp_path / "x.parquet")), MaskConfig("column", column="mask"))
+    with pytest.raises(ConfigError, match="the column mask is int64"):
+        run(job)
+
+
 @pytest.mark.parametrize("member", ["png", ".PNG"])
 def test_member_that_is_the_mask_is_never_the_image(here, tmp_path, member):
     (tmp_path / "x.tar").write_bytes(tar([("7.png", MASK), ("7.webp", IMAGE)]))  # what it is called is no matter
@@ -229,6 +259,96 @@ def test_shard_that_is_replaced_after_the_plan_fails_its_samples_and_the_next_ru
     monkeypatch.setattr(Storage, "read", replace_first)
     assert set(run(job).values()) == {"FileChanged"}
     assert run(job) == {"x.tar/a": None, "x.tar/b": None, "x.tar/new": "MissingImage"}
+
+
+@pytest.mark.parametrize("form", ["webdataset", "parquet"])
+def test_shard_that_is_deleted_while_it_is_planned_stops_nothing(here, tmp_path, form):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a", "b"):
+        (folder / f"{name}.tar").write_bytes(tar(GOOD))
+        pq.write_table(pa.table({"image": [IMAGE], "mask": [MASK]}), folder / f"{name}.parquet")
+    opened = Storage.open
+
+    def delete_and_open(storage, key, *block_bytes):
+        for path in folder.glob("b.*"):
+            path.unlink()
+        return opened(storage, key, *block_bytes)
+
+    here.setattr(Storage, "open", delete_and_open)
+    mask = MaskConfig("member") if form == "webdataset" else MaskConfig("column", column="mask")
+    assert len(run(config(tmp_path, SourceConfig(form, str(folder)), mask))) == 1
+
+
+REPLACED = {
+    "fewer rows": lambda path, table: pq.write_table(table.slice(0, 1), path),
+    "other rows": lambda path, table: pq.write_table(table.take([1, 0]), path),
+    "no column of masks": lambda path, table: pq.write_table(table.drop_columns(["mask"]), path),
+}
+
+
+@pytest.mark.parametrize("case", REPLACED)
+def test_table_that_is_replaced_after_the_plan_fails_its_samples(here, tmp_path, case):
+    path = tmp_path / "in" / "x.parquet"
+    path.parent.mkdir()
+    table = pa.table({"image": [IMAGE, png(1)], "mask": [MASK, MASK], "key": ["a", "b"]})
+    pq.write_table(table, path)
+    _before_work(here, lambda: REPLACED[case](path, table))
+    job = config(tmp_path, SourceConfig("parquet", str(path), key="key"), MaskConfig("column", column="mask"))
+    assert run(job) == {"a": "FileChanged", "b": "FileChanged"}
+
+
+@pytest.mark.parametrize(("name", "data"), [("x.parquet", None), ("x.tar.gz", None), ("x.tar.gz", tar(GOOD, True))])
+def test_shard_that_is_gone_or_another_after_the_plan_fails_its_samples(here, tmp_path, name, data):
+    path = tmp_path / "in" / name
+    path.parent.mkdir()
+    if name == "x.parquet":
+        pq.write_table(pa.table({"image": [IMAGE], "mask": [MASK]}), path)
+        source, mask = SourceConfig("parquet", str(path.parent)), MaskConfig("column", column="mask")
+    else:
+        path.write_bytes(tar(pair("a"), compress=True))
+        source, mask = SourceConfig("webdataset", str(path.parent)), MaskConfig("member")
+    _before_work(here, path.unlink if data is None else lambda: path.write_bytes(data))
+    assert set(run(config(tmp_path, source, mask)).values()) == {"FileNotFound" if data is None else "FileChanged"}
+
+
+def _before_work(patch, action: Callable[[], object]) -> None:
+    """Do something between plan and work."""
+    flow = pipeline.run._start_pass
+    patch.setattr(pipeline.run, "_start_pass", lambda *arguments: (action(), flow(*arguments))[1])
+
+
+def test_remote_table_cannot_name_files_of_the_workers(here, tmp_path):
+    (tmp_path / "private.png").write_bytes(IMAGE)
+    table, remote = io.BytesIO(), Storage(f"memory://{tmp_path.name}")
+    ways = ("{}", "file://{}", "local://{}", "simplecache::file://{}", "dir::file://{}")
+    columns = {"image": [way.format(tmp_path / "private.png") for way in ways], "mask": [MASK] * len(ways)}
+    pq.write_table(pa.table(columns), table)
+    remote.write("x.parquet", table.getvalue())
+    job = config(tmp_path, SourceConfig("parquet", str(remote)), MaskConfig("column", column="mask"))
+    run_job(job, "run", lambda rows, total: None)
+    rows = pq.read_table(tmp_path / "out" / "manifest").to_pylist()
+    assert len(rows) == len(ways) and {row["status"] for row in rows} == {FAILED}
+
+
+@pytest.mark.parametrize("as_uri", [False, True])
+def test_limit_of_bytes_holds_for_each_row(here, tmp_path, as_uri):
+    (tmp_path / "in").mkdir()
+    large = IMAGE + bytes(50_000)
+    (tmp_path / "in" / "large.png").write_bytes(large)
+    (tmp_path / "in" / "good.png").write_bytes(IMAGE)
+    images = ["large.png", "good.png"] if as_uri else [large, IMAGE]
+    pq.write_table(pa.table({"image": images, "mask": [MASK, MASK], "key": TEXT}), tmp_path / "in" / "x.parquet")
+    source = SourceConfig("parquet", str(tmp_path / "in"), key="key")
+    job = config(tmp_path, source, MaskConfig("column", column="mask"))
+    read = Storage.read
+
+    def read_small(storage, key="", *more):
+        assert "large" not in key
+        return read(storage, key, *more)
+
+    here.setattr(Storage, "read", read_small)
+    assert run(replace(job, limits=LimitsConfig(max_bytes=30_000))) == {"a": "TooManyBytes", "b": None}
 
 
 def test_compressed_shard_grows_in_reading_no_further_than_its_headers_say(tmp_path):

@@ -3,6 +3,7 @@ import pytest
 from pipeline.errors import SampleError
 from pipeline.inputs import read_file
 from pipeline.storage import Storage
+from pipeline.storage_errors import CredentialsError
 from pipeline.tar_reader import GAP_BYTES, REQUEST_BYTES, stretches
 from tests.conftest import planned_sample
 
@@ -24,11 +25,21 @@ def test_what_goes_wrong_for_good_is_the_fault_of_the_sample(tmp_path, key, vers
     assert len(caught.value.message) > 20
 
 
-def test_object_that_may_not_be_read_is_the_fault_of_the_sample(s3_server, tmp_path):
-    Storage(f"s3://bucket/{tmp_path.name}", s3_server).write("a", b"x")
-    stranger = Storage(f"s3://bucket/{tmp_path.name}", {**s3_server, "key": "nobody", "secret": "nothing"})
-    with pytest.raises(SampleError, match="no permission to read") as caught:
+def test_object_that_may_not_be_read_is_the_fault_of_the_sample_and_refused_credentials_are_not(
+    s3_server, tmp_path, monkeypatch
+):
+    storage = Storage(f"s3://bucket/{tmp_path.name}", s3_server)
+    storage.write("a", b"x")
+    stranger = Storage(str(storage), {**s3_server, "key": "nobody", "secret": "nothing"})
+    with pytest.raises(CredentialsError, match="InvalidAccessKeyId"):
         read_file("mask", stranger, "a", None)
+
+    def forbid(*_):
+        raise PermissionError("Forbidden")
+
+    monkeypatch.setattr(Storage, "read", forbid)
+    with pytest.raises(SampleError, match="no permission to read") as caught:
+        read_file("mask", storage, "a", None)
     assert (caught.value.stage, caught.value.kind) == ("mask", "PermissionDenied")
 
 

@@ -68,6 +68,19 @@ def test_dead_holder_on_this_machine_is_taken_over_at_once(storage):
     assert time.monotonic() - started < 1
 
 
+def test_holder_on_another_machine_of_the_same_name_is_not_taken_for_dead(storage):
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    with lease(storage, "far") as held:
+        name, namespace, _ = held.holder["place"].split("/")
+        content = {**held.holder, "pid": process.pid, "place": f"{name}/{namespace}/started-elsewhere"}
+    storage.create(KEY, json.dumps(content).encode())
+    started = time.monotonic()
+    with lease(storage, "next"):
+        pass
+    assert time.monotonic() - started >= 1.5
+
+
 def test_run_that_lost_its_lease_leaves_the_new_holder_alone(storage):
     with lease(storage, "slow"):
         storage.write(KEY, json.dumps({"run_id": "new", "place": "x", "pid": 1, "renewals": 0}).encode())

@@ -1,6 +1,7 @@
 """What may be deleted from a sink, and what must never be."""
 
 import hashlib
+import json
 import os
 from collections import Counter
 from dataclasses import replace
@@ -9,12 +10,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+import pipeline.sinks
 from jobs import forget as forget_job
 from jobs import vacuum as vacuum_job
 from pipeline.config import JobConfig, MaskConfig, SinkConfig, SourceConfig
 from pipeline.errors import ConfigError
 from pipeline.forget import forget
-from pipeline.lease import Lease, LeaseHeldError
+from pipeline.lease import KEY, Lease, LeaseHeldError
 from pipeline.manifest import Manifest, ManifestConflictError
 from pipeline.orphans import delete_orphans, find_orphans
 from pipeline.records import OK, Record, to_table
@@ -23,6 +25,7 @@ from pipeline.run import run_job
 from pipeline.shards import sample_count
 from pipeline.storage import Storage
 from tests.conftest import make_photos
+from tests.pipeline.test_hostile_shards import pair, tar
 
 SINKS = ("images", "webdataset", "parquet")
 
@@ -128,6 +131,40 @@ def test_run_that_slept_while_its_results_were_deleted_cannot_name_them(done, tm
 
 
 @pytest.mark.parametrize("done", ["images"], indirect=True)
+def test_vacuum_that_slept_while_a_run_took_over_deletes_nothing_more(done, tmp_path):
+    sink = Storage(done.sink.uri)
+    for name in ("stray.png", "wanted.png"):
+        sink.write(f"data/{name}", b"of a killed run")
+    orphans = delete_orphans(sink, "vacuum")
+    assert next(orphans).key == "data/stray.png"
+    sink.write(KEY, json.dumps({"run_id": "next", "place": "x", "pid": 1, "renewals": 0}).encode())
+    with pytest.raises(LeaseHeldError, match="was taken over"):
+        list(orphans)
+    assert (tmp_path / "out" / "data" / "wanted.png").exists()
+
+
+@pytest.mark.parametrize("is_earlier_version", [False, True])
+def test_results_of_members_below_a_dot_are_whole_and_stay(here, tmp_path, is_earlier_version):
+    (tmp_path / "x.tar").write_bytes(tar([*pair("./a"), *pair("./b/c")]))  # as tar names what lies in a folder
+    config = JobConfig(
+        source=SourceConfig("webdataset", str(tmp_path / "x.tar")),
+        mask=MaskConfig("member"),
+        sink=SinkConfig(uri=str(tmp_path / "out")),
+    )
+    with here.context() as patched:
+        if is_earlier_version:  # which kept the dot
+            patched.setattr(pipeline.sinks, "place_name", str)
+        run_job(config, "run", lambda rows, total: None)
+    again = replace(config, model=replace(config.model, seed=1), run=replace(config.run, redo_changed=True))
+    for number in range(2):
+        assert list(delete_orphans(Storage(config.sink.uri), "vacuum")) == []
+        names = [os.path.relpath(row["output_uri"], config.sink.uri) for row in rows_of(config).values()]
+        assert names == ["data/x.tar/a.png", "data/x.tar/b/c.png"]
+        assert all(os.path.exists(row["output_uri"]) for row in rows_of(config).values())
+        run_job(again, f"again-{number}", lambda rows, total: None)
+
+
+@pytest.mark.parametrize("done", ["images"], indirect=True)
 def test_folder_that_is_no_sink_and_a_moved_sink_are_refused(done, tmp_path):
     (tmp_path / "album" / "data").mkdir(parents=True)
     (tmp_path / "album" / "manifest").mkdir()
@@ -156,6 +193,24 @@ def test_job_in_a_moved_sink_deletes_nothing(done, is_link, tmp_path):
     again = replace(moved, model=replace(done.model, seed=1), run=replace(done.run, redo_changed=True))
     run_job(again, "third", lambda rows, total: None)
     assert {row["status"] for row in rows_of(moved).values()} == {OK}
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "message"),
+    [
+        (OSError("no answer"), 1, "moebius: no answer; once that is mended, the same command goes on from here\n"),
+        (PermissionError(13, "Forbidden", "bucket"), 2, "moebius: bucket: Forbidden\n"),
+    ],
+)
+@pytest.mark.parametrize("done", ["images"], indirect=True)
+def test_sink_that_cannot_be_reached_is_one_line(done, tmp_path, monkeypatch, capsys, fault, code, message):
+    def fail(*_):
+        raise fault
+
+    monkeypatch.setattr(Storage, "list_files", fail)
+    for command, names in ((vacuum_job, []), (forget_job, ["000.png"])):
+        assert command.main([str(tmp_path / "out"), *names]) == code
+        assert capsys.readouterr().err.endswith(message)
 
 
 @pytest.mark.parametrize("text", ['{"sha256": ["a",]}', '{"names": []}', "[]"])

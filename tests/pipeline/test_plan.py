@@ -145,6 +145,12 @@ def test_masks_in_a_folder_below_the_images_are_no_images(config, tmp_path):
     assert [sample["sample_id"] for sample in found(inside)] == ["001.png", "002.png", "masksalike/000.png"]
 
 
+def test_folder_that_masks_could_lie_in_is_not_left_out_where_masks_are_no_files(config, tmp_path):
+    (tmp_path / "masks").rename(tmp_path / "photos" / "masks")
+    inside = replace(config, mask=MaskConfig(kind="alpha", uri=str(tmp_path / "photos" / "masks")))
+    assert len(found(inside)) == 6
+
+
 def test_mix_is_refused_also_where_the_other_rows_are_out_of_sight(config):
     commit(config, found(config)[0], weights="old")
     narrow = replace(config, source=replace(config.source, pattern="002*"))

@@ -1,5 +1,6 @@
 """What a job does and leaves, run after run; its model and its stages run in this process, without Ray."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -11,7 +12,9 @@ from PIL import Image
 
 from pipeline.config import MaskConfig, ModelConfig, RunConfig, SinkConfig, SourceConfig
 from pipeline.errors import ConfigError
+from pipeline.gpu_actor import InpaintActor
 from pipeline.records import FAILED, OK, UNCHANGED
+from pipeline.supervisor import JobError
 from tests.conftest import make_photos, textured
 from tests.pipeline.test_run import job, run
 
@@ -80,6 +83,29 @@ def test_result_that_a_sample_no_longer_has_is_deleted(tmp_path, tiny_weights):
     found = {str(path) for path in (tmp_path / "out" / "data").iterdir()}
     assert found == {row["output_uri"] for row in rows.values() if row["output_uri"]}
     assert len(found) == 2
+
+
+@pytest.mark.parametrize(("before", "after"), [("source", "png"), ("png", "source")])
+def test_result_that_takes_the_name_of_an_earlier_one_stays(tmp_path, tiny_weights, before, after):
+    for folder in make_photos(tmp_path, count=1):
+        shutil.copy(folder / "000.png", folder / "000.png.png")
+    config = job(tmp_path, tiny_weights)
+    run(replace(config, sink=replace(config.sink, image_format=before)), "first")
+    other = replace(config, sink=replace(config.sink, image_format=after), run=RunConfig(redo_changed=True))
+    for row in run(other, "second").values():
+        assert hashlib.sha256(Path(row["output_uri"]).read_bytes()).hexdigest() == row["output_sha256"]
+
+
+def test_results_on_the_disk_of_another_machine_stop_the_job(tmp_path, tiny_weights):
+    class Elsewhere(InpaintActor):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            self.sink.storage.path = lambda key: f"{tmp_path}/elsewhere/{key}"
+
+    make_photos(tmp_path, count=1)
+    with pytest.raises(JobError, match=r"all nodes must share sink\.uri"):
+        run(job(tmp_path, tiny_weights), worker=Elsewhere)
+    assert not (tmp_path / "out" / "manifest").exists()
 
 
 def test_names_that_cannot_be_read_are_failed_rows(tmp_path, tiny_weights):

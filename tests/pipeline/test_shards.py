@@ -2,7 +2,9 @@ import pyarrow as pa
 import pytest
 
 from pipeline.records import OK, Record
+from pipeline.results import read_result
 from pipeline.shards import TAR, ShardWriter, read_shard, sample_count
+from pipeline.storage import Storage
 
 
 @pytest.mark.parametrize("carried", ["json", "meta.json", "txt"])
@@ -18,3 +20,12 @@ def test_samples_of_a_tar_shard_are_told_apart_whatever_they_carry(carried):
     assert names == [member.name for member in members] == ["x/a.png", "x/b.png", "x/a-2.png"]
     assert sample_count(f"s3://bucket/out/data/{key}") == 3
     assert {len(member.content) for member in members} == {2 if carried == "json" else 3}
+
+
+@pytest.mark.parametrize("name", ["a.png", "x::y/1.png", "100%/#?.png"])
+def test_result_of_any_name_is_read_back(tmp_path, s3_server, name):
+    for root, options in ((str(tmp_path / "sink"), {}), (f"s3://bucket/{tmp_path.name}", s3_server)):
+        storage = Storage(root, options)
+        storage.write(f"data/{name}", b"result")
+        row = {"output_uri": storage.uri(f"data/{name}"), "output_member": None}
+        assert read_result(row, options) == b"result"
