@@ -1,6 +1,7 @@
 """How rows become permanent: what they name is there, what they replace goes, and then they count."""
 
 import os
+import time
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -10,6 +11,8 @@ from pipeline.plan import Plan
 from pipeline.shards import sample_count
 from pipeline.storage import Storage
 from pipeline.supervisor import JobError
+
+LATE_S = (0.5, 5.0, 60.0)  # so much later a network share may show what another node has stored
 
 
 def commit_rows(manifest: Manifest, plan: Plan, rows: pa.Table, earlier_uris: Sequence[str | None]) -> None:
@@ -25,16 +28,23 @@ def commit_rows(manifest: Manifest, plan: Plan, rows: pa.Table, earlier_uris: Se
         JobError: results are not where the driver sees them.
         ManifestConflictError: another run has written to the sink.
     """
-    _check_stored(manifest.storage, rows["output_uri"].to_pylist())
+    _check_stored(manifest.storage, rows)
     _delete_replaced(manifest, plan, rows, earlier_uris)
     manifest.append(rows)
 
 
-def _check_stored(sink: Storage, uris: Sequence[str | None]) -> None:
-    """Make sure that results on a disk are on that of the driver: nodes need not share the folder of the sink."""
-    named = {uri for uri in uris if uri} if sink.is_local else set()
-    if missing := next((uri for uri in sorted(named) if not os.path.exists(uri)), None):
-        raise JobError(f"a worker stored {missing}, which the driver does not see: all nodes must share sink.uri")
+def _check_stored(sink: Storage, rows: pa.Table) -> None:
+    """Look for one result of each worker on the driver's disk: nodes may not share the folder of the sink."""
+    if not sink.is_local:
+        return
+    stored = dict(zip(rows["worker"].to_pylist(), rows["output_uri"].to_pylist(), strict=True))
+    missing = {uri for uri in stored.values() if uri}
+    for pause_s in LATE_S:
+        missing = {uri for uri in missing if not os.path.exists(uri)}
+        if not missing:
+            return
+        time.sleep(pause_s)
+    raise JobError(f"a worker stored {min(missing)}, which the driver does not see: all nodes must share sink.uri")
 
 
 def _delete_replaced(manifest: Manifest, plan: Plan, rows: pa.Table, earlier_uris: Sequence[str | None]) -> None:

@@ -166,7 +166,7 @@ def _unit_bounds(config: JobConfig) -> UnitBounds:
 
 def _quarantined(samples: pa.Table, config: JobConfig, weights_fingerprint: str, run_id: str) -> pa.Table:
     """Failed rows of samples that no worker survived."""
-    fault = SampleError("inpaint", "WorkerDied", f"its worker died or gave it back in each of {len(PASSES)} passes")
+    fault = SampleError("inpaint", "WorkerDied", f"its worker died in each of {len(PASSES)} passes")
     reader = Reader(config)
     rows = samples.to_pylist()
     return to_table([fail(new_record(row, config, reader, weights_fingerprint, run_id), fault) for row in rows])

@@ -12,9 +12,11 @@ import pyarrow.compute as pc
 from ray.exceptions import RayError, UserCodeException
 
 from pipeline.records import LEFT
+from pipeline.storage_errors import CredentialsError
 from pipeline.units import SMALL_UNITS, UnitBounds, make_units
 
 FEW_SAMPLES = 8  # that many may be blamed although the last pass brought no other to its end
+REFUSED_S = 600.0  # until a job ends that does nothing else
 FIRST_COMMIT_S, COMMIT_FRACTION = 2.0, 0.01  # a crash loses two seconds or one percent of the work
 
 logger = logging.getLogger(__name__)
@@ -68,10 +70,10 @@ def supervise(
         bounds: of a unit.
 
     Returns:
-        Samples that were alone in their unit and killed their worker, or were given back, again and again.
+        Samples that were alone in their unit and killed their worker again and again.
 
     Raises:
-        JobError: the workers themselves do not work.
+        JobError: the workers themselves do not work, or their credentials are refused.
     """
     names = samples["sample_id"].combine_chunks()
     is_left = np.ones(len(names), bool)
@@ -98,9 +100,10 @@ def supervise(
             break
         reason = _last_line(errors)
         logger.warning("pass %d ended with %d samples left, the last error being: %s", number, left, reason)
-    # Samples are to blame only where workers are known to work: where most of what was tried with them came through.
+    # Samples are to blame only where workers are known to work: where most of what was tried with them came through,
+    # and none was given back, which in the last pass means that a worker's credentials were refused.
     workers_fail = left > max(FEW_SAMPLES, before - left)
-    if left and (aborted or workers_fail or any(isinstance(error, UserCodeException) for error in errors)):
+    if left and (aborted or workers_fail or any(isinstance(error, (UserCodeException, OSError)) for error in errors)):
         raise JobError(
             f"{left} of {len(names)} samples are left after {len(PASSES)} passes. Once the cause is mended, the same "
             f"command goes on. The last error was: {reason}"
@@ -132,14 +135,23 @@ def _last_line(errors: list[BaseException]) -> str:
 
 
 def _without_left(tables: Iterable[pa.Table], reasons: list[BaseException]) -> Iterator[pa.Table]:
-    """Drop the rows of samples that a worker gave back, but remember why."""
+    """Drop the rows of samples that a worker gave back, but remember why.
+
+    Raises:
+        JobError: for so long nothing was done, since credentials were refused: unlike a storage they do not come back.
+    """
+    done = time.monotonic()
     for rows in tables:
         is_left = pc.equal(rows["status"], LEFT)
-        if pc.any(is_left).as_py():
-            reasons.append(OSError(rows.filter(is_left)["error_message"][0].as_py()))
-            rows = rows.filter(pc.invert(is_left))
+        left, rows = rows.filter(is_left), rows.filter(pc.invert(is_left))
         if rows.num_rows:
+            done = time.monotonic()
             yield rows
+        if left.num_rows:
+            message = left["error_message"][0].as_py()
+            reasons.append(OSError(message))
+            if left["error_type"][0].as_py() == CredentialsError.__name__ and time.monotonic() - done > REFUSED_S:
+                raise JobError(f"the workers' credentials are refused: {message}. With others the same command goes on")
 
 
 def _gathered(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
@@ -153,7 +165,7 @@ def _gathered(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
             if now - committed >= max(FIRST_COMMIT_S, COMMIT_FRACTION * (now - started)):
                 yield pa.concat_tables(waiting)
                 waiting, committed = [], now
-    except (RayError, KeyboardInterrupt):  # what is finished counts, whatever ended the flow
+    except (RayError, JobError, KeyboardInterrupt):  # what is finished counts, whatever ended the flow
         if waiting:
             yield pa.concat_tables(waiting)
         raise

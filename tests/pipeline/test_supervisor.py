@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ray.exceptions import ActorDiedError, UserCodeException
 
-from pipeline.records import OK, SAMPLE_SCHEMA, Record, to_table
+import pipeline.supervisor
+from pipeline.records import LEFT, OK, SAMPLE_SCHEMA, Record, to_table
 from pipeline.supervisor import JobError, supervise
 from tests.conftest import planned_sample
 
@@ -99,6 +100,38 @@ def test_error_in_our_own_code_stops_the_job_and_says_what_it_was():
 
     with pytest.raises(JobError, match="KeyError: 'spam'"):
         supervise(samples(3), 1, start_pass, lambda rows, places: None)
+
+
+def refusing(flow: Flow, is_refused):
+    """A flow in which workers give some samples back, since their credentials are refused."""
+
+    def start_pass(units, this_pass):
+        for rows in flow.start_pass(units, this_pass):
+            yield to_table(
+                [
+                    Record(name, status=LEFT, error_type="CredentialsError", error_message="ExpiredToken")
+                    if is_refused(name)
+                    else Record(name, status=OK)
+                    for name in rows["sample_id"].to_pylist()
+                ]
+            )
+
+    return start_pass
+
+
+def test_sample_that_is_given_back_even_at_the_end_is_not_blamed():
+    flow = Flow()
+    with pytest.raises(JobError, match=r"1 of 20 samples are left .* ExpiredToken"):
+        supervise(samples(20), 1, refusing(flow, lambda name: name == "0003"), flow.commit)
+    assert "0003" not in flow.committed and len(flow.committed) == 19
+
+
+def test_job_ends_when_credentials_have_been_refused_for_long(monkeypatch):
+    monkeypatch.setattr(pipeline.supervisor, "REFUSED_S", 0.0)
+    flow = Flow()
+    with pytest.raises(JobError, match=r"credentials are refused: ExpiredToken\. With others the same command goes on"):
+        supervise(samples(1000), 1, refusing(flow, lambda name: name >= "0300"), flow.commit)
+    assert len(flow.committed) == 300 and max(flow.tries.values()) == 1
 
 
 def test_flow_that_never_gets_through_blames_no_sample():
