@@ -22,7 +22,8 @@ from moebius.arrangement import DTYPES  # noqa: E402
 from moebius.checkpoint import load_denoiser  # noqa: E402
 from moebius.config import MoebiusConfig  # noqa: E402
 from moebius.fast import gpu  # noqa: E402
-from moebius.fast.sampling import FastPrediction, best_batch_size  # noqa: E402
+from moebius.fast.sampling import FastPrediction, best_batch_size, gpu_arithmetic  # noqa: E402
+from moebius.hardware import make_current  # noqa: E402
 from moebius.sampler import PlainPrediction  # noqa: E402
 
 TINY = MoebiusConfig(channels=(32, 64, 128), image_size=128, category_width=96, context_width=48)
@@ -37,16 +38,15 @@ def main() -> int:
     parser.add_argument("--tiny", action="store_true", help="the small model alone")
     options = parser.parse_args()
     device = torch.device(options.device)
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    make_current(device)
     is_right = device.type != "cuda" or gpu.serves(device)  # else it would be PyTorch's layers that are near
     for name, config in {"unet_tiny": TINY, "unet_full": MoebiusConfig()}.items():
         if options.tiny and name != "unet_tiny":
             continue
         state, expected = _state(name), load_file(GOLDEN / f"{name}.safetensors")
         for (path, precision), bound in BOUNDS.items():
-            error, is_same = _compare(path, precision, state, config, expected, device)
+            with gpu_arithmetic(device, DTYPES[precision]):  # as in a job
+                error, is_same = _compare(path, precision, state, config, expected, device)
             is_right &= error <= bound and is_same
             place = "" if is_same else "; DEPENDS ON ITS PLACE IN A BATCH"
             sys.stdout.write(f"{name:<10} {path:<10} {precision}  {error:.1e}, at most {bound:.0e}{place}\n")

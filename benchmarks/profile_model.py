@@ -30,6 +30,7 @@ from moebius.bench.checkpoints import PUBLISHED_VAE  # noqa: E402
 from moebius.config import MoebiusConfig  # noqa: E402
 from moebius.denoiser import Denoiser  # noqa: E402
 from moebius.fast.sampling import gpu_arithmetic  # noqa: E402
+from moebius.hardware import make_current  # noqa: E402
 from moebius.schedule import ddim_timesteps  # noqa: E402
 from moebius.settings import InpaintSettings  # noqa: E402
 
@@ -48,8 +49,7 @@ def main() -> None:
     device, dtype, size = torch.device(options.device), DTYPES[options.precision], options.batch_size
     if device.type == "cpu":
         torch.set_num_threads(1)  # as in a job
-    else:
-        torch.cuda.set_device(device)
+    make_current(device)
     config, usual = MoebiusConfig(), InpaintSettings()
     denoiser, vae = Denoiser(config).eval(), AutoencoderKL(**PUBLISHED_VAE).eval()
     model = arrange(denoiser, vae, usual, dtype, device, is_fast=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from jobs.arguments import check_writable
-from jobs.cli import DONE, EXIT_CODES, FAILED, run_command
+from jobs.cli import DONE, EXIT_CODES, run_command
 from moebius import MoebiusConfig, load_denoiser
 from moebius.checkpoint import CheckpointError, read_state_dict, write_state_dict
 from moebius.weights import read_config
@@ -55,11 +55,7 @@ def _convert(options: argparse.Namespace) -> int:
             raise CheckpointError(f"{source}: {error}; --any converts checkpoints of other models") from error
     if options.half:
         state_dict = {key: _halved(key, value) for key, value in state_dict.items()}
-    try:
-        write_state_dict(state_dict, target)
-    except OSError as error:
-        sys.stderr.write(f"moebius: {error}\n")
-        return FAILED
+    write_state_dict(state_dict, target)
     count = sum(value.numel() for value in state_dict.values())
     sys.stdout.write(f"{target}: {len(state_dict)} tensors, {count:,} values, {target.stat().st_size / 1e6:.1f} MB\n")
     return DONE

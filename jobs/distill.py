@@ -29,17 +29,14 @@ def _distill(path: str, overrides: Sequence[str]) -> int:
     from moebius.train.devices import DeviceError  # imports PyTorch, after the configuration is known to be good
     from moebius.train.loop import CHECKPOINT
     from moebius.train.photos import PhotosError
-    from moebius.weights import WeightsUnavailableError
     from pipeline.training import run_training
 
     check_writable(Path(config.folder) / CHECKPOINT)
     try:
         run_training(config)
-    except WeightsUnavailableError:
-        raise
     except (PhotosError, DeviceError) as error:
         raise ConfigError(str(error)) from error
-    except (FloatingPointError, OSError) as error:
+    except FloatingPointError as error:
         sys.stderr.write(f"moebius: {error}\n")
         return FAILED
     return DONE

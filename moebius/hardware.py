@@ -1,5 +1,6 @@
 """What this machine is: its accelerator or processor, versions, and the memory that this process has used."""
 
+import contextlib
 import os
 import platform
 import resource
@@ -7,6 +8,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
+
+CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")  # in bytes, or "max"
+
+
+def make_current(device: torch.device) -> None:
+    """Launch kernels on a GPU from now on: ``cuda`` without a number is the current one already."""
+    if device.type == "cuda" and device.index is not None:  # else PyTorch refuses it
+        torch.cuda.set_device(device)
 
 
 def device_name(device: torch.device | None = None) -> str:
@@ -53,7 +62,10 @@ def peak_memory_mb(device: torch.device) -> float:
 
 
 def memory_mb(device: torch.device) -> float:
-    """All that a GPU has; elsewhere all that the machine has."""
+    """All that a GPU has; elsewhere all that the machine has, or the container that this process is in."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory / 1e6
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e6
+    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with contextlib.suppress(OSError, ValueError):
+        memory_bytes = min(memory_bytes, int(CONTAINER_LIMIT.read_text()))
+    return memory_bytes / 1e6

@@ -117,7 +117,8 @@ def without_collector() -> Iterator[None]:
 def _locked(folder: str) -> IO[bytes]:
     """A file that says that a folder is in use, until it is closed or this process ends."""
     file = open(os.path.join(folder, "new"), "wb")  # noqa: SIM115 - closed with the catalog
-    fcntl.flock(file, fcntl.LOCK_EX)
+    with contextlib.suppress(OSError):  # some network disks have no locks; there leftovers stay
+        fcntl.flock(file, fcntl.LOCK_EX)
     os.rename(file.name, os.path.join(folder, LOCK))  # so that nobody ever finds it unlocked
     return file
 

@@ -1,6 +1,5 @@
 """The worker that hosts the model: reads and decodes ahead of it, encodes and writes behind it, so it never waits."""
 
-import contextlib
 import os
 import socket
 import threading
@@ -8,12 +7,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pyarrow as pa
+import torch
 from PIL import Image
 
 from moebius import Inpainter
+from moebius.hardware import memory_mb
 from moebius.weights import Weights
 from pipeline.allocator import keep_freed_memory
 from pipeline.budget import ByteBudget
@@ -176,7 +176,4 @@ class InpaintActor:
 
 def _decoded_bytes(pool: Pool) -> int:
     """What the photos inside this worker may take: its share of a part of this machine's memory."""
-    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    with contextlib.suppress(OSError, ValueError):  # inside a container its own limit counts
-        memory_bytes = min(memory_bytes, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return int(DECODED_FRACTION * memory_bytes / pool.a_node)
+    return int(DECODED_FRACTION * 1e6 * memory_mb(torch.device("cpu")) / pool.a_node)

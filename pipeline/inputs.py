@@ -106,6 +106,8 @@ def readable(stage: str, storage: Storage, key: str) -> Iterator[None]:
         raise SampleError(stage, "FileChanged", message) from error
     except PermissionError as error:
         raise SampleError(stage, "PermissionDenied", f"no permission to read {storage.uri(key)}") from error
+    except pa.ArrowException:
+        raise  # of what is in the file, not of its name, although some are a ValueError
     except ValueError as error:
         message = f"{error}; names with .., with backslashes or not in UTF-8 are not taken, rename the file"
         raise SampleError(stage, "UnusableName", message) from error

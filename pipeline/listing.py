@@ -44,7 +44,8 @@ def find_samples(config: JobConfig, catalog: Catalog, settled: SettledShards | N
         files = (file for file in files if not f"{file.key}/".startswith(skipped))
     images = found_batches(finder, settled.without(files) if settled else files)
     catalog.create("images", IMAGES, _with_names(images, masks))
-    if config.source.format != "images" or not source.is_local:  # on a disk no two files have one path
+    # Files have one path each on a disk, and in a bucket unless the name of one holds "./".
+    if config.source.format != "images" or (not source.is_local and catalog.run(_DOTTED)):
         _rename_repeated(catalog)
     masks.pair(catalog)
     if settled:
@@ -88,6 +89,8 @@ def _rename_repeated(catalog: Catalog) -> None:
     catalog.run(_RENAME, {"mark": mark})
 
 
+_DOTTED = "SELECT 1 FROM images WHERE contains(sample_id, './') LIMIT 1"
+
 # As :func:`pipeline.sources.place_name` has it.
 _PLACE_NAME = r"""
 CASE WHEN contains(sample_id, './') THEN regexp_replace(sample_id, '(^|/)(\./)+', '\1', 'g') ELSE sample_id END"""
@@ -95,8 +98,8 @@ CASE WHEN contains(sample_id, './') THEN regexp_replace(sample_id, '(^|/)(\./)+'
 # Samples whose results would have the name of another's before them, and how many times it was used by then.
 _REPEATED = f"""
 CREATE TABLE repeated AS
-WITH named AS (SELECT rowid AS id, file, place, {_PLACE_NAME} AS place_name FROM images)
-SELECT id, place_name, row_number() OVER (PARTITION BY place_name ORDER BY file, place) AS number FROM named
+WITH named AS (SELECT rowid AS id, sample_id, file, place, {_PLACE_NAME} AS place_name FROM images)
+SELECT id, place_name, row_number() OVER (PARTITION BY place_name ORDER BY file, place, sample_id) AS number FROM named
 WHERE place_name IN (SELECT place_name FROM named GROUP BY place_name HAVING count(*) > 1)
 QUALIFY number > 1"""
 
@@ -105,6 +108,8 @@ _TAKEN = f"SELECT 1 FROM repeated JOIN images ON {_PLACE_NAME} = place_name || $
 _RENAME = """
 UPDATE images SET
     sample_id = images.sample_id || $mark || repeated.number,
-    fault = 'DuplicateKey: ' || images.file || ' holds another sample of the name ' || images.sample_id
+    fault = concat(
+        'DuplicateKey: ', coalesce(images.file, 'the source'), ' holds another sample of the name ', images.sample_id
+    )
 FROM repeated
 WHERE images.rowid = repeated.id"""

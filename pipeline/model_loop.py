@@ -153,9 +153,9 @@ class ModelLoop:
             batch = self._cut.get()
             started = time.perf_counter()
             self._generate([window for window in batch if window.cut and window.entry.job.record.error_stage is None])
-            self._last_batch_s = time.perf_counter() - started
-            self.on_batch(len(batch), self._last_batch_s)
-            self._generated.put((batch, self._last_batch_s / len(batch)))
+            self._last_batch_s = spent_s = time.perf_counter() - started
+            self.on_batch(len(batch), spent_s)
+            self._generated.put((batch, spent_s / len(batch)))
 
     def _generate(self, batch: _Batch) -> None:
         """Run one batch; where it fails, halve it until the window at fault is alone."""

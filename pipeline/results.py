@@ -17,9 +17,11 @@ def read_result(row: Mapping[str, Any], storage_options: Mapping[str, Any]) -> b
         row: with ``output_uri`` and ``output_member``.
         storage_options: of the sink.
     """
-    scheme, is_remote, path = row["output_uri"].partition("://")
-    folder, _, name = path.partition("/") if is_remote else row["output_uri"].rpartition("/")
-    folder = f"{scheme}://{folder}" if is_remote else folder  # the bucket alone: a "::" further in means more in a uri
+    uri = row["output_uri"]
+    scheme = uri.find("://")
+    # On object stores no more than the bucket or first folder: a "::" further in means more in a uri.
+    end = uri.rfind("/") if scheme < 0 else uri.find("/", scheme + len("://") + 1)
+    folder, name = uri[:end], uri[end + 1 :]
     storage = Storage(folder, storage_options)
     if row["output_member"] is None:
         return storage.read(name)

@@ -1,14 +1,14 @@
 """What s3fs does not offer: buckets listed page by page, objects read in one request, if still the same, and an end."""
 
 import asyncio
-import contextlib
+import errno
 import random
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import IO, Any
 
 from aiobotocore.session import AioSession
-from botocore.exceptions import ProfileNotFound
+from botocore.exceptions import BotoCoreError
 from botocore.handlers import add_expect_header
 from fsspec import AbstractFileSystem
 from fsspec.asyn import sync
@@ -41,8 +41,12 @@ def prepare_client(filesystem: AbstractFileSystem) -> None:
     if filesystem.session is None:
         filesystem.session = AioSession(**filesystem.kwargs)
         filesystem.session.unregister("before-call.s3", add_expect_header)
-    with contextlib.suppress(ProfileNotFound):  # of this machine; the first request says so, too
+    try:
         filesystem.connect()
+    except BotoCoreError as error:
+        if isinstance(error, ValueError):
+            raise
+        # Else it is what this machine has, such as half of its credentials; the first request says so, too.
 
 
 def list_objects(filesystem: AbstractFileSystem, folder: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -57,6 +61,25 @@ def list_objects(filesystem: AbstractFileSystem, folder: str) -> Iterator[tuple[
         if not page.get("IsTruncated"):
             return
         request["ContinuationToken"] = page["NextContinuationToken"]
+
+
+def stat_object(filesystem: AbstractFileSystem, path: str) -> Mapping[str, Any]:
+    """Size and etag of ``bucket/key``; a refused HEAD does not say why, so a GET is sent that does."""
+    try:
+        return filesystem.info(path)
+    except OSError as error:
+        if isinstance(error, PermissionError) or error.errno == errno.EINVAL:  # by status 403 or 400
+            get_object(filesystem, path, None, (0, 1))
+        raise
+
+
+def open_object(filesystem: AbstractFileSystem, path: str, block_bytes: int | None) -> IO[bytes]:
+    """An object to read from at any position, all parts of which are read as :func:`get_object` does."""
+    facts = stat_object(filesystem, path)
+    etag = str(facts.get("ETag") or "").strip('"')
+    file = filesystem.open(path, "rb", block_size=block_bytes, size=facts["size"])
+    file.cache.fetcher = lambda start, end: get_object(filesystem, path, etag, (start, end))
+    return file
 
 
 def get_object(filesystem: AbstractFileSystem, path: str, etag: str | None, span: tuple[int, int] | None) -> bytes:

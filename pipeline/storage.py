@@ -17,7 +17,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.errors import ConfigError
 from pipeline.local_files import StagedFile, clear_staging, sync_all, walk
-from pipeline.s3_objects import get_object, list_objects, prepare_client, with_retries
+from pipeline.s3_objects import get_object, list_objects, open_object, prepare_client, stat_object, with_retries
 from pipeline.storage_errors import FileChangedError, answering
 
 REQUESTS_AT_ONCE = 8
@@ -140,7 +140,8 @@ class Storage:
         if self.is_local:
             return _local_file(key, os.stat(self.path(key)))
         with answering():
-            info = self.filesystem.info(self.path(key))
+            path = self.path(key)
+            info = stat_object(self.filesystem, path) if self.is_s3 else self.filesystem.info(path)
         return _remote_file(key, info)
 
     def read(self, key: str = "", version: str | None = None, span: tuple[int, int] | None = None) -> bytes:
@@ -168,6 +169,8 @@ class Storage:
     def open(self, key: str, block_bytes: int | None = None) -> IO[bytes]:
         """A file to read from at any position, for large ones of which only parts are wanted, so much at once."""
         with answering():
+            if self.is_s3:
+                return open_object(self.filesystem, self.path(key), block_bytes)
             return self.filesystem.open(self.path(key), "rb", block_size=block_bytes)
 
     def write(self, key: str, data: bytes) -> None:

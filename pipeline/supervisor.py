@@ -16,7 +16,7 @@ from pipeline.storage_errors import CredentialsError
 from pipeline.units import SMALL_UNITS, UnitBounds, make_units
 
 FEW_SAMPLES = 8  # that many may be blamed although the last pass brought no other to its end
-REFUSED_S = 600.0  # until a job ends that does nothing else
+REFUSED_S = 600.0  # of nothing but refused credentials end a job
 FIRST_COMMIT_S, COMMIT_FRACTION = 2.0, 0.01  # a crash loses two seconds or one percent of the work
 
 logger = logging.getLogger(__name__)
@@ -140,17 +140,20 @@ def _without_left(tables: Iterable[pa.Table], reasons: list[BaseException]) -> I
     Raises:
         JobError: for so long nothing was done, since credentials were refused: unlike a storage they do not come back.
     """
-    done = time.monotonic()
+    refused: float | None = None  # since when there is nothing else
     for rows in tables:
         is_left = pc.equal(rows["status"], LEFT)
         left, rows = rows.filter(is_left), rows.filter(pc.invert(is_left))
         if rows.num_rows:
-            done = time.monotonic()
+            refused = None
             yield rows
         if left.num_rows:
             message = left["error_message"][0].as_py()
             reasons.append(OSError(message))
-            if left["error_type"][0].as_py() == CredentialsError.__name__ and time.monotonic() - done > REFUSED_S:
+            if left["error_type"][0].as_py() != CredentialsError.__name__:
+                continue
+            refused = time.monotonic() if refused is None else refused
+            if time.monotonic() - refused > REFUSED_S:
                 raise JobError(f"the workers' credentials are refused: {message}. With others the same command goes on")
 
 

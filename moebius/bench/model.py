@@ -16,7 +16,7 @@ from moebius.bench.counting import parameter_count, step_macs, vae_macs, weight_
 from moebius.bench.timing import median_s
 from moebius.config import MoebiusConfig
 from moebius.fast.sampling import gpu_arithmetic, is_sooner
-from moebius.hardware import forget_peak_memory, memory_mb, peak_memory_mb
+from moebius.hardware import forget_peak_memory, make_current, memory_mb, peak_memory_mb
 from moebius.schedule import ddim_timesteps
 from moebius.settings import InpaintSettings
 from moebius.weights import Weights
@@ -97,8 +97,7 @@ def measure_model(weights: Weights, device: torch.device, batch_sizes: Sequence[
     """
     if device.type == "cpu":
         torch.set_num_threads(1)
-    elif device.type == "cuda":
-        torch.cuda.set_device(device)  # where kernels are launched
+    make_current(device)
     ceilings = {precision: measure_ceilings(device, dtype, least_s) for precision, dtype in DTYPES.items()}
     denoiser, vae = weights.load()
     sizes = parameter_count(denoiser), parameter_count(vae)

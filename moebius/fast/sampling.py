@@ -57,7 +57,6 @@ class FastPrediction:
             biases = model.time_biases(timesteps).to(device)
         self.biases = dict(zip(timesteps, biases, strict=True))
         self.model = model.lower(dtype).to(device).eval()
-        self.device, self.dtype = device, dtype
         if gpu.serves(device):
             from moebius.fast.gpu.denoiser import fuse  # imports Triton
 
@@ -68,8 +67,7 @@ class FastPrediction:
         """(B, 2C + 1, h, w) and one of the timesteps → (B, C, h, w) float32; on GPUs valid until the next call."""
         is_guided = self.guidance != 1 and self.interval[0] <= timestep <= self.interval[1]
         step = self._guided if is_guided else self._alone
-        with gpu_arithmetic(self.device, self.dtype):
-            return step(inputs, self.biases[timestep])
+        return step(inputs, self.biases[timestep])
 
     def _both(self, inputs: Tensor, biases: Tensor) -> Tensor:
         condition, unconditional = self.model(inputs, biases, 2).chunk(2)
@@ -83,22 +81,22 @@ def gpu_arithmetic(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
     Of a model in another type, what stays in float32 is rounded to the ten bits of TF32 where it enters products, which
     is several times faster. On a CPU nothing changes.
     """
-    switches = _switches(dtype != torch.float32) if device.type == "cuda" else []
-    before = [getattr(holder, name) for holder, name, _ in switches]
-    for holder, name, value in switches:
+    precision = "ieee" if dtype == torch.float32 else "tf32"
+    products: Any = torch.backends.cuda.matmul
+    convolutions: Any = torch.backends.cudnn
+    settings = [
+        (convolutions, "deterministic", True),
+        (convolutions, "benchmark", False),
+        (convolutions.conv, "fp32_precision", precision),
+        (products, "fp32_precision", precision),
+    ]
+    if device.type != "cuda":
+        settings = []
+    before = [getattr(holder, name) for holder, name, _ in settings]
+    for holder, name, value in settings:
         setattr(holder, name, value)
     try:
         yield
     finally:
-        for (holder, name, _), value in zip(switches, before, strict=True):
+        for (holder, name, _), value in zip(settings, before, strict=True):
             setattr(holder, name, value)
-
-
-def _switches(is_rounded: bool) -> list[tuple[Any, str, object]]:
-    """Where PyTorch keeps its settings, their names, and what they should be."""
-    products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
-    same = [(convolutions, "deterministic", True), (convolutions, "benchmark", False)]
-    if hasattr(convolutions, "conv"):  # since 2.9; once a user has set these, it refuses to read the others
-        precision = "tf32" if is_rounded else "ieee"
-        return [*same, (products, "fp32_precision", precision), (convolutions.conv, "fp32_precision", precision)]
-    return [*same, (products, "allow_tf32", is_rounded), (convolutions, "allow_tf32", is_rounded)]

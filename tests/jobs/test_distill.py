@@ -34,14 +34,18 @@ def test_photos_that_are_not_there_end_the_command_with_one_line(tmp_path, capsy
 
 
 @pytest.mark.parametrize(
-    ("error", "code"),
+    ("error", "code", "ending"),
     [
-        (FloatingPointError("the loss at step 7 is nan: lower the learning_rate"), 1),
-        (OSError("cannot write out/checkpoint.pt, is the disk full?"), 1),
-        (WeightsUnavailableError("cannot fetch a from b"), 2),
+        (FloatingPointError("the loss at step 7 is nan: lower the learning_rate"), 1, ""),
+        (
+            OSError("cannot write out/checkpoint.pt, is the disk full?"),
+            1,
+            "; once that is mended, the same command goes on from here",
+        ),
+        (WeightsUnavailableError("cannot fetch a from b"), 2, ""),
     ],
 )
-def test_what_ends_a_training_is_one_line(error, code, tmp_path, capsys, monkeypatch):
+def test_what_ends_a_training_is_one_line(error, code, ending, tmp_path, capsys, monkeypatch):
     def fail(config):
         raise error
 
@@ -49,7 +53,7 @@ def test_what_ends_a_training_is_one_line(error, code, tmp_path, capsys, monkeyp
     path = tmp_path / "train.yaml"
     path.write_text(f"mode: vae\nphotos: photos.npz\nfolder: {tmp_path}/out\n")
     assert main([str(path)]) == code
-    assert capsys.readouterr().err == f"moebius: {error}\n"
+    assert capsys.readouterr().err == f"moebius: {error}{ending}\n"
 
 
 def test_a_folder_that_cannot_be_written_is_refused_with_one_line(tmp_path, capsys):

@@ -1,3 +1,4 @@
+import fcntl
 import subprocess
 import sys
 
@@ -54,3 +55,13 @@ def test_folder_of_a_killed_process_is_deleted_and_those_in_use_are_not(tmp_path
         assert len(list(tmp_path.iterdir())) == 3  # without that of the killed one
     others[1].communicate(b"\n")
     assert others[1].returncode == 0 and list(tmp_path.iterdir()) == []
+
+
+def test_disk_without_locks_will_do(monkeypatch):
+    def refuse(*_):
+        raise OSError("Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with Catalog() as first, Catalog() as second:
+        for catalog in (first, second):
+            catalog.create("things", SCHEMA, [])

@@ -151,6 +151,17 @@ def test_folder_that_masks_could_lie_in_is_not_left_out_where_masks_are_no_files
     assert len(found(inside)) == 6
 
 
+def test_objects_whose_results_would_have_one_place_are_told_apart(config, tmp_path):
+    bucket = Storage(f"memory://{tmp_path.name}")
+    for name in ("a.png", "./a.png", "b/./c.png"):
+        bucket.write(name, b"x")
+    with Catalog() as catalog:
+        find_samples(replace(config, source=SourceConfig(uri=str(bucket)), mask=MaskConfig("alpha")), catalog)
+        faults = dict(catalog.run("SELECT sample_id, fault FROM samples"))
+    twice = "DuplicateKey: the source holds another sample of the name a.png"
+    assert faults == {"./a.png": None, "a.png#2": twice, "b/./c.png": None}
+
+
 def test_mix_is_refused_also_where_the_other_rows_are_out_of_sight(config):
     commit(config, found(config)[0], weights="old")
     narrow = replace(config, source=replace(config.source, pattern="002*"))

@@ -1,5 +1,7 @@
+import fsspec
 import pyarrow as pa
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.records import OK, Record
 from pipeline.results import read_result
@@ -29,3 +31,24 @@ def test_result_of_any_name_is_read_back(tmp_path, s3_server, name):
         storage.write(f"data/{name}", b"result")
         row = {"output_uri": storage.uri(f"data/{name}"), "output_member": None}
         assert read_result(row, options) == b"result"
+
+
+class Cluster(LocalFileSystem):
+    """Stands for file systems without buckets, such as hdfs: each path begins with a slash."""
+
+    protocol = "cluster"
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return path.removeprefix("cluster://")
+
+    def unstrip_protocol(self, name):
+        return f"cluster://{name}"
+
+
+def test_result_on_a_file_system_without_buckets_is_read_back(tmp_path):
+    fsspec.register_implementation("cluster", Cluster, clobber=True)
+    (tmp_path / "data").mkdir()
+    storage = Storage(f"cluster://{tmp_path}")
+    storage.write("data/x::y.png", b"result")
+    assert read_result({"output_uri": storage.uri("data/x::y.png"), "output_member": None}, {}) == b"result"

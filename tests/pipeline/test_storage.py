@@ -123,6 +123,19 @@ def test_server_that_takes_connections_and_never_answers_is_given_up(monkeypatch
 
 
 @contextmanager
+def server_of(handler: type[BaseHTTPRequestHandler]):
+    """Options of an S3 that answers as a handler does."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    try:
+        yield {"key": "k", "secret": "s", "endpoint_url": url, "client_kwargs": {"region_name": "us-east-1"}}
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@contextmanager
 def refusing_server(status: int, code: str):
     """Options of an S3 that refuses everything, and the requests that it got."""
     requests = []
@@ -141,14 +154,30 @@ def refusing_server(status: int, code: str):
         def log_message(self, *_):
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}"
-    try:
-        yield {"key": "k", "secret": "s", "endpoint_url": url, "client_kwargs": {"region_name": "us-east-1"}}, requests
-    finally:
-        server.shutdown()
-        server.server_close()
+    with server_of(Handler) as options:
+        yield options, requests
+
+
+def test_part_of_an_object_whose_body_breaks_off_comes_again():
+    bodies = [b"ab", b"abc", b"abcd"]
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            self.send_response(200)
+            self.send_header("ETag", '"etag"')
+            self.send_header("Content-Length", "4")
+            self.end_headers()
+
+        def do_GET(self):
+            assert self.headers["If-Match"] == '"etag"'
+            self.do_HEAD()
+            self.wfile.write(bodies.pop(0))
+
+        def log_message(self, *_):
+            pass
+
+    with server_of(Handler) as options, Storage("s3://bucket/x", options).open("a") as file:
+        assert file.read() == b"abcd"
 
 
 @pytest.mark.parametrize(("status", "code"), [(503, "SlowDown"), (500, "InternalError")])
@@ -172,12 +201,19 @@ def test_credentials_that_are_taken_no_more_are_no_fault_of_the_file(status, cod
         storage = Storage("s3://bucket/x", options)
         with pytest.raises(CredentialsError, match=f"{code}: because"):  # may pass: a worker leaves it to a later pass
             read_file("read", storage, "a", None)
-        with pytest.raises(CredentialsError):
-            storage.write("a", b"")
+        for action in (storage.stat, storage.open, partial(storage.write, data=b"")):
+            with pytest.raises(CredentialsError, match=code):
+                action("a")
         with pytest.raises(ConfigError, match=f"^{code}: because$"), usable():
             list(storage.list_files())
     with refusing_server(403, "AccessDenied") as (options, _), pytest.raises(SampleError, match="PermissionDenied"):
         read_file("read", Storage("s3://bucket/x", options), "a", None)
+
+
+def test_half_of_the_credentials_is_no_fault_of_the_file():
+    storage = Storage("s3://bucket/x", {"key": "without a secret"})
+    with pytest.raises(CredentialsError, match="Partial credentials"):
+        read_file("read", storage, "a", None)
 
 
 def test_weights_that_are_closed_to_us_are_a_fault_of_the_configuration():

@@ -1,3 +1,5 @@
+import time
+
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -132,6 +134,19 @@ def test_job_ends_when_credentials_have_been_refused_for_long(monkeypatch):
     with pytest.raises(JobError, match=r"credentials are refused: ExpiredToken\. With others the same command goes on"):
         supervise(samples(1000), 1, refusing(flow, lambda name: name >= "0300"), flow.commit)
     assert len(flow.committed) == 300 and max(flow.tries.values()) == 1
+
+
+def test_workers_that_take_long_to_start_have_not_been_refused_for_long(monkeypatch):
+    monkeypatch.setattr(pipeline.supervisor, "REFUSED_S", 0.2)
+    flow = Flow()
+    refused_at_first = refusing(flow, lambda name: name < "0300" and flow.tries[name] == 1)
+
+    def start_slowly(units, this_pass):
+        time.sleep(0.3)
+        yield from refused_at_first(units, this_pass)
+
+    assert supervise(samples(1000), 1, start_slowly, flow.commit).num_rows == 0
+    assert len(flow.committed) == 1000
 
 
 def test_flow_that_never_gets_through_blames_no_sample():

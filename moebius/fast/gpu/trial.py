@@ -10,6 +10,7 @@ from moebius.config import MoebiusConfig
 from moebius.denoiser import Denoiser
 from moebius.fast.denoiser import FastDenoiser
 from moebius.fast.gpu import autoencoder, denoiser
+from moebius.fast.sampling import gpu_arithmetic
 from moebius.sampler import CONDITION_IDS, UNCONDITIONAL_IDS
 from moebius.untrained import randomise
 
@@ -31,9 +32,10 @@ def check(device: torch.device) -> None:
         model = Denoiser(CONFIG)
         randomise(model)
         for dtype, bound in BOUNDS.items():
-            compare(f"a guided step in {dtype}", *_guided_steps(model, dtype, device), bound)
-            if find_spec("diffusers"):  # else there is no autoencoder, either
-                compare(f"a block of the autoencoder in {dtype}", *_pictures(dtype, device), bound)
+            with gpu_arithmetic(device, dtype):
+                compare(f"a guided step in {dtype}", *_guided_steps(model, dtype, device), bound)
+                if find_spec("diffusers"):  # else there is no autoencoder, either
+                    compare(f"a block of the autoencoder in {dtype}", *_pictures(dtype, device), bound)
 
 
 def compare(name: str, ours: Tensor, theirs: Tensor, bound: float) -> None:

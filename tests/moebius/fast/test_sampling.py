@@ -105,7 +105,6 @@ import torch
 from moebius.fast.sampling import gpu_arithmetic
 
 gpu, products, convolutions = torch.device("cuda"), torch.backends.cuda.matmul, torch.backends.cudnn
-has_newer = hasattr(convolutions, "conv")
 read = lambda: (products.fp32_precision, convolutions.conv.fp32_precision) if {newer} else (
     products.allow_tf32, convolutions.allow_tf32
 )
@@ -115,10 +114,7 @@ for dtype, precision in ((torch.bfloat16, "tf32"), (torch.float32, "ieee")):
     with gpu_arithmetic(gpu, dtype):
         torch.nn.functional.conv2d(torch.ones(1, 1, 3, 3), torch.ones(1, 1, 3, 3)) @ torch.ones(1, 1)
         assert convolutions.deterministic and not convolutions.benchmark
-        if has_newer:
-            assert (products.fp32_precision, convolutions.conv.fp32_precision) == (precision, precision)
-        else:
-            assert products.allow_tf32 == convolutions.allow_tf32 == (precision == "tf32")
+        assert (products.fp32_precision, convolutions.conv.fp32_precision) == (precision, precision)
     assert (read(), convolutions.deterministic, convolutions.benchmark) == before
 """
 
@@ -135,8 +131,6 @@ for dtype, precision in ((torch.bfloat16, "tf32"), (torch.float32, "ieee")):
 )
 def test_how_a_gpu_multiplies_is_chosen_by_the_type_and_left_as_it_was(newer, setting):
     """In a process of its own: what one sets by PyTorch's newer switches cannot be read by its older ones any more."""
-    if newer and not hasattr(torch.backends.cudnn, "conv"):
-        pytest.skip("this PyTorch has no newer switches")
     code = SWITCHES.format(newer=newer, setting=setting)
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
