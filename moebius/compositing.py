@@ -53,9 +53,12 @@ def colour_offset(image: np.ndarray, generated: np.ndarray, mask: np.ndarray) ->
         (3,) float64, in grey levels; zero where the hole leaves no ring.
     """
     ring = ring_around(mask)
-    if not ring.any():
+    box = Box.around(ring)
+    if box is None:
         return np.zeros(3)
-    return COMPENSATION * (image[ring].mean(axis=0) - generated[ring].mean(axis=0))
+    inside = ring[box.slices]
+    means = [pixels[box.slices][inside].mean(axis=0) for pixels in (image, generated)]
+    return COMPENSATION * (means[0] - means[1])
 
 
 def match_colours(image: np.ndarray, generated: np.ndarray, mask: np.ndarray) -> np.ndarray:
