@@ -1,6 +1,7 @@
 import fcntl
 import subprocess
 import sys
+import tempfile
 
 import pyarrow as pa
 import pytest
@@ -57,11 +58,12 @@ def test_folder_of_a_killed_process_is_deleted_and_those_in_use_are_not(tmp_path
     assert others[1].returncode == 0 and list(tmp_path.iterdir()) == []
 
 
-def test_disk_without_locks_will_do(monkeypatch):
+def test_disk_without_locks_will_do(monkeypatch, tmp_path):
     def refuse(*_):
         raise OSError("Function not implemented")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # out of sight of processes that have locks
     with Catalog() as first, Catalog() as second:
         for catalog in (first, second):
             catalog.create("things", SCHEMA, [])
