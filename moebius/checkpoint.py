@@ -176,9 +176,9 @@ def load_denoiser(path_or_state_dict: str | Path | Mapping[str, Tensor], config:
         state_dict, origin = read_state_dict(path_or_state_dict), str(path_or_state_dict)
     with torch.device("meta"):
         model = Denoiser(config)
-    names = {published_name(name): name for name in model.state_dict()}
-    expected = {published_name(name): value for name, value in model.state_dict().items()}
-    check_entries(state_dict, expected, f"{origin} does not fit {config}")
+    own = model.state_dict()
+    names = {published_name(name): name for name in own}
+    check_entries(state_dict, {key: own[name] for key, name in names.items()}, f"{origin} does not fit {config}")
     model.load_state_dict({name: computable(state_dict[key]) for key, name in names.items()}, assign=True)
     return model.eval().requires_grad_(False)
 

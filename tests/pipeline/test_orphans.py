@@ -24,7 +24,7 @@ from pipeline.results import read_result
 from pipeline.run import run_job
 from pipeline.shards import sample_count
 from pipeline.storage import Storage
-from tests.conftest import make_photos
+from tests.pipeline.conftest import four_photos
 from tests.pipeline.test_hostile_shards import pair, tar
 
 SINKS = ("images", "webdataset", "parquet")
@@ -33,12 +33,7 @@ SINKS = ("images", "webdataset", "parquet")
 @pytest.fixture(params=SINKS)
 def done(request, here, tmp_path):
     """A finished job over four photos."""
-    photos, masks = make_photos(tmp_path, count=4, height=24, width=64)
-    config = JobConfig(
-        source=SourceConfig(uri=str(photos)),
-        mask=MaskConfig(uri=str(masks)),
-        sink=SinkConfig(uri=str(tmp_path / "out"), format=request.param, shard_samples=3),
-    )
+    config = four_photos(tmp_path, format=request.param, shard_samples=3)
     run_job(config, "first", lambda rows, total: None)
     return config
 
@@ -262,13 +257,8 @@ def test_forgetting_that_was_killed_anywhere_is_finished_by_the_same_command(don
 
 
 def test_vacuum_and_forget_on_object_storage(here, tmp_path, s3_server):
-    photos, masks = make_photos(tmp_path, count=4, height=24, width=64)
-    config = JobConfig(
-        source=SourceConfig(uri=str(photos)),
-        mask=MaskConfig(uri=str(masks)),
-        sink=SinkConfig(uri=f"s3://bucket/{tmp_path.name}", format="webdataset", shard_samples=3),
-        storage=s3_server,
-    )
+    config = four_photos(tmp_path, uri=f"s3://bucket/{tmp_path.name}", format="webdataset", shard_samples=3)
+    config = replace(config, storage=s3_server)
     run_job(config, "first", lambda rows, total: None)
     sink = Storage(config.sink.uri, s3_server)
     sink.write("data/stray.tar", b"no row names it")

@@ -5,24 +5,19 @@ import os
 import pytest
 
 import pipeline.run
-from pipeline.config import JobConfig, MaskConfig, SinkConfig, SourceConfig
+from pipeline.config import JobConfig
 from pipeline.manifest import Manifest, ManifestConflictError
 from pipeline.records import OK, Record, to_table
 from pipeline.repack import repack
 from pipeline.run import run_job
 from pipeline.storage import Storage
-from tests.conftest import make_photos
+from tests.pipeline.conftest import four_photos
 
 
 @pytest.fixture(params=["images", "webdataset"])
 def done(request, here, tmp_path):
     """A finished job over four photos."""
-    photos, masks = make_photos(tmp_path, count=4, height=24, width=64)
-    config = JobConfig(
-        source=SourceConfig(uri=str(photos)),
-        mask=MaskConfig(uri=str(masks)),
-        sink=SinkConfig(uri=str(tmp_path / "out"), format=request.param, shard_samples=2),
-    )
+    config = four_photos(tmp_path, format=request.param, shard_samples=2)
     run(config, "first")
     return config
 

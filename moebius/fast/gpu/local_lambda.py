@@ -28,6 +28,7 @@ def attend(local: TiledLocalLambda, projected: Tensor) -> Tensor:
     length, tiles = key_width + taps.shape[-1], height // tile * (width // tile)
     padded = triton.next_power_of_2(key_width)
     block = max(1, LARGEST_TILE // padded)
+    sizes = {"TILE": tile, "KEY_WIDTH": key_width, "LENGTH": length, "BLOCK": block, "PADDED_KEY": padded}
     neighbours = taps.new_empty(rows * tiles, length, key_width)
     _gather[(tiles * triton.cdiv(length, block), rows)](
         projected,
@@ -37,13 +38,9 @@ def attend(local: TiledLocalLambda, projected: Tensor) -> Tensor:
         width,
         stride,
         FIRST=channels + key_width,
-        TILE=tile,
         SIDE=side,
         REACH=local.window // 2,
-        KEY_WIDTH=key_width,
-        LENGTH=length,
-        BLOCK=block,
-        PADDED_KEY=padded,
+        **sizes,
     )
     scores = taps.new_empty(tile * tile, heads * rows * tiles, length)
     asked, met = scores.split([key_width, taps.shape[-1]], dim=-1)
@@ -55,11 +52,7 @@ def attend(local: TiledLocalLambda, projected: Tensor) -> Tensor:
         stride,
         heads,
         rows * tiles,
-        TILE=tile,
-        KEY_WIDTH=key_width,
-        LENGTH=length,
-        BLOCK=block,
-        PADDED_KEY=padded,
+        **sizes,
     )
     torch.bmm(asked, taps, out=met)
     of_tiles = scores.view(tile * tile * heads, rows * tiles, length).transpose(0, 1)
