@@ -12,13 +12,14 @@ from torch.nn import functional
 from moebius.blocks import LambdaTransformer, ResidualBlock
 from moebius.denoiser import Denoiser, DownLevel, UpLevel
 from moebius.fast.blocks import FoldedResidualBlock, FoldedSeparableConv, FoldedTransformer, join_channels
-from moebius.fast.fold import ChannelsLastConv
+from moebius.fast.fold import ChannelsLastConv, Linear
+from moebius.fast.local_lambda import FoldedLocalLambda
 from moebius.fast.upsample import FoldedUpsample
 from moebius.functional import timestep_embedding
 
-# Layers that stay in float32 when others are lowered. What is rounded on the way down moves all that follows, and
-# shortcuts and changes of resolution move all of their map; Mix-FFNs hardly matter, nor what adds to a shortcut.
-# The lambdas of narrow heads are few.
+# Layers that stay in float32 when others are lowered, and that are exact in float32 where others need not be. What is
+# rounded on the way down moves all that follows, and shortcuts and changes of resolution move all of their map;
+# Mix-FFNs hardly matter, nor what adds to a shortcut. The lambdas of narrow heads are few.
 PRECISE = re.compile(
     r"^(time|conv_in|conv_out)\b|\b(shortcut$|resample|norm|position$)|^down_levels\.0\.(residuals|transformers\.\d+\.local)\b"
     r"|^down_levels\.\d\.transformers\.\d+\.(project_in|local\.project|interactive|project_out)\b"
@@ -69,7 +70,10 @@ class FastDenoiser(nn.Module):
         Maps between the layers stay float32: each layer rounds what it is given.
         """
         for name, module in self.named_modules():
-            if name and PRECISE.search(name) is None:
+            is_precise = PRECISE.search(name) is not None
+            if isinstance(module, ChannelsLastConv | FoldedLocalLambda | Linear):
+                module.is_exact = is_precise and dtype == torch.float32
+            if name and not is_precise:
                 for parameter in module.parameters(recurse=False):
                     parameter.data = parameter.data.to(dtype)
                 for key, buffer in module.named_buffers(recurse=False):

@@ -37,20 +37,34 @@ def linear(weight: Tensor, bias: Tensor | None = None, norm: nn.LayerNorm | nn.G
 class Linear(nn.Module):
     """A 1×1 convolution of channels-last maps, in the type of its weight whatever it is given."""
 
+    is_exact = False  # whether a product in float32 has to be one, or may be exact to 16 bits where that is sooner
+
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
         self.weight = _constant(weight)
         self.bias = None if bias is None else _constant(bias)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What it computes in."""
+        return self.weight.dtype
+
+    @property
+    def outputs(self) -> int:
+        """Channels of what it returns."""
+        return len(self.weight)
+
     def forward(self, features: Tensor, bias: Tensor | None = None) -> Tensor:
         """(…, in) → (…, out); ``bias`` is taken in place of the layer's own."""
-        rows = features.to(self.weight.dtype).flatten(0, -2)  # of a slice, PyTorch would multiply row by row of the map
-        bias = self.bias if bias is None else bias.to(self.weight.dtype)
+        rows = features.to(self.dtype).flatten(0, -2)  # of a slice, PyTorch would multiply row by row of the map
+        bias = self.bias if bias is None else bias.to(self.dtype)
         return product(rows, self.weight, bias).view(*features.shape[:-1], -1)
 
 
 class ChannelsLastConv(nn.Module):
     """A convolution of channels-last maps, padded to keep their size but for the stride, in the type of its weight."""
+
+    is_exact = False  # see :class:`Linear`
 
     def __init__(self, weight: Tensor, bias: Tensor | None, stride: int = 1, groups: int = 1) -> None:
         super().__init__()

@@ -38,13 +38,15 @@ class FoldedInteractiveLambda(nn.Module):
         Returns:
             (branches·samples, H, W, C).
         """
-        _, height, width, channels = features.shape
+        return self.meet(self.query(self.norm(features)), samples, branches)
+
+    def meet(self, queries: Tensor, samples: int, branches: int) -> Tensor:
+        """What :meth:`forward` makes of queries, (branches·samples or samples, H, W, C), float32 or bfloat16."""
+        _, height, width, channels = queries.shape
         positions = height * width
         table, values = self.table[:branches], self.values[:branches]
-        queries = self.query(self.norm(features)).view(-1, samples, positions, self.heads, channels // self.heads)
-        queries = queries.transpose(1, 2).flatten(
-            2, 3
-        )  # (branches or 1, N, samples·heads, K): small matrices a position
+        queries = queries.to(table.dtype).view(-1, samples, positions, self.heads, channels // self.heads)
+        queries = queries.transpose(1, 2).flatten(2, 3)  # (branches or 1, N, samples·heads, K): small matrices
         weights = torch.matmul(queries, table)
         output = torch.bmm(weights.flatten(1, 2), values).view(branches, positions, samples, channels)
         return output.transpose(1, 2).reshape(branches * samples, height, width, channels)

@@ -23,6 +23,8 @@ def fold_local(norm: nn.LayerNorm, layer: LocalLambda, side: int) -> "FoldedLoca
 class FoldedLocalLambda(nn.Module):
     """Equals :class:`moebius.lambda_layers.LocalLambda` and the norm before it."""
 
+    is_exact = False  # see :class:`moebius.fast.fold.Linear`
+
     def __init__(self, norm: nn.LayerNorm, layer: LocalLambda) -> None:
         super().__init__()
         self.norm = ChannelNorm(norm)
@@ -37,11 +39,16 @@ class FoldedLocalLambda(nn.Module):
         """(B, H, W, C) → (B, H, W, C)."""
         return self.attend(self.project(self.norm(features)))
 
-    def attend(self, projected: Tensor) -> Tensor:
-        """(B, H, W, C + K + V), queries, keys and values → (B, H, W, C), in the type of the layer's weights."""
+    @property
+    def dtype(self) -> torch.dtype:
+        """What :meth:`attend` computes in."""
         raise NotImplementedError
 
-    def _split(self, projected: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def attend(self, projected: Tensor) -> Tensor:
+        """(B, H, W, C + K + V), queries, keys and values → (B, H, W, C), in the layer's type."""
+        raise NotImplementedError
+
+    def split(self, projected: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (B, H, W, C), values (B, H, W, V), and what keys make of these, (B, K, V)."""
         channels = self.heads * self.head_width
         queries, keys, values = projected.split([channels, self.head_width, self.head_width], dim=-1)
@@ -59,9 +66,14 @@ class DirectLocalLambda(FoldedLocalLambda):
         filters, bias = filters.repeat(width, 1, 1, 1), bias.detach().repeat(width)  # of each value, all keys
         self.position = ChannelsLastConv(filters, bias, groups=width * width)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """That of the filters."""
+        return self.position.weight.dtype
+
     def attend(self, projected: Tensor) -> Tensor:
-        """(B, H, W, C + K + V), queries, keys and values → (B, H, W, C), in the type of the filters."""
-        queries, values, content = self._split(projected.to(self.position.weight.dtype))
+        """(B, H, W, C + K + V), queries, keys and values → (B, H, W, C)."""
+        queries, values, content = self.split(projected.to(self.dtype))
         width = self.head_width
         spread = values[..., None].expand(-1, -1, -1, -1, width).flatten(3)  # (B, H, W, V·K)
         lambdas = self.position(spread).unflatten(-1, (width, width)) + content.mT[:, None, None]
@@ -88,9 +100,21 @@ class TiledLocalLambda(FoldedLocalLambda):
         assert position_bias is not None
         self.register_buffer("content_bias", position_bias.detach()[:, None].clone())
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """That of the taps."""
+        return self.taps.dtype
+
+    @property
+    def filters(self) -> Tensor:
+        """What the taps were laid out from, (K, S, S)."""
+        side = self.tile + self.window - 1
+        taps = self.taps[0, :, : side * side].unflatten(-1, (side, side))
+        return taps[:, : self.window, : self.window]
+
     def attend(self, projected: Tensor) -> Tensor:
-        """(B, H, W, C + K + V), queries, keys and values → (B, H, W, C), in the type of the taps."""
-        queries, values, content = self._split(projected.to(self.taps.dtype))
+        """(B, H, W, C + K + V), queries, keys and values → (B, H, W, C)."""
+        queries, values, content = self.split(projected.to(self.dtype))
         content = content + self.content_bias
         reach = self.window // 2
         padded = functional.pad(values, (0, 0, reach, reach, reach, reach))

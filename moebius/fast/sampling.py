@@ -10,7 +10,7 @@ from torch import Tensor
 
 from moebius.config import MoebiusConfig
 from moebius.denoiser import Denoiser
-from moebius.fast import gpu
+from moebius.fast import cpu, gpu
 from moebius.fast.denoiser import FastDenoiser
 from moebius.fast.graph import captured
 from moebius.sampler import CONDITION_IDS, UNCONDITIONAL_IDS, WHOLE_INTERVAL
@@ -61,6 +61,10 @@ class FastPrediction:
             from moebius.fast.gpu.denoiser import fuse  # imports Triton
 
             fuse(self.model)
+        elif cpu.serves(device):
+            from moebius.fast.cpu.denoiser import fuse as fuse_on_cpu  # loads the C kernels
+
+            fuse_on_cpu(self.model)
         self._guided, self._alone = captured(self._both, device), captured(partial(self.model, branches=1), device)
 
     def __call__(self, inputs: Tensor, timestep: int) -> Tensor:

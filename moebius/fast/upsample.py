@@ -32,7 +32,7 @@ class FoldedUpsample(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(B, H, W, in) → (B, 2H, 2W, out)."""
         batch, height, width, _ = features.shape
-        output = features.new_empty(batch, height, 2, width, 2, len(self.shared.weight))
+        output = features.new_empty(batch, height, 2, width, 2, self.shared.outputs)
         if features.device.type != "cpu" or batch * height * width <= BAND:
             self._band(features, functional.pad(features, (0, 0, 1, 1, 1, 1)), output)
         else:
@@ -43,7 +43,7 @@ class FoldedUpsample(nn.Module):
     def _band(self, features: Tensor, padded: Tensor, output: Tensor) -> None:
         """(B, H, W, in) and the same with what is around it, (B, H + 2, W + 2, in) → (B, H, 2, W, 2, out)."""
         height, width = features.shape[1:3]
-        dtype = self.shared.weight.dtype
+        dtype = self.shared.dtype
         down = padded[:, 1:] - padded[:, :-1]  # (B, H + 1, W + 2, in)
         across = (padded[:, 1:-1, 1:] - padded[:, 1:-1, :-1]).to(dtype)  # (B, H, W + 1, in)
         mixed = (down[:, :, 1:] - down[:, :, :-1]).to(dtype)  # (B, H + 1, W + 1, in)

@@ -17,11 +17,12 @@ def serves(device: torch.device) -> bool:
     """
     if device.type != "cuda" or find_spec("triton") is None:
         return False
-    from moebius.fast.gpu import trial  # imports Triton, which CPUs do without
+    from moebius.fast import trial
+    from moebius.fast.gpu import autoencoder, denoiser  # import Triton, which CPUs do without
 
     try:
         with torch.cuda.device(device):  # Triton launches on the current one
-            trial.check(device)
+            trial.check(device, denoiser.fuse, autoencoder.fuse)
     except Exception as error:  # noqa: BLE001 - whatever a compiler may say: PyTorch's own layers remain
         logger.warning("the kernels for GPUs do not serve on %s, PyTorch's slower layers are used: %s", device, error)
         return False

@@ -18,8 +18,9 @@ from triton.runtime.jit import JITFunction
 
 from moebius.config import MoebiusConfig
 from moebius.denoiser import Denoiser
+from moebius.fast import trial
 from moebius.fast.denoiser import FastDenoiser
-from moebius.fast.gpu import autoencoder, denoiser, trial
+from moebius.fast.gpu import autoencoder, denoiser
 from moebius.sampler import CONDITION_IDS, UNCONDITIONAL_IDS
 
 LARGEST_SHARED = 99 * 1024  # bytes that every GPU since compute capability 8.0 has

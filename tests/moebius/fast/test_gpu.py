@@ -14,7 +14,7 @@ from torch import nn
 
 from moebius.blocks import DepthwiseSeparableConv, LambdaTransformer, ResidualBlock
 from moebius.config import MoebiusConfig
-from moebius.fast import gpu
+from moebius.fast import gpu, trial
 from moebius.fast.blocks import FoldedResidualBlock, FoldedSeparableConv, FoldedTransformer
 from moebius.fast.fold import ChannelsLastConv
 from moebius.fast.local_lambda import TiledLocalLambda
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(find_spec("triton") is None, reason="Triton has 
 @pytest.fixture(scope="module")
 def kernels():
     """The modules with kernels, which import Triton."""
-    names = ("autoencoder", "denoiser", "depthwise", "group_norm", "sums", "trial")
+    names = ("autoencoder", "denoiser", "depthwise", "group_norm", "sums")
     return {name: importlib.import_module(f"moebius.fast.gpu.{name}") for name in names}
 
 
@@ -139,19 +139,19 @@ def test_a_trial_that_fails_or_differs_leaves_pytorchs_layers(kernels, monkeypat
     monkeypatch.setattr(torch.cuda, "device", nullcontext)
     for error in (RuntimeError("no C compiler"), ArithmeticError("a guided step differs by 5.0e-01")):
         gpu.serves.cache_clear()
-        monkeypatch.setattr(kernels["trial"], "check", lambda _, error=error: (_ for _ in ()).throw(error))
+        monkeypatch.setattr(trial, "check", lambda *_, error=error: (_ for _ in ()).throw(error))
         assert not gpu.serves(device)
         assert str(error) in warnings.pop()
     gpu.serves.cache_clear()
     assert not gpu.serves(torch.device("cpu"))
 
 
-def test_trial_tells_a_wrong_kernel(kernels):
+def test_trial_tells_a_wrong_kernel():
     right = torch.randn(8)
-    kernels["trial"].compare("a step", right, right + 1e-4, 2e-3)
+    trial.compare("a step", right, right + 1e-4, 2e-3)
     for wrong in (right + 1, right * torch.nan):
         with pytest.raises(ArithmeticError, match="a step differs by"):
-            kernels["trial"].compare("a step", wrong, right, 2e-3)
+            trial.compare("a step", wrong, right, 2e-3)
 
 
 def test_kernels_compile_for_gpus():

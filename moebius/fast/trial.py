@@ -1,6 +1,7 @@
-"""Small models of random weights, computed by Triton's kernels and by PyTorch: whether kernels can be trusted here."""
+"""Small models of random weights, computed by kernels of our own and by PyTorch: whether these can be trusted here."""
 
 import copy
+from collections.abc import Callable
 from importlib.util import find_spec
 
 import torch
@@ -9,7 +10,6 @@ from torch import Tensor, nn
 from moebius.config import MoebiusConfig
 from moebius.denoiser import Denoiser
 from moebius.fast.denoiser import FastDenoiser
-from moebius.fast.gpu import autoencoder, denoiser
 from moebius.fast.sampling import gpu_arithmetic
 from moebius.sampler import CONDITION_IDS, UNCONDITIONAL_IDS
 from moebius.untrained import randomise
@@ -20,12 +20,19 @@ CONFIG = MoebiusConfig((32, 96), heads=4, image_size=256, category_width=8, cont
 SAMPLES, TIMESTEP = 2, 500
 
 
-def check(device: torch.device) -> None:
+Fuse = Callable[[nn.Module], None]
+
+
+def check(device: torch.device, fuse_denoiser: Fuse, fuse_autoencoder: Fuse | None = None) -> None:
     """Compute a guided step and a block of the autoencoder both ways.
+
+    Args:
+        device: where.
+        fuse_denoiser, fuse_autoencoder: what puts layers with kernels into the place of others.
 
     Raises:
         ArithmeticError: they differ by more than rounding.
-        Exception: a kernel cannot be compiled or run; what Triton says.
+        Exception: a kernel cannot be compiled or run; what the compiler says.
     """
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.default_generator.manual_seed(0)
@@ -33,9 +40,10 @@ def check(device: torch.device) -> None:
         randomise(model)
         for dtype, bound in BOUNDS.items():
             with gpu_arithmetic(device, dtype):
-                compare(f"a guided step in {dtype}", *_guided_steps(model, dtype, device), bound)
-                if find_spec("diffusers"):  # else there is no autoencoder, either
-                    compare(f"a block of the autoencoder in {dtype}", *_pictures(dtype, device), bound)
+                compare(f"a guided step in {dtype}", *_guided_steps(model, fuse_denoiser, dtype, device), bound)
+                if fuse_autoencoder and find_spec("diffusers"):  # without, there is no autoencoder, either
+                    pictures = _pictures(fuse_autoencoder, dtype, device)
+                    compare(f"a block of the autoencoder in {dtype}", *pictures, bound)
 
 
 def compare(name: str, ours: Tensor, theirs: Tensor, bound: float) -> None:
@@ -45,22 +53,22 @@ def compare(name: str, ours: Tensor, theirs: Tensor, bound: float) -> None:
         raise ArithmeticError(f"{name} differs by {error:.1e} of its largest value")
 
 
-def _guided_steps(model: Denoiser, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+def _guided_steps(model: Denoiser, fuse: Fuse, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     plain = FastDenoiser(model, (CONDITION_IDS, UNCONDITIONAL_IDS))
     biases = plain.time_biases([TIMESTEP])[0].to(device)
     inputs = torch.randn(SAMPLES, 9, CONFIG.latent_size, CONFIG.latent_size).to(device)
     plain = plain.lower(dtype).to(device)
     fused = copy.deepcopy(plain)
-    denoiser.fuse(fused)
+    fuse(fused)
     return fused(inputs, biases, 2), plain(inputs, biases, 2)
 
 
-def _pictures(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+def _pictures(fuse: Fuse, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     from diffusers.models.resnet import ResnetBlock2D  # takes seconds to import
 
     plain = nn.ModuleList([ResnetBlock2D(in_channels=64, out_channels=96, temb_channels=None)])
     randomise(plain)
     fused = copy.deepcopy(plain)
-    autoencoder.fuse(fused)
+    fuse(fused)
     planes = torch.randn(SAMPLES, 64, 20, 36).to(device, dtype)  # no whole tiles
     return fused.to(device, dtype)[0](planes, None), plain.to(device, dtype)[0](planes, None)

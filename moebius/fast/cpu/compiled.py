@@ -1,0 +1,105 @@
+"""The C kernels, compiled for the very processor that they run on: once on a machine, then kept."""
+
+import ctypes
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import tempfile
+from ctypes import c_float, c_int, c_long, c_void_p
+from functools import cache
+from pathlib import Path
+
+from moebius.weights import weights_home
+
+SOURCES = ("passes.c", "product.c", "local_lambda.c")
+HEADERS = ("rows.h", "tiles.h")
+FLAGS = ["-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-shared", "-fPIC"]
+WHOLE_VECTORS = ["-mprefer-vector-width=512"]  # of processors that have such; an option for x86 alone
+TIMEOUT_S = 120
+
+_NORM = [c_void_p, c_void_p, c_long, c_float]  # scale, shift, positions, eps
+SIGNATURES = {
+    "has_tiles": [],
+    "normed": [c_void_p, c_int, c_long, c_long, *_NORM, c_void_p, c_int, c_int],
+    "group_terms": [c_void_p, *[c_long] * 4, c_float, *[c_void_p] * 4, c_int],
+    "norm_silu_depthwise": [c_void_p, *[c_long] * 4, *[c_void_p] * 6, c_int, c_int],
+    "gated_depthwise": [c_void_p, c_int, *[c_long] * 4, *[c_void_p] * 3, c_int],
+    "product": [c_void_p, c_int, c_long, c_long, *_NORM, c_void_p, c_int, c_long, c_void_p, c_void_p, *[c_int] * 3],
+    "local_lambda": [c_void_p, c_int, *[c_long] * 7, c_void_p, c_int, c_void_p, c_void_p, c_int],
+}
+
+
+@cache
+def kernels() -> ctypes.CDLL:
+    """The functions of ``SOURCES``; those of tiles only where the processor has such.
+
+    Raises:
+        OSError: there is no C compiler, it fails, or what it made cannot be loaded.
+    """
+    folder = Path(__file__).parent
+    command = [*_compiler(), *FLAGS, *(WHOLE_VECTORS if platform.machine() == "x86_64" else [])]
+    texts = [(folder / name).read_text() for name in (*HEADERS, *SOURCES)]
+    digest = hashlib.sha256("\0".join([*command, _processor(), *texts]).encode()).hexdigest()
+    kept = weights_home() / "kernels" / f"{digest[:32]}.so"
+    sources = [str(folder / name) for name in SOURCES]
+    library = ctypes.CDLL(str(kept)) if _is_ours(kept) else _compiled([*command, *sources], kept)
+    for name, arguments in SIGNATURES.items():
+        if hasattr(library, name):
+            getattr(library, name).argtypes = arguments
+    return library
+
+
+def _compiler() -> list[str]:
+    """``$CC``, else the first C compiler that is found."""
+    found = [path for name in ("cc", "gcc", "clang") if (path := shutil.which(name))]
+    command = shlex.split(os.environ.get("CC", "")) or found[:1]
+    if not command:
+        raise FileNotFoundError("there is no C compiler; install gcc")
+    return command
+
+
+def _processor() -> str:
+    """What tells apart processors that have other instructions."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
+
+
+def _is_ours(library: Path) -> bool:
+    """Whether it is there, and nobody but this user and root could have written it."""
+    try:
+        found = [library.stat(), library.parent.stat()]
+    except OSError:
+        return False
+    return all(status.st_uid in (os.getuid(), 0) and not status.st_mode & 0o022 for status in found)
+
+
+def _compiled(command: list[str], to: Path) -> ctypes.CDLL:
+    """Load what a compiler makes, and keep it."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder, to.name)
+        try:
+            subprocess.run(
+                [*command, "-o", str(made), "-lm"], check=True, capture_output=True, text=True, timeout=TIMEOUT_S
+            )
+        except subprocess.CalledProcessError as error:
+            raise OSError(f"{command[0]} fails: {error.stderr.strip()[:500]}") from error
+        except subprocess.TimeoutExpired as error:
+            raise OSError(f"{command[0]} takes more than {TIMEOUT_S} s") from error
+        return ctypes.CDLL(str(to if _is_kept(made, to) else made))
+
+
+def _is_kept(made: Path, to: Path) -> bool:
+    """Copy a whole library to its place at once; where that cannot be written, the next process compiles again."""
+    try:
+        to.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=to.parent) as folder:
+            os.replace(shutil.copyfile(made, Path(folder, to.name)), to)
+    except OSError:
+        return False
+    return _is_ours(to)

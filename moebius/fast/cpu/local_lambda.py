@@ -1,0 +1,67 @@
+"""Local-λ on CPUs: by tiles of AMX where a core has them and heads are wide."""
+
+import torch
+from torch import Tensor, nn
+
+from moebius.fast.cpu.compiled import kernels
+from moebius.fast.cpu.passes import Norm, address, is_bf16
+from moebius.fast.cpu.product import has_tiles, parts_of, tiled
+from moebius.fast.local_lambda import FoldedLocalLambda, TiledLocalLambda
+
+
+def fuse_local(layer: FoldedLocalLambda) -> "FusedLocalLambda":
+    """What takes the place of a layer and of the sum after it."""
+    if isinstance(layer, TiledLocalLambda) and has_tiles():
+        return _TileLocalLambda(layer)
+    return FusedLocalLambda(layer)
+
+
+class FusedLocalLambda(nn.Module):
+    """The norm in the product after it; what follows is PyTorch's."""
+
+    def __init__(self, layer: FoldedLocalLambda) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, stream: Tensor) -> Tensor:
+        """(B, H, W, C) float32 → the same, to which the layer's result was added."""
+        layer = self.layer
+        projected = layer.project(stream, norm=Norm(layer.norm.eps), dtype=layer.dtype)
+        return self.add(projected, stream)
+
+    def add(self, projected: Tensor, stream: Tensor) -> Tensor:
+        """Queries, keys and values (B, H, W, C + K + V) and (B, H, W, C) → the latter, with the result added."""
+        return stream.add_(self.layer.attend(projected))
+
+
+class _TileLocalLambda(FusedLocalLambda):
+    """All of a tile of queries at once, its scores in the cache."""
+
+    def __init__(self, layer: TiledLocalLambda) -> None:
+        super().__init__(layer)
+        self.taps: Tensor
+        self.content_bias: Tensor
+        self.register_buffer("taps", tiled(layer.filters.flatten(1).T, parts_of(layer)))
+        self.register_buffer("content_bias", layer.content_bias.float())
+        self.tile = layer.tile
+        layer.taps = layer.taps.new_empty(0)  # laid out here instead
+
+    def add(self, projected: Tensor, stream: Tensor) -> Tensor:
+        """Queries, keys and values (B, H, W, C + K + V) and (B, H, W, C) → the latter, with the result added."""
+        layer = self.layer
+        content = layer.split(projected)[2].float().add_(self.content_bias)
+        kernels().local_lambda(
+            address(projected),
+            is_bf16(projected),
+            *projected.shape[:3],
+            layer.heads,
+            layer.head_width,
+            layer.window,
+            self.tile,
+            address(self.taps),
+            self.taps.shape[2],
+            address(content),
+            address(stream),
+            torch.get_num_threads(),
+        )
+        return stream

@@ -1,0 +1,101 @@
+"""Products of maps with weights on CPUs: by the tiles of AMX where a core has them, else by PyTorch's libraries."""
+
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from moebius.fast.cpu.compiled import kernels
+from moebius.fast.cpu.passes import Norm, address, arguments, is_bf16, normed
+from moebius.fast.fold import Linear
+from moebius.fast.local_lambda import FoldedLocalLambda
+from moebius.fast.products import product
+
+SIDE, STEP, PANEL = 16, 32, 32  # of tiles.h
+
+
+@cache
+def has_tiles() -> bool:
+    """Whether this processor multiplies tiles of bfloat16, and the system lets it."""
+    return bool(kernels().has_tiles())
+
+
+class Product(nn.Module):
+    """In the place of :class:`moebius.fast.fold.Linear`: norms what it multiplies, adds to what is there.
+
+    With tiles, sums are float32 whatever the type of the weight. A product in float32 is the sum of three of bfloat16,
+    exact to 16 bits, or of six where the layer has to be exact.
+    """
+
+    def __init__(self, layer: Linear) -> None:
+        super().__init__()
+        self.dtype, self.outputs = layer.dtype, layer.outputs
+        self.bias = layer.bias
+        weight = tiled(layer.weight, parts_of(layer)) if has_tiles() else layer.weight
+        self.weight = nn.Parameter(weight, requires_grad=False)
+
+    def forward(
+        self,
+        features: Tensor,
+        bias: Tensor | None = None,
+        norm: Norm | None = None,
+        into: Tensor | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> Tensor:
+        """(…, in) → (…, out).
+
+        Args:
+            features: float32 or bfloat16.
+            bias: (out,), taken in place of the layer's own.
+            norm: of the features.
+            into: what the product is added to, in place.
+            dtype: of a new map otherwise, float32 or bfloat16.
+        """
+        bias = self.bias if bias is None else bias
+        if has_tiles():
+            return self._multiply_tiles(features.contiguous(), bias, norm, into, dtype)
+        features = features.to(self.dtype) if norm is None else normed(features.contiguous(), norm, self.dtype)
+        bias = None if bias is None else bias.to(self.dtype)
+        output = product(features.flatten(0, -2), self.weight, bias).view(*features.shape[:-1], -1)
+        return output.to(dtype) if into is None else into.add_(output)
+
+    def _multiply_tiles(
+        self, features: Tensor, bias: Tensor | None, norm: Norm | None, into: Tensor | None, dtype: torch.dtype
+    ) -> Tensor:
+        inputs = features.shape[-1]
+        output = features.new_empty(*features.shape[:-1], self.outputs, dtype=dtype) if into is None else into
+        bias = None if bias is None else bias.float()
+        kernels().product(
+            address(features),
+            is_bf16(features),
+            features.numel() // inputs,
+            inputs,
+            *arguments(norm),
+            address(self.weight),
+            self.weight.shape[2],
+            self.outputs,
+            address(bias),
+            address(output),
+            is_bf16(output),
+            into is not None,
+            torch.get_num_threads(),
+        )
+        return output
+
+
+def parts_of(layer: Linear | FoldedLocalLambda) -> int:
+    """How many numbers of bfloat16 stand for one: float32 has the bits of three."""
+    return 1 if layer.dtype == torch.bfloat16 else 3 if layer.is_exact else 2
+
+
+def tiled(weight: Tensor, parts: int) -> Tensor:
+    """(out, in) → (out / 32, in / 32, parts, 2, 16, 16, 2) bfloat16, as tiles.h reads it; zeros beyond the edges."""
+    outputs, inputs = weight.shape
+    rest = functional.pad(weight.float(), (0, -inputs % STEP, 0, -outputs % PANEL))
+    split = []
+    for _ in range(parts):
+        split.append(rest.bfloat16())
+        rest = rest - split[-1].float()
+    tiles = torch.stack(split).view(parts, -(-outputs // PANEL), 2, SIDE, -(-inputs // STEP), SIDE, 2)
+    return tiles.permute(1, 4, 0, 2, 5, 3, 6).contiguous()

@@ -1,0 +1,266 @@
+"""The C kernels for CPUs: compiled here, compared with PyTorch's layers, with tiles of AMX and without."""
+
+import copy
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from moebius.blocks import DepthwiseSeparableConv, LambdaTransformer, ResidualBlock
+from moebius.config import MoebiusConfig
+from moebius.fast import cpu, trial
+from moebius.fast.blocks import FoldedResidualBlock, FoldedSeparableConv, FoldedTransformer
+from moebius.fast.cpu import compiled
+from moebius.fast.cpu import denoiser as fused_layers
+from moebius.fast.cpu import local_lambda as local_layers
+from moebius.fast.cpu import product as products
+from moebius.fast.cpu.passes import Norm, Taps, gated_depthwise, norm_silu_depthwise, normed
+from moebius.fast.fold import ChannelsLastConv, Linear
+from moebius.untrained import randomise
+from tests.conftest import relative_error
+
+CPU = torch.device("cpu")
+
+
+def _can_compile() -> bool:
+    try:
+        compiled.kernels()
+    except OSError:
+        return False
+    return sys.platform == "linux"
+
+
+needs_compiler = pytest.mark.skipif(not _can_compile(), reason="needs Linux and a C compiler")
+pytestmark = needs_compiler
+
+
+@pytest.fixture(params=["with tiles", "without"])
+def tiles(request, monkeypatch):
+    """Once as on a core with AMX, once as on all others."""
+    if request.param == "without":
+        for module in (products, local_layers, fused_layers):
+            monkeypatch.setattr(module, "has_tiles", lambda: False)
+    elif not products.has_tiles():
+        pytest.skip("this core has no tiles")
+    return request.param == "with tiles"
+
+
+def randomised(model: nn.Module) -> nn.Module:
+    torch.manual_seed(0)
+    randomise(model)
+    return model
+
+
+def fused(model: nn.Module) -> nn.Module:
+    parent = nn.ModuleList([copy.deepcopy(model)])
+    fused_layers.fuse(parent)
+    assert type(parent[0]) is not type(model)
+    return parent[0]
+
+
+@pytest.mark.parametrize(("dtype", "is_exact", "bound"), [
+    (torch.float32, True, 5e-7), (torch.float32, False, 2e-5), (torch.bfloat16, False, 1e-2),
+], ids=["exact", "to 16 bits", "bfloat16"])  # fmt: skip
+@pytest.mark.parametrize(("rows", "inputs", "outputs"), [(1, 5, 3), (33, 40, 31), (700, 96, 130)], ids=str)
+@torch.no_grad()
+def test_product_of_no_whole_tiles(tiles, rows, inputs, outputs, dtype, is_exact, bound):
+    torch.manual_seed(0)
+    layer = Linear(torch.randn(outputs, inputs).to(dtype), torch.randn(outputs).to(dtype))
+    layer.is_exact = is_exact
+    product = products.Product(layer)
+    features, there, other = torch.randn(1, rows, inputs), torch.randn(1, rows, outputs), torch.randn(outputs)
+    weight = layer.weight.double()
+    exact = functional.linear(features.double(), weight, layer.bias.double())
+    assert relative_error(product(features), exact) <= bound
+    assert (
+        relative_error(product(features, other), functional.linear(features.double(), weight, other.double())) <= bound
+    )
+    assert relative_error(product(features, into=there.clone()), exact + there) <= bound
+    norm = Norm(eps=1e-5)
+    rows_normed = functional.layer_norm(features.double(), (inputs,), eps=1e-5)
+    assert (
+        relative_error(product(features, norm=norm), functional.linear(rows_normed, weight, layer.bias.double()))
+        <= 2 * bound
+    )
+    low = product(features.bfloat16(), dtype=torch.bfloat16)
+    assert low.dtype == torch.bfloat16 and relative_error(low.double(), exact) <= 2e-2
+
+
+@torch.no_grad()
+def test_rows_of_a_product_depend_on_themselves_alone():
+    torch.manual_seed(0)
+    product = products.Product(Linear(torch.randn(64, 320), None))
+    features = torch.randn(5000, 320)
+    whole = product(features)
+    assert torch.equal(product(features[1234:1300]), whole[1234:1300])
+
+
+@torch.no_grad()
+def test_tiles_and_the_librarys_products_take_turns():
+    """oneDNN keeps tiles of its own shape configured, and takes them for still there."""
+    torch.manual_seed(0)
+    ours, theirs = products.Product(Linear(torch.randn(64, 320), None)), torch.randn(48, 320).bfloat16()
+    features = torch.randn(640, 320)
+    expected = [ours(features), functional.linear(features.bfloat16(), theirs)]
+    for _ in range(3):
+        assert torch.equal(functional.linear(features.bfloat16(), theirs), expected[1])
+        assert torch.equal(ours(features), expected[0])
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("channels", [1, 300])
+@torch.no_grad()
+def test_depthwise_passes(monkeypatch, channels, dtype, threads):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    torch.manual_seed(0)
+    convs = [ChannelsLastConv(torch.randn(channels, 1, 3, 3), torch.randn(channels), groups=channels) for _ in range(2)]
+    features = torch.randn(2, 5, 7, 2 * channels).to(dtype)
+    value, gate = (conv(functional.silu(half)) for conv, half in zip(convs, features.float().chunk(2, -1), strict=True))
+    ours = gated_depthwise(features, Taps(*convs))
+    assert ours.dtype == dtype
+    assert relative_error(ours.float(), functional.silu(gate) * value) <= (1e-6 if dtype == torch.float32 else 1e-2)
+
+    maps, scale, shift = (
+        features.float()[..., :channels].contiguous(),
+        torch.randn(2, channels),
+        torch.randn(2, channels),
+    )
+    norm = Norm(scale=scale, shift=shift, positions=35)
+    around = functional.silu(maps * scale[:, None, None] + shift[:, None, None])
+    ours, kept = norm_silu_depthwise(maps, norm, Taps(convs[0]), dtype, keeps=True)
+    assert relative_error(kept, around) <= 1e-6
+    assert relative_error(ours.float(), convs[0](around).relu()) <= (1e-6 if dtype == torch.float32 else 1e-2)
+    assert normed(maps, norm, dtype).dtype == dtype
+
+
+@torch.no_grad()
+def test_what_is_not_a_number_stays_none():
+    """Or pictures of broken weights would look like others."""
+    features = torch.full((1, 2, 2, 3), torch.nan)
+    taps = Taps(ChannelsLastConv(torch.ones(3, 1, 3, 3), torch.zeros(3), groups=3))
+    assert norm_silu_depthwise(features, None, taps, torch.float32, keeps=False)[0].isnan().all()
+    assert gated_depthwise(features.repeat(1, 1, 1, 2).bfloat16(), Taps(*[ChannelsLastConv(
+        torch.ones(3, 1, 3, 3), torch.zeros(3), groups=3)] * 2)).isnan().all()  # fmt: skip
+    assert products.Product(Linear(torch.ones(2, 3), None))(features).isnan().all()
+
+
+@pytest.mark.parametrize("size", [(18, 17), (5, 36)], ids=str)
+@pytest.mark.parametrize("widths", [(32, 32), (32, 96)], ids=["with identity", "without"])
+@torch.no_grad()
+def test_separable_convolution(tiles, widths, size):
+    plain = FoldedSeparableConv(randomised(DepthwiseSeparableConv(*widths)), randomised(nn.GroupNorm(32, widths[0])))
+    features = torch.randn(2, *size, widths[0])
+    bias = None if plain.has_identity else torch.randn(widths[1])
+    assert relative_error(fused(plain)(features, bias), plain(features, bias)) <= 2e-5
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("widths", [(32, 32), (64, 32)], ids=["without a shortcut", "with one"])
+@torch.no_grad()
+def test_residual_block(tiles, widths, dtype):
+    plain = FoldedResidualBlock(randomised(ResidualBlock(*widths, time_width=8)))
+    for layer in (plain.conv_out.depthwise, plain.conv_out.pointwise):
+        layer.to(dtype)
+    features, bias = torch.randn(1, 9, 7, widths[0]), torch.randn(widths[1])
+    ours, theirs = (block(features.clone(), bias) for block in (fused(plain), plain))
+    assert ours.dtype == theirs.dtype == torch.float32
+    assert relative_error(ours, theirs) <= (1e-4 if dtype == torch.float32 else 1e-2)
+
+
+@pytest.mark.parametrize("rows", [1, 2], ids=["where branches part", "after that"])
+@pytest.mark.parametrize(
+    ("heads", "side", "dtype"),
+    [
+        (4, 8, torch.bfloat16),
+        (1, 8, torch.float32),
+        (1, 8, torch.bfloat16),
+        (1, 6, torch.float32),
+        (1, 5, torch.float32),
+    ],
+    ids=["narrow heads", "tiles of 4", "tiles of 4 in bfloat16", "tiles of 2", "tiles of 1"],
+)
+@torch.no_grad()
+def test_transformer(tiles, heads, side, dtype, rows):
+    config = MoebiusConfig(heads=heads, context_width=16)
+    contexts = torch.randn(2, config.categories // 2, config.context_width)
+    plain = FoldedTransformer(randomised(LambdaTransformer(64, side * side, config)), side, contexts).to(dtype)
+    features = torch.randn(rows, side, side, 64)
+    ours, theirs = (block(features.clone(), 1, 2) for block in (fused(plain), plain))
+    assert ours.shape == theirs.shape == (2, side, side, 64)
+    assert relative_error(ours, theirs) <= (1e-4 if dtype == torch.float32 else 3e-2)
+
+
+@torch.no_grad()
+def test_convolution_of_stride_two():
+    if not products.has_tiles():
+        pytest.skip("this core has no tiles")
+    plain = ChannelsLastConv(torch.randn(48, 32, 3, 3), torch.randn(48), stride=2)
+    features = torch.randn(2, 8, 6, 32)
+    assert relative_error(fused(plain)(features), plain(features)) <= 2e-5
+
+
+def test_the_kernels_serve_here():
+    cpu.serves.cache_clear()
+    assert cpu.serves(CPU)
+    assert not cpu.serves(torch.device("cuda"))
+
+
+def test_a_trial_that_fails_or_differs_leaves_pytorchs_layers(monkeypatch):
+    warnings = []
+    monkeypatch.setattr(cpu.logger, "warning", lambda message, *values: warnings.append(message % values))
+    for error in (OSError("no C compiler"), ArithmeticError("a guided step differs by 5.0e-01")):
+        cpu.serves.cache_clear()
+        monkeypatch.setattr(trial, "check", lambda *_, error=error: (_ for _ in ()).throw(error))
+        assert not cpu.serves(CPU)
+        assert str(error) in warnings.pop()
+    cpu.serves.cache_clear()
+
+
+COUNT = """
+import sys
+from moebius.fast.cpu import compiled
+count, run = 0, compiled.subprocess.run
+def counted(*arguments, **named):
+    global count
+    count += 1
+    return run(*arguments, **named)
+compiled.subprocess.run = counted
+try:
+    compiled.kernels()
+except OSError as error:
+    print(error)
+else:
+    print("compiled", count)
+"""
+
+
+def compile_in(home: Path, **environment: str) -> str:
+    environment = os.environ | {"MOEBIUS_HOME": str(home)} | environment
+    done = subprocess.run([sys.executable, "-c", COUNT], env=environment, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_kernels_are_compiled_once_and_only_those_of_this_user_are_trusted(tmp_path):
+    home = tmp_path / "home"
+    assert [compile_in(home) for _ in range(2)] == ["compiled 1", "compiled 0"]
+    (kept,) = (home / "kernels").iterdir()
+    kept.chmod(0o777)
+    kept.write_bytes(b"planted")
+    assert compile_in(home) == "compiled 1"
+    assert kept.stat().st_mode & 0o022 == 0 and kept.read_bytes().startswith(b"\x7fELF")
+    assert compile_in(home) == "compiled 0"
+    file = tmp_path / "file"
+    file.touch()
+    assert compile_in(file) == "compiled 1"  # nowhere to keep them
+
+
+def test_what_the_compiler_says_is_told(tmp_path):
+    assert "there is no C compiler; install gcc" in compile_in(tmp_path / "home", PATH="", CC="")
+    assert "no-such-compiler" in compile_in(tmp_path / "home", CC="no-such-compiler")
+    assert "false fails" in compile_in(tmp_path / "home", CC="false")
