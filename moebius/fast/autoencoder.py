@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from moebius.fast import gpu
+from moebius.fast import cpu, gpu
 from moebius.fast.attention import SingleHeadAttention, is_usual_attention
 from moebius.fast.fold import linear
 from moebius.fast.upsample import FoldedUpsample
@@ -34,6 +33,10 @@ def arrange_vae(vae: Autoencoder, dtype: torch.dtype, device: torch.device) -> A
     """
     if device.type == "cpu":
         _replace_layers(vae, dtype)
+        if cpu.serves(device):
+            from moebius.fast.cpu.autoencoder import fuse as fuse_on_cpu  # loads the C kernels
+
+            fuse_on_cpu(vae)
     elif any(is_of_diffusers(layer, "ResnetBlock2D") for layer in vae.modules()):
         if not gpu.serves(device):
             return vae
@@ -55,18 +58,19 @@ def is_usual_resnet(block: Any) -> bool:
     return is_silu and block.output_scale_factor == 1 and all(change is None for change in changes)
 
 
-class _Resnet(nn.Module):
+class Resnet(nn.Module):
     """In the place of diffusers' ``ResnetBlock2D``: half of its maps, because the others are changed in place."""
 
     def __init__(self, block: Any) -> None:
         super().__init__()
         self.norm1, self.conv1, self.norm2, self.conv2 = block.norm1, block.conv1, block.norm2, block.conv2
         self.shortcut = block.conv_shortcut
+        self.activation: nn.Module = nn.SiLU(inplace=True)
 
     def forward(self, planes: Tensor, temb: None = None) -> Tensor:
         """(B, C, H, W) → (B, C', H, W), both channels-last in memory."""
-        hidden = self.conv1(functional.silu(self.norm1(planes), inplace=True))
-        hidden = self.conv2(functional.silu(self.norm2(hidden), inplace=True))
+        hidden = self.conv1(self.activation(self.norm1(planes)))
+        hidden = self.conv2(self.activation(self.norm2(hidden)))
         return hidden.add_(planes if self.shortcut is None else self.shortcut(planes))
 
 
@@ -105,7 +109,7 @@ def _replace_layers(module: nn.Module, dtype: torch.dtype) -> None:
 def _arranged(layer: Any, dtype: torch.dtype) -> nn.Module | None:
     """What takes the place of a layer; ``None`` for most."""
     if is_of_diffusers(layer, "ResnetBlock2D"):
-        return _Resnet(layer) if is_usual_resnet(layer) else None
+        return Resnet(layer) if is_usual_resnet(layer) else None
     if is_of_diffusers(layer, "Attention"):
         return SingleHeadAttention(layer) if is_usual_attention(layer) else None
     if is_of_diffusers(layer, "Upsample2D"):

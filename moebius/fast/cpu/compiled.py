@@ -23,8 +23,8 @@ TIMEOUT_S = 120
 _NORM = [c_void_p, c_void_p, c_long, c_float]  # scale, shift, positions, eps
 SIGNATURES = {
     "has_tiles": [],
-    "normed": [c_void_p, c_int, c_long, c_long, *_NORM, c_void_p, c_int, c_int],
-    "group_terms": [c_void_p, *[c_long] * 4, c_float, *[c_void_p] * 4, c_int],
+    "normed": [c_void_p, c_int, c_long, c_long, *_NORM, c_void_p, *[c_int] * 3],
+    "group_terms": [c_void_p, c_int, *[c_long] * 4, c_float, *[c_void_p] * 4, c_int],
     "norm_silu_depthwise": [c_void_p, *[c_long] * 4, *[c_void_p] * 6, c_int, c_int],
     "gated_depthwise": [c_void_p, c_int, *[c_long] * 4, *[c_void_p] * 3, c_int],
     "product": [c_void_p, c_int, c_long, c_long, *_NORM, c_void_p, c_int, c_long, c_void_p, c_void_p, *[c_int] * 3],

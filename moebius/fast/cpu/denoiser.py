@@ -10,7 +10,7 @@ from moebius.fast.blocks import FoldedResidualBlock, FoldedSeparableConv, Folded
 from moebius.fast.cpu.local_lambda import fuse_local
 from moebius.fast.cpu.passes import Norm, Taps, gated_depthwise, group_norm, norm_silu_depthwise
 from moebius.fast.cpu.product import Product, has_tiles
-from moebius.fast.fold import ChannelsLastConv, Linear
+from moebius.fast.fold import ChannelsLastConv, ChannelsLastGroupNorm, Linear
 
 
 def fuse(module: nn.Module) -> None:
@@ -41,7 +41,7 @@ class _FusedSeparableConv(nn.Module):
 
     def forward(self, features: Tensor, bias: Tensor | None = None) -> Tensor:
         """(B, H, W, in_channels) → (B, H, W, out_channels) float32; ``bias`` replaces the pointwise convolution's."""
-        norm = None if self.norm is None else group_norm(features, self.norm)
+        norm = None if self.norm is None else _terms(features, self.norm)
         hidden, around = norm_silu_depthwise(features, norm, self.taps, self.pointwise.dtype, self.has_identity)
         return self.pointwise(hidden, bias, into=around)
 
@@ -77,7 +77,7 @@ class _FusedTransformer(nn.Module):
     def forward(self, features: Tensor, samples: int, branches: int) -> Tensor:
         """(samples or branches·samples, H, W, C) → (branches·samples, H, W, C), branch by branch, float32."""
         interactive = self.interactive
-        stream = self.project_in(features, norm=group_norm(features, self.norm))
+        stream = self.project_in(features, norm=_terms(features, self.norm))
         stream = self.local(stream)
         queries = interactive.query(stream, norm=Norm(interactive.norm.eps))
         stream = add_branches(stream, interactive.meet(queries, samples, branches))
@@ -100,6 +100,10 @@ class _StridedConv(nn.Module):
         """(B, H, W, in) → (B, H/2, W/2, out) float32."""
         windows = functional.pad(features, (0, 0, 1, 1, 1, 1)).unfold(1, 3, 2).unfold(2, 3, 2)
         return self.linear(windows.permute(0, 1, 2, 4, 5, 3).flatten(3))
+
+
+def _terms(features: Tensor, norm: ChannelsLastGroupNorm) -> Norm:
+    return group_norm(features, norm.groups, norm.eps, norm.weight, norm.bias)
 
 
 def _side_by_side(layers: list[Linear]) -> Linear:

@@ -2,10 +2,11 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from moebius.fast.cpu.compiled import kernels
 from moebius.fast.cpu.passes import Norm, address, is_bf16
-from moebius.fast.cpu.product import has_tiles, parts_of, tiled
+from moebius.fast.cpu.product import SIDE, has_tiles, parts_of, tiled
 from moebius.fast.local_lambda import FoldedLocalLambda, TiledLocalLambda
 
 
@@ -41,7 +42,8 @@ class _TileLocalLambda(FusedLocalLambda):
         super().__init__(layer)
         self.taps: Tensor
         self.content_bias: Tensor
-        self.register_buffer("taps", tiled(layer.filters.flatten(1).T, parts_of(layer)))
+        filters = functional.pad(layer.filters, (0, -layer.window % SIDE))  # rows of whole vectors
+        self.register_buffer("taps", tiled(filters.flatten(1).T, parts_of(layer)))
         self.register_buffer("content_bias", layer.content_bias.float())
         self.tile = layer.tile
         layer.taps = layer.taps.new_empty(0)  # laid out here instead

@@ -3,24 +3,26 @@
 #include "rows.h"
 
 enum { BLOCK = 256, LANES = 64 }; /* channels of a band, whose rows stay in the cache; and at a time */
-enum { CHUNK = 64 };               /* positions that are summed up in float32 */
-enum { AHEAD = 4, LINE = 64 };     /* places that are asked for beforehand, by as many bytes */
+enum { CHUNK = 64 };              /* positions that are summed up in float32 */
+enum { AHEAD = 4, LINE = 64 };    /* places that are asked for beforehand, by as many bytes */
 
-/* Rows of (count, channels) normed, of another type. */
+/* Rows of (count, channels) normed, of another type, and SiLU of them or not. */
 void normed(const void *from, int from_bf16, long count, long channels, const float *scale, const float *shift,
-            long positions, float eps, void *to, int to_bf16, int threads) {
+            long positions, float eps, void *to, int to_bf16, int has_silu, int threads) {
     Norm norm = {scale, shift, positions, eps};
 #pragma omp parallel for num_threads(threads)
     for (long row = 0; row < count; row++) {
         float line[channels];
         load(line, from, row * channels, channels, from_bf16);
         apply(&norm, line, row, channels);
+        if (has_silu)
+            for (long i = 0; i < channels; i++) line[i] = silu(line[i]);
         store(to, line, row * channels, channels, to_bf16);
     }
 }
 
-/* A group norm of (maps, positions, channels) float32 as x·scale + shift, (maps, channels) each. */
-void group_terms(const float *features, long maps, long positions, long channels, long groups, float eps,
+/* A group norm of (maps, positions, channels) as x·scale + shift, (maps, channels) each. */
+void group_terms(const void *features, int is_bf16, long maps, long positions, long channels, long groups, float eps,
                  const float *weight, const float *bias, float *scale, float *shift, int threads) {
     long each = channels / groups;
 #pragma omp parallel for num_threads(threads)
@@ -29,11 +31,11 @@ void group_terms(const float *features, long maps, long positions, long channels
         memset(sums, 0, sizeof sums);
         memset(squares, 0, sizeof squares);
         for (long first = 0; first < positions; first += CHUNK) {
-            float sum[channels], square[channels];
+            float sum[channels], square[channels], row[channels];
             memset(sum, 0, sizeof sum);
             memset(square, 0, sizeof square);
             for (long at = first; at < least(first + CHUNK, positions); at++) {
-                const float *row = features + (map * positions + at) * channels;
+                load(row, features, (map * positions + at) * channels, channels, is_bf16);
                 for (long i = 0; i < channels; i++) sum[i] += row[i], square[i] += row[i] * row[i];
             }
             for (long i = 0; i < channels; i++) sums[i / each] += sum[i], squares[i / each] += square[i];
@@ -65,7 +67,8 @@ static Band new_band(long width, const float *taps, const float *bias, long firs
     float *memory = calloc(3 * (width + 2) * BLOCK + 9 * BLOCK, sizeof(float));
     for (long row = 0; row < 3; row++) band.rows[row] = memory + row * (width + 2) * BLOCK;
     band.taps = memory + 3 * (width + 2) * BLOCK;
-    for (long tap = 0; tap < 9; tap++) memcpy(band.taps + tap * BLOCK, taps + tap * channels + first, count * sizeof(float));
+    for (long tap = 0; tap < 9; tap++)
+        memcpy(band.taps + tap * BLOCK, taps + tap * channels + first, count * sizeof(float));
     memset(band.bias, 0, sizeof band.bias);
     memcpy(band.bias, bias + first, count * sizeof(float));
     return band;
@@ -73,12 +76,14 @@ static Band new_band(long width, const float *taps, const float *bias, long firs
 
 static inline float *place(const Band *band, long y, long x) { return band->rows[(y + 3) % 3] + (x + 1) * BLOCK; }
 
-static void clear(const Band *band, long y) { memset(band->rows[(y + 3) % 3], 0, (band->width + 2) * BLOCK * sizeof(float)); }
+static void clear(const Band *band, long y) {
+    memset(band->rows[(y + 3) % 3], 0, (band->width + 2) * BLOCK * sizeof(float));
+}
 
 /* The 3×3 filters at one place. */
 static inline void filter(const Band *band, long y, long x, long first, float *restrict to) {
     const float *restrict top = place(band, y - 1, x - 1) + first, *restrict middle = place(band, y, x - 1) + first,
-                *restrict bottom = place(band, y + 1, x - 1) + first, *restrict taps = band->taps + first;
+                          *restrict bottom = place(band, y + 1, x - 1) + first, *restrict taps = band->taps + first;
 #define AT(row, across, tap) row[(across) * BLOCK + i] * taps[(tap) * BLOCK + i]
     for (long i = 0; i < LANES; i++)
         to[i] = band->bias[first + i] + AT(top, 0, 0) + AT(top, 1, 1) + AT(top, 2, 2) + AT(middle, 0, 3) +
@@ -89,15 +94,16 @@ static inline void filter(const Band *band, long y, long x, long first, float *r
 /* ReLU(filters(SiLU(x·scale + shift))) of (maps, height, width, channels) float32; what the filters see goes to
    `around`, if there, too. Without scale the filters see x. */
 void norm_silu_depthwise(const float *features, long maps, long height, long width, long channels, const float *scale,
-                         const float *shift, float *around, const float *taps, const float *bias, void *to,
-                         int to_bf16, int threads) {
+                         const float *shift, float *around, const float *taps, const float *bias, void *to, int to_bf16,
+                         int threads) {
     long blocks = (channels + BLOCK - 1) / BLOCK;
 #pragma omp parallel for num_threads(threads)
     for (long part = 0; part < maps * blocks; part++) {
         long map = part / blocks, first = part % blocks * BLOCK, count = least(BLOCK, channels - first);
         Band band = new_band(width, taps, bias, first, count, channels);
         for (long y = -1; y < height; y++) { /* row y + 1 is prepared, row y computed */
-            if (y + 1 == height) clear(&band, height);
+            if (y + 1 == height)
+                clear(&band, height);
             else
                 for (long x = 0; x < width; x++) {
                     long at = ((map * height + y + 1) * width + x) * channels + first;
@@ -115,7 +121,8 @@ void norm_silu_depthwise(const float *features, long maps, long height, long wid
                     float output[LANES];
                     filter(&band, y, x, lane, output);
                     for (long i = 0; i < LANES; i++) output[i] = output[i] < 0 ? 0 : output[i]; /* NaN stays */
-                    store(to, output, ((map * height + y) * width + x) * channels + first + lane, least(LANES, count - lane), to_bf16);
+                    store(to, output, ((map * height + y) * width + x) * channels + first + lane,
+                          least(LANES, count - lane), to_bf16);
                 }
         }
         free(band.rows[0]);
@@ -133,7 +140,8 @@ void gated_depthwise(const void *features, int is_bf16, long maps, long height, 
                          new_band(width, taps, bias, channels + first, count, 2 * channels)};
         for (long y = -1; y < height; y++) {
             for (int half = 0; half < 2; half++)
-                if (y + 1 == height) clear(&bands[half], height);
+                if (y + 1 == height)
+                    clear(&bands[half], height);
                 else
                     for (long x = 0; x < width; x++) {
                         long at = ((map * height + y + 1) * width + x) * 2 * channels + half * channels + first;
@@ -148,7 +156,8 @@ void gated_depthwise(const void *features, int is_bf16, long maps, long height, 
                     filter(&bands[0], y, x, lane, value);
                     filter(&bands[1], y, x, lane, gate);
                     for (long i = 0; i < LANES; i++) value[i] *= silu(gate[i]);
-                    store(to, value, ((map * height + y) * width + x) * channels + first + lane, least(LANES, count - lane), is_bf16);
+                    store(to, value, ((map * height + y) * width + x) * channels + first + lane,
+                          least(LANES, count - lane), is_bf16);
                 }
         }
         for (int half = 0; half < 2; half++) free(bands[half].rows[0]);

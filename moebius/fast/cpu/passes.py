@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from moebius.fast.cpu.compiled import kernels
-from moebius.fast.fold import ChannelsLastConv, ChannelsLastGroupNorm
+from moebius.fast.fold import ChannelsLastConv
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Taps(nn.Module):
         self.bias = nn.Parameter(bias, requires_grad=False)
 
 
-def normed(features: Tensor, norm: Norm, dtype: torch.dtype) -> Tensor:
-    """(…, C), contiguous → the same in another type, normed."""
+def normed(features: Tensor, norm: Norm, dtype: torch.dtype, has_silu: bool = False) -> Tensor:
+    """(…, C), contiguous → the same in another type, normed, and SiLU if asked for."""
     output, channels = torch.empty_like(features, dtype=dtype), features.shape[-1]
     kernels().normed(
         address(features),
@@ -48,24 +48,26 @@ def normed(features: Tensor, norm: Norm, dtype: torch.dtype) -> Tensor:
         *arguments(norm),
         address(output),
         is_bf16(output),
+        has_silu,
         torch.get_num_threads(),
     )
     return output
 
 
-def group_norm(features: Tensor, norm: ChannelsLastGroupNorm) -> Norm:
-    """What a group norm does to maps (B, H, W, C) float32, contiguous."""
+def group_norm(features: Tensor, groups: int, eps: float, weight: Tensor | None, bias: Tensor | None) -> Norm:
+    """What a group norm does to maps (B, H, W, C), contiguous; weight and bias are float32, or are left out."""
     maps, height, width, channels = features.shape
     scale, shift = torch.empty(2, maps, channels)
     kernels().group_terms(
         address(features),
+        is_bf16(features),
         maps,
         height * width,
         channels,
-        norm.groups,
-        norm.eps,
-        address(norm.weight),
-        address(norm.bias),
+        groups,
+        eps,
+        address(weight),
+        address(bias),
         address(scale),
         address(shift),
         torch.get_num_threads(),

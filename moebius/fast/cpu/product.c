@@ -42,7 +42,8 @@ void product(const void *rows, int from_bf16, long count, long inputs, const flo
             long first = panel * PANEL, width = least(PANEL, outputs - first);
             for (long at = 0; at < here; at += PANEL) {
                 for (long y = 0; y < least(PANEL, here - at) && !to_bf16; y++)
-                    for (long i = 0; i < width; i += SIDE) __builtin_prefetch((float *)to + (top + at + y) * outputs + first + i, 1);
+                    for (long i = 0; i < width; i += SIDE)
+                        __builtin_prefetch((float *)to + (top + at + y) * outputs + first + i, 1);
                 multiply(tiles + at * line, weight + first * line, steps, parts, square, PANEL);
                 for (long y = 0; y < least(PANEL, here - at); y++) {
                     float *sum = square + y * PANEL, there[PANEL];

@@ -46,7 +46,9 @@ static inline float exponential(float x) {
     halvings = halvings < -126 ? -126 : halvings > 127 ? 127 : halvings;
     float whole = rintf(halvings);
     float rest = (halvings - whole) * 0.693147181f;
-    float series = 1 + rest * (1 + rest * (1 / 2.0f + rest * (1 / 6.0f + rest * (1 / 24.0f + rest * (1 / 120.0f + rest / 720.0f)))));
+    float series =
+        1 +
+        rest * (1 + rest * (1 / 2.0f + rest * (1 / 6.0f + rest * (1 / 24.0f + rest * (1 / 120.0f + rest / 720.0f)))));
     uint32_t bits = (uint32_t)((int32_t)whole + 127) << 23;
     float power;
     memcpy(&power, &bits, 4);

@@ -13,6 +13,7 @@
 
 enum { SIDE = 16, STEP = 32, PANEL = 32, TILE = SIDE * STEP }; /* rows of a tile; inputs and outputs at a time */
 
+/* Shapes of tiles, as the processor takes them. */
 typedef struct {
     uint8_t palette, first_row, reserved[14];
     uint16_t bytes[16];

@@ -8,18 +8,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
 from torch.nn import functional
 
 from moebius.blocks import DepthwiseSeparableConv, LambdaTransformer, ResidualBlock
 from moebius.config import MoebiusConfig
 from moebius.fast import cpu, trial
+from moebius.fast.autoencoder import Resnet
 from moebius.fast.blocks import FoldedResidualBlock, FoldedSeparableConv, FoldedTransformer
-from moebius.fast.cpu import compiled
+from moebius.fast.cpu import autoencoder, compiled
 from moebius.fast.cpu import denoiser as fused_layers
 from moebius.fast.cpu import local_lambda as local_layers
 from moebius.fast.cpu import product as products
-from moebius.fast.cpu.passes import Norm, Taps, gated_depthwise, norm_silu_depthwise, normed
+from moebius.fast.cpu.passes import Norm, Taps, gated_depthwise, group_norm, norm_silu_depthwise, normed
 from moebius.fast.fold import ChannelsLastConv, Linear
 from moebius.untrained import randomise
 from tests.conftest import relative_error
@@ -112,31 +114,51 @@ def test_tiles_and_the_librarys_products_take_turns():
         assert torch.equal(ours(features), expected[0])
 
 
-@pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+ROUNDING = {torch.float32: 1e-6, torch.bfloat16: 1e-2}
+
+
+@pytest.fixture(params=[1, 3], ids=["one thread", "three"])
+def threads(request, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: request.param)
+
+
+@pytest.mark.parametrize("dtype", ROUNDING, ids=str)
 @pytest.mark.parametrize("channels", [1, 300])
 @torch.no_grad()
-def test_depthwise_passes(monkeypatch, channels, dtype, threads):
-    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+def test_gated_depthwise(threads, channels, dtype):
     torch.manual_seed(0)
     convs = [ChannelsLastConv(torch.randn(channels, 1, 3, 3), torch.randn(channels), groups=channels) for _ in range(2)]
     features = torch.randn(2, 5, 7, 2 * channels).to(dtype)
     value, gate = (conv(functional.silu(half)) for conv, half in zip(convs, features.float().chunk(2, -1), strict=True))
     ours = gated_depthwise(features, Taps(*convs))
     assert ours.dtype == dtype
-    assert relative_error(ours.float(), functional.silu(gate) * value) <= (1e-6 if dtype == torch.float32 else 1e-2)
+    assert relative_error(ours.float(), functional.silu(gate) * value) <= ROUNDING[dtype]
 
-    maps, scale, shift = (
-        features.float()[..., :channels].contiguous(),
-        torch.randn(2, channels),
-        torch.randn(2, channels),
-    )
-    norm = Norm(scale=scale, shift=shift, positions=35)
-    around = functional.silu(maps * scale[:, None, None] + shift[:, None, None])
-    ours, kept = norm_silu_depthwise(maps, norm, Taps(convs[0]), dtype, keeps=True)
-    assert relative_error(kept, around) <= 1e-6
-    assert relative_error(ours.float(), convs[0](around).relu()) <= (1e-6 if dtype == torch.float32 else 1e-2)
-    assert normed(maps, norm, dtype).dtype == dtype
+
+@pytest.mark.parametrize("dtype", ROUNDING, ids=str)
+@pytest.mark.parametrize("channels", [32, 288])
+@torch.no_grad()
+def test_norm_silu_and_filters(threads, channels, dtype):
+    torch.manual_seed(0)
+    conv = ChannelsLastConv(torch.randn(channels, 1, 3, 3), torch.randn(channels), groups=channels)
+    features, plain = 3 + torch.randn(2, 9, 11, channels), randomised(nn.GroupNorm(32, channels))
+    norm = group_norm(features, plain.num_groups, plain.eps, plain.weight, plain.bias)
+    around = functional.silu(plain(features.permute(0, 3, 1, 2))).permute(0, 2, 3, 1)
+    ours, kept = norm_silu_depthwise(features, norm, Taps(conv), dtype, keeps=True)
+    assert ours.dtype == dtype and kept.dtype == torch.float32
+    assert relative_error(kept, around) <= 1e-5
+    assert relative_error(ours.float(), conv(around).relu()) <= max(ROUNDING[dtype], 1e-5)
+    assert relative_error(normed(features, norm, dtype, has_silu=True).float(), around) <= max(ROUNDING[dtype], 1e-5)
+
+
+@pytest.mark.parametrize("dtype", ROUNDING, ids=str)
+@torch.no_grad()
+def test_block_of_the_autoencoder(dtype):
+    plain = nn.ModuleList([randomised(ResnetBlock2D(in_channels=64, out_channels=96, temb_channels=None))]).to(dtype)
+    ours = nn.ModuleList([Resnet(copy.deepcopy(plain[0]))])
+    autoencoder.fuse(ours)
+    planes = torch.randn(2, 64, 10, 6, dtype=dtype)
+    assert relative_error(ours[0](planes).float(), plain[0](planes, None).float()) <= max(ROUNDING[dtype], 1e-5)
 
 
 @torch.no_grad()
@@ -224,7 +246,8 @@ def test_a_trial_that_fails_or_differs_leaves_pytorchs_layers(monkeypatch):
 
 COUNT = """
 import sys
-from moebius.fast.cpu import compiled
+from moebius.fast.autoencoder import Resnet
+from moebius.fast.cpu import autoencoder, compiled
 count, run = 0, compiled.subprocess.run
 def counted(*arguments, **named):
     global count

@@ -1,0 +1,35 @@
+"""The autoencoder's norms for CPUs, with the SiLU after them: two passes over memory, the second one writes."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from moebius.fast.autoencoder import Resnet
+from moebius.fast.cpu.passes import group_norm, normed
+
+
+def fuse(vae: nn.Module) -> None:
+    """Put fused layers into the place of those that they equal; the model is changed."""
+    for module in list(vae.modules()):
+        if isinstance(module, Resnet):
+            module.norm1, module.norm2 = _NormSilu(module.norm1), _NormSilu(module.norm2)
+            module.activation = nn.Identity()
+        elif isinstance(getattr(module, "conv_act", None), nn.SiLU):
+            end: Any = module
+            end.conv_norm_out, end.conv_act = _NormSilu(end.conv_norm_out), nn.Identity()
+
+
+class _NormSilu(nn.Module):
+    """In the place of a group norm and of the SiLU after it."""
+
+    def __init__(self, norm: nn.GroupNorm) -> None:
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, planes: Tensor) -> Tensor:
+        """(B, C, H, W) → (B, C, H, W), channels-last in memory."""
+        features = planes.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1)
+        norm = self.norm
+        terms = group_norm(features, norm.num_groups, norm.eps, norm.weight.float(), norm.bias.float())
+        return normed(features, terms, planes.dtype, has_silu=True).permute(0, 3, 1, 2)
