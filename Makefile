@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+KERNELS := $(wildcard moebius/fast/cpu/*.[ch])
 
 .PHONY: help demo test test-all drill fuzz lint format clean
 
@@ -35,12 +36,14 @@ fuzz: $(VENV)/.installed  ## broken files, masks, annotations and names by the h
 
 lint: $(VENV)/.installed  ## check style and types
 	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $(KERNELS)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
 format: $(VENV)/.installed  ## put the code into its form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	$(BIN)/clang-format -i $(KERNELS)
 
 clean:  ## remove the environment and all results
 	rm -rf $(VENV) out

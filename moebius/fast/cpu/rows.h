@@ -30,14 +30,14 @@ static inline void load(float *to, const void *from, long at, long count, int is
     if (is_bf16)
         for (long i = 0; i < count; i++) to[i] = widened(((const bf16 *)from)[at + i]);
     else
-        memcpy(to, (const float *)from + at, count * sizeof(float));
+        for (long i = 0; i < count; i++) to[i] = ((const float *)from)[at + i];
 }
 
 static inline void store(void *to, const float *from, long at, long count, int is_bf16) {
     if (is_bf16)
         for (long i = 0; i < count; i++) ((bf16 *)to)[at + i] = rounded(from[i]);
     else
-        memcpy((float *)to + at, from, count * sizeof(float));
+        for (long i = 0; i < count; i++) ((float *)to)[at + i] = from[i];
 }
 
 /* e^x within 3e-7 of itself for |x| < 20: a power of two times the series of the rest. */
