@@ -19,7 +19,6 @@ BOUNDS = {torch.float32: 2e-3, torch.bfloat16: 2e-2}
 CONFIG = MoebiusConfig((32, 96), heads=4, image_size=256, category_width=8, context_width=16)
 SAMPLES, TIMESTEP = 2, 500
 
-
 Fuse = Callable[[nn.Module], None]
 
 

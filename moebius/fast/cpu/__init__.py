@@ -18,10 +18,11 @@ def serves(device: torch.device) -> bool:
     if device.type != "cpu" or sys.platform != "linux":
         return False
     from moebius.fast import trial
-    from moebius.fast.cpu import denoiser
+    from moebius.fast.cpu import autoencoder, denoiser
 
     try:
         trial.check(device, denoiser.fuse)
+        autoencoder.check()
     except Exception as error:  # noqa: BLE001 - whatever a compiler may say: PyTorch's own layers remain
         logger.warning("the kernels for CPUs do not serve, PyTorch's slower layers are used: %s", error)
         return False

@@ -12,8 +12,6 @@ from ctypes import c_float, c_int, c_long, c_void_p
 from functools import cache
 from pathlib import Path
 
-from moebius.weights import weights_home
-
 SOURCES = ("passes.c", "product.c", "local_lambda.c")
 HEADERS = ("rows.h", "tiles.h")
 FLAGS = ["-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-shared", "-fPIC"]
@@ -41,42 +39,53 @@ def kernels() -> ctypes.CDLL:
     """
     folder = Path(__file__).parent
     command = [*_compiler(), *FLAGS, *(WHOLE_VECTORS if platform.machine() == "x86_64" else [])]
-    texts = [(folder / name).read_text() for name in (*HEADERS, *SOURCES)]
-    digest = hashlib.sha256("\0".join([*command, _processor(), *texts]).encode()).hexdigest()
-    kept = weights_home() / "kernels" / f"{digest[:32]}.so"
-    sources = [str(folder / name) for name in SOURCES]
-    library = ctypes.CDLL(str(kept)) if _is_ours(kept) else _compiled([*command, *sources], kept)
+    told = [*(part.encode() for part in (*command, *platform.libc_ver(), _processor()))]
+    told += [(folder / name).read_bytes() for name in (*HEADERS, *SOURCES)]
+    kept = cache_folder() / f"{hashlib.sha256(b'-'.join(told)).hexdigest()[:32]}.so"
+    library = _loaded(kept) or _compiled([*command, *(str(folder / name) for name in SOURCES)], kept)
     for name, arguments in SIGNATURES.items():
         if hasattr(library, name):
             getattr(library, name).argtypes = arguments
     return library
 
 
+def cache_folder() -> Path:
+    """Of this user's libraries; no weights are put there, so that what comes with weights is never run."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "moebius-kernels"
+
+
 def _compiler() -> list[str]:
     """``$CC``, else the first C compiler that is found."""
+    try:
+        named = shlex.split(os.environ.get("CC", ""))
+    except ValueError as error:
+        raise OSError(f"CC is no command: {error}") from error
     found = [path for name in ("cc", "gcc", "clang") if (path := shutil.which(name))]
-    command = shlex.split(os.environ.get("CC", "")) or found[:1]
-    if not command:
+    if not named and not found:
         raise FileNotFoundError("there is no C compiler; install gcc")
-    return command
+    return named or found[:1]
 
 
 def _processor() -> str:
     """What tells apart processors that have other instructions."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
     except OSError:
         return platform.processor()
-    return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
+    return "\n".join(
+        sorted({line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))})
+    )
 
 
-def _is_ours(library: Path) -> bool:
-    """Whether it is there, and nobody but this user and root could have written it."""
+def _loaded(library: Path) -> ctypes.CDLL | None:
+    """What was kept, if nobody but this user and root could have written it and it can be loaded here."""
     try:
         found = [library.stat(), library.parent.stat()]
-    except OSError:
-        return False
-    return all(status.st_uid in (os.getuid(), 0) and not status.st_mode & 0o022 for status in found)
+        if all(status.st_uid in (os.getuid(), 0) and not status.st_mode & 0o022 for status in found):
+            return ctypes.CDLL(str(library))
+    except OSError:  # none, cut off, or of another system
+        pass
+    return None
 
 
 def _compiled(command: list[str], to: Path) -> ctypes.CDLL:
@@ -91,15 +100,18 @@ def _compiled(command: list[str], to: Path) -> ctypes.CDLL:
             raise OSError(f"{command[0]} fails: {error.stderr.strip()[:500]}") from error
         except subprocess.TimeoutExpired as error:
             raise OSError(f"{command[0]} takes more than {TIMEOUT_S} s") from error
-        return ctypes.CDLL(str(to if _is_kept(made, to) else made))
+        _keep(made, to)
+        return _loaded(to) or ctypes.CDLL(str(made))
 
 
-def _is_kept(made: Path, to: Path) -> bool:
+def _keep(made: Path, to: Path) -> None:
     """Copy a whole library to its place at once; where that cannot be written, the next process compiles again."""
     try:
-        to.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        to.parent.mkdir(parents=True, exist_ok=True)
+        to.parent.chmod(0o755)  # whatever the umask
         with tempfile.TemporaryDirectory(dir=to.parent) as folder:
-            os.replace(shutil.copyfile(made, Path(folder, to.name)), to)
+            copy = shutil.copyfile(made, Path(folder, to.name))
+            copy.chmod(0o644)
+            os.replace(copy, to)
     except OSError:
-        return False
-    return _is_ours(to)
+        return

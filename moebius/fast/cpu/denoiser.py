@@ -41,6 +41,7 @@ class _FusedSeparableConv(nn.Module):
 
     def forward(self, features: Tensor, bias: Tensor | None = None) -> Tensor:
         """(B, H, W, in_channels) → (B, H, W, out_channels) float32; ``bias`` replaces the pointwise convolution's."""
+        features = features.float()
         norm = None if self.norm is None else _terms(features, self.norm)
         hidden, around = norm_silu_depthwise(features, norm, self.taps, self.pointwise.dtype, self.has_identity)
         return self.pointwise(hidden, bias, into=around)

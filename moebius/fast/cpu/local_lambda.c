@@ -72,7 +72,8 @@ void local_lambda(const void *projected, int is_bf16, long maps, long height, lo
         bf16 *around = aligned_alloc(64, panels * steps * parts * 2 * TILE * sizeof(bf16));
         bf16 *asked = aligned_alloc(64, 2 * asked_steps * parts * TILE * sizeof(bf16));
         bf16 *weights = aligned_alloc(64, 2 * steps * parts * TILE * sizeof(bf16));
-        float scores[PANEL * scored], query[asked_steps * STEP], row[steps * STEP + SIDE], square[PANEL * PANEL];
+        float *scores = aligned_alloc(64, PANEL * scored * sizeof(float));
+        float query[asked_steps * STEP], row[steps * STEP + SIDE], square[PANEL * PANEL];
         Tiles before;
         _tile_storeconfig(&before);
         _tile_loadconfig(&ALL_WHOLE);
@@ -118,6 +119,7 @@ void local_lambda(const void *projected, int is_bf16, long maps, long height, lo
         free(around);
         free(asked);
         free(weights);
+        free(scores);
     }
 }
 #endif

@@ -46,11 +46,15 @@ class _TileLocalLambda(FusedLocalLambda):
         self.register_buffer("taps", tiled(filters.flatten(1).T, parts_of(layer)))
         self.register_buffer("content_bias", layer.content_bias.float())
         self.tile = layer.tile
-        layer.taps = layer.taps.new_empty(0)  # laid out here instead
+        layer.taps = layer.taps.new_empty(
+            0
+        )  # laid out here instead: of the layer, only what comes before them still works
 
     def add(self, projected: Tensor, stream: Tensor) -> Tensor:
         """Queries, keys and values (B, H, W, C + K + V) and (B, H, W, C) → the latter, with the result added."""
-        layer = self.layer
+        layer, (_, height, width, _) = self.layer, stream.shape
+        if height % self.tile or width % self.tile:
+            raise ValueError(f"a map of {height}×{width} positions has no whole tiles of {self.tile}")
         content = layer.split(projected)[2].float().add_(self.content_bias)
         kernels().local_lambda(
             address(projected),
@@ -60,10 +64,10 @@ class _TileLocalLambda(FusedLocalLambda):
             layer.head_width,
             layer.window,
             self.tile,
-            address(self.taps),
+            address(self.taps, torch.bfloat16),
             self.taps.shape[2],
-            address(content),
-            address(stream),
+            address(content, torch.float32),
+            address(stream, torch.float32),
             torch.get_num_threads(),
         )
         return stream

@@ -42,8 +42,9 @@ void group_terms(const void *features, int is_bf16, long maps, long positions, l
         }
         for (long i = 0; i < channels; i++) {
             double mean = sums[i / each] / (each * positions);
-            double variance = fmax(0, squares[i / each] / (each * positions) - mean * mean);
-            float factor = 1 / sqrt(variance + eps) * (weight ? weight[i] : 1);
+            double variance = squares[i / each] / (each * positions) - mean * mean;
+            variance = variance < 0 ? 0 : variance; /* by rounding */
+            float factor = variance < INFINITY ? 1 / sqrt(variance + eps) * (weight ? weight[i] : 1) : NAN;
             scale[map * channels + i] = factor;
             shift[map * channels + i] = (bias ? bias[i] : 0) - (float)mean * factor;
         }

@@ -57,7 +57,7 @@ def normed(features: Tensor, norm: Norm, dtype: torch.dtype, has_silu: bool = Fa
 def group_norm(features: Tensor, groups: int, eps: float, weight: Tensor | None, bias: Tensor | None) -> Norm:
     """What a group norm does to maps (B, H, W, C), contiguous; weight and bias are float32, or are left out."""
     maps, height, width, channels = features.shape
-    scale, shift = torch.empty(2, maps, channels)
+    scale, shift = features.new_empty(2, maps, channels, dtype=torch.float32)
     kernels().group_terms(
         address(features),
         is_bf16(features),
@@ -66,8 +66,8 @@ def group_norm(features: Tensor, groups: int, eps: float, weight: Tensor | None,
         channels,
         groups,
         eps,
-        address(weight),
-        address(bias),
+        address(weight, torch.float32),
+        address(bias, torch.float32),
         address(scale),
         address(shift),
         torch.get_num_threads(),
@@ -90,15 +90,16 @@ def norm_silu_depthwise(
     Returns:
         (B, H, W, C) each; what the filters were given in float32.
     """
+    check_width(features, len(taps.bias))
     output = torch.empty_like(features, dtype=dtype)
     around = torch.empty_like(features) if keeps else None
     kernels().norm_silu_depthwise(
-        address(features),
+        address(features, torch.float32),
         *features.shape,
         *arguments(norm)[:2],
         address(around),
-        address(taps.weight),
-        address(taps.bias),
+        address(taps.weight, torch.float32),
+        address(taps.bias, torch.float32),
         address(output),
         is_bf16(output),
         torch.get_num_threads(),
@@ -108,33 +109,53 @@ def norm_silu_depthwise(
 
 def gated_depthwise(features: Tensor, taps: Taps) -> Tensor:
     """SiLU(filters(SiLU(gate)))·filters(SiLU(value)): (B, H, W, 2C), values before gates → (B, H, W, C)."""
+    check_width(features, len(taps.bias))
     *shape, width = features.shape
     output = features.new_empty(*shape, width // 2)
     kernels().gated_depthwise(
         address(features),
         is_bf16(features),
         *output.shape,
-        address(taps.weight),
-        address(taps.bias),
+        address(taps.weight, torch.float32),
+        address(taps.bias, torch.float32),
         address(output),
         torch.get_num_threads(),
     )
     return output
 
 
-def address(tensor: Tensor | None) -> int | None:
-    """Where a tensor's values lie, one after the other."""
-    assert tensor is None or tensor.is_contiguous()
-    return None if tensor is None else tensor.data_ptr()
+def address(tensor: Tensor | None, dtype: torch.dtype | None = None) -> int | None:
+    """Where a tensor's values lie, one after the other.
+
+    Raises:
+        TypeError: they do not, are of another type than is wanted, on another device, or part of a gradient.
+    """
+    if tensor is None:
+        return None
+    is_usable = tensor.device.type == "cpu" and tensor.is_contiguous() and dtype in (None, tensor.dtype)
+    if not is_usable or (tensor.requires_grad and torch.is_grad_enabled()):
+        raise TypeError(f"a kernel cannot take {tensor.dtype} on {tensor.device} with strides {tensor.stride()}")
+    return tensor.data_ptr()
 
 
 def is_bf16(tensor: Tensor) -> bool:
-    """Whether its type is bfloat16; else it is float32."""
-    assert tensor.dtype in (torch.bfloat16, torch.float32)
+    """Whether its type is bfloat16, else it is float32.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    if tensor.dtype not in (torch.bfloat16, torch.float32):
+        raise TypeError(f"a kernel cannot take {tensor.dtype}")
     return tensor.dtype == torch.bfloat16
+
+
+def check_width(tensor: Tensor, channels: int) -> None:
+    """Raises :class:`ValueError` unless a map has so many channels: kernels believe what they are told."""
+    if tensor.shape[-1] != channels:
+        raise ValueError(f"expected {channels} channels, got {tensor.shape[-1]}")
 
 
 def arguments(norm: Norm | None) -> tuple[int | None, int | None, int, float]:
     """As the kernels take it."""
     norm = norm or Norm()
-    return address(norm.scale), address(norm.shift), norm.positions, norm.eps
+    return address(norm.scale, torch.float32), address(norm.shift, torch.float32), norm.positions, norm.eps

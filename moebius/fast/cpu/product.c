@@ -16,6 +16,7 @@ int has_tiles(void) { return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XTILED
 void product(const void *rows, int from_bf16, long count, long inputs, const float *scale, const float *shift,
              long positions, float eps, const bf16 *weight, int parts, long outputs, const float *bias, void *to,
              int to_bf16, int is_added, int threads) {
+    if (count <= 0) return;
     Norm norm = {scale, shift, positions, eps};
     long steps = (inputs + STEP - 1) / STEP, panels = (outputs + PANEL - 1) / PANEL, line = steps * parts * STEP;
     long most = BUDGET / (line * (long)sizeof(bf16)) / PANEL * PANEL, blocks = count / (most ? most : PANEL) + 1;

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from moebius.fast.cpu.compiled import kernels
-from moebius.fast.cpu.passes import Norm, address, arguments, is_bf16, normed
+from moebius.fast.cpu.passes import Norm, address, arguments, check_width, is_bf16, normed
 from moebius.fast.fold import Linear
 from moebius.fast.local_lambda import FoldedLocalLambda
 from moebius.fast.products import product
@@ -30,9 +30,9 @@ class Product(nn.Module):
 
     def __init__(self, layer: Linear) -> None:
         super().__init__()
-        self.dtype, self.outputs = layer.dtype, layer.outputs
-        self.bias = layer.bias
-        weight = tiled(layer.weight, parts_of(layer)) if has_tiles() else layer.weight
+        self.dtype, self.inputs, self.outputs = layer.dtype, layer.weight.shape[1], layer.outputs
+        self.bias, self.is_tiled = layer.bias, has_tiles()
+        weight = tiled(layer.weight, parts_of(layer)) if self.is_tiled else layer.weight
         self.weight = nn.Parameter(weight, requires_grad=False)
 
     def forward(
@@ -53,7 +53,7 @@ class Product(nn.Module):
             dtype: of a new map otherwise, float32 or bfloat16.
         """
         bias = self.bias if bias is None else bias
-        if has_tiles():
+        if self.is_tiled:
             return self._multiply_tiles(features.contiguous(), bias, norm, into, dtype)
         features = features.to(self.dtype) if norm is None else normed(features.contiguous(), norm, self.dtype)
         bias = None if bias is None else bias.to(self.dtype)
@@ -63,16 +63,18 @@ class Product(nn.Module):
     def _multiply_tiles(
         self, features: Tensor, bias: Tensor | None, norm: Norm | None, into: Tensor | None, dtype: torch.dtype
     ) -> Tensor:
-        inputs = features.shape[-1]
+        check_width(features, self.inputs)
         output = features.new_empty(*features.shape[:-1], self.outputs, dtype=dtype) if into is None else into
+        if output.shape != (*features.shape[:-1], self.outputs) or (bias is not None and len(bias) != self.outputs):
+            raise ValueError(f"expected {self.outputs} outputs and biases, got {output.shape}")
         bias = None if bias is None else bias.float()
         kernels().product(
             address(features),
             is_bf16(features),
-            features.numel() // inputs,
-            inputs,
+            features.numel() // self.inputs,
+            self.inputs,
             *arguments(norm),
-            address(self.weight),
+            address(self.weight, torch.bfloat16),
             self.weight.shape[2],
             self.outputs,
             address(bias),

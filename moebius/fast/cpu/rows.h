@@ -19,11 +19,11 @@ static inline float widened(bf16 value) {
     return wide;
 }
 
-/* To the nearest, of two equally near to the even one. */
+/* To the nearest, of two equally near to the even one; what is not a number stays none. */
 static inline bf16 rounded(float value) {
     uint32_t bits;
     memcpy(&bits, &value, 4);
-    return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+    return value != value ? 0x7fc0 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
 }
 
 static inline void load(float *to, const void *from, long at, long count, int is_bf16) {
@@ -40,15 +40,13 @@ static inline void store(void *to, const float *from, long at, long count, int i
         for (long i = 0; i < count; i++) ((float *)to)[at + i] = from[i];
 }
 
-/* e^x within 3e-7 of itself for |x| < 20: a power of two times the series of the rest. */
+/* e^x within 3e-7 of itself: a power of two times the series of the rest. */
 static inline float exponential(float x) {
-    float halvings = x * 1.44269504f;
-    halvings = halvings < -126 ? -126 : halvings > 127 ? 127 : halvings;
-    float whole = rintf(halvings);
-    float rest = (halvings - whole) * 0.693147181f;
-    float series =
-        1 +
-        rest * (1 + rest * (1 / 2.0f + rest * (1 / 6.0f + rest * (1 / 24.0f + rest * (1 / 120.0f + rest / 720.0f)))));
+    x = x < -87.3f ? -87.3f : x > 88.3f ? 88.3f : x;
+    float whole = rintf(x * 1.44269504f);
+    float rest = (x - whole * 0.693359375f) + whole * 2.12194440e-4f; /* ln 2 in two parts */
+    float series = 1 / 24.0f + rest * (1 / 120.0f + rest / 720);
+    series = 1 + rest * (1 + rest * (1 / 2.0f + rest * (1 / 6.0f + rest * series)));
     uint32_t bits = (uint32_t)((int32_t)whole + 127) << 23;
     float power;
     memcpy(&power, &bits, 4);

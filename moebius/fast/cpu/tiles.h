@@ -36,6 +36,7 @@ static void lay_out(float *row, long steps, int parts, bf16 *tiles, long index) 
 /* 32 rows laid out, times (steps, parts, 2, 16, 16, 2) of a weight → (32, stride) of which 32 columns are written. */
 static void multiply(const bf16 *rows, const bf16 *weight, long steps, int parts, float *to, long stride) {
     const bf16 *below = rows + steps * parts * TILE;
+    __asm__ volatile("" ::: "memory"); /* compilers do not know that tiles are loaded from it */
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);

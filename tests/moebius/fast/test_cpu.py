@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from moebius.blocks import DepthwiseSeparableConv, LambdaTransformer, ResidualBlock
 from moebius.config import MoebiusConfig
+from moebius.denoiser import Denoiser
 from moebius.fast import cpu, trial
 from moebius.fast.autoencoder import Resnet
 from moebius.fast.blocks import FoldedResidualBlock, FoldedSeparableConv, FoldedTransformer
@@ -22,7 +23,9 @@ from moebius.fast.cpu import denoiser as fused_layers
 from moebius.fast.cpu import local_lambda as local_layers
 from moebius.fast.cpu import product as products
 from moebius.fast.cpu.passes import Norm, Taps, gated_depthwise, group_norm, norm_silu_depthwise, normed
+from moebius.fast.denoiser import FastDenoiser
 from moebius.fast.fold import ChannelsLastConv, Linear
+from moebius.sampler import CONDITION_IDS, UNCONDITIONAL_IDS
 from moebius.untrained import randomise
 from tests.conftest import relative_error
 
@@ -52,6 +55,11 @@ def tiles(request, monkeypatch):
     return request.param == "with tiles"
 
 
+@pytest.fixture(params=[1, 3], ids=["one thread", "three"])
+def threads(request, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: request.param)
+
+
 def randomised(model: nn.Module) -> nn.Module:
     torch.manual_seed(0)
     randomise(model)
@@ -70,7 +78,7 @@ def fused(model: nn.Module) -> nn.Module:
 ], ids=["exact", "to 16 bits", "bfloat16"])  # fmt: skip
 @pytest.mark.parametrize(("rows", "inputs", "outputs"), [(1, 5, 3), (33, 40, 31), (700, 96, 130)], ids=str)
 @torch.no_grad()
-def test_product_of_no_whole_tiles(tiles, rows, inputs, outputs, dtype, is_exact, bound):
+def test_product_of_no_whole_tiles(tiles, threads, rows, inputs, outputs, dtype, is_exact, bound):
     torch.manual_seed(0)
     layer = Linear(torch.randn(outputs, inputs).to(dtype), torch.randn(outputs).to(dtype))
     layer.is_exact = is_exact
@@ -94,32 +102,71 @@ def test_product_of_no_whole_tiles(tiles, rows, inputs, outputs, dtype, is_exact
 
 
 @torch.no_grad()
-def test_rows_of_a_product_depend_on_themselves_alone():
+def test_rows_of_a_product_depend_on_themselves_alone(monkeypatch):
+    if not products.has_tiles():
+        pytest.skip("this core has no tiles, a library multiplies")
     torch.manual_seed(0)
     product = products.Product(Linear(torch.randn(64, 320), None))
     features = torch.randn(5000, 320)
     whole = product(features)
     assert torch.equal(product(features[1234:1300]), whole[1234:1300])
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    assert torch.equal(product(features), whole)
 
 
 @torch.no_grad()
-def test_tiles_and_the_librarys_products_take_turns():
-    """oneDNN keeps tiles of its own shape configured, and takes them for still there."""
-    torch.manual_seed(0)
-    ours, theirs = products.Product(Linear(torch.randn(64, 320), None)), torch.randn(48, 320).bfloat16()
-    features = torch.randn(640, 320)
-    expected = [ours(features), functional.linear(features.bfloat16(), theirs)]
-    for _ in range(3):
-        assert torch.equal(functional.linear(features.bfloat16(), theirs), expected[1])
-        assert torch.equal(ours(features), expected[0])
+def test_layers_named_precise_are_exact_in_float32_and_of_two_parts_beside_bfloat16(monkeypatch):
+    monkeypatch.setattr(products, "tiled", lambda weight, parts: torch.full((1,), parts))
+    monkeypatch.setattr(local_layers, "tiled", products.tiled)
+    monkeypatch.setattr(products, "has_tiles", lambda: True)
+    monkeypatch.setattr(local_layers, "has_tiles", lambda: True)
+    monkeypatch.setattr(fused_layers, "has_tiles", lambda: True)
+    for dtype, of_precise, of_others in ((torch.float32, 3, 2), (torch.bfloat16, 2, 1)):
+        model = FastDenoiser(Denoiser(trial.CONFIG), (CONDITION_IDS, UNCONDITIONAL_IDS)).lower(dtype)
+        fused_layers.fuse(model)
+        parts = {
+            name: int(layer.weight) for name, layer in model.named_modules() if isinstance(layer, products.Product)
+        }
+        assert set(parts.values()) == {of_precise, of_others}
+        for name, expected in {
+            "down_levels.0.transformers.0.local.layer.project": of_precise,
+            "down_levels.0.resample.linear": of_precise,
+            "down_levels.0.transformers.0.expand": of_others,
+            "up_levels.0.residuals.0.shortcut": of_precise,
+            "up_levels.1.transformers.0.project_out": of_others,
+        }.items():
+            assert parts[name] == expected, name
+
+
+@torch.no_grad()
+def test_kernels_are_given_nothing_that_they_would_misread():
+    product = products.Product(Linear(torch.randn(4, 33), torch.randn(4)))
+    conv = ChannelsLastConv(torch.ones(3, 1, 3, 3), torch.zeros(3), groups=3)
+    features = torch.randn(1, 2, 2, 3)
+    if products.has_tiles():
+        for wrong in (torch.randn(5, 40), torch.randn(5, 32)):
+            with pytest.raises(ValueError, match="expected 33 channels"):
+                product(wrong)
+        with pytest.raises(ValueError, match="expected 4 outputs"):
+            product(torch.randn(5, 33), into=torch.zeros(4, 4))
+        with pytest.raises(ValueError, match="expected 4 outputs"):
+            product(torch.randn(5, 33), torch.zeros(3))
+        with pytest.raises(TypeError, match="float64"):
+            product(torch.randn(5, 33).double())
+        assert product(torch.empty(0, 33)).shape == (0, 4)
+        with pytest.raises(TypeError, match="float32"):
+            copy.deepcopy(product).float()(torch.randn(5, 33))
+    with pytest.raises(ValueError, match="expected 3 channels"):
+        norm_silu_depthwise(torch.randn(1, 2, 2, 4), None, Taps(conv), torch.float32, keeps=False)
+    with pytest.raises(ValueError, match="expected 6 channels"):
+        gated_depthwise(torch.randn(1, 2, 2, 4), Taps(conv, conv))
+    with pytest.raises(TypeError, match="strides"):
+        norm_silu_depthwise(features.transpose(1, 2), None, Taps(conv), torch.float32, keeps=False)
+    with torch.enable_grad(), pytest.raises(TypeError, match="kernel cannot take"):
+        normed(features.requires_grad_(), Norm(1e-5), torch.float32)
 
 
 ROUNDING = {torch.float32: 1e-6, torch.bfloat16: 1e-2}
-
-
-@pytest.fixture(params=[1, 3], ids=["one thread", "three"])
-def threads(request, monkeypatch):
-    monkeypatch.setattr(torch, "get_num_threads", lambda: request.param)
 
 
 @pytest.mark.parametrize("dtype", ROUNDING, ids=str)
@@ -157,6 +204,7 @@ def test_block_of_the_autoencoder(dtype):
     plain = nn.ModuleList([randomised(ResnetBlock2D(in_channels=64, out_channels=96, temb_channels=None))]).to(dtype)
     ours = nn.ModuleList([Resnet(copy.deepcopy(plain[0]))])
     autoencoder.fuse(ours)
+    autoencoder.fuse(ours)  # again: nothing is left to do
     planes = torch.randn(2, 64, 10, 6, dtype=dtype)
     assert relative_error(ours[0](planes).float(), plain[0](planes, None).float()) <= max(ROUNDING[dtype], 1e-5)
 
@@ -169,7 +217,11 @@ def test_what_is_not_a_number_stays_none():
     assert norm_silu_depthwise(features, None, taps, torch.float32, keeps=False)[0].isnan().all()
     assert gated_depthwise(features.repeat(1, 1, 1, 2).bfloat16(), Taps(*[ChannelsLastConv(
         torch.ones(3, 1, 3, 3), torch.zeros(3), groups=3)] * 2)).isnan().all()  # fmt: skip
-    assert products.Product(Linear(torch.ones(2, 3), None))(features).isnan().all()
+    for bits in (0x7FC00000, -1):  # what processors make, and what broken memory may hold
+        broken = torch.full((1, 2, 2, 3), bits, dtype=torch.int32).view(torch.float32)
+        assert products.Product(Linear(torch.ones(2, 3), None))(broken).isnan().all()
+    terms = group_norm(torch.tensor([1.0, torch.inf, 2.0, 3.0]).view(1, 2, 2, 1), 1, 1e-5, None, None)
+    assert terms.scale.isnan().all()
 
 
 @pytest.mark.parametrize("size", [(18, 17), (5, 36)], ids=str)
@@ -208,7 +260,7 @@ def test_residual_block(tiles, widths, dtype):
     ids=["narrow heads", "tiles of 4", "tiles of 4 in bfloat16", "tiles of 2", "tiles of 1"],
 )
 @torch.no_grad()
-def test_transformer(tiles, heads, side, dtype, rows):
+def test_transformer(tiles, threads, heads, side, dtype, rows):
     config = MoebiusConfig(heads=heads, context_width=16)
     contexts = torch.randn(2, config.categories // 2, config.context_width)
     plain = FoldedTransformer(randomised(LambdaTransformer(64, side * side, config)), side, contexts).to(dtype)
@@ -227,21 +279,27 @@ def test_convolution_of_stride_two():
     assert relative_error(fused(plain)(features), plain(features)) <= 2e-5
 
 
-def test_the_kernels_serve_here():
+@pytest.fixture
+def forgotten():
+    """The answer of an earlier trial, and afterwards that of this one."""
     cpu.serves.cache_clear()
+    yield cpu.serves
+    cpu.serves.cache_clear()
+
+
+def test_the_kernels_serve_here(forgotten):
     assert cpu.serves(CPU)
     assert not cpu.serves(torch.device("cuda"))
 
 
-def test_a_trial_that_fails_or_differs_leaves_pytorchs_layers(monkeypatch):
+def test_a_trial_that_fails_or_differs_leaves_pytorchs_layers(forgotten, monkeypatch):
     warnings = []
     monkeypatch.setattr(cpu.logger, "warning", lambda message, *values: warnings.append(message % values))
     for error in (OSError("no C compiler"), ArithmeticError("a guided step differs by 5.0e-01")):
-        cpu.serves.cache_clear()
+        forgotten.cache_clear()
         monkeypatch.setattr(trial, "check", lambda *_, error=error: (_ for _ in ()).throw(error))
         assert not cpu.serves(CPU)
         assert str(error) in warnings.pop()
-    cpu.serves.cache_clear()
 
 
 COUNT = """
@@ -264,20 +322,23 @@ else:
 
 
 def compile_in(home: Path, **environment: str) -> str:
-    environment = os.environ | {"MOEBIUS_HOME": str(home)} | environment
-    done = subprocess.run([sys.executable, "-c", COUNT], env=environment, capture_output=True, text=True, check=True)
+    environment = os.environ | {"XDG_CACHE_HOME": str(home)} | environment
+    command = [sys.executable, "-c", COUNT]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, umask=0o002)
     return done.stdout.strip()
 
 
 def test_kernels_are_compiled_once_and_only_those_of_this_user_are_trusted(tmp_path):
     home = tmp_path / "home"
     assert [compile_in(home) for _ in range(2)] == ["compiled 1", "compiled 0"]
-    (kept,) = (home / "kernels").iterdir()
+    (kept,) = (home / "moebius-kernels").iterdir()
     kept.chmod(0o777)
     kept.write_bytes(b"planted")
     assert compile_in(home) == "compiled 1"
     assert kept.stat().st_mode & 0o022 == 0 and kept.read_bytes().startswith(b"\x7fELF")
     assert compile_in(home) == "compiled 0"
+    kept.write_bytes(b"")  # the machine went down
+    assert [compile_in(home) for _ in range(2)] == ["compiled 1", "compiled 0"]
     file = tmp_path / "file"
     file.touch()
     assert compile_in(file) == "compiled 1"  # nowhere to keep them
@@ -287,3 +348,5 @@ def test_what_the_compiler_says_is_told(tmp_path):
     assert "there is no C compiler; install gcc" in compile_in(tmp_path / "home", PATH="", CC="")
     assert "no-such-compiler" in compile_in(tmp_path / "home", CC="no-such-compiler")
     assert "false fails" in compile_in(tmp_path / "home", CC="false")
+    assert "CC is no command" in compile_in(tmp_path / "home", CC="'gcc")
+    assert compile_in(tmp_path / "home", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0") == "compiled 1"
