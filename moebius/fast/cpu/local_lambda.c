@@ -6,7 +6,7 @@
 typedef struct {
     const void *projected; /* (maps, height, width, (heads + 2)·head): queries, keys and values */
     int is_bf16, parts;
-    long height, width, heads, head, window, tile, span; /* of head channels each; of a row of taps, with zeros */
+    long height, width, heads, head, window, tile; /* heads of `head` channels each */
 } Layer;
 
 static long position(const Layer *layer, long map, long y, long x) {
@@ -30,8 +30,7 @@ static void load_value(const Layer *layer, const float *content, long map, long 
         memset(to, 0, layer->head * sizeof(float));
 }
 
-/* All that the queries of a tile meet, laid out as a weight: (head / 32, steps, parts, 2, 16, 16, 2), places in pairs.
- */
+/* All that the queries of a tile meet, as a weight: (head / 32, steps, parts, 2, 16, 16, 2), places in pairs. */
 static void gather(const Layer *layer, const float *content, long map, long top, long left, long steps, bf16 *to) {
     long panels = (layer->head + PANEL - 1) / PANEL;
     float first[panels * PANEL], second[panels * PANEL];
@@ -65,7 +64,7 @@ void local_lambda(const void *projected, int is_bf16, long maps, long height, lo
     long span = (window + SIDE - 1) / SIDE * SIDE, side = tile + window - 1, rows = tile * tile * heads;
     long panels = (head + PANEL - 1) / PANEL, scored = (window * span + PANEL - 1) / PANEL * PANEL;
     long asked_steps = (head + STEP - 1) / STEP, steps = (side * side + head + STEP - 1) / STEP;
-    Layer layer = {projected, is_bf16, parts, height, width, heads, head, window, tile, span};
+    Layer layer = {projected, is_bf16, parts, height, width, heads, head, window, tile};
 #pragma omp parallel for num_threads(threads)
     for (long strip = 0; strip < maps * (height / tile); strip++) {
         long map = strip / (height / tile), top = strip % (height / tile) * tile;
@@ -83,9 +82,8 @@ void local_lambda(const void *projected, int is_bf16, long maps, long height, lo
             for (long first = 0; first < rows; first += PANEL) { /* rows: places of the tile, of each all heads */
                 long here = least(PANEL, rows - first);
                 for (long at = 0; at < here; at++) {
-                    long place = (first + at) / heads;
-                    load_query(&layer, position(&layer, map, top + place / tile, left + place % tile),
-                               (first + at) % heads, query);
+                    long place = (first + at) / heads, y = top + place / tile, x = left + place % tile;
+                    load_query(&layer, position(&layer, map, y, x), (first + at) % heads, query);
                     lay_out(query, asked_steps, parts, asked, at);
                 }
                 for (long panel = 0; panel < scored / PANEL; panel++)
@@ -105,10 +103,8 @@ void local_lambda(const void *projected, int is_bf16, long maps, long height, lo
                 for (long panel = 0; panel < panels; panel++) {
                     multiply(weights, around + panel * steps * parts * 2 * TILE, steps, parts, square, PANEL);
                     for (long at = 0; at < here; at++) {
-                        long place = (first + at) / heads;
-                        float *sum = to + (position(&layer, map, top + place / tile, left + place % tile) * heads +
-                                           (first + at) % heads) *
-                                              head;
+                        long place = (first + at) / heads, y = top + place / tile, x = left + place % tile;
+                        float *sum = to + (position(&layer, map, y, x) * heads + (first + at) % heads) * head;
                         for (long i = 0; i < least(PANEL, head - panel * PANEL); i++)
                             sum[panel * PANEL + i] += square[at * PANEL + i];
                     }

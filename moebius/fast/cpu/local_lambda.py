@@ -46,9 +46,7 @@ class _TileLocalLambda(FusedLocalLambda):
         self.register_buffer("taps", tiled(filters.flatten(1).T, parts_of(layer)))
         self.register_buffer("content_bias", layer.content_bias.float())
         self.tile = layer.tile
-        layer.taps = layer.taps.new_empty(
-            0
-        )  # laid out here instead: of the layer, only what comes before them still works
+        layer.taps = layer.taps.new_empty(0)  # they are laid out here: the layer itself can only project from now on
 
     def add(self, projected: Tensor, stream: Tensor) -> Tensor:
         """Queries, keys and values (B, H, W, C + K + V) and (B, H, W, C) → the latter, with the result added."""
