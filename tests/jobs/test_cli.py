@@ -240,7 +240,7 @@ def slow_job(tmp_path, tiny_weights) -> list[str]:
         "mask.uri": masks,
         "sink.uri": tmp_path / "out",
         "model.weights": tiny_weights,
-        "model.steps": 200,  # so that a fast machine is not done before the second run is refused
+        "model.steps": 400,  # so that a fast machine is not done before the second run is refused
         "run.report": "false",
     }
     return [str(ROOT / "conf" / "inpaint.yaml"), *(f"{key}={value}" for key, value in options.items())]
