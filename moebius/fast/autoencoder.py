@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from moebius.fast import cpu, gpu
 from moebius.fast.attention import SingleHeadAttention, is_usual_attention
-from moebius.fast.fold import linear
+from moebius.fast.fold import linear, replace_layers
 from moebius.fast.upsample import FoldedUpsample
 from moebius.fast.winograd import WinogradConv, is_plain
 
@@ -32,7 +32,7 @@ def arrange_vae(vae: Autoencoder, dtype: torch.dtype, device: torch.device) -> A
         device: where.
     """
     if device.type == "cpu":
-        _replace_layers(vae, dtype)
+        replace_layers(vae, lambda layer: _arranged(layer, dtype) or layer)
         if cpu.serves(device):
             from moebius.fast.cpu.autoencoder import fuse as fuse_on_cpu  # loads the C kernels
 
@@ -96,14 +96,6 @@ class _Upsampler(nn.Module):
     def forward(self, features: Tensor, output_size: None = None) -> Tensor:
         """(B, C, H, W) → (B, C, 2H, 2W), both channels-last in memory."""
         return self.folded(features.permute(0, 2, 3, 1).contiguous()).permute(0, 3, 1, 2)
-
-
-def _replace_layers(module: nn.Module, dtype: torch.dtype) -> None:
-    """Put what is sooner into the place of layers, then of those inside of them."""
-    for name, child in module.named_children():
-        if faster := _arranged(child, dtype):
-            setattr(module, name, faster)
-        _replace_layers(faster or child, dtype)
 
 
 def _arranged(layer: Any, dtype: torch.dtype) -> nn.Module | None:

@@ -1,5 +1,7 @@
 """Constants folded into weights: batch norms into the convolution before them, layers of channels-last maps."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -106,6 +108,14 @@ class ChannelNorm(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(B, H, W, C) → (B, H, W, C)."""
         return functional.layer_norm(features.float(), features.shape[-1:], eps=self.eps)
+
+
+def replace_layers(module: nn.Module, replaced: Callable[[nn.Module], nn.Module]) -> None:
+    """Put into the place of each layer what a function makes of it, then inside of that; the module is changed."""
+    for name, child in module.named_children():
+        layer = replaced(child)
+        setattr(module, name, layer)
+        replace_layers(layer, replaced)
 
 
 def _constant(value: Tensor) -> nn.Parameter:

@@ -10,15 +10,12 @@ from moebius.fast.blocks import FoldedResidualBlock, FoldedSeparableConv, Folded
 from moebius.fast.cpu.local_lambda import fuse_local
 from moebius.fast.cpu.passes import Norm, Taps, gated_depthwise, group_norm, norm_silu_depthwise
 from moebius.fast.cpu.product import Product, has_tiles
-from moebius.fast.fold import ChannelsLastConv, ChannelsLastGroupNorm, Linear
+from moebius.fast.fold import ChannelsLastConv, ChannelsLastGroupNorm, Linear, replace_layers
 
 
 def fuse(module: nn.Module) -> None:
     """Put fused layers into the place of those that they equal, then inside of them; the model is changed."""
-    for name, child in module.named_children():
-        fused = _fused(child)
-        setattr(module, name, fused)
-        fuse(fused)
+    replace_layers(module, _fused)
 
 
 def _fused(layer: nn.Module) -> nn.Module:

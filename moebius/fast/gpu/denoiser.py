@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from moebius.fast.blocks import FoldedResidualBlock, FoldedSeparableConv, FoldedTransformer, add_branches
-from moebius.fast.fold import ChannelsLastConv, ChannelsLastGroupNorm
+from moebius.fast.fold import ChannelsLastConv, ChannelsLastGroupNorm, replace_layers
 from moebius.fast.gpu.contexts import meet_contexts
 from moebius.fast.gpu.depthwise import Taps, gated_depthwise, norm_silu_depthwise
 from moebius.fast.gpu.group_norm import group_terms, scaled
@@ -18,10 +18,7 @@ from moebius.fast.local_lambda import TiledLocalLambda
 
 def fuse(module: nn.Module) -> None:
     """Put fused layers into the place of those that they equal, then inside of them; the model is changed."""
-    for name, child in module.named_children():
-        fused = _fused(child)
-        setattr(module, name, fused)
-        fuse(fused)
+    replace_layers(module, _fused)
 
 
 def _fused(layer: nn.Module) -> nn.Module:
