@@ -3,6 +3,9 @@
 STAGES = ("read", "decode", "mask", "inpaint", "encode", "write")
 
 
+MACHINE_ERRORS = (MemoryError, ImportError)  # met while decoding or encoding, they tell nothing about the image
+
+
 class ConfigError(ValueError):
     """A configuration that cannot work; raised before any worker starts."""
 
@@ -30,3 +33,10 @@ class SampleError(Exception):
     def wrap(cls, stage: str, error: Exception) -> "SampleError":
         """The error itself, or any other exception of a stage in this form."""
         return error if isinstance(error, cls) else cls(stage, type(error).__name__, str(error) or repr(error))
+
+
+class AccessError(SampleError):
+    """What one machine meets where a sample should be: nothing, another file, or no permission.
+
+    Another machine may find the sample there, so this alone does not fail it; see :mod:`pipeline.faults`.
+    """
