@@ -12,6 +12,7 @@ from moebius.settings import HUB_WEIGHTS, InpaintSettings
 from pipeline.data_config import MaskConfig, SinkConfig, SourceConfig, absolute_uri, as_extension, choose
 from pipeline.errors import ConfigError
 from pipeline.notify import parse_notify, public_notify
+from pipeline.uris import public_uri
 
 _LATER_KEYS = ("guidance_interval", "sampler", "member", "column")
 _ERROR_TYPE = re.compile(r"[A-Z]\w*|error")  # the latter of struct and zlib
@@ -230,8 +231,10 @@ class JobConfig:
 
 
 def public_configuration(config: JobConfig) -> dict[str, Any]:
-    """The configuration with what may be a secret hidden: every storage option, and who is notified."""
+    """Return the configuration without secrets: of uris, every storage option, and who is notified."""
     public = asdict(config) | {"storage": dict.fromkeys(config.storage, "***")}
+    for section, key in (("source", "uri"), ("mask", "uri"), ("sink", "uri"), ("model", "weights")):
+        public[section][key] = public_uri(public[section][key])
     public["run"]["notify"] = public_notify(config.run.notify)
     return public
 

@@ -1,5 +1,7 @@
 """The two ways in which things go wrong: a sample fails alone, a configuration stops the job."""
 
+from pipeline.uris import public_text
+
 STAGES = ("read", "decode", "mask", "inpaint", "encode", "write")
 
 
@@ -9,6 +11,9 @@ MACHINE_ERRORS = (MemoryError, ImportError)  # met while decoding or encoding, t
 class ConfigError(ValueError):
     """A configuration that cannot work; raised before any worker starts."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(public_text(message))
+
 
 class SampleError(Exception):
     """Why one sample fails; becomes its manifest row and touches no other sample.
@@ -16,11 +21,12 @@ class SampleError(Exception):
     Args:
         stage: one of ``STAGES``.
         kind: short name for counting and filtering, such as ``TruncatedImage``.
-        message: a sentence for a person.
+        message: a sentence for a person; secrets of uris in it are hidden.
     """
 
     def __init__(self, stage: str, kind: str, message: str) -> None:
         assert stage in STAGES, stage
+        message = public_text(message)
         super().__init__(stage, kind, message)
         self.stage, self.kind, self.message = stage, kind, message
 

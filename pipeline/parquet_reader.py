@@ -1,9 +1,7 @@
 """Reads samples out of rows of Parquet files."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -11,7 +9,8 @@ import pyarrow as pa
 from pipeline.config import JobConfig
 from pipeline.cursors import Cursors
 from pipeline.errors import SampleError
-from pipeline.inputs import Inputs, Sample, file_version, read_file, readable, too_many_bytes
+from pipeline.inputs import Inputs, Sample, file_version, too_many_bytes
+from pipeline.linked_files import LinkedFiles
 from pipeline.parquet_headers import BrokenPageError
 from pipeline.parquet_rows import RowCursor
 from pipeline.parquet_source import wanted_columns
@@ -20,7 +19,6 @@ from pipeline.storage_errors import answering
 
 READ_AHEAD_BYTES = 16 << 20  # of rows, while the uris in them are fetched
 BOXES_AS_TEXT = 8  # times as many bytes as in Arrow, about
-STORAGES = 64  # that uris lead to are kept open
 
 
 class ParquetReader:
@@ -31,9 +29,7 @@ class ParquetReader:
         self.columns = wanted_columns(config)
         self.mask_kind, self.mask = config.mask.kind, config.mask.column or ""
         self._cursors = Cursors(storage, lambda key: RowCursor(storage, key, self.columns, self.max_bytes))
-        self._scheme = config.source.uri.partition("://")[0]
-        self._open = lru_cache(STORAGES)(self._open_storage)
-        self._options, self.max_bytes = config.storage, config.limits.max_bytes
+        self._linked, self.max_bytes = LinkedFiles(config, storage), config.limits.max_bytes
 
     def read_all(self, samples: Sequence[Sample]) -> Iterator[Inputs | Exception]:
         """See :class:`pipeline.inputs.FormatReader`."""
@@ -51,10 +47,6 @@ class ParquetReader:
                 yield group
                 group, size_bytes = [], 0
         yield group
-
-    def _open_storage(self, uri: str) -> Storage:
-        """Another place that a uri leads to; one of another kind gets none of the source's credentials."""
-        return Storage(uri, self._options if uri.startswith(f"{self._scheme}://") else {})
 
     def _row(self, sample: Sample) -> pa.RecordBatch | Exception:
         key, (number,) = sample["file"], sample["place"]
@@ -102,21 +94,4 @@ class ParquetReader:
         if not value:
             kind, what = ("MissingImage", self.columns[0]) if stage == "read" else ("MissingMask", self.mask)
             raise SampleError(stage, kind, f"{what} is null for {sample['sample_id']}")
-        if self.storage.is_local:  # from elsewhere, no uri leads to the disks of a worker
-            value = value.removeprefix("file://")
-        folder, _, name = value.rpartition("/")
-        if "://" in value and "::" in value:  # such as simplecache::file:///etc, which would get around that
-            raise SampleError(stage, "UnusableName", f"{value!r} is a chain of file systems, which are not taken")
-        if "://" in value and not value.startswith(("file:", "local:")):
-            return self._fetch(stage, self._open(folder), name)
-        if os.path.isabs(value) and self.storage.is_local:
-            return self._fetch(stage, self._open(folder), name)
-        return self._fetch(stage, self.storage, value)  # which refuses what is not below it
-
-    def _fetch(self, stage: str, storage: Storage, key: str) -> bytes:
-        """What lies behind a uri, of which no plan knows the size."""
-        with readable(stage, storage, key):
-            size_bytes = storage.stat(key).size_bytes
-        if refusal := too_many_bytes(size_bytes, self.max_bytes):
-            raise refusal
-        return read_file(stage, storage, key, None, size_bytes=size_bytes)
+        return self._linked.read(stage, value)
