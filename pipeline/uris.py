@@ -15,9 +15,8 @@ _SECRET_NAME = re.compile(
 )
 _OPAQUE_VALUE = re.compile(r"[\w+/=~.-]{32,}")  # as signatures and tokens are
 _PARAMETER = re.compile(r"([?&;#])([^=&;#?]*)=([^&;#]*)")
-_URI_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
+_URI_IN_TEXT = re.compile(r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{0,31}://[^\s'\"<>]+")
 _PARAMETER_IN_TEXT = re.compile(r"([?&])([^=&;#?\s'\"<>]+)=([^&;#\s'\"<>]+)")
-_USER_WITH_PASSWORD = re.compile(r"(://)[^/]*:[^/]*@")
 _USER = re.compile(r"(://)[^/?#]*@")
 
 
@@ -27,7 +26,8 @@ def public_uri(uri: str) -> str:
     if not scheme or not set("@?#;") & set(uri):
         return uri
     if scheme not in DEFAULT_PORTS:  # "?" is a character of a name, and "@" may stand behind a container
-        return _USER_WITH_PASSWORD.sub(rf"\1{HIDDEN}@", uri, count=1)
+        user, at, _ = uri.partition("://")[2].partition("/")[0].rpartition("@")
+        return uri.replace(f"{user}{at}", f"{HIDDEN}@", 1) if ":" in user else uri
     try:
         _ = urlsplit(uri).port
     except ValueError:  # a password that is not escaped, or no uri at all

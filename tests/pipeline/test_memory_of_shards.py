@@ -72,7 +72,7 @@ def write(folder: Path, images: list, **settings: object) -> None:
 
 @pytest.mark.parametrize("codec", ["zstd", "snappy", "none"])
 def test_row_above_the_limit_fails_and_its_neighbours_come_through(tmp_path, codec):
-    images = [PHOTO, bytes(20_000_000), PHOTO]
+    images = [PHOTO, bytes(30_000_000), PHOTO]  # whose average is above the limit, too
     pq.write_table(pa.table({"image": images}), tmp_path / "x.parquet", compression=codec)
     assert read(tmp_path, format="parquet")["results"] == [3000, "TooManyBytes", 3000]
 

@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from pipeline.config import JobConfig, MaskConfig, public_configuration
@@ -88,3 +90,13 @@ def test_uri_that_leads_to_no_place_is_refused(uri):
 def test_hosts_must_be_whole_buckets_or_hosts(host):
     with pytest.raises(ConfigError, match=r"source\.hosts must be buckets or hosts"):
         SourceConfig(hosts=["https://cdn.example.com/", host])
+
+
+@pytest.mark.parametrize(
+    "text", ["a" * 300_000 + "://", "a://" + ":" * 300_000, "https://" + "?" * 300_000, "?a" * 150_000 + "="]
+)
+def test_long_text_from_a_hostile_file_takes_no_time(text):
+    started = time.process_time()
+    public_text(text)
+    public_uri(text)
+    assert time.process_time() - started < 1
