@@ -41,7 +41,7 @@ def fail(record: Record, stage: str, error: Exception) -> Record:
 
 
 def confirm(record: Record) -> None:
-    """Fail a deferred sample: a worker that is proven to work has met the same fault again."""
+    """Fail a deferred sample: somebody who is proven to work has met a fault again."""
     if record.status == DEFERRED:
         record.status = FAILED
 

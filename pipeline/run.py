@@ -36,6 +36,7 @@ from pipeline.supervisor import Supervisor
 from pipeline.units import SMALL_UNITS, UnitBounds
 from pipeline.weight_store import fetch_weights
 from pipeline.window_actor import WindowActor
+from pipeline.witness import find_inaccessible
 from pipeline.work import Blamed
 from pipeline.worker import Worker
 
@@ -107,6 +108,7 @@ def run_job(
                             pool.actors,
                             plan.known_good(),
                             _unit_bounds(config),
+                            witness=partial(find_inaccessible, config, weights.fingerprint, run_id),
                         )
                         for leg in plan.legs():
                             blamed = supervisor.do(leg, partial(commit, leg))

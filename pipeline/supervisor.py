@@ -11,10 +11,11 @@ from ray.exceptions import RayActorError, RayError
 
 from pipeline.inputs import Sample
 from pipeline.passes import Pass
-from pipeline.records import DEFERRED, HELD
+from pipeline.records import DEFERRED, HELD, to_table
 from pipeline.roster import RemoteRoster, Roster
 from pipeline.stream import by_clock
 from pipeline.units import SMALL_UNITS, UnitBounds, make_units
+from pipeline.witness import Witness
 from pipeline.work import KNOWN_GOOD, Blamed, Work
 
 TICK_S = 2.0
@@ -44,6 +45,7 @@ class Supervisor:
         known_good: samples that earlier runs brought through.
         bounds: of a unit.
         shortage: says what the cluster lacks to start a worker.
+        witness: looks for inaccessible samples where no worker can prove itself.
     """
 
     def __init__(
@@ -55,9 +57,10 @@ class Supervisor:
         known_good: Sequence[Sample] = (),
         bounds: UnitBounds = SMALL_UNITS,
         shortage: Callable[[], str] = str,
+        witness: Witness = lambda _: to_table([]),
     ) -> None:
         self.start_pass, self.roster, self.stall_s = start_pass, roster, stall_s
-        self.actors, self.bounds, self.shortage = actors, bounds, shortage
+        self.actors, self.bounds, self.shortage, self.witness = actors, bounds, shortage, witness
         self.known_good = tuple(known_good)
         self._moved_at = time.monotonic()  # when a sample last came through, or the first fault after that was met
         self._is_stalled = False  # whether nothing but faults of the environment came since
@@ -86,6 +89,8 @@ class Supervisor:
             this_pass = Pass(history, (*work.known_good(), *self.known_good)[:KNOWN_GOOD], avoided)
             before = work.progress
             avoided = self._run(this_pass, work, commit)
+            if work.progress == before and not this_pass.known_good:
+                work.finish(self.witness(work.samples_of(history).to_pylist()), commit)
             if work.progress > before:
                 wait_s = FIRST_WAIT_S
                 continue

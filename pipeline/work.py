@@ -57,10 +57,16 @@ class Work:
         """
         self._missing = self._histories == history
         self.productive, self.reasons = set(), {}
-        return self.samples.filter(pa.array(self._missing))
+        return self.samples_of(history)
+
+    def samples_of(self, history: History) -> pa.Table:
+        """The samples that have been through that."""
+        return self.samples.filter(pa.array(self._histories == history))
 
     def finish(self, rows: pa.Table, commit: Callable[[pa.Table, pa.Array], None]) -> None:
         """Commit rows of samples that are at their end; whatever Ray delivers twice is committed once."""
+        if not rows.num_rows:
+            return
         positions, first = np.unique(self._positions(rows), return_index=True)
         fresh = self._histories[positions] != _DONE
         self._histories[positions] = _DONE

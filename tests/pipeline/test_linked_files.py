@@ -110,7 +110,8 @@ def test_uri_to_another_host_is_refused_without_a_request_unless_it_is_allowed(h
 def test_secrets_of_uris_reach_neither_manifest_nor_run_file(here, tmp_path, web, path, kind):
     web.elsewhere = f"http://localhost:{web.server_port}/secret?token=hush"
     uri = f"{web.uri}/{path}?X-Amz-Signature=hush&id=7".replace("//", "//user:hush%20hush@", 1)
-    (row,) = rows_of(tmp_path, [uri], hosts=[web.uri])
+    row, good = rows_of(tmp_path, [uri, uri.replace(path, "good.png")], hosts=[web.uri])
+    assert good["status"] == "ok"  # by which the worker can show that it reads what can be read
     assert row["error_type"] == kind
     assert "id=7" in (row["error_message"] or "id=7") or kind == "TooManyBytes"
     said = json.dumps(row, default=str) + (tmp_path / "out" / "runs" / "run.json").read_text()
