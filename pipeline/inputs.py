@@ -69,7 +69,8 @@ class FileReader:
     def _read(self, sample: Sample) -> Inputs | Exception:
         try:
             key, version = file_of(sample), file_version(sample)
-            return Inputs(read_file("read", self.storage, key, version, size_bytes=sample["size_bytes"]), b"")
+            size_bytes = sample["size_bytes"] - (sample["mask_bytes"] or 0)
+            return Inputs(read_file("read", self.storage, key, version, size_bytes=size_bytes), b"")
         except Exception as error:  # noqa: BLE001 - raised where its sample is dealt with
             return error
 
@@ -82,11 +83,11 @@ def read_file(
     span: tuple[int, int] | None = None,
     size_bytes: int = 0,
 ) -> bytes:
-    """A file or a part of it; raises as :func:`readable` does."""
+    """A file, of so many bytes if not 0, or a part of it; raises as :func:`readable` does."""
     with readable(stage, storage, key):
         if span is None and size_bytes > ONE_REQUEST_BYTES and not storage.is_local:
             span = (0, storage.stat(key).size_bytes)
-        return storage.read(key, version or None, span)
+        return storage.read(key, version or None, span, size_bytes or None)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ manifest's exclusive commits hold even where two runs believe that the sink is t
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import socket
@@ -16,7 +17,7 @@ from typing import Any
 
 from pipeline.errors import ConfigError
 from pipeline.storage import Storage
-from pipeline.storage_errors import usable
+from pipeline.storage_errors import ConditionRefusedError, usable
 
 KEY = ".lease.json"
 RENEW_S = 5.0
@@ -97,6 +98,8 @@ class Lease:
             self.storage.create(KEY, self._content())
         except FileExistsError:
             return self._is_ours()  # a retried request meets its own first attempt
+        except ConditionRefusedError as error:
+            raise self._unsafe(f"cannot create a file only if it is absent ({error.strerror})") from error
         return True
 
     def _check_exclusive(self) -> None:
@@ -104,10 +107,13 @@ class Lease:
         with contextlib.suppress(FileExistsError):
             self.storage.create(KEY, self._content())
             self.storage.delete(KEY)
-            raise ConfigError(
-                f"sink.uri: {self.storage} replaces a file that was to be created only if absent (it knows no "
-                "conditional PUT), so that rows could be lost or doubled unnoticed; choose another storage for the sink"
-            )
+            raise self._unsafe("replaces a file that was to be created only if absent")
+
+    def _unsafe(self, fault: str) -> ConfigError:
+        return ConfigError(
+            f"sink.uri: {self.storage} {fault}: it knows no conditional PUT, so that rows could be lost or doubled "
+            "unnoticed; choose another storage for the sink"
+        )
 
     def _is_renewed(self, found: dict[str, Any]) -> bool:
         deadline = time.monotonic() + self.silence_s
@@ -131,12 +137,27 @@ class Lease:
 
     def _read(self) -> dict[str, Any] | None:
         try:
-            return json.loads(self.storage.read(KEY))
+            return _holder(self.storage.read(KEY))
         except FileNotFoundError:
             return None
 
     def _content(self) -> bytes:
         return json.dumps(self.holder).encode()
+
+
+def _holder(content: bytes) -> dict[str, Any]:
+    """The holder that a lease file names.
+
+    A file that names none, damaged or of another program, has an unknown holder that counts like any other: it is alive
+    while the file changes.
+    """
+    try:
+        holder = json.loads(content)
+        if type(holder["run_id"]) is type(holder["place"]) is str and type(holder["pid"]) is int:
+            return holder
+    except (ValueError, TypeError, KeyError, RecursionError):
+        pass
+    return {"run_id": "?", "place": "?", "pid": "?", "content": hashlib.sha256(content).hexdigest()}
 
 
 def _place() -> str:
@@ -155,6 +176,6 @@ def _is_dead(holder: dict[str, Any]) -> bool:
         os.kill(holder["pid"], 0)
     except ProcessLookupError:
         return True
-    except PermissionError:
+    except (PermissionError, OverflowError):  # of another user, or no number of a process
         pass
     return False

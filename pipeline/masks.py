@@ -80,7 +80,7 @@ class InnerMask:
         mask_key = "''" if self.kind in ("alpha", "text") else "if(has_mask, '', NULL)"
         catalog.run(
             f"CREATE TABLE samples AS SELECT sample_id, version AS input_version, size_bytes, file, place, "
-            f"{mask_key} AS mask_key, NULL::VARCHAR AS mask_spec, fault FROM images"
+            f"{mask_key} AS mask_key, NULL::BIGINT AS mask_bytes, NULL::VARCHAR AS mask_spec, fault FROM images"
         )
 
 
@@ -118,6 +118,7 @@ CREATE TABLE samples AS SELECT
     images.file,
     images.place,
     mask.key AS mask_key,
+    mask.size_bytes AS mask_bytes,
     NULL::VARCHAR AS mask_spec,
     images.fault
 FROM {pairs}"""
@@ -148,6 +149,7 @@ CREATE TABLE samples AS SELECT
     images.file,
     images.place,
     if(specs.spec IS NULL, NULL, '') AS mask_key,
+    NULL::BIGINT AS mask_bytes,
     specs.spec AS mask_spec,
     images.fault
 FROM images LEFT JOIN (

@@ -24,7 +24,9 @@ class Reader:
         self.has_mask_files = config.mask.kind in ("paired", "static")
         self.mask_place = "its source" if config.mask.kind in ("member", "column") else str(self.masks)
         keep = 1 if config.mask.kind == "static" else 0  # a mask that is one for all
-        self._read_mask = lru_cache(keep)(lambda key, version: read_file("mask", self.masks, key, version))
+        self._read_mask = lru_cache(keep)(
+            lambda key, version, size_bytes: read_file("mask", self.masks, key, version, size_bytes=size_bytes)
+        )
         self._format = open_reader(config, self.source)
 
     def read_all(self, samples: Sequence[Sample]) -> Iterator[Inputs | Exception]:
@@ -76,6 +78,7 @@ class Reader:
         if not self.has_mask_files:
             return None
         try:
-            return self._read_mask(sample["mask_key"], sample["input_version"].partition(" mask:")[2])
+            version = sample["input_version"].partition(" mask:")[2]
+            return self._read_mask(sample["mask_key"], version, sample["mask_bytes"] or 0)
         except Exception as error:  # noqa: BLE001 - raised where its sample is dealt with
             return error

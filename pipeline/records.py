@@ -16,6 +16,7 @@ HELD = "held"  # by a storage that takes nothing, or refused credentials: never 
 # - input_version changes whenever the image or its own mask does;
 # - file is where the image lies, below the source's uri, null where that is the sample_id; place says where in it, as
 #   its source format writes that;
+# - size_bytes are those of image and mask, mask_bytes of a mask that is a file of its own, else null;
 # - mask_key is relative to the mask uri, null where there is none to be found; mask_spec is the text of annotations;
 # - fault says, as "Type: sentence", why it cannot be read, where the plan knows it already.
 SAMPLE_SCHEMA = pa.schema(
@@ -26,6 +27,7 @@ SAMPLE_SCHEMA = pa.schema(
         ("file", pa.string()),
         ("place", pa.list_(pa.int64())),
         ("mask_key", pa.string()),
+        ("mask_bytes", pa.int64()),
         ("mask_spec", pa.string()),
         ("fault", pa.string()),
     ]

@@ -67,6 +67,7 @@ class Inspector:
             **found._asdict(),
             "input_version": row["input_version"],
             "mask_key": self._mask_key(row),
+            "mask_bytes": None,
             "mask_spec": self._mask_spec(row),
         }
         (inputs,) = self.reader.read_all([sample])

@@ -3,21 +3,31 @@
 import asyncio
 import errno
 import random
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any
 
 from aiobotocore.session import AioSession
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, FlexibleChecksumError
 from botocore.handlers import add_expect_header
 from fsspec import AbstractFileSystem
 from fsspec.asyn import sync
 from s3fs.core import S3_RETRYABLE_ERRORS
 
+from pipeline.storage_errors import (
+    ConditionRefusedError,
+    FileChangedError,
+    IncompleteReadError,
+    answering,
+    http_status,
+)
+
 PART_BYTES = 32 << 20  # a larger read is several requests at once
 PARTS_AT_ONCE = 4
 TRIES, FIRST_PAUSE_S, LONGEST_PAUSE_S = 5, 0.2, 10.0
 CONNECTIONS = 32
+CONFLICT, NOT_IMPLEMENTED = 409, 501
 
 
 def with_retries(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,51 +88,94 @@ def open_object(filesystem: AbstractFileSystem, path: str, block_bytes: int | No
     facts = stat_object(filesystem, path)
     etag = str(facts.get("ETag") or "").strip('"')
     file = filesystem.open(path, "rb", block_size=block_bytes, size=facts["size"])
-    file.cache.fetcher = lambda start, end: get_object(filesystem, path, etag, (start, end))
+
+    def fetch(start: int, end: int) -> bytes:
+        with answering(FileChangedError):
+            return get_object(filesystem, path, etag, (start, end))
+
+    file.cache.fetcher = fetch
     return file
 
 
-def get_object(filesystem: AbstractFileSystem, path: str, etag: str | None, span: tuple[int, int] | None) -> bytes:
+def create_object(filesystem: AbstractFileSystem, path: str, data: bytes) -> None:
+    """Store ``bucket/key`` unless it exists.
+
+    A conflict of requests that arrive at once is repeated: it does not tell which of them was first.
+
+    Raises:
+        ConditionRefusedError: the server knows no conditional PUT.
+        OSError: with status 412 of the server where the object exists.
+    """
+    for attempt in range(TRIES):
+        try:
+            filesystem.pipe_file(path, data, mode="create")
+            return
+        except OSError as error:
+            if http_status(error) == NOT_IMPLEMENTED:
+                raise ConditionRefusedError(errno.ENOSYS, f"NotImplemented: {error.strerror or error}") from error
+            if http_status(error) != CONFLICT or attempt == TRIES - 1:
+                raise
+        time.sleep(_pause_s(attempt))
+
+
+def get_object(
+    filesystem: AbstractFileSystem,
+    path: str,
+    etag: str | None,
+    span: tuple[int, int] | None,
+    size_bytes: int | None = None,
+) -> bytes:
     """Bytes of an object of an s3fs file system; s3fs itself would ask for the size first, each time.
 
     Args:
         path: ``bucket/key``.
         etag: what the object must still be, without quotes.
         span: first byte and the one behind the last, large ones in parts; ``None`` reads all in one request.
+        size_bytes: of the whole object, where it is known.
 
     Raises:
+        IncompleteReadError: the server sends less again and again.
         OSError: with status 412 of the server where the object is another by now.
     """
     bucket, _, key = path.partition("/")
     request = {"Bucket": bucket, "Key": key} | ({"IfMatch": f'"{etag}"'} if etag else {})
     if span is None:
-        return _get(filesystem, request)
+        return _get(filesystem, request, size_bytes)
     start, end = span
     if end - start <= PART_BYTES:
-        return _get(filesystem, request | _range(start, end))
-    parts = [request | _range(at, min(at + PART_BYTES, end)) for at in range(start, end, PART_BYTES)]
+        return _get_span(filesystem, request, start, end)
     with ThreadPoolExecutor(PARTS_AT_ONCE) as threads:
-        return b"".join(threads.map(lambda part: _get(filesystem, part), parts))
+        starts = range(start, end, PART_BYTES)
+        return b"".join(threads.map(lambda at: _get_span(filesystem, request, at, min(at + PART_BYTES, end)), starts))
 
 
-def _range(start: int, end: int) -> dict[str, str]:
-    return {"Range": f"bytes={start}-{end - 1}"}
+def _get_span(filesystem: AbstractFileSystem, request: Mapping[str, str], start: int, end: int) -> bytes:
+    return _get(filesystem, {**request, "Range": f"bytes={start}-{end - 1}"}, end - start)
 
 
-def _get(filesystem: AbstractFileSystem, request: Mapping[str, str]) -> bytes:
-    return sync(filesystem.loop, _read, filesystem, request)
+def _get(filesystem: AbstractFileSystem, request: Mapping[str, str], size_bytes: int | None) -> bytes:
+    return sync(filesystem.loop, _read, filesystem, request, size_bytes)
 
 
-async def _read(filesystem: AbstractFileSystem, request: Mapping[str, str]) -> bytes:
-    """One GET; a body that breaks off comes again, as botocore repeats only what fails before it."""
+async def _read(filesystem: AbstractFileSystem, request: Mapping[str, str], size_bytes: int | None) -> bytes:
+    """Send one GET; repeat it where the body is damaged, since botocore repeats only what fails before the body."""
     for attempt in range(TRIES):
         body = (await filesystem._call_s3("get_object", **request))["Body"]
         try:
-            return await body.read()
-        except S3_RETRYABLE_ERRORS:
+            data = await body.read()
+            if size_bytes is None or len(data) == size_bytes:
+                return data
+            raise IncompleteReadError(
+                errno.EIO, f"{request['Bucket']}/{request['Key']}: {len(data)} bytes came of {size_bytes}"
+            )
+        except (*S3_RETRYABLE_ERRORS, FlexibleChecksumError, IncompleteReadError):
             if attempt == TRIES - 1:
                 raise
         finally:
             body.close()
-        await asyncio.sleep(random.uniform(0, min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**attempt)))
+        await asyncio.sleep(_pause_s(attempt))
     raise AssertionError("unreachable")
+
+
+def _pause_s(attempt: int) -> float:
+    return random.uniform(0, min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**attempt))

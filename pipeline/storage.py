@@ -4,6 +4,7 @@ A write is atomic everywhere: object stores replace whole objects, local files a
 """
 
 import contextlib
+import errno
 import os
 import posixpath
 from collections import deque
@@ -17,8 +18,16 @@ from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.errors import ConfigError
 from pipeline.local_files import StagedFile, clear_staging, sync_all, walk
-from pipeline.s3_objects import get_object, list_objects, open_object, prepare_client, stat_object, with_retries
-from pipeline.storage_errors import FileChangedError, answering
+from pipeline.s3_objects import (
+    create_object,
+    get_object,
+    list_objects,
+    open_object,
+    prepare_client,
+    stat_object,
+    with_retries,
+)
+from pipeline.storage_errors import FileChangedError, IncompleteReadError, answering
 from pipeline.uris import public_uri
 
 REQUESTS_AT_ONCE = 8
@@ -147,26 +156,36 @@ class Storage:
             info = stat_object(self.filesystem, path) if self.is_s3 else self.filesystem.info(path)
         return _remote_file(key, info)
 
-    def read(self, key: str = "", version: str | None = None, span: tuple[int, int] | None = None) -> bytes:
+    def read(
+        self,
+        key: str = "",
+        version: str | None = None,
+        span: tuple[int, int] | None = None,
+        size_bytes: int | None = None,
+    ) -> bytes:
         """The bytes of a key, or of the root where it is a file.
 
         Args:
             key: of the file.
             version: what a listing said; a file that is another by now is not read.
             span: first byte and the one behind the last; ``None`` reads all.
+            size_bytes: of the whole file as listed, where the version is that of a listing.
 
         Raises:
             FileChangedError: the version is another.
+            IncompleteReadError: less came than there is.
         """
         path = self.path(key)
         if self.is_local:
             return _read_local(path, version, span)
         with answering(FileChangedError):
             if self.is_s3:
-                return get_object(self.filesystem, path, version, span)
+                return get_object(self.filesystem, path, version, span, size_bytes)
             data = self.filesystem.cat_file(path, *(span or ()))
         if version and self.stat(key).version != version:
             raise FileChangedError(path)
+        if span is None and size_bytes is not None and len(data) < size_bytes:
+            raise IncompleteReadError(errno.EIO, f"{path}: {len(data)} bytes came of {size_bytes}")
         return data
 
     def open(self, key: str, block_bytes: int | None = None) -> IO[bytes]:
@@ -208,10 +227,14 @@ class Storage:
 
         Raises:
             FileExistsError: someone was first.
+            ConditionRefusedError: the storage cannot do that.
         """
         if not self.is_local:
             with answering():
-                self.filesystem.pipe_file(self.path(key), data, mode="create")
+                if self.is_s3:
+                    create_object(self.filesystem, self.path(key), data)
+                else:
+                    self.filesystem.pipe_file(self.path(key), data, mode="create")
             return
         self._put(key, data, os.link)
 

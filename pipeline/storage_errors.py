@@ -25,6 +25,14 @@ class FileChangedError(OSError):
     """A file that is another than when it was listed."""
 
 
+class IncompleteReadError(OSError):
+    """A server that has sent less of a file than there is; it says nothing about the file."""
+
+
+class ConditionRefusedError(OSError):
+    """A storage that does not know requests on condition, such as "create it only if it is absent"."""
+
+
 class CredentialsError(OSError):
     """Credentials that this machine lacks, or that are taken no more: it says nothing about the file asked for."""
 
@@ -49,7 +57,7 @@ def answering(refusal: type[OSError] = FileExistsError) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if _status(error) == PRECONDITION_FAILED:  # how s3fs reports some servers' "it exists"
+        if http_status(error) == PRECONDITION_FAILED:  # how s3fs reports some servers' "it exists"
             raise refusal(*error.args) from error
         if (code := _answer(error).get("Error", {}).get("Code")) in _REFUSED_CREDENTIALS:
             raise CredentialsError(errno.EACCES, f"{code}: {error.strerror or error}") from error
@@ -88,7 +96,7 @@ def usable(place: str | None = None) -> Iterator[None]:
         raise ConfigError(f"{named}: {reason}" if named else reason) from error
 
 
-def _status(error: OSError) -> int | None:
+def http_status(error: OSError) -> int | None:
     """HTTP status behind an error of s3fs."""
     return _answer(error).get("ResponseMetadata", {}).get("HTTPStatusCode")
 

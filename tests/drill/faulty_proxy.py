@@ -1,4 +1,4 @@
-"""An HTTP proxy before an S3 server that does to some requests what networks do."""
+"""HTTP proxies before an S3 server that do to some requests what networks and other servers do."""
 
 import contextlib
 import http.client
@@ -6,60 +6,93 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 REFUSED, SLOW, LATE = "refused with 503", "answered slowly", "done, but answered after the time-out"
 SLOW_S = 1.0
+_OWN_HEADERS = ("transfer-encoding", "connection", "content-length")  # those of each connection
 
 
-def ask(
-    target: str, method: str, path: str, body: bytes, headers: dict[str, str]
-) -> tuple[http.client.HTTPResponse, bytes]:
+@dataclass(frozen=True)
+class Request:
+    """What a client asks."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server answers.
+
+    Args:
+        status: of HTTP.
+        content: the body.
+        headers: by name.
+        length: the announced length of the body, if it is not that of ``content``; the connection then ends early.
+    """
+
+    status: int
+    content: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    length: int | None = None
+
+
+def refusal(status: int, code: str, message: str = "refused by the test") -> Answer:
+    """An error as S3 answers it."""
+    content = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
+    return Answer(status, content, {"Content-Type": "application/xml"})
+
+
+def ask(target: str, request: Request) -> Answer:
+    """Forward a request to the host and port of a server."""
     connection = http.client.HTTPConnection(target, timeout=60)
-    connection.request(method, path, body, headers)
+    connection.request(request.method, request.path, request.body, request.headers)
     answer = connection.getresponse()
     content = answer.read()
     connection.close()
-    return answer, content
+    headers = {name: value for name, value in answer.getheaders() if name.lower() not in _OWN_HEADERS}
+    length = int(answer.getheader("Content-Length") or 0) if request.method == "HEAD" else None
+    return Answer(answer.status, content, headers, length)
+
+
+Forward = Callable[[Request], Answer]
 
 
 @contextlib.contextmanager
-def faulty_proxy(upstream: str, fraction: float, timeout_s: float, seed: int) -> Iterator[tuple[str, Counter[str]]]:
-    """Forward to ``upstream``; yields the proxy's url and what it has done to a ``fraction`` of the requests."""
-    target, faults, dice, lock = urlsplit(upstream).netloc, Counter[str](), random.Random(seed), threading.Lock()
+def proxy(upstream: str, meddle: Callable[[Request, Forward], Answer | None]) -> Iterator[str]:
+    """Answer each request by ``meddle``, which may forward it to ``upstream``; yields the proxy's url.
+
+    Args:
+        upstream: url of the server.
+        meddle: called in several threads; ``None`` ends the connection without an answer.
+    """
+    target = urlsplit(upstream).netloc
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def forward(self) -> None:
+        def serve(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            with lock:
-                faults["requests"] += 1
-                fault = dice.choice((REFUSED, SLOW, LATE)) if dice.random() < fraction else None
-                if fault:
-                    faults[fault] += 1
-            if fault == REFUSED:
-                self.send_error(503)
-                return
-            if fault == SLOW:
-                time.sleep(SLOW_S)
-            answer, content = ask(target, self.command, self.path, body, dict(self.headers))
-            if fault == LATE:  # the server has done it, the client will not know
-                time.sleep(timeout_s + 1)
+            request = Request(self.command, self.path, dict(self.headers), body)
+            answer = meddle(request, lambda asked: ask(target, asked))
+            if answer is None:
                 self.close_connection = True
                 return
             self.send_response(answer.status)
-            for name, value in answer.getheaders():
-                if name.lower() not in ("transfer-encoding", "connection", "content-length"):
-                    self.send_header(name, value)
-            length = answer.getheader("Content-Length") if self.command == "HEAD" else len(content)
-            self.send_header("Content-Length", str(length or 0))
+            for name, value in answer.headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(answer.content) if answer.length is None else answer.length))
             self.end_headers()
-            self.wfile.write(content)  # nothing after HEAD
+            self.wfile.write(answer.content)  # nothing after HEAD
+            self.close_connection = self.command != "HEAD" and answer.length is not None
 
-        do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = forward
+        do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = serve
 
         def log_message(self, *arguments: object) -> None:
             pass
@@ -72,6 +105,41 @@ def faulty_proxy(upstream: str, fraction: float, timeout_s: float, seed: int) ->
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}", faults
+        yield f"http://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
+        server.server_close()
+
+
+@contextlib.contextmanager
+def faulty_proxy(upstream: str, fraction: float, timeout_s: float, seed: int) -> Iterator[tuple[str, Counter[str]]]:
+    """Forward to ``upstream``; yields the proxy's url and what it has done to a ``fraction`` of the requests."""
+    faults, dice, lock = Counter[str](), random.Random(seed), threading.Lock()
+
+    def meddle(request: Request, forward: Forward) -> Answer | None:
+        with lock:
+            faults["requests"] += 1
+            fault = dice.choice((REFUSED, SLOW, LATE)) if dice.random() < fraction else None
+            if fault:
+                faults[fault] += 1
+        if fault == REFUSED:
+            return Answer(503)
+        if fault == SLOW:
+            time.sleep(SLOW_S)
+        answer = forward(request)
+        if fault == LATE:  # the server has done it, the client will not know
+            time.sleep(timeout_s + 1)
+            return None
+        return answer
+
+    with proxy(upstream, meddle) as url:
+        yield url, faults
+
+
+def cut(answer: Answer, announced: bool) -> Answer:
+    """The first half of an answer, with the length of the whole announced, or that of the half and no checksum."""
+    half = answer.content[: len(answer.content) // 2]
+    if announced:
+        return replace(answer, content=half, length=len(answer.content))
+    headers = {name: value for name, value in answer.headers.items() if "checksum" not in name.lower()}
+    return replace(answer, content=half, headers=headers)

@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -54,6 +55,37 @@ def test_silent_holder_elsewhere_is_taken_over(storage):
     with lease(storage, "next"):
         assert json.loads(storage.read(KEY))["run_id"] == "next"
     assert time.monotonic() - started >= 1.5
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b'{"run_id": "torn', b"\xff\x00", b"[]", b'{"run_id": 7, "place": "x", "pid": 1}']
+)
+def test_lease_that_cannot_be_read_is_a_silent_holder(tmp_path, content):
+    storage = Storage(str(tmp_path))
+    storage.write(KEY, content)
+    started = time.monotonic()
+    with lease(storage, "next"):
+        assert json.loads(storage.read(KEY))["run_id"] == "next"
+    assert time.monotonic() - started >= 1.5
+
+
+def test_lease_that_cannot_be_read_and_changes_is_held(tmp_path):
+    storage, stopped = Storage(str(tmp_path)), threading.Event()
+    storage.write(KEY, b"0")
+
+    def keep_changing():
+        number = 0
+        while not stopped.wait(0.1):
+            storage.write(KEY, str(number := number + 1).encode())
+
+    writer = threading.Thread(target=keep_changing)
+    writer.start()
+    try:
+        with pytest.raises(LeaseHeldError, match=r"is held by run \?"), lease(storage, "next"):
+            pass
+    finally:
+        stopped.set()
+        writer.join()
 
 
 def test_dead_holder_on_this_machine_is_taken_over_at_once(storage):

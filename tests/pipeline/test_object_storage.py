@@ -2,6 +2,8 @@
 
 import io
 import logging
+import re
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -10,15 +12,18 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+import pipeline.gpu_actor
 import pipeline.s3_objects
 from pipeline.config import JobConfig, MaskConfig, SinkConfig, SourceConfig
 from pipeline.errors import ConfigError
+from pipeline.lease import Lease
+from pipeline.manifest import Manifest
 from pipeline.records import OK
 from pipeline.results import read_result
 from pipeline.run import run_job
 from pipeline.storage import Storage
 from pipeline.storage_errors import FileChangedError
-from tests.drill.faulty_proxy import faulty_proxy
+from tests.drill.faulty_proxy import Request, cut, faulty_proxy, proxy, refusal
 from tests.pipeline.test_hostile_shards import IMAGE, MASK, pair, png, tar
 
 COUNT = 12
@@ -121,3 +126,120 @@ def test_large_objects_travel_in_parts(bucket, s3_server, tmp_path, monkeypatch)
     storage = Storage(bucket, s3_server)
     storage.upload("large", str(tmp_path / "large"))
     assert storage.read("large", storage.stat("large").version, (3, len(data))) == data[3:]
+
+
+def is_put(request: Request, key: str) -> bool:
+    return request.method == "PUT" and request.path.partition("?")[0].endswith(key)
+
+
+@pytest.mark.parametrize("winner", [None, b"of a rival"])
+def test_conflict_of_simultaneous_creates_is_tried_again(s3_server, tmp_path, winner):
+    behind, conflicts = Storage(f"s3://bucket/{tmp_path.name}", s3_server), 2
+
+    def meddle(request, forward):
+        nonlocal conflicts
+        if not is_put(request, "/part") or not conflicts:
+            return forward(request)
+        conflicts -= 1
+        if winner and not conflicts:
+            behind.write("part", winner)
+        return refusal(409, "ConditionalRequestConflict")
+
+    with proxy(s3_server["endpoint_url"], meddle) as url:
+        storage = Storage(f"s3://bucket/{tmp_path.name}", {**s3_server, "endpoint_url": url})
+        with pytest.raises(FileExistsError) if winner else nullcontext():
+            storage.create("part", b"ours")
+    assert conflicts == 0 and behind.read("part") == (winner or b"ours")
+
+
+def test_conflict_that_never_ends_is_an_error_of_the_storage(s3_server, monkeypatch):
+    monkeypatch.setattr(pipeline.s3_objects, "FIRST_PAUSE_S", 0.01)
+    busy = proxy(s3_server["endpoint_url"], lambda *_: refusal(409, "ConditionalRequestConflict", "busy"))
+    with busy as url, pytest.raises(OSError, match="busy"):
+        Storage("s3://bucket/x", {**s3_server, "endpoint_url": url}).create("part", b"ours")
+
+
+def test_storage_that_answers_no_conditional_put_is_refused(here, bucket, s3_server):
+    def meddle(request, forward):
+        if "If-None-Match" in request.headers:
+            return refusal(501, "NotImplemented", "A header you provided implies functionality that is not implemented")
+        return forward(request)
+
+    with proxy(s3_server["endpoint_url"], meddle) as url:
+        sink = Storage(f"{bucket}/out", {**s3_server, "endpoint_url": url})
+        message = (
+            r"^sink.uri: s3://bucket/.* cannot create .* \(NotImplemented: A header .*: it knows no conditional PUT"
+        )
+        with pytest.raises(ConfigError, match=message), Lease(sink, "run"):
+            pass
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_body_that_ends_early_comes_again_and_never_reaches_the_decoder(
+    here, bucket, s3_server, monkeypatch, announced
+):
+    monkeypatch.setattr(pipeline.s3_objects, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(pipeline.gpu_actor, "UNREACHABLE_PAUSE_S", 0.0)
+    faults = {"photos/02.png": 3, "masks/04.png": 3, "photos/06.png": 1000, "masks/08.png": 1000}
+
+    def meddle(request, forward):
+        answer = forward(request)
+        name = request.path.partition("?")[0].removeprefix(f"/{bucket.removeprefix('s3://')}/")
+        if request.method != "GET" or not faults.get(name):
+            return answer
+        faults[name] -= 1
+        return cut(answer, announced)
+
+    with proxy(s3_server["endpoint_url"], meddle) as url:
+        config = job(bucket, "images", "images", {**s3_server, "endpoint_url": url})
+        run_job(config, "run", lambda rows, total: None)
+    rows = {row["sample_id"]: row for row in Manifest(Storage(config.sink.uri, s3_server)).load().to_pylist()}
+    for failed in (rows.pop("06.png"), rows.pop("08.png")):
+        assert failed["error_type"] in ("OSError", "IncompleteReadError"), failed
+        assert re.search("bytes came of|ClientPayloadError", failed["error_message"])
+    assert {row["status"] for row in rows.values()} == {OK} and len(rows) == COUNT - 2
+    assert faults["photos/02.png"] == faults["masks/04.png"] == 0
+
+
+def test_body_with_another_checksum_than_announced_comes_again(bucket, s3_server, monkeypatch):
+    monkeypatch.setattr(pipeline.s3_objects, "FIRST_PAUSE_S", 0.01)
+    faults = 2
+
+    def meddle(request, forward):
+        nonlocal faults
+        answer = forward(request)
+        if request.method != "GET" or not faults:
+            return answer
+        faults -= 1
+        return replace(answer, content=answer.content[:-1] + b"?")
+
+    with proxy(s3_server["endpoint_url"], meddle) as url:
+        storage = Storage(bucket, {**s3_server, "endpoint_url": url})
+        assert storage.read("photos/00.png") == IMAGE and faults == 0
+        faults = 1000
+        with pytest.raises(OSError, match="FlexibleChecksumError"):
+            storage.read("photos/00.png")
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_part_of_an_object_that_ends_early_comes_again(bucket, s3_server, monkeypatch, announced):
+    monkeypatch.setattr(pipeline.s3_objects, "FIRST_PAUSE_S", 0.01)
+    faults = 2
+
+    def meddle(request, forward):
+        nonlocal faults
+        answer = forward(request)
+        if request.method != "GET" or not faults:
+            return answer
+        faults -= 1
+        return cut(answer, announced)
+
+    with proxy(s3_server["endpoint_url"], meddle) as url:
+        storage = Storage(bucket, {**s3_server, "endpoint_url": url})
+        with storage.open("photos/00.png") as file:
+            assert file.read() == IMAGE and faults == 0
+        faults = 1000
+        with storage.open("photos/00.png") as file, pytest.raises(OSError, match=r"bytes came of|ClientPayloadError"):
+            file.read()
+        with pytest.raises(OSError, match=r"bytes came of|ClientPayloadError"):
+            storage.read("photos/00.png", span=(10, 20))
