@@ -54,7 +54,7 @@ def run_command(job: Callable[[], int], goes_on: bool = False) -> int:
     from jobs.logs import TEXT, TIME
     from moebius.checkpoint import CheckpointError
     from moebius.weights import WeightsUnavailableError
-    from pipeline.errors import ConfigError
+    from pipeline.errors import ConfigError, DamagedManifestError
 
     logging.basicConfig(level=logging.INFO, format=TEXT, datefmt=TIME)
     for noisy in ("httpx", "huggingface_hub", "botocore", "aiobotocore", "ray"):
@@ -65,6 +65,9 @@ def run_command(job: Callable[[], int], goes_on: bool = False) -> int:
     except (ConfigError, CheckpointError, WeightsUnavailableError) as error:
         sys.stderr.write(f"moebius: {error}\n")
         return WRONG_USAGE
+    except DamagedManifestError as error:
+        sys.stderr.write(f"moebius: {error}\n")
+        return FAILED
     except OSError as error:  # a disk that is full, a storage that does not answer
         ending = "; once that is mended, the same command goes on from here" if goes_on else ""
         sys.stderr.write(f"moebius: {error}{ending}\n")

@@ -1,4 +1,4 @@
-"""The two ways in which things go wrong: a sample fails alone, a configuration stops the job."""
+"""The ways in which things go wrong: a sample fails alone, a configuration or a damaged manifest stops the job."""
 
 from pipeline.uris import public_text
 
@@ -13,6 +13,10 @@ class ConfigError(ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(public_text(message))
+
+
+class DamagedManifestError(RuntimeError):
+    """A part of the manifest that is not what was written; the message names it and the way out."""
 
 
 class SampleError(Exception):

@@ -13,18 +13,19 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.catalog import Catalog
+from pipeline.errors import ConfigError
+from pipeline.manifest_parts import BATCH_ROWS, encode_part, open_part
 from pipeline.records import MANIFEST_SCHEMA
 from pipeline.storage import Storage
+from pipeline.storage_errors import FileChangedError
 
 FOLDER = "manifest"
 _PART = re.compile(rf"{FOLDER}/part-(\d{{8}})\.parquet\Z")
 LOAD_TRIES = 5
 REQUESTS = 16  # under way at once
 SNAPSHOT_ROWS = 250_000  # in one part
-BATCH_ROWS = 50_000
 _COMMIT, _SNAPSHOT, _COMPLETE = b"moebius.commit", b"moebius.snapshot", b"moebius.snapshot-complete"
 _FENCE = b"moebius.fence"
 _PLACE = [pa.field("part", pa.int64()), pa.field("position", pa.int64())]
@@ -56,44 +57,53 @@ class Manifest:
         return pa.concat_tables(tables).cast(schema) if tables else schema.empty_table()
 
     def load_into(self, catalog: Catalog, columns: list[str]) -> None:
-        """Make the catalog's table ``rows`` of the current rows, one a sample; ``columns`` must hold ``sample_id``."""
+        """Make the catalog's table ``rows`` of the current rows, one a sample; ``columns`` must hold ``sample_id``.
+
+        The table ``replaced`` holds the rows that later ones of their samples replace and that no snapshot has left out
+        yet.
+
+        Raises:
+            DamagedManifestError: a part cannot be read.
+            ManifestConflictError: another run replaces parts again and again.
+        """
         for _ in range(LOAD_TRIES):
             try:
                 self._find_parts()
                 schema = pa.schema([MANIFEST_SCHEMA.field(name) for name in columns] + _PLACE)
                 catalog.create("rows", schema, self._scan(schema))
                 break
-            except FileNotFoundError:
+            except (FileNotFoundError, FileChangedError):
                 continue  # another run has replaced parts between listing and reading
         else:
             raise ManifestConflictError(f"another run keeps replacing the manifest of {self.storage}")
-        deleted = 0
+        catalog.run("CREATE OR REPLACE TABLE replaced AS FROM rows LIMIT 0")
         if len(self._parts) > 1:
-            ((deleted,),) = catalog.run(f"DELETE FROM rows USING ({_REPEATED}) AS repeated WHERE {_SUPERSEDED}")
-        self._is_unique = deleted == 0
+            superseded = f"FROM rows JOIN ({_REPEATED}) AS repeated ON {_SUPERSEDED}"
+            catalog.run(f"INSERT INTO replaced SELECT rows.* {superseded}")
+            place = "rows.part = replaced.part AND rows.position = replaced.position"
+            catalog.run(f"DELETE FROM rows USING replaced WHERE {place}")
+        self._is_unique = not catalog.run("SELECT 1 FROM replaced LIMIT 1")
 
     def append(self, rows: pa.Table, marks: dict[bytes, bytes] | None = None) -> None:
         """Commit rows; they count from the moment this returns, also if the process dies right after.
 
         Raises:
             ManifestConflictError: another run has written since this one read.
+            ConfigError: the storage does not list what was written.
         """
         if rows.num_rows == 0 and not marks:
             return
         commit = uuid.uuid4().hex.encode()
-        buffer = pa.BufferOutputStream()
         rows = rows.replace_schema_metadata({_COMMIT: commit} | (marks or {}))
-        pq.write_table(rows, buffer, compression="zstd", row_group_size=BATCH_ROWS)
         key = f"{FOLDER}/part-{self._next_number:08d}.parquet"
         try:
-            self.storage.create(key, buffer.getvalue().to_pybytes())
+            self.storage.create(key, encode_part(rows))
         except FileExistsError:
             # A retried request may meet its own first attempt, whose answer was lost.
             if self._commit_of(key) != commit:
                 raise self._conflict(key) from None
-        if max(self._numbers().values()) > self._next_number:
-            # The number was free only because another run has replaced it by a snapshot; nobody will read this part.
-            self.storage.delete(key)
+        if max(self._numbers(key).values(), default=-1) > self._next_number:
+            self._withdraw(key)
             raise self._conflict(key)
         self._parts.append(key)
         self._layouts.add(tuple(rows.column_names))
@@ -173,6 +183,9 @@ class Manifest:
             if _COMPLETE in mark:
                 self._parts = pieces.pop(snapshot)
                 self._snapshot_parts = len(self._parts)
+        if not self._snapshot_parts and (oldest := next((found for found in pieces.values() if keys[0] in found), [])):
+            # What a snapshot replaces is deleted only when it is complete, so its last part was lost since.
+            self._parts, self._snapshot_parts = oldest + self._parts, len(oldest)
         self._stale = sorted(set(keys) - set(self._parts))
         self._layouts = {tuple(schemas[key].names) for key in self._parts}
         self._next_number = max(numbers.values(), default=-1) + 1
@@ -181,8 +194,8 @@ class Manifest:
         """Rows of all current parts, with the place where each stands."""
         for number, key in enumerate(tuple(self._parts)):  # not those that a snapshot adds meanwhile
             start = 0
-            with self.storage.open(key) as file:
-                for batch in pq.ParquetFile(file).iter_batches(BATCH_ROWS, columns=schema.names[: -len(_PLACE)]):
+            with open_part(self.storage, key) as part:
+                for batch in part.iter_batches(BATCH_ROWS, columns=schema.names[: -len(_PLACE)]):
                     place = [pa.array(np.full(len(batch), number)), pa.array(np.arange(start, start + len(batch)))]
                     start += len(batch)
                     yield pa.record_batch([*_columns(batch, schema), *place], schema=schema)
@@ -212,13 +225,39 @@ class Manifest:
         if waiting:
             yield pa.Table.from_batches(waiting)
 
-    def _numbers(self) -> dict[str, int]:
+    def _numbers(self, *written: str) -> dict[str, int]:
+        """Numbers of the parts in the storage, by key.
+
+        Args:
+            written: keys of parts that this process has just written.
+
+        Raises:
+            ConfigError: parts that this process knows are not listed although nobody has written later ones.
+        """
         keys = (file.key for file in self.storage.list_files(FOLDER))
-        return {key: int(part[1]) for key in keys if (part := _PART.match(key))}
+        numbers = {key: int(part[1]) for key in keys if (part := _PART.match(key))}
+        missing = next((key for key in (*self._parts, *written) if key not in numbers), None)
+        if missing and max(numbers.values(), default=-1) < self._next_number:
+            raise ConfigError(
+                f"sink.uri: {self.storage} does not list {missing}, which was there before: its listings must show at "
+                "once what was written (read-after-write consistency), or rows could be lost or doubled unnoticed; "
+                "choose another storage for the sink, unless somebody has deleted that file"
+            )
+        return numbers
+
+    def _withdraw(self, key: str) -> None:
+        """Delete a part whose number was free only because a snapshot of another run had replaced it.
+
+        If the other run has read the part before it went on, the part counts and stays.
+        """
+        seen = Manifest(self.storage)
+        seen._find_parts()
+        if key in seen.stale:
+            self.storage.delete(key)
 
     def _schema(self, key: str) -> pa.Schema:
-        with self.storage.open(key) as file:
-            return pq.read_schema(file)
+        with open_part(self.storage, key) as part:
+            return part.schema_arrow
 
     def _commit_of(self, key: str) -> bytes | None:
         try:
