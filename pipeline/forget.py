@@ -10,6 +10,9 @@ from pipeline.lease import Lease
 from pipeline.manifest import Manifest
 from pipeline.orphans import check_is_sink, check_place
 from pipeline.repack import repack
+from pipeline.replaced import delete_replaced
+from pipeline.sinks import FOLDER
+from pipeline.sources import IMAGE_EXTENSIONS, place_name
 from pipeline.storage import Storage
 
 
@@ -32,21 +35,21 @@ def forget(sink: Storage, sample_ids: Sequence[str], run_id: str) -> int:
         LeaseHeldError, ManifestConflictError: a run works on the sink.
     """
     check_is_sink(sink)
-    with Lease(sink, run_id):
+    with Lease(sink, run_id) as lease:
         manifest = Manifest(sink)
         with Catalog() as catalog:
             manifest.load_into(catalog, ["sample_id", "output_uri", "output_member"])
             check_place(sink, catalog)
-            query = "SELECT sample_id, output_uri, output_member FROM rows WHERE list_contains($ids, sample_id)"
-            found = catalog.run(query, {"ids": list(sample_ids)})
+            query = "SELECT sample_id FROM rows WHERE list_contains($ids, sample_id)"
+            names = [name for (name,) in catalog.run(query, {"ids": list(sample_ids)})]
+            results = _single_results(sink, catalog, names)
             has_shards = bool(catalog.run("SELECT 1 FROM rows WHERE output_member IS NOT NULL LIMIT 1"))
-        names = [name for name, *_ in found]
         _refuse_unknown(sink, set(sample_ids) - set(names))
         note_forgotten(sink, names)
+        delete_replaced(manifest, lease)  # what a killed run has left, while there are rows that name it
         sink.delete(report.KEY)  # it may show what is to be forgotten, and can be made again
-        for _, uri, member in found:
-            if uri and member is None:
-                sink.delete(sink.key(uri))
+        for key in results:
+            sink.delete(key)
         if names:
             manifest.remove(names)
         if has_shards or not names:  # after a crash their rows may be gone, and their shard still there
@@ -54,6 +57,16 @@ def forget(sink: Storage, sample_ids: Sequence[str], run_id: str) -> int:
         manifest.compact()
         sink.clear_staging()
     return len(names)
+
+
+def _single_results(sink: Storage, catalog: Catalog, names: Sequence[str]) -> list[str]:
+    """Keys of files that may hold results of samples and that no row of another sample names.
+
+    A failed sample may have kept an earlier result (:mod:`pipeline.replaced`), which no row names any more.
+    """
+    uris = [sink.uri(f"{FOLDER}/{place_name(name)}{suffix}") for name in names for suffix in ("", *IMAGE_EXTENSIONS)]
+    found = catalog.run(_RESULTS, {"ids": names, "uris": uris})
+    return [sink.key(uri) for (uri,) in found]
 
 
 def _refuse_unknown(sink: Storage, names: set[str]) -> None:
@@ -64,3 +77,13 @@ def _refuse_unknown(sink: Storage, names: set[str]) -> None:
             f"no row of {sink} is called {', '.join(map(repr, unknown))}; nothing was removed. A sample_id is the path "
             "below source.uri, see docs/manifest.md"
         )
+
+
+_RESULTS = """
+SELECT DISTINCT uri FROM (
+    SELECT output_uri AS uri FROM rows WHERE list_contains($ids, sample_id) AND output_member IS NULL
+    UNION ALL SELECT unnest($uris::VARCHAR[])
+)
+WHERE uri IS NOT NULL AND uri NOT IN (
+    SELECT output_uri FROM rows WHERE output_uri IS NOT NULL AND NOT list_contains($ids, sample_id)
+)"""

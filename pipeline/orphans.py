@@ -104,7 +104,7 @@ def _orphans(sink: Storage, manifest: Manifest) -> Iterator[Orphan]:
         check_place(sink, catalog)
         replaced = set(manifest.stale)
         catalog.create("files", _FILES, in_batches(sink.list_files(FOLDER), _FILES))
-        unnamed = _UNNAMED.format(uri=_TIDY_URI if sink.is_local else "output_uri")
+        unnamed = _UNNAMED.format(uri=TIDY_URI if sink.is_local else "output_uri")
         for table in catalog.stream(unnamed, KEYS_AT_ONCE, {"place": f"{sink}/"}):
             for row in table.to_pylist():
                 if _is_own(sink, row["key"]):
@@ -137,4 +137,4 @@ WHERE NOT EXISTS (SELECT 1 FROM rows WHERE {uri} = concat($place, files.key))
 ORDER BY key"""
 
 # To a disk a/./b and a//b, as members of shards and objects may be called, are a/b.
-_TIDY_URI = r"regexp_replace(output_uri, '/(\.?/)+', '/', 'g')"
+TIDY_URI = r"regexp_replace(output_uri, '/(\.?/)+', '/', 'g')"

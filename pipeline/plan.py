@@ -1,7 +1,7 @@
 """What a job has to do: the samples of the source against the rows of the manifest."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -14,7 +14,6 @@ from pipeline.inputs import Sample
 from pipeline.manifest import Manifest
 from pipeline.records import FAILED, OK, SAMPLE_SCHEMA
 from pipeline.selection import named_columns, select_rows
-from pipeline.sinks import FOLDER, result_suffix
 from pipeline.storage_errors import usable
 
 PLAN_COLUMNS = [
@@ -37,8 +36,6 @@ class Plan:
 
     Args:
         catalog: holds them.
-        results, suffix: what the uri of a result that is a file has before and behind the sample's name; ``None`` for
-            its format's extension, by which no two samples meet.
         found: samples in the source.
         found_bytes: their size.
         without_mask: samples found that have no mask file.
@@ -52,8 +49,6 @@ class Plan:
     """
 
     catalog: Catalog
-    results: str
-    suffix: str | None
     found: int = 0
     found_bytes: int = 0
     without_mask: int = 0
@@ -70,17 +65,6 @@ class Plan:
         query = "SELECT earlier_uri, count(*) FROM planned WHERE earlier_uri IS NOT NULL GROUP BY ALL"
         return dict(self.catalog.run(query))
 
-    def unused(self, earlier: Mapping[str, str]) -> list[str]:
-        """Of earlier results of samples those whose names no other sample's results have by this plan.
-
-        With another ``image_format`` the result of ``a.png`` may get the name that the one of ``a.png.png`` has had.
-
-        Args:
-            earlier: uris by sample.
-        """
-        ours = {"ids": list(earlier), "uris": list(earlier.values())}
-        return [uri for (uri,) in self.catalog.run(_UNUSED, {**ours, "results": self.results, "suffix": self.suffix})]
-
     def known_good(self) -> tuple[Sample, ...]:
         """A few found samples whose earlier results stay, to prove workers by."""
         columns = ", ".join(SAMPLE_SCHEMA.names)
@@ -93,10 +77,10 @@ class Plan:
         """The samples to do in order of their id, as tables of bounded length.
 
         Yields:
-            Columns of ``SAMPLE_SCHEMA``, and ``earlier_uri`` of the result that a sample already has.
+            Columns of ``SAMPLE_SCHEMA``.
         """
         columns = ", ".join(SAMPLE_SCHEMA.names)
-        query = f"SELECT {columns}, earlier_uri FROM planned WHERE found AND reason IS NOT NULL ORDER BY sample_id"
+        query = f"SELECT {columns} FROM planned WHERE found AND reason IS NOT NULL ORDER BY sample_id"
         return self.catalog.stream(query, LEG_SAMPLES)
 
 
@@ -131,8 +115,7 @@ def make_plan(config: JobConfig, catalog: Catalog, weights_fingerprint: str, man
     if not config.run.redo_changed and not keep_other and (mixed := catalog.run(_MIXED)):
         raise ConfigError(_mix_message(config, weights_fingerprint, mixed))
     has_shards = bool(catalog.run("SELECT 1 FROM planned WHERE output_member IS NOT NULL LIMIT 1"))
-    results = f"{manifest.storage.uri(FOLDER)}/"
-    plan = Plan(catalog, results, result_suffix(config), forgotten=forgotten, has_shards=has_shards)
+    plan = Plan(catalog, forgotten=forgotten, has_shards=has_shards)
     for found, reason, status, error_type, count, size_bytes, without_mask in catalog.run(_COUNTS):
         if not found:
             plan.gone += count
@@ -184,10 +167,6 @@ FROM compared"""
 
 # Of a shard that was not opened again, the catalog does not know where its samples lie.
 _READABLE = "(file IS NULL OR place IS NOT NULL) AND mask_key IS NOT NULL"
-
-_UNUSED = """
-SELECT uri FROM (SELECT unnest($ids::VARCHAR[]) AS id, unnest($uris::VARCHAR[]) AS uri)
-WHERE NOT EXISTS (SELECT 1 FROM samples WHERE $results || sample_id || $suffix::VARCHAR = uri AND sample_id <> id)"""
 
 _COUNTS = """
 SELECT found, reason, status, error_type, count(*), sum(size_bytes), count(*) FILTER (found AND mask_key IS NULL)

@@ -6,7 +6,6 @@ from contextlib import closing
 from functools import partial
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import ray
 
 from moebius.weights import Weights
@@ -27,6 +26,7 @@ from pipeline.plan import make_plan
 from pipeline.reader import Reader
 from pipeline.records import MANIFEST_SCHEMA, to_table
 from pipeline.repack import repack
+from pipeline.replaced import delete_replaced
 from pipeline.roster import RemoteRoster, open_roster
 from pipeline.sample_job import new_record
 from pipeline.settled import SettledShards
@@ -79,15 +79,15 @@ def run_job(
     sink = Storage(config.sink.uri, config.storage)
     with notified(config.run.notify) as documents, Catalog() as catalog:
         find_samples(config, catalog, SettledShards(config, weights.fingerprint, Manifest(sink), catalog))
-        with Lease(sink, run_id):
+        with Lease(sink, run_id) as lease:
             sink.clear_staging()
             manifest = Manifest(sink)
             plan = make_plan(config, catalog, weights.fingerprint, manifest)
             summary = Summary.begin(config, weights, run_id, plan)
             documents.append(summary.to_json)
 
-            def commit(leg: pa.Table, rows: pa.Table, places: pa.Array) -> None:
-                commit_rows(manifest, plan, rows, leg["earlier_uri"].take(places).to_pylist())
+            def commit(rows: pa.Table) -> None:
+                commit_rows(manifest, rows)
                 meter.count_committed(rows)
                 summary.count(rows)
                 on_rows(rows, plan.todo)
@@ -111,8 +111,9 @@ def run_job(
                             witness=partial(find_inaccessible, config, weights.fingerprint, run_id),
                         )
                         for leg in plan.legs():
-                            blamed = supervisor.do(leg, partial(commit, leg))
-                            commit(leg, *_quarantined(blamed, leg, config, weights.fingerprint, run_id))
+                            blamed = supervisor.do(leg, commit)
+                            commit(_quarantined(blamed, config, weights.fingerprint, run_id))
+                delete_replaced(manifest, lease)
                 if plan.has_shards or config.sink.is_sharded:
                     repack(manifest, sink, None if plan.todo else plan.result_counts())
                 manifest.compact()
@@ -185,13 +186,10 @@ def _unit_bounds(config: JobConfig) -> UnitBounds:
     return UnitBounds(config.sink.shard_samples, config.sink.shard_bytes, each_actor=1)
 
 
-def _quarantined(
-    blamed: Sequence[Blamed], leg: pa.Table, config: JobConfig, weights_fingerprint: str, run_id: str
-) -> tuple[pa.Table, pa.Array]:
-    """Failed rows of samples that no worker survived, and their positions in the leg."""
+def _quarantined(blamed: Sequence[Blamed], config: JobConfig, weights_fingerprint: str, run_id: str) -> pa.Table:
+    """Failed rows of samples that no worker survived."""
     reader = Reader(config)
     records = []
     for sample, error in blamed:
         records.append(fail(new_record(sample, config, reader, weights_fingerprint, run_id), error.stage, error))
-    names = pa.array([sample["sample_id"] for sample, _ in blamed], pa.string())
-    return to_table(records), pc.index_in(names, leg["sample_id"].combine_chunks())
+    return to_table(records)

@@ -86,19 +86,21 @@ class Summary:
     def kept_in(self, sink: Storage) -> Iterator[None]:
         """Written into a sink now and when the block ends, with how it ended."""
         sink.write(self.key, self.to_json())
+        began_s = time.monotonic()  # the wall clock may be set meanwhile
         try:
             yield
         except BaseException as error:
-            self._end("stopped" if isinstance(error, KeyboardInterrupt) else "failed", public_text(str(error)) or None)
+            state = "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
+            self._end(state, began_s, public_text(str(error)) or None)
             with contextlib.suppress(OSError):  # what ended the run is worth more than this
                 sink.write(self.key, self.to_json())
             raise
-        self._end("ended")
+        self._end("ended", began_s)
         sink.write(self.key, self.to_json())
 
-    def _end(self, state: str, reason: str | None = None) -> None:
+    def _end(self, state: str, began_s: float, reason: str | None = None) -> None:
         self.state, self.reason = state, reason
-        self.timings["run_s"] = time.time() - self.timings["started_at"]
+        self.timings["run_s"] = time.monotonic() - began_s
 
     def to_json(self) -> bytes:
         """Indented JSON."""

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 # A list of samples a unit → rows of samples, done or still to be done; the units of workers that died are missing.
 StartPass = Callable[[pa.ListArray, Pass], Iterable[pa.Table]]
-Commit = Callable[[pa.Table, pa.Array], None]
+Commit = Callable[[pa.Table], None]
 
 
 class JobError(RuntimeError):
@@ -72,7 +72,7 @@ class Supervisor:
 
         Args:
             samples: what to do, with the columns of ``SAMPLE_SCHEMA``.
-            commit: makes rows permanent; sees every sample once. Its second argument is their positions in ``samples``.
+            commit: makes rows permanent; sees every sample once.
 
         Returns:
             Samples that killed proven workers when they were alone with them, and the faults that they fail with.

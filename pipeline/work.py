@@ -63,7 +63,7 @@ class Work:
         """The samples that have been through that."""
         return self.samples.filter(pa.array(self._histories == history))
 
-    def finish(self, rows: pa.Table, commit: Callable[[pa.Table, pa.Array], None]) -> None:
+    def finish(self, rows: pa.Table, commit: Callable[[pa.Table], None]) -> None:
         """Commit rows of samples that are at their end; whatever Ray delivers twice is committed once."""
         if not rows.num_rows:
             return
@@ -75,7 +75,7 @@ class Work:
         self.productive.update(rows["worker"].drop_null().to_pylist())
         rows = rows.take(pa.array(first[fresh]))
         self._keep_good(rows, positions[fresh])
-        commit(rows, pa.array(positions[fresh]))
+        commit(rows)
 
     def defer(self, rows: pa.Table) -> None:
         """Take note of samples that a worker returned without doing them."""

@@ -42,6 +42,13 @@ class PlainActor(InpaintActor):
         return future
 
 
+class Unheld:
+    """A lease that nobody takes, so that tests see what holds without one."""
+
+    def check(self):
+        pass
+
+
 def flow_here(stand_in, config, weights, run_id, pool, worker, roster, units, this_pass):
     actor = Worker(stand_in or worker, (config, weights.fingerprint, run_id, pool), this_pass, roster)
     for unit in range(len(units)):
@@ -54,7 +61,7 @@ def leave_out_ray(patch, stand_in=PlainActor):
     patch.setattr(pipeline.run, "open_roster", lambda: nullcontext(Roster()))
     patch.setattr(pipeline.run, "node_resources", lambda: [{"CPU": 4}])
     patch.setattr(pipeline.run, "_start_pass", partial(flow_here, stand_in))
-    patch.setattr(pipeline.run, "Lease", lambda storage, run_id: nullcontext())
+    patch.setattr(pipeline.run, "Lease", lambda storage, run_id: nullcontext(Unheld()))
     patch.setattr(pipeline.supervisor, "FIRST_COMMIT_S", 0.0)
     patch.setattr(pipeline.manifest, "SNAPSHOT_ROWS", 3)
 
