@@ -120,6 +120,24 @@ def test_writer_that_slept_through_a_snapshot_learns_of_it(storage):
     assert len(list(storage.list_files("manifest"))) == 1
 
 
+def test_part_that_another_run_has_read_is_not_withdrawn(storage, monkeypatch):
+    sleeper = Manifest(storage)
+    sleeper.load()
+    create = storage.create
+
+    def create_and_sleep(key, data):
+        create(key, data)
+        monkeypatch.undo()
+        other = Manifest(storage)
+        assert other.load(["sample_id"])["sample_id"].to_pylist() == ["a"]
+        other.append(rows("b"))
+
+    monkeypatch.setattr(storage, "create", create_and_sleep)
+    with pytest.raises(ManifestConflictError):
+        sleeper.append(rows("a"))
+    assert statuses(Manifest(storage)) == {"a": OK, "b": OK}
+
+
 def test_load_survives_a_compaction_by_another_run(storage, monkeypatch):
     manifest = Manifest(storage)
     manifest.load()

@@ -18,7 +18,7 @@ from pipeline.config import JobConfig, MaskConfig, SinkConfig, SourceConfig
 from pipeline.errors import ConfigError
 from pipeline.lease import Lease
 from pipeline.manifest import Manifest
-from pipeline.records import OK
+from pipeline.records import OK, Record, to_table
 from pipeline.results import read_result
 from pipeline.run import run_job
 from pipeline.storage import Storage
@@ -243,3 +243,31 @@ def test_part_of_an_object_that_ends_early_comes_again(bucket, s3_server, monkey
             file.read()
         with pytest.raises(OSError, match=r"bytes came of|ClientPayloadError"):
             storage.read("photos/00.png", span=(10, 20))
+
+
+def test_listing_that_lacks_what_was_written_is_refused(s3_server, tmp_path):
+    lost: set[str] = set()
+
+    def meddle(request, forward):
+        answer = forward(request)
+        if "list-type=2" not in request.path:
+            return answer
+        entries = re.split(r"(?=<Contents>)|(?<=</Contents>)", answer.content.decode())
+        kept = [entry for entry in entries if not any(name in entry for name in lost)]
+        return replace(answer, content="".join(kept).encode())
+
+    with proxy(s3_server["endpoint_url"], meddle) as url:
+        manifest = Manifest(Storage(f"s3://bucket/{tmp_path.name}", {**s3_server, "endpoint_url": url}))
+        manifest.load()
+        manifest.append(to_table([Record("a", OK)]))
+        lost.add("part-00000000")
+        for look in (manifest.check, manifest.load):
+            with pytest.raises(ConfigError, match=r"does not list manifest/part-00000000.*read-after-write"):
+                look()
+        lost = {"part-00000001"}
+        with pytest.raises(ConfigError, match=r"does not list manifest/part-00000001.*read-after-write"):
+            manifest.append(to_table([Record("b", OK)]))
+        empty = Manifest(Storage(f"s3://bucket/{tmp_path.name}-2", {**s3_server, "endpoint_url": url}))
+        lost = {"part-"}
+        with pytest.raises(ConfigError, match=r"does not list manifest/part-00000000.*read-after-write"):
+            empty.append(to_table([Record("a", OK)]))
