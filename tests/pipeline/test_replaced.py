@@ -184,3 +184,13 @@ def test_name_that_another_sample_has_now_is_kept(here, tmp_path):
     assert "000.png.webp" in files(config)
     run(as_webp(config), "webp")
     assert files(config) == named(config) and {"000.png.webp", "000.png.webp.webp"} <= set(files(config))
+
+
+def test_results_on_object_storage_go_when_rows_name_others(here, tmp_path, s3_server):
+    config = replace(four_photos(tmp_path, uri=f"s3://bucket/{tmp_path.name}"), storage=s3_server)
+    run(config, "first")
+    run(as_webp(config), "webp")
+    sink = Storage(config.sink.uri, s3_server)
+    rows = Manifest(sink).load().to_pylist()
+    assert {sink.uri(file.key) for file in sink.list_files("data")} == {row["output_uri"] for row in rows}
+    assert len(rows) == 4 and all(row["output_uri"].endswith(".webp") for row in rows)
