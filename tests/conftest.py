@@ -3,6 +3,7 @@
 import os
 
 os.environ["TRITON_INTERPRET"] = "1"  # before anything imports Triton, which reads it then
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # before anything imports Ray: it then keeps to loopback
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two tests at once, each with threads for all cores, starve each other
 
 import json
@@ -20,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from moebius import Denoiser, MoebiusConfig
 from moebius.checkpoint import published_name
 from moebius.vae import untrained_vae
+from tests.joined_cluster import joined_cluster
 from tests.s3_server import s3_server
 
 ROOT = Path(__file__).parent.parent
@@ -121,6 +123,22 @@ def ray_cluster():
 
     with connected("local"):
         yield
+
+
+@pytest.fixture(scope="session", name="joined_cluster")
+def _joined_cluster():
+    """Two nodes, which the driver of a test joins by ``run.address``."""
+    with joined_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def mounted_cluster():
+    """Two nodes, the second of which has its own mounts: see ``bind_empty`` and ``bind_read_only``."""
+    if os.geteuid():
+        pytest.skip("only root may give a node its own mounts")
+    with joined_cluster(own_mounts=True) as cluster:
+        yield cluster
 
 
 def run_cli(*arguments: str | Path, env: dict[str, str] | None = None, **options) -> subprocess.CompletedProcess[str]:
