@@ -1,5 +1,6 @@
 """The ``moebius`` command: one name for all jobs, and the exit codes they share."""
 
+import contextlib
 import importlib
 import logging
 import signal
@@ -59,23 +60,33 @@ def run_command(job: Callable[[], int], goes_on: bool = False) -> int:
     logging.basicConfig(level=logging.INFO, format=TEXT, datefmt=TIME)
     for noisy in ("httpx", "huggingface_hub", "botocore", "aiobotocore", "ray"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a preempted driver ends as if by Ctrl-C
+    _end_as_by_ctrl_c()
     try:
         return job()
     except (ConfigError, CheckpointError, WeightsUnavailableError) as error:
-        sys.stderr.write(f"moebius: {error}\n")
+        _say(str(error))
         return WRONG_USAGE
     except DamagedManifestError as error:
         sys.stderr.write(f"moebius: {error}\n")
         return FAILED
     except OSError as error:  # a disk that is full, a storage that does not answer
-        ending = "; once that is mended, the same command goes on from here" if goes_on else ""
-        sys.stderr.write(f"moebius: {error}{ending}\n")
+        _say(f"{error}{'; once that is mended, the same command goes on from here' if goes_on else ''}")
         return FAILED
     except KeyboardInterrupt:
-        ending = "stopped; the same command goes on from here" if goes_on else "stopped"
-        sys.stderr.write(f"moebius: {ending}\n")
+        _say("stopped; the same command goes on from here" if goes_on else "stopped")
         return FAILED
+
+
+def _say(sentence: str) -> None:
+    with contextlib.suppress(OSError):  # the terminal may be closed
+        sys.stderr.write(f"moebius: {sentence}\n")
+
+
+def _end_as_by_ctrl_c() -> None:
+    """Let a scheduler's SIGTERM and a closed terminal end the job as Ctrl-C does; `nohup` keeps its meaning."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
 
 
 def _version() -> str:
