@@ -4,8 +4,6 @@ import contextlib
 import logging
 import os
 import signal
-import socket
-import sys
 import threading
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -13,16 +11,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
 from ray.util.annotations import RayDeprecationWarning
 
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError
+from pipeline.head_watch import watched_head
+from pipeline.joining import join
+from pipeline.local_cluster import start_local
+from pipeline.ray_process import restored_afterwards
 
 CPUS_PER_CPU_ACTOR = 4
 ROUNDING = 1e-6  # five times 0.2 GPUs are one GPU, although 1 // 0.2 is 4
-ANSWER_S = 10.0  # a cluster that does not take a connection by then is not there
-IDLE_WORKER_MS = 5000  # by default a worker ends after one idle second, and starting another takes about as long
 
 
 @dataclass(frozen=True)
@@ -53,17 +52,42 @@ class Pool:
 
 @contextlib.contextmanager
 def connected(address: str | None, block_bytes: int | None = None) -> Iterator[None]:
-    """Use the cluster this process is connected to, the one at ``address`` or ``RAY_ADDRESS``, or a local one."""
-    owner = not ray.is_initialized()
-    if owner:
-        address = address or os.environ.get("RAY_ADDRESS") or "local"
-        on_terminate = signal.getsignal(signal.SIGTERM)
-        if address == "local":
-            _start_quietly()
-        else:
-            _join(address)
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, on_terminate)  # Ray's own would end the driver with exit code 15
+    """Use the cluster this process is connected to, the one at ``address`` or ``RAY_ADDRESS``, or a local one.
+
+    Raises:
+        ConfigError: the cluster at ``address`` cannot be joined.
+        OSError: there is no room for a local cluster.
+    """
+    if ray.is_initialized():
+        _set_up_data(block_bytes)
+        yield
+        return
+    with restored_afterwards():
+        try:
+            with _kept_terminate_handler():
+                address = address or os.environ.get("RAY_ADDRESS") or "local"
+                if address == "local":
+                    start_local()
+                else:
+                    join(address)
+            _set_up_data(block_bytes)
+            with watched_head():
+                yield
+        finally:
+            ray.shutdown()
+
+
+@contextlib.contextmanager
+def _kept_terminate_handler() -> Iterator[None]:
+    """Keep Ray from installing its own handler of SIGTERM, which would end the driver with exit code 15."""
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
+
+
+def _set_up_data(block_bytes: int | None) -> None:
+    """Let Ray Data run quietly, leave failed units to the supervisor, and cut blocks at ``block_bytes``."""
     # Retry limits have no other spelling before Ray 2.64, which is why pyproject.toml ends its range there.
     warnings.filterwarnings("ignore", category=RayDeprecationWarning)
     for few in ("The maximum number of concurrent tasks", "The minimum number of concurrent actors"):
@@ -77,51 +101,6 @@ def connected(address: str | None, block_bytes: int | None = None) -> Iterator[N
     context.target_max_block_size = block_bytes or context.target_max_block_size
     context.memory_usage_poll_interval_s = None  # it reads the page tables of workers every second
     context.max_errored_blocks = -1  # a unit that fails is left to the supervisor and stops nothing
-    try:
-        yield
-    finally:
-        if owner:
-            ray.shutdown()
-
-
-def _join(address: str) -> None:
-    """Connect to a cluster.
-
-    Raises:
-        ConfigError: nothing answers there, or it is the address of Ray's client, which Ray Data does not run through.
-    """
-    if address.startswith("ray://"):
-        raise ConfigError(
-            f"run.address: Ray's client, {address}, cannot run this job: name the cluster itself, such as "
-            "ray-head:6379, on a machine of its network, or send the job there with ray job submit"
-        )
-    host, colon, port = address.rpartition(":")
-    try:
-        if colon and port.isdigit():  # Ray itself would wait for minutes
-            socket.create_connection((host.strip("[]"), int(port)), ANSWER_S).close()
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-    except (OSError, ValueError, RuntimeError, RayError) as error:
-        raise ConfigError(f"run.address: no Ray cluster answers at {address}: {error}") from error
-
-
-def _start_quietly() -> None:
-    """Start a local cluster without the remarks of Ray's core, which look like errors and are none."""
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)  # it remarks on the log level, too
-    try:
-        ray.init(
-            address="local",
-            log_to_driver=False,
-            logging_level="ERROR",
-            include_dashboard=False,
-            _system_config={"idle_worker_killing_time_threshold_ms": IDLE_WORKER_MS},
-        )
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def node_resources(avoided: Collection[str] = ()) -> list[Mapping[str, float]]:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 STARTED = "Ray runtime started"
-START_S, STOP_S = 90.0, 20.0
+START_S, STOP_S = 90.0, 3.0
 OBJECT_STORE_BYTES = 80 << 20
 # `ray start`, but 127.0.0.1 stays what it is, and without the server of `ray://`, a process that no test uses.
 RAY_START = """
@@ -29,7 +29,8 @@ from ray.scripts import scripts
 scripts.get_ray_client_dependency_error = lambda: "not wanted"
 scripts.main()
 """
-# First workers are started when something asks for them, and usage reports go nowhere.
+DRIVER = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # 127.0.0.1 stays what it is: see tests/conftest.py
+# Workers are started when something asks for them, and reports of usage go nowhere.
 NODE = {"RAY_prestart_worker_first_driver": "0", "RAY_USAGE_STATS_REPORT_URL": "http://127.0.0.1:9/"}
 
 
@@ -74,6 +75,18 @@ class JoinedCluster:
     head: Node
     second: Node
     start_s: float
+
+
+def run_driver(code: str, *arguments: str, env: Mapping[str, str] | None = None, **options) -> subprocess.Popen:
+    """Start a driver in a process of its own, without Ray's variables of this one; its outputs are pipes of text."""
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        env={**_plain_environment(), **DRIVER, **(env or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
 
 
 @contextlib.contextmanager
@@ -123,16 +136,10 @@ def start_node(
     if own_mounts:
         rename = f'hostname {name} && exec "$@"'
         command = ["unshare", "--mount", "--uts", "sh", "-c", rename, "sh", *command]
-    own = {
-        "HOME",
-        *(key for key in os.environ if key.startswith("RAY_")),
-    }  # of the user, or of a driver in this process
-    plain = {key: value for key, value in os.environ.items() if key not in own}
-    cache = {"XDG_CACHE_HOME": str(Path("~/.cache").expanduser())}  # HOME is another one; compiled kernels stay known
     with (temporary / "log").open("wb") as log:
         process = subprocess.Popen(
             command,
-            env={**cache, **plain, **NODE, "PYTHONPATH": str(ROOT), **env},
+            env={**_plain_environment(), **NODE, **env},
             stdout=log,
             stderr=log,
             start_new_session=True,
@@ -175,6 +182,12 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def _plain_environment() -> dict[str, str]:
+    """Return the environment without what Ray has set for this process; compiled kernels stay where they are."""
+    plain = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    return {"XDG_CACHE_HOME": str(Path("~/.cache").expanduser()), **plain, "PYTHONPATH": str(ROOT)}
 
 
 def _mount(node: Node, *command: str) -> None:

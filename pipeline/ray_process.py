@@ -1,0 +1,57 @@
+"""Ray in this process: its environment variables, and what its core writes."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Mapping
+
+import ray
+from ray._private.authentication.authentication_token_setup import AuthenticationTokenLoader, Config
+
+PREFIXES = ("RAY_", "PYTHONBREAKPOINT")  # of the variables that Ray sets in a driver
+RECONNECT = "RAY_gcs_rpc_server_reconnect_timeout_s"  # without a head node; then Ray's core ends the process
+DEFAULTS = {
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # the remarks of Ray's core look like errors and are none
+    RECONNECT: "60",
+}
+
+
+def set_variables(variables: Mapping[str, str]) -> None:
+    """Set environment variables of Ray, although it read them when it was imported."""
+    os.environ.update(variables)
+    # Private, as nothing public makes Ray read them again; `ray.init` itself does the first when it turns tokens on.
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
+
+
+@contextlib.contextmanager
+def restored_afterwards() -> Iterator[None]:
+    """Set what every driver needs, and restore it at the end, with what Ray sets: the next cluster is as the first.
+
+    Inside, the lines that Ray's nodes send to drivers are not printed: the supervisor reports what matters.
+    """
+    kept = {name: value for name, value in os.environ.items() if name.startswith(PREFIXES)}
+    # Private, as `log_to_driver=False` stops lines of workers only. Ray's debugger uses the same switch.
+    ray._private.worker._worker_logs_enabled = False
+    set_variables({**DEFAULTS, **kept})
+    try:
+        yield
+    finally:
+        ray._private.worker._worker_logs_enabled = True
+        for name in [name for name in os.environ if name.startswith(PREFIXES)]:
+            del os.environ[name]
+        set_variables(kept)
+
+
+@contextlib.contextmanager
+def silent_core() -> Iterator[None]:
+    """Drop what Ray's core writes to standard error, such as remarks on its own log level."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
