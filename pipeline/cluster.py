@@ -103,14 +103,49 @@ def _set_up_data(block_bytes: int | None) -> None:
     context.max_errored_blocks = -1  # a unit that fails is left to the supervisor and stops nothing
 
 
+@dataclass(frozen=True)
+class ClusterNode:
+    """A node of the connected cluster.
+
+    Args:
+        node_id: what Ray calls it.
+        host: name of its machine.
+        resources: what it has, ``CPU`` and ``GPU`` among others.
+    """
+
+    node_id: str
+    host: str
+    resources: Mapping[str, float]
+
+
+def cluster_nodes() -> list[ClusterNode]:
+    """Return the nodes of the connected cluster that are alive."""
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    return [ClusterNode(node["NodeID"], node["NodeManagerHostname"], node["Resources"]) for node in alive]
+
+
 def node_resources(avoided: Collection[str] = ()) -> list[Mapping[str, float]]:
-    """Resources of each living node of the connected cluster, but for those with some ids."""
-    return [node["Resources"] for node in ray.nodes() if node["Alive"] and node["NodeID"] not in avoided]
+    """Return what each node of the connected cluster has, except those with some ids."""
+    return [node.resources for node in cluster_nodes() if node.node_id not in avoided]
 
 
 def avoiding(node_ids: Collection[str]) -> dict[str, Any]:
-    """Arguments of ``map_batches`` that keep its workers off some nodes."""
-    return {"label_selector": {"ray.io/node-id": f"!in({','.join(sorted(node_ids))})"}} if node_ids else {}
+    """Return the arguments of ``map_batches`` that keep its workers and tasks off some nodes.
+
+    Size the pool by the other nodes: workers that only fit onto an avoided node never start.
+    """
+    if not node_ids:
+        return {}
+    return {"label_selector": {"ray.io/node-id": f"!in({','.join(sorted(node_ids))})"}}
+
+
+def describe_shortage(pool: Pool) -> str:
+    """Describe, for a line of the log, what a worker of the pool takes and what is free in the connected cluster."""
+    has, free = ray.cluster_resources(), ray.available_resources()
+    cpus, gpus = (f"{free.get(kind, 0):g} of {has.get(kind, 0):g} {kind}s" for kind in ("CPU", "GPU"))
+    each = f"{pool.cpus:g} CPUs" + (f" and {pool.gpus:g} GPUs" if pool.gpus else "")
+    wanted = f"{pool.actors} workers want {each} each, on one node"
+    return f"{wanted}; free in the cluster are {cpus}" + (f" and {gpus}" if pool.gpus else "")
 
 
 def shrink_pool(pool: Pool, run: RunConfig, nodes: Sequence[Mapping[str, float]]) -> Pool:

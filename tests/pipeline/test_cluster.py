@@ -1,10 +1,14 @@
-import pytest
-import ray
-from ray.exceptions import AuthenticationError
+import os
+import signal
+import subprocess
 
-from pipeline.cluster import connected, size_pool
+import pytest
+
+from pipeline.cluster import size_pool
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError
+from tests.joined_cluster import joined_cluster as joined_cluster_of_its_own
+from tests.joined_cluster import run_driver
 
 
 def nodes(*pairs):
@@ -61,25 +65,121 @@ def test_more_gpus_than_there_are_is_a_configuration_error():
         size_pool(RunConfig(), nodes((0, 0), (0.5, 0)))
 
 
-@pytest.fixture
-def apart(monkeypatch):
-    """As if no cluster was connected, whatever tests before have left."""
-    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+PLACES = """
+import sys
+import pyarrow as pa
+import ray
+from pipeline.cluster import avoiding, cluster_nodes, connected
+
+class Worker:
+    def __call__(self, table):
+        return pa.table({"node": [ray.get_runtime_context().get_node_id()]})
+
+def places(avoided, **compute):
+    tables = [pa.table({"number": [number]}) for number in range(4)]
+    options = {"batch_format": "pyarrow", "batch_size": 1, "num_cpus": 0.4, **compute, **avoiding(avoided)}
+    flow = ray.data.from_arrow(tables).map_batches(Worker if compute else Worker(), **options)
+    return sorted({names[row["node"]] for row in flow.take_all()})
+
+with connected(sys.argv[1]):
+    nodes = cluster_nodes()
+    names = {node.node_id: next(name for name in ("head", "second") if name in node.resources) for node in nodes}
+    print(sorted(names.values()), {node.host for node in nodes} == {ray.nodes()[0]["NodeManagerHostname"]})
+    for avoided in nodes:
+        print(names[avoided.node_id])
+        print(places([avoided.node_id], compute=ray.data.ActorPoolStrategy(size=2)))
+        print(places([avoided.node_id, 28 * "ab"]))
+    print(avoiding([]))
+"""
+
+SHORTAGE = """
+import sys
+import ray
+from pipeline.cluster import Pool, connected, describe_shortage
+
+@ray.remote
+class Holder:
+    def ready(self):
+        return True
+
+with connected(sys.argv[1]):
+    if sys.argv[2:]:
+        print(describe_shortage(Pool(2, 0, 0.8, 1)))
+        print(describe_shortage(Pool(1, 1, 0.8, 1)))
+    else:
+        holders = [Holder.options(num_cpus=1, resources={name: 0.1}).remote() for name in ("head", "second")]
+        ray.get([holder.ready.remote() for holder in holders])
+        print("held", flush=True)
+        sys.stdin.read()
+"""
+
+DYING = """
+import os, sys
+import ray
+from pipeline.cluster import connected
+
+@ray.remote(max_retries=0)
+def die():
+    os._exit(1)
+
+with connected(sys.argv[1]):
+    for _ in range(3):
+        try:
+            ray.get(die.remote())
+        except ray.exceptions.WorkerCrashedError:
+            pass
+"""
+
+WAITING = """
+import logging, sys, time
+from pipeline.cluster import connected
+
+logging.basicConfig(format="%(levelname)s %(message)s")
+with connected(sys.argv[1]):
+    print("connected", flush=True)
+    time.sleep(120)
+"""
 
 
-@pytest.mark.parametrize(
-    ("address", "message"),
-    [("127.0.0.1:1", "no Ray cluster answers at 127.0.0.1:1"), ("ray://127.0.0.1:10001", "Ray's client, ray://127")],
-)
-def test_cluster_that_is_not_there_is_a_configuration_error_at_once(apart, address, message):
-    with pytest.raises(ConfigError, match=f"run.address: {message}"), connected(address):
-        pass
+def output_of(driver) -> list[str]:
+    output, errors = driver.communicate(timeout=180)
+    assert driver.returncode == 0 and not errors, errors
+    return output.splitlines()
 
 
-def test_cluster_whose_token_is_missing_is_a_configuration_error(apart, monkeypatch):
-    def refuse(**_):
-        raise AuthenticationError("no authentication token was found")
+def test_workers_and_tasks_keep_off_nodes_that_are_to_be_avoided(joined_cluster):
+    first, *placed, nothing = output_of(run_driver(PLACES, joined_cluster.address))
+    assert first == "['head', 'second'] True" and nothing == "{}"
+    other = {"head": "['second']", "second": "['head']"}
+    assert len(placed) == 6
+    for avoided, workers, tasks in zip(placed[::3], placed[1::3], placed[2::3], strict=True):
+        assert workers == tasks == other[avoided]
 
-    monkeypatch.setattr(ray, "init", refuse)
-    with pytest.raises(ConfigError, match="no Ray cluster answers at auto: no authentication token"), connected("auto"):
-        pass
+
+def test_shortage_says_what_is_wanted_and_what_another_job_leaves(joined_cluster):
+    other = run_driver(SHORTAGE, joined_cluster.address, stdin=subprocess.PIPE)
+    assert other.stdout.readline() == "held\n"
+    try:
+        cpus, gpus = output_of(run_driver(SHORTAGE, joined_cluster.address, "describe"))
+    finally:
+        other.communicate(timeout=60)
+    assert cpus == "2 workers want 0.8 CPUs each, on one node; free in the cluster are 0 of 2 CPUs"
+    assert gpus == (
+        "1 workers want 0.8 CPUs and 1 GPUs each, on one node; free in the cluster are 0 of 2 CPUs and 0 of 0 GPUs"
+    )
+
+
+def test_deaths_of_workers_leave_no_lines_of_ray_in_the_terminal(joined_cluster):
+    assert output_of(run_driver(DYING, joined_cluster.address)) == []
+
+
+def test_loss_of_the_head_node_is_told_in_one_line_and_ends_the_driver_with_exit_code_1():
+    with joined_cluster_of_its_own() as cluster:
+        driver = run_driver(WAITING, cluster.address, env={"RAY_gcs_rpc_server_reconnect_timeout_s": "6"})
+        assert driver.stdout.readline() == "connected\n"
+        (gcs,) = cluster.head.processes("gcs_server")
+        os.kill(gcs, signal.SIGKILL)
+        _, errors = driver.communicate(timeout=60)
+    told = f"ERROR the head node of the Ray cluster, {cluster.address}, has not answered for"
+    assert driver.returncode == 1 and errors.startswith(told) and errors.count("\n") == 1
+    assert errors.endswith("ends in 2 s with exit code 1; the same command goes on from here\n")
