@@ -10,7 +10,7 @@ import ray
 
 from moebius.weights import Weights
 from pipeline.catalog import Catalog
-from pipeline.cluster import Pool, avoiding, connected, node_resources, shrink_pool, size_pool
+from pipeline.cluster import Pool, avoiding, connected, describe_shortage, node_resources, shrink_pool, size_pool
 from pipeline.codec_tasks import BLOCK_BYTES, cut_samples, finish_samples
 from pipeline.commit import commit_rows
 from pipeline.config import JobConfig
@@ -108,6 +108,7 @@ def run_job(
                             pool.actors,
                             plan.known_good(),
                             _unit_bounds(config),
+                            shortage=partial(describe_shortage, pool),
                             witness=partial(find_inaccessible, config, weights.fingerprint, run_id),
                         )
                         for leg in plan.legs():

@@ -1,0 +1,63 @@
+"""``python -m tests.pipeline.faulty_job ADDRESS FOLDER FAULTS KEY=VALUE …``: a job whose workers have faults.
+
+``FAULTS`` is JSON: what happens on nodes of some host name, or everywhere (``*``), in the constructor, in the model, at
+every call; samples called ``…kill…`` kill their worker and ``…hang…`` never end, whatever it says.
+"""
+
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import jobs.inpaint
+import pipeline.run
+from pipeline.gpu_actor import InpaintActor
+from tests.drill.fast_worker import FastModel
+
+FAULTS = "faults.json"  # beside the sink
+
+
+class BrokenModel(FastModel):
+    def generate(self, pixels, masks, seeds):
+        raise FloatingPointError("the model produced NaN or infinite pixels")
+
+
+class FaultyEngine(InpaintActor):
+    def __init__(self, config, *arguments):
+        faults = json.loads((Path(config.sink.uri).parent / FAULTS).read_text())
+        self.faults = {**faults.get("*", {}), **faults.get(socket.gethostname(), {})}
+        if "constructor" in self.faults:
+            raise RuntimeError(self.faults["constructor"])
+        super().__init__(config, *arguments)
+
+    def load_model(self, weights):
+        return BrokenModel() if "model" in self.faults else FastModel()
+
+    def run(self, samples, sink=None):
+        if "call" in self.faults:
+            raise KeyError(self.faults["call"])
+        if "death" in self.faults:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().run(samples, sink)
+
+    def _decode(self, task, *given):
+        if "kill" in task.record.sample_id:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if "hang" in task.record.sample_id:
+            time.sleep(3600)
+        super()._decode(task, *given)
+
+
+if __name__ == "__main__":
+    from tests.pipeline.faulty_job import FaultyEngine as Engine  # as workers find it, not as __main__
+
+    address, folder, faults, *overrides = sys.argv[1:]
+    (Path(folder) / FAULTS).write_text(faults)
+    pipeline.run.run_job = partial(pipeline.run.run_job, worker=Engine)
+    places = [f"source.uri={folder}/photos", f"mask.uri={folder}/masks", f"sink.uri={folder}/out"]
+    cluster = [] if address == "local" else [f"run.address={address}"]
+    sys.exit(jobs.inpaint.main(["conf/inpaint.yaml", *places, *cluster, "run.report=false", *overrides]))
