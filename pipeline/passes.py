@@ -43,6 +43,11 @@ class Pass:
         return self.history is not History.FRESH
 
     @property
+    def tries(self) -> int:
+        """How often workers may begin a unit; Ray gives the unit of a worker that died to the next, without end."""
+        return DEATHS if self.isolated else 1
+
+    @property
     def isolated(self) -> bool:
         """Whether a worker holds one sample at a time, so that what kills it takes nothing else with it."""
         return self.history is History.LOST_AGAIN

@@ -61,6 +61,7 @@ class Entries:
         troubles: of workers that can do nothing now.
         proven: workers that proved that they work, and then began a sample alone.
         begun: how often each sample was begun alone by a worker that had just proven to work, by ``sample_id``.
+        units: how often each unit was begun, by its first sample.
         hung: samples that a worker died with because they took too long.
         silence_s: seconds since the last sign of life of any worker; ``inf`` before the first.
     """
@@ -69,6 +70,7 @@ class Entries:
     troubles: dict[str, Trouble] = field(default_factory=dict)
     proven: set[str] = field(default_factory=set)
     begun: Counter[str] = field(default_factory=Counter)
+    units: Counter[str] = field(default_factory=Counter)
     hung: set[str] = field(default_factory=set)
     silence_s: float = float("inf")
 
@@ -79,7 +81,7 @@ def worker_name() -> str:
 
 
 class RosterClient(Protocol):
-    """How a worker reports; nothing it calls may raise or wait, but for :meth:`begin`."""
+    """How a worker reports; only the beginnings are noted before their call returns, and raise ``RayError``."""
 
     def start(self, worker: str, seat: Seat) -> None:
         """A worker exists."""
@@ -90,11 +92,14 @@ class RosterClient(Protocol):
     def trouble(self, worker: str, trouble: Trouble | None) -> None:
         """A worker can do nothing, or again can."""
 
+    def begin_unit(self, sample_id: str) -> int:
+        """A worker begins the unit whose first sample this is; says how often workers have done so."""
+
     def begin(self, worker: str, sample_id: str) -> None:
-        """A worker that works begins a sample alone; noted before this returns."""
+        """A worker that works begins a sample alone."""
 
     def hang(self, sample_ids: list[str]) -> None:
-        """A worker dies, since a step of one of these samples takes too long; noted before this returns."""
+        """A worker dies, since a step of one of these samples takes too long."""
 
 
 class Roster:
@@ -117,6 +122,10 @@ class Roster:
             self._entries.troubles[worker] = trouble
         self.live()
 
+    def begin_unit(self, sample_id: str) -> int:
+        self._entries.units[sample_id] += 1
+        return self._entries.units[sample_id]
+
     def begin(self, worker: str, sample_id: str) -> None:
         self._entries.proven.add(worker)
         self._entries.begun[sample_id] += 1
@@ -126,10 +135,9 @@ class Roster:
 
     def new_pass(self) -> None:
         """Forget the workers and beginnings of the last pass."""
-        self._entries.seats.clear()
-        self._entries.troubles.clear()
-        self._entries.proven.clear()
-        self._entries.begun.clear()
+        entries = self._entries
+        for noted in (entries.seats, entries.troubles, entries.proven, entries.begun, entries.units):
+            noted.clear()
 
     def read(self) -> Entries:
         """What is known now."""
@@ -153,6 +161,9 @@ class RemoteRoster:
 
     def trouble(self, worker: str, trouble: Trouble | None) -> None:
         self._actor.trouble.remote(worker, trouble)
+
+    def begin_unit(self, sample_id: str) -> int:
+        return ray.get(self._actor.begin_unit.remote(sample_id), timeout=ANSWER_S)
 
     def begin(self, worker: str, sample_id: str) -> None:
         ray.get(self._actor.begin.remote(worker, sample_id), timeout=ANSWER_S)

@@ -147,7 +147,6 @@ def _start_pass(
             max_concurrent_calls_per_actor=1 if this_pass.isolated else UNITS_AT_WORK,
             enable_true_multi_threading=True,
         ),
-        "max_task_retries": 1,  # none would let the next units fail while the worker is being replaced
     }
     flow = ray.data.from_arrow(_blocks(units))
     if config.run.decode == "workers" or this_pass.history is not History.FRESH:

@@ -94,7 +94,7 @@ class Supervisor:
             if work.progress > before:
                 wait_s = FIRST_WAIT_S
                 continue
-            self._is_stalled = True
+            self._note_stall()
             self._look_after_workers(work)
             logger.warning("nothing comes through, trying again in %.0f s: %s", wait_s, self._reason)
             time.sleep(wait_s)
@@ -156,8 +156,8 @@ class Supervisor:
             work.defer(deferred)
             kind, message, worker = (deferred[name][0].as_py() for name in ("error_type", "error_message", "worker"))
             self._reason = f"{kind}: {message} (worker {worker})"
-            if not self._is_stalled and not done.num_rows:
-                self._is_stalled, self._moved_at = True, time.monotonic()
+            if not done.num_rows:
+                self._note_stall()
             self._check_stall(work)
         return done
 
@@ -183,6 +183,10 @@ class Supervisor:
             self._say(f"no worker has started for {SAY_START_S:.0f} s, still waiting. {self.shortage()}")
         if silent_s > max(START_S, self.stall_s):
             raise self._failed(work, f"no worker has started for {silent_s:.0f} s. {self.shortage()}")
+
+    def _note_stall(self) -> None:
+        if not self._is_stalled:
+            self._is_stalled, self._moved_at = True, time.monotonic()
 
     def _check_stall(self, work: Work) -> None:
         if self._is_stalled and time.monotonic() - self._moved_at > self.stall_s:

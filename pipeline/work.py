@@ -16,6 +16,7 @@ from pipeline.roster import Entries
 
 Blamed = tuple[Sample, SampleError]  # a sample that killed proven workers, and the fault that it fails with
 KNOWN_GOOD = 3  # samples are kept to prove workers by: those that took the model the least time
+SMALL = 4  # samples in a unit that are tried one by one when it is lost
 _DONE = 127
 
 
@@ -94,7 +95,8 @@ class Work:
         """Note that samples of a pass did not come back: their worker died with them."""
         missing = np.flatnonzero(self._missing)
         if not this_pass.isolated:
-            self._histories[missing] = History.LOST if this_pass.history < History.LOST else History.LOST_AGAIN
+            in_small_units = this_pass.history < History.LOST and this_pass.unit_samples(self.unit) > SMALL
+            self._histories[missing] = History.LOST if in_small_units else History.LOST_AGAIN
             self.progress += len(missing)
             return
         for position in missing:

@@ -59,6 +59,8 @@ class Worker:
         samples = batch["samples"].combine_chunks().flatten().to_pylist()
         time.sleep(max(0.0, self._resume_at - time.monotonic()))
         try:
+            if self.roster.begin_unit(samples[0]["sample_id"]) > self.this_pass.tries:
+                return to_table([])  # like those of a unit that never came back
             return to_table(self._do(self._ready(), samples))
         except Exception as error:  # noqa: BLE001 - the engine cannot be built, or is at fault itself
             self._note_failure(_text(error), may_pass(error))

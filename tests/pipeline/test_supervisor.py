@@ -65,7 +65,7 @@ class Cluster:
         fit = [node for node in self.nodes if node not in this_pass.avoided]
         workers = {node: self.start(node) for node in fit}
         for unit, node in zip(units.to_pylist(), itertools.cycle(fit)):
-            for _ in range(2):  # Ray tries a unit of a worker that died once more
+            for _ in range(this_pass.tries):  # Ray tries the unit of a worker that died again and again
                 rows = self.do([sample["sample_id"] for sample in unit], node, workers[node], this_pass)
                 if rows is not None:
                     break
@@ -111,11 +111,11 @@ class Cluster:
     repeat=st.booleans(),
     actors=st.integers(1, 9),
 )
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=100)
 def test_every_sample_comes_to_one_end_and_only_killers_are_blamed(count, killers, gone, flaky, nodes, repeat, actors):
     killers, gone = ({f"{index:04}" for index in found if index < count} for found in (killers, gone))
-    cluster = Cluster(killers, gone - killers, nodes, flaky, repeat)
-    blamed = cluster.run(count, actors=actors)
+    cluster = Cluster(killers, gone - killers, nodes, list(flaky), repeat)
+    blamed = cluster.run(count, stall_s=5, actors=actors)
     assert killers <= blamed.keys()
     assert len(blamed) <= len(killers) + sum(flaky)
     assert sorted([*cluster.committed, *blamed]) == names(count)
