@@ -34,6 +34,7 @@ LONG_FILES = [
     "tests/jobs/test_cli.py",
     "tests/moebius/train/test_loop.py",
     "tests/pipeline/test_run.py",
+    "tests/pipeline/test_cluster.py",
     "tests/pipeline/test_faults.py",
     "tests/pipeline/test_codec_tasks.py",
     "tests/pipeline/test_other_readers.py",
