@@ -79,7 +79,7 @@ class InpaintActor:
             )
         self.config, self.run_id, self.give_back = config, run_id, give_back
         self.reader = Reader(config)
-        self.sink = open_sink(config)
+        self.sink = open_sink(config, run_id)
         self.weights_fingerprint = weights_fingerprint
         self.inpainter = self.load_model(weights)
         self.meter = Meter(run_id)

@@ -30,6 +30,7 @@ from pipeline.settled import SettledShards
 from pipeline.storage import Storage
 from pipeline.summary import Summary
 from pipeline.supervisor import PASSES, Pass, supervise
+from pipeline.takeover import until_taken_over
 from pipeline.units import SMALL_UNITS, UnitBounds
 from pipeline.weight_store import fetch_weights
 from pipeline.window_actor import WindowActor
@@ -73,7 +74,7 @@ def run_job(
     sink = Storage(config.sink.uri, config.storage)
     with notified(config.run.notify) as documents, Catalog() as catalog:
         find_samples(config, catalog, SettledShards(config, weights.fingerprint, Manifest(sink), catalog))
-        with Lease(sink, run_id):
+        with Lease(sink, run_id) as lease:
             sink.clear_staging()
             manifest = Manifest(sink)
             plan = make_plan(config, catalog, weights.fingerprint, manifest)
@@ -93,7 +94,11 @@ def run_job(
                         pool = size_pool(config.run, node_resources())
                         on_pool(pool)
                         meter.watch(samples_to_do=lambda: plan.todo, model_calls=lambda: pool.model_calls)
-                        start_pass = partial(_start_pass, config, weights, run_id, pool, worker)
+
+                        def start_pass(units: pa.ListArray, this_pass: Pass) -> Iterable[pa.Table]:
+                            rows = _start_pass(config, weights, run_id, pool, worker, units, this_pass)
+                            return until_taken_over(rows, lease)
+
                         for leg in plan.legs():
                             lost = supervise(leg, pool.actors, start_pass, partial(commit, leg), _unit_bounds(config))
                             rows = _quarantined(lost, config, weights.fingerprint, run_id)

@@ -10,6 +10,7 @@ import pytest
 import pipeline.manifest
 import pipeline.run
 from pipeline.gpu_actor import InpaintActor
+from pipeline.lease import Lease
 from pipeline.metrics import Meter
 from pipeline.reader import Reader
 from pipeline.sinks import open_sink
@@ -21,7 +22,7 @@ class PlainActor(InpaintActor):
     def __init__(self, config, weights_fingerprint, run_id, pool, give_back):
         self.config, self.weights_fingerprint, self.run_id, self.name = config, weights_fingerprint, run_id, "here"
         self.reader, self.give_back = Reader(config), give_back
-        self.sink, self.meter = open_sink(config), Meter(run_id)
+        self.sink, self.meter = open_sink(config, None), Meter(run_id)
         self.inpainter = type("Sizes", (), {"window_px": 64})
         self.budget = type("Endless", (), {"take": staticmethod(int), "give_back": staticmethod(int)})
         self.cpus = type("Here", (), {"submit": staticmethod(lambda urgency, work: work())})
@@ -50,7 +51,8 @@ def leave_out_ray(patch, stand_in=PlainActor):
     patch.setattr(pipeline.run, "connected", lambda address, block_bytes: nullcontext())
     patch.setattr(pipeline.run, "node_resources", lambda: [{"CPU": 4}])
     patch.setattr(pipeline.run, "_start_pass", partial(flow_here, stand_in))
-    patch.setattr(pipeline.run, "Lease", lambda storage, run_id: nullcontext())
+    if stand_in:  # which stores whoever holds the sink, so that runs can be nested; a job's own worker needs the lease
+        patch.setattr(pipeline.run, "Lease", lambda storage, run_id: nullcontext(Lease(storage, run_id)))
     patch.setattr(pipeline.supervisor, "FIRST_COMMIT_S", 0.0)
     patch.setattr(pipeline.manifest, "SNAPSHOT_ROWS", 3)
 
