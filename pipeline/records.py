@@ -7,6 +7,7 @@ import pyarrow as pa
 
 OK, UNCHANGED, FAILED = "ok", "unchanged", "failed"
 STATUSES = (OK, UNCHANGED, FAILED)
+RESULT_DAMAGED, RESULT_MISSING = RESULT_FAULTS = ("ResultDamaged", "ResultMissing")  # error types; done again unasked
 LEFT = "left"  # to a later pass, by a worker whose storage did not answer; never in a manifest
 
 
