@@ -9,6 +9,7 @@ from pipeline.shards import name_agrees, read_shard, result_bytes
 from pipeline.storage import Storage
 
 READ_BYTES = 4 << 20
+SHOWN_DIGITS = 16  # of a hash in a message
 
 
 class Expected(NamedTuple):
@@ -62,7 +63,7 @@ def _of_image(sink: Storage, expected: Expected) -> tuple[int, list[Fault]]:
     data = sink.read(expected.key)
     digest = hashlib.sha256(data).hexdigest()
     return len(data), [
-        _fault(expected, row, f"has the hash {digest}, its row says {row[2]}")
+        _fault(expected, row, f"has the SHA-256 {digest[:SHOWN_DIGITS]}…, its row says {row[2][:SHOWN_DIGITS]}…")
         for row in expected.results
         if row[2] != digest
     ]

@@ -91,7 +91,7 @@ def test_flipped_byte_cut_file_missing_file_and_orphan_are_told_marked_and_mende
     assert verify_job.main([str(out), "--hash"]) == 3
     told = capsys.readouterr().out
     assert "damaged:                2" in told and "missing:                1" in told
-    assert "ResultDamaged 000.png: data/000.png has the hash" in told
+    assert "ResultDamaged 000.png: data/000.png has the SHA-256" in told
     assert "ResultDamaged 001.png: data/001.png has 50 bytes, its row says" in told
     assert f"ResultMissing 002.png: {out}/data/002.png does not exist" in told
     assert "Orphan        data/stray.png" in told and "moebius vacuum" in told
