@@ -232,9 +232,15 @@ class Storage:
     def _stage(self, key: str, content: bytes | str) -> StagedFile:
         return StagedFile(self.root, self.path(key), content)
 
-    def in_parallel(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """``map`` for work that waits for this storage: several requests at once where it is remote, a few ahead."""
-        if self.is_local:
+    def in_parallel(self, work: Callable[[T], R], items: Iterable[T], even_local: bool = False) -> Iterator[R]:
+        """``map`` for work that waits for this storage: several requests at once where it is remote, a few ahead.
+
+        Args:
+            work: called from threads.
+            items: what it is called with; results come in their order.
+            even_local: use threads for a local disk, too.
+        """
+        if self.is_local and not even_local:
             yield from map(work, items)
             return
         if self._threads is None:

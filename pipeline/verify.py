@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -129,7 +130,8 @@ def _compare(sink: Storage, manifest: Manifest, catalog: Catalog, with_hashes: b
 def _compare_hashes(sink: Storage, catalog: Catalog, findings: Findings) -> None:
     """Read what the listing says is there, several files at once, and add what differs to ``faults``."""
     found: list[Fault] = []
-    for read_bytes, faults in sink.in_parallel(lambda expected: faults_of(sink, expected), _expected(catalog)):
+    read = partial(faults_of, sink)
+    for read_bytes, faults in sink.in_parallel(read, _expected(catalog), even_local=True):
         findings.read_bytes += read_bytes
         found += faults
         if len(found) >= ROWS_AT_ONCE:
