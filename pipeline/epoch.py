@@ -1,4 +1,4 @@
-"""Which run may place results in a sink: a small file that names it, written once when the run takes the sink.
+"""The run that may place results in a sink, named by a small file that is written once when the run takes it.
 
 The lease cannot tell: a run that wakes may renew it once more before it learns that it was taken over. Workers check
 this file right before results get their names, so that a run that slept replaces nothing that rows of another name.

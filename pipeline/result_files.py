@@ -1,4 +1,4 @@
-"""Reads result files back and tells which of their results are not what their rows say."""
+"""Checks of result files, single images and shards, against the hashes in their rows and names."""
 
 import errno
 import hashlib
@@ -70,7 +70,7 @@ def _of_image(sink: Storage, expected: Expected) -> tuple[int, list[Fault]]:
 
 
 def _of_shard(sink: Storage, expected: Expected) -> tuple[int, list[Fault]]:
-    """A shard is named by the hash of its content, so one whose hash is right is whole, with all that it carries."""
+    """Compare a shard with the hash in its name: if they agree, it is whole with all that it carries."""
     size_bytes, digest = 0, hashlib.sha256()
     with sink.open(expected.key, READ_BYTES) as file:
         while block := file.read(READ_BYTES):
@@ -82,9 +82,9 @@ def _of_shard(sink: Storage, expected: Expected) -> tuple[int, list[Fault]]:
 
 
 def _of_members(sink: Storage, expected: Expected) -> list[Fault]:
-    """The results in a damaged shard that differ; all where it cannot be read to its end, or the damage is elsewhere.
+    """Find the damaged results of a shard: all where it cannot be read to its end, or the damage is beside them.
 
-    The next run takes the others over into a new shard, for which it must be readable.
+    The next run copies the others to a new shard, so the old one must be readable for them.
     """
     wanted = {member: digest for _, member, digest in expected.results}
     whole: set[str] = set()

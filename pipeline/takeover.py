@@ -1,4 +1,4 @@
-"""The driver's part when workers find that the sink is no longer their run's."""
+"""End of a run whose workers have found that another run holds the sink."""
 
 from collections.abc import Iterable, Iterator
 

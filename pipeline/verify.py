@@ -1,8 +1,8 @@
-"""Compares the files of a sink with the rows that name them: missing and damaged results, files without a row."""
+"""Comparison of a sink's files with the rows that name them: missing and damaged results, files without a row."""
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -40,7 +40,7 @@ class Example(NamedTuple):
 
 @dataclass
 class Findings:
-    """What a comparison found.
+    """Result of a comparison.
 
     Args:
         files: in ``data/``.
@@ -51,12 +51,12 @@ class Findings:
         examples: the first few of each kind.
     """
 
-    files: int = 0
-    results: int = 0
-    read_bytes: int = 0
-    counts: Counter[str] = field(default_factory=Counter)
-    marked: int = 0
-    examples: list[Example] = field(default_factory=list)
+    files: int
+    results: int
+    read_bytes: int
+    counts: Counter[str]
+    marked: int
+    examples: list[Example]
 
     @property
     def agree(self) -> bool:
@@ -105,39 +105,41 @@ def verify_and_mark(sink: Storage, run_id: str, with_hashes: bool) -> Findings:
 
 def _compare(sink: Storage, manifest: Manifest, catalog: Catalog, with_hashes: bool) -> Findings:
     """Fill the catalog's tables ``rows``, ``files`` and ``faults``, and count what is in them."""
+    _compare_listing(sink, manifest, catalog)
+    read_bytes = _compare_hashes(sink, catalog) if with_hashes else 0
+    ((files,),) = catalog.run("SELECT count(*) FROM files")
+    ((results, marked),) = catalog.run(_ROW_COUNTS)
+    counts = Counter(dict(catalog.run("SELECT kind, count(*) FROM faults GROUP BY kind")))
+    examples = [Example(*row) for row in catalog.run(_EXAMPLES)]
+    for number, orphan in enumerate(unnamed_results(sink, catalog)):
+        counts[ORPHAN] += 1
+        if number < EXAMPLES:
+            examples.append(Example(ORPHAN, orphan.key, f"{orphan.size_bytes} bytes that no row names"))
+    return Findings(files, results, read_bytes, counts, marked, examples)
+
+
+def _compare_listing(sink: Storage, manifest: Manifest, catalog: Catalog) -> None:
+    """Add what is missing, or has another size than its row says, to ``faults``."""
     manifest.load_into(catalog, COLUMNS)
     check_place(sink, catalog)
     load_results(sink, catalog)
-    place = {"place": f"{sink}/"}
-    findings = Findings()
-    catalog.run(_JOIN.format(uri=matching_uri(sink)), place)
+    catalog.run(_JOIN.format(uri=matching_uri(sink)), {"place": f"{sink}/"})
     catalog.create("faults", _FAULTS, iter(()))
     catalog.run(_LISTED)
-    if with_hashes:
-        _compare_hashes(sink, catalog, findings)
-    ((findings.files,),) = catalog.run("SELECT count(*) FROM files")
-    ((findings.results, findings.marked),) = catalog.run(_ROW_COUNTS)
-    findings.counts.update(dict(catalog.run("SELECT kind, count(*) FROM faults GROUP BY kind")))
-    findings.examples += [Example(*row) for row in catalog.run(_EXAMPLES)]
-    for orphan in unnamed_results(sink, catalog):
-        if findings.counts[ORPHAN] < EXAMPLES:
-            findings.examples.append(Example(ORPHAN, orphan.key, f"{orphan.size_bytes} bytes that no row names"))
-        findings.counts[ORPHAN] += 1
-    findings.counts = +findings.counts  # without zeros
-    return findings
 
 
-def _compare_hashes(sink: Storage, catalog: Catalog, findings: Findings) -> None:
-    """Read what the listing says is there, several files at once, and add what differs to ``faults``."""
+def _compare_hashes(sink: Storage, catalog: Catalog) -> int:
+    """Read what the listing shows, several files at once, add what differs to ``faults``, and return the bytes read."""
     found: list[Fault] = []
-    read = partial(faults_of, sink)
+    total_bytes, read = 0, partial(faults_of, sink)
     for read_bytes, faults in sink.in_parallel(read, _expected(catalog), even_local=True):
-        findings.read_bytes += read_bytes
+        total_bytes += read_bytes
         found += faults
         if len(found) >= ROWS_AT_ONCE:
             _add_faults(catalog, found)
             found = []
     _add_faults(catalog, found)
+    return total_bytes
 
 
 def _expected(catalog: Catalog) -> Iterator[Expected]:
