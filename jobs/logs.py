@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
+from pipeline.uris import public_text
+
 TEXT, TIME = "%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"
 
 _SECRET = re.compile("secret|token|key|pass|credential|connection_string|auth|sas|signature|cookie", re.IGNORECASE)
@@ -28,7 +30,7 @@ class TextLines(logging.Formatter):
     def _hidden(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, "***")
-        return text
+        return public_text(text)
 
 
 class JsonLines(TextLines):

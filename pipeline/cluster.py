@@ -8,8 +8,9 @@ import socket
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import ray
 from ray.exceptions import RayError
@@ -123,9 +124,23 @@ def _start_quietly() -> None:
         os.close(kept)
 
 
-def node_resources() -> list[Mapping[str, float]]:
-    """What each node of the connected cluster has."""
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+def node_resources(avoided: Collection[str] = ()) -> list[Mapping[str, float]]:
+    """Resources of each living node of the connected cluster, but for those with some ids."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"] and node["NodeID"] not in avoided]
+
+
+def avoiding(node_ids: Collection[str]) -> dict[str, Any]:
+    """Arguments of ``map_batches`` that keep its workers off some nodes."""
+    return {"label_selector": {"ray.io/node-id": f"!in({','.join(sorted(node_ids))})"}} if node_ids else {}
+
+
+def shrink_pool(pool: Pool, run: RunConfig, nodes: Sequence[Mapping[str, float]]) -> Pool:
+    """A pool for fewer nodes: as many workers as fit there, of the same size, and at least one."""
+    try:
+        fitting = size_pool(replace(run, actors="auto"), nodes).actors
+    except ConfigError:  # no node that is left has room; the cluster may grow
+        fitting = 1
+    return replace(pool, actors=min(pool.actors, fitting))
 
 
 def size_pool(run: RunConfig, nodes: Sequence[Mapping[str, float]]) -> Pool:

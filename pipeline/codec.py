@@ -10,7 +10,7 @@ from PIL import Image, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from pipeline import jpeg_segments, png_chunks, tiff_tags, webp_settings
 from pipeline.deep_colour import decode_deep, full_scale_grey
-from pipeline.errors import SampleError
+from pipeline.errors import MACHINE_ERRORS, SampleError
 from pipeline.photo import Photo
 
 READABLE = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM", "GIF")  # the first frame of MPO is a JPEG to Pillow
@@ -44,6 +44,8 @@ def open_checked(data: bytes, max_pixels: int, stage: str = "decode") -> Image.I
         start = "is empty" if not data else f"starts with {data[:16]!r}"
         kinds = ", ".join(READABLE)
         raise SampleError(stage, "UnreadableImage", f"not an image that is taken ({kinds}); it {start}") from error
+    except MACHINE_ERRORS:
+        raise
     except Exception as error:
         raise SampleError(stage, "UnreadableImage", f"broken image header: {error}") from error
     pixels = image.width * image.height
@@ -55,6 +57,8 @@ def open_checked(data: bytes, max_pixels: int, stage: str = "decode") -> Image.I
         raise SampleError(stage, "UnreadableImage", f"{image.format} of {image.width}x{image.height} pixels")
     try:
         frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
+    except MACHINE_ERRORS:
+        raise
     except Exception as error:
         raise SampleError(stage, "BrokenImage", f"{image.format} whose frames cannot be counted: {error}") from error
     if frames > 1:
@@ -78,6 +82,8 @@ def load_pixels(image: Image.Image, stage: str = "decode") -> Image.Image:
         if isinstance(image, TiffImagePlugin.TiffImageFile) and image.mode.startswith("I;16"):
             image = full_scale_grey(image)
         return image.transpose(_TURNED_BACK[turned]) if turned in _TURNED_BACK else image
+    except MACHINE_ERRORS:
+        raise
     except Exception as error:
         kind = "TruncatedImage" if "truncated" in str(error) else "BrokenImage"
         raise SampleError(stage, kind, f"{image.format} cannot be decoded: {error}") from error
@@ -113,6 +119,8 @@ def decode(data: bytes, max_pixels: int, header: Image.Image | None = None) -> P
     bits = bits_per_channel(image, data)
     try:
         encoder = _encoder_settings(image, data)
+    except MACHINE_ERRORS:
+        raise
     except Exception as error:
         raise SampleError("decode", "BrokenImage", f"{container} with broken metadata: {error}") from error
     if container == "JPEG" and image.mode == "RGB" and (pixels := _jpeg_pixels(data)) is not None:
@@ -146,6 +154,8 @@ def _plain_pixels(image: Image.Image, container: str) -> tuple[np.ndarray, str]:
             image = image.convert("RGBA")
         elif image.mode in _PLAIN_MODES:
             image = image.convert(_PLAIN_MODES[image.mode])
+    except MACHINE_ERRORS:
+        raise
     except Exception as error:
         raise SampleError("decode", "BrokenImage", f"{container} with a broken palette: {error}") from error
     mode = "I;16" if image.mode.startswith("I;16") else image.mode

@@ -9,11 +9,12 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.config import JobConfig
+from pipeline.faults import fail
 from pipeline.inputs import Inputs
 from pipeline.metrics import meter_of
 from pipeline.reader import Reader
 from pipeline.records import MANIFEST_SCHEMA, Record, to_table
-from pipeline.sample_job import finish, give_up, new_record, prepare
+from pipeline.sample_job import finish, new_record, prepare
 from pipeline.sinks import Outcome, open_sink
 from pipeline.timed import Timed
 
@@ -47,7 +48,7 @@ def travelling(records: list[Record], rows: Sequence[Mapping[str, Any]]) -> pa.T
 
 
 def cut_samples(
-    batch: pa.Table, config: JobConfig, weights_fingerprint: str, run_id: str, window_px: int, give_back: bool
+    batch: pa.Table, config: JobConfig, weights_fingerprint: str, run_id: str, window_px: int
 ) -> Iterator[pa.Table]:
     """Read and decode the samples of units, and cut their windows: a column ``samples`` → tables of ``CUT_SCHEMA``."""
     reader = Reader(config)
@@ -57,7 +58,7 @@ def cut_samples(
     size, inputs_of = 0, Timed(reader.read_all(samples))
     for sample, inputs in zip(samples, inputs_of, strict=True):
         records.append(new_record(sample, config, reader, weights_fingerprint, run_id))
-        rows.append(_cut(records[-1], inputs, config, window_px, give_back))
+        rows.append(_cut(records[-1], inputs, config, window_px))
         size += sum(len(data) for data in (*rows[-1].get("pixels", []), rows[-1].get("image", b"")))
         if size >= BLOCK_BYTES:
             yield travelling(records, rows)
@@ -69,9 +70,7 @@ def cut_samples(
     meter.add("read_bytes", sum(sample["size_bytes"] for sample in samples))
 
 
-def _cut(
-    record: Record, inputs: Inputs | Exception, config: JobConfig, window_px: int, give_back: bool
-) -> dict[str, Any]:
+def _cut(record: Record, inputs: Inputs | Exception, config: JobConfig, window_px: int) -> dict[str, Any]:
     stage = "read"
     try:
         if isinstance(inputs, Exception):
@@ -79,7 +78,7 @@ def _cut(
         stage = "decode"
         job = prepare(record, inputs, config, window_px)
     except Exception as error:  # noqa: BLE001 - whatever one sample does, the others go on
-        give_up(record, stage, error, give_back)
+        fail(record, stage, error)
         return {}
     if len(job.windows) > MOST_WINDOWS:
         return {"image": inputs.image, "mask": inputs.mask}
@@ -116,17 +115,17 @@ class CutSample:
         self.fills[number] = filled.tobytes()
 
 
-def finish_samples(batch: pa.Table, config: JobConfig, run_id: str, window_px: int, give_back: bool) -> pa.Table:
+def finish_samples(batch: pa.Table, config: JobConfig, run_id: str, window_px: int) -> pa.Table:
     """Composite, encode and store filled samples: a table of ``CUT_SCHEMA`` → manifest rows."""
     sink = open_sink(config, run_id)
-    outcomes = [_finish(row, config, window_px, give_back) for row in batch.to_pylist()]
-    write_s = sink.store(outcomes, give_back)
+    outcomes = [_finish(row, config, window_px) for row in batch.to_pylist()]
+    write_s = sink.store(outcomes)
     records = [outcome.record for outcome in outcomes]
     meter_of(run_id).count_stages(records, 0.0, write_s)
     return to_table(records)
 
 
-def _finish(row: Mapping[str, Any], config: JobConfig, window_px: int, give_back: bool) -> Outcome:
+def _finish(row: Mapping[str, Any], config: JobConfig, window_px: int) -> Outcome:
     outcome, stage = Outcome(record_of(row)), "decode"
     if row["fills"] is None:  # failed, given back, or done by the worker
         return outcome
@@ -137,7 +136,7 @@ def _finish(row: Mapping[str, Any], config: JobConfig, window_px: int, give_back
         stage = "encode"
         outcome.result = finish(job, config)
     except Exception as error:  # noqa: BLE001 - as in _cut
-        give_up(outcome.record, stage, error, give_back)
+        fail(outcome.record, stage, error)
     return outcome
 
 

@@ -12,6 +12,7 @@ from moebius.settings import HUB_WEIGHTS, InpaintSettings
 from pipeline.data_config import MaskConfig, SinkConfig, SourceConfig, absolute_uri, as_extension, choose
 from pipeline.errors import ConfigError
 from pipeline.notify import parse_notify, public_notify
+from pipeline.uris import public_uri
 
 _LATER_KEYS = ("guidance_interval", "sampler", "member", "column")
 _ERROR_TYPE = re.compile(r"[A-Z]\w*|error")  # the latter of struct and zlib
@@ -130,6 +131,10 @@ class LimitsConfig:
         max_pixels: of an image or a mask, checked before decoding.
         max_bytes: of a compressed image with its mask, checked before reading.
         max_failed_fraction: of all samples; above it the exit code is 3.
+        sample_s: seconds that one step of a sample (decoding, encoding, a window in the model) may take; one that takes
+            longer is tried once more, and then fails as ``TimedOut``.
+        stall_s: seconds after which the job ends when no sample comes through and workers meet nothing but faults of
+            their environment (storage, credentials, devices); the same command goes on.
         suspicious: what becomes of fills of one flat colour, black or white: ``keep`` them, marked in the manifest, or
             ``fail`` their samples.
     """
@@ -137,11 +142,16 @@ class LimitsConfig:
     max_pixels: int = 200_000_000
     max_bytes: int = 500_000_000
     max_failed_fraction: float = 0.05
+    sample_s: float = 600.0
+    stall_s: float = 600.0
     suspicious: str = "keep"
 
     def __post_init__(self) -> None:
         for key in ("max_pixels", "max_bytes"):
             if getattr(self, key) < 1:
+                raise ConfigError(f"limits.{key} must be positive, got {getattr(self, key)}")
+        for key in ("sample_s", "stall_s"):
+            if not getattr(self, key) > 0:
                 raise ConfigError(f"limits.{key} must be positive, got {getattr(self, key)}")
         if not 0 <= self.max_failed_fraction <= 1:
             raise ConfigError(f"limits.max_failed_fraction must be in 0 … 1, got {self.max_failed_fraction}")
@@ -221,8 +231,10 @@ class JobConfig:
 
 
 def public_configuration(config: JobConfig) -> dict[str, Any]:
-    """The configuration with what may be a secret hidden: every storage option, and who is notified."""
+    """Return the configuration without secrets: of uris, every storage option, and who is notified."""
     public = asdict(config) | {"storage": dict.fromkeys(config.storage, "***")}
+    for section, key in (("source", "uri"), ("mask", "uri"), ("sink", "uri"), ("model", "weights")):
+        public[section][key] = public_uri(public[section][key])
     public["run"]["notify"] = public_notify(config.run.notify)
     return public
 

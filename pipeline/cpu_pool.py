@@ -25,7 +25,11 @@ class CpuPool:
         self._tasks: queue.PriorityQueue[tuple[Urgency, int, Callable[[], None]]] = queue.PriorityQueue()
         self._numbers = itertools.count()
         for _ in range(threads):
-            threading.Thread(target=self._work, daemon=True).start()
+            self.add_thread()
+
+    def add_thread(self) -> None:
+        """Add a thread, as for one that a task occupies for ever."""
+        threading.Thread(target=self._work, daemon=True).start()
 
     def submit(self, urgency: Urgency, task: Callable[[], None]) -> None:
         """Do a task as soon as a thread is free; of equal urgency the first comes first."""

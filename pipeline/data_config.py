@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pipeline.errors import ConfigError
+from pipeline.uris import is_place
 
 SOURCE_FORMATS = ("images", "webdataset", "parquet")
 MASK_KINDS = ("paired", "static", "member", "column", "alpha", "boxes", "coco", "text")
@@ -67,6 +68,8 @@ class SourceConfig:
         image: extension of the image's member in shards, null for any image's; the image's column in Parquet files,
             null for ``image``.
         key: column of Parquet files that names a sample; null names it by file and row.
+        hosts: buckets and hosts, beside the source's own, that uris in Parquet files may lead to, such as
+            ``s3://other-bucket`` or ``https://cdn.example.com``.
     """
 
     format: str = "images"
@@ -74,8 +77,10 @@ class SourceConfig:
     pattern: str = "**/*"
     image: str | None = None
     key: str | None = None
+    hosts: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        _check_hosts(self.hosts)
         choose("source.format", self.format, SOURCE_FORMATS)
         uri, pattern = self.uri, self.pattern
         if self.format != "images":
@@ -157,6 +162,14 @@ class MaskConfig:
             raise ConfigError(f"mask.categories must be a list of names or ids, got {self.categories}")
         if self.template is not None:
             _check_template(self.template)
+
+
+def _check_hosts(hosts: Collection[Any]) -> None:
+    for host in hosts:
+        if not is_place(host):
+            raise ConfigError(
+                f"source.hosts must be buckets or hosts such as s3://bucket or https://cdn.example.com, got {host!r}"
+            )
 
 
 def _check_template(template: str) -> None:

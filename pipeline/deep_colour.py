@@ -6,7 +6,7 @@ import imagecodecs
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from pipeline.errors import SampleError
+from pipeline.errors import MACHINE_ERRORS, SampleError
 from pipeline.png_chunks import deflate
 
 DEEP_MODES = {2: "LA;16", 3: "RGB;16", 4: "RGBA;16"}  # by channels; grey alone is Pillow's own I;16
@@ -33,6 +33,8 @@ def decode_deep(image: Image.Image, data: bytes) -> tuple[np.ndarray, str]:
         raise SampleError("decode", "UnsupportedMode", _refusal(image))
     try:
         pixels = imagecodecs.png_decode(data) if image.format == "PNG" else imagecodecs.tiff_decode(data, index=0)
+    except MACHINE_ERRORS:
+        raise
     except Exception as error:
         raise SampleError("decode", "BrokenImage", f"{image.format} of 16 bits cannot be decoded: {error}") from error
     stored = image._tile_size if isinstance(image, TiffImagePlugin.TiffImageFile) else image.size

@@ -12,7 +12,7 @@ from PIL import ExifTags, Image, TiffImagePlugin
 
 from pipeline import jpeg_segments, png_chunks
 from pipeline.deep_colour import encode_tiff, with_png_alpha
-from pipeline.errors import SampleError
+from pipeline.errors import MACHINE_ERRORS, SampleError
 from pipeline.photo import Photo
 
 # What each format holds without loss of a mode; other combinations fail with a sentence rather than convert.
@@ -80,6 +80,8 @@ def encode(photo: Photo, pixels: np.ndarray, image_format: str) -> tuple[bytes, 
             icc_profile = photo.encoder.get("icc_profile", b"")
             return encode_tiff(pixels, photo.mode, tags, icc_profile, compressed, extra_samples), container
         return _encode_by_pillow(photo, pixels, container, source), container
+    except MACHINE_ERRORS:
+        raise
     except Exception as error:
         kind = type(error).__name__
         kind = "EncoderError" if kind == "error" else kind  # struct and zlib call theirs so

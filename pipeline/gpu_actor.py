@@ -1,12 +1,13 @@
 """The worker that hosts the model: reads and decodes ahead of it, encodes and writes behind it, so it never waits."""
 
 import os
-import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import pyarrow as pa
 import torch
@@ -21,35 +22,45 @@ from pipeline.cluster import Pool
 from pipeline.codec import open_checked
 from pipeline.config import JobConfig
 from pipeline.cpu_pool import CpuPool, Urgency
+from pipeline.faults import TimedOut, fail
 from pipeline.inputs import Inputs, Sample
 from pipeline.metrics import Meter
 from pipeline.model_loop import ModelLoop
 from pipeline.reader import Reader
-from pipeline.records import LEFT, Record, to_table
-from pipeline.sample_job import SampleJob, decoded_bytes, finish, give_up, new_record, prepare
-from pipeline.sinks import Outcome, open_sink
+from pipeline.records import Record, to_table
+from pipeline.roster import RosterClient, worker_name
+from pipeline.sample_job import SampleJob, decoded_bytes, finish, new_record, prepare
+from pipeline.sinks import Outcome, Sink, open_sink
 from pipeline.timed import Timed
+from pipeline.watchdog import Watchdog
 from pipeline.weight_store import fetch_weights
 
 DECODED_FRACTION = 0.3  # of a machine's memory
 BATCHES_BESIDE = 3  # those in the model are decoded: one is being cut, one waits, one is being pasted
-UNREACHABLE_PAUSE_S = 5.0  # so that a worker without network does not take all units from the others
+READ_FACTOR = 3  # reading waits for a network, and may pass over other samples of a shard
+MAX_ABANDONED = 4  # threads that a worker loses to steps without end before it ends itself
+HUNG = 72  # exit code
 
 
 @dataclass
-class Flight(Outcome):
+class SampleTask(Outcome):
     """A sample on its way through a worker, and what it holds."""
 
     taken_bytes: int = 0
-    landed: threading.Event = field(default_factory=threading.Event)
+    done: threading.Event = field(default_factory=threading.Event)
+    _claim: threading.Lock = field(default_factory=threading.Lock)
 
-    def land(self, _: object = None) -> None:
-        """It is at its end."""
-        self.landed.set()
+    def claim(self) -> bool:
+        """Whether the caller is the first to end this sample, and so the one to call :meth:`complete`."""
+        return self._claim.acquire(blocking=False)
 
-    def wait(self) -> "Flight":
-        """Until it is at its end."""
-        self.landed.wait()
+    def complete(self, _: object = None) -> None:
+        """Let :meth:`wait` return."""
+        self.done.set()
+
+    def wait(self) -> "SampleTask":
+        """Wait for the end of the sample."""
+        self.done.wait()
         return self
 
 
@@ -63,72 +74,88 @@ class InpaintActor:
         weights_fingerprint: of the weights that the plan was made for.
         run_id: name of this run.
         pool: what this worker may use.
-        give_back: leave a sample to a later pass, rather than fail it, when the storage does not answer.
+        roster: where the worker reports.
 
     Raises:
         RuntimeError: this node finds other weights under the same name.
     """
 
-    def __init__(self, config: JobConfig, weights_fingerprint: str, run_id: str, pool: Pool, give_back: bool) -> None:
+    def __init__(
+        self, config: JobConfig, weights_fingerprint: str, run_id: str, pool: Pool, roster: RosterClient
+    ) -> None:
         keep_freed_memory()
         weights = fetch_weights(config.model.weights, config.storage)
         if weights.fingerprint != weights_fingerprint:
             raise RuntimeError(
-                f"{config.model.weights} is {weights.fingerprint} on {socket.gethostname()}, but the job was planned "
-                f"with {weights_fingerprint}"
+                f"{config.model.weights} is {weights.fingerprint} on this node, but the job was planned with "
+                f"{weights_fingerprint}"
             )
-        self.config, self.run_id, self.give_back = config, run_id, give_back
+        self.config, self.run_id, self.roster = config, run_id, roster
         self.reader = Reader(config)
         self.sink = open_sink(config, run_id)
         self.weights_fingerprint = weights_fingerprint
         self.inpainter = self.load_model(weights)
         self.meter = Meter(run_id)
-        self.loop = ModelLoop(self.inpainter, pool.threads, self._note_batch)
+        self.watchdog = Watchdog(roster.live)
+        self.loop = ModelLoop(self.inpainter, pool.threads, self._note_batch, self._watch_batch)
         self.cpus = CpuPool(pool.threads)
+        self._abandoned_count = 0
         batches = self.loop.runners + BATCHES_BESIDE
         self.budget = ByteBudget(_decoded_bytes(pool), pool.threads + batches * self.inpainter.batch_size)
         self.meter.watch(
             bytes_in_flight=lambda: self.budget.taken_bytes, windows_waiting=lambda: self.loop.windows_waiting
         )
-        self.name = f"{socket.gethostname()}/{os.getpid()}"
+        self.name = worker_name()
 
     def load_model(self, weights: Weights) -> Inpainter:
         """The model on this worker's device; benchmarks and drills put another in its place."""
         return Inpainter(*weights.load(), settings=self.config.inpaint_settings)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """Units, as lists of ``SAMPLE_SCHEMA`` in a column ``samples`` → manifest rows of samples that are stored.
+        """Units, as lists of ``SAMPLE_SCHEMA`` in a column ``samples`` → manifest rows of samples that are stored."""
+        return to_table(self.run(batch["samples"].combine_chunks().flatten().to_pylist()))
+
+    def run(self, samples: Sequence[Sample], sink: Sink | None = None) -> list[Record]:
+        """Do the samples of a unit and return their rows, in order; results go to the job's sink or to another.
 
         A sample goes from this thread, which reads, to one that decodes, to the model, to one that encodes; this thread
         writes the results. Every further change of threads costs about as much as a small photo.
         """
         started = time.perf_counter()
-        samples = batch["samples"].combine_chunks().flatten().to_pylist()
-        flights = [Flight(self._new_record(sample)) for sample in samples]
-        inputs = Timed(self.reader.read_all(samples))
-        write_s = self.sink.store(self._landing(flights, inputs), self.give_back)
-        records = [flight.record for flight in flights]
+        tasks = [SampleTask(self._new_record(sample)) for sample in samples]
+        inputs = Timed(self._read(samples))
+        write_s = (sink or self.sink).store(self._completed(tasks, inputs))
+        records = [task.record for task in tasks]
         self.meter.count_stages(records, inputs.spent_s, write_s)
         self.meter.add("read_bytes", sum(sample["size_bytes"] for sample in samples))
         self.meter.observe("unit_seconds", time.perf_counter() - started)
-        if all(record.status == LEFT for record in records):
-            time.sleep(UNREACHABLE_PAUSE_S)
-        return to_table(records)
+        return records
 
-    def _landing(self, flights: list[Flight], inputs: Iterator[Inputs | Exception]) -> Iterator[Flight]:
-        """Begin all samples, and hand over those at their end in between, so that results leave the memory."""
-        begun: deque[Flight] = deque()
-        for flight, found in zip(flights, inputs, strict=True):
-            self.begin(flight, found)
-            begun.append(flight)
-            while begun and begun[0].landed.is_set():
+    def _read(self, samples: Sequence[Sample]) -> Iterator[Inputs | Exception]:
+        inputs = self.reader.read_all(samples)
+        for sample in samples:
+            die = partial(self._die_hung, [sample["sample_id"]])
+            with self.watchdog.watching(READ_FACTOR * self.config.limits.sample_s, die):
+                found = next(inputs)
+            yield found
+
+    def _completed(self, tasks: list[SampleTask], inputs: Iterator[Inputs | Exception]) -> Iterator[SampleTask]:
+        """Begin all samples, and hand over finished ones in between, so that results leave the memory."""
+        begun: deque[SampleTask] = deque()
+        for task, found in zip(tasks, inputs, strict=True):
+            self.begin(task, found)
+            begun.append(task)
+            while begun and begun[0].done.is_set():
                 yield begun.popleft()
-        for flight in begun:
-            yield flight.wait()
+        for task in begun:
+            yield task.wait()
 
-    def begin(self, flight: Flight, inputs: Inputs | Exception) -> None:
+    def begin(self, task: SampleTask, inputs: Inputs | Exception) -> None:
         """Send a sample that was read on its way to its end."""
-        self._guarded("read", self._take_place, flight, inputs)()
+        try:
+            self._admit(task, inputs)
+        except Exception as error:  # noqa: BLE001 - whatever one sample does, the others go on
+            self._end(task, "read", error)
 
     def _note_batch(self, windows: int, seconds: float) -> None:
         self.meter.add("windows", windows)
@@ -139,39 +166,67 @@ class InpaintActor:
         record.worker = self.name
         return record
 
-    def _guarded(self, stage: str, work: Callable[..., None], flight: Flight, *given: object) -> Callable[[], None]:
-        """A step of a sample's way; whatever it raises ends that sample alone."""
+    def _admit(self, task: SampleTask, inputs: Inputs | Exception) -> None:
+        """Wait for memory, then hand a sample to the thread that decodes it."""
+        if isinstance(inputs, Exception):
+            raise inputs
+        task.carried = inputs.carried
+        header = open_checked(inputs.image, self.config.limits.max_pixels)
+        task.taken_bytes = self.budget.take(decoded_bytes(header, inputs.image))
+        self.cpus.submit(Urgency.BEGIN, self._step("decode", self._decode, task, inputs, header))
+
+    def _decode(self, task: SampleTask, inputs: Inputs, header: Image.Image) -> None:
+        job = prepare(task.record, inputs, self.config, self.inpainter.window_px, header)
+        encode = self._step("encode", self._encode, task, job)
+        self.loop.repaint(job).add_done_callback(lambda _: self.cpus.submit(Urgency.FINISH, encode))
+
+    def _encode(self, task: SampleTask, job: SampleJob) -> None:
+        result = finish(job, self.config) if job.record.error_stage is None else None
+        if task.claim():
+            task.result = result
+            self._complete(task)
+
+    def _step(self, stage: str, work: Callable[..., None], task: SampleTask, *given: object) -> Callable[[], None]:
+        """A step of a sample on a thread of the pool: whatever it raises, and if it never returns, ends that sample."""
 
         def step() -> None:
-            try:
-                work(flight, *given)
-            except Exception as error:  # noqa: BLE001 - whatever one sample does, the others go on
-                give_up(flight.record, stage, error, self.give_back)
-                self._land(flight)
+            with self.watchdog.watching(self.config.limits.sample_s, partial(self._abandon, task, stage)):
+                try:
+                    work(task, *given)
+                except Exception as error:  # noqa: BLE001 - whatever one sample does, the others go on
+                    self._end(task, stage, error)
 
         return step
 
-    def _take_place(self, flight: Flight, inputs: Inputs | Exception) -> None:
-        if isinstance(inputs, Exception):
-            raise inputs
-        flight.carried = inputs.carried
-        header = open_checked(inputs.image, self.config.limits.max_pixels)
-        flight.taken_bytes = self.budget.take(decoded_bytes(header, inputs.image))
-        self.cpus.submit(Urgency.BEGIN, self._guarded("decode", self._decode, flight, inputs, header))
+    def _end(self, task: SampleTask, stage: str, error: Exception) -> None:
+        if task.claim():
+            fail(task.record, stage, error)
+            self._complete(task)
 
-    def _decode(self, flight: Flight, inputs: Inputs, header: Image.Image) -> None:
-        job = prepare(flight.record, inputs, self.config, self.inpainter.window_px, header)
-        encode = self._guarded("encode", self._encode, flight, job)
-        self.loop.repaint(job).add_done_callback(lambda _: self.cpus.submit(Urgency.FINISH, encode))
+    def _complete(self, task: SampleTask) -> None:
+        self.budget.give_back(task.taken_bytes)
+        task.complete()
 
-    def _encode(self, flight: Flight, job: SampleJob) -> None:
-        if flight.record.error_stage is None:
-            flight.result = finish(job, self.config)
-        self._land(flight)
+    def _abandon(self, task: SampleTask, stage: str) -> None:
+        """End a sample whose step goes on and on; another thread takes the place of the one that it occupies."""
+        if not task.claim():
+            return
+        self._abandoned_count += 1
+        if self._abandoned_count > MAX_ABANDONED:
+            self._die_hung([task.record.sample_id])
+        self.cpus.add_thread()
+        task.record = replace(task.record)  # the step may still write into the other
+        fail(task.record, stage, TimedOut(f"{stage} took longer than limits.sample_s={self.config.limits.sample_s:g}"))
+        self._complete(task)
 
-    def _land(self, flight: Flight) -> None:
-        self.budget.give_back(flight.taken_bytes)
-        flight.land()
+    def _watch_batch(self, records: Sequence[Record]) -> AbstractContextManager[None]:
+        """Watch a call of the model; nothing but the end of the process ends one that hangs."""
+        die = partial(self._die_hung, [record.sample_id for record in records])
+        return self.watchdog.watching(self.config.limits.sample_s * max(1, len(records)), die)
+
+    def _die_hung(self, sample_ids: list[str]) -> None:
+        self.roster.hang(sample_ids)
+        os._exit(HUNG)
 
 
 def _decoded_bytes(pool: Pool) -> int:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from pipeline.config import JobConfig
-from pipeline.errors import SampleError
+from pipeline.errors import AccessError, SampleError
 from pipeline.storage import Storage
 from pipeline.storage_errors import FileChangedError
 
@@ -91,21 +91,22 @@ def read_file(
 
 @contextlib.contextmanager
 def readable(stage: str, storage: Storage, key: str) -> Iterator[None]:
-    """What goes wrong for good with a file is the fault of its sample.
+    """Translate what reading a file raises.
 
     Raises:
-        SampleError: it is gone, another by now, not permitted, or has a name that is not taken.
+        AccessError: the file is missing, replaced since it was listed, or not permitted.
+        SampleError: its name is not accepted.
         OSError: the storage does not answer.
     """
     try:
         yield
     except FileNotFoundError as error:
-        raise SampleError(stage, "FileNotFound", f"{storage.uri(key)} is not there, or no longer") from error
+        raise AccessError(stage, "FileNotFound", f"{storage.uri(key)} is not there, or no longer") from error
     except FileChangedError as error:
         message = f"{storage.uri(key)} was replaced after it was listed; the next run does it again"
-        raise SampleError(stage, "FileChanged", message) from error
+        raise AccessError(stage, "FileChanged", message) from error
     except PermissionError as error:
-        raise SampleError(stage, "PermissionDenied", f"no permission to read {storage.uri(key)}") from error
+        raise AccessError(stage, "PermissionDenied", f"no permission to read {storage.uri(key)}") from error
     except pa.ArrowException:
         raise  # of what is in the file, not of its name, although some are a ValueError
     except ValueError as error:

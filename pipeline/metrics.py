@@ -13,7 +13,7 @@ from functools import lru_cache
 import pyarrow as pa
 from ray.util.metrics import Counter, Gauge, Histogram
 
-from pipeline.records import FAILED, LEFT, Record
+from pipeline.records import DEFERRED, FAILED, HELD, Record
 
 PREFIX = "moebius_"
 RUN = "run"  # the label of all of them: the run's id
@@ -23,7 +23,7 @@ READ_GAUGES_S = 5.0  # Ray exports every ten seconds
 COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "samples": ("samples whose rows are committed", ("status",)),
     "failures": ("failed samples whose rows are committed", ("stage", "error")),
-    "given_back": ("samples left to a later pass, since the storage did not answer", ()),
+    "given_back": ("samples deferred to another try by a fault of a worker's environment", ()),
     "windows": ("windows that went through the model", ()),
     "model_seconds": ("seconds that calls of the model took", ()),
     "stage_seconds": ("seconds of work on samples: waiting for inputs, decoding and so on", ("stage",)),
@@ -109,7 +109,7 @@ class Meter:
             self.add("stage_seconds", sum(getattr(record, f"{stage}_s") or 0.0 for record in records), stage=stage)
         self.add("stage_seconds", write_s, stage="write")
         self.add("written_bytes", sum(record.output_bytes or 0 for record in records))
-        self.add("given_back", sum(record.status == LEFT for record in records))
+        self.add("given_back", sum(record.status in (DEFERRED, HELD) for record in records))
 
 
 @lru_cache(maxsize=1)

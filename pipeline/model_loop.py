@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -19,9 +19,8 @@ import torch
 from moebius import Inpainter
 from moebius.compositing import match_colours
 from moebius.inpainter import window_seed
-from pipeline.errors import SampleError
+from pipeline.faults import fail
 from pipeline.records import Record
-from pipeline.sample_job import fail
 
 DEVICE_LOST, THREAD_LOST = 70, 71  # exit codes
 _DEVICE_FAULT = re.compile(r"CUDA error|Triton Error \[CUDA\]")
@@ -88,12 +87,17 @@ class ModelLoop:
         inpainter: the model.
         threads: CPU cores for the model.
         on_batch: told of each batch how many windows it had and how many seconds the model took.
+        watch: makes the context that a call of the model runs in, of the rows of its windows.
     """
 
     def __init__(
-        self, inpainter: Inpainter, threads: int, on_batch: Callable[[int, float], None] = lambda *_: None
+        self,
+        inpainter: Inpainter,
+        threads: int,
+        on_batch: Callable[[int, float], None] = lambda *_: None,
+        watch: Callable[[Sequence[Record]], AbstractContextManager[None]] = lambda _: nullcontext(),
     ) -> None:
-        self.inpainter, self.on_batch = inpainter, on_batch
+        self.inpainter, self.on_batch, self.watch = inpainter, on_batch, watch
         self._waiting: deque[_Entry] = deque()
         self._windows_waiting = 0
         self._arrival = threading.Condition()
@@ -152,7 +156,9 @@ class ModelLoop:
         while True:
             batch = self._cut.get()
             started = time.perf_counter()
-            self._generate([window for window in batch if window.cut and window.entry.job.record.error_stage is None])
+            wanted = [window for window in batch if window.cut and window.entry.job.record.error_stage is None]
+            with self.watch([window.entry.job.record for window in wanted]):
+                self._generate(wanted)
             self._last_batch_s = spent_s = time.perf_counter() - started
             self.on_batch(len(batch), spent_s)
             self._generated.put((batch, spent_s / len(batch)))
@@ -169,17 +175,17 @@ class ModelLoop:
                 window.generated = picture
             return
         except Exception as error:  # noqa: BLE001 - whatever one window does, the others go on
-            fault, lacks_memory = SampleError.wrap("inpaint", error).with_traceback(None), is_out_of_memory(error)
+            fault, lacks_memory = error.with_traceback(None), is_out_of_memory(error)
             if not lacks_memory and _DEVICE_FAULT.search(str(error)):
                 os._exit(DEVICE_LOST)  # the device is of no more use to this process; Ray starts another
         self._split(batch, fault, lacks_memory)  # out here, since a traceback holds all that the model had allocated
 
-    def _split(self, batch: _Batch, fault: SampleError, lacks_memory: bool) -> None:
+    def _split(self, batch: _Batch, fault: Exception, lacks_memory: bool) -> None:
         if lacks_memory and self.inpainter.batch_size > 1:
             self.inpainter.batch_size = -(-self.inpainter.batch_size // 2)
             torch.cuda.empty_cache()
         elif len(batch) == 1:
-            fail(batch[0].entry.job.record, fault)
+            fail(batch[0].entry.job.record, "inpaint", fault)
             return
         middle = -(-len(batch) // 2)
         for half in (batch[:middle], batch[middle:]):
@@ -206,7 +212,7 @@ def _failing(window: _Window) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # noqa: BLE001 - the others go on
-        fail(window.entry.job.record, SampleError.wrap("inpaint", error))
+        fail(window.entry.job.record, "inpaint", error)
 
 
 def _or_exit(work: Callable[[], None]) -> None:

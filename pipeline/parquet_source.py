@@ -1,19 +1,22 @@
 """Samples in rows of Parquet files: images as bytes, as Hugging Face's ``{bytes, path}``, or as uris."""
 
-from collections.abc import Iterable, Iterator
-from typing import IO
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.config import JobConfig
 from pipeline.errors import ConfigError
+from pipeline.parquet_headers import BrokenPageError
+from pipeline.parquet_pages import GuardedFile, LargePageError, chunks_of
 from pipeline.sources import Found, matching_files, name_fault
 from pipeline.storage import Storage, StoredFile
 
 SUFFIXES = (".parquet", ".pq")
 BLOCK_BYTES = 1 << 20
 KEY_ROWS = 10_000  # of the key column are read at once
+MAX_KEY_LENGTH = 4096  # no storage takes a longer name
 
 
 class ParquetRows:
@@ -21,7 +24,7 @@ class ParquetRows:
 
     def __init__(self, config: JobConfig, storage: Storage) -> None:
         self.storage, self.pattern, self.key = storage, config.source.pattern, config.source.key
-        self.columns = wanted_columns(config)
+        self.columns, self.max_bytes = wanted_columns(config), config.limits.max_bytes
         self.image = self.columns[0]
         self.pictures = [self.image, *([config.mask.column] if config.mask.kind == "column" else [])]
 
@@ -47,7 +50,7 @@ class ParquetRows:
         elif self.key:
             yield from self._with_keys(part, footer)
         else:
-            size = row_bytes(footer, self.image)
+            size = self._row_bytes(footer)
             for row in range(footer.num_rows):
                 yield Found(f"{part.key}#{row}", size, part.version, part.key, [row], True)
 
@@ -56,10 +59,12 @@ class ParquetRows:
         try:
             with self.storage.open(part.key, BLOCK_BYTES) as file:
                 footer = pq.read_metadata(file)
-        except pa.ArrowInvalid as error:
+        except (pa.ArrowException, OverflowError) as error:
             return f"{part.key} is no Parquet file: {str(error).splitlines()[0]}"
         except FileNotFoundError:
             return None
+        if fault := row_count_fault(footer, part.size_bytes):
+            return f"{part.key} {fault}"
         schema = footer.schema.to_arrow_schema()
         check_columns(schema, [*self.columns, *filter(None, [self.key])], part.key)
         for column in self.pictures:
@@ -67,16 +72,41 @@ class ParquetRows:
         return footer
 
     def _with_keys(self, part: StoredFile, footer: pq.FileMetaData) -> Iterator[Found]:
-        size, row = row_bytes(footer, self.image), 0
+        size, row = self._row_bytes(footer), 0
+        try:
+            for key in self._keys(part, footer, self.key or ""):
+                yield self._named(part, size, row, key)
+                row += 1
+        except (pa.ArrowException, BrokenPageError, LargePageError) as error:
+            message = f"BrokenShard: {self.key} of {part.key} cannot be read beyond {row} rows: {error}"
+            yield Found(part.key, 0, part.version, part.key, fault=message)
+
+    def _keys(self, part: StoredFile, footer: pq.FileMetaData, column: str) -> Iterator[Any]:
+        """Yield the key of each row; rows that share a long one share its memory."""
         with self.storage.open(part.key, BLOCK_BYTES) as file:
-            for batch in open_parquet(file).iter_batches(KEY_ROWS, columns=[self.key]):
-                for key in batch.column(0).to_pylist():
-                    key = key.decode("utf-8", "backslashreplace") if isinstance(key, bytes) else key
-                    name = f"{part.key}#{row}" if key is None else str(key)
-                    missing = f"MissingKey: {self.key} is null in row {row} of {part.key}"
-                    fault = missing if key is None else name_fault(name)
-                    yield Found(name, size, part.version, part.key, [row], True, fault)
-                    row += 1
+            guarded = GuardedFile(file, self.max_bytes)
+            parquet = open_parquet(guarded, [column])
+            for group in range(footer.num_row_groups):
+                guarded.watch(chunks_of(footer, group, [column]))
+                for batch in parquet.iter_batches(KEY_ROWS, row_groups=[group], columns=[column]):
+                    yield from _values(batch.column(0))
+
+    def _named(self, part: StoredFile, size: int, row: int, key: Any) -> Found:
+        """Return the sample of a row with its key as its name, or why the key cannot be one."""
+        if key is None:
+            name = f"{part.key}#{row}"
+            fault: str | None = f"MissingKey: {self.key} is null in row {row} of {part.key}"
+        elif isinstance(key, bytes | str) and len(key) > MAX_KEY_LENGTH:
+            name = f"{part.key}#{row}"
+            fault = f"UnusableName: {self.key} has more than {MAX_KEY_LENGTH} characters in row {row} of {part.key}"
+        else:
+            name = key.decode("utf-8", "backslashreplace") if isinstance(key, bytes) else str(key)
+            fault = name_fault(name)
+        return Found(name, size, part.version, part.key, [row], True, fault)
+
+    def _row_bytes(self, footer: pq.FileMetaData) -> int:
+        """Return about what the image of one row takes: an average, which must not refuse a row by itself."""
+        return min(row_bytes(footer, self.image), self.max_bytes)
 
 
 def wanted_columns(config: JobConfig) -> list[str]:
@@ -124,9 +154,34 @@ def row_bytes(footer: pq.FileMetaData, column: str) -> int:
     return total // max(footer.num_rows, 1)
 
 
-def open_parquet(file: IO[bytes]) -> pq.ParquetFile:
-    """A file whose columns are read piece by piece, so that a large row group needs no memory of its size."""
-    return pq.ParquetFile(file, pre_buffer=False, buffer_size=BLOCK_BYTES)
+def row_count_fault(footer: pq.FileMetaData, size_bytes: int) -> str | None:
+    """Return why a file cannot have the rows that its footer announces: an image takes at least a byte."""
+    groups = sum(footer.row_group(index).num_rows for index in range(footer.num_row_groups))
+    if footer.num_rows != groups:
+        return f"announces {footer.num_rows} rows, and {groups} in its row groups"
+    if footer.num_rows > size_bytes:
+        return f"announces {footer.num_rows} rows in {size_bytes} bytes"
+    return None
+
+
+def open_parquet(file: Any, dictionaries: Sequence[str] = ()) -> pq.ParquetFile:
+    """Open a file whose columns are read piece by piece, so that a large row group needs no memory of its size.
+
+    Args:
+        file: that PyArrow can read from.
+        dictionaries: columns of text or bytes whose equal values are kept once.
+    """
+    return pq.ParquetFile(file, read_dictionary=list(dictionaries), pre_buffer=False, buffer_size=BLOCK_BYTES)
+
+
+def _values(column: pa.Array) -> Iterator[Any]:
+    """Yield the values of a column as Python has them."""
+    if not pa.types.is_dictionary(column.type):
+        yield from column.to_pylist()
+        return
+    values = column.dictionary.to_pylist()
+    for index in column.indices.to_pylist():
+        yield None if index is None else values[index]
 
 
 def _is_hidden(key: str) -> bool:

@@ -10,8 +10,9 @@ from pipeline.catalog import Catalog
 from pipeline.config import JobConfig
 from pipeline.errors import ConfigError
 from pipeline.forgotten import leave_out_forgotten
+from pipeline.inputs import Sample
 from pipeline.manifest import Manifest
-from pipeline.records import FAILED, RESULT_FAULTS, SAMPLE_SCHEMA
+from pipeline.records import FAILED, OK, RESULT_FAULTS, SAMPLE_SCHEMA
 from pipeline.selection import named_columns, select_rows
 from pipeline.sinks import FOLDER, result_suffix
 from pipeline.storage_errors import usable
@@ -79,6 +80,14 @@ class Plan:
         """
         ours = {"ids": list(earlier), "uris": list(earlier.values())}
         return [uri for (uri,) in self.catalog.run(_UNUSED, {**ours, "results": self.results, "suffix": self.suffix})]
+
+    def known_good(self) -> tuple[Sample, ...]:
+        """A few found samples whose earlier results stay, to prove workers by."""
+        columns = ", ".join(SAMPLE_SCHEMA.names)
+        query = (
+            f"SELECT {columns} FROM planned WHERE found AND reason IS NULL AND status = '{OK}' AND {_READABLE} LIMIT 3"
+        )
+        return tuple(sample for table in self.catalog.stream(query, LEG_SAMPLES) for sample in table.to_pylist())
 
     def legs(self) -> Iterator[pa.Table]:
         """The samples to do in order of their id, as tables of bounded length.
@@ -173,6 +182,9 @@ SELECT
         WHEN other AND NOT $keep_other THEN '{REDONE}'
     END AS reason
 FROM compared"""
+
+# Of a shard that was not opened again, the catalog does not know where its samples lie.
+_READABLE = "(file IS NULL OR place IS NOT NULL) AND mask_key IS NOT NULL"
 
 _UNUSED = """
 SELECT uri FROM (SELECT unnest($ids::VARCHAR[]) AS id, unnest($uris::VARCHAR[]) AS uri)

@@ -1,39 +1,44 @@
 """The whole job on one screen: plan → inpaint → commit, until nothing is left to do."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from functools import partial
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import ray
 
 from moebius.weights import Weights
 from pipeline.catalog import Catalog
-from pipeline.cluster import Pool, connected, node_resources, size_pool
+from pipeline.cluster import Pool, avoiding, connected, node_resources, shrink_pool, size_pool
 from pipeline.codec_tasks import BLOCK_BYTES, cut_samples, finish_samples
 from pipeline.commit import commit_rows
 from pipeline.config import JobConfig
-from pipeline.errors import SampleError
+from pipeline.faults import fail
 from pipeline.gpu_actor import InpaintActor
 from pipeline.lease import Lease
 from pipeline.listing import find_samples
 from pipeline.manifest import Manifest
 from pipeline.metrics import Meter
 from pipeline.notify import notified
+from pipeline.passes import History, Pass
 from pipeline.plan import make_plan
 from pipeline.reader import Reader
 from pipeline.records import MANIFEST_SCHEMA, to_table
 from pipeline.repack import repack
-from pipeline.sample_job import fail, new_record
+from pipeline.roster import RemoteRoster, open_roster
+from pipeline.sample_job import new_record
 from pipeline.settled import SettledShards
 from pipeline.storage import Storage
 from pipeline.summary import Summary
-from pipeline.supervisor import PASSES, Pass, supervise
+from pipeline.supervisor import Supervisor
 from pipeline.takeover import until_taken_over
 from pipeline.units import SMALL_UNITS, UnitBounds
 from pipeline.weight_store import fetch_weights
 from pipeline.window_actor import WindowActor
+from pipeline.work import Blamed
+from pipeline.worker import Worker
 
 TASK_RETRIES = 3  # by Ray, before a unit is left to the next pass
 UNITS_AT_WORK = 3  # in an actor: one is read and decoded, one in the model, one encoded and written
@@ -90,19 +95,27 @@ def run_job(
             with summary.kept_in(sink), closing(Meter(run_id)) as meter:
                 on_rows(MANIFEST_SCHEMA.empty_table(), plan.todo)
                 if plan.todo:
-                    with connected(config.run.address, ROWS_BYTES if config.run.decode == "workers" else BLOCK_BYTES):
+                    block_bytes = ROWS_BYTES if config.run.decode == "workers" else BLOCK_BYTES
+                    with connected(config.run.address, block_bytes), open_roster() as roster:
                         pool = size_pool(config.run, node_resources())
                         on_pool(pool)
                         meter.watch(samples_to_do=lambda: plan.todo, model_calls=lambda: pool.model_calls)
 
                         def start_pass(units: pa.ListArray, this_pass: Pass) -> Iterable[pa.Table]:
-                            rows = _start_pass(config, weights, run_id, pool, worker, units, this_pass)
+                            rows = _start_pass(config, weights, run_id, pool, worker, roster, units, this_pass)
                             return until_taken_over(rows, lease)
 
+                        supervisor = Supervisor(
+                            start_pass,
+                            roster,
+                            config.limits.stall_s,
+                            pool.actors,
+                            plan.known_good(),
+                            _unit_bounds(config),
+                        )
                         for leg in plan.legs():
-                            lost = supervise(leg, pool.actors, start_pass, partial(commit, leg), _unit_bounds(config))
-                            rows = _quarantined(lost, config, weights.fingerprint, run_id)
-                            commit(lost, rows, pa.array(range(rows.num_rows), pa.int64()))
+                            blamed = supervisor.do(leg, partial(commit, leg))
+                            commit(leg, *_quarantined(blamed, leg, config, weights.fingerprint, run_id))
                 if plan.has_shards or config.sink.is_sharded:
                     repack(manifest, sink, None if plan.todo else plan.result_counts())
                 manifest.compact()
@@ -116,12 +129,16 @@ def _start_pass(
     run_id: str,
     pool: Pool,
     worker: type[InpaintActor],
+    roster: RemoteRoster,
     units: pa.ListArray,
     this_pass: Pass,
 ) -> Iterable[pa.Table]:
     """The flow of one pass: units of samples go in, their rows come out."""
-    worker_arguments = (config, weights.fingerprint, run_id, pool, this_pass.give_back)
+    if this_pass.avoided:
+        pool = shrink_pool(pool, config.run, node_resources(this_pass.avoided))
+    engine_arguments = (config, weights.fingerprint, run_id, pool)
     on_workers = {
+        **avoiding(this_pass.avoided),
         "batch_format": "pyarrow",
         "num_cpus": pool.cpus,
         "num_gpus": pool.gpus,
@@ -134,8 +151,9 @@ def _start_pass(
         "max_task_retries": 1,  # none would let the next units fail while the worker is being replaced
     }
     flow = ray.data.from_arrow(_blocks(units))
-    if config.run.decode == "workers":
-        flow = flow.map_batches(worker, fn_constructor_args=worker_arguments, batch_size=1, **on_workers)
+    if config.run.decode == "workers" or this_pass.history is not History.FRESH:
+        arguments = (worker, engine_arguments, this_pass, roster)
+        flow = flow.map_batches(Worker, fn_constructor_args=arguments, batch_size=1, **on_workers)
     else:
         in_tasks = {"batch_format": "pyarrow", "num_cpus": pool.task_cpus, "max_retries": TASK_RETRIES}
         window_px = weights.config.image_size
@@ -145,12 +163,13 @@ def _start_pass(
             weights_fingerprint=weights.fingerprint,
             run_id=run_id,
             window_px=window_px,
-            give_back=this_pass.give_back,
         )
-        end = partial(finish_samples, config=config, run_id=run_id, window_px=window_px, give_back=this_pass.give_back)
+        end = partial(finish_samples, config=config, run_id=run_id, window_px=window_px)
         flow = (
             flow.map_batches(cut, batch_size=1, **in_tasks)
-            .map_batches(WindowActor, fn_constructor_args=(worker, *worker_arguments), batch_size=None, **on_workers)
+            .map_batches(
+                WindowActor, fn_constructor_args=(worker, *engine_arguments, roster), batch_size=None, **on_workers
+            )
             .map_batches(end, batch_size=None, **in_tasks)
         )
     return flow.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
@@ -169,9 +188,13 @@ def _unit_bounds(config: JobConfig) -> UnitBounds:
     return UnitBounds(config.sink.shard_samples, config.sink.shard_bytes, each_actor=1)
 
 
-def _quarantined(samples: pa.Table, config: JobConfig, weights_fingerprint: str, run_id: str) -> pa.Table:
-    """Failed rows of samples that no worker survived."""
-    fault = SampleError("inpaint", "WorkerDied", f"its worker died in each of {len(PASSES)} passes")
+def _quarantined(
+    blamed: Sequence[Blamed], leg: pa.Table, config: JobConfig, weights_fingerprint: str, run_id: str
+) -> tuple[pa.Table, pa.Array]:
+    """Failed rows of samples that no worker survived, and their positions in the leg."""
     reader = Reader(config)
-    rows = samples.to_pylist()
-    return to_table([fail(new_record(row, config, reader, weights_fingerprint, run_id), fault) for row in rows])
+    records = []
+    for sample, error in blamed:
+        records.append(fail(new_record(sample, config, reader, weights_fingerprint, run_id), error.stage, error))
+    names = pa.array([sample["sample_id"] for sample, _ in blamed], pa.string())
+    return to_table(records), pc.index_in(names, leg["sample_id"].combine_chunks())

@@ -1,6 +1,5 @@
 """One sample inside a worker: decoded and cut into windows before the model, composited and encoded after it."""
 
-import errno
 import hashlib
 import time
 from dataclasses import dataclass, field
@@ -20,11 +19,9 @@ from pipeline.inputs import Inputs, Sample, file_of
 from pipeline.mask_pixels import read_mask
 from pipeline.photo import Photo
 from pipeline.reader import Reader
-from pipeline.records import FAILED, LEFT, OK, UNCHANGED, Record
+from pipeline.records import FAILED, OK, UNCHANGED, Record
 from pipeline.seam import EDGE, look_at_border
-from pipeline.storage_errors import CredentialsError
 
-FINAL_ERRORS = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR)  # of a disk; another try ends the same way
 ROWS_AT_ONCE = 256
 BYTES_PER_PIXEL = 14  # as decoded, as seen, repainted and encoded, with the mask and its parts
 
@@ -100,25 +97,6 @@ def new_record(sample: Sample, config: JobConfig, reader: Reader, weights_finger
         run_id=run_id,
         started_at=datetime.now(timezone.utc),
     )
-
-
-def fail(record: Record, error: SampleError) -> Record:
-    """Turn a row into that of a failed sample, without a result."""
-    record.status = FAILED
-    record.output_format = record.output_bytes = record.output_sha256 = None
-    record.error_stage, record.error_type, record.error_message = error.stage, error.kind, error.message
-    return record
-
-
-def give_up(record: Record, stage: str, error: Exception, give_back: bool) -> None:
-    """End a sample by what was raised in a stage: left to a later pass if the storage did not answer, else failed.
-
-    Credentials that are refused say nothing about the sample, so it is left in the last pass, too.
-    """
-    fail(record, SampleError.wrap(stage, error))
-    is_passing = isinstance(error, OSError) and error.errno not in FINAL_ERRORS
-    if (give_back or isinstance(error, CredentialsError)) and stage in ("read", "write") and is_passing:
-        record.status = LEFT
 
 
 def sample_seed(seed: int, sample_id: str) -> int:

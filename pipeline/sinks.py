@@ -11,8 +11,8 @@ import pyarrow as pa
 from pipeline.config import JobConfig
 from pipeline.epoch import TAKEN_OVER, Epoch, SinkTakenOverError
 from pipeline.errors import SampleError
-from pipeline.records import LEFT, Record
-from pipeline.sample_job import fail, give_up
+from pipeline.faults import fail
+from pipeline.records import HELD, Record
 from pipeline.shards import PARQUET, TAR, ShardWriter
 from pipeline.sources import place_name
 from pipeline.storage import Storage
@@ -42,12 +42,11 @@ class Sink(Protocol):
 
     storage: Storage
 
-    def store(self, outcomes: Iterable[Outcome], give_back: bool) -> float:
+    def store(self, outcomes: Iterable[Outcome]) -> float:
         """Store the results that samples have, as they come.
 
         Args:
             outcomes: in order; asking for the next may wait until it is there.
-            give_back: leave a sample to a later pass, rather than fail it, when the storage does not answer.
 
         Returns:
             Seconds that were spent on it beside waiting for outcomes.
@@ -75,7 +74,7 @@ class ImageSink:
         self.storage, self.check = storage, check
         self.suffix = result_suffix(config)
 
-    def store(self, outcomes: Iterable[Outcome], give_back: bool) -> float:
+    def store(self, outcomes: Iterable[Outcome]) -> float:
         """See :class:`Sink`."""
 
         started, waited, under_way = time.perf_counter(), Timed(iter(outcomes)), deque[tuple[str, Outcome]]()
@@ -95,7 +94,7 @@ class ImageSink:
             elif isinstance(fault, SinkTakenOverError):
                 _requeue(outcome.record, fault)
             else:
-                give_up(outcome.record, "write", fault, give_back)
+                fail(outcome.record, "write", fault)
         return time.perf_counter() - started - waited.spent_s
 
     def _key(self, record: Record) -> str:
@@ -104,9 +103,9 @@ class ImageSink:
 
 
 def _requeue(record: Record, error: SinkTakenOverError) -> None:
-    """Give a sample back because its run is over, in the last pass, too: that says nothing about the sample."""
-    fail(record, SampleError("write", TAKEN_OVER, str(error)))
-    record.status = LEFT
+    """Give a sample back because its run is over, which says nothing about the sample."""
+    fail(record, "write", SampleError("write", TAKEN_OVER, str(error)))
+    record.status = HELD
 
 
 class ShardSink:
@@ -116,7 +115,7 @@ class ShardSink:
         self.storage, self.bounds = storage, (config.sink.shard_samples, config.sink.shard_bytes)
         self.format = {"webdataset": TAR, "parquet": PARQUET}[config.sink.format]
 
-    def store(self, outcomes: Iterable[Outcome], give_back: bool) -> float:
+    def store(self, outcomes: Iterable[Outcome]) -> float:
         """See :class:`Sink`."""
         spent_s = 0.0
         filling: dict[tuple[pa.DataType, ...], tuple[ShardWriter, list[Outcome]]] = {}
@@ -131,15 +130,15 @@ class ShardSink:
             try:
                 outcome.record.output_member = writer.add(outcome.record, outcome.result, outcome.carried)
             except (SampleError, ValueError) as error:  # of this sample; anything else is the shard's
-                give_up(outcome.record, "write", error, give_back)
+                fail(outcome.record, "write", error)
                 continue
             outcome.result = None  # it is in the shard now
             held.append(outcome)
             if writer.sample_count >= self.bounds[0] or writer.size_bytes >= self.bounds[1]:
-                spent_s += self._close(*filling.pop(types), give_back)
-        return spent_s + sum(self._close(writer, held, give_back) for writer, held in filling.values())
+                spent_s += self._close(*filling.pop(types))
+        return spent_s + sum(self._close(writer, held) for writer, held in filling.values())
 
-    def _close(self, writer: ShardWriter, held: list[Outcome], give_back: bool) -> float:
+    def _close(self, writer: ShardWriter, held: list[Outcome]) -> float:
         started = time.perf_counter()
         with writer:
             if not held:
@@ -149,8 +148,7 @@ class ShardSink:
                 self.storage.upload(key, writer.path)
             except Exception as error:  # noqa: BLE001 - as above
                 for outcome in held:
-                    outcome.record.output_member = None
-                    give_up(outcome.record, "write", error, give_back)
+                    fail(outcome.record, "write", error)
                 held = []
         for outcome in held:
             outcome.record.output_uri = self.storage.uri(key)

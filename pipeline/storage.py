@@ -19,6 +19,7 @@ from pipeline.errors import ConfigError
 from pipeline.local_files import StagedFile, clear_staging, sync_all, walk
 from pipeline.s3_objects import get_object, list_objects, open_object, prepare_client, stat_object, with_retries
 from pipeline.storage_errors import FileChangedError, answering
+from pipeline.uris import public_uri
 
 REQUESTS_AT_ONCE = 8
 FILES_AT_ONCE = 64  # on a local disk, whose flush takes as long for many
@@ -71,11 +72,13 @@ class Storage:
         self.root = root.rstrip("/")
 
     def __str__(self) -> str:
-        return self.root if self.is_local else self.filesystem.unstrip_protocol(self.root)
+        return self.root if self.is_local else public_uri(self.filesystem.unstrip_protocol(self.root))
 
     def uri(self, key: str) -> str:
-        """Full uri of a key, of the root for an empty one; a plain absolute path on local disks."""
-        return posixpath.join(str(self), key) if key else str(self)
+        """Full uri of a key, of the root for an empty one, without secrets; a plain absolute path on local disks."""
+        if self.is_local:
+            return posixpath.join(self.root, key) if key else self.root
+        return public_uri(posixpath.join(str(self), key)) if key else str(self)
 
     def path(self, key: str) -> str:
         """Path of a key inside the file system, of the root for an empty one.

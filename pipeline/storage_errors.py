@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipeline.errors import ConfigError, SampleError
+from pipeline.uris import public_text
 
 PRECONDITION_FAILED = 412
 _NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound")  # of botocore
@@ -62,7 +63,7 @@ def answering(refusal: type[OSError] = FileExistsError) -> Iterator[None]:
                 f"{error}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE; what is public needs "
                 "storage.anon=true",
             ) from error
-        raise OSError(f"{type(error).__name__}: {error}") from error
+        raise OSError(public_text(f"{type(error).__name__}: {error}")) from error
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from pipeline.config import JobConfig, public_configuration
 from pipeline.plan import Plan
 from pipeline.records import FAILED
 from pipeline.storage import Storage
+from pipeline.uris import public_text
 
 PACKAGES = ("torch", "ray", "pyarrow", "fsspec", "pillow", "numpy", "diffusers")
 
@@ -88,7 +89,7 @@ class Summary:
         try:
             yield
         except BaseException as error:
-            self._end("stopped" if isinstance(error, KeyboardInterrupt) else "failed", str(error) or None)
+            self._end("stopped" if isinstance(error, KeyboardInterrupt) else "failed", public_text(str(error)) or None)
             with contextlib.suppress(OSError):  # what ended the run is worth more than this
                 sink.write(self.key, self.to_json())
             raise

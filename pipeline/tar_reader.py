@@ -55,12 +55,11 @@ class TarReader:
             yield from inputs
 
     def _read(self, stretch: Sequence[Sample]) -> list[Inputs | Exception]:
-        start, end = _extent(stretch)
         try:
-            data = self._bytes(stretch[0], start, end)
+            blocks = [(start, self._bytes(stretch[0], start, end)) for start, end in _blocks(stretch)]
         except Exception as error:  # noqa: BLE001 - raised where each sample is dealt with
             return [error] * len(stretch)
-        return [self._inputs(sample["place"], data, start) for sample in stretch]
+        return [self._inputs(sample["place"], blocks) for sample in stretch]
 
     def _bytes(self, sample: Sample, start: int, end: int) -> bytes:
         key = sample["file"]
@@ -73,8 +72,8 @@ class TarReader:
             except BROKEN as error:
                 raise SampleError("read", "BrokenShard", f"{key} cannot be read any more: {error}") from error
 
-    def _inputs(self, place: Sequence[int], data: bytes, start: int) -> Inputs:
-        parts = [data[at - start : at - start + size] for at, size in zip(place[::2], place[1::2], strict=True)]
+    def _inputs(self, place: Sequence[int], blocks: Sequence[tuple[int, bytes]]) -> Inputs:
+        parts = [_part(blocks, at, size) for at, size in zip(place[::2], place[1::2], strict=True)]
         image, mask, *carried = parts
         values = [pa.scalar(part or None, pa.binary()) for part in carried]
         return Inputs(image, mask, dict(zip(self.carried, values, strict=True)))
@@ -100,9 +99,29 @@ def _goes_on(stretch: Sequence[Sample], sample: Sample) -> bool:
 
 
 def _extent(samples: Sequence[Sample]) -> tuple[int, int]:
-    spans = [
+    spans = _spans(samples)
+    return min(start for start, _ in spans), max(end for _, end in spans)
+
+
+def _spans(samples: Sequence[Sample]) -> list[tuple[int, int]]:
+    return [
         (start, start + size)
         for sample in samples
         for start, size in zip(sample["place"][::2], sample["place"][1::2], strict=True)
     ]
-    return min(start for start, _ in spans), max(end for _, end in spans)
+
+
+def _blocks(samples: Sequence[Sample]) -> list[tuple[int, int]]:
+    """Return what to read, in order: a large member between those of a sample is left out, since no limit holds it."""
+    blocks: list[tuple[int, int]] = []
+    for start, end in sorted(_spans(samples)):
+        if blocks and start <= blocks[-1][1] + GAP_BYTES:
+            blocks[-1] = blocks[-1][0], max(end, blocks[-1][1])
+        else:
+            blocks.append((start, end))
+    return blocks
+
+
+def _part(blocks: Sequence[tuple[int, bytes]], at: int, size: int) -> bytes:
+    start, data = next(block for block in reversed(blocks) if block[0] <= at)
+    return data[at - start : at - start + size]

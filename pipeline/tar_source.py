@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import IO
+from typing import IO, Any
 
 from pipeline.config import JobConfig
 from pipeline.errors import ConfigError
@@ -23,7 +23,8 @@ SUFFIXES = (".tar", ".tar.gz", ".tgz")
 BLOCK_BYTES = 1 << 20  # of a shard are read at once while its headers are looked at
 MOST_EXPANSION = 200  # a compressed shard that grows more than that, and by more than this, is a bomb
 LEAST_BOMB_BYTES = 1 << 30
-BROKEN = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile)
+MAX_HEADER_BYTES = 1 << 20  # of a member: long names and extended attributes, which are read into memory
+BROKEN = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, RecursionError)  # the last of headers upon headers
 
 
 @dataclass
@@ -132,8 +133,30 @@ def read_members(file: IO[bytes], shard: StoredFile) -> Iterator[Members]:
         yield Members(key, places)
 
 
+class HeaderFile:
+    """A shard of which headers alone are read, none of which may take much memory.
+
+    Args:
+        file: the shard, decompressed.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.seek, self.tell, self._read = file.seek, file.tell, file.read
+
+    def read(self, size: int) -> bytes:
+        """Read, as of a file.
+
+        Raises:
+            tarfile.ReadError: a header that is too long.
+        """
+        if size > MAX_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of a member has {size} bytes, at most {MAX_HEADER_BYTES} are taken")
+        return self._read(size)
+
+
 def _members(file: IO[bytes], bound: int | None) -> Iterator[tarfile.TarInfo]:
-    with tarfile.open(fileobj=file, mode="r:", errors="surrogateescape") as shard:
+    headers: Any = HeaderFile(file)
+    with tarfile.open(fileobj=headers, mode="r:", errors="surrogateescape") as shard:
         for member in shard:
             shard.members = []  # type: ignore[attr-defined] # else it keeps all of them
             if member.size < 0:  # the next header would be one that was read before, for ever

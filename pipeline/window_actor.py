@@ -5,7 +5,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.codec_tasks import CutSample, record_of, travelling
-from pipeline.gpu_actor import Flight, InpaintActor
+from pipeline.gpu_actor import InpaintActor, SampleTask
 from pipeline.inputs import Inputs
 
 
@@ -23,18 +23,18 @@ class WindowActor:
     def __call__(self, batch: pa.Table) -> pa.Table:
         """A table of ``CUT_SCHEMA`` → the same with ``fills``, null for samples that nothing is left to do for."""
         rows = batch.to_pylist()
-        flights = [Flight(record_of(row)) for row in rows]
+        tasks = [SampleTask(record_of(row)) for row in rows]
         cut: dict[int, CutSample] = {}
-        for index, (flight, row) in enumerate(zip(flights, rows, strict=True)):
-            flight.record.worker = self.worker.name
-            if flight.record.error_stage is not None:
-                flight.land()
+        for index, (task, row) in enumerate(zip(tasks, rows, strict=True)):
+            task.record.worker = self.worker.name
+            if task.record.error_stage is not None:
+                task.complete()
             elif row["pixels"] is None:
-                self.worker.begin(flight, Inputs(row["image"], row["mask"]))
+                self.worker.begin(task, Inputs(row["image"], row["mask"]))
             else:
-                cut[index] = CutSample(flight.record, row)
-                self.worker.loop.repaint(cut[index]).add_done_callback(flight.land)
-        write_s = self.worker.sink.store((flight.wait() for flight in flights), self.worker.give_back)
+                cut[index] = CutSample(task.record, row)
+                self.worker.loop.repaint(cut[index]).add_done_callback(task.complete)
+        write_s = self.worker.sink.store(task.wait() for task in tasks)
         self.worker.meter.add("stage_seconds", write_s, stage="write")
         kept = [
             {"image": row["image"], "mask": row["mask"], "fills": cut[index].fills}
@@ -42,4 +42,4 @@ class WindowActor:
             else {}
             for index, row in enumerate(rows)
         ]
-        return travelling([flight.record for flight in flights], kept)
+        return travelling([task.record for task in tasks], kept)

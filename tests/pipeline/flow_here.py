@@ -13,20 +13,23 @@ from pipeline.gpu_actor import InpaintActor
 from pipeline.lease import Lease
 from pipeline.metrics import Meter
 from pipeline.reader import Reader
+from pipeline.roster import Roster
 from pipeline.sinks import open_sink
+from pipeline.watchdog import Watchdog
+from pipeline.worker import Worker
 
 
 class PlainActor(InpaintActor):
     """Fills holes by turning their colours around, without a model."""
 
-    def __init__(self, config, weights_fingerprint, run_id, pool, give_back):
+    def __init__(self, config, weights_fingerprint, run_id, pool, roster):
         self.config, self.weights_fingerprint, self.run_id, self.name = config, weights_fingerprint, run_id, "here"
-        self.reader, self.give_back = Reader(config), give_back
+        self.reader, self.roster = Reader(config), roster
         self.sink, self.meter = open_sink(config, None), Meter(run_id)
         self.inpainter = type("Sizes", (), {"window_px": 64})
         self.budget = type("Endless", (), {"take": staticmethod(int), "give_back": staticmethod(int)})
         self.cpus = type("Here", (), {"submit": staticmethod(lambda urgency, work: work())})
-        self.loop = self
+        self.loop, self.watchdog = self, Watchdog()
 
     def repaint(self, job):
         for number in range(len(job.windows)):
@@ -40,8 +43,8 @@ class PlainActor(InpaintActor):
         return future
 
 
-def flow_here(stand_in, config, weights, run_id, pool, worker, units, this_pass):
-    actor = (stand_in or worker)(config, weights.fingerprint, run_id, pool, this_pass.give_back)
+def flow_here(stand_in, config, weights, run_id, pool, worker, roster, units, this_pass):
+    actor = Worker(stand_in or worker, (config, weights.fingerprint, run_id, pool), this_pass, roster)
     for unit in range(len(units)):
         yield actor(pa.table({"samples": units.slice(unit, 1)}))
 
@@ -49,6 +52,7 @@ def flow_here(stand_in, config, weights, run_id, pool, worker, units, this_pass)
 def leave_out_ray(patch, stand_in=PlainActor):
     """Let jobs run in this process, with small units, parts and snapshots; with ``None`` on the job's own worker."""
     patch.setattr(pipeline.run, "connected", lambda address, block_bytes: nullcontext())
+    patch.setattr(pipeline.run, "open_roster", lambda: nullcontext(Roster()))
     patch.setattr(pipeline.run, "node_resources", lambda: [{"CPU": 4}])
     patch.setattr(pipeline.run, "_start_pass", partial(flow_here, stand_in))
     if stand_in:  # which stores whoever holds the sink, so that runs can be nested; a job's own worker needs the lease

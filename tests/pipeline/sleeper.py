@@ -26,8 +26,8 @@ class Sleeper(PlainActor):
 
     waiting = int(sys.argv[2])
 
-    def __init__(self, config, weights_fingerprint, run_id, pool, give_back):
-        super().__init__(config, weights_fingerprint, run_id, pool, give_back)
+    def __init__(self, config, weights_fingerprint, run_id, pool, roster):
+        super().__init__(config, weights_fingerprint, run_id, pool, roster)
         self.sink = open_sink(config, run_id)
 
     def repaint(self, job):

@@ -10,7 +10,7 @@ from PIL import Image
 import pipeline.codec_tasks
 from pipeline.codec_tasks import MOST_WINDOWS
 from pipeline.config import RunConfig, SinkConfig
-from pipeline.records import FAILED, OK, UNCHANGED
+from pipeline.records import DEFERRED, FAILED, OK, UNCHANGED
 from pipeline.storage import Storage
 from tests.conftest import make_photos, textured
 from tests.pipeline.test_gpu_actor import unit
@@ -44,10 +44,7 @@ def test_rows_and_bytes_are_those_of_decoding_beside_the_model(tmp_path, tiny_we
     assert apart == {}
 
 
-@pytest.mark.parametrize("give_back", [True, False])
-def test_storage_that_does_not_answer_leaves_the_sample_or_in_the_last_pass_fails_it(
-    tmp_path, tiny_weights, monkeypatch, give_back
-):
+def test_sample_whose_storage_does_not_answer_is_deferred(tmp_path, tiny_weights, monkeypatch):
     make_photos(tmp_path, count=3)
     config = job(tmp_path, tiny_weights)
     real = Storage.read
@@ -58,10 +55,8 @@ def test_storage_that_does_not_answer_leaves_the_sample_or_in_the_last_pass_fail
         return real(storage, key, *more)
 
     monkeypatch.setattr(Storage, "read", silent_for_one)
-    tables = pipeline.codec_tasks.cut_samples(
-        unit("000.png", "001.png", "002.png"), config, "weights", "run", 64, give_back
-    )
+    tables = pipeline.codec_tasks.cut_samples(unit("000.png", "001.png", "002.png"), config, "weights", "run", 64)
     rows = [row for table in tables for row in table.to_pylist()]
     assert [row["pixels"] is None for row in rows] == [False, True, False]
-    assert rows[1]["status"] == ("left" if give_back else FAILED)
+    assert rows[1]["status"] == DEFERRED
     assert (rows[1]["error_stage"], rows[1]["error_message"]) == ("read", "no answer")

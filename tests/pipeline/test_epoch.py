@@ -17,7 +17,7 @@ from pipeline.config import JobConfig, MaskConfig, SinkConfig, SourceConfig
 from pipeline.epoch import KEY, TAKEN_OVER, Epoch, SinkTakenOverError
 from pipeline.lease import Lease, LeaseHeldError
 from pipeline.local_files import STAGING
-from pipeline.records import LEFT, Record, to_table
+from pipeline.records import HELD, Record, to_table
 from pipeline.run import run_job
 from pipeline.sinks import Outcome, open_sink
 from pipeline.storage import Storage
@@ -37,23 +37,22 @@ def sink(request, tmp_path):
     return f"s3://bucket/{tmp_path.name}", request.getfixturevalue("s3_server")
 
 
-def store(config: JobConfig, run_id: str, give_back: bool = True) -> list[Record]:
+def store(config: JobConfig, run_id: str) -> list[Record]:
     outcomes = [Outcome(Record(f"{name}.png", "ok", output_bytes=3), b"new") for name in "ab"]
-    open_sink(config, run_id).store(outcomes, give_back)
+    open_sink(config, run_id).store(outcomes)
     return [outcome.record for outcome in outcomes]
 
 
-@pytest.mark.parametrize("give_back", [True, False])
-def test_results_are_stored_only_while_their_run_holds_the_sink(sink, give_back):
+def test_results_are_stored_only_while_their_run_holds_the_sink(sink):
     uri, options = sink
     config, storage = JobConfig(sink=SinkConfig(uri=uri), storage=options), Storage(uri, options)
     with Lease(storage, "mine"):
         assert [record.status for record in store(config, "mine")] == ["ok", "ok"]
         storage.write("data/a.png", b"old")
-        for record in store(config, "another", give_back):
-            assert (record.status, record.error_stage, record.error_type) == (LEFT, "write", TAKEN_OVER)
+        for record in store(config, "another"):
+            assert (record.status, record.error_stage, record.error_type) == (HELD, "write", TAKEN_OVER)
             assert record.output_uri is record.output_bytes is None
-    assert {record.status for record in store(config, "mine")} == {LEFT}  # its run is over
+    assert {record.status for record in store(config, "mine")} == {HELD}  # its run is over
     assert storage.read("data/a.png") == b"old"
     assert [file.key for file in storage.list_files() if file.key.startswith((STAGING, KEY))] == []
 
@@ -100,7 +99,7 @@ def test_run_that_slept_while_it_took_the_sink_does_not_begin(sink, monkeypatch)
 
 
 def test_driver_ends_with_the_first_sample_of_a_sink_taken_over(tmp_path):
-    rows = to_table([Record("a.png", LEFT, error_type=TAKEN_OVER, worker="node/7")])
+    rows = to_table([Record("a.png", HELD, error_type=TAKEN_OVER, worker="node/7")])
     done = to_table([Record("b.png", "ok")])
     lease = Lease(Storage(str(tmp_path)), "run")
     with pytest.raises(LeaseHeldError, match="taken over"):

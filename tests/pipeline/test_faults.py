@@ -18,10 +18,10 @@ pytestmark = pytest.mark.usefixtures("ray_cluster")
 class PoisonedActor(test_gpu_actor.EchoActor):
     """Dies of samples whose name says so; starts without a model, since it starts a dozen times."""
 
-    def _decode(self, flight, *given):
-        if "poison" in flight.record.sample_id:
+    def _decode(self, task, *given):
+        if "poison" in task.record.sample_id:
             os.kill(os.getpid(), signal.SIGKILL)
-        super()._decode(flight, *given)
+        super()._decode(task, *given)
 
 
 def test_sample_that_kills_its_worker_is_quarantined_and_its_neighbours_are_fine(tmp_path, tiny_weights):

@@ -12,7 +12,8 @@ from pipeline.cluster import Pool
 from pipeline.config import JobConfig, MaskConfig, ModelConfig, SinkConfig, SourceConfig
 from pipeline.gpu_actor import InpaintActor
 from pipeline.lease import Lease
-from pipeline.records import FAILED, LEFT, OK, SAMPLE_SCHEMA
+from pipeline.records import DEFERRED, HELD, OK, SAMPLE_SCHEMA
+from pipeline.roster import Roster
 from pipeline.storage import Storage
 from pipeline.storage_errors import CredentialsError
 from pipeline.weight_store import fetch_weights
@@ -34,8 +35,7 @@ class EchoActor(InpaintActor):
 
 
 @pytest.fixture
-def worker(tmp_path, tiny_weights, monkeypatch):
-    monkeypatch.setattr(pipeline.gpu_actor, "UNREACHABLE_PAUSE_S", 0.0)
+def worker(tmp_path, tiny_weights):
     photos, masks = make_photos(tmp_path, count=6)
     config = JobConfig(
         source=SourceConfig(uri=str(photos)),
@@ -44,9 +44,9 @@ def worker(tmp_path, tiny_weights, monkeypatch):
         sink=SinkConfig(uri=str(tmp_path / "out")),
     )
 
-    def make(give_back: bool) -> InpaintActor:
+    def make() -> InpaintActor:
         fingerprint = fetch_weights(config.model.weights, {}).fingerprint
-        return EchoActor(config, fingerprint, "run", Pool(1, 0, 1, 2), give_back)
+        return EchoActor(config, fingerprint, "run", Pool(1, 0, 1, 2), Roster())
 
     with Lease(Storage(config.sink.uri), "run"):
         yield make
@@ -61,7 +61,7 @@ NAMES = [f"{index:03}.png" for index in range(6)]
 
 
 def test_unit_becomes_rows_in_order_and_files(worker, tmp_path):
-    rows = worker(give_back=True)(unit(*NAMES)).to_pylist()
+    rows = worker()(unit(*NAMES)).to_pylist()
     assert [row["sample_id"] for row in rows] == NAMES
     for row in rows:
         assert row["status"] == OK and row["run_id"] == "run"
@@ -69,10 +69,7 @@ def test_unit_becomes_rows_in_order_and_files(worker, tmp_path):
 
 
 @pytest.mark.parametrize("broken", ["read", "write"])
-@pytest.mark.parametrize("give_back", [True, False])
-def test_sample_whose_storage_does_not_answer_is_left_and_in_the_last_pass_failed(
-    worker, monkeypatch, broken, give_back
-):
+def test_sample_whose_storage_does_not_answer_is_deferred(worker, monkeypatch, broken):
     method = {"read": "read", "write": "_stage"}[broken]
     real = getattr(Storage, method)
 
@@ -82,42 +79,33 @@ def test_sample_whose_storage_does_not_answer_is_left_and_in_the_last_pass_faile
         return real(storage, key, *data)
 
     monkeypatch.setattr(Storage, method, silent_for_one)
-    rows = {row["sample_id"]: row for row in worker(give_back)(unit(*NAMES)).to_pylist()}
+    rows = {row["sample_id"]: row for row in worker()(unit(*NAMES)).to_pylist()}
     silent = rows.pop("002.png")
     assert {row["status"] for row in rows.values()} == {OK}
-    assert silent["status"] == (LEFT if give_back else FAILED)
+    assert silent["status"] == DEFERRED
     assert (silent["error_stage"], silent["error_message"]) == (broken, "no answer")
     assert silent["output_uri"] is silent["output_bytes"] is silent["output_sha256"] is None
 
 
-def test_sample_whose_credentials_are_refused_is_left_in_the_last_pass_too(worker, monkeypatch):
+def test_samples_whose_credentials_are_refused_are_held(worker, monkeypatch):
     def refuse(*_):
         raise CredentialsError(errno.EACCES, "ExpiredToken: the token has expired")
 
     monkeypatch.setattr(Storage, "read", refuse)
-    rows = worker(give_back=False)(unit(*NAMES)).to_pylist()
-    assert {(row["status"], row["error_type"]) for row in rows} == {(LEFT, "CredentialsError")}
-
-
-def test_worker_that_reaches_nothing_pauses_before_it_takes_more(worker, monkeypatch):
-    pauses = []
-    monkeypatch.setattr(pipeline.gpu_actor.time, "sleep", pauses.append)
-    monkeypatch.setattr(Storage, "read", lambda storage, *_: (_ for _ in ()).throw(OSError("no answer")))
-    rows = worker(give_back=True)(unit(*NAMES)).to_pylist()
-    assert {row["status"] for row in rows} == {LEFT}
-    assert pauses == [pipeline.gpu_actor.UNREACHABLE_PAUSE_S]
+    rows = worker()(unit(*NAMES)).to_pylist()
+    assert {(row["status"], row["error_type"]) for row in rows} == {(HELD, "CredentialsError")}
 
 
 def test_more_samples_than_places_in_memory_all_get_through(worker):
-    actor = worker(give_back=True)
+    actor = worker()
     actor.budget.least_bytes = actor.budget.total_bytes  # one at a time
     rows = actor(unit(*NAMES, "gone.png")).to_pylist()
-    assert [row["status"] for row in rows] == [OK] * 6 + [FAILED]
+    assert [row["status"] for row in rows] == [OK] * 6 + [DEFERRED]
     assert actor.budget._free_bytes == actor.budget.total_bytes
 
 
 def test_static_mask_is_read_once(worker, monkeypatch, tmp_path):
-    actor = worker(give_back=True)
+    actor = worker()
     config = JobConfig(
         source=actor.config.source, mask=MaskConfig(kind="static", uri=str(tmp_path / "masks" / "000.png"))
     )

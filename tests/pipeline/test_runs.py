@@ -144,7 +144,7 @@ def test_static_mask_serves_all_images_of_its_size(tmp_path, tiny_weights):
     assert rows["001.png"]["mask_uri"] == str(masks / "000.png") and rows["001.png"]["mask_kind"] == "static"
 
 
-def test_not_finite_model_output_fails_the_sample(tmp_path, tiny_weights):
+def test_model_that_makes_nothing_finite_ends_the_job_and_blames_no_sample(tmp_path, tiny_weights):
     from safetensors.torch import load_file, save_file
 
     broken = tmp_path / "broken"
@@ -153,5 +153,6 @@ def test_not_finite_model_output_fails_the_sample(tmp_path, tiny_weights):
     state["diff_model.conv_norm_out.weight"][:] = float("nan")
     save_file(state, broken / "diffusion_pytorch_model.safetensors")
     make_photos(tmp_path, count=2)
-    rows = run(job(tmp_path, broken))
-    assert {(row["status"], row["error_stage"]) for row in rows.values()} == {(FAILED, "inpaint")}
+    with pytest.raises(JobError, match=r"no worker can work.* FloatingPointError"):
+        run(job(tmp_path, broken))
+    assert not (tmp_path / "out" / "manifest").exists()

@@ -1,15 +1,27 @@
+"""The supervisor over a cluster in small: workers on nodes that work, defer, die, hang or break down."""
+
+import itertools
 import time
+from collections import Counter
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ray.exceptions import ActorDiedError, UserCodeException
+from ray.exceptions import ActorDiedError
 
 import pipeline.supervisor
-from pipeline.records import LEFT, OK, SAMPLE_SCHEMA, Record, to_table
-from pipeline.supervisor import JobError, supervise
+from pipeline.records import DEFERRED, FAILED, HELD, OK, SAMPLE_SCHEMA, Record, to_table
+from pipeline.roster import Roster, Seat, Trouble
+from pipeline.supervisor import JobError, Supervisor
 from tests.conftest import planned_sample
+
+
+@pytest.fixture(autouse=True)
+def without_waiting(monkeypatch):
+    monkeypatch.setattr(pipeline.supervisor, "FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(pipeline.supervisor, "TICK_S", 0.05)
 
 
 def samples(count: int) -> pa.Table:
@@ -20,154 +32,265 @@ def names(count: int) -> list[str]:
     return [f"{index:04}" for index in range(count)]
 
 
-class Flow:
-    """A cluster in small: units with a poisonous sample vanish, others come back, some of them twice."""
+@dataclass
+class Cluster:
+    """Nodes in turn get the units; each has one worker at a time, which proves itself where real ones do.
 
-    def __init__(self, poison=(), flaky=(), repeat=False):
-        self.poison, self.flaky, self.repeat = set(poison), list(flaky), repeat
-        self.tries: dict[str, int] = {}
-        self.committed: list[str] = []
+    Args:
+        killers: samples that kill their worker.
+        gone: samples that a worker which works fails when it may, and defers before.
+        nodes: of the cluster; a broken one defers everything, a deadly one dies with everything.
+        flaky: whether the next units die although nothing is wrong with them.
+        repeat: whether units come twice, as Ray may deliver them.
+        until_s: how long every node is broken at first.
+    """
+
+    killers: set[str] = field(default_factory=set)
+    gone: set[str] = field(default_factory=set)
+    nodes: tuple[str, ...] = ("sound",)
+    flaky: list[bool] = field(default_factory=list)
+    repeat: bool = False
+    status: str = DEFERRED
+    until_s: float = 0.0
+    roster: Roster = field(default_factory=Roster)
+    tries: Counter = field(default_factory=Counter)
+    committed: list[str] = field(default_factory=list)
+    passes: list = field(default_factory=list)
+
+    def __post_init__(self):
+        self.born, self.births = time.monotonic(), itertools.count()
 
     def start_pass(self, units, this_pass):
-        for unit in units.to_pylist():
-            found = [sample["sample_id"] for sample in unit]
-            for name in found:
-                self.tries[name] = self.tries.get(name, 0) + 1
-            if self.poison & set(found) or (self.flaky and self.flaky.pop()):
-                continue
-            for _ in range(1 + self.repeat):
-                yield to_table([Record(sample_id=name, status=OK) for name in found])
+        self.passes.append(this_pass)
+        fit = [node for node in self.nodes if node not in this_pass.avoided]
+        workers = {node: self.start(node) for node in fit}
+        for unit, node in zip(units.to_pylist(), itertools.cycle(fit)):
+            for _ in range(2):  # Ray tries a unit of a worker that died once more
+                rows = self.do([sample["sample_id"] for sample in unit], node, workers[node], this_pass)
+                if rows is not None:
+                    break
+                workers[node] = self.start(node)
+            for _ in range(1 + self.repeat if rows else 0):
+                yield to_table(rows)
 
-    def commit(self, rows, places):
+    def start(self, node):
+        name = f"{node}/{next(self.births)}"
+        self.roster.start(name, Seat(node, node))
+        return name
+
+    def do(self, found, node, worker, this_pass):
+        self.tries.update(found)
+        if "deadly" in node:
+            return None
+        if "broken" in node or time.monotonic() - self.born < self.until_s:
+            self.roster.trouble(worker, Trouble("FileNotFound: not mounted", True))
+            return [Record(name, self.status, "read", "FileNotFound", "not mounted", worker=worker) for name in found]
+        if this_pass.isolated:
+            self.roster.begin(worker, found[0])
+        if self.killers & set(found) or (self.flaky and self.flaky.pop()):
+            return None
+        missing = FAILED if this_pass.confirms else DEFERRED
+        return [Record(name, missing if name in self.gone else OK, worker=worker) for name in found]
+
+    def commit(self, rows, positions):
         found = rows["sample_id"].to_pylist()
-        assert found == [f"{place:04}" for place in places.to_pylist()]
+        assert found == [f"{position:04}" for position in positions.to_pylist()]
+        assert not set(rows["status"].to_pylist()) & {DEFERRED, HELD}
         self.committed += found
+
+    def run(self, count, stall_s=0.3, actors=1):
+        supervisor = Supervisor(self.start_pass, self.roster, stall_s, actors)
+        return {sample["sample_id"]: error for sample, error in supervisor.do(samples(count), self.commit)}
 
 
 @given(
-    count=st.integers(1, 700),
-    poison=st.sets(st.integers(0, 699), max_size=4),
-    flaky=st.lists(st.booleans(), max_size=12),
-    actors=st.integers(1, 9),
+    count=st.integers(1, 400),
+    killers=st.sets(st.integers(0, 399), max_size=30),
+    gone=st.sets(st.integers(0, 399), max_size=30),
+    flaky=st.lists(st.booleans(), max_size=6),
+    nodes=st.sampled_from([("sound",), ("a", "b"), ("a", "broken"), ("deadly", "a", "broken", "b")]),
     repeat=st.booleans(),
+    actors=st.integers(1, 9),
 )
-@settings(deadline=None, max_examples=80)
-def test_every_sample_is_committed_once_and_only_poison_is_left(count, poison, flaky, actors, repeat):
-    poison = {f"{index:04}" for index in poison if index < count}
-    if len(poison) == count:
-        return
-    flow = Flow(poison, flaky, repeat)
-    lost = supervise(samples(count), actors, flow.start_pass, flow.commit)
-    lost = set(lost["sample_id"].to_pylist())
-    assert len(flow.committed) == len(set(flow.committed))
-    assert set(flow.committed) | lost == set(names(count))
-    assert not set(flow.committed) & lost
-    assert poison <= lost
-    if not any(flaky):
-        assert lost == poison
+@settings(deadline=None, max_examples=60)
+def test_every_sample_comes_to_one_end_and_only_killers_are_blamed(count, killers, gone, flaky, nodes, repeat, actors):
+    killers, gone = ({f"{index:04}" for index in found if index < count} for found in (killers, gone))
+    cluster = Cluster(killers, gone - killers, nodes, flaky, repeat)
+    blamed = cluster.run(count, actors=actors)
+    assert killers <= blamed.keys()
+    assert len(blamed) <= len(killers) + sum(flaky)
+    assert sorted([*cluster.committed, *blamed]) == names(count)
 
 
-def test_poison_is_found_with_few_repetitions_of_its_neighbours():
-    flow = Flow(poison={"0300"})
-    lost = supervise(samples(1000), 1, flow.start_pass, flow.commit)
-    assert lost["sample_id"].to_pylist() == ["0300"]
-    assert flow.tries["0300"] == 4
-    assert sum(tries > 1 for tries in flow.tries.values()) <= 64
-    assert sum(tries > 2 for tries in flow.tries.values()) <= 8
+def test_nine_killers_among_forty_are_quarantined():
+    killers = {f"{index:04}" for index in range(0, 36, 4)}
+    cluster = Cluster(killers)
+    blamed = cluster.run(40, actors=2)
+    assert blamed.keys() == killers
+    assert {error.kind for error in blamed.values()} == {"WorkerDied"}
+    assert "2 workers that had just proven to work died" in str(next(iter(blamed.values())))
 
 
-def test_workers_that_never_work_are_an_error_not_ten_thousand_failures():
-    flow = Flow(poison=names(200))
+def test_killers_alone_are_quarantined_by_workers_that_prove_to_work():
+    assert Cluster(set(names(20))).run(20).keys() == set(names(20))
+
+
+def test_killer_costs_its_neighbours_few_repetitions():
+    cluster = Cluster({"0300"})
+    assert cluster.run(1000).keys() == {"0300"}
+    assert sum(tries > 2 for tries in cluster.tries.values()) <= 64
+    assert sum(tries > 4 for tries in cluster.tries.values()) <= 8
+
+
+def test_node_that_defers_everything_is_left_out_and_the_others_do_its_samples(caplog):
+    cluster = Cluster(nodes=("broken", "sound"))
+    assert cluster.run(400, actors=2) == {}
+    assert sorted(cluster.committed) == names(400)
+    assert cluster.passes[-1].avoided == {"broken"}
+    lines = [record.message for record in caplog.records if "left out" in record.message]
+    assert lines == ["broken is left out from now on: FileNotFound: not mounted"]
+
+
+def test_node_whose_workers_die_of_everything_blames_no_sample():
+    cluster = Cluster(nodes=("deadly", "sound"))
+    assert cluster.run(400, actors=2) == {}
+    assert sorted(cluster.committed) == names(400)
+
+
+def test_node_that_was_given_killers_alone_is_not_left_out():
+    cluster = Cluster({"0000", "0002"}, nodes=("a", "b"))
+    assert cluster.run(4, actors=2).keys() == {"0000", "0002"}
+    assert not any(this_pass.avoided for this_pass in cluster.passes)
+
+
+def test_storage_that_is_away_for_a_while_blames_nobody(caplog):
+    cluster = Cluster(until_s=0.3)
+    assert cluster.run(50, stall_s=30) == {}
+    assert sorted(cluster.committed) == names(50)
+    assert any(record.message.startswith("nothing comes through, trying again") for record in caplog.records)
+
+
+@pytest.mark.parametrize("status", [DEFERRED, HELD])
+def test_storage_that_stays_away_ends_the_job_and_is_named(status):
+    cluster = Cluster(nodes=("broken",), status=status)
+    with pytest.raises(JobError, match=r"600 of 600 samples are left: .*stall_s=0.3.*FileNotFound: not mounted"):
+        cluster.run(600)
+    assert cluster.committed == []
+
+
+def test_storage_that_stays_away_ends_a_pass_that_would_go_on_and_on(monkeypatch):
+    cluster = Cluster(nodes=("broken",))
+    do = cluster.do
+    monkeypatch.setattr(cluster, "do", lambda *arguments: time.sleep(0.02) or do(*arguments))
+    started = time.monotonic()
+    with pytest.raises(JobError):
+        cluster.run(64 * 400, stall_s=0.2)
+    assert time.monotonic() - started < 6  # 8 s for the first pass
+
+
+def test_workers_that_all_die_of_everything_blame_no_sample():
+    cluster = Cluster(nodes=("deadly",))
     with pytest.raises(JobError, match="200 of 200 samples are left"):
-        supervise(samples(200), 1, flow.start_pass, flow.commit)
+        cluster.run(200)
 
 
 def test_workers_that_break_in_the_middle_blame_no_sample():
-    flow, done = Flow(), []
+    cluster = Cluster()
+    do, done = cluster.do, []
 
-    def break_down(units, this_pass):
-        for rows in flow.start_pass(units, this_pass):
-            if len(done) < 8:
-                done.append(rows)
-                yield rows
+    def break_down(found, *rest):
+        done.append(found)
+        return do(found, *rest) if len(done) < 8 else None
 
+    cluster.do = break_down
     with pytest.raises(JobError, match="of 1000 samples are left"):
-        supervise(samples(1000), 1, break_down, flow.commit)
+        cluster.run(1000)
 
 
-def test_error_in_our_own_code_stops_the_job_and_says_what_it_was():
-    def start_pass(units, this_pass):
-        raise UserCodeException("KeyError: 'spam'")
-        yield
+def test_error_that_cannot_pass_ends_the_job_at_once_with_its_reason():
+    cluster = Cluster()
 
-    with pytest.raises(JobError, match="KeyError: 'spam'"):
-        supervise(samples(3), 1, start_pass, lambda rows, places: None)
+    def raise_always(found, node, worker, this_pass):
+        cluster.roster.trouble(worker, Trouble("KeyError: 'spam'", False))
+        return [Record(name, DEFERRED, "inpaint", "KeyError", "'spam'", worker=worker) for name in found]
 
-
-def refusing(flow: Flow, is_refused):
-    """A flow in which workers give some samples back, since their credentials are refused."""
-
-    def start_pass(units, this_pass):
-        for rows in flow.start_pass(units, this_pass):
-            yield to_table(
-                [
-                    Record(name, status=LEFT, error_type="CredentialsError", error_message="ExpiredToken")
-                    if is_refused(name)
-                    else Record(name, status=OK)
-                    for name in rows["sample_id"].to_pylist()
-                ]
-            )
-
-    return start_pass
+    cluster.do = raise_always
+    with pytest.raises(JobError, match=r"no worker can work.*KeyError: 'spam'"):
+        cluster.run(3, stall_s=600)
 
 
-def test_sample_that_is_given_back_even_at_the_end_is_not_blamed():
-    flow = Flow()
-    with pytest.raises(JobError, match=r"1 of 20 samples are left .* ExpiredToken"):
-        supervise(samples(20), 1, refusing(flow, lambda name: name == "0003"), flow.commit)
-    assert "0003" not in flow.committed and len(flow.committed) == 19
+def test_model_that_hangs_is_told_from_one_that_dies():
+    cluster = Cluster({"0003"})
+    cluster.roster.hang(["0003"])
+    assert cluster.run(10)["0003"].kind == "TimedOut"
 
 
-def test_job_ends_when_credentials_have_been_refused_for_long(monkeypatch):
-    monkeypatch.setattr(pipeline.supervisor, "REFUSED_S", 0.0)
-    flow = Flow()
-    with pytest.raises(JobError, match=r"credentials are refused: ExpiredToken\. With others the same command goes on"):
-        supervise(samples(1000), 1, refusing(flow, lambda name: name >= "0300"), flow.commit)
-    assert len(flow.committed) == 300 and max(flow.tries.values()) == 1
+def test_workers_that_never_start_are_said_and_end_the_job(monkeypatch, caplog):
+    monkeypatch.setattr(pipeline.supervisor, "SAY_START_S", 0.1)
+    monkeypatch.setattr(pipeline.supervisor, "START_S", 0.3)
+
+    def never(units, this_pass):
+        time.sleep(1)
+        yield from ()
+
+    supervisor = Supervisor(never, Roster(), 0.1, shortage=lambda: "It has no CPU free.")
+    with pytest.raises(JobError, match=r"no worker has started for .* It has no CPU free"):
+        supervisor.do(samples(3), lambda rows, positions: None)
+    assert any("still waiting. It has no CPU free." in record.message for record in caplog.records)
 
 
-def test_workers_that_take_long_to_start_have_not_been_refused_for_long(monkeypatch):
-    monkeypatch.setattr(pipeline.supervisor, "REFUSED_S", 0.2)
-    flow = Flow()
-    refused_at_first = refusing(flow, lambda name: name < "0300" and flow.tries[name] == 1)
+def test_workers_that_show_no_life_any_more_end_the_job():
+    cluster = Cluster()
 
-    def start_slowly(units, this_pass):
-        time.sleep(0.3)
-        yield from refused_at_first(units, this_pass)
+    def sleep(*_):
+        time.sleep(1.5)
+        return None
 
-    assert supervise(samples(1000), 1, start_slowly, flow.commit).num_rows == 0
-    assert len(flow.committed) == 1000
+    cluster.do = sleep
+    with pytest.raises(JobError, match="no worker has shown life for"):
+        cluster.run(3)
+
+
+def test_finished_rows_are_committed_while_the_next_unit_takes_its_time(monkeypatch):
+    monkeypatch.setattr(pipeline.supervisor, "FIRST_COMMIT_S", 0.1)
+    cluster = Cluster()
+    do, seen = cluster.do, []
+
+    def take_time(found, *rest):
+        if "0001" in found:
+            time.sleep(0.5)
+            seen.extend(cluster.committed)
+        return do(found, *rest)
+
+    cluster.do = take_time
+    assert cluster.run(2, stall_s=30) == {}
+    assert seen == ["0000"]
 
 
 def test_flow_that_never_gets_through_blames_no_sample():
-    flow = Flow()
+    cluster = Cluster()
 
     def crash(units, this_pass):
-        yield next(iter(flow.start_pass(units, this_pass)))
+        if "0000" not in cluster.committed:
+            yield to_table([Record("0000", OK)])
         raise ActorDiedError()
 
-    with pytest.raises(JobError, match="actor died"):
-        supervise(samples(20), 1, crash, flow.commit)
+    cluster.start_pass = crash
+    with pytest.raises(JobError, match=r"19 of 20 samples are left.*actor died"):
+        cluster.run(20)
 
 
 def test_rows_that_came_before_a_crash_are_committed():
-    flow = Flow()
+    cluster, crashes = Cluster(), []
+    start_pass = cluster.start_pass
 
     def crash_twice(units, this_pass):
-        for number, rows in enumerate(flow.start_pass(units, this_pass)):
-            if number and len(flow.committed) < 4:
+        for number, rows in enumerate(start_pass(units, this_pass)):
+            if number and len(crashes) < 2:
+                crashes.append(number)
                 raise ActorDiedError()
             yield rows
 
-    assert supervise(samples(20), 1, crash_twice, flow.commit).num_rows == 0
-    assert sorted(flow.committed) == names(20)
+    cluster.start_pass = crash_twice
+    assert cluster.run(20) == {}
+    assert sorted(cluster.committed) == names(20)

@@ -1,0 +1,185 @@
+"""The roster of a job's workers: where each runs, what troubles it, and which samples it began alone.
+
+Workers report to it beside the rows that they return, so that a worker which dies leaves word of what it was doing.
+One small Ray actor on the driver's node holds it; without Ray it is a plain object.
+"""
+
+import contextlib
+import os
+import socket
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, Protocol
+
+import ray
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+ANSWER_S = 10.0  # the roster answers in milliseconds, unless its process or the cluster is gone
+
+
+class Seat(NamedTuple):
+    """Where a worker runs.
+
+    Args:
+        host: name and address, for people.
+        node_id: of Ray.
+    """
+
+    host: str
+    node_id: str
+
+    @classmethod
+    def here(cls) -> "Seat":
+        """This process's."""
+        if not ray.is_initialized():
+            return cls(socket.gethostname(), "")
+        node_id = ray.get_runtime_context().get_node_id()
+        return cls(f"{socket.gethostname()} ({ray.util.get_node_ip_address()})", node_id)
+
+
+class Trouble(NamedTuple):
+    """What keeps a worker from doing any sample.
+
+    Args:
+        reason: type and message of the error.
+        may_pass: whether it may end by itself, as the absence of a storage does.
+    """
+
+    reason: str
+    may_pass: bool
+
+
+@dataclass
+class Entries:
+    """What the roster holds.
+
+    Args:
+        seats: of each worker, by name; one that died and came back has another name.
+        troubles: of workers that can do nothing now.
+        proven: workers that proved that they work, and then began a sample alone.
+        begun: how often each sample was begun alone by a worker that had just proven to work, by ``sample_id``.
+        hung: samples that a worker died with because they took too long.
+        silence_s: seconds since the last sign of life of any worker; ``inf`` before the first.
+    """
+
+    seats: dict[str, Seat] = field(default_factory=dict)
+    troubles: dict[str, Trouble] = field(default_factory=dict)
+    proven: set[str] = field(default_factory=set)
+    begun: Counter[str] = field(default_factory=Counter)
+    hung: set[str] = field(default_factory=set)
+    silence_s: float = float("inf")
+
+
+def worker_name() -> str:
+    """Name of a worker that is this process, as rows have it."""
+    return f"{socket.gethostname()}/{os.getpid()}"
+
+
+class RosterClient(Protocol):
+    """How a worker reports; nothing it calls may raise or wait, but for :meth:`begin`."""
+
+    def start(self, worker: str, seat: Seat) -> None:
+        """A worker exists."""
+
+    def live(self) -> None:
+        """Some worker lives."""
+
+    def trouble(self, worker: str, trouble: Trouble | None) -> None:
+        """A worker can do nothing, or again can."""
+
+    def begin(self, worker: str, sample_id: str) -> None:
+        """A worker that works begins a sample alone; noted before this returns."""
+
+    def hang(self, sample_ids: list[str]) -> None:
+        """A worker dies, since a step of one of these samples takes too long; noted before this returns."""
+
+
+class Roster:
+    """See the module; also the client of workers in this process."""
+
+    def __init__(self) -> None:
+        self._entries, self._last_sign = Entries(), float("-inf")
+
+    def start(self, worker: str, seat: Seat) -> None:
+        """See :class:`RosterClient`, as for all below."""
+        self._entries.seats[worker] = seat
+        self.live()
+
+    def live(self) -> None:
+        self._last_sign = time.monotonic()
+
+    def trouble(self, worker: str, trouble: Trouble | None) -> None:
+        self._entries.troubles.pop(worker, None)
+        if trouble:
+            self._entries.troubles[worker] = trouble
+        self.live()
+
+    def begin(self, worker: str, sample_id: str) -> None:
+        self._entries.proven.add(worker)
+        self._entries.begun[sample_id] += 1
+
+    def hang(self, sample_ids: list[str]) -> None:
+        self._entries.hung.update(sample_ids)
+
+    def new_pass(self) -> None:
+        """Forget the workers and beginnings of the last pass."""
+        self._entries.seats.clear()
+        self._entries.troubles.clear()
+        self._entries.proven.clear()
+        self._entries.begun.clear()
+
+    def read(self) -> Entries:
+        """What is known now."""
+        self._entries.silence_s = time.monotonic() - self._last_sign
+        return self._entries
+
+
+class RemoteRoster:
+    """A roster in a Ray actor, as driver and workers see it."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+        self._last_read, self._read_at = Entries(), time.monotonic()
+
+    def start(self, worker: str, seat: Seat) -> None:
+        """See :class:`RosterClient`, as for all below."""
+        self._actor.start.remote(worker, seat)
+
+    def live(self) -> None:
+        self._actor.live.remote()
+
+    def trouble(self, worker: str, trouble: Trouble | None) -> None:
+        self._actor.trouble.remote(worker, trouble)
+
+    def begin(self, worker: str, sample_id: str) -> None:
+        ray.get(self._actor.begin.remote(worker, sample_id), timeout=ANSWER_S)
+
+    def hang(self, sample_ids: list[str]) -> None:
+        with contextlib.suppress(RayError):
+            ray.get(self._actor.hang.remote(sample_ids), timeout=ANSWER_S)
+
+    def new_pass(self) -> None:
+        with contextlib.suppress(RayError):
+            ray.get(self._actor.new_pass.remote(), timeout=ANSWER_S)
+
+    def read(self) -> Entries:
+        """What is known now, or was the last time that the roster answered."""
+        try:
+            self._last_read, self._read_at = ray.get(self._actor.read.remote(), timeout=ANSWER_S), time.monotonic()
+            return self._last_read
+        except RayError:
+            return replace(self._last_read, silence_s=self._last_read.silence_s + time.monotonic() - self._read_at)
+
+
+@contextlib.contextmanager
+def open_roster() -> Iterator[RemoteRoster]:
+    """A roster on this driver's node, which ends with the block."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    actor = ray.remote(Roster).options(num_cpus=0, scheduling_strategy=here, max_restarts=0).remote()
+    try:
+        yield RemoteRoster(actor)
+    finally:
+        ray.kill(actor)

@@ -1,0 +1,147 @@
+"""A worker as Ray sees it: it never raises; its faults become rows and entries of the roster."""
+
+import faulthandler
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+import ray
+
+from pipeline.canary import Proof, prove
+from pipeline.faults import TimedOut, confirm, fail, is_undone, may_pass
+from pipeline.gpu_actor import InpaintActor
+from pipeline.inputs import Sample
+from pipeline.passes import Pass
+from pipeline.records import DEFERRED, FAILED, Record, to_table
+from pipeline.roster import RosterClient, Seat, Trouble, worker_name
+from pipeline.watchdog import Watchdog
+
+FIRST_PAUSE_S, MAX_PAUSE_S = 5.0, 60.0
+SIGN_OF_LIFE_S = 5.0
+STORAGE_STAGES = ("read", "write")
+STUCK_S = 900.0  # without a turn for any thread of Python: something holds the interpreter's lock for ever
+
+
+class Worker:
+    """Does units of samples on an engine, which it builds, and builds again, when it must.
+
+    A unit of which nothing came through makes the worker suspect: it pauses before the next one, longer each time, and
+    tries one sample before the others, so that it takes little from workers that work.
+
+    Args:
+        engine: hosts the model.
+        arguments: of the engine, but for the roster.
+        this_pass: what the samples have been through.
+        roster: where the worker reports.
+    """
+
+    def __init__(
+        self, engine: Callable[..., InpaintActor], arguments: Sequence[Any], this_pass: Pass, roster: RosterClient
+    ) -> None:
+        self.name, self.this_pass, self.roster = worker_name(), this_pass, roster
+        self._new_engine: Callable[[], InpaintActor] = lambda: engine(*arguments, roster)
+        self._engine: InpaintActor | None = None
+        self._lock = threading.Lock()
+        self._failed_units, self._resume_at, self._is_proven = 0, 0.0, False
+        self._is_alone = ray.is_initialized() and ray.get_runtime_context().get_actor_id() is not None
+        roster.start(self.name, Seat.here())
+        self._alive = Watchdog(self._show_life, SIGN_OF_LIFE_S)
+        try:
+            self._ready()
+        except Exception as error:  # noqa: BLE001 - the next unit tries again, and its rows say why
+            self._note_failure(_text(error), may_pass(error), is_certain=True)
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """Units, as lists of ``SAMPLE_SCHEMA`` in a column ``samples`` → rows, some perhaps still to be done."""
+        samples = batch["samples"].combine_chunks().flatten().to_pylist()
+        time.sleep(max(0.0, self._resume_at - time.monotonic()))
+        try:
+            return to_table(self._do(self._ready(), samples))
+        except Exception as error:  # noqa: BLE001 - the engine cannot be built, or is at fault itself
+            self._note_failure(_text(error), may_pass(error))
+            return to_table([self._undone(sample, fail(Record("", FAILED), "inpaint", error)) for sample in samples])
+
+    def _ready(self) -> InpaintActor:
+        with self._lock:
+            if self._engine is None:
+                self._engine = self._new_engine()
+            return self._engine
+
+    def _do(self, engine: InpaintActor, samples: Sequence[Sample]) -> list[Record]:
+        if self.this_pass.isolated:
+            if not self._is_proven and (fault := self._prove(engine).fault):
+                return [self._undone(sample, fault) for sample in samples]
+            self.roster.begin(self.name, samples[0]["sample_id"])
+        first = engine.run(samples[:1]) if self._failed_units else []
+        if first and is_undone(first[0]):
+            records = [*first, *(self._undone(sample, first[0]) for sample in samples[1:])]
+        else:
+            records = [*first, *engine.run(samples[len(first) :])]
+        undone = [index for index, record in enumerate(records) if is_undone(record)]
+        if undone and self.this_pass.confirms:
+            self._confirm(engine, samples, records, undone)
+        elif len(undone) == len(records):
+            self._note_failure(_fault(records[0]), _may_pass(records[0]))
+        else:
+            self._note_success()
+        return records
+
+    def _confirm(
+        self, engine: InpaintActor, samples: Sequence[Sample], records: list[Record], undone: Sequence[int]
+    ) -> None:
+        """Try deferred samples again between two proofs, and fail those that fail again."""
+        if self._prove(engine).fault:
+            return
+        again = [index for index in undone if records[index].error_type != TimedOut.__name__]  # it has been tried twice
+        for index, record in zip(again, engine.run([samples[index] for index in again]), strict=True):
+            records[index] = record
+        proof = self._prove(engine)
+        for index in undone:
+            if not proof.fault and (proof.with_storage or records[index].error_stage not in STORAGE_STAGES):
+                confirm(records[index])
+
+    def _prove(self, engine: InpaintActor) -> Proof:
+        proof = prove(engine, self.this_pass.known_good)
+        if proof.fault:
+            self._note_failure(_fault(proof.fault), _may_pass(proof.fault), is_certain=True)
+        else:
+            self._note_success()
+        return proof
+
+    def _undone(self, sample: Sample, fault: Record) -> Record:
+        """The row of a sample that was not tried, for the reason that another one met."""
+        return replace(fault, sample_id=sample["sample_id"], status=DEFERRED, worker=self.name)
+
+    def _note_failure(self, reason: str, passes: bool, is_certain: bool = False) -> None:
+        """Pause and report, once two units have failed or the fault is certainly not that of a sample."""
+        self._is_proven = False
+        self._failed_units += 1 + (is_certain and not self._failed_units)
+        if self._failed_units > 1:
+            self.roster.trouble(self.name, Trouble(reason, passes))
+            pause_s = min(FIRST_PAUSE_S * 2 ** (self._failed_units - 2), MAX_PAUSE_S)
+            self._resume_at = time.monotonic() + pause_s
+
+    def _note_success(self) -> None:
+        if self._failed_units > 1:
+            self.roster.trouble(self.name, None)
+        self._failed_units, self._resume_at, self._is_proven = 0, 0.0, True
+
+    def _show_life(self) -> None:
+        self.roster.live()
+        if self._is_alone:
+            faulthandler.dump_traceback_later(STUCK_S, exit=True)  # strikes without the interpreter's lock
+
+
+def _text(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _may_pass(record: Record) -> bool:
+    return record.error_stage in STORAGE_STAGES or record.error_type == MemoryError.__name__
+
+
+def _fault(record: Record) -> str:
+    return f"{record.error_type}: {record.error_message}"
