@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 DONE, FAILED, WRONG_USAGE, TOO_MANY_FAILED = 0, 1, 2, 3
+DISAGREE = TOO_MANY_FAILED
 
 COMMANDS = {
     "inpaint": "repaint every image of a source under its mask: plan, run, commit, summary",
@@ -16,6 +17,7 @@ COMMANDS = {
     "config": "the effective configuration, and where each value comes from",
     "preview": "a picture of some samples with their masks, before anything is repainted",
     "vacuum": "list, and on request delete, files of a sink that nothing needs",
+    "verify": "compare the files of a sink with its rows; on request mark what is damaged, to be done again",
     "forget": "delete samples from a sink for good: result, row, and the way back",
     "distill": "train the denoiser, with or without a teacher, the autoencoder or a teacher; goes on after a kill",
     "evaluate": "models and classical fills against the truth: PSNR, SSIM and texture inside seeded holes",
@@ -26,7 +28,7 @@ COMMANDS = {
 }
 
 EXIT_CODES = """exit codes: 0 done, 1 the job failed, 2 wrong usage or configuration (nothing was started),
-3 done, but more samples failed than limits.max_failed_fraction allows"""
+3 done, but more samples failed than limits.max_failed_fraction allows, or (verify) files and rows disagree"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -21,6 +21,7 @@ WHY = {
     "new": "new",
     "changed": "changed",
     "selected": "selected",
+    "damaged": "result damaged or missing",
     "retried": "failed before",
     "redone": "made with other weights or settings",
 }

@@ -117,7 +117,7 @@ class CutSample:
 
 def finish_samples(batch: pa.Table, config: JobConfig, run_id: str, window_px: int) -> pa.Table:
     """Composite, encode and store filled samples: a table of ``CUT_SCHEMA`` → manifest rows."""
-    sink = open_sink(config)
+    sink = open_sink(config, run_id)
     outcomes = [_finish(row, config, window_px) for row in batch.to_pylist()]
     write_s = sink.store(outcomes)
     records = [outcome.record for outcome in outcomes]

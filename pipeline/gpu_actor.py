@@ -92,7 +92,7 @@ class InpaintActor:
             )
         self.config, self.run_id, self.roster = config, run_id, roster
         self.reader = Reader(config)
-        self.sink = open_sink(config)
+        self.sink = open_sink(config, run_id)
         self.weights_fingerprint = weights_fingerprint
         self.inpainter = self.load_model(weights)
         self.meter = Meter(run_id)

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from pipeline.epoch import Epoch
 from pipeline.errors import ConfigError
 from pipeline.storage import Storage
 from pipeline.storage_errors import ConditionRefusedError, usable
@@ -43,6 +44,7 @@ class Lease:
         self.storage = storage
         self.renew_s, self.silence_s = renew_s, silence_s
         self.holder: dict[str, Any] = {"run_id": run_id, "place": _place(), "pid": os.getpid(), "renewals": 0}
+        self.epoch = Epoch(storage, run_id)
         self._stopped = threading.Event()
         self._renewer = threading.Thread(target=self._keep_renewing, daemon=True)
 
@@ -55,6 +57,8 @@ class Lease:
                 self._refuse_living(found)
                 self.storage.delete(KEY)
             self._check_exclusive()
+            self.epoch.begin()
+        self.check()  # who slept before it began may have ended the epoch of another
         self._renewer.start()
         return self
 
@@ -64,6 +68,7 @@ class Lease:
         self._stopped.set()
         self._renewer.join()
         with contextlib.suppress(OSError):  # a storage that is away takes nothing back of what was done
+            self.epoch.end()
             if self._is_ours():
                 self.storage.delete(KEY)
 
@@ -73,7 +78,7 @@ class Lease:
         Raises:
             LeaseHeldError: somebody has.
         """
-        if not self._is_ours():
+        if not (self._is_ours() and self.epoch.is_current()):
             raise LeaseHeldError(f"{self.storage} was taken over by another run while this process slept")
 
     def check_free(self) -> None:

@@ -60,10 +60,11 @@ class StagedFile:
                 error.filename = target
             raise
 
-    def place(self, move: Callable[[str, str], None] = os.replace) -> None:
-        """Give it its path, by ``os.link`` if none may be there before."""
+    def place(self, move: Callable[[str, str], None] = os.replace, check: Callable[[], None] = lambda: None) -> None:
+        """Give it its path, by ``os.link`` if none may be there before; what ``check`` raises prevents it."""
         is_moved = False
         try:
+            check()
             _in_folder_of(self.target, lambda: move(self.path, self.target))
             is_moved = move is os.replace
         finally:

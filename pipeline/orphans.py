@@ -103,15 +103,30 @@ def _orphans(sink: Storage, manifest: Manifest) -> Iterator[Orphan]:
         manifest.load_into(catalog, ["sample_id", "output_uri"])
         check_place(sink, catalog)
         replaced = set(manifest.stale)
-        catalog.create("files", _FILES, in_batches(sink.list_files(FOLDER), _FILES))
-        unnamed = _UNNAMED.format(uri=TIDY_URI if sink.is_local else "output_uri")
-        for table in catalog.stream(unnamed, KEYS_AT_ONCE, {"place": f"{sink}/"}):
-            for row in table.to_pylist():
-                if _is_own(sink, row["key"]):
-                    yield Orphan(RESULT, row["key"], row["size_bytes"])
+        load_results(sink, catalog)
+        yield from unnamed_results(sink, catalog)
     yield from (Orphan(TEMPORARY, file.key, file.size_bytes) for file in _staged(sink))
     parts = (file for file in sink.list_files(MANIFEST_FOLDER) if file.key in replaced)
     yield from (Orphan(REPLACED, file.key, file.size_bytes) for file in parts)
+
+
+def load_results(sink: Storage, catalog: Catalog) -> None:
+    """Make the catalog's table ``files`` of the files in ``data/``, with key, size and version."""
+    catalog.create("files", _FILES, in_batches(sink.list_files(FOLDER), _FILES))
+
+
+def unnamed_results(sink: Storage, catalog: Catalog) -> Iterator[Orphan]:
+    """Files of the catalog's ``files`` that none of its ``rows`` names, in order of their keys."""
+    unnamed = _UNNAMED.format(uri=matching_uri(sink))
+    for table in catalog.stream(unnamed, KEYS_AT_ONCE, {"place": f"{sink}/"}):
+        for row in table.to_pylist():
+            if _is_own(sink, row["key"]):
+                yield Orphan(RESULT, row["key"], row["size_bytes"])
+
+
+def matching_uri(sink: Storage) -> str:
+    """The SQL expression by which ``output_uri`` of a row is compared with the names of files."""
+    return TIDY_URI if sink.is_local else "output_uri"
 
 
 def _staged(sink: Storage) -> Iterator[StoredFile]:

@@ -12,7 +12,7 @@ from pipeline.errors import ConfigError
 from pipeline.forgotten import leave_out_forgotten
 from pipeline.inputs import Sample
 from pipeline.manifest import Manifest
-from pipeline.records import FAILED, OK, SAMPLE_SCHEMA
+from pipeline.records import FAILED, OK, RESULT_FAULTS, SAMPLE_SCHEMA
 from pipeline.selection import named_columns, select_rows
 from pipeline.storage_errors import usable
 
@@ -26,7 +26,7 @@ PLAN_COLUMNS = [
     "weights_fingerprint",
     "config_fingerprint",
 ]
-NEW, CHANGED, SELECTED, RETRIED, REDONE = "new", "changed", "selected", "retried", "redone"
+NEW, CHANGED, SELECTED, DAMAGED, RETRIED, REDONE = "new", "changed", "selected", "damaged", "retried", "redone"
 LEG_SAMPLES = 1_000_000  # held in memory at once
 
 
@@ -42,7 +42,7 @@ class Plan:
         forgotten: samples found that were deleted on request, and are left out.
         gone: rows of the manifest whose sample is no longer in the source; they stay.
         todo: how many samples are to do.
-        reasons: how many of them are new, changed, selected, retried or redone.
+        reasons: how many of them are new, changed, selected, damaged, retried or redone.
         done: how many found samples keep their row, by status.
         errors: how many of those failed, by type.
         has_shards: whether any result lies in a shard.
@@ -160,6 +160,7 @@ SELECT
         WHEN NOT has_row THEN '{NEW}'
         WHEN row_version IS DISTINCT FROM input_version THEN '{CHANGED}'
         WHEN is_selected THEN '{SELECTED}'
+        WHEN error_type IN {RESULT_FAULTS} THEN '{DAMAGED}'
         WHEN status = '{FAILED}' AND ($retry_all OR list_contains($retried_types, error_type)) THEN '{RETRIED}'
         WHEN other AND NOT $keep_other THEN '{REDONE}'
     END AS reason

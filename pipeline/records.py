@@ -7,6 +7,7 @@ import pyarrow as pa
 
 OK, UNCHANGED, FAILED = "ok", "unchanged", "failed"
 STATUSES = (OK, UNCHANGED, FAILED)
+RESULT_DAMAGED, RESULT_MISSING = RESULT_FAULTS = ("ResultDamaged", "ResultMissing")  # error types; done again unasked
 # Status of a row that a worker returns for a sample which is still to be done; neither is ever in a manifest.
 DEFERRED = "deferred"  # by a fault that may be the worker's own; another try decides
 HELD = "held"  # by a storage that takes nothing, or refused credentials: never the sample's fault

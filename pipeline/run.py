@@ -33,6 +33,7 @@ from pipeline.settled import SettledShards
 from pipeline.storage import Storage
 from pipeline.summary import Summary
 from pipeline.supervisor import Supervisor
+from pipeline.takeover import until_taken_over
 from pipeline.units import SMALL_UNITS, UnitBounds
 from pipeline.weight_store import fetch_weights
 from pipeline.window_actor import WindowActor
@@ -100,7 +101,11 @@ def run_job(
                         pool = size_pool(config.run, node_resources())
                         on_pool(pool)
                         meter.watch(samples_to_do=lambda: plan.todo, model_calls=lambda: pool.model_calls)
-                        start_pass = partial(_start_pass, config, weights, run_id, pool, worker, roster)
+
+                        def start_pass(units: pa.ListArray, this_pass: Pass) -> Iterable[pa.Table]:
+                            rows = _start_pass(config, weights, run_id, pool, worker, roster, units, this_pass)
+                            return until_taken_over(rows, lease)
+
                         supervisor = Supervisor(
                             start_pass,
                             roster,

@@ -10,6 +10,7 @@ import pyarrow as pa
 from pipeline.catalog import Catalog, in_batches
 from pipeline.config import JobConfig
 from pipeline.manifest import Manifest
+from pipeline.records import RESULT_FAULTS
 from pipeline.storage import Storage, StoredFile
 
 COLUMNS = [
@@ -81,6 +82,7 @@ CREATE TABLE settled AS SELECT
     count(*) AS samples
 FROM rows
 WHERE weights_fingerprint = $weights AND config_fingerprint = $settings
+AND coalesce(error_type NOT IN {RESULT_FAULTS}, true)
 GROUP BY input_uri, input_version
 HAVING count(*) = try_cast(regexp_extract(input_version, {_COUNT}, 1) AS BIGINT)"""
 

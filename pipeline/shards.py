@@ -25,7 +25,8 @@ from pipeline.tar_source import split_name
 
 TAR, PARQUET = ".tar", ".parquet"
 ROW_GROUP_ROWS, ROW_GROUP_BYTES = 100, 32 << 20  # what a reader must take at least, to see one image
-_NAME = re.compile(rf"(?:.*/)?[0-9a-f]{{16}}-(\d+)(?:{re.escape(TAR)}|{re.escape(PARQUET)})\Z")
+DIGEST_DIGITS = 16  # of the hash in a shard's name
+_NAME = re.compile(rf"(?:.*/)?[0-9a-f]{{{DIGEST_DIGITS}}}-(\d+)(?:{re.escape(TAR)}|{re.escape(PARQUET)})\Z")
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 # With it, datasets.load_dataset shows the column as images.
 _FEATURES = {b"huggingface": json.dumps({"info": {"features": {"image": {"_type": "Image"}}}}).encode()}
@@ -47,6 +48,23 @@ def sample_count(key: str) -> int | None:
     """How many samples a shard of that name was made with; ``None`` for what is no shard of ours."""
     match = _NAME.match(key)
     return int(match[1]) if match else None
+
+
+def name_agrees(key: str, digest: str) -> bool:
+    """Whether a shard with that SHA-256 has the name that it was stored under.
+
+    Args:
+        key: of the shard.
+        digest: hexadecimal, of its whole content.
+    """
+    return posixpath.basename(key).startswith(f"{digest[:DIGEST_DIGITS]}-")
+
+
+def result_bytes(member: Member) -> bytes:
+    """The encoded image of a sample in a shard."""
+    if isinstance(member.content.get("image"), pa.Scalar):
+        return member.content["image"]["bytes"].as_py()
+    return member.content[member.name]
 
 
 class TarShard:
@@ -224,7 +242,7 @@ class ShardWriter:
         while block := self._file.read(1 << 20):
             digest.update(block)
         self._file.seek(0)
-        return f"{digest.hexdigest()[:16]}-{self.sample_count:05}{self._shard.suffix}"
+        return f"{digest.hexdigest()[:DIGEST_DIGITS]}-{self.sample_count:05}{self._shard.suffix}"
 
     def __enter__(self) -> "ShardWriter":
         return self

@@ -2,16 +2,17 @@
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import pyarrow as pa
 
 from pipeline.config import JobConfig
+from pipeline.epoch import TAKEN_OVER, Epoch, SinkTakenOverError
 from pipeline.errors import SampleError
 from pipeline.faults import fail
-from pipeline.records import Record
+from pipeline.records import HELD, Record
 from pipeline.shards import PARQUET, TAR, ShardWriter
 from pipeline.sources import place_name
 from pipeline.storage import Storage
@@ -62,10 +63,15 @@ class ImageSink:
 
     ``image_format: source`` keeps the sample's own path, with the format's extension where it has none; another format
     appends its extension, so that ``a.jpg`` and ``a.png`` never end in the same file.
+
+    Args:
+        config: the job.
+        storage: of the sink.
+        check: makes sure that the sink is still this run's; called before each result gets its name.
     """
 
-    def __init__(self, config: JobConfig, storage: Storage) -> None:
-        self.storage = storage
+    def __init__(self, config: JobConfig, storage: Storage, check: Callable[[], None] = lambda: None) -> None:
+        self.storage, self.check = storage, check
         self.suffix = result_suffix(config)
 
     def store(self, outcomes: Iterable[Outcome]) -> float:
@@ -80,11 +86,13 @@ class ImageSink:
                     under_way.append((key, outcome))
                     yield key, outcome.result
 
-        for fault in self.storage.write_all(files()):
+        for fault in self.storage.write_all(files(), self.check):
             key, outcome = under_way.popleft()
             outcome.result = None
             if fault is None:
                 outcome.record.output_uri = self.storage.uri(key)
+            elif isinstance(fault, SinkTakenOverError):
+                _requeue(outcome.record, fault)
             else:
                 fail(outcome.record, "write", fault)
         return time.perf_counter() - started - waited.spent_s
@@ -92,6 +100,12 @@ class ImageSink:
     def _key(self, record: Record) -> str:
         suffix = f".{record.output_format}" if self.suffix is None else self.suffix
         return f"{FOLDER}/{place_name(record.sample_id)}{suffix}"
+
+
+def _requeue(record: Record, error: SinkTakenOverError) -> None:
+    """Give a sample back because its run is over, which says nothing about the sample."""
+    fail(record, "write", SampleError("write", TAKEN_OVER, str(error)))
+    record.status = HELD
 
 
 class ShardSink:
@@ -141,6 +155,15 @@ class ShardSink:
         return time.perf_counter() - started
 
 
-def open_sink(config: JobConfig) -> Sink:
-    """The sink of a job."""
-    return (ShardSink if config.sink.is_sharded else ImageSink)(config, Storage(config.sink.uri, config.storage))
+def open_sink(config: JobConfig, run_id: str | None) -> Sink:
+    """Open the sink of a job.
+
+    Args:
+        config: the job.
+        run_id: the run that must hold the sink whenever a result replaces a file; ``None`` where no run holds it.
+            Shards replace nothing, since their names are made of their content.
+    """
+    storage = Storage(config.sink.uri, config.storage)
+    if config.sink.is_sharded:
+        return ShardSink(config, storage)
+    return ImageSink(config, storage) if run_id is None else ImageSink(config, storage, Epoch(storage, run_id).check)

@@ -24,7 +24,7 @@ class PlainActor(InpaintActor):
     def __init__(self, config, weights_fingerprint, run_id, pool, roster):
         self.config, self.weights_fingerprint, self.run_id, self.name = config, weights_fingerprint, run_id, "here"
         self.reader, self.roster = Reader(config), roster
-        self.sink, self.meter = open_sink(config), Meter(run_id)
+        self.sink, self.meter = open_sink(config, None), Meter(run_id)
         self.inpainter = type("Sizes", (), {"window_px": 64})
         self.budget = type("Endless", (), {"take": staticmethod(int), "give_back": staticmethod(int)})
         self.cpus = type("Here", (), {"submit": staticmethod(lambda urgency, work: work())})
@@ -61,7 +61,8 @@ def leave_out_ray(patch, stand_in=PlainActor):
     patch.setattr(pipeline.run, "open_roster", lambda: nullcontext(Roster()))
     patch.setattr(pipeline.run, "node_resources", lambda: [{"CPU": 4}])
     patch.setattr(pipeline.run, "_start_pass", partial(flow_here, stand_in))
-    patch.setattr(pipeline.run, "Lease", lambda storage, run_id: nullcontext(Unheld()))
+    if stand_in:  # which stores whoever holds the sink, so that runs can be nested; a job's own worker needs the lease
+        patch.setattr(pipeline.run, "Lease", lambda storage, run_id: nullcontext(Unheld()))
     patch.setattr(pipeline.supervisor, "FIRST_COMMIT_S", 0.0)
     patch.setattr(pipeline.manifest, "SNAPSHOT_ROWS", 3)
 

@@ -11,6 +11,7 @@ import pipeline.gpu_actor
 from pipeline.cluster import Pool
 from pipeline.config import JobConfig, MaskConfig, ModelConfig, SinkConfig, SourceConfig
 from pipeline.gpu_actor import InpaintActor
+from pipeline.lease import Lease
 from pipeline.records import DEFERRED, HELD, OK, SAMPLE_SCHEMA
 from pipeline.roster import Roster
 from pipeline.storage import Storage
@@ -47,7 +48,8 @@ def worker(tmp_path, tiny_weights):
         fingerprint = fetch_weights(config.model.weights, {}).fingerprint
         return EchoActor(config, fingerprint, "run", Pool(1, 0, 1, 2), Roster())
 
-    return make
+    with Lease(Storage(config.sink.uri), "run"):
+        yield make
 
 
 def unit(*names: str) -> pa.Table:

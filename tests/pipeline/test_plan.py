@@ -162,6 +162,14 @@ def test_objects_whose_results_would_have_one_place_are_told_apart(config, tmp_p
     assert faults == {"./a.png": None, "a.png#2": twice, "b/./c.png": None}
 
 
+def test_results_that_were_marked_are_done_again_unasked(config):
+    first, second, third = found(config)
+    commit(config, first, FAILED, error_type="ResultDamaged")
+    commit(config, second, FAILED, error_type="ResultMissing")
+    commit(config, third, FAILED, error_type="OSError")
+    assert planned(config)[:2] == (["000.png", "001.png"], {"damaged": 2})
+
+
 def test_mix_is_refused_also_where_the_other_rows_are_out_of_sight(config):
     commit(config, found(config)[0], weights="old")
     narrow = replace(config, source=replace(config.source, pattern="002*"))
