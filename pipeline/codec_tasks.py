@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from pipeline.config import JobConfig
 from pipeline.faults import fail
+from pipeline.hold import HELD_FRACTION, Hold
 from pipeline.inputs import Inputs
 from pipeline.metrics import meter_of
 from pipeline.reader import Reader
@@ -117,7 +118,7 @@ class CutSample:
 
 def finish_samples(batch: pa.Table, config: JobConfig, run_id: str, window_px: int) -> pa.Table:
     """Composite, encode and store filled samples: a table of ``CUT_SCHEMA`` → manifest rows."""
-    sink = open_sink(config, run_id)
+    sink = open_sink(config, run_id, Hold(HELD_FRACTION * config.limits.stall_s))
     outcomes = [_finish(row, config, window_px) for row in batch.to_pylist()]
     write_s = sink.store(outcomes)
     records = [outcome.record for outcome in outcomes]

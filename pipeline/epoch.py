@@ -11,12 +11,14 @@ from pipeline.storage import Storage
 
 KEY = ".epoch"
 LOCAL_MAX_AGE_S, REMOTE_MAX_AGE_S = 0.01, 1.0  # an answer is used again for that long
-TAKEN_OVER = "SinkTakenOver"
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # goes on while the machine is suspended
 
 
-class SinkTakenOverError(RuntimeError):
+class SinkTakenOver(RuntimeError):
     """The sink is another run's, or nobody's: this run is over."""
+
+
+TAKEN_OVER = SinkTakenOver.__name__  # as rows name it
 
 
 class Epoch:
@@ -53,7 +55,7 @@ class Epoch:
         """Make sure that the sink is this run's; the answer is at most ``_max_age_s`` old. Safe to call from threads.
 
         Raises:
-            SinkTakenOverError: it is not.
+            SinkTakenOver: it is not.
             OSError: the storage does not answer.
         """
         with self._lock:
@@ -61,5 +63,8 @@ class Epoch:
             if now_s < self._valid_until_s:
                 return
             if not self.is_current():
-                raise SinkTakenOverError(f"{self.storage} is no longer held by run {self.run_id}; nothing was stored")
+                raise SinkTakenOver(
+                    f"{self.storage} is not held by run {self.run_id} as this node sees it, nothing was stored: all "
+                    "nodes must share sink.uri"
+                )
             self._valid_until_s = now_s + self._max_age_s

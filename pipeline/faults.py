@@ -8,12 +8,16 @@ storage that is full or read-only, and credentials that are refused, never fail 
 
 import errno
 
+from pipeline.epoch import SinkTakenOver
 from pipeline.errors import AccessError, SampleError
 from pipeline.records import DEFERRED, FAILED, HELD, Record
 from pipeline.storage_errors import CredentialsError
 
 FINAL_NUMBERS = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR)  # of a disk: every try ends the same way
 HELD_NUMBERS = (errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+
+
+MEMORY_ERRORS = ("MemoryError", "OutOfMemoryError")  # of the machine, of PyTorch: another process may free it
 
 
 class TimedOut(Exception):
@@ -24,7 +28,7 @@ def judge(error: Exception) -> str:
     """The status that an error gives to its sample: ``FAILED``, ``DEFERRED`` or ``HELD``."""
     if isinstance(error, SampleError):
         return DEFERRED if isinstance(error, AccessError) else FAILED
-    if isinstance(error, CredentialsError):
+    if isinstance(error, CredentialsError | SinkTakenOver):
         return HELD
     if isinstance(error, OSError):
         return FAILED if error.errno in FINAL_NUMBERS else HELD if error.errno in HELD_NUMBERS else DEFERRED
@@ -53,4 +57,4 @@ def is_undone(record: Record) -> bool:
 
 def may_pass(error: Exception) -> bool:
     """Whether what a worker meets may end by itself: a storage that is away comes back, an installation does not."""
-    return isinstance(error, OSError | AccessError | MemoryError)
+    return isinstance(error, OSError | AccessError) or type(error).__name__ in MEMORY_ERRORS

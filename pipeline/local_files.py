@@ -72,7 +72,9 @@ class StagedFile:
                 self._discard()
 
     def _discard(self) -> None:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(
+            OSError
+        ):  # a disk that has become read-only keeps it; what failed before is the reason
             os.unlink(self.path)
 
 

@@ -10,15 +10,17 @@ import re
 import uuid
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.catalog import Catalog
 from pipeline.errors import ConfigError
+from pipeline.hold import Hold
 from pipeline.manifest_parts import BATCH_ROWS, encode_part, open_part
 from pipeline.records import MANIFEST_SCHEMA
-from pipeline.storage import Storage
+from pipeline.storage import Storage, attempt
 from pipeline.storage_errors import FileChangedError
 
 FOLDER = "manifest"
@@ -38,8 +40,8 @@ class ManifestConflictError(RuntimeError):
 class Manifest:
     """The manifest of one sink, as this process last saw it."""
 
-    def __init__(self, storage: Storage) -> None:
-        self.storage = storage
+    def __init__(self, storage: Storage, hold: Hold | None = None) -> None:
+        self.storage, self.hold = storage, hold or Hold()
         self._parts: list[str] = []  # keys of current parts, in order
         self._stale: list[str] = []  # parts that a snapshot replaces, or of one that was never finished
         self._snapshot_parts = 0  # how many of the current parts are those of a snapshot
@@ -96,12 +98,13 @@ class Manifest:
         commit = uuid.uuid4().hex.encode()
         rows = rows.replace_schema_metadata({_COMMIT: commit} | (marks or {}))
         key = f"{FOLDER}/part-{self._next_number:08d}.parquet"
-        try:
-            self.storage.create(key, encode_part(rows))
-        except FileExistsError:
-            # A retried request may meet its own first attempt, whose answer was lost.
-            if self._commit_of(key) != commit:
-                raise self._conflict(key) from None
+        create = partial(self._create, key, encode_part(rows))
+        fault = self.hold.retry(create, create(), self.storage.is_local)
+        # A repeated request may meet its own first attempt, whose answer was lost.
+        if isinstance(fault, FileExistsError) and self._commit_of(key) != commit:
+            raise self._conflict(key)
+        if fault and not isinstance(fault, FileExistsError):
+            raise fault
         if max(self._numbers(key).values(), default=-1) > self._next_number:
             self._withdraw(key)
             raise self._conflict(key)
@@ -109,6 +112,9 @@ class Manifest:
         self._layouts.add(tuple(rows.column_names))
         self._is_unique = len(self._parts) == 1
         self._next_number += 1
+
+    def _create(self, key: str, data: bytes) -> Exception | None:
+        return attempt(self.storage.create, key, data)[1]
 
     def compact(self, max_parts: int = 16) -> None:
         """Bring the manifest back to one row a sample in few files of the same columns, where it is not so already."""

@@ -4,18 +4,20 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import pyarrow as pa
 
 from pipeline.config import JobConfig
-from pipeline.epoch import TAKEN_OVER, Epoch, SinkTakenOverError
+from pipeline.epoch import Epoch
 from pipeline.errors import SampleError
 from pipeline.faults import fail
-from pipeline.records import HELD, Record
+from pipeline.hold import Hold
+from pipeline.records import Record
 from pipeline.shards import PARQUET, TAR, ShardWriter
 from pipeline.sources import place_name
-from pipeline.storage import Storage
+from pipeline.storage import Storage, attempt
 from pipeline.timed import Timed
 
 FOLDER = "data"
@@ -67,11 +69,14 @@ class ImageSink:
     Args:
         config: the job.
         storage: of the sink.
+        hold: what to do while the storage accepts nothing.
         check: makes sure that the sink is still this run's; called before each result gets its name.
     """
 
-    def __init__(self, config: JobConfig, storage: Storage, check: Callable[[], None] = lambda: None) -> None:
-        self.storage, self.check = storage, check
+    def __init__(
+        self, config: JobConfig, storage: Storage, hold: Hold | None = None, check: Callable[[], None] = lambda: None
+    ) -> None:
+        self.storage, self.hold, self.check = storage, hold or Hold(), check
         self.suffix = result_suffix(config)
 
     def store(self, outcomes: Iterable[Outcome]) -> float:
@@ -88,31 +93,31 @@ class ImageSink:
 
         for fault in self.storage.write_all(files(), self.check):
             key, outcome = under_way.popleft()
+            fault = self.hold.retry(partial(self._write, key, outcome), fault, self.storage.is_local)
             outcome.result = None
             if fault is None:
                 outcome.record.output_uri = self.storage.uri(key)
-            elif isinstance(fault, SinkTakenOverError):
-                _requeue(outcome.record, fault)
             else:
                 fail(outcome.record, "write", fault)
         return time.perf_counter() - started - waited.spent_s
+
+    def _write(self, key: str, outcome: Outcome) -> Exception | None:
+        return next(self.storage.write_all([(key, outcome.result or b"")], self.check))
 
     def _key(self, record: Record) -> str:
         suffix = f".{record.output_format}" if self.suffix is None else self.suffix
         return f"{FOLDER}/{place_name(record.sample_id)}{suffix}"
 
 
-def _requeue(record: Record, error: SinkTakenOverError) -> None:
-    """Give a sample back because its run is over, which says nothing about the sample."""
-    fail(record, "write", SampleError("write", TAKEN_OVER, str(error)))
-    record.status = HELD
-
-
 class ShardSink:
     """Results in shards of bounded size, each written in one step when it is full or its unit ends."""
 
-    def __init__(self, config: JobConfig, storage: Storage) -> None:
-        self.storage, self.bounds = storage, (config.sink.shard_samples, config.sink.shard_bytes)
+    def __init__(self, config: JobConfig, storage: Storage, hold: Hold | None = None) -> None:
+        self.storage, self.hold, self.bounds = (
+            storage,
+            hold or Hold(),
+            (config.sink.shard_samples, config.sink.shard_bytes),
+        )
         self.format = {"webdataset": TAR, "parquet": PARQUET}[config.sink.format]
 
     def store(self, outcomes: Iterable[Outcome]) -> float:
@@ -143,27 +148,31 @@ class ShardSink:
         with writer:
             if not held:
                 return 0.0
-            try:
-                key = f"{FOLDER}/{writer.finish()}"
-                self.storage.upload(key, writer.path)
-            except Exception as error:  # noqa: BLE001 - as above
-                for outcome in held:
-                    fail(outcome.record, "write", error)
-                held = []
+            key, error = attempt(writer.finish)
+            if key:
+                upload = partial(self._upload, f"{FOLDER}/{key}", writer.path)
+                error = self.hold.retry(upload, upload(), self.storage.is_local)
         for outcome in held:
-            outcome.record.output_uri = self.storage.uri(key)
+            if error:
+                fail(outcome.record, "write", error)
+            else:
+                outcome.record.output_uri = self.storage.uri(f"{FOLDER}/{key}")
         return time.perf_counter() - started
 
+    def _upload(self, key: str, path: str) -> Exception | None:
+        return attempt(self.storage.upload, key, path)[1]
 
-def open_sink(config: JobConfig, run_id: str | None) -> Sink:
+
+def open_sink(config: JobConfig, run_id: str | None, hold: Hold | None = None) -> Sink:
     """Open the sink of a job.
 
     Args:
         config: the job.
         run_id: the run that must hold the sink whenever a result replaces a file; ``None`` where no run holds it.
             Shards replace nothing, since their names are made of their content.
+        hold: what to do while the storage accepts nothing.
     """
     storage = Storage(config.sink.uri, config.storage)
     if config.sink.is_sharded:
-        return ShardSink(config, storage)
-    return ImageSink(config, storage) if run_id is None else ImageSink(config, storage, Epoch(storage, run_id).check)
+        return ShardSink(config, storage, hold)
+    return ImageSink(config, storage, hold, *([] if run_id is None else [Epoch(storage, run_id).check]))

@@ -218,13 +218,13 @@ class Storage:
             self.write(*file)
 
         if not self.is_local:
-            yield from self.in_parallel(lambda file: _attempt(write, file)[1], files)
+            yield from self.in_parallel(lambda file: attempt(write, file)[1], files)
             return
         for group in _in_groups(files, FILES_AT_ONCE):
-            staged = [_attempt(self._stage, *file) for file in group]
-            _, unsafe = _attempt(sync_all, [file for file, _ in staged if file])
+            staged = [attempt(self._stage, *file) for file in group]
+            _, unsafe = attempt(sync_all, [file for file, _ in staged if file])
             for file, fault in staged:
-                yield _attempt(file.place, os.replace, check)[1] if file and not unsafe else fault or unsafe
+                yield attempt(file.place, os.replace, check)[1] if file and not unsafe else fault or unsafe
 
     def upload(self, key: str, path: str) -> None:
         """As :meth:`write`, of a local file; a large one goes to an object store in parts."""
@@ -296,7 +296,7 @@ def _in_groups(items: Iterable[T], size: int) -> Iterator[Iterator[T]]:
         yield chain((first,), islice(iterator, size - 1))
 
 
-def _attempt(work: Callable[..., R], *given: Any) -> tuple[R | None, Exception | None]:
+def attempt(work: Callable[..., R], *given: Any) -> tuple[R | None, Exception | None]:
     """What some work returned, and what it raised."""
     try:
         return work(*given), None

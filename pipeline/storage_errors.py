@@ -9,6 +9,7 @@ from pipeline.errors import ConfigError, SampleError
 from pipeline.uris import public_text
 
 PRECONDITION_FAILED = 412
+_PASSING_STATUSES = (408, 409, 429)  # a time-out, a conflict with another request, too many of them
 _NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound")  # of botocore
 _REFUSED_CREDENTIALS = (  # codes of S3
     "ExpiredToken",
@@ -99,6 +100,12 @@ def usable(place: str | None = None) -> Iterator[None]:
 def http_status(error: OSError) -> int | None:
     """HTTP status behind an error of s3fs."""
     return _answer(error).get("ResponseMetadata", {}).get("HTTPStatusCode")
+
+
+def is_refused_request(error: OSError) -> bool:
+    """Whether a server has answered that it will not do this request, now or later."""
+    status = http_status(error)
+    return status is not None and 400 <= status < 500 and status not in _PASSING_STATUSES
 
 
 def _answer(error: OSError) -> Mapping[str, Any]:

@@ -14,14 +14,13 @@ import pytest
 import pipeline.epoch
 import pipeline.run
 from pipeline.config import JobConfig, MaskConfig, SinkConfig, SourceConfig
-from pipeline.epoch import KEY, TAKEN_OVER, Epoch, SinkTakenOverError
+from pipeline.epoch import KEY, TAKEN_OVER, Epoch, SinkTakenOver
 from pipeline.lease import Lease, LeaseHeldError
 from pipeline.local_files import STAGING
 from pipeline.records import HELD, Record, to_table
 from pipeline.run import run_job
 from pipeline.sinks import Outcome, open_sink
 from pipeline.storage import Storage
-from pipeline.supervisor import JobError
 from pipeline.takeover import until_taken_over
 from pipeline.verify import verify
 from tests.conftest import ROOT, make_photos
@@ -77,7 +76,7 @@ def test_renewals_of_a_woken_run_do_not_take_the_sink_back(sink):
         Lease(storage, "next", renew_s=0.2, silence_s=0.5) as following,
     ):
         sleeper.storage.write(".lease.json", sleeper._content())  # stopped between its look and its renewal
-        with pytest.raises(SinkTakenOverError):
+        with pytest.raises(SinkTakenOver):
             sleeper.epoch.check()
         following.epoch.check()
         with pytest.raises(LeaseHeldError, match="taken over by another run"):
@@ -104,8 +103,8 @@ def test_driver_ends_with_the_first_sample_of_a_sink_taken_over(tmp_path):
     lease = Lease(Storage(str(tmp_path)), "run")
     with pytest.raises(LeaseHeldError, match="taken over"):
         list(until_taken_over(iter([done, rows]), lease))
-    with lease, pytest.raises(JobError, match=r"node/7 .*all nodes must share"):
-        list(until_taken_over(iter([done, rows]), lease))
+    with lease:  # which node/7 alone does not see, since it looks at another folder
+        assert pa.concat_tables(until_taken_over(iter([done, rows]), lease)).num_rows == 2
     assert pa.concat_tables(until_taken_over(iter([done, done]), lease)).num_rows == 2
 
 
