@@ -69,10 +69,10 @@ def run_command(job: Callable[[], int], goes_on: bool = False) -> int:
         _say(str(error))
         return WRONG_USAGE
     except DamagedManifestError as error:
-        sys.stderr.write(f"moebius: {error}\n")
+        _say(str(error))
         return FAILED
     except OSError as error:  # a disk that is full, a storage that does not answer
-        _say(f"{error}{'; once that is mended, the same command goes on from here' if goes_on else ''}")
+        _say(str(error) + ("; once that is mended, the same command goes on from here" if goes_on else ""))
         return FAILED
     except KeyboardInterrupt:
         _say("stopped; the same command goes on from here" if goes_on else "stopped")

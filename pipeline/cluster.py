@@ -101,6 +101,7 @@ def _set_up_data(block_bytes: int | None) -> None:
     context.target_max_block_size = block_bytes or context.target_max_block_size
     context.memory_usage_poll_interval_s = None  # it reads the page tables of workers every second
     context.max_errored_blocks = -1  # a unit that fails is left to the supervisor and stops nothing
+    context.max_consecutive_actor_init_deaths = -1  # nor does a node on which workers die before they begin
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ import time
 
 import pyarrow as pa
 
+from pipeline.errors import JobError
 from pipeline.manifest import Manifest
 from pipeline.storage import Storage
-from pipeline.supervisor import JobError
 
 LATE_S = (0.5, 5.0, 60.0)  # so much later a network share may show what another node has stored
 

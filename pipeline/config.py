@@ -133,7 +133,7 @@ class LimitsConfig:
         max_failed_fraction: of all samples; above it the exit code is 3.
         sample_s: seconds that one step of a sample (decoding, encoding, a window in the model) may take; one that takes
             longer is tried once more, and then fails as ``TimedOut``.
-        stall_s: seconds after which the job ends when no sample comes through and workers meet nothing but faults of
+        stall_s: seconds after which the job ends when workers do no step of any sample and meet nothing but faults of
             their environment (storage, credentials, devices); the same command goes on.
         suspicious: what becomes of fills of one flat colour, black or white: ``keep`` them, marked in the manifest, or
             ``fail`` their samples.

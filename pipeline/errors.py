@@ -19,6 +19,10 @@ class DamagedManifestError(RuntimeError):
     """A part of the manifest that is not what was written; the message names it and the way out."""
 
 
+class JobError(RuntimeError):
+    """The job ended with samples that nothing is known about; the same command goes on with them."""
+
+
 class SampleError(Exception):
     """Why one sample fails; becomes its manifest row and touches no other sample.
 

@@ -22,13 +22,14 @@ from pipeline.cluster import Pool
 from pipeline.codec import open_checked
 from pipeline.config import JobConfig
 from pipeline.cpu_pool import CpuPool, Urgency
-from pipeline.faults import TimedOut, fail
+from pipeline.faults import TimedOut, fail, is_undone
+from pipeline.hold import HELD_FRACTION, Hold
 from pipeline.inputs import Inputs, Sample
 from pipeline.metrics import Meter
 from pipeline.model_loop import ModelLoop
 from pipeline.reader import Reader
 from pipeline.records import Record, to_table
-from pipeline.roster import RosterClient, worker_name
+from pipeline.roster import RosterClient, Trouble, worker_name
 from pipeline.sample_job import SampleJob, decoded_bytes, finish, new_record, prepare
 from pipeline.sinks import Outcome, Sink, open_sink
 from pipeline.timed import Timed
@@ -80,6 +81,8 @@ class InpaintActor:
         RuntimeError: this node finds other weights under the same name.
     """
 
+    steps = 0  # calls of the model and samples that came to an end
+
     def __init__(
         self, config: JobConfig, weights_fingerprint: str, run_id: str, pool: Pool, roster: RosterClient
     ) -> None:
@@ -91,12 +94,13 @@ class InpaintActor:
                 f"{weights_fingerprint}"
             )
         self.config, self.run_id, self.roster = config, run_id, roster
+        self.name = worker_name()
         self.reader = Reader(config)
-        self.sink = open_sink(config, run_id)
+        self.sink = open_sink(config, run_id, self.new_hold())
         self.weights_fingerprint = weights_fingerprint
         self.inpainter = self.load_model(weights)
         self.meter = Meter(run_id)
-        self.watchdog = Watchdog(roster.live)
+        self.watchdog = Watchdog()
         self.loop = ModelLoop(self.inpainter, pool.threads, self._note_batch, self._watch_batch)
         self.cpus = CpuPool(pool.threads)
         self._abandoned_count = 0
@@ -105,7 +109,6 @@ class InpaintActor:
         self.meter.watch(
             bytes_in_flight=lambda: self.budget.taken_bytes, windows_waiting=lambda: self.loop.windows_waiting
         )
-        self.name = worker_name()
 
     def load_model(self, weights: Weights) -> Inpainter:
         """The model on this worker's device; benchmarks and drills put another in its place."""
@@ -157,7 +160,15 @@ class InpaintActor:
         except Exception as error:  # noqa: BLE001 - whatever one sample does, the others go on
             self._end(task, "read", error)
 
+    def new_hold(self) -> Hold:
+        """How the sink waits while it accepts nothing."""
+        return Hold(HELD_FRACTION * self.config.limits.stall_s, self._tell_hold)
+
+    def _tell_hold(self, reason: str | None) -> None:
+        self.roster.trouble(self.name, Trouble(reason, may_pass=True) if reason else None)
+
     def _note_batch(self, windows: int, seconds: float) -> None:
+        self.steps += 1
         self.meter.add("windows", windows)
         self.meter.add("model_seconds", seconds)
 
@@ -177,6 +188,8 @@ class InpaintActor:
 
     def _decode(self, task: SampleTask, inputs: Inputs, header: Image.Image) -> None:
         job = prepare(task.record, inputs, self.config, self.inpainter.window_px, header)
+        if task.done.is_set():
+            return  # it was abandoned meanwhile
         encode = self._step("encode", self._encode, task, job)
         self.loop.repaint(job).add_done_callback(lambda _: self.cpus.submit(Urgency.FINISH, encode))
 
@@ -205,6 +218,7 @@ class InpaintActor:
 
     def _complete(self, task: SampleTask) -> None:
         self.budget.give_back(task.taken_bytes)
+        self.steps += not is_undone(task.record)
         task.complete()
 
     def _abandon(self, task: SampleTask, stage: str) -> None:
@@ -221,8 +235,10 @@ class InpaintActor:
 
     def _watch_batch(self, records: Sequence[Record]) -> AbstractContextManager[None]:
         """Watch a call of the model; nothing but the end of the process ends one that hangs."""
-        die = partial(self._die_hung, [record.sample_id for record in records])
-        return self.watchdog.watching(self.config.limits.sample_s * max(1, len(records)), die)
+        ids = sorted({record.sample_id for record in records})
+        at_once = 1 if self.inpainter.device.type != "cpu" else max(1, len(records))
+        die = partial(self._die_hung, ids if len(ids) == 1 else [])
+        return self.watchdog.watching(self.config.limits.sample_s * at_once, die)
 
     def _die_hung(self, sample_ids: list[str]) -> None:
         self.roster.hang(sample_ids)

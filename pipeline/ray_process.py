@@ -33,6 +33,9 @@ def restored_afterwards() -> Iterator[None]:
     kept = {name: value for name, value in os.environ.items() if name.startswith(PREFIXES)}
     # Private, as `log_to_driver=False` stops lines of workers only. Ray's debugger uses the same switch.
     ray._private.worker._worker_logs_enabled = False
+    # Private, as its variable is read when Ray is imported. A thread that still draws rows of a flow when the job has
+    # ended would otherwise start a cluster of its own, since any call of Ray does that where none is connected.
+    ray._private.auto_init_hook.enable_auto_connect = False
     set_variables({**DEFAULTS, **kept})
     try:
         yield

@@ -18,7 +18,9 @@ COLUMNS = ["sample_id", "status", "error_stage", "error_type", "output_uri", "ou
 KEYS_AT_ONCE = 100_000
 # Failures that say nothing about the content of a sample: its earlier result may still be the right one.
 _STAGES = ("read", "write")
-_TYPES = ("FileNotFound", "FileChanged", "PermissionDenied", "OSError", "WorkerDied", "OutOfMemoryError", "MemoryError")
+_TYPES = ("FileNotFound", "FileChanged", "PermissionDenied", "WorkerDied", "TimedOut")
+_EXCEPTION = "%Error"  # exceptions of Python are named so, and of verdicts on a content none but this one:
+_VERDICT = "EncoderError"
 
 
 def delete_replaced(manifest: Manifest, lease: Lease) -> None:
@@ -57,7 +59,7 @@ def _delete(manifest: Manifest, lease: Lease, key: str) -> None:
 def _unnamed(sink: Storage, catalog: Catalog) -> Iterator[str]:
     """Keys of single files that only replaced rows name."""
     tidy = TIDY_URI if sink.is_local else "output_uri"
-    parameters = {"place": f"{sink}/", "stages": _STAGES, "types": _TYPES}
+    parameters = {"place": f"{sink}/", "stages": _STAGES, "types": _TYPES, "exception": _EXCEPTION, "verdict": _VERDICT}
     for table in catalog.stream(_UNNAMED.format(uri=tidy), KEYS_AT_ONCE, parameters):
         yield from (sink.key(uri) for uri in table["uri"].to_pylist())
 
@@ -68,6 +70,7 @@ WITH earlier AS (
     WHERE output_member IS NULL AND starts_with(output_uri, $place) AND sample_id IN (
         SELECT sample_id FROM rows WHERE status <> '{FAILED}'
         OR NOT list_contains($stages, error_stage) AND NOT list_contains($types, error_type)
+            AND (error_type NOT LIKE $exception OR error_type = $verdict)
     )
 )
 SELECT uri FROM earlier

@@ -17,6 +17,8 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+MANY = 1000
+ALIVE_S = 30.0  # after its last sign of life a worker may still be taken to live
 ANSWER_S = 10.0  # the roster answers in milliseconds, unless its process or the cluster is gone
 
 
@@ -54,23 +56,27 @@ class Trouble(NamedTuple):
 
 @dataclass
 class Entries:
-    """What the roster holds.
+    """What the roster tells of one pass.
 
     Args:
+        number: of the pass.
         seats: of each worker, by name; one that died and came back has another name.
+        alive: workers that have shown life in the last moments.
+        steps: calls of the model and samples that came to an end, by worker.
         troubles: of workers that can do nothing now.
         proven: workers that proved that they work, and then began a sample alone.
         begun: how often each sample was begun alone by a worker that had just proven to work, by ``sample_id``.
-        units: how often each unit was begun, by its first sample.
-        hung: samples that a worker died with because they took too long.
+        hung: samples that a worker died with, alone, because they took too long.
         silence_s: seconds since the last sign of life of any worker; ``inf`` before the first.
     """
 
+    number: int = 0
     seats: dict[str, Seat] = field(default_factory=dict)
+    alive: set[str] = field(default_factory=set)
+    steps: dict[str, int] = field(default_factory=dict)
     troubles: dict[str, Trouble] = field(default_factory=dict)
     proven: set[str] = field(default_factory=set)
     begun: Counter[str] = field(default_factory=Counter)
-    units: Counter[str] = field(default_factory=Counter)
     hung: set[str] = field(default_factory=set)
     silence_s: float = float("inf")
 
@@ -86,8 +92,8 @@ class RosterClient(Protocol):
     def start(self, worker: str, seat: Seat) -> None:
         """A worker exists."""
 
-    def live(self) -> None:
-        """Some worker lives."""
+    def live(self, worker: str, steps: int = 0) -> None:
+        """A worker lives, and has come so far."""
 
     def trouble(self, worker: str, trouble: Trouble | None) -> None:
         """A worker can do nothing, or again can."""
@@ -106,25 +112,27 @@ class Roster:
     """See the module; also the client of workers in this process."""
 
     def __init__(self) -> None:
-        self._entries, self._last_sign = Entries(), float("-inf")
+        self._entries, self._last_signs, self._last_sign = Entries(), dict[str, float](), float("-inf")
+        self._units: Counter[str] = Counter()  # how often each was begun, by its first sample
+        self._is_over = False
 
     def start(self, worker: str, seat: Seat) -> None:
         """See :class:`RosterClient`, as for all below."""
         self._entries.seats[worker] = seat
-        self.live()
+        self.live(worker)
 
-    def live(self) -> None:
-        self._last_sign = time.monotonic()
+    def live(self, worker: str, steps: int = 0) -> None:
+        self._last_sign = self._last_signs[worker] = time.monotonic()
+        self._entries.steps[worker] = steps
 
     def trouble(self, worker: str, trouble: Trouble | None) -> None:
         self._entries.troubles.pop(worker, None)
         if trouble:
             self._entries.troubles[worker] = trouble
-        self.live()
 
     def begin_unit(self, sample_id: str) -> int:
-        self._entries.units[sample_id] += 1
-        return self._entries.units[sample_id]
+        self._units[sample_id] += MANY if self._is_over else 1
+        return self._units[sample_id]
 
     def begin(self, worker: str, sample_id: str) -> None:
         self._entries.proven.add(worker)
@@ -133,15 +141,22 @@ class Roster:
     def hang(self, sample_ids: list[str]) -> None:
         self._entries.hung.update(sample_ids)
 
-    def new_pass(self) -> None:
-        """Forget the workers and beginnings of the last pass."""
-        entries = self._entries
-        for noted in (entries.seats, entries.troubles, entries.proven, entries.begun, entries.units):
-            noted.clear()
+    def end(self) -> None:
+        """Let workers begin no more units, so that a flow that nobody waits for drains."""
+        self._is_over = True
+
+    def new_pass(self) -> int:
+        """Forget the workers and beginnings of the last pass, and return the number of the new one."""
+        self._entries = Entries(self._entries.number + 1, hung=self._entries.hung)
+        self._units.clear()
+        return self._entries.number
 
     def read(self) -> Entries:
         """What is known now."""
-        self._entries.silence_s = time.monotonic() - self._last_sign
+        now = time.monotonic()
+        alive = {worker for worker, sign in self._last_signs.items() if now - sign < ALIVE_S}
+        self._entries.alive = alive & self._entries.seats.keys()
+        self._entries.silence_s = now - self._last_sign
         return self._entries
 
 
@@ -156,8 +171,8 @@ class RemoteRoster:
         """See :class:`RosterClient`, as for all below."""
         self._actor.start.remote(worker, seat)
 
-    def live(self) -> None:
-        self._actor.live.remote()
+    def live(self, worker: str, steps: int = 0) -> None:
+        self._actor.live.remote(worker, steps)
 
     def trouble(self, worker: str, trouble: Trouble | None) -> None:
         self._actor.trouble.remote(worker, trouble)
@@ -172,17 +187,20 @@ class RemoteRoster:
         with contextlib.suppress(RayError):
             ray.get(self._actor.hang.remote(sample_ids), timeout=ANSWER_S)
 
-    def new_pass(self) -> None:
-        with contextlib.suppress(RayError):
-            ray.get(self._actor.new_pass.remote(), timeout=ANSWER_S)
+    def end(self) -> None:
+        self._actor.end.remote()
+
+    def new_pass(self) -> int:
+        return ray.get(self._actor.new_pass.remote(), timeout=ANSWER_S)
 
     def read(self) -> Entries:
         """What is known now, or was the last time that the roster answered."""
         try:
             self._last_read, self._read_at = ray.get(self._actor.read.remote(), timeout=ANSWER_S), time.monotonic()
             return self._last_read
-        except RayError:
-            return replace(self._last_read, silence_s=self._last_read.silence_s + time.monotonic() - self._read_at)
+        except RayError:  # of no pass, so that nothing is concluded from it
+            silence_s = self._last_read.silence_s + time.monotonic() - self._read_at
+            return replace(self._last_read, number=-1, silence_s=silence_s)
 
 
 @contextlib.contextmanager

@@ -16,12 +16,14 @@ from pipeline.commit import commit_rows
 from pipeline.config import JobConfig
 from pipeline.faults import fail
 from pipeline.gpu_actor import InpaintActor
+from pipeline.hold import Hold, tell_hold
 from pipeline.lease import Lease
 from pipeline.listing import find_samples
 from pipeline.manifest import Manifest
 from pipeline.metrics import Meter
 from pipeline.notify import notified
 from pipeline.passes import History, Pass
+from pipeline.patience import Patience
 from pipeline.plan import make_plan
 from pipeline.reader import Reader
 from pipeline.records import MANIFEST_SCHEMA, to_table
@@ -37,7 +39,7 @@ from pipeline.takeover import until_taken_over
 from pipeline.units import SMALL_UNITS, UnitBounds
 from pipeline.weight_store import fetch_weights
 from pipeline.window_actor import WindowActor
-from pipeline.witness import find_inaccessible
+from pipeline.witness import DriverWitness
 from pipeline.work import Blamed
 from pipeline.worker import Worker
 
@@ -82,7 +84,7 @@ def run_job(
         find_samples(config, catalog, SettledShards(config, weights.fingerprint, Manifest(sink), catalog))
         with Lease(sink, run_id) as lease:
             sink.clear_staging()
-            manifest = Manifest(sink)
+            manifest = Manifest(sink, Hold(config.limits.stall_s, tell_hold))
             plan = make_plan(config, catalog, weights.fingerprint, manifest)
             summary = Summary.begin(config, weights, run_id, plan)
             documents.append(summary.to_json)
@@ -106,19 +108,15 @@ def run_job(
                             rows = _start_pass(config, weights, run_id, pool, worker, roster, units, this_pass)
                             return until_taken_over(rows, lease)
 
+                        lacking = partial(describe_shortage, pool)
+                        patience = Patience(roster, config.limits.stall_s, pool.actors, lacking)
+                        quarantine = partial(_quarantined, config, weights.fingerprint, run_id)
+                        witness = DriverWitness(config, weights.fingerprint, run_id)
                         supervisor = Supervisor(
-                            start_pass,
-                            roster,
-                            config.limits.stall_s,
-                            pool.actors,
-                            plan.known_good(),
-                            _unit_bounds(config),
-                            shortage=partial(describe_shortage, pool),
-                            witness=partial(find_inaccessible, config, weights.fingerprint, run_id),
+                            start_pass, patience, quarantine, plan.known_good(), _unit_bounds(config), witness
                         )
                         for leg in plan.legs():
-                            blamed = supervisor.do(leg, commit)
-                            commit(_quarantined(blamed, config, weights.fingerprint, run_id))
+                            supervisor.do(leg, commit)
                 delete_replaced(manifest, lease)
                 if plan.has_shards or config.sink.is_sharded:
                     repack(manifest, sink, None if plan.todo else plan.result_counts())
@@ -171,7 +169,11 @@ def _start_pass(
         flow = (
             flow.map_batches(cut, batch_size=1, **in_tasks)
             .map_batches(
-                WindowActor, fn_constructor_args=(worker, *engine_arguments, roster), batch_size=None, **on_workers
+                WindowActor,
+                fn_constructor_args=(worker, *engine_arguments, roster),
+                batch_size=None,
+                max_task_retries=1,  # none would let the next units fail while the worker is being replaced
+                **on_workers,
             )
             .map_batches(end, batch_size=None, **in_tasks)
         )
@@ -191,7 +193,7 @@ def _unit_bounds(config: JobConfig) -> UnitBounds:
     return UnitBounds(config.sink.shard_samples, config.sink.shard_bytes, each_actor=1)
 
 
-def _quarantined(blamed: Sequence[Blamed], config: JobConfig, weights_fingerprint: str, run_id: str) -> pa.Table:
+def _quarantined(config: JobConfig, weights_fingerprint: str, run_id: str, blamed: Sequence[Blamed]) -> pa.Table:
     """Failed rows of samples that no worker survived."""
     reader = Reader(config)
     records = []

@@ -9,10 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from ray.exceptions import RayActorError, RayError
 
+from pipeline.errors import JobError
 from pipeline.inputs import Sample
-from pipeline.passes import Pass
-from pipeline.records import DEFERRED, HELD, to_table
-from pipeline.roster import RemoteRoster, Roster
+from pipeline.passes import History, Pass
+from pipeline.patience import Patience
+from pipeline.records import DEFERRED, HELD
 from pipeline.stream import by_clock
 from pipeline.units import SMALL_UNITS, UnitBounds, make_units
 from pipeline.witness import Witness
@@ -21,7 +22,6 @@ from pipeline.work import KNOWN_GOOD, Blamed, Work
 TICK_S = 2.0
 FIRST_COMMIT_S, COMMIT_FRACTION = 2.0, 0.01  # a crash loses two seconds or one percent of the work
 FIRST_WAIT_S, MAX_WAIT_S = 1.0, 30.0  # before another pass over samples of which none came through
-SAY_START_S, START_S = 60.0, 1800.0  # without any worker: until the user is told, and until the job ends
 
 logger = logging.getLogger(__name__)
 
@@ -30,98 +30,107 @@ StartPass = Callable[[pa.ListArray, Pass], Iterable[pa.Table]]
 Commit = Callable[[pa.Table], None]
 
 
-class JobError(RuntimeError):
-    """The job ended with samples that nothing is known about; the same command goes on with them."""
-
-
 class Supervisor:
     """Does the legs of a job, one after the other.
 
     Args:
         start_pass: runs units through the cluster.
-        roster: what workers report to.
-        stall_s: how long nothing may come through while workers meet nothing but faults of their environment.
-        actors: size of the pool.
+        patience: how long to wait, and what workers report to.
+        quarantine: makes failed rows of samples that killed proven workers when they were alone with them.
         known_good: samples that earlier runs brought through.
         bounds: of a unit.
-        shortage: says what the cluster lacks to start a worker.
-        witness: looks for inaccessible samples where no worker can prove itself.
+        witness: looks where no worker can prove itself.
     """
 
     def __init__(
         self,
         start_pass: StartPass,
-        roster: Roster | RemoteRoster,
-        stall_s: float,
-        actors: int = 1,
+        patience: Patience,
+        quarantine: Callable[[Sequence[Blamed]], pa.Table],
         known_good: Sequence[Sample] = (),
         bounds: UnitBounds = SMALL_UNITS,
-        shortage: Callable[[], str] = str,
-        witness: Witness = lambda _: to_table([]),
+        witness: Witness | None = None,
     ) -> None:
-        self.start_pass, self.roster, self.stall_s = start_pass, roster, stall_s
-        self.actors, self.bounds, self.shortage, self.witness = actors, bounds, shortage, witness
-        self.known_good = tuple(known_good)
-        self._moved_at = time.monotonic()  # when a sample last came through, or the first fault after that was met
-        self._is_stalled = False  # whether nothing but faults of the environment came since
-        self._reason = "none was told"
-        self._said: set[str] = set()
+        self.start_pass, self.patience, self.roster = start_pass, patience, patience.roster
+        self.quarantine, self.known_good = quarantine, tuple(known_good)
+        self.bounds, self.witness = bounds, witness or Witness()
 
-    def do(self, samples: pa.Table, commit: Commit) -> list[Blamed]:
+    def do(self, samples: pa.Table, commit: Commit) -> None:
         """Pass over the samples, then over what is left of them, until nothing is.
 
         Args:
             samples: what to do, with the columns of ``SAMPLE_SCHEMA``.
             commit: makes rows permanent; sees every sample once.
 
-        Returns:
-            Samples that killed proven workers when they were alone with them, and the faults that they fail with.
-
         Raises:
             JobError: nothing comes through, which is no sample's fault.
         """
-        work = Work(
-            samples, max(1, min(self.bounds.samples, -(-len(samples) // (self.actors * self.bounds.each_actor))))
-        )
+        spread = -(-len(samples) // (self.patience.actors * self.bounds.each_actor))
+        work = Work(samples, max(1, min(self.bounds.samples, spread)))
         avoided: frozenset[str] = frozenset()
-        wait_s = FIRST_WAIT_S
-        while (history := work.next_history()) is not None:
-            this_pass = Pass(history, (*work.known_good(), *self.known_good)[:KNOWN_GOOD], avoided)
+        wait_s, stuck = FIRST_WAIT_S, set[History]()
+        while (history := work.next_history(stuck)) is not None:
+            this_pass = Pass(history, self._known_good(history, work), avoided)
             before = work.progress
             avoided = self._run(this_pass, work, commit)
-            if work.progress == before and not this_pass.known_good:
-                work.finish(self.witness(work.samples_of(history).to_pylist()), commit)
-            if work.progress > before:
-                wait_s = FIRST_WAIT_S
+            if work.progress == before and history is History.DEFERRED and not this_pass.known_good:
+                self._ask_witness(work, commit)
+            if work.progress > before or avoided > this_pass.avoided:
+                wait_s, stuck = FIRST_WAIT_S, set()
                 continue
-            self._note_stall()
-            self._look_after_workers(work)
-            logger.warning("nothing comes through, trying again in %.0f s: %s", wait_s, self._reason)
-            time.sleep(wait_s)
-            wait_s = min(2 * wait_s, MAX_WAIT_S)
+            stuck.add(history)
+            if work.next_history(stuck) is None:
+                self._wait(work, wait_s)
+                wait_s, stuck = min(2 * wait_s, MAX_WAIT_S), set()
         self.known_good = (*work.known_good(), *self.known_good)[:KNOWN_GOOD]
-        return work.blamed
+
+    def _known_good(self, history: History, work: Work) -> tuple[Sample, ...]:
+        """Samples that workers can prove themselves by; they may have been moved away since."""
+        known = (*work.known_good(), *self.known_good)[:KNOWN_GOOD]
+        return () if history is History.FRESH else self.witness.readable(known)
+
+    def _ask_witness(self, work: Work, commit: Commit) -> None:
+        if (rows := self.witness.find_inaccessible(work.samples_of(History.DEFERRED))).num_rows:
+            work.finish(rows, commit)
+            self.patience.note_done()
+
+    def _wait(self, work: Work, wait_s: float) -> None:
+        self.patience.note_fault()
+        self.patience.look_after_workers(work, expected=1)
+        logger.warning("nothing comes through, trying again in %.0f s: %s", wait_s, self.patience.reason)
+        time.sleep(wait_s)
 
     def _run(self, this_pass: Pass, work: Work, commit: Commit) -> frozenset[str]:
         """Do one pass, and return the nodes that the next one avoids."""
-        self.roster.new_pass()
         samples = work.begin_pass(this_pass.history)
         units = make_units(samples, this_pass.unit_samples(work.unit), self.bounds.size_bytes)
         with _logged_deaths() as deaths:
             try:
+                number = self.roster.new_pass()
                 for rows in self._gathered(by_clock(self.start_pass(units, this_pass), TICK_S), work):
                     work.finish(rows, commit)
             except RayError as error:  # the flow as a whole: nothing is said about the samples that are left
-                self._reason = _last_line(error)
+                self.patience.reason = _last_line(error)
+                work.settle_deferred()
                 return this_pass.avoided
+            except BaseException:
+                self.roster.end()
+                raise
         if deaths:
-            self._reason = _last_line(deaths[-1])
+            self.patience.reason = _last_line(deaths[-1])
         entries = self.roster.read()
+        self.patience.say_troubles(entries)
+        if entries.number != number:  # the roster does not answer
+            work.settle_deferred()
+            return this_pass.avoided
         work.settle_missing(this_pass, entries)
+        if work.blamed:
+            commit(self.quarantine(work.blamed))
+            work.blamed = []
         useless = work.useless_nodes(this_pass, entries)
         for node, reason in useless.items():
             host = next(seat.host for seat in entries.seats.values() if seat.node_id == node)
-            self._say(f"{host} is left out from now on: {reason}")
+            self.patience.say(f"{host} is left out from now on: {reason}")
         is_known = useless or work.productive or entries.proven  # that the others work
         return this_pass.avoided | useless.keys() if is_known else frozenset()
 
@@ -132,7 +141,7 @@ class Supervisor:
         try:
             for table in tables:
                 if table is None:
-                    self._look_after_workers(work)
+                    self.patience.look_after_workers(work)
                 elif (done := self._done(table, work)).num_rows:
                     waiting.append(done)
                 now = time.monotonic()
@@ -151,57 +160,14 @@ class Supervisor:
         undone = pc.is_in(table["status"], pa.array([DEFERRED, HELD]))
         deferred, done = table.filter(undone), table.filter(pc.invert(undone))
         if done.num_rows:
-            self._moved_at, self._is_stalled = time.monotonic(), False
+            self.patience.note_done()
         if deferred.num_rows:
             work.defer(deferred)
             kind, message, worker = (deferred[name][0].as_py() for name in ("error_type", "error_message", "worker"))
-            self._reason = f"{kind}: {message} (worker {worker})"
             if not done.num_rows:
-                self._note_stall()
-            self._check_stall(work)
+                self.patience.note_fault(f"{kind}: {message} (worker {worker})")
+            self.patience.check(work)
         return done
-
-    def _look_after_workers(self, work: Work) -> None:
-        """Say what troubles workers, and end a job whose workers cannot work or do not live."""
-        entries = self.roster.read()
-        for worker, trouble in entries.troubles.items():
-            host = entries.seats[worker].host if worker in entries.seats else worker
-            self._say(f"a worker on {host} does nothing for now: {trouble.reason}")
-        lasting = [trouble.reason for trouble in entries.troubles.values() if not trouble.may_pass]
-        if len(lasting) >= self.actors and not work.productive:
-            self._reason = lasting[-1]
-            raise self._failed(work, "no worker can work")
-        if entries.silence_s == float("inf"):
-            self._await_start(work)
-        elif entries.silence_s > self.stall_s:
-            raise self._failed(work, f"no worker has shown life for {entries.silence_s:.0f} s. {self.shortage()}")
-        self._check_stall(work)
-
-    def _await_start(self, work: Work) -> None:
-        silent_s = time.monotonic() - self._moved_at
-        if silent_s > SAY_START_S:
-            self._say(f"no worker has started for {SAY_START_S:.0f} s, still waiting. {self.shortage()}")
-        if silent_s > max(START_S, self.stall_s):
-            raise self._failed(work, f"no worker has started for {silent_s:.0f} s. {self.shortage()}")
-
-    def _note_stall(self) -> None:
-        if not self._is_stalled:
-            self._is_stalled, self._moved_at = True, time.monotonic()
-
-    def _check_stall(self, work: Work) -> None:
-        if self._is_stalled and time.monotonic() - self._moved_at > self.stall_s:
-            raise self._failed(work, f"nothing came through for limits.stall_s={self.stall_s:g}")
-
-    def _failed(self, work: Work, why: str) -> JobError:
-        return JobError(
-            f"{work.left} of {len(work.names)} samples are left: {why.rstrip('. ')}. The last reason: {self._reason}. "
-            "Once the cause is mended, the same command goes on"
-        )
-
-    def _say(self, line: str) -> None:
-        if line not in self._said:
-            self._said.add(line)
-            logger.warning("%s", line)
 
 
 @contextlib.contextmanager

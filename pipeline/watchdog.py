@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 TICK_S = 1.0
+SIGN_OF_LIFE_S = 5.0  # between two signs of life of a worker
 
 
 @dataclass

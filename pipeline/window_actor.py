@@ -7,6 +7,8 @@ import pyarrow as pa
 from pipeline.codec_tasks import CutSample, record_of, travelling
 from pipeline.gpu_actor import InpaintActor, SampleTask
 from pipeline.inputs import Inputs
+from pipeline.roster import RosterClient, Seat, worker_name
+from pipeline.watchdog import SIGN_OF_LIFE_S, Watchdog
 
 
 class WindowActor:
@@ -18,7 +20,10 @@ class WindowActor:
     """
 
     def __init__(self, worker: type[InpaintActor], *arguments: Any) -> None:
+        roster: RosterClient = arguments[-1]
+        roster.start(worker_name(), Seat.here())
         self.worker = worker(*arguments)
+        self._alive = Watchdog(lambda: roster.live(worker_name(), self.worker.steps), SIGN_OF_LIFE_S)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """A table of ``CUT_SCHEMA`` → the same with ``fills``, null for samples that nothing is left to do for."""

@@ -39,16 +39,17 @@ class Work:
         self._missing = np.zeros(len(self.names), bool)
         self.productive: set[str] = set()
         self.reasons: dict[str, str] = {}
+        self._deferred: list[pa.Table] = []
 
     @property
     def left(self) -> int:
         """How many samples are to be done."""
         return int(np.count_nonzero(self._histories != _DONE))
 
-    def next_history(self) -> History | None:
-        """Of the samples that come next; ``None`` when nothing is left."""
-        lowest = self._histories.min(initial=_DONE)
-        return None if lowest == _DONE else History(lowest)
+    def next_history(self, stuck: Collection[History] = ()) -> History | None:
+        """Of the samples that come next, but for some; ``None`` when there are no others."""
+        found = set(np.unique(self._histories).tolist()) - {_DONE, *stuck}
+        return History(min(found)) if found else None
 
     def begin_pass(self, history: History) -> pa.Table:
         """The samples of a history, of which nothing has come back yet.
@@ -79,27 +80,34 @@ class Work:
         commit(rows)
 
     def defer(self, rows: pa.Table) -> None:
-        """Take note of samples that a worker returned without doing them."""
-        positions = self._positions(rows)
+        """Take note of samples that a worker returned without doing them; :meth:`settle_deferred` works it in."""
+        self._deferred.append(rows.select(["sample_id"]))
+        columns = (rows[name].to_pylist() for name in ("worker", "error_type", "error_message"))
+        for worker, kind, message in zip(*columns, strict=True):
+            self.reasons[worker] = f"{kind}: {message}"
+
+    def settle_deferred(self) -> None:
+        """Work in what was deferred since: a look-up takes as long as the leg is, so it is made for many at once."""
+        if not self._deferred:
+            return
+        positions = self._positions(pa.concat_tables(self._deferred))
+        self._deferred = []
         positions = positions[self._histories[positions] != _DONE]
         self._missing[positions] = False
         fresh = positions[self._histories[positions] == History.FRESH]
         self._histories[fresh] = History.DEFERRED
-        self.progress += len(fresh)
-        for worker, kind, message in zip(
-            *(rows[name].to_pylist() for name in ("worker", "error_type", "error_message")), strict=True
-        ):
-            self.reasons[worker] = f"{kind}: {message}"
+        self.progress += len(np.unique(fresh))
 
     def settle_missing(self, this_pass: Pass, entries: Entries) -> None:
         """Note that samples of a pass did not come back: their worker died with them."""
+        self.settle_deferred()
         missing = np.flatnonzero(self._missing)
         if not this_pass.isolated:
             in_small_units = this_pass.history < History.LOST and this_pass.unit_samples(self.unit) > SMALL
             self._histories[missing] = History.LOST if in_small_units else History.LOST_AGAIN
             self.progress += len(missing)
             return
-        for position in missing:
+        for position in missing:  # their deaths are known only where the roster answers
             name = self.names[position].as_py()
             deaths = entries.begun[name]
             self._deaths[name] += deaths

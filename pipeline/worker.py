@@ -1,5 +1,6 @@
 """A worker as Ray sees it: it never raises; its faults become rows and entries of the roster."""
 
+import contextlib
 import faulthandler
 import threading
 import time
@@ -9,19 +10,20 @@ from typing import Any
 
 import pyarrow as pa
 import ray
+from ray.exceptions import RayError
 
 from pipeline.canary import Proof, prove
-from pipeline.faults import TimedOut, confirm, fail, is_undone, may_pass
+from pipeline.epoch import SinkTakenOver
+from pipeline.faults import MEMORY_ERRORS, TimedOut, confirm, fail, is_undone, may_pass
 from pipeline.gpu_actor import InpaintActor
 from pipeline.inputs import Sample
 from pipeline.passes import Pass
-from pipeline.records import DEFERRED, FAILED, Record, to_table
+from pipeline.records import DEFERRED, FAILED, HELD, Record, to_table
 from pipeline.roster import RosterClient, Seat, Trouble, worker_name
-from pipeline.watchdog import Watchdog
+from pipeline.watchdog import SIGN_OF_LIFE_S, Watchdog
 
 FIRST_PAUSE_S, MAX_PAUSE_S = 5.0, 60.0
-SIGN_OF_LIFE_S = 5.0
-STORAGE_STAGES = ("read", "write")
+STORAGE_STAGES = ("read", "mask", "write")  # no fault of a mask's content is ever deferred
 STUCK_S = 900.0  # without a turn for any thread of Python: something holds the interpreter's lock for ever
 
 
@@ -62,6 +64,9 @@ class Worker:
             if self.roster.begin_unit(samples[0]["sample_id"]) > self.this_pass.tries:
                 return to_table([])  # like those of a unit that never came back
             return to_table(self._do(self._ready(), samples))
+        except RayError as error:  # the roster does not answer: what it noted last is not known
+            fault = fail(Record("", FAILED), "inpaint", error)
+            return to_table([self._undone(sample, fault) for sample in samples])
         except Exception as error:  # noqa: BLE001 - the engine cannot be built, or is at fault itself
             self._note_failure(_text(error), may_pass(error))
             return to_table([self._undone(sample, fail(Record("", FAILED), "inpaint", error)) for sample in samples])
@@ -85,11 +90,19 @@ class Worker:
         undone = [index for index, record in enumerate(records) if is_undone(record)]
         if undone and self.this_pass.confirms:
             self._confirm(engine, samples, records, undone)
-        elif len(undone) == len(records):
-            self._note_failure(_fault(records[0]), _may_pass(records[0]))
-        else:
-            self._note_success()
+        self._judge_itself(records)
         return records
+
+    def _judge_itself(self, records: Sequence[Record]) -> None:
+        """Take note of what the rows of a unit say about this worker."""
+        undone = [record for record in records if is_undone(record)]
+        held = [record for record in undone if record.status == HELD]
+        if len(undone) < len(records):
+            self._note_success()
+        elif held:
+            self._note_failure(_fault(held[0]), _may_pass(held[0]), is_certain=True)
+        elif not self.this_pass.confirms:  # else the proofs have said it
+            self._note_failure(_fault(undone[0]), _may_pass(undone[0]))
 
     def _confirm(
         self, engine: InpaintActor, samples: Sequence[Sample], records: list[Record], undone: Sequence[int]
@@ -97,7 +110,8 @@ class Worker:
         """Try deferred samples again between two proofs, and fail those that fail again."""
         if self._prove(engine).fault:
             return
-        again = [index for index in undone if records[index].error_type != TimedOut.__name__]  # it has been tried twice
+        # What took too long now did so before, or is not tried by another worker for as long again.
+        again = [index for index in undone if records[index].error_type != TimedOut.__name__]
         for index, record in zip(again, engine.run([samples[index] for index in again]), strict=True):
             records[index] = record
         proof = self._prove(engine)
@@ -120,6 +134,8 @@ class Worker:
     def _note_failure(self, reason: str, passes: bool, is_certain: bool = False) -> None:
         """Pause and report, once two units have failed or the fault is certainly not that of a sample."""
         self._is_proven = False
+        if time.monotonic() < self._resume_at:
+            return  # another thread has met the same at the same time
         self._failed_units += 1 + (is_certain and not self._failed_units)
         if self._failed_units > 1:
             self.roster.trouble(self.name, Trouble(reason, passes))
@@ -132,7 +148,8 @@ class Worker:
         self._failed_units, self._resume_at, self._is_proven = 0, 0.0, True
 
     def _show_life(self) -> None:
-        self.roster.live()
+        with contextlib.suppress(RayError):
+            self.roster.live(self.name, self._engine.steps if self._engine else 0)
         if self._is_alone:
             faulthandler.dump_traceback_later(STUCK_S, exit=True)  # strikes without the interpreter's lock
 
@@ -142,7 +159,9 @@ def _text(error: Exception) -> str:
 
 
 def _may_pass(record: Record) -> bool:
-    return record.error_stage in STORAGE_STAGES or record.error_type == MemoryError.__name__
+    if record.error_type == SinkTakenOver.__name__:
+        return False  # as long as the driver holds the sink, the node looks at another folder
+    return record.error_stage in STORAGE_STAGES or record.error_type in MEMORY_ERRORS
 
 
 def _fault(record: Record) -> str:

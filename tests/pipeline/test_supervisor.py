@@ -3,7 +3,7 @@
 import itertools
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 import pytest
@@ -11,10 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ray.exceptions import ActorDiedError
 
+import pipeline.patience
 import pipeline.supervisor
+from pipeline.errors import JobError
+from pipeline.patience import Patience
 from pipeline.records import DEFERRED, FAILED, HELD, OK, SAMPLE_SCHEMA, Record, to_table
 from pipeline.roster import Roster, Seat, Trouble
-from pipeline.supervisor import JobError, Supervisor
+from pipeline.supervisor import Supervisor
 from tests.conftest import planned_sample
 
 
@@ -98,8 +101,14 @@ class Cluster:
         self.committed += found
 
     def run(self, count, stall_s=0.3, actors=1):
-        supervisor = Supervisor(self.start_pass, self.roster, stall_s, actors)
-        return {sample["sample_id"]: error for sample, error in supervisor.do(samples(count), self.commit)}
+        blamed = {}
+
+        def quarantine(found):
+            blamed.update((sample["sample_id"], error) for sample, error in found)
+            return to_table([])
+
+        Supervisor(self.start_pass, Patience(self.roster, stall_s, actors), quarantine).do(samples(count), self.commit)
+        return blamed
 
 
 @given(
@@ -225,16 +234,15 @@ def test_model_that_hangs_is_told_from_one_that_dies():
 
 
 def test_workers_that_never_start_are_said_and_end_the_job(monkeypatch, caplog):
-    monkeypatch.setattr(pipeline.supervisor, "SAY_START_S", 0.1)
-    monkeypatch.setattr(pipeline.supervisor, "START_S", 0.3)
+    monkeypatch.setattr(pipeline.patience, "SAY_START_S", 0.1)
 
     def never(units, this_pass):
         time.sleep(1)
         yield from ()
 
-    supervisor = Supervisor(never, Roster(), 0.1, shortage=lambda: "It has no CPU free.")
-    with pytest.raises(JobError, match=r"no worker has started for .* It has no CPU free"):
-        supervisor.do(samples(3), lambda rows: None)
+    patience = Patience(Roster(), 0.1, shortage=lambda: "It has no CPU free.", quiet_s=0.3)
+    with pytest.raises(JobError, match=r"no worker has done a step for .* It has no CPU free"):
+        Supervisor(never, patience, to_table).do(samples(3), lambda rows: None)
     assert any("still waiting. It has no CPU free." in record.message for record in caplog.records)
 
 
@@ -264,6 +272,73 @@ def test_finished_rows_are_committed_while_the_next_unit_takes_its_time(monkeypa
     cluster.do = take_time
     assert cluster.run(2, stall_s=30) == {}
     assert seen == ["0000"]
+
+
+def test_units_that_take_longer_than_the_limit_are_no_stall_while_their_workers_do_steps():
+    cluster = Cluster()
+    do = cluster.do
+
+    def work_slowly(found, node, worker, this_pass):
+        if this_pass.confirms:
+            return do(found, node, worker, this_pass)
+        if "0000" in found:
+            return [Record(name, DEFERRED, "read", "OSError", "no answer", worker=worker) for name in found]
+        for step in range(12):
+            time.sleep(0.05)
+            cluster.roster.live(worker, step)
+        return do(found, node, worker, this_pass)
+
+    cluster.do = work_slowly
+    assert cluster.run(2, stall_s=0.3) == {}
+    assert sorted(cluster.committed) == names(2)
+
+
+def test_workers_that_live_and_do_nothing_end_the_job():
+    cluster = Cluster()
+
+    def hang(units, this_pass):
+        worker = cluster.start("sound")
+        for _ in range(40):
+            time.sleep(0.05)
+            cluster.roster.live(worker, 0)
+        yield from ()
+
+    patience = Patience(cluster.roster, 0.1, quiet_s=0.5)
+    with pytest.raises(JobError, match="no worker has done a step for"):
+        Supervisor(hang, patience, to_table).do(samples(3), cluster.commit)
+
+
+def test_samples_that_are_held_for_ever_do_not_hide_killers():
+    cluster, blamed = Cluster({"0003"}, gone={"0001"}), []
+    do = cluster.do
+
+    def hold(found, *rest):
+        rows = do(found, *rest)
+        for row in rows or []:
+            row.status = HELD if row.sample_id == "0001" else row.status
+        return rows
+
+    def quarantine(found):
+        blamed.extend(sample["sample_id"] for sample, _ in found)
+        return to_table([])
+
+    cluster.do = hold
+    with pytest.raises(JobError, match="1 of 6 samples are left"):
+        Supervisor(cluster.start_pass, Patience(cluster.roster, 0.3), quarantine).do(samples(6), cluster.commit)
+    assert blamed == ["0003"]
+
+
+def test_roster_that_does_not_answer_blames_nobody():
+    cluster = Cluster({"0003"})
+    read = cluster.roster.read
+
+    def silent():
+        entries = read()
+        return replace(entries, number=-1) if len(cluster.passes) > 1 else entries
+
+    cluster.roster.read = silent
+    with pytest.raises(JobError, match="1 of 6 samples are left"):
+        cluster.run(6)
 
 
 def test_flow_that_never_gets_through_blames_no_sample():

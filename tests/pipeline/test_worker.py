@@ -36,7 +36,7 @@ class Setup:
 
     def __init__(self, folder: Path, weights: Path):
         make_photos(folder, count=6)
-        self.folder, self.roster, self.limits = folder, Roster(), LimitsConfig()
+        self.folder, self.roster, self.limits = folder, Roster(), LimitsConfig(stall_s=1.0)
         self.config = JobConfig(
             source=SourceConfig(uri=str(folder / "photos")),
             mask=MaskConfig(uri=str(folder / "masks")),
@@ -67,13 +67,26 @@ def job(tmp_path, tiny_weights, monkeypatch):
 
 
 def statuses(worker: Worker, *names: str) -> list[str]:
-    return [row["status"] for row in worker(unit(*(names or NAMES))).to_pylist()]
+    return [row["status"] for row in rows(worker, *(names or NAMES))]
+
+
+def rows(worker: Worker, *names: str) -> list[dict]:
+    worker.roster._units.clear()  # as if it were another unit each time
+    return worker(unit(*names)).to_pylist()
+
+
+def test_unit_that_killed_a_worker_is_not_begun_again_unless_its_sample_is_alone(job):
+    worker = job.worker()
+    assert worker(unit(*NAMES)).num_rows == 6
+    assert worker(unit(*NAMES)).num_rows == 0  # as Ray would have it, for ever
+    alone = job.worker(ALONE)
+    assert [alone(unit("003.png")).num_rows for _ in range(3)] == [1, 1, 0]
 
 
 def test_missing_file_is_deferred_and_fails_once_the_worker_has_proven_to_read_others(job):
     job.lose("003.png")
     assert statuses(job.worker()) == [OK, OK, OK, DEFERRED, OK, OK]
-    (row,) = job.worker(AGAIN)(unit("003.png")).to_pylist()
+    (row,) = rows(job.worker(AGAIN), "003.png")
     assert (row["status"], row["error_type"]) == (FAILED, "FileNotFound")
     assert job.troubles == []
 
@@ -170,7 +183,7 @@ def test_worker_whose_engine_cannot_be_built_says_why_and_tries_again(job):
 
     worker = job.worker(FRESH, Engine)
     assert job.troubles == [("RuntimeError: no such device", False)]
-    (row, *_) = worker(unit(*NAMES)).to_pylist()
+    (row, *_) = rows(worker, *NAMES)
     assert (row["status"], row["error_type"], row["error_message"]) == (DEFERRED, "RuntimeError", "no such device")
     assert statuses(worker) == [OK] * 6
     assert job.troubles == []
@@ -237,7 +250,7 @@ def test_sample_alone_with_a_worker_that_does_not_work_is_not_begun(job):
 
 @pytest.mark.parametrize("stage", ["_decode", "_encode"])
 def test_step_without_end_fails_its_sample_alone(job, stage):
-    job.limits, forever = LimitsConfig(sample_s=0.5), threading.Event()
+    job.limits, forever = LimitsConfig(sample_s=0.5, stall_s=1.0), threading.Event()
 
     def hang(real, engine, task, *given):
         if task.record.sample_id == "002.png":
@@ -250,7 +263,7 @@ def test_step_without_end_fails_its_sample_alone(job, stage):
     setattr(Engine, stage, lambda *arguments: partial(hang, getattr(EchoActor, stage))(*arguments))
     try:
         assert statuses(job.worker(FRESH, Engine)) == [OK, OK, DEFERRED, OK, OK, OK]
-        (row,) = job.worker(AGAIN, Engine)(unit("002.png")).to_pylist()
+        (row,) = rows(job.worker(AGAIN, Engine), "002.png")
     finally:
         forever.set()
     assert (row["status"], row["error_type"]) == (FAILED, "TimedOut")
@@ -265,7 +278,7 @@ def test_error_of_our_own_code_in_one_sample_fails_that_sample(job):
             super()._decode(task, *given)
 
     assert statuses(job.worker(FRESH, Engine)) == [OK, OK, DEFERRED, OK, OK, OK]
-    (row,) = job.worker(AGAIN, Engine)(unit("002.png")).to_pylist()
+    (row,) = rows(job.worker(AGAIN, Engine), "002.png")
     assert (row["status"], row["error_stage"], row["error_type"]) == (FAILED, "decode", "ZeroDivisionError")
 
 
