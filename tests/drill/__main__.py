@@ -1,8 +1,9 @@
 """``make drill``: one job under constant fire on a small cluster, compared byte for byte with an undisturbed run.
 
-Three Ray nodes on this machine, a real S3 server behind a faulty proxy, SIGKILLs of workers, actors, a node and the
-driver every few seconds, the driver started again until it is done. Exit code 0 means: every sample has one row, every
-row one whole result, and every byte is that of the undisturbed run.
+Four Ray nodes on this machine, one of them unfit, a real S3 server behind a faulty proxy that takes no results for a
+minute, samples that kill their worker and samples that hang, SIGKILLs of workers, actors, a node and the driver three
+times a minute, the driver started again until it is done. Exit code 0 means: every sample has one row, those that kill
+or hang failed, every other row has one whole result, and every byte is that of the undisturbed run.
 """
 
 import argparse
@@ -30,9 +31,11 @@ from pipeline.results import read_result
 from pipeline.shards import sample_count
 from pipeline.storage import Storage
 from tests.conftest import ROOT, textured
+from tests.drill.fast_worker import HANG, KILL, UNFIT
 from tests.drill.faulty_proxy import faulty_proxy
 from tests.s3_server import s3_server
 
+READ_ONLY_AFTER_S = 60.0  # under fire
 TIMEOUT_S = 3.0  # of one S3 request
 NODE = {"num_cpus": 2, "object_store_memory": 400 << 20}
 
@@ -41,8 +44,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make drill", description=__doc__)
     parser.add_argument("--samples", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--every", type=float, default=6.0, help="mean seconds between two kills")
+    parser.add_argument("--every", type=float, default=20.0, help="mean seconds between two kills")
     parser.add_argument("--faulty", type=float, default=0.05, help="share of S3 requests that go wrong")
+    parser.add_argument("--killers", type=int, default=12, help="samples that kill their worker")
+    parser.add_argument("--hangs", type=int, default=2, help="samples that never end")
+    parser.add_argument("--read-only", type=float, default=60.0, help="seconds without a PUT, after the first minute")
     parser.add_argument("--decode", default="workers", help="run.decode: workers or tasks")
     parser.add_argument("--sink", default="images", help="sink.format: images, webdataset or parquet")
     options = parser.parse_args()
@@ -51,15 +57,24 @@ def main() -> int:
         (folder / "s3").mkdir()
         with s3_server(folder / "s3") as s3:
             storage = Storage("s3://bucket", s3)
-            upload_samples(storage, options.samples, options.seed)
-            return drill(folder, s3, storage, options)
+            names = sample_names(options)
+            upload_samples(storage, names, options.seed)
+            return drill(folder, s3, storage, names, options)
 
 
-def drill(folder: Path, s3: dict, storage: Storage, options: argparse.Namespace) -> int:
+def sample_names(options: argparse.Namespace) -> list[str]:
+    """Names of all samples, those with faults spread evenly."""
+    marks = [KILL] * options.killers + [HANG] * options.hangs
+    step = options.samples // (len(marks) + 1)
+    faulty = {step * (number + 1): mark for number, mark in enumerate(marks)}
+    return [f"{index:05}{faulty.get(index, '.png')}" for index in range(options.samples)]
+
+
+def drill(folder: Path, s3: dict, storage: Storage, names: list[str], options: argparse.Namespace) -> int:
     say(f"{options.samples} samples, seed {options.seed}; first the undisturbed run")
     started = time.monotonic()
     calm = write_config(folder / "calm.yaml", "calm", options.sink, s3, decode=options.decode)
-    code = subprocess.run(command(calm), cwd=ROOT, check=False, stderr=subprocess.DEVNULL).returncode
+    code = subprocess.run(command(calm, "FastWorker"), cwd=ROOT, check=False, stderr=subprocess.DEVNULL).returncode
     assert code == 0, f"the undisturbed run ended with exit code {code}"
     say(f"undisturbed: {time.monotonic() - started:.0f} s; now under fire")
     started = time.monotonic()
@@ -67,7 +82,12 @@ def drill(folder: Path, s3: dict, storage: Storage, options: argparse.Namespace)
     kills: Counter[str] = Counter()
     try:
         nodes = [cluster.add_node(**NODE), cluster.add_node(**NODE)]
-        with faulty_proxy(s3["endpoint_url"], options.faulty, TIMEOUT_S, options.seed) as (url, faults):
+        cluster.add_node(**NODE, env_vars={UNFIT: "1"})
+
+        def is_read_only() -> bool:
+            return 0 < time.monotonic() - started - READ_ONLY_AFTER_S < options.read_only
+
+        with faulty_proxy(s3["endpoint_url"], options.faulty, TIMEOUT_S, options.seed, is_read_only) as (url, faults):
             limits = {"read_timeout": TIMEOUT_S, "connect_timeout": TIMEOUT_S}
             fire = write_config(
                 folder / "fire.yaml",
@@ -75,25 +95,27 @@ def drill(folder: Path, s3: dict, storage: Storage, options: argparse.Namespace)
                 options.sink,
                 {**s3, "endpoint_url": url, "config_kwargs": limits},
                 address=cluster.address,
-                actors=2,
+                actors=3,
                 decode=options.decode,
             )
-            run_under_fire(cluster, nodes, command(fire), kills, random.Random(options.seed), options.every, folder)
+            run_under_fire(
+                cluster, nodes, command(fire, "FaultyWorker"), kills, random.Random(options.seed), options.every, folder
+            )
     finally:
         cluster.shutdown()
     say(f"under fire: {time.monotonic() - started:.0f} s")
     say("kills: " + ", ".join(f"{count} {what}" for what, count in sorted(kills.items())))
     say("S3: " + ", ".join(f"{count} {what}" for what, count in faults.most_common()))
-    return judge(storage, s3, options.samples)
+    return judge(storage, s3, names)
 
 
-def upload_samples(storage: Storage, count: int, seed: int) -> None:
+def upload_samples(storage: Storage, names: list[str], seed: int) -> None:
     generator = np.random.default_rng(seed)
-    for index in range(count):
+    for index, name in enumerate(names):
         height, width = (int(side) for side in generator.integers(40, 160, 2))
         mask = np.zeros((height, width), np.uint8)
         mask[10:25, 10:30] = 255
-        for key, array in ((f"photos/{index:05}.png", textured(height, width, index)), (f"masks/{index:05}.png", mask)):
+        for key, array in ((f"photos/{name}", textured(height, width, index)), (f"masks/{name}", mask)):
             buffer = io.BytesIO()
             Image.fromarray(array).save(buffer, "PNG")
             storage.write(key, buffer.getvalue())
@@ -105,14 +127,15 @@ def write_config(path: Path, sink: str, sink_format: str, storage: dict, **run: 
         "mask": {"uri": "s3://bucket/masks"},
         "sink": {"uri": f"s3://bucket/{sink}", "format": sink_format, "shard_samples": 100},
         "storage": storage,
+        "limits": {"sample_s": 10.0, "max_failed_fraction": 1.0},
         "run": {"report": False, **run},
     }
     path.write_text(yaml.safe_dump(config))
     return path
 
 
-def command(config: Path) -> list[str]:
-    return [sys.executable, "-m", "tests.drill.fast_worker", str(config)]
+def command(config: Path, worker: str) -> list[str]:
+    return [sys.executable, "-m", "tests.drill.fast_worker", str(config), worker]
 
 
 def run_under_fire(
@@ -124,7 +147,7 @@ def run_under_fire(
     every_s: float,
     folder: Path,
 ) -> None:
-    """Start the driver until it ends by itself with 0, killing something every few seconds."""
+    """Start the driver until it ends by itself with 0, killing something every now and then."""
     driver = None
     with (folder / "driver.log").open("ab") as log:
         while driver is None or driver.poll() != 0:
@@ -150,7 +173,7 @@ def shoot(what: str, driver: subprocess.Popen, cluster: Cluster, nodes: list) ->
         cluster.remove_node(nodes.pop(0), allow_graceful=False)
         nodes.append(cluster.add_node(**NODE))
         return True
-    wanted = ("FastWorker", "WindowActor") if what == "actor" else ("IDLE", "cut_samples", "finish_samples")
+    wanted = ("MapBatches(Worker)", "WindowActor") if what == "actor" else ("IDLE", "cut_samples", "finish_samples")
     raylets = {node.all_processes["raylet"][0].process.pid for node in cluster.list_all_nodes()}
     processes = list(Path("/proc").glob("[0-9]*/cmdline"))
     random.shuffle(processes)
@@ -164,10 +187,10 @@ def shoot(what: str, driver: subprocess.Popen, cluster: Cluster, nodes: list) ->
     return False
 
 
-def judge(storage: Storage, s3: dict, count: int) -> int:
+def judge(storage: Storage, s3: dict, samples: list[str]) -> int:
     """Compare both sinks; every difference is a fault."""
     calm, fire = read_rows(storage, "calm"), read_rows(storage, "fire")
-    names = {f"{index:05}.png" for index in range(count)}
+    names = set(samples)
     rows = {row["sample_id"]: row for row in fire}
     expected = {row["sample_id"]: row["output_sha256"] for row in calm}
     named = Counter(row["output_uri"] for row in fire)
@@ -177,17 +200,23 @@ def judge(storage: Storage, s3: dict, count: int) -> int:
         for name, row in rows.items()
         if row["output_uri"] in files
     }
+    blamed = {name: row["error_type"] for name, row in rows.items() if row["status"] == "failed"}
+    faulty = {name: "WorkerDied" for name in names if name.endswith(KILL)}
+    faulty |= {name: "TimedOut" for name in names if name.endswith(HANG)}
     found = {
         "lost": len(names - rows.keys()),
         "twice": len(fire) - len(rows),
-        "failed": sum(row["status"] != "ok" for row in fire),
+        "blamed without fault": len(blamed.keys() - faulty.keys()),
+        "faults not found": sum(blamed.get(name) != kind for name, kind in faulty.items()),
         "half written": sum(hashes.get(name) != row["output_sha256"] for name, row in rows.items()),
         "without a row": len(files - named.keys())
         + sum((sample_count(uri) or named[uri]) - rows_in_it for uri, rows_in_it in named.items()),
-        "other bytes": sum(expected[name] != hashes.get(name) for name in rows),
+        "other bytes": sum(expected[name] != hashes.get(name) for name in rows if name not in faulty),
     }
     say(", ".join(f"{number} {fault}" for fault, number in found.items()))
-    failures = Counter((row["error_type"], row["error_message"]) for row in fire if row["status"] != "ok")
+    say(", ".join(f"{number} {kind}" for kind, number in Counter(blamed.values()).items()) + " found and quarantined")
+    strange = [row for row in fire if row["status"] != "ok" and row["sample_id"] not in faulty]
+    failures = Counter((row["error_type"], row["error_message"]) for row in strange)
     for failure, number in failures.items():
         say(f"  {number} × {failure}")
     return int(any(found.values()))

@@ -1,8 +1,12 @@
-"""``python -m tests.drill.fast_worker CONFIG``: ``moebius inpaint`` with a model that takes no time."""
+"""``python -m tests.drill.fast_worker CONFIG WORKER``: ``moebius inpaint`` with a model that takes no time."""
 
+import os
+import signal
 import sys
+import time
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +14,10 @@ import torch
 import jobs.inpaint
 import pipeline.run
 from moebius.weights import Weights
-from pipeline.gpu_actor import InpaintActor
+from pipeline.gpu_actor import InpaintActor, SampleTask
+
+KILL, HANG = "-kill.png", "-hang.png"
+UNFIT = "MOEBIUS_DRILL_UNFIT"  # variable of the environment of a node
 
 
 class FastModel:
@@ -27,13 +34,33 @@ class FastModel:
         ]
 
 
+class BrokenModel(FastModel):
+    def generate(self, *_: Sequence) -> list[np.ndarray]:
+        raise FloatingPointError("the model produced NaN or infinite pixels")
+
+
 class FastWorker(InpaintActor):
     def load_model(self, weights: Weights) -> FastModel:
         return FastModel()
 
 
-if __name__ == "__main__":
-    from tests.drill.fast_worker import FastWorker as Worker  # as workers find it, not as __main__
+class FaultyWorker(InpaintActor):
+    """Dies of samples called ``…-kill.png``, hangs with ``…-hang.png``, and does nothing on an unfit node."""
 
-    pipeline.run.run_job = partial(pipeline.run.run_job, worker=Worker)
-    sys.exit(jobs.inpaint.main(sys.argv[1:]))
+    def load_model(self, weights: Weights) -> FastModel:
+        return BrokenModel() if UNFIT in os.environ else FastModel()
+
+    def _decode(self, task: SampleTask, *given: Any) -> None:
+        if task.record.sample_id.endswith(KILL):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if task.record.sample_id.endswith(HANG):
+            time.sleep(3600)
+        super()._decode(task, *given)
+
+
+if __name__ == "__main__":
+    from tests.drill import fast_worker  # as workers find it, not as __main__
+
+    config, name, *overrides = sys.argv[1:]
+    pipeline.run.run_job = partial(pipeline.run.run_job, worker=getattr(fast_worker, name))
+    sys.exit(jobs.inpaint.main([config, *overrides]))

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 REFUSED, SLOW, LATE = "refused with 503", "answered slowly", "done, but answered after the time-out"
+READ_ONLY = "PUTs refused while read-only"
 SLOW_S = 1.0
 _OWN_HEADERS = ("transfer-encoding", "connection", "content-length")  # those of each connection
 
@@ -112,11 +113,20 @@ def proxy(upstream: str, meddle: Callable[[Request, Forward], Answer | None]) ->
 
 
 @contextlib.contextmanager
-def faulty_proxy(upstream: str, fraction: float, timeout_s: float, seed: int) -> Iterator[tuple[str, Counter[str]]]:
-    """Forward to ``upstream``; yields the proxy's url and what it has done to a ``fraction`` of the requests."""
+def faulty_proxy(
+    upstream: str, fraction: float, timeout_s: float, seed: int, is_read_only: Callable[[], bool] = lambda: False
+) -> Iterator[tuple[str, Counter[str]]]:
+    """Forward to ``upstream``; yields the proxy's url and what it has done to a ``fraction`` of the requests.
+
+    While ``is_read_only`` says so, every PUT is refused.
+    """
     faults, dice, lock = Counter[str](), random.Random(seed), threading.Lock()
 
     def meddle(request: Request, forward: Forward) -> Answer | None:
+        if request.method == "PUT" and is_read_only():
+            with lock:
+                faults[READ_ONLY] += 1
+            return Answer(503)
         with lock:
             faults["requests"] += 1
             fault = dice.choice((REFUSED, SLOW, LATE)) if dice.random() < fraction else None
