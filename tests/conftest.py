@@ -35,6 +35,7 @@ LONG_FILES = [
     "tests/moebius/train/test_loop.py",
     "tests/pipeline/test_run.py",
     "tests/pipeline/test_cluster.py",
+    "tests/pipeline/test_whose_fault.py",
     "tests/pipeline/test_faults.py",
     "tests/pipeline/test_codec_tasks.py",
     "tests/pipeline/test_other_readers.py",

@@ -21,6 +21,12 @@ from tests.drill.fast_worker import FastModel
 FAULTS = "faults.json"  # beside the sink
 
 
+class SlowModel(FastModel):
+    def generate(self, pixels, masks, seeds):
+        time.sleep(0.3)
+        return super().generate(pixels, masks, seeds)
+
+
 class BrokenModel(FastModel):
     def generate(self, pixels, masks, seeds):
         raise FloatingPointError("the model produced NaN or infinite pixels")
@@ -35,7 +41,7 @@ class FaultyEngine(InpaintActor):
         super().__init__(config, *arguments)
 
     def load_model(self, weights):
-        return BrokenModel() if "model" in self.faults else FastModel()
+        return BrokenModel() if "model" in self.faults else SlowModel() if "slow" in self.faults else FastModel()
 
     def run(self, samples, sink=None):
         if "call" in self.faults:

@@ -24,7 +24,7 @@ class PlainActor(InpaintActor):
     def __init__(self, config, weights_fingerprint, run_id, pool, roster):
         self.config, self.weights_fingerprint, self.run_id, self.name = config, weights_fingerprint, run_id, "here"
         self.reader, self.roster = Reader(config), roster
-        self.sink, self.meter = open_sink(config, None), Meter(run_id)
+        self.sink, self.meter = open_sink(config, None, self.new_hold()), Meter(run_id)
         self.inpainter = type("Sizes", (), {"window_px": 64})
         self.budget = type("Endless", (), {"take": staticmethod(int), "give_back": staticmethod(int)})
         self.cpus = type("Here", (), {"submit": staticmethod(lambda urgency, work: work())})
@@ -55,6 +55,18 @@ def flow_here(stand_in, config, weights, run_id, pool, worker, roster, units, th
         yield actor(pa.table({"samples": units.slice(unit, 1)}))
 
 
+def before_work(patch, action):
+    """Do something once, when the run has its plan and its workers are about to start."""
+    flow = pipeline.run._start_pass
+
+    def act_and_start(*arguments):
+        patch.setattr(pipeline.run, "_start_pass", flow)
+        action()
+        return flow(*arguments)
+
+    patch.setattr(pipeline.run, "_start_pass", act_and_start)
+
+
 def leave_out_ray(patch, stand_in=PlainActor):
     """Let jobs run in this process, with small units, parts and snapshots; with ``None`` on the job's own worker."""
     patch.setattr(pipeline.run, "connected", lambda address, block_bytes: nullcontext())
@@ -64,6 +76,8 @@ def leave_out_ray(patch, stand_in=PlainActor):
     if stand_in:  # which stores whoever holds the sink, so that runs can be nested; a job's own worker needs the lease
         patch.setattr(pipeline.run, "Lease", lambda storage, run_id: nullcontext(Unheld()))
     patch.setattr(pipeline.supervisor, "FIRST_COMMIT_S", 0.0)
+    patch.setattr(pipeline.supervisor, "FIRST_WAIT_S", 0.01)
+    patch.setattr(pipeline.worker, "FIRST_PAUSE_S", 0.01)
     patch.setattr(pipeline.manifest, "SNAPSHOT_ROWS", 3)
 
 

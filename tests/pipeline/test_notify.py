@@ -16,10 +16,9 @@ import pytest
 import pipeline.notify
 import pipeline.run
 from pipeline.config import JobConfig, ModelConfig, RunConfig, public_configuration
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, JobError
 from pipeline.notify import notified, parse_notify, public_notify
 from pipeline.run import run_job
-from pipeline.supervisor import JobError
 from tests.conftest import make_photos
 from tests.pipeline.test_run import job
 

@@ -179,7 +179,6 @@ def test_body_that_ends_early_comes_again_and_never_reaches_the_decoder(
     here, bucket, s3_server, monkeypatch, announced
 ):
     monkeypatch.setattr(pipeline.s3_objects, "FIRST_PAUSE_S", 0.01)
-    monkeypatch.setattr(pipeline.gpu_actor, "UNREACHABLE_PAUSE_S", 0.0)
     faults = {"photos/02.png": 3, "masks/04.png": 3, "photos/06.png": 1000, "masks/08.png": 1000}
 
     def meddle(request, forward):

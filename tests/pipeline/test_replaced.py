@@ -18,6 +18,7 @@ from pipeline.records import OK
 from pipeline.run import run_job
 from pipeline.storage import Storage
 from tests.pipeline.conftest import four_photos
+from tests.pipeline.flow_here import before_work
 
 
 class Killed(BaseException):
@@ -136,15 +137,9 @@ def test_run_whose_sink_was_taken_over_deletes_nothing(done, here):
 @pytest.mark.parametrize(("folder", "is_forgotten"), [("source", False), ("mask", False), ("source", True)])
 def test_result_stays_where_the_sample_could_only_not_be_read(done, here, folder, is_forgotten):
     place = Path(getattr(done, folder).uri) / "000.png"
-    flow = pipeline.run._start_pass
-
-    def lose_and_start(*arguments):
-        shutil.move(place, f"{place}.away")
-        return flow(*arguments)
-
     before = files(done)
     with here.context() as patched:
-        patched.setattr(pipeline.run, "_start_pass", lose_and_start)
+        before_work(patched, lambda: shutil.move(place, f"{place}.away"))
         again = replace(done, model=replace(done.model, seed=1), run=replace(done.run, redo_changed=True))
         run(again, "second")
     rows = {row["sample_id"]: row for row in Manifest(Storage(done.sink.uri)).load().to_pylist()}

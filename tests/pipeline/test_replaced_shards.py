@@ -1,14 +1,12 @@
 """Tar shards and Parquet files that change or go while a job is planned or at work: no sample gets another's pixels."""
 
-from collections.abc import Callable
-
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import pipeline.run
 from pipeline.config import MaskConfig, SourceConfig
 from pipeline.storage import Storage
+from tests.pipeline.flow_here import before_work
 from tests.pipeline.test_hostile_shards import GOOD, IMAGE, MASK, config, pair, png, run, tar
 
 
@@ -65,7 +63,7 @@ def test_table_that_is_replaced_after_the_plan_fails_its_samples(here, tmp_path,
     path.parent.mkdir()
     table = pa.table({"image": [IMAGE, png(1)], "mask": [MASK, MASK], "key": ["a", "b"]})
     pq.write_table(table, path)
-    _before_work(here, lambda: REPLACED[case](path, table))
+    before_work(here, lambda: REPLACED[case](path, table))
     job = config(tmp_path, SourceConfig("parquet", str(path), key="key"), MaskConfig("column", column="mask"))
     kind = "BrokenShard" if case == "no table" else "FileChanged"
     assert run(job) == {"a": kind, "b": kind}
@@ -81,11 +79,6 @@ def test_shard_that_is_gone_or_another_after_the_plan_fails_its_samples(here, tm
     else:
         path.write_bytes(tar(pair("a"), compress=True))
         source, mask = SourceConfig("webdataset", str(path.parent)), MaskConfig("member")
-    _before_work(here, path.unlink if data is None else lambda: path.write_bytes(data))
+    (path.parent / "note.txt").touch()  # so that the folder is not one that is no longer mounted
+    before_work(here, path.unlink if data is None else lambda: path.write_bytes(data))
     assert set(run(config(tmp_path, source, mask)).values()) == {"FileNotFound" if data is None else "FileChanged"}
-
-
-def _before_work(patch, action: Callable[[], object]) -> None:
-    """Do something between plan and work."""
-    flow = pipeline.run._start_pass
-    patch.setattr(pipeline.run, "_start_pass", lambda *arguments: (action(), flow(*arguments))[1])

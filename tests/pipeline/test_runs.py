@@ -12,10 +12,9 @@ from PIL import Image
 
 import pipeline.commit
 from pipeline.config import MaskConfig, ModelConfig, RunConfig, SinkConfig, SourceConfig
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, JobError
 from pipeline.gpu_actor import InpaintActor
 from pipeline.records import FAILED, OK, UNCHANGED
-from pipeline.supervisor import JobError
 from tests.conftest import make_photos, textured
 from tests.pipeline.test_run import job, run
 

@@ -61,14 +61,15 @@ def rename(folder: Path, index: int, mark: str) -> None:
         (folder / kind / f"{index:03}.png").rename(folder / kind / f"{index:03}-{mark}.png")
 
 
-def test_any_number_of_killers_and_a_hang_are_rows_and_their_neighbours_are_done(job):
-    make_photos(job.folder, count=40)
-    for index in range(0, 36, 4):
+@pytest.mark.parametrize(("count", "killers"), [(16, 2), pytest.param(40, 9, marks=pytest.mark.slow)])
+def test_any_number_of_killers_and_a_hang_are_rows_and_their_neighbours_are_done(job, count, killers):
+    make_photos(job.folder, count=count)
+    for index in range(0, 4 * killers, 4):
         rename(job.folder, index, "kill")
-    rename(job.folder, 37, "hang")
+    rename(job.folder, count - 1, "hang")
     ended = job.run({}, "limits.sample_s=3", "limits.max_failed_fraction=0.5")
     assert ended.returncode == 0, ended.stderr
-    rows = job.check(WorkerDied=9, TimedOut=1)
+    rows = job.check(WorkerDied=killers, TimedOut=1)
     assert {name for name, row in rows.items() if row["error_type"] == "WorkerDied"} == {
         name for name in rows if "kill" in name
     }
@@ -89,11 +90,17 @@ def test_node_that_does_not_see_the_source_costs_no_sample_and_no_earlier_result
 
 
 @pytest.mark.parametrize(
-    "fault", [{"constructor": "no such device"}, {"model": "NaN"}, {"call": "spam"}, {"death": "always"}]
+    "fault",
+    [
+        {"constructor": "no such device"},
+        pytest.param({"model": "NaN"}, marks=pytest.mark.slow),
+        pytest.param({"call": "spam"}, marks=pytest.mark.slow),
+        pytest.param({"death": "always"}, marks=pytest.mark.slow),
+    ],
 )
 def test_node_whose_workers_do_not_work_is_named_and_the_other_one_does_its_samples(job, fault):
     make_photos(job.folder, count=40)
-    ended = job.run({"second": fault})
+    ended = job.run({"*": {"slow": True}, "second": fault})  # long enough for both nodes to have a worker
     assert ended.returncode == 0, ended.stderr
     rows = job.check()
     assert not any(row["worker"].startswith("second/") for row in rows.values())
