@@ -193,7 +193,7 @@ def judge(storage: Storage, s3: dict, samples: list[str]) -> int:
     names = set(samples)
     rows = {row["sample_id"]: row for row in fire}
     expected = {row["sample_id"]: row["output_sha256"] for row in calm}
-    named = Counter(row["output_uri"] for row in fire)
+    named = Counter(row["output_uri"] for row in fire if row["output_uri"])
     files = {storage.uri(file.key) for file in storage.list_files("fire/data")}
     hashes = {
         name: hashlib.sha256(read_result(row, s3)).hexdigest()
