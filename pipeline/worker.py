@@ -14,7 +14,7 @@ from ray.exceptions import RayError
 
 from pipeline.canary import Proof, prove
 from pipeline.epoch import SinkTakenOver
-from pipeline.faults import MEMORY_ERRORS, TimedOut, confirm, fail, is_undone, may_pass
+from pipeline.faults import MEMORY_ERRORS, confirm, fail, is_undone, may_pass
 from pipeline.gpu_actor import InpaintActor
 from pipeline.inputs import Sample
 from pipeline.passes import Pass
@@ -78,19 +78,34 @@ class Worker:
             return self._engine
 
     def _do(self, engine: InpaintActor, samples: Sequence[Sample]) -> list[Record]:
-        if self.this_pass.isolated:
-            if not self._is_proven and (fault := self._prove(engine).fault):
-                return [self._undone(sample, fault) for sample in samples]
-            self.roster.begin(self.name, samples[0]["sample_id"])
+        records = (self._try_proven if self.this_pass.confirms else self._try)(engine, samples)
+        self._judge_itself(records)
+        return records
+
+    def _try(self, engine: InpaintActor, samples: Sequence[Sample]) -> list[Record]:
+        """Do fresh samples; a suspect worker tries one first, and the others only if that comes through."""
         first = engine.run(samples[:1]) if self._failed_units else []
         if first and is_undone(first[0]):
-            records = [*first, *(self._undone(sample, first[0]) for sample in samples[1:])]
-        else:
-            records = [*first, *engine.run(samples[len(first) :])]
+            return [*first, *(self._undone(sample, first[0]) for sample in samples[1:])]
+        return [*first, *engine.run(samples[len(first) :])]
+
+    def _try_proven(self, engine: InpaintActor, samples: Sequence[Sample]) -> list[Record]:
+        """Do samples that were tried before, and fail those that fail once more between two proofs."""
+        is_suspect = self._failed_units or (self.this_pass.isolated and not self._is_proven)
+        if is_suspect and (fault := self._prove(engine).fault):
+            return [self._undone(sample, fault) for sample in samples]
+        if self.this_pass.isolated:
+            self.roster.begin(self.name, samples[0]["sample_id"])
+        records = engine.run(samples)
         undone = [index for index, record in enumerate(records) if is_undone(record)]
-        if undone and self.this_pass.confirms:
-            self._confirm(engine, samples, records, undone)
-        self._judge_itself(records)
+        if not undone or self._prove(engine).fault:
+            return records
+        for index, record in zip(undone, engine.run([samples[index] for index in undone]), strict=True):
+            records[index] = record
+        proof = self._prove(engine)
+        for index in undone:
+            if not proof.fault and (proof.with_storage or records[index].error_stage not in STORAGE_STAGES):
+                confirm(records[index])
         return records
 
     def _judge_itself(self, records: Sequence[Record]) -> None:
@@ -103,21 +118,6 @@ class Worker:
             self._note_failure(_fault(held[0]), _may_pass(held[0]), is_certain=True)
         elif not self.this_pass.confirms:  # else the proofs have said it
             self._note_failure(_fault(undone[0]), _may_pass(undone[0]))
-
-    def _confirm(
-        self, engine: InpaintActor, samples: Sequence[Sample], records: list[Record], undone: Sequence[int]
-    ) -> None:
-        """Try deferred samples again between two proofs, and fail those that fail again."""
-        if self._prove(engine).fault:
-            return
-        # What took too long now did so before, or is not tried by another worker for as long again.
-        again = [index for index in undone if records[index].error_type != TimedOut.__name__]
-        for index, record in zip(again, engine.run([samples[index] for index in again]), strict=True):
-            records[index] = record
-        proof = self._prove(engine)
-        for index in undone:
-            if not proof.fault and (proof.with_storage or records[index].error_stage not in STORAGE_STAGES):
-                confirm(records[index])
 
     def _prove(self, engine: InpaintActor) -> Proof:
         proof = prove(engine, self.this_pass.known_good)

@@ -270,6 +270,23 @@ def test_step_without_end_fails_its_sample_alone(job, stage):
     assert "took longer than limits.sample_s=0.5" in row["error_message"]
 
 
+def test_suspect_worker_blames_no_sample_for_the_hang_of_another(job):
+    job.limits, forever = LimitsConfig(sample_s=0.3, stall_s=1.0), threading.Event()
+
+    class Engine(EchoActor):
+        def _decode(self, task, *given):
+            if task.record.sample_id == "002.png":
+                forever.wait()
+            super()._decode(task, *given)
+
+    worker = job.worker(AGAIN, Engine)
+    worker._failed_units = 1
+    try:
+        assert statuses(worker, "002.png", "003.png", "004.png") == [FAILED, OK, OK]
+    finally:
+        forever.set()
+
+
 def test_error_of_our_own_code_in_one_sample_fails_that_sample(job):
     class Engine(EchoActor):
         def _decode(self, task, *given):
