@@ -1,13 +1,39 @@
 """Fixtures of the pipeline's tests, and a job that several of them do."""
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from pipeline.config import JobConfig, MaskConfig, SinkConfig, SourceConfig
 from tests.conftest import make_photos
 from tests.pipeline.flow_here import here, model_here
 
-__all__ = ["four_photos", "here", "model_here"]
+__all__ = ["four_photos", "here", "lines", "model_here"]
+DRIVER_LOGGERS = ("hold", "patience", "supervisor")
+
+
+@pytest.fixture
+def lines(monkeypatch) -> Iterator[list[str]]:
+    """What the driver logs, whatever tests before have done to the loggers of this process."""
+    found: list[str] = []
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            found.append(record.getMessage())
+
+    monkeypatch.setattr(logging.root.manager, "disable", logging.NOTSET)
+    loggers, collector = [logging.getLogger(f"pipeline.{name}") for name in DRIVER_LOGGERS], Collector()
+    for logger in loggers:
+        monkeypatch.setattr(logger, "disabled", False)
+        logger.addHandler(collector)
+        logger.setLevel(logging.INFO)
+    yield found
+    for logger in loggers:
+        logger.removeHandler(collector)
+        logger.setLevel(logging.NOTSET)
 
 
 def four_photos(folder: Path, **sink: Any) -> JobConfig:

@@ -150,13 +150,14 @@ def test_killer_costs_its_neighbours_few_repetitions():
     assert sum(tries > 4 for tries in cluster.tries.values()) <= 8
 
 
-def test_node_that_defers_everything_is_left_out_and_the_others_do_its_samples(caplog):
+def test_node_that_defers_everything_is_left_out_and_the_others_do_its_samples(lines):
     cluster = Cluster(nodes=("broken", "sound"))
     assert cluster.run(400, actors=2) == {}
     assert sorted(cluster.committed) == names(400)
     assert cluster.passes[-1].avoided == {"broken"}
-    lines = [record.message for record in caplog.records if "left out" in record.message]
-    assert lines == ["broken is left out from now on: FileNotFound: not mounted"]
+    assert [line for line in lines if "left out" in line] == [
+        "broken is left out from now on: FileNotFound: not mounted"
+    ]
 
 
 def test_node_whose_workers_die_of_everything_blames_no_sample():
@@ -171,11 +172,11 @@ def test_node_that_was_given_killers_alone_is_not_left_out():
     assert not any(this_pass.avoided for this_pass in cluster.passes)
 
 
-def test_storage_that_is_away_for_a_while_blames_nobody(caplog):
+def test_storage_that_is_away_for_a_while_blames_nobody(lines):
     cluster = Cluster(until_s=0.3)
     assert cluster.run(50, stall_s=30) == {}
     assert sorted(cluster.committed) == names(50)
-    assert any(record.message.startswith("nothing comes through, trying again") for record in caplog.records)
+    assert any(line.startswith("nothing comes through, trying again") for line in lines)
 
 
 @pytest.mark.parametrize("status", [DEFERRED, HELD])
@@ -233,7 +234,7 @@ def test_model_that_hangs_is_told_from_one_that_dies():
     assert cluster.run(10)["0003"].kind == "TimedOut"
 
 
-def test_workers_that_never_start_are_said_and_end_the_job(monkeypatch, caplog):
+def test_workers_that_never_start_are_said_and_end_the_job(monkeypatch, lines):
     monkeypatch.setattr(pipeline.patience, "SAY_START_S", 0.1)
 
     def never(units, this_pass):
@@ -243,7 +244,7 @@ def test_workers_that_never_start_are_said_and_end_the_job(monkeypatch, caplog):
     patience = Patience(Roster(), 0.1, shortage=lambda: "It has no CPU free.", quiet_s=0.3)
     with pytest.raises(JobError, match=r"no worker has done a step for .* It has no CPU free"):
         Supervisor(never, patience, to_table).do(samples(3), lambda rows: None)
-    assert any("still waiting. It has no CPU free." in record.message for record in caplog.records)
+    assert any("still waiting. It has no CPU free." in line for line in lines)
 
 
 def test_workers_that_show_no_life_any_more_end_the_job():
