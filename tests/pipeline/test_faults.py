@@ -24,6 +24,7 @@ class PoisonedActor(test_gpu_actor.EchoActor):
         super()._decode(task, *given)
 
 
+@pytest.mark.slow  # on a joined cluster test_whose_fault.py does it
 def test_sample_that_kills_its_worker_is_quarantined_and_its_neighbours_are_fine(tmp_path, tiny_weights):
     photos, masks = make_photos(tmp_path, count=16)
     for folder in (photos, masks):

@@ -61,7 +61,7 @@ def rename(folder: Path, index: int, mark: str) -> None:
         (folder / kind / f"{index:03}.png").rename(folder / kind / f"{index:03}-{mark}.png")
 
 
-@pytest.mark.parametrize(("count", "killers"), [(16, 2), pytest.param(40, 9, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("count", "killers"), [(12, 1), pytest.param(40, 9, marks=pytest.mark.slow)])
 def test_any_number_of_killers_and_a_hang_are_rows_and_their_neighbours_are_done(job, count, killers):
     make_photos(job.folder, count=count)
     for index in range(0, 4 * killers, 4):
@@ -99,7 +99,7 @@ def test_node_that_does_not_see_the_source_costs_no_sample_and_no_earlier_result
     ],
 )
 def test_node_whose_workers_do_not_work_is_named_and_the_other_one_does_its_samples(job, fault):
-    make_photos(job.folder, count=40)
+    make_photos(job.folder, count=20)
     ended = job.run({"*": {"slow": True}, "second": fault})  # long enough for both nodes to have a worker
     assert ended.returncode == 0, ended.stderr
     rows = job.check()
