@@ -114,7 +114,7 @@ def test_node_whose_sink_is_read_only_costs_no_sample(job):
     (job.folder / "out").mkdir()
     bind_read_only(job.cluster.second, job.folder / "out")
     try:
-        ended = job.run()
+        ended = job.run({}, "limits.stall_s=30")
     finally:
         unbind(job.cluster.second, job.folder / "out")
     assert ended.returncode == 0, ended.stderr
