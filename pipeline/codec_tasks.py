@@ -18,6 +18,7 @@ from pipeline.records import MANIFEST_SCHEMA, Record, to_table
 from pipeline.sample_job import finish, new_record, prepare
 from pipeline.sinks import Outcome, open_sink
 from pipeline.timed import Timed
+from pipeline.units import samples_of
 
 MOST_WINDOWS = 32  # of a sample that travels; one with more stays with its worker from decoding to encoding
 BLOCK_BYTES = 16 << 20
@@ -53,7 +54,7 @@ def cut_samples(
 ) -> Iterator[pa.Table]:
     """Read and decode the samples of units, and cut their windows: a column ``samples`` → tables of ``CUT_SCHEMA``."""
     reader = Reader(config)
-    samples = batch["samples"].combine_chunks().flatten().to_pylist()
+    samples = samples_of(batch)
     records: list[Record] = []
     rows: list[Mapping[str, Any]] = []
     size, inputs_of = 0, Timed(reader.read_all(samples))

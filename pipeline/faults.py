@@ -10,7 +10,7 @@ import errno
 
 from pipeline.epoch import SinkTakenOver
 from pipeline.errors import AccessError, SampleError
-from pipeline.records import DEFERRED, FAILED, HELD, Record
+from pipeline.records import DEFERRED, FAILED, HELD, UNDONE, Record
 from pipeline.storage_errors import CredentialsError
 
 FINAL_NUMBERS = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR)  # of a disk: every try ends the same way
@@ -52,7 +52,7 @@ def confirm(record: Record) -> None:
 
 def is_undone(record: Record) -> bool:
     """Whether the sample is still to be done."""
-    return record.status in (DEFERRED, HELD)
+    return record.status in UNDONE
 
 
 def may_pass(error: Exception) -> bool:

@@ -33,6 +33,7 @@ from pipeline.roster import RosterClient, Trouble, worker_name
 from pipeline.sample_job import SampleJob, decoded_bytes, finish, new_record, prepare
 from pipeline.sinks import Outcome, Sink, open_sink
 from pipeline.timed import Timed
+from pipeline.units import samples_of
 from pipeline.watchdog import Watchdog
 from pipeline.weight_store import fetch_weights
 
@@ -116,7 +117,7 @@ class InpaintActor:
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Units, as lists of ``SAMPLE_SCHEMA`` in a column ``samples`` → manifest rows of samples that are stored."""
-        return to_table(self.run(batch["samples"].combine_chunks().flatten().to_pylist()))
+        return to_table(self.run(samples_of(batch)))
 
     def run(self, samples: Sequence[Sample], sink: Sink | None = None) -> list[Record]:
         """Do the samples of a unit and return their rows, in order; results go to the job's sink or to another.

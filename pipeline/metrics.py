@@ -13,7 +13,7 @@ from functools import lru_cache
 import pyarrow as pa
 from ray.util.metrics import Counter, Gauge, Histogram
 
-from pipeline.records import DEFERRED, FAILED, HELD, Record
+from pipeline.records import FAILED, UNDONE, Record
 
 PREFIX = "moebius_"
 RUN = "run"  # the label of all of them: the run's id
@@ -109,7 +109,7 @@ class Meter:
             self.add("stage_seconds", sum(getattr(record, f"{stage}_s") or 0.0 for record in records), stage=stage)
         self.add("stage_seconds", write_s, stage="write")
         self.add("written_bytes", sum(record.output_bytes or 0 for record in records))
-        self.add("given_back", sum(record.status in (DEFERRED, HELD) for record in records))
+        self.add("given_back", sum(record.status in UNDONE for record in records))
 
 
 @lru_cache(maxsize=1)

@@ -11,6 +11,7 @@ RESULT_DAMAGED, RESULT_MISSING = RESULT_FAULTS = ("ResultDamaged", "ResultMissin
 # Status of a row that a worker returns for a sample which is still to be done; neither is ever in a manifest.
 DEFERRED = "deferred"  # by a fault that may be the worker's own; another try decides
 HELD = "held"  # by a storage that takes nothing, or refused credentials: never the sample's fault
+UNDONE = (DEFERRED, HELD)
 
 
 # One input, as planned:

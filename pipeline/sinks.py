@@ -113,11 +113,8 @@ class ShardSink:
     """Results in shards of bounded size, each written in one step when it is full or its unit ends."""
 
     def __init__(self, config: JobConfig, storage: Storage, hold: Hold | None = None) -> None:
-        self.storage, self.hold, self.bounds = (
-            storage,
-            hold or Hold(),
-            (config.sink.shard_samples, config.sink.shard_bytes),
-        )
+        self.storage, self.hold = storage, hold or Hold()
+        self.bounds = config.sink.shard_samples, config.sink.shard_bytes
         self.format = {"webdataset": TAR, "parquet": PARQUET}[config.sink.format]
 
     def store(self, outcomes: Iterable[Outcome]) -> float:

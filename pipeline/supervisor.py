@@ -13,7 +13,7 @@ from pipeline.errors import JobError
 from pipeline.inputs import Sample
 from pipeline.passes import History, Pass
 from pipeline.patience import Patience
-from pipeline.records import DEFERRED, HELD
+from pipeline.records import UNDONE
 from pipeline.stream import by_clock
 from pipeline.units import SMALL_UNITS, UnitBounds, make_units
 from pipeline.witness import Witness
@@ -157,7 +157,7 @@ class Supervisor:
 
     def _done(self, table: pa.Table, work: Work) -> pa.Table:
         """Take note of samples that are still to be done, and return the rows of the others."""
-        undone = pc.is_in(table["status"], pa.array([DEFERRED, HELD]))
+        undone = pc.is_in(table["status"], pa.array(UNDONE))
         deferred, done = table.filter(undone), table.filter(pc.invert(undone))
         if done.num_rows:
             self.patience.note_done()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from pipeline.inputs import Sample
 from pipeline.records import SAMPLE_SCHEMA
 
 SMALL_UNIT = 64  # samples
@@ -32,6 +33,11 @@ def make_units(samples: pa.Table, max_samples: int, max_bytes: int) -> pa.ListAr
     edges = cut_units(samples["size_bytes"].to_numpy(), max_samples, max_bytes)
     structs = samples.select(SAMPLE_SCHEMA.names).combine_chunks().to_struct_array()
     return pa.ListArray.from_arrays(pa.array(edges, pa.int32()), pa.concat_arrays(structs.chunks))
+
+
+def samples_of(batch: pa.Table) -> list[Sample]:
+    """The samples of units, from their column ``samples`` as :func:`make_units` makes it."""
+    return batch["samples"].combine_chunks().flatten().to_pylist()
 
 
 def cut_units(sizes: np.ndarray, max_samples: int, max_bytes: int) -> list[int]:

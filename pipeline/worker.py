@@ -20,6 +20,7 @@ from pipeline.inputs import Sample
 from pipeline.passes import Pass
 from pipeline.records import DEFERRED, FAILED, HELD, Record, to_table
 from pipeline.roster import RosterClient, Seat, Trouble, worker_name
+from pipeline.units import samples_of
 from pipeline.watchdog import SIGN_OF_LIFE_S, Watchdog
 
 FIRST_PAUSE_S, MAX_PAUSE_S = 5.0, 60.0
@@ -58,7 +59,7 @@ class Worker:
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Units, as lists of ``SAMPLE_SCHEMA`` in a column ``samples`` → rows, some perhaps still to be done."""
-        samples = batch["samples"].combine_chunks().flatten().to_pylist()
+        samples = samples_of(batch)
         time.sleep(max(0.0, self._resume_at - time.monotonic()))
         try:
             if self.roster.begin_unit(samples[0]["sample_id"]) > self.this_pass.tries:
