@@ -200,22 +200,27 @@ def test_body_that_ends_early_comes_again_and_never_reaches_the_decoder(
     assert faults["photos/02.png"] == faults["masks/04.png"] == 0
 
 
+class Spoilt:
+    """Spoils the answers to the next two GETs, or to as many as ``left`` says."""
+
+    def __init__(self, spoil):
+        self.spoil, self.left = spoil, 2
+
+    def meddle(self, request, forward):
+        answer = forward(request)
+        if request.method != "GET" or not self.left:
+            return answer
+        self.left -= 1
+        return self.spoil(answer)
+
+
 def test_body_with_another_checksum_than_announced_comes_again(bucket, s3_server, monkeypatch):
     monkeypatch.setattr(pipeline.s3_objects, "FIRST_PAUSE_S", 0.01)
-    faults = 2
-
-    def meddle(request, forward):
-        nonlocal faults
-        answer = forward(request)
-        if request.method != "GET" or not faults:
-            return answer
-        faults -= 1
-        return replace(answer, content=answer.content[:-1] + b"?")
-
-    with proxy(s3_server["endpoint_url"], meddle) as url:
+    spoilt = Spoilt(lambda answer: replace(answer, content=answer.content[:-1] + b"?"))
+    with proxy(s3_server["endpoint_url"], spoilt.meddle) as url:
         storage = Storage(bucket, {**s3_server, "endpoint_url": url})
-        assert storage.read("photos/00.png") == IMAGE and faults == 0
-        faults = 1000
+        assert storage.read("photos/00.png") == IMAGE and spoilt.left == 0
+        spoilt.left = 1000
         with pytest.raises(OSError, match="FlexibleChecksumError"):
             storage.read("photos/00.png")
 
@@ -223,21 +228,12 @@ def test_body_with_another_checksum_than_announced_comes_again(bucket, s3_server
 @pytest.mark.parametrize("announced", [True, False])
 def test_part_of_an_object_that_ends_early_comes_again(bucket, s3_server, monkeypatch, announced):
     monkeypatch.setattr(pipeline.s3_objects, "FIRST_PAUSE_S", 0.01)
-    faults = 2
-
-    def meddle(request, forward):
-        nonlocal faults
-        answer = forward(request)
-        if request.method != "GET" or not faults:
-            return answer
-        faults -= 1
-        return cut(answer, announced)
-
-    with proxy(s3_server["endpoint_url"], meddle) as url:
+    spoilt = Spoilt(lambda answer: cut(answer, announced))
+    with proxy(s3_server["endpoint_url"], spoilt.meddle) as url:
         storage = Storage(bucket, {**s3_server, "endpoint_url": url})
         with storage.open("photos/00.png") as file:
-            assert file.read() == IMAGE and faults == 0
-        faults = 1000
+            assert file.read() == IMAGE and spoilt.left == 0
+        spoilt.left = 1000
         with storage.open("photos/00.png") as file, pytest.raises(OSError, match=r"bytes came of|ClientPayloadError"):
             file.read()
         with pytest.raises(OSError, match=r"bytes came of|ClientPayloadError"):
