@@ -12,7 +12,7 @@ from ray._private.services import GcsClient, canonicalize_bootstrap_address
 from ray.exceptions import AuthenticationError, RayError
 
 from pipeline.errors import ConfigError
-from pipeline.ray_process import set_variables, silent_core
+from pipeline.ray_process import away_from_user_modules, set_variables, silent_core
 
 ANSWER_S = 10.0  # a cluster that does not take a connection by then is not there
 TOKEN_PLACES = "RAY_AUTH_TOKEN, the file that RAY_AUTH_TOKEN_PATH names, or ~/.ray/auth_token"
@@ -37,7 +37,8 @@ def join(address: str) -> None:
         with silent_core():  # its errors are raised as well
             found = _find(address)
             _use_token_if_asked(found)
-            ray.init(address=found, log_to_driver=False, logging_level="ERROR")
+            with away_from_user_modules():
+                ray.init(address=found, log_to_driver=False, logging_level="ERROR")
     except (OSError, ValueError, RuntimeError, RayError) as error:
         if isinstance(error, ConfigError):
             raise

@@ -11,7 +11,7 @@ import ray
 from ray._common.utils import get_default_ray_temp_dir
 from ray._private import ray_constants
 
-from pipeline.ray_process import set_variables, silent_core
+from pipeline.ray_process import away_from_user_modules, set_variables, silent_core
 
 IDLE_WORKER_MS = 5000  # by default a worker ends after one idle second, and starting another takes about as long
 TEMPORARY_BYTES = 100 << 20  # logs and sockets; a start that runs out of disk hangs, or ends in a stack trace
@@ -27,7 +27,7 @@ def start_local() -> None:
     # Without a token of ours, Ray makes one and leaves it in ~/.ray, where later clusters pick it up.
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     set_variables({**token, ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0"})
-    with silent_core(), _on_loopback():
+    with silent_core(), _on_loopback(), away_from_user_modules():
         ray.init(
             address="local",
             log_to_driver=False,

@@ -2,8 +2,11 @@
 
 import contextlib
 import os
+import site
 import sys
+import sysconfig
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import ray
 from ray._private.authentication.authentication_token_setup import AuthenticationTokenLoader, Config
@@ -58,3 +61,19 @@ def silent_core() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+@contextlib.contextmanager
+def away_from_user_modules() -> Iterator[None]:
+    """Connect from another folder: workers look for modules in the driver's working directory before anywhere else.
+
+    A ``pipeline.py`` or a ``jobs/`` of the user's would replace ours there, although the driver has imported ours.
+    """
+    root, here = Path(__file__).resolve().parent.parent, Path.cwd()
+    installed = {*site.getsitepackages(), site.getusersitepackages()}
+    # An installed package is found without help, and first of all may come what comes first anyway.
+    os.chdir(sysconfig.get_path("stdlib") if str(root) in installed else root)
+    try:
+        yield
+    finally:
+        os.chdir(here)

@@ -81,7 +81,7 @@ def run_driver(code: str, *arguments: str, env: Mapping[str, str] | None = None,
     """Start a driver in a process of its own, without Ray's variables of this one; its outputs are pipes of text."""
     return subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
-        env={**_plain_environment(), **DRIVER, **(env or {})},
+        env={**plain_environment(), **DRIVER, **(env or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -139,7 +139,7 @@ def start_node(
     with (temporary / "log").open("wb") as log:
         process = subprocess.Popen(
             command,
-            env={**_plain_environment(), **NODE, **env},
+            env={**plain_environment(), **NODE, **env},
             stdout=log,
             stderr=log,
             start_new_session=True,
@@ -184,7 +184,7 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def _plain_environment() -> dict[str, str]:
+def plain_environment() -> dict[str, str]:
     """Return the environment without what Ray has set for this process; compiled kernels stay where they are."""
     plain = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     return {"XDG_CACHE_HOME": str(Path("~/.cache").expanduser()), **plain, "PYTHONPATH": str(ROOT)}
