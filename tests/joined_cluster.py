@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,8 +114,7 @@ def joined_cluster(
         _wait_until(lambda: _answers(port), head)
         join = [f"--address=127.0.0.1:{port}"]
         nodes.append(start_node("second", folder, join, cpus, env, own_mounts))
-        for node in nodes:
-            _wait_until(lambda node=node: STARTED in node.log, node)
+        wait_for(nodes, port)
         yield JoinedCluster(f"127.0.0.1:{port}", *nodes, time.monotonic() - started)
     finally:
         for node in reversed(nodes):
@@ -147,12 +146,24 @@ def start_node(
     return Node(name, process, temporary, own_mounts)
 
 
-def stop(node: Node) -> None:
-    """End a node and all of its processes."""
+def wait_for(nodes: Sequence[Node], port: int) -> None:
+    """Wait until nodes have started; the first is the head, which answers at a port.
+
+    Raises:
+        RuntimeError: a node did not start; the message has the end of its log.
+    """
+    _wait_until(lambda: _answers(port), nodes[0])
+    for node in nodes:
+        _wait_until(lambda node=node: STARTED in node.log, node)
+
+
+def stop(node: Node, is_graceful: bool = True) -> None:
+    """End a node and all of its processes, by SIGKILL at once unless it is graceful."""
     processes = _below(node.process.pid)
-    node.process.send_signal(signal.SIGTERM)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        node.process.wait(STOP_S)
+    if is_graceful:
+        node.process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            node.process.wait(STOP_S)
     for pid in [node.process.pid, *processes]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

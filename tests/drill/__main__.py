@@ -1,9 +1,10 @@
 """``make drill``: one job under constant fire on a small cluster, compared byte for byte with an undisturbed run.
 
-Four Ray nodes on this machine, one of them unfit, a real S3 server behind a faulty proxy that takes no results for a
-minute, samples that kill their worker and samples that hang, SIGKILLs of workers, actors, a node and the driver three
-times a minute, the driver started again until it is done. Exit code 0 means: every sample has one row, those that kill
-or hang failed, every other row has one whole result, and every byte is that of the undisturbed run.
+Four Ray nodes that `ray start` has started on this machine, one of them unfit, a real S3 server behind a faulty proxy
+that takes no results for a minute, samples that kill their worker and samples that hang, SIGKILLs of workers, actors, a
+node and the driver three times a minute, the driver started again until it is done. Exit code 0 means: every sample has
+one row, those that kill or hang failed, every other row has one whole result, and every byte is that of the undisturbed
+run.
 """
 
 import argparse
@@ -25,19 +26,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 from PIL import Image
-from ray.cluster_utils import Cluster
 
 from pipeline.results import read_result
 from pipeline.shards import sample_count
 from pipeline.storage import Storage
 from tests.conftest import ROOT, textured
-from tests.drill.fast_worker import HANG, KILL, UNFIT
+from tests.drill.fast_worker import HANG, KILL
 from tests.drill.faulty_proxy import faulty_proxy
+from tests.drill.nodes import Nodes, started_nodes
+from tests.joined_cluster import DRIVER
 from tests.s3_server import s3_server
 
 READ_ONLY_AFTER_S = 60.0  # under fire
 TIMEOUT_S = 3.0  # of one S3 request
-NODE = {"num_cpus": 2, "object_store_memory": 400 << 20}
 
 
 def main() -> int:
@@ -78,11 +79,8 @@ def drill(folder: Path, s3: dict, storage: Storage, names: list[str], options: a
     assert code == 0, f"the undisturbed run ended with exit code {code}"
     say(f"undisturbed: {time.monotonic() - started:.0f} s; now under fire")
     started = time.monotonic()
-    cluster = Cluster(initialize_head=True, head_node_args=NODE)
     kills: Counter[str] = Counter()
-    try:
-        nodes = [cluster.add_node(**NODE), cluster.add_node(**NODE)]
-        cluster.add_node(**NODE, env_vars={UNFIT: "1"})
+    with started_nodes() as nodes:
 
         def is_read_only() -> bool:
             return 0 < time.monotonic() - started - READ_ONLY_AFTER_S < options.read_only
@@ -94,15 +92,12 @@ def drill(folder: Path, s3: dict, storage: Storage, names: list[str], options: a
                 "fire",
                 options.sink,
                 {**s3, "endpoint_url": url, "config_kwargs": limits},
-                address=cluster.address,
+                address=nodes.address,
                 actors=3,
                 decode=options.decode,
             )
-            run_under_fire(
-                cluster, nodes, command(fire, "FaultyWorker"), kills, random.Random(options.seed), options.every, folder
-            )
-    finally:
-        cluster.shutdown()
+            dice = random.Random(options.seed)
+            run_under_fire(nodes, command(fire, "FaultyWorker"), kills, dice, options.every, folder / "driver.log")
     say(f"under fire: {time.monotonic() - started:.0f} s")
     say("kills: " + ", ".join(f"{count} {what}" for what, count in sorted(kills.items())))
     say("S3: " + ", ".join(f"{count} {what}" for what, count in faults.most_common()))
@@ -139,42 +134,42 @@ def command(config: Path, worker: str) -> list[str]:
 
 
 def run_under_fire(
-    cluster: Cluster,
-    nodes: list,
+    nodes: Nodes,
     driver_command: list[str],
     kills: Counter[str],
     dice: random.Random,
     every_s: float,
-    folder: Path,
+    log_file: Path,
 ) -> None:
     """Start the driver until it ends by itself with 0, killing something every now and then."""
     driver = None
-    with (folder / "driver.log").open("ab") as log:
+    with log_file.open("ab") as log:
         while driver is None or driver.poll() != 0:
             if driver is None or driver.poll() is not None:
                 if driver is not None and driver.returncode not in (-signal.SIGKILL,):
                     kills[f"drivers that gave up with exit code {driver.returncode}"] += 1
-                driver = subprocess.Popen(driver_command, cwd=ROOT, stdout=log, stderr=log)
+                driver = subprocess.Popen(
+                    driver_command, cwd=ROOT, env={**os.environ, **DRIVER}, stdout=log, stderr=log
+                )
             wait_until = time.monotonic() + dice.uniform(0.5, 1.5) * every_s
             while time.monotonic() < wait_until and driver.poll() is None:
                 time.sleep(0.2)
             if driver.poll() is None:
                 what = dice.choices(("actor", "worker", "driver", "node"), (5, 5, 2, 1))[0]
-                if shoot(what, driver, cluster, nodes):
+                if shoot(what, driver, nodes):
                     kills[f"{what}s killed"] += 1
 
 
-def shoot(what: str, driver: subprocess.Popen, cluster: Cluster, nodes: list) -> bool:
+def shoot(what: str, driver: subprocess.Popen, nodes: Nodes) -> bool:
     if what == "driver":
         driver.kill()
         driver.wait()
         return True
     if what == "node":
-        cluster.remove_node(nodes.pop(0), allow_graceful=False)
-        nodes.append(cluster.add_node(**NODE))
+        nodes.replace_one()
         return True
     wanted = ("MapBatches(Worker)", "WindowActor") if what == "actor" else ("IDLE", "cut_samples", "finish_samples")
-    raylets = {node.all_processes["raylet"][0].process.pid for node in cluster.list_all_nodes()}
+    raylets = {pid for node in nodes.all for pid in node.processes("raylet/raylet")}
     processes = list(Path("/proc").glob("[0-9]*/cmdline"))
     random.shuffle(processes)
     for process in processes:
