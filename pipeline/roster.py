@@ -205,9 +205,13 @@ class RemoteRoster:
 
 @contextlib.contextmanager
 def open_roster() -> Iterator[RemoteRoster]:
-    """A roster on this driver's node, which ends with the block."""
+    """Open a roster on this driver's node, which ends with the block.
+
+    Ray starts it again, empty and elsewhere if need be, when its process or its node dies; the pass that ran then
+    concludes nothing from it.
+    """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    actor = ray.remote(Roster).options(num_cpus=0, scheduling_strategy=here, max_restarts=0).remote()
+    actor = ray.remote(Roster).options(num_cpus=0, scheduling_strategy=here, max_restarts=-1).remote()
     try:
         yield RemoteRoster(actor)
     finally:
