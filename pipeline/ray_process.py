@@ -11,6 +11,8 @@ from pathlib import Path
 import ray
 from ray._private.authentication.authentication_token_setup import AuthenticationTokenLoader, Config
 
+import pipeline
+
 PREFIXES = ("RAY_", "PYTHONBREAKPOINT")  # of the variables that Ray sets in a driver
 RECONNECT = "RAY_gcs_rpc_server_reconnect_timeout_s"  # without a head node; then Ray's core ends the process
 DEFAULTS = {
@@ -69,7 +71,7 @@ def away_from_user_modules() -> Iterator[None]:
 
     A ``pipeline.py`` or a ``jobs/`` of the user's would replace ours there, although the driver has imported ours.
     """
-    root, here = Path(__file__).resolve().parent.parent, Path.cwd()
+    root, here = Path(pipeline.__file__).resolve().parent.parent, Path.cwd()
     installed = {*site.getsitepackages(), site.getusersitepackages()}
     # An installed package is found without help, and first of all may come what comes first anyway.
     os.chdir(sysconfig.get_path("stdlib") if str(root) in installed else root)
