@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from pipeline.errors import SampleError
 from pipeline.records import Record
 from pipeline.sources import split_extension
-from pipeline.tar_source import split_name
+from pipeline.tar_members import split_name
 
 TAR, PARQUET = ".tar", ".parquet"
 ROW_GROUP_ROWS, ROW_GROUP_BYTES = 100, 32 << 20  # what a reader must take at least, to see one image

@@ -11,7 +11,8 @@ from pipeline.errors import SampleError
 from pipeline.inputs import Inputs, Sample, file_version, read_file
 from pipeline.storage import Storage
 from pipeline.storage_errors import answering
-from pipeline.tar_source import BROKEN, open_shard
+from pipeline.tar_headers import BROKEN
+from pipeline.tar_streams import is_compressed, open_shard
 
 REQUEST_BYTES = 16 << 20  # read at once at most
 GAP_BYTES = 1 << 20  # between samples is rather read than a request more made
@@ -63,7 +64,7 @@ class TarReader:
 
     def _bytes(self, sample: Sample, start: int, end: int) -> bytes:
         key = sample["file"]
-        if key.endswith(".tar"):
+        if not is_compressed(key):
             return read_file("read", self.storage, key, file_version(sample), (start, end))
         with answering():
             try:

@@ -4,40 +4,21 @@ The plan notes where in its shard each member lies, so that a worker reads the s
 shard needs no order of work. A compressed shard has no such places but those in its decompressed stream.
 """
 
-import contextlib
-import gzip
-import tarfile
-import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from itertools import groupby
-from typing import IO, Any
+from collections import Counter
+from collections.abc import Iterable, Iterator
 
 from pipeline.config import JobConfig
 from pipeline.errors import ConfigError
 from pipeline.settled import counted
 from pipeline.sources import IMAGE_EXTENSIONS, Found, matching_files, name_fault
 from pipeline.storage import Storage, StoredFile
+from pipeline.tar_headers import BROKEN, Bounds, UnmarkedEndError
+from pipeline.tar_members import Link, Members, Part, Place, Refused, Tree, read_members
+from pipeline.tar_streams import SUFFIXES, is_compressed, is_shard, open_shard
 
-SUFFIXES = (".tar", ".tar.gz", ".tgz")
-BLOCK_BYTES = 1 << 20  # of a shard are read at once while its headers are looked at
 MOST_EXPANSION = 200  # a compressed shard that grows more than that, and by more than this, is a bomb
 LEAST_BOMB_BYTES = 1 << 30
-MAX_HEADER_BYTES = 1 << 20  # of a member: long names and extended attributes, which are read into memory
-BROKEN = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, RecursionError)  # the last of headers upon headers
-
-
-@dataclass
-class Members:
-    """Members of one sample.
-
-    Args:
-        key: path and name up to the first dot of the name.
-        by_extension: start and length of each member, by what follows that dot.
-    """
-
-    key: str
-    by_extension: dict[str, tuple[int, int]] = field(default_factory=dict)
+_NOWHERE: Place = (-1, 0)  # place of a member that is not there
 
 
 class TarShards:
@@ -55,7 +36,7 @@ class TarShards:
     def files(self) -> list[StoredFile]:
         """See :class:`pipeline.sources.Source`."""
         files = matching_files(self.storage, self.pattern)
-        shards = sorted(file for file in files if file.key.endswith(SUFFIXES))
+        shards = sorted(file for file in files if is_shard(file.key))
         if not shards:
             raise ConfigError(f"no shard ({', '.join(SUFFIXES)}) below {self.storage} matches {self.pattern!r}")
         return shards
@@ -68,114 +49,109 @@ class TarShards:
 
     def _samples_in(self, shard: StoredFile) -> list[Found]:
         """Of one shard; one that breaks off is a failed sample of its own, behind those before that."""
-        found = []
+        found: list[Found] = []
+        linked: list[tuple[int, Members]] = []  # known only when the shard is known whole
+        tree, unfinished = Tree(), ""
         try:
             with open_shard(self.storage, shard.key) as file:
-                for members in read_members(file, shard):
-                    found.append(self._sample(shard, members))
+                for members in read_members(file, bounds_of(shard), tree, self._matters):
+                    if members.is_last and not self._is_complete(members):
+                        unfinished = members.key
+                        continue
+                    cut = self._cut_names(members)
+                    if any(isinstance(part, Link) for part in members.by_extension.values()):
+                        linked.append((len(found), members))
+                    if members.by_extension:
+                        found.append(self._sample(shard, members, tree))
+                    found += [self._cut(shard, members.key, name) for name in cut]
         except BROKEN as error:  # whatever else goes wrong stops the plan
-            message = f"BrokenShard: {shard.key} cannot be read beyond {len(found)} samples: {error}"
-            found.append(Found(shard.key, 0, shard.version, shard.key, fault=_as_text(message)))
+            if unfinished or not isinstance(error, UnmarkedEndError):
+                message = f"BrokenShard: {shard.key} cannot be read beyond {len(found)} samples, {error}"
+                inside = f"; {unfinished!r} had begun and is not whole" if unfinished else ""
+                found.append(Found(shard.key, 0, shard.version, shard.key, fault=_as_text(message + inside)))
         except FileNotFoundError:  # deleted since it was listed
             return []
-        return found
+        for index, members in linked:
+            found[index] = self._sample(shard, members, tree)
+        return self._told_apart(found)
 
-    def _sample(self, shard: StoredFile, members: Members) -> Found:
+    def _told_apart(self, found: list[Found]) -> list[Found]:
+        """Samples of a shard; one whose mask is missing only because it does not lie beside its image says so."""
+        if not self.mask or all(sample.has_mask or sample.fault for sample in found):
+            return found
+        repeated = {name for name, count in Counter(sample.sample_id for sample in found).items() if count > 1}
+        message = (
+            "MissingMask: {} has members that lie apart in its shard: make that with sorted names (tar --sort=name)"
+        )
+        return [
+            sample._replace(fault=message.format(sample.sample_id))
+            if sample.sample_id in repeated and not (sample.has_mask or sample.fault)
+            else sample
+            for sample in found
+        ]
+
+    def _sample(self, shard: StoredFile, members: Members, tree: Tree) -> Found:
         name = _as_text(f"{shard.key}/{members.key}")
-        image = self._image(members.by_extension)
+        parts, image = members.by_extension, self._image(members)
         if image is None:
-            fault = _as_text(f"MissingImage: its members are {', '.join(sorted(members.by_extension))}")
-            return Found(name, 0, shard.version, shard.key, fault=fault)
-        nothing = (image[0], 0)  # in the place of what is not there
-        others = [members.by_extension.get(extension, nothing) for extension in (self.mask, *self.carried)]
-        place = [number for where in (image, *others) for number in where]
-        has_mask = self.mask in members.by_extension
+            fault = f"MissingImage: its members are {', '.join(sorted(parts))}; names end at their first dot"
+            return Found(name, 0, shard.version, shard.key, fault=_as_text(fault))
+        wanted = [tree.find(image)]
+        wanted += [
+            tree.find(parts[other]) if other and other in parts else _NOWHERE for other in (self.mask, *self.carried)
+        ]
+        faults = [part.fault for part in wanted if isinstance(part, Refused)]
+        if faults:
+            return Found(name, 0, shard.version, shard.key, fault=_as_text(faults[0]))
+        places = [part for part in wanted if not isinstance(part, Refused)]
+        has_mask = bool(self.mask) and self.mask in parts
+        nothing = (places[0][0], 0)  # in the place of what is not there
+        place = [number for at in places for number in (nothing if at == _NOWHERE else at)]
         return Found(name, sum(place[1::2]), shard.version, shard.key, place, has_mask, name_fault(name))
 
-    def _image(self, members: Mapping[str, tuple[int, int]]) -> tuple[int, int] | None:
+    def _image(self, members: Members) -> Part | None:
+        return next((part for name, part in members.by_extension.items() if self._is_image(name)), None)
+
+    def _is_image(self, extension: str) -> bool:
         if self.image:
-            return members.get(self.image)
-        plain = (at for name, at in members.items() if f".{name}" in IMAGE_EXTENSIONS and name != self.mask)
-        return next(plain, None)
+            return extension == self.image
+        return f".{extension}" in IMAGE_EXTENSIONS and extension != self.mask
+
+    def _matters(self, extension: str) -> bool:
+        return self._is_image(extension) or extension in filter(None, (self.mask, *self.carried))
+
+    def _is_complete(self, members: Members) -> bool:
+        parts = members.by_extension
+        return any(map(self._is_image, parts)) and all(name in parts for name in (self.mask, *self.carried) if name)
+
+    def _cut_names(self, members: Members) -> list[str]:
+        """Take image and mask of which a dot in their name has made members of a shorter name, return what is cut off.
+
+        One image without a mask may be anything that belongs to the sample.
+        """
+        parts, ending = members.by_extension, f".{self.mask}"
+        starts = [name.removesuffix(self.mask) for name in parts if self.mask and name.endswith(ending)]
+        cut = [at for at in starts if any(name.startswith(at) and self._is_image(name[len(at) :]) for name in parts)]
+        for name in [name for name in parts if name.startswith(tuple(cut))]:
+            del parts[name]
+        return [at[:-1] for at in cut]
+
+    @staticmethod
+    def _cut(shard: StoredFile, key: str, rest: str) -> Found:
+        name = _as_text(f"{shard.key}/{key}.{rest}")
+        fault = (
+            f"UnusableName: {name}: names of members end at their first dot, so its image and mask are none of {key}"
+        )
+        return Found(name, 0, shard.version, shard.key, fault=f"{_as_text(fault)}; rename them")
+
+
+def bounds_of(shard: StoredFile) -> Bounds:
+    """How deep in a shard its members may lie."""
+    if is_compressed(shard.key):
+        return Bounds(expansion=max(LEAST_BOMB_BYTES, MOST_EXPANSION * shard.size_bytes))
+    return Bounds(end=shard.size_bytes or None)  # 0 where a storage does not know it
 
 
 def _as_text(text: str) -> str:
     """Text with the bytes of names that are not UTF-8 escaped."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-@contextlib.contextmanager
-def open_shard(storage: Storage, key: str) -> Iterator[IO[bytes]]:
-    """A shard's decompressed bytes, read from front to back."""
-    with storage.open(key, BLOCK_BYTES) as file:
-        if key.endswith(".tar"):
-            yield file
-        else:
-            with gzip.GzipFile(fileobj=file) as plain:
-                yield plain  # type: ignore[misc]
-
-
-def read_members(file: IO[bytes], shard: StoredFile) -> Iterator[Members]:
-    """Members of a shard, sample by sample; links, folders and hidden files do not count.
-
-    Raises:
-        one of ``BROKEN``: not a tar file, cut short, or expanding without measure.
-    """
-    bound = None if shard.key.endswith(".tar") else max(LEAST_BOMB_BYTES, MOST_EXPANSION * shard.size_bytes)
-    for key, group in groupby(_members(file, bound), key=lambda member: split_name(member.name)[0]):
-        places: dict[str, tuple[int, int]] = {}
-        for member in group:
-            extension = split_name(member.name)[1].lower()
-            if extension in places:  # another sample of the same name
-                yield Members(key, places)
-                places = {}
-            places[extension] = (member.offset_data, member.size)
-        yield Members(key, places)
-
-
-class HeaderFile:
-    """A shard of which headers alone are read, none of which may take much memory.
-
-    Args:
-        file: the shard, decompressed.
-    """
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.seek, self.tell, self._read = file.seek, file.tell, file.read
-
-    def read(self, size: int) -> bytes:
-        """Read, as of a file.
-
-        Raises:
-            tarfile.ReadError: a header that is too long.
-        """
-        if size > MAX_HEADER_BYTES:
-            raise tarfile.ReadError(f"a header of a member has {size} bytes, at most {MAX_HEADER_BYTES} are taken")
-        return self._read(size)
-
-
-def _members(file: IO[bytes], bound: int | None) -> Iterator[tarfile.TarInfo]:
-    headers: Any = HeaderFile(file)
-    with tarfile.open(fileobj=headers, mode="r:", errors="surrogateescape") as shard:
-        for member in shard:
-            shard.members = []  # type: ignore[attr-defined] # else it keeps all of them
-            if member.size < 0:  # the next header would be one that was read before, for ever
-                raise tarfile.ReadError(f"{member.name} has a size of {member.size} bytes")
-            if bound is not None and member.offset_data + member.size > bound:
-                raise tarfile.ReadError(
-                    f"{member.name} lies {member.offset_data + member.size} bytes deep in a "
-                    "compressed shard that has not a hundredth of them"
-                )
-            if member.isreg() and not member.name.rpartition("/")[2].startswith("."):
-                yield member
-
-
-def split_name(name: str) -> tuple[str, str]:
-    """Key and extension of a member: the name is split at the first dot behind the last slash.
-
-    >>> split_name("a.b/7.mask.png")
-    ('a.b/7', 'mask.png')
-    """
-    folder, slash, base = name.rpartition("/")
-    stem, _, extension = base.partition(".")
-    return f"{folder}{slash}{stem}", extension

@@ -18,6 +18,8 @@ from pipeline.errors import ConfigError
 from pipeline.records import FAILED, OK
 from pipeline.run import run_job
 from pipeline.storage import Storage
+from pipeline.tar_source import TarShards
+from pipeline.tar_streams import ForwardFile
 from tests.conftest import textured
 
 Members = list[tuple[bytes | str, bytes | None]]
@@ -71,7 +73,7 @@ TARS = {
     ),
     "garbage behind the first sample": (
         tar(GOOD).rstrip(b"\0") + b"\0" * 200 + b"garbage!" * 1000,
-        {"x.tar/good": None},
+        {"x.tar/good": None, "x.tar": "BrokenShard"},
     ),
     "the same key twice": (tar([*GOOD, *pair("b"), *GOOD]), {"x.tar/good#2": "DuplicateKey", "x.tar/b": None}),
     "the same key twice in a row": (tar([*GOOD, *GOOD]), {"x.tar/good": None, "x.tar/good#2": "DuplicateKey"}),
@@ -101,7 +103,8 @@ TARS = {
     "no mask": (tar([("a.png", IMAGE)]), {"x.tar/a": "MissingMask"}),
     "an empty image": (tar([("a.png", b""), ("a.mask.png", MASK)]), {"x.tar/a": "UnreadableImage"}),
     "an empty mask": (tar([("a.png", IMAGE), ("a.mask.png", b"")]), {"x.tar/a": "UnreadableImage"}),
-    "a link": (tar([("a.png", None), *GOOD]), {"x.tar/good": None}),
+    "a link out of the shard": (tar([("a.png", None), *GOOD]), {"x.tar/a": "BrokenLink", "x.tar/good": None}),
+    "a link of no concern": (tar([("a.txt", None), ("b", None), *GOOD]), {"x.tar/good": None}),
     "hidden files": (tar([("._good.png", b"x"), *GOOD, (".DS_Store", b"x")]), {"x.tar/good": None}),
     "no extension": (tar([("noext", IMAGE)]), {"x.tar/noext": "MissingImage"}),
     "capitals": (tar([("a.PNG", IMAGE), ("a.MASK.png", MASK)]), {"x.tar/a": None}),
@@ -110,7 +113,10 @@ TARS = {
 ZIPPED = {
     "no gzip": (tar(GOOD), {"x.tar.gz": "BrokenShard"}),
     "cut": (tar([*GOOD, *pair("b")], compress=True)[:-60], {"x.tar.gz": "BrokenShard"}),
-    "wrong checksum": (tar(GOOD, compress=True)[:-8] + b"\0" * 8, {"x.tar.gz/good": None}),
+    "wrong checksum": (
+        tar(GOOD, compress=True)[:-8] + b"\0" * 8,
+        {"x.tar.gz/good": None, "x.tar.gz": "BrokenShard"},
+    ),
     "a bomb": (tar([*GOOD, ("zeros.png", bytes(3 << 20))], compress=True), {"x.tar.gz": "BrokenShard"}),
 }
 
@@ -273,12 +279,23 @@ def test_limit_of_bytes_holds_for_each_row(here, tmp_path, as_uri):
     assert run(replace(job, limits=LimitsConfig(max_bytes=30_000))) == {"a": "TooManyBytes", "b": None}
 
 
-def test_compressed_shard_grows_in_reading_no_further_than_its_headers_say(tmp_path):
-    path = tmp_path / "x.tar.gz"
-    with gzip.open(path, "wb") as file:
+@pytest.mark.parametrize(("zero_bytes", "expected"), [(64 << 20, "BrokenShard"), (1 << 20, None)])
+def test_zeros_behind_the_end_of_a_compressed_shard_are_read_no_further_than_a_bomb_is(
+    tmp_path, monkeypatch, zero_bytes, expected
+):
+    monkeypatch.setattr(pipeline.tar_source, "LEAST_BOMB_BYTES", 2 << 20)
+    with gzip.open(tmp_path / "x.tar.gz", "wb") as file:
         file.write(tar(GOOD))
-        file.write(bytes(64 << 20))  # zeros behind the end
-    (shard,) = Storage(str(tmp_path)).list_files()
-    with pipeline.tar_source.open_shard(Storage(str(tmp_path)), "x.tar.gz") as file:
-        assert [members.key for members in pipeline.tar_source.read_members(file, shard)] == ["good"]
-        assert file.tell() < 1 << 20
+        file.write(bytes(zero_bytes))
+    read, deepest = ForwardFile.read, [0]
+
+    def read_and_note(file, size):
+        deepest.append(file.tell())
+        return read(file, size)
+
+    monkeypatch.setattr(ForwardFile, "read", read_and_note)
+    storage = Storage(str(tmp_path))
+    source = TarShards(config(tmp_path, SourceConfig("webdataset", str(tmp_path)), MaskConfig("member")), storage)
+    faults = [found.fault and found.fault.partition(":")[0] for found in source.samples(storage.list_files())]
+    assert faults == [None, *([expected] if expected else [])]
+    assert max(deepest) < 16 << 20

@@ -174,14 +174,14 @@ def header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
 def test_extended_header_of_a_shard_has_a_limit(tmp_path, kind):
     photos = [header(f"{name}.png", 512) + PHOTO[:512] for name in "abc"]
     gzipped(tmp_path, [*photos[:2], header("x", LARGE, kind), LARGE, photos[2], 1024])
-    assert read(tmp_path, format="webdataset")["results"] == [512, "BrokenShard"]
+    assert read(tmp_path, format="webdataset")["results"] == [512, 512, "BrokenShard"]
 
 
 def test_headers_upon_headers_are_a_broken_shard(tmp_path):
     name = header("././@LongLink", 5, tarfile.GNUTYPE_LONGNAME) + b"abcd".ljust(512, b"\0")
     photos = [header(f"{name}.png", 512) + PHOTO[:512] for name in "ab"]
     (tmp_path / "x.tar").write_bytes(b"".join(photos) + name * 3000)
-    assert read(tmp_path, format="webdataset")["results"] == [512, "BrokenShard"]
+    assert read(tmp_path, format="webdataset")["results"] == [512, 512, "BrokenShard"]
 
 
 def test_member_between_image_and_mask_is_not_read(tmp_path):
