@@ -27,7 +27,8 @@ def has_shifted_header(data: bytes, at: int) -> bool:
     """
     starts = (found.start() - _MAGIC_AT for found in re.finditer(_MAGIC, data))
     near = (start for start in starts if 0 <= start < at + tarfile.BLOCKSIZE - 1)
-    return any(not header_fault(data[start : start + tarfile.BLOCKSIZE]) for start in near)
+    blocks = (data[start : start + tarfile.BLOCKSIZE] for start in near)
+    return any(block[:1] != b"\0" and not header_fault(block) for block in blocks)  # a zero is no name
 
 
 def check_extensions(blocks: Iterable[bytes]) -> None:

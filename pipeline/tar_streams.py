@@ -6,7 +6,7 @@ import gzip
 import lzma
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, Any, Protocol
 
 import pyarrow as pa
@@ -28,33 +28,36 @@ class _Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
-class _XzFile:
-    """The decompressed bytes of an xz file, from front to back; :class:`lzma.LZMAFile` does not limit its memory."""
+class _Streams:
+    """The decompressed bytes of streams that lie one behind the other, from front to back.
 
-    def __init__(self, file: _Readable) -> None:
-        self._file, self._stream = file, lzma.LZMADecompressor(memlimit=XZ_MEMORY_BYTES)
+    :class:`lzma.LZMAFile` does not limit its memory, :class:`bz2.BZ2File` leaves out what it cannot read at the end.
+    """
+
+    def __init__(self, file: _Readable, start: Callable[[], Any]) -> None:
+        self._file, self._start, self._stream = file, start, start()
 
     def read(self, size: int) -> bytes:
+        """At most so many bytes, none only at the end."""
         while True:
+            packed = b""
             if self._stream.eof:
-                packed = (self._stream.unused_data or self._file.read(BLOCK_BYTES)).lstrip(b"\0")
+                packed = (self._stream.unused_data or self._file.read(BLOCK_BYTES)).lstrip(b"\0")  # padding of xz
                 if not packed:
                     return b""
-                self._stream = lzma.LZMADecompressor(memlimit=XZ_MEMORY_BYTES)
+                self._stream = self._start()
             elif self._stream.needs_input:
                 packed = self._file.read(BLOCK_BYTES)
                 if not packed:
-                    raise EOFError("Compressed file ended before the end-of-stream marker was reached")
-            else:
-                packed = b""
+                    raise EOFError("it ends before its end mark")
             if data := self._stream.decompress(packed, size):
                 return data
 
 
 _OPENERS: dict[str, Any] = {
     "gzip": lambda file: gzip.GzipFile(fileobj=file, mode="rb"),
-    "bzip2": lambda file: bz2.BZ2File(file),
-    "xz": _XzFile,
+    "bzip2": lambda file: _Streams(file, bz2.BZ2Decompressor),
+    "xz": lambda file: _Streams(file, lambda: lzma.LZMADecompressor(memlimit=XZ_MEMORY_BYTES)),
     "zstd": lambda file: pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd"),
 }
 _KINDS = {
