@@ -68,6 +68,7 @@ def _plan(options: argparse.Namespace) -> int:
         "samples found": f"{plan.found} ({plan.found_bytes / 1e6:.1f} MB)",
         "done": f"{plan.done.total()} {_counts(plan.done)}",
         "to do": f"{plan.todo} {_counts({WHY[reason]: count for reason, count in plan.reasons.items()})}",
+        **({"cannot be read": f"{plan.faults.total()} {_counts(plan.faults)}"} if plan.faults else {}),
         "missing masks": str(plan.without_mask),
         "gone": f"{plan.gone} (in the manifest, no longer in the source; their rows stay)",
         **({"forgotten": f"{plan.forgotten} (deleted on request, left out)"} if plan.forgotten else {}),

@@ -39,6 +39,7 @@ class Plan:
         found: samples in the source.
         found_bytes: their size.
         without_mask: samples found that have no mask file.
+        faults: samples to do that cannot be read, as the listing shows already, by type.
         forgotten: samples found that were deleted on request, and are left out.
         gone: rows of the manifest whose sample is no longer in the source; they stay.
         todo: how many samples are to do.
@@ -52,6 +53,7 @@ class Plan:
     found: int = 0
     found_bytes: int = 0
     without_mask: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
     forgotten: int = 0
     gone: int = 0
     todo: int = 0
@@ -115,7 +117,7 @@ def make_plan(config: JobConfig, catalog: Catalog, weights_fingerprint: str, man
     if not config.run.redo_changed and not keep_other and (mixed := catalog.run(_MIXED)):
         raise ConfigError(_mix_message(config, weights_fingerprint, mixed))
     has_shards = bool(catalog.run("SELECT 1 FROM planned WHERE output_member IS NOT NULL LIMIT 1"))
-    plan = Plan(catalog, forgotten=forgotten, has_shards=has_shards)
+    plan = Plan(catalog, forgotten=forgotten, has_shards=has_shards, faults=Counter(dict(catalog.run(_FAULTS))))
     for found, reason, status, error_type, count, size_bytes, without_mask in catalog.run(_COUNTS):
         if not found:
             plan.gone += count
@@ -169,9 +171,17 @@ FROM compared"""
 # Of a shard that was not opened again, the catalog does not know where its samples lie.
 _READABLE = "(file IS NULL OR place IS NOT NULL) AND mask_key IS NOT NULL"
 
+# A shard that breaks off has no mask, and misses none.
 _COUNTS = """
-SELECT found, reason, status, error_type, count(*), sum(size_bytes), count(*) FILTER (found AND mask_key IS NULL)
+SELECT
+    found, reason, status, error_type, count(*), sum(size_bytes),
+    count(*) FILTER (found AND mask_key IS NULL AND (fault IS NULL OR starts_with(fault, 'MissingMask')))
 FROM planned GROUP BY ALL"""
+
+_FAULTS = """
+SELECT split_part(fault, ':', 1), count(*) FROM planned
+WHERE found AND reason IS NOT NULL AND fault IS NOT NULL AND NOT starts_with(fault, 'MissingMask')
+GROUP BY ALL"""
 
 # Rows that would stay, or be done again unasked, beside those of this job. Rows of samples that are gone count only
 # while this job has none: else ``run.redo_changed`` has put the two beside each other already.

@@ -6,8 +6,12 @@ import tarfile
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.catalog import Catalog
 from pipeline.config import JobConfig, MaskConfig, SinkConfig, SourceConfig
 from pipeline.formats import open_reader
+from pipeline.listing import find_samples
+from pipeline.manifest import Manifest
+from pipeline.plan import make_plan
 from pipeline.records import OK
 from pipeline.storage import Storage
 from tests.pipeline.tar_files import find, kinds, members_of, parts, sample, tar
@@ -205,6 +209,17 @@ def test_linked_samples_are_inpainted_as_what_they_lead_to(here, tmp_path):
     first, second = pq.read_table(tmp_path / "out" / "manifest").to_pylist()
     assert first["status"] == second["status"] == OK
     assert first["mask_fraction"] == second["mask_fraction"] > 0
+
+
+def test_plan_tells_broken_shards_from_missing_masks(tmp_path):
+    entries = [*A, B[0], *sample("c")]
+    found = find(tmp_path / "x.tar", tar(entries)[: 512 * 9])
+    assert kinds(found) == {"a": None, "b": None, "x.tar": "BrokenShard"}
+    job = config(tmp_path, SourceConfig("webdataset", str(tmp_path / "x.tar")), MaskConfig("member"))
+    with Catalog() as catalog:
+        find_samples(job, catalog)
+        plan = make_plan(job, catalog, "weights", Manifest(Storage(job.sink.uri)))
+        assert (plan.found, plan.without_mask, plan.faults) == (3, 1, {"BrokenShard": 1})
 
 
 def test_broken_shard_keeps_its_rows_until_it_changes(here, tmp_path):
