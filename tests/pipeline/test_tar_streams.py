@@ -100,9 +100,9 @@ def test_storage_that_does_not_answer_is_no_broken_shard(kind):
         ForwardFile(Away(), kind).read(10)
 
 
-def test_dictionary_of_an_xz_file_has_a_limit():
-    filters = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 1 << 30}]
-    packed = lzma.compress(b"small", filters=filters)
+def test_dictionary_of_an_xz_file_has_a_limit(monkeypatch):
+    monkeypatch.setattr("pipeline.tar_streams.XZ_MEMORY_BYTES", 4 << 20)
+    packed = lzma.compress(b"small", preset=6)  # whose dictionary has 8 MiB
     with pytest.raises(tarfile.ReadError, match="cannot be unpacked: Memory usage limit"):
         ForwardFile(io.BytesIO(packed), "xz").read(10)
 
