@@ -199,7 +199,8 @@ def _check_end(headers: HeaderFile, at: int, last: tarfile.TarInfo | None, bound
         raise BrokenHeaderError(f"at byte {at}: a header is cut after {len(block)} of {tarfile.BLOCKSIZE} bytes")
     if not any(block):
         return
-    reason = f"no header of a member but {block[:16]!r} is there ({header_fault(block) or 'its size or extension is damaged'})"
+    fault = header_fault(block) or "its size or extension is damaged"
+    reason = f"no header of a member but {block[:16]!r} is there ({fault})"
     if last is None or bounds.end is None:
         raise BrokenHeaderError(f"at byte {at}: {reason}")
     start = max(last.offset_data, at - SEARCHED_BYTES)
