@@ -8,7 +8,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
-from pipeline import jpeg_segments, png_chunks, tiff_tags, webp_settings
+from pipeline import jpeg_segments, jpeg_settings, png_chunks, tiff_tags, webp_settings
 from pipeline.deep_colour import decode_deep, full_scale_grey
 from pipeline.errors import MACHINE_ERRORS, SampleError
 from pipeline.photo import Photo
@@ -162,6 +162,8 @@ def _plain_pixels(image: Image.Image, container: str) -> tuple[np.ndarray, str]:
     if mode not in _KEPT_MODES:
         raise SampleError("decode", "UnsupportedMode", f"{container} in mode {image.mode} cannot be kept exactly")
     pixels = np.asarray(image)
+    if mode == "CMYK" and container == "JPEG" and not jpeg_settings.is_inverted(image):
+        pixels = ~pixels  # Pillow has inverted them all the same
     return (pixels.astype(np.uint16) if mode == "I;16" else pixels), mode
 
 
@@ -176,9 +178,7 @@ def _metadata(image: Image.Image) -> dict[str, Any]:
 def _encoder_settings(image: Image.Image, data: bytes) -> dict[str, Any]:
     kept = _metadata(image)
     if isinstance(image, JpegImagePlugin.JpegImageFile):
-        kept["qtables"] = image.quantization
-        # Of what Pillow cannot write (4:4:0, 4:1:1) comes 4:4:4, which loses no colour.
-        kept["subsampling"] = max(JpegImagePlugin.get_sampling(image), 0) if len(image.layer) == 3 else -1
+        kept |= jpeg_settings.component_settings(image)
         kept["progressive"] = "progressive" in image.info
         kept["optimize"] = jpeg_segments.has_optimized_tables(data)
         kept["segments"] = jpeg_segments.metadata_segments(data)

@@ -128,6 +128,8 @@ def _encode_by_pillow(photo: Photo, pixels: np.ndarray, container: str, source: 
     kept = _kept(photo, container, ("dpi",) if "segments" in source else _KEPT)  # segments say the same, to the byte
     settings = _FORMAT_SETTINGS[container](source)
     # Pillow takes the mode from the array's shape and type; only CMYK and RGBA look the same.
+    is_plain = not source.get("is_inverted", True) and photo.mode == "CMYK"  # a JPEG that Pillow would invert
+    pixels = ~pixels if is_plain else pixels
     image = Image.fromarray(pixels, photo.mode) if photo.mode == "CMYK" else Image.fromarray(pixels)
     attempts = [settings, settings | _SAFE_SETTINGS[container]] if container in _SAFE_SETTINGS else [settings]
     for number, attempt in enumerate(attempts, start=1):
@@ -138,13 +140,14 @@ def _encode_by_pillow(photo: Photo, pixels: np.ndarray, container: str, source: 
         except (OSError, ValueError, TypeError, RuntimeError, SystemError):
             if number == len(attempts):
                 raise
-    return jpeg_segments.with_metadata(file.getvalue(), source["segments"]) if "segments" in source else file.getvalue()
+    data = jpeg_segments.without_adobe(file.getvalue()) if is_plain else file.getvalue()
+    return jpeg_segments.with_metadata(data, source["segments"]) if "segments" in source else data
 
 
 def _jpeg_settings(source: Settings) -> Settings:
     if "qtables" not in source:
         return {"quality": 95, "subsampling": 0}
-    settings = {key: source[key] for key in ("qtables", "optimize", "progressive")}
+    settings = {key: source.get(key, False) for key in ("qtables", "keep_rgb", "optimize", "progressive")}
     return settings | ({"subsampling": source["subsampling"]} if source["subsampling"] >= 0 else {})
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-_START_OF_IMAGE, _START_OF_SCAN, _APP0 = 0xD8, 0xDA, 0xE0
+_START_OF_SCAN, _APP0, _APP14 = 0xDA, 0xE0, 0xEE
 _HUFFMAN_TABLES = 0xC4
 _WITHOUT_LENGTH = (0x01, *range(0xD0, 0xDA))
 _STANDARD_TABLE_BYTES = (208, 416)  # of grey and of colour
@@ -51,3 +51,11 @@ def with_metadata(jpeg: bytes, metadata: bytes) -> bytes:
     if marker == _APP0:
         start = end
     return jpeg[:start] + metadata + jpeg[start:]
+
+
+def without_adobe(jpeg: bytes) -> bytes:
+    """A JPEG without Adobe's marker: readers that find none take four components as they are, not inverted."""
+    for marker, start, end in segments(jpeg):
+        if marker == _APP14 and jpeg.startswith(b"Adobe", start + 4):
+            return jpeg[:start] + jpeg[end:]
+    return jpeg
