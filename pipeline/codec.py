@@ -8,7 +8,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
-from pipeline import jpeg_segments, jpeg_settings, png_chunks, tiff_tags, webp_settings
+from pipeline import jpeg_segments, jpeg_settings, png_chunks, tiff_bands, tiff_jpeg, tiff_tags, webp_settings
 from pipeline.deep_colour import decode_deep, full_scale_grey
 from pipeline.errors import MACHINE_ERRORS, SampleError
 from pipeline.photo import Photo
@@ -17,7 +17,7 @@ READABLE = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM", "GIF")  # the first fra
 _PLAIN_MODES = {"1": "L", "P": "RGB", "PA": "RGBA", "YCbCr": "RGB", "RGBX": "RGB", "RGBa": "RGBA", "La": "LA"}
 _KEPT_MODES = ("L", "LA", "RGB", "RGBA", "CMYK", "I;16")
 _EXIF_PREFIX = b"Exif\0\0"
-_TIFF_BITS, _TIFF_X_RESOLUTION, _TIFF_EXTRA_SAMPLES = 258, 282, 338
+_TIFF_BITS, _TIFF_X_RESOLUTION = 258, 282
 _SCALED_GREY = {"L;2": 85, "L;4": 17}  # by so much Pillow does, but for the grey that is transparent
 # What Pillow has done to a turned TIFF when it has loaded it, undone.
 _TURNED_BACK = {
@@ -123,6 +123,8 @@ def decode(data: bytes, max_pixels: int, header: Image.Image | None = None) -> P
         raise
     except Exception as error:
         raise SampleError("decode", "BrokenImage", f"{container} with broken metadata: {error}") from error
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and (mode := tiff_bands.unexplained_mode(image, bits)):
+        return Photo(tiff_bands.decode_unexplained(image, mode, data), mode, container, encoder)
     if container == "JPEG" and image.mode == "RGB" and (pixels := _jpeg_pixels(data)) is not None:
         return Photo(pixels, "RGB", "JPEG", encoder)
     if bits > 8 and (image.mode in ("RGB", "RGBA") or "transparency" in image.info):
@@ -188,8 +190,10 @@ def _encoder_settings(image: Image.Image, data: bytes) -> dict[str, Any]:
         kept["quality"] = webp_settings.estimate_quality(data)
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         kept["compression"] = image.info.get("compression", "raw")
-        kept["tiffinfo"] = tiff_tags.kept_tags(image, tiff_tags.ALL)
-        kept["extra_samples"] = image.tag_v2.get(_TIFF_EXTRA_SAMPLES)
+        kept["tiffinfo"] = tiff_tags.kept_tags(image, (*tiff_tags.ALL, *tiff_tags.GEOGRAPHIC))
+        kept["extra_samples"] = tiff_bands.extra_samples(image)
+        if kept["compression"] == "jpeg":
+            kept["jpeg"] = tiff_jpeg.stored_settings(image, data)
         if exif := tiff_tags.kept_tags(image, tiff_tags.DESCRIPTIVE):
             kept["exif"] = exif.tobytes()
         if _TIFF_X_RESOLUTION not in image.tag_v2:

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, TiffImagePlugin
 
-from pipeline import jpeg_segments, png_chunks
-from pipeline.deep_colour import encode_tiff, with_png_alpha
+from pipeline import jpeg_segments, png_chunks, tiff_bands, tiff_jpeg, tiff_tags
+from pipeline.deep_colour import with_png_alpha
 from pipeline.errors import MACHINE_ERRORS, SampleError
 from pipeline.photo import Photo
+from pipeline.tiff_writer import UNASSOCIATED_ALPHA, encode_tiff
 
 # What each format holds without loss of a mode; other combinations fail with a sentence rather than convert.
 FORMAT_MODES = {
@@ -25,6 +26,8 @@ FORMAT_MODES = {
     "PPM": ("L", "RGB"),
 }
 _KEPT = ("exif", "icc_profile", "dpi", "xmp")
+# Compressions of TIFF without loss that Pillow writes; with JPEG and WebP it does not know how well a file was stored.
+_LOSSLESS_TIFF = ("raw", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "packbits", "lzma", "zstd")
 _MOST_SIDE_PX = {"WEBP": 16383, "JPEG": 65500}
 _MOST_JPEG_BYTES = {"exif": 65533, "xmp": 65504}  # of one segment, without what stands before them
 # The least and most that a format's resolution can say, in dots per inch; a TIFF has its own tags of it.
@@ -40,7 +43,7 @@ def check_encodable(photo: Photo, image_format: str) -> str:
         SampleError: the format cannot hold the photo's mode or size.
     """
     container = photo.format if image_format == "source" else image_format.upper()
-    if photo.mode not in FORMAT_MODES.get(container, ()):
+    if _mode_in(photo, container) not in FORMAT_MODES.get(container, ()):
         advice = "set sink.image_format=png" if image_format == "source" else "set sink.image_format=source"
         raise SampleError("encode", "UnsupportedMode", f"{container} cannot hold {photo.mode} pixels exactly; {advice}")
     (height, width), most_px = photo.pixels.shape[:2], _MOST_SIDE_PX.get(container)
@@ -70,15 +73,13 @@ def encode(photo: Photo, pixels: np.ndarray, image_format: str) -> tuple[bytes, 
     is_kept = container == photo.format and image_format != "webp"  # which is lossless, whatever the file was
     source = photo.encoder if is_kept else {}
     try:
+        if container == "TIFF" and not _is_pillows_tiff(photo):
+            return _encode_tiff(photo, pixels), container
+        if "X" in photo.mode:  # a band without a meaning, for which only TIFF has room
+            pixels = pixels[..., 0] if photo.mode == "LX" else np.ascontiguousarray(pixels[..., :-1])
         if container == "PNG":
             pixels = with_png_alpha(pixels, photo.encoder.get("extra_samples")) if photo.mode == "RGBA;16" else pixels
             return png_chunks.encode_png(pixels, _png_chunks(photo, source)), container
-        if container == "TIFF" and not _is_pillows_tiff(photo):
-            compressed = source.get("compression") != "raw"
-            tags, extra_samples = source.get("tiffinfo", Image.Exif()), source.get("extra_samples")
-            extra_samples = extra_samples if pixels.dtype == np.uint16 else None  # of 8 bits Pillow has made it alpha
-            icc_profile = photo.encoder.get("icc_profile", b"")
-            return encode_tiff(pixels, photo.mode, tags, icc_profile, compressed, extra_samples), container
         return _encode_by_pillow(photo, pixels, container, source), container
     except MACHINE_ERRORS:
         raise
@@ -88,12 +89,43 @@ def encode(photo: Photo, pixels: np.ndarray, image_format: str) -> tuple[bytes, 
         raise SampleError("encode", kind, f"{container} encoder: {error}") from error
 
 
+def _mode_in(photo: Photo, container: str) -> str:
+    """The mode that a photo's pixels take in a format: a band without a meaning is kept as alpha is, or left out."""
+    return photo.mode.replace("X", "A") if container == "TIFF" else tiff_bands.without_extra_band(photo.mode)
+
+
 def _is_pillows_tiff(photo: Photo) -> bool:
-    """Whether Pillow can write a TIFF of a photo that was one."""
-    if photo.mode.startswith("RGB") and photo.pixels.dtype == np.uint16:
+    """Whether Pillow can write a TIFF of a photo that was one, with its compression, bands and tags."""
+    source, compression = photo.encoder, photo.encoder.get("compression")
+    tags = source.get("tiffinfo", Image.Exif()).keys()
+    is_deep_colour = photo.mode.startswith("RGB") and photo.pixels.dtype == np.uint16
+    if is_deep_colour or "X" in photo.mode or (photo.mode == "RGBA" and _extra_samples(photo) is None):
         return False
-    has_groups = not TiffImagePlugin.TiffTags.TAGS_V2_GROUPS.keys().isdisjoint(photo.encoder.get("tiffinfo", ()))
-    return not has_groups or photo.encoder.get("compression") == "raw"
+    has_groups = not TiffImagePlugin.TiffTags.TAGS_V2_GROUPS.keys().isdisjoint(tags)
+    is_map = not tiff_tags.GEOGRAPHIC.keys().isdisjoint(tags)
+    return compression in _LOSSLESS_TIFF and not is_map and (not has_groups or compression == "raw")
+
+
+def _encode_tiff(photo: Photo, pixels: np.ndarray) -> bytes:
+    """A TIFF without Pillow: JPEG stays JPEG of the same tables, none stays none, all others become Deflate."""
+    source, compression = photo.encoder, "raw" if photo.encoder.get("compression") == "raw" else "deflate"
+    is_jpeg = (
+        source.get("jpeg") and photo.mode in ("L", "RGB", "CMYK") and max(pixels.shape[:2]) <= tiff_jpeg.MOST_SIDE_PX
+    )
+    return encode_tiff(
+        pixels,
+        source.get("tiffinfo", Image.Exif()),
+        source.get("icc_profile", b""),
+        is_cmyk=photo.mode == "CMYK",
+        extra_samples=_extra_samples(photo) if photo.mode.startswith(("LA", "LX", "RGBA", "RGBX")) else None,
+        compression=tiff_jpeg.encode_strip(pixels, photo.mode, source["jpeg"]) if is_jpeg else compression,
+    )
+
+
+def _extra_samples(photo: Photo) -> tuple[int, ...] | None:
+    """What a TIFF says of its last band; of 8 bits Pillow has divided colours by their alpha."""
+    told = photo.encoder.get("extra_samples", UNASSOCIATED_ALPHA)
+    return UNASSOCIATED_ALPHA if told and told != tiff_bands.UNSPECIFIED and photo.pixels.dtype == np.uint8 else told
 
 
 def _kept(photo: Photo, container: str, wanted: Sequence[str] = _KEPT) -> Settings:

@@ -15,7 +15,8 @@ class Photo:
 
     Args:
         pixels: (H, W) or (H, W, bands) as decoded, uint8 or uint16.
-        mode: Pillow's name of the pixels' layout, or ``LA;16``, ``RGB;16``, ``RGBA;16``, for which it has none.
+        mode: Pillow's name of the pixels' layout, or ``LA;16``, ``RGB;16``, ``RGBA;16``, for which it has none; with
+            ``X`` for ``A`` where a TIFF does not explain the last band, which stays as it is.
         format: Pillow's name of the container it came in.
         encoder: what the encoder needs to keep: profiles, tables, settings.
     """

@@ -10,6 +10,21 @@ from PIL import ExifTags, Image, TiffImagePlugin
 ORIENTATION = 274
 DESCRIPTIVE = (270, 271, 272, ORIENTATION, 305, 306, 315, 316, 33432)
 ALL = (*DESCRIPTIVE, 282, 283, 296, 700, 33723, 34377)  # and resolution, XMP, IPTC, Photoshop
+# Where a map lies, by GeoTIFF and GDAL, with the type of each: pixel scale, tie points, transformation, keys with their
+# numbers and names, GDAL's metadata and the value that means nothing, rational polynomials.
+_ASCII, _SHORT, _DOUBLE = 2, 3, 12
+GEOGRAPHIC = {
+    33550: _DOUBLE,
+    33922: _DOUBLE,
+    34264: _DOUBLE,
+    34735: _SHORT,
+    34736: _DOUBLE,
+    34737: _ASCII,
+    42112: _ASCII,
+    42113: _ASCII,
+    50844: _DOUBLE,
+}
+YCBCR_POSITIONING = 531
 _GROUPS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 
 
@@ -37,6 +52,8 @@ def _is_writable(tag: int, value: Any, group: int | None = None) -> bool:
     if group is None and tag in DESCRIPTIVE and not isinstance(value, str | bytes):
         return False
     directory = TiffImagePlugin.ImageFileDirectory_v2(group=group)
+    if group is None and tag in GEOGRAPHIC:
+        directory.tagtype[tag] = GEOGRAPHIC[tag]
     try:
         directory[tag] = value
         directory.tobytes()

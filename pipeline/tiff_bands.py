@@ -1,0 +1,95 @@
+"""Bands of a TIFF file beyond its colours: alpha, and those that the file does not explain, such as near infrared.
+
+A photo whose last band is unexplained has the mode ``LX``, ``RGBX`` or ``RGBX;16``: that of alpha with ``X`` for ``A``.
+"""
+
+import imagecodecs
+import numpy as np
+from PIL import Image, TiffImagePlugin
+
+from pipeline.errors import MACHINE_ERRORS, SampleError
+
+UNSPECIFIED = (0,)  # TIFF's word for a band without a meaning
+_COLOUR_BANDS = {
+    0: 1,
+    1: 1,
+    2: 3,
+    3: 1,
+    5: 4,
+}  # by photometric interpretation; of the others Pillow knows no extra band
+_MODES = {1: "LX", 2: "RGBX"}
+
+
+def unexplained(mode: str) -> str:
+    """Return the mode of pixels whose alpha turned out to be a band without a meaning."""
+    return mode.replace("A", "X")
+
+
+def without_extra_band(mode: str) -> str:
+    """Return the mode of pixels without their unexplained band; any other mode as it is."""
+    return mode.replace("X", "")
+
+
+def extra_samples(image: Image.Image) -> tuple[int, ...] | None:
+    """Return what a TIFF says of its bands beyond colour, by TIFF's numbers; ``None`` where it says nothing."""
+    return image.tag_v2.get(TiffImagePlugin.EXTRASAMPLES)  # type: ignore[attr-defined]
+
+
+def unexplained_mode(image: TiffImagePlugin.TiffImageFile, bits: int) -> str | None:
+    """Return the mode of a TIFF of 8 bits with one unexplained band, which Pillow would drop; ``None`` for others.
+
+    Raises:
+        SampleError: the file has more bands than can be kept.
+    """
+    photometric = image.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, 0)
+    samples = image.tag_v2.get(TiffImagePlugin.SAMPLESPERPIXEL, 1)
+    extra = samples - _COLOUR_BANDS.get(photometric, samples)
+    if extra <= 0 or (extra == 1 and extra_samples(image) != UNSPECIFIED):
+        return None
+    is_colour = photometric == 2
+    if extra > 1 or photometric not in _MODES or (bits > 8 and not is_colour):
+        bands = f"{samples} bands, {extra} more than its colours"
+        raise SampleError("decode", "UnsupportedMode", f"TIFF with {bands}, cannot be kept exactly")
+    return _MODES[photometric] if bits == 8 else None
+
+
+def stored_bands(image: Image.Image, data: bytes) -> np.ndarray:
+    """Decode every band of a PNG or TIFF file as it is stored: (H, W) or (H, W, bands).
+
+    Raises:
+        SampleError: broken, or of another size than the header says.
+    """
+    try:
+        pixels = imagecodecs.png_decode(data) if image.format == "PNG" else imagecodecs.tiff_decode(data, index=0)
+    except MACHINE_ERRORS:
+        raise
+    except Exception as error:
+        raise SampleError("decode", "BrokenImage", f"{image.format} cannot be decoded: {error}") from error
+    # The size before Pillow turns it: there is no public name for that.
+    stored = image._tile_size if isinstance(image, TiffImagePlugin.TiffImageFile) else image.size
+    if pixels.ndim == 3 and pixels.shape[1:] == stored[::-1]:  # each band by itself
+        pixels = np.ascontiguousarray(np.moveaxis(pixels, 0, 2))
+    if pixels.shape[:2] != stored[::-1]:
+        sentence = f"{image.format} is decoded to {pixels.shape[:2]}, its header says {stored[::-1]}"
+        raise SampleError("decode", "UnsupportedMode", sentence)
+    return pixels
+
+
+def decode_unexplained(image: TiffImagePlugin.TiffImageFile, mode: str, data: bytes) -> np.ndarray:
+    """Decode a TIFF of 8 bits with a band that it does not explain.
+
+    Args:
+        image: its header.
+        mode: what :func:`unexplained_mode` found.
+        data: the file.
+
+    Returns:
+        (H, W, 2 or 4) uint8.
+
+    Raises:
+        SampleError: broken, or not what the header says.
+    """
+    pixels = stored_bands(image, data)
+    if pixels.ndim != 3 or pixels.dtype != np.uint8 or pixels.shape[2] != len(mode):
+        raise SampleError("decode", "UnsupportedMode", f"TIFF with bands {pixels.shape} of {pixels.dtype} is not kept")
+    return pixels
