@@ -8,7 +8,18 @@ import numpy as np
 import simplejpeg
 from PIL import Image, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
-from pipeline import jpeg_segments, jpeg_settings, png_chunks, tiff_bands, tiff_jpeg, tiff_tags, webp_settings
+from pipeline import (
+    exif,
+    jpeg_segments,
+    jpeg_settings,
+    png_chunks,
+    png_metadata,
+    tiff_bands,
+    tiff_jpeg,
+    tiff_tags,
+    webp_settings,
+    xmp,
+)
 from pipeline.deep_colour import decode_deep, full_scale_grey
 from pipeline.errors import MACHINE_ERRORS, SampleError
 from pipeline.photo import Photo
@@ -16,7 +27,6 @@ from pipeline.photo import Photo
 READABLE = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM", "GIF")  # the first frame of MPO is a JPEG to Pillow
 _PLAIN_MODES = {"1": "L", "P": "RGB", "PA": "RGBA", "YCbCr": "RGB", "RGBX": "RGB", "RGBa": "RGBA", "La": "LA"}
 _KEPT_MODES = ("L", "LA", "RGB", "RGBA", "CMYK", "I;16")
-_EXIF_PREFIX = b"Exif\0\0"
 _TIFF_BITS, _TIFF_X_RESOLUTION = 258, 282
 _SCALED_GREY = {"L;2": 85, "L;4": 17}  # by so much Pillow does, but for the grey that is transparent
 # What Pillow has done to a turned TIFF when it has loaded it, undone.
@@ -39,7 +49,7 @@ def open_checked(data: bytes, max_pixels: int, stage: str = "decode") -> Image.I
     """
     Image.MAX_IMAGE_PIXELS = None  # max_pixels is our limit, checked below from the header alone
     try:
-        image = Image.open(io.BytesIO(data), formats=READABLE)
+        image = Image.open(io.BytesIO(png_chunks.without_large_profile(data)), formats=READABLE)
     except UnidentifiedImageError as error:
         start = "is empty" if not data else f"starts with {data[:16]!r}"
         kinds = ", ".join(READABLE)
@@ -173,8 +183,12 @@ def _metadata(image: Image.Image) -> dict[str, Any]:
     """What any other format can keep too; EXIF as it stands in a JPEG."""
     kept = {key: image.info[key] for key in ("icc_profile", "exif", "dpi", "xmp") if image.info.get(key)}
     if "exif" in kept:
-        kept["exif"] = _EXIF_PREFIX + kept["exif"].removeprefix(_EXIF_PREFIX)  # WebP has it bare
-    return kept
+        bare = kept["exif"].removeprefix(exif.PREFIX)  # as WebP has it
+        kept["exif"] = exif.PREFIX + exif.without_thumbnail(bare)
+    if "xmp" in kept:
+        text = kept["xmp"]  # Pillow reads that of a PNG as text
+        kept["xmp"] = xmp.still_true(text.encode() if isinstance(text, str) else text)
+    return {key: value for key, value in kept.items() if value}
 
 
 def _encoder_settings(image: Image.Image, data: bytes) -> dict[str, Any]:
@@ -185,7 +199,10 @@ def _encoder_settings(image: Image.Image, data: bytes) -> dict[str, Any]:
         kept["optimize"] = jpeg_segments.has_optimized_tables(data)
         kept["segments"] = jpeg_segments.metadata_segments(data)
     if image.format == "PNG":
-        kept["chunks"] = png_chunks.metadata_chunks(data)
+        changed = map(png_metadata.still_true, png_chunks.metadata_chunks(data))
+        kept["chunks"] = [chunk for chunk in changed if chunk]
+        if profile := png_chunks.large_profile(data):
+            kept["icc_profile"] = profile
     if image.format == "WEBP":
         kept["quality"] = webp_settings.estimate_quality(data)
     if isinstance(image, TiffImagePlugin.TiffImageFile):
@@ -194,8 +211,8 @@ def _encoder_settings(image: Image.Image, data: bytes) -> dict[str, Any]:
         kept["extra_samples"] = tiff_bands.extra_samples(image)
         if kept["compression"] == "jpeg":
             kept["jpeg"] = tiff_jpeg.stored_settings(image, data)
-        if exif := tiff_tags.kept_tags(image, tiff_tags.DESCRIPTIVE):
-            kept["exif"] = exif.tobytes()
+        if tags := tiff_tags.kept_tags(image, tiff_tags.DESCRIPTIVE):
+            kept["exif"] = tags.tobytes()
         if _TIFF_X_RESOLUTION not in image.tag_v2:
             kept.pop("dpi", None)  # Pillow says 1
     return kept

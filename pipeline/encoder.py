@@ -1,18 +1,17 @@
 """Pixels back to compressed bytes, in the format and with the settings and the metadata that they came with."""
 
-import contextlib
 import io
-import struct
 from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, TiffImagePlugin
+from PIL import Image, TiffImagePlugin
 
 from pipeline import jpeg_segments, png_chunks, tiff_bands, tiff_jpeg, tiff_tags
 from pipeline.deep_colour import with_png_alpha
 from pipeline.errors import MACHINE_ERRORS, SampleError
+from pipeline.exif import orientation_alone
 from pipeline.photo import Photo
 from pipeline.tiff_writer import UNASSOCIATED_ALPHA, encode_tiff
 
@@ -40,7 +39,7 @@ def check_encodable(photo: Photo, image_format: str) -> str:
     """Pillow's name of the format that a photo will be written in; worth knowing before the model runs.
 
     Raises:
-        SampleError: the format cannot hold the photo's mode or size.
+        SampleError: the format cannot hold the photo's mode, size or ICC profile.
     """
     container = photo.format if image_format == "source" else image_format.upper()
     if _mode_in(photo, container) not in FORMAT_MODES.get(container, ()):
@@ -51,6 +50,11 @@ def check_encodable(photo: Photo, image_format: str) -> str:
         advice = "png" if photo.mode in FORMAT_MODES["PNG"] else "source"
         sentence = f"{container} holds at most {most_px} pixels a side, the image is {width}x{height}"
         raise SampleError("encode", "UnsupportedSize", f"{sentence}; set sink.image_format={advice}")
+    if container == "PNG" and "chunks" not in photo.encoder:
+        profile_bytes, most_bytes = len(photo.encoder.get("icc_profile", b"")), png_chunks.MOST_PILLOW_PROFILE_BYTES
+        if profile_bytes > most_bytes:
+            sentence = f"an ICC profile of {profile_bytes} bytes makes a PNG that readers refuse, most is {most_bytes}"
+            raise SampleError("encode", "UnsupportedMetadata", f"{sentence}; set sink.image_format=source")
     return container
 
 
@@ -136,20 +140,10 @@ def _kept(photo: Photo, container: str, wanted: Sequence[str] = _KEPT) -> Settin
         kept["dpi"] = dpi
     if container == "JPEG":
         if len(kept.get("exif", b"")) > _MOST_JPEG_BYTES["exif"]:
-            kept["exif"] = _orientation_alone(kept["exif"])
+            kept["exif"] = orientation_alone(kept["exif"])
         if len(kept.get("xmp", b"")) > _MOST_JPEG_BYTES["xmp"]:
             del kept["xmp"]
     return kept
-
-
-def _orientation_alone(exif: bytes) -> bytes:
-    """EXIF that is too long for a format, without all that may be lost: what is left turns the image as before."""
-    tags, alone = Image.Exif(), Image.Exif()
-    with contextlib.suppress(SyntaxError, ValueError, struct.error):  # it may be anything
-        tags.load(exif)
-    if ExifTags.Base.Orientation in tags:
-        alone[ExifTags.Base.Orientation] = tags[ExifTags.Base.Orientation]
-    return alone.tobytes()
 
 
 def _png_chunks(photo: Photo, source: Settings) -> list[png_chunks.Chunk]:

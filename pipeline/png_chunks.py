@@ -16,12 +16,45 @@ _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # by channels: grey, grey and alpha, c
 # Colour space, resolution, text and EXIF; sBIT too where the channels are still the same.
 _KEPT = (b"cHRM", b"gAMA", b"iCCP", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"pHYs", b"eXIf", b"tEXt", b"zTXt", b"iTXt")
 _XMP_KEYWORD = b"XML:com.adobe.xmp\0\0\0\0\0"
+# Up to so many bytes of an ICC profile Pillow opens a PNG; beyond so many it is a bomb to us, too.
+MOST_PILLOW_PROFILE_BYTES, MOST_PROFILE_BYTES = (1 << 20) - 1, 16 << 20
 Chunk = tuple[bytes, bytes]
 
 
 def metadata_chunks(data: bytes) -> list[Chunk]:
     """Names and contents of the chunks of a PNG file that still hold when its pixels have changed."""
     return [(name, content) for name, content in read_chunks(data) if name in (*_KEPT, b"sBIT")]
+
+
+def large_profile(data: bytes) -> bytes:
+    """Return the ICC profile of a PNG file if Pillow refuses to unpack so much; empty if not, or if it is a bomb."""
+    start, end = _profile_chunk(data)
+    unpacker = zlib.decompressobj()
+    try:
+        profile = unpacker.decompress(data[start + 8 : end - 4].partition(b"\0")[2][1:], MOST_PROFILE_BYTES)
+    except zlib.error:
+        return b""
+    return profile if unpacker.eof and len(profile) > MOST_PILLOW_PROFILE_BYTES else b""
+
+
+def without_large_profile(data: bytes) -> bytes:
+    """Return a PNG file that Pillow opens: without its ICC profile where that is large."""
+    if not data.startswith(SIGNATURE) or not large_profile(data):
+        return data
+    start, end = _profile_chunk(data)
+    return data[:start] + data[end:]
+
+
+def _profile_chunk(data: bytes) -> tuple[int, int]:
+    """Start and end of the chunk with the ICC profile, which precedes the pixels; two zeros where there is none."""
+    position = len(SIGNATURE)
+    for name, content in read_chunks(data):
+        if name == b"iCCP":
+            return position, position + 12 + len(content)
+        if name == b"IDAT":
+            break
+        position += 12 + len(content)
+    return 0, 0
 
 
 def new_chunks(

@@ -2,9 +2,12 @@
 
 import math
 import struct
+from collections.abc import Callable
 from typing import Any
 
 from PIL import ExifTags, Image, TiffImagePlugin
+
+from pipeline import photoshop, xmp
 
 # Description, make, model, orientation, software, date, artist, host, copyright: what EXIF has, too.
 ORIENTATION = 274
@@ -25,6 +28,8 @@ GEOGRAPHIC = {
     50844: _DOUBLE,
 }
 YCBCR_POSITIONING = 531
+# XMP and Photoshop's resources: without thumbnails, and announcements of what a TIFF never had.
+_CHANGED: dict[int, Callable[[bytes], bytes]] = {700: xmp.still_true, 34377: photoshop.without_thumbnail}
 _GROUPS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 
 
@@ -34,7 +39,10 @@ def kept_tags(image: TiffImagePlugin.TiffImageFile, wanted: tuple[int, ...]) -> 
     for tag in wanted:
         if tag in tags and _is_writable(tag, tags[tag]):
             # Pillow reads text as Latin-1 and would write it as ASCII.
-            kept[tag] = tags[tag].encode("latin-1") if isinstance(tags[tag], str) else tags[tag]
+            value = tags[tag].encode("latin-1") if isinstance(tags[tag], str) else tags[tag]
+            value = _CHANGED[tag](value) if tag in _CHANGED and isinstance(value, bytes) else value
+            if value != b"" or tag not in _CHANGED:
+                kept[tag] = value
     for group in _GROUPS:
         content = tags.get_ifd(group).items() if group in tags else ()
         # The offset of one more directory would lead nowhere.

@@ -1,0 +1,126 @@
+"""EXIF without its thumbnail, which would still show what was removed from a photo."""
+
+import contextlib
+import struct
+from collections.abc import Iterator
+
+from PIL import ExifTags, Image
+
+PREFIX = b"Exif\0\0"
+_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
+_JPEG_START = b"\xff\xd8\xff"
+_ENTRY_BYTES = 12
+_MOST_DIRECTORIES = 16
+_SHORT, _LONG = 3, 4
+# Where a directory says that its picture lies, and how long it is: as JPEG, in strips, in tiles.
+_PLACES = ((513, 514), (273, 279), (324, 325))
+_GROUPS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo, ExifTags.IFD.Interop)
+Span = tuple[int, int]
+
+
+def without_thumbnail(exif: bytes) -> bytes:
+    """Remove the thumbnails of EXIF, and leave every other byte in its place, as maker notes count offsets.
+
+    Args:
+        exif: with or without ``Exif\\0\\0``, from outside.
+
+    Returns:
+        The same without thumbnails. Where they cannot be told from the rest, orientation alone is left; what is no
+        EXIF stays as it is.
+    """
+    prefix = _prefix(exif)
+    tiff = exif[len(prefix) :]
+    if tiff[:4] not in _ORDERS:
+        return exif
+    try:
+        cleaned = prefix + _cleaned(tiff, _ORDERS[tiff[:4]])
+    except (struct.error, ValueError):
+        return orientation_alone(exif) if _JPEG_START in tiff else exif
+    if cleaned == exif:
+        return exif
+    said = _said(exif)
+    return cleaned if said is not None and _said(cleaned) == said else orientation_alone(exif)
+
+
+def orientation_alone(exif: bytes) -> bytes:
+    """Return EXIF, with or without ``Exif\\0\\0`` as it came, that says no more than how an image is turned."""
+    tags, alone = _loaded(exif), Image.Exif()
+    if ExifTags.Base.Orientation in tags:
+        alone[ExifTags.Base.Orientation] = tags[ExifTags.Base.Orientation]
+    return _prefix(exif) + alone.tobytes().removeprefix(PREFIX)
+
+
+def _prefix(exif: bytes) -> bytes:
+    return exif[: len(PREFIX)] if exif.startswith(PREFIX[:-1]) else b""  # some writers end it otherwise
+
+
+def _cleaned(tiff: bytes, order: str) -> bytes:
+    """Cut the first directory off those that follow it, and blank their pictures."""
+    (first,) = struct.unpack_from(order + "I", tiff, 4)
+    link = _link(tiff, order, first)
+    if link + 4 > len(tiff) or not any(tiff[link : link + 4]):
+        return tiff  # there is one directory alone
+    result = bytearray(tiff)
+    result[link : link + 4] = bytes(4)
+    spans = sorted(span for start in _directories(tiff, order, link) for span in _pictures(tiff, order, start))
+    for start, end in spans:
+        result[start:end] = bytes(end - start)
+    if spans and max(end for _, end in spans) == len(tiff):
+        del result[spans[-1][0] :]
+    return bytes(result)
+
+
+def _link(tiff: bytes, order: str, start: int) -> int:
+    """The position of the offset that follows a directory's entries."""
+    (count,) = struct.unpack_from(order + "H", tiff, start)
+    return start + 2 + _ENTRY_BYTES * count
+
+
+def _directories(tiff: bytes, order: str, link: int) -> Iterator[int]:
+    """The offsets of the directories behind the first; they may lead in a circle."""
+    seen: set[int] = set()
+    while len(seen) < _MOST_DIRECTORIES and link + 4 <= len(tiff):
+        (start,) = struct.unpack_from(order + "I", tiff, link)
+        if not start or start in seen:
+            return
+        seen.add(start)
+        yield start
+        link = _link(tiff, order, start)
+
+
+def _pictures(tiff: bytes, order: str, start: int) -> Iterator[Span]:
+    """The bytes of a directory's pictures, as far as the file goes."""
+    (count,) = struct.unpack_from(order + "H", tiff, start)
+    places = [start + 2 + _ENTRY_BYTES * index for index in range(count)]
+    values = {struct.unpack_from(order + "H", tiff, place)[0]: _numbers(tiff, order, place) for place in places}
+    for offsets, lengths in _PLACES:
+        for offset, length in zip(values.get(offsets, ()), values.get(lengths, ()), strict=False):
+            if offset < len(tiff):
+                yield offset, min(offset + length, len(tiff))
+
+
+def _numbers(tiff: bytes, order: str, place: int) -> tuple[int, ...]:
+    """The value of an entry, where it is a whole number or several."""
+    _, kind, count = struct.unpack_from(order + "HHI", tiff, place)
+    if kind not in (_SHORT, _LONG) or count > len(tiff):
+        return ()
+    letter, size = ("H", 2) if kind == _SHORT else ("I", 4)
+    place = place + 8 if count * size <= 4 else struct.unpack_from(order + "I", tiff, place + 8)[0]
+    return struct.unpack_from(f"{order}{count}{letter}", tiff, place)
+
+
+def _loaded(exif: bytes) -> Image.Exif:
+    tags = Image.Exif()
+    with contextlib.suppress(SyntaxError, ValueError, struct.error):  # it may be anything
+        tags.load(exif[len(_prefix(exif)) :])
+    return tags
+
+
+def _said(exif: bytes) -> str | None:
+    """What EXIF says beside its thumbnail, comparable (NaN is not); ``None`` where it makes no sense."""
+    tags = _loaded(exif)
+    with contextlib.suppress(
+        ArithmeticError, AttributeError, LookupError, SyntaxError, TypeError, ValueError, struct.error
+    ):
+        return repr((dict(tags), *(tags.get_ifd(group) for group in _GROUPS)))
+    return None
