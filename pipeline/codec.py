@@ -133,8 +133,8 @@ def decode(data: bytes, max_pixels: int, header: Image.Image | None = None) -> P
         raise
     except Exception as error:
         raise SampleError("decode", "BrokenImage", f"{container} with broken metadata: {error}") from error
-    if isinstance(image, TiffImagePlugin.TiffImageFile) and (mode := tiff_bands.unexplained_mode(image, bits)):
-        return Photo(tiff_bands.decode_unexplained(image, mode, data), mode, container, encoder)
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and (mode := tiff_bands.stored_mode(image, bits)):
+        return Photo(tiff_bands.decode_stored(image, mode, data), mode, container, encoder)
     if container == "JPEG" and image.mode == "RGB" and (pixels := _jpeg_pixels(data)) is not None:
         return Photo(pixels, "RGB", "JPEG", encoder)
     if bits > 8 and (image.mode in ("RGB", "RGBA") or "transparency" in image.info):

@@ -8,7 +8,6 @@ from pipeline.tiff_bands import UNSPECIFIED, extra_samples, stored_bands, unexpl
 
 DEEP_MODES = {2: "LA;16", 3: "RGB;16", 4: "RGBA;16"}  # by channels; grey alone is Pillow's own I;16
 _WHITE_IS_ZERO = 0
-_ASSOCIATED_ALPHA = (1,)  # of a TIFF: colours are multiplied by it
 
 
 def decode_deep(image: Image.Image, data: bytes) -> tuple[np.ndarray, str]:
@@ -42,20 +41,6 @@ def full_scale_grey(image: TiffImagePlugin.TiffImageFile) -> Image.Image:
     values = np.asarray(image).astype(np.uint16)
     values = (values << 4 | values >> 8).astype(np.uint16) if is_short else values
     return Image.fromarray(~values if is_negative else values)
-
-
-def with_png_alpha(pixels: np.ndarray, extra_samples: tuple[int, ...] | None) -> np.ndarray:
-    """The pixels of a TIFF as a PNG must say them: no colour is multiplied by alpha.
-
-    Args:
-        pixels: (H, W, 3 or 4) uint16.
-        extra_samples: what the TIFF says of its fourth channel; ``None`` where it says nothing.
-    """
-    if extra_samples != _ASSOCIATED_ALPHA:
-        return pixels
-    result, alpha = pixels.copy(), np.maximum(pixels[..., 3:], 1).astype(np.uint32)
-    result[..., :3] = np.minimum((pixels[..., :3] * np.uint32(65535) + alpha // 2) // alpha, 65535)
-    return result
 
 
 def _refusal(image: Image.Image) -> str:

@@ -9,11 +9,10 @@ import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from pipeline import jpeg_segments, png_chunks, tiff_bands, tiff_jpeg, tiff_tags
-from pipeline.deep_colour import with_png_alpha
 from pipeline.errors import MACHINE_ERRORS, SampleError
 from pipeline.exif import orientation_alone
 from pipeline.photo import Photo
-from pipeline.tiff_writer import UNASSOCIATED_ALPHA, encode_tiff
+from pipeline.tiff_writer import encode_tiff
 
 # What each format holds without loss of a mode; other combinations fail with a sentence rather than convert.
 FORMAT_MODES = {
@@ -81,8 +80,9 @@ def encode(photo: Photo, pixels: np.ndarray, image_format: str) -> tuple[bytes, 
             return _encode_tiff(photo, pixels), container
         if "X" in photo.mode:  # a band without a meaning, for which only TIFF has room
             pixels = pixels[..., 0] if photo.mode == "LX" else np.ascontiguousarray(pixels[..., :-1])
+        elif photo.is_premultiplied and container != "TIFF":  # the others have no such alpha
+            pixels = tiff_bands.divided_by_alpha(pixels)
         if container == "PNG":
-            pixels = with_png_alpha(pixels, photo.encoder.get("extra_samples")) if photo.mode == "RGBA;16" else pixels
             return png_chunks.encode_png(pixels, _png_chunks(photo, source)), container
         return _encode_by_pillow(photo, pixels, container, source), container
     except MACHINE_ERRORS:
@@ -103,7 +103,8 @@ def _is_pillows_tiff(photo: Photo) -> bool:
     source, compression = photo.encoder, photo.encoder.get("compression")
     tags = source.get("tiffinfo", Image.Exif()).keys()
     is_deep_colour = photo.mode.startswith("RGB") and photo.pixels.dtype == np.uint16
-    if is_deep_colour or "X" in photo.mode or (photo.mode == "RGBA" and _extra_samples(photo) is None):
+    is_other_band = photo.alpha is not None and _extra_samples(photo) != tiff_bands.UNASSOCIATED_ALPHA
+    if is_deep_colour or is_other_band or "X" in photo.mode:
         return False
     has_groups = not TiffImagePlugin.TiffTags.TAGS_V2_GROUPS.keys().isdisjoint(tags)
     is_map = not tiff_tags.GEOGRAPHIC.keys().isdisjoint(tags)
@@ -121,15 +122,14 @@ def _encode_tiff(photo: Photo, pixels: np.ndarray) -> bytes:
         source.get("tiffinfo", Image.Exif()),
         source.get("icc_profile", b""),
         is_cmyk=photo.mode == "CMYK",
-        extra_samples=_extra_samples(photo) if photo.mode.startswith(("LA", "LX", "RGBA", "RGBX")) else None,
+        extra_samples=_extra_samples(photo) if photo.alpha is not None or "X" in photo.mode else None,
         compression=tiff_jpeg.encode_strip(pixels, photo.mode, source["jpeg"]) if is_jpeg else compression,
     )
 
 
 def _extra_samples(photo: Photo) -> tuple[int, ...] | None:
-    """What a TIFF says of its last band; of 8 bits Pillow has divided colours by their alpha."""
-    told = photo.encoder.get("extra_samples", UNASSOCIATED_ALPHA)
-    return UNASSOCIATED_ALPHA if told and told != tiff_bands.UNSPECIFIED and photo.pixels.dtype == np.uint8 else told
+    """What a TIFF says of its last band."""
+    return photo.encoder.get("extra_samples", tiff_bands.UNASSOCIATED_ALPHA)
 
 
 def _kept(photo: Photo, container: str, wanted: Sequence[str] = _KEPT) -> Settings:

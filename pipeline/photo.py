@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from moebius.holes import Box
+from pipeline.tiff_bands import ASSOCIATED_ALPHA
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,11 @@ class Photo:
         """(H, W) of opacity, where there is one."""
         return self.pixels[..., -1] if self.mode.startswith(("RGBA", "LA")) else None
 
+    @property
+    def is_premultiplied(self) -> bool:
+        """Whether colours are stored multiplied by alpha, as a TIFF may have them."""
+        return self.alpha is not None and self.encoder.get("extra_samples") == ASSOCIATED_ALPHA
+
     def opaque(self, mask: np.ndarray) -> "Photo":
         """The same photo with nothing transparent under a mask, (H, W) bool."""
         pixels = self.pixels.copy()
@@ -73,4 +79,6 @@ class Photo:
             else:
                 grey = np.asarray(colours.convert("L"))[0].astype(result.dtype) * result.dtype.type(scale)
                 region[mask, 0 if result.ndim == 3 else ...] = grey
+        if self.is_premultiplied:  # no colour is above its alpha
+            np.minimum(region[..., :-1], region[..., -1:], out=region[..., :-1], where=mask[..., None])
         return result

@@ -1,5 +1,7 @@
 """Bands of a TIFF file beyond its colours: alpha, and those that the file does not explain, such as near infrared.
 
+Pillow drops the second kind, and divides colours by alpha where they are multiplied by it (associated alpha).
+
 A photo whose last band is unexplained has the mode ``LX``, ``RGBX`` or ``RGBX;16``: that of alpha with ``X`` for ``A``.
 """
 
@@ -9,7 +11,8 @@ from PIL import Image, TiffImagePlugin
 
 from pipeline.errors import MACHINE_ERRORS, SampleError
 
-UNSPECIFIED = (0,)  # TIFF's word for a band without a meaning
+# TIFF's words for a band: without a meaning, alpha that colours are multiplied by, alpha that they are not.
+UNSPECIFIED, ASSOCIATED_ALPHA, UNASSOCIATED_ALPHA = (0,), (1,), (2,)
 _COLOUR_BANDS = {
     0: 1,
     1: 1,
@@ -17,7 +20,7 @@ _COLOUR_BANDS = {
     3: 1,
     5: 4,
 }  # by photometric interpretation; of the others Pillow knows no extra band
-_MODES = {1: "LX", 2: "RGBX"}
+_MODES = {1: "LA", 2: "RGBA"}
 
 
 def unexplained(mode: str) -> str:
@@ -35,8 +38,8 @@ def extra_samples(image: Image.Image) -> tuple[int, ...] | None:
     return image.tag_v2.get(TiffImagePlugin.EXTRASAMPLES)  # type: ignore[attr-defined]
 
 
-def unexplained_mode(image: TiffImagePlugin.TiffImageFile, bits: int) -> str | None:
-    """Return the mode of a TIFF of 8 bits with one unexplained band, which Pillow would drop; ``None`` for others.
+def stored_mode(image: TiffImagePlugin.TiffImageFile, bits: int) -> str | None:
+    """Return the mode of a TIFF of 8 bits whose last band Pillow would drop or divide by; ``None`` for others.
 
     Raises:
         SampleError: the file has more bands than can be kept.
@@ -44,13 +47,14 @@ def unexplained_mode(image: TiffImagePlugin.TiffImageFile, bits: int) -> str | N
     photometric = image.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, 0)
     samples = image.tag_v2.get(TiffImagePlugin.SAMPLESPERPIXEL, 1)
     extra = samples - _COLOUR_BANDS.get(photometric, samples)
-    if extra <= 0 or (extra == 1 and extra_samples(image) != UNSPECIFIED):
+    kind = extra_samples(image)
+    if extra <= 0 or (extra == 1 and kind not in (UNSPECIFIED, ASSOCIATED_ALPHA)):
         return None
-    is_colour = photometric == 2
-    if extra > 1 or photometric not in _MODES or (bits > 8 and not is_colour):
+    if extra > 1 or photometric not in _MODES or (bits > 8 and _MODES[photometric] != "RGBA"):
         bands = f"{samples} bands, {extra} more than its colours"
         raise SampleError("decode", "UnsupportedMode", f"TIFF with {bands}, cannot be kept exactly")
-    return _MODES[photometric] if bits == 8 else None
+    mode = _MODES[photometric] if kind == ASSOCIATED_ALPHA else unexplained(_MODES[photometric])
+    return mode if bits == 8 else None
 
 
 def stored_bands(image: Image.Image, data: bytes) -> np.ndarray:
@@ -75,12 +79,12 @@ def stored_bands(image: Image.Image, data: bytes) -> np.ndarray:
     return pixels
 
 
-def decode_unexplained(image: TiffImagePlugin.TiffImageFile, mode: str, data: bytes) -> np.ndarray:
-    """Decode a TIFF of 8 bits with a band that it does not explain.
+def decode_stored(image: TiffImagePlugin.TiffImageFile, mode: str, data: bytes) -> np.ndarray:
+    """Decode a TIFF of 8 bits with one band beyond its colours.
 
     Args:
         image: its header.
-        mode: what :func:`unexplained_mode` found.
+        mode: what :func:`stored_mode` found.
         data: the file.
 
     Returns:
@@ -93,3 +97,11 @@ def decode_unexplained(image: TiffImagePlugin.TiffImageFile, mode: str, data: by
     if pixels.ndim != 3 or pixels.dtype != np.uint8 or pixels.shape[2] != len(mode):
         raise SampleError("decode", "UnsupportedMode", f"TIFF with bands {pixels.shape} of {pixels.dtype} is not kept")
     return pixels
+
+
+def divided_by_alpha(pixels: np.ndarray) -> np.ndarray:
+    """Return (H, W, bands) pixels, uint8 or uint16, whose colours are no longer multiplied by alpha, the last band."""
+    full = np.iinfo(pixels.dtype).max
+    result, alpha = pixels.copy(), np.maximum(pixels[..., -1:], 1).astype(np.uint32)
+    result[..., :-1] = np.minimum((pixels[..., :-1] * np.uint32(full) + alpha // 2) // alpha, full)
+    return result

@@ -9,7 +9,6 @@ from PIL import Image, TiffImagePlugin
 from pipeline import tiff_tags
 from pipeline.png_chunks import deflate
 
-UNASSOCIATED_ALPHA = (2,)
 _NO_COMPRESSION, _JPEG, _ADOBE_DEFLATE = 1, 7, 8
 _HORIZONTAL_PREDICTOR = 2
 _GREY, _RGB, _CMYK, _YCBCR = 1, 2, 5, 6

@@ -1,6 +1,7 @@
 """TIFFs with more bands than colours: kept to the last, or refused with a reason."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,6 @@ from pipeline.errors import SampleError
 tifffile = pytest.importorskip("tifffile")  # comes with the extra "evaluate"
 LIMIT = 1_000_000
 HOLE = Box(4, 3, 20, 15)
-ALPHA = {"unspecified": 0, "assocalpha": 1, "unassalpha": 2}
 
 
 def written(bands: int, photometric: str, extra: list[str] | None, dtype: type = np.uint8, **options) -> bytes:
@@ -60,6 +60,11 @@ SMALL = {
     "grey": written(2, "minisblack", ["unspecified"]),
     "turned": written(4, "rgb", ["unspecified"], extratags=[(274, 3, 1, 6, True)]),
     "alpha": written(4, "rgb", ["unassalpha"]),
+    "alpha multiplied": written(4, "rgb", ["assocalpha"]),
+    "alpha multiplied lzw": written(4, "rgb", ["assocalpha"], compression="lzw"),
+    "alpha multiplied 16": written(4, "rgb", ["assocalpha"], np.uint16),
+    "grey alpha": written(2, "minisblack", ["unassalpha"]),
+    "grey alpha multiplied": written(2, "minisblack", ["assocalpha"]),
     "nothing said": unexplained(written(4, "rgb", ["unassalpha"])),
     "nothing said 16": unexplained(written(4, "rgb", ["unassalpha"], np.uint16)),
 }
@@ -108,3 +113,40 @@ def test_more_bands_than_can_be_kept_are_refused_with_their_count(case):
     with pytest.raises(SampleError, match="bands") as caught:
         check_encodable(decode(MANY[case], LIMIT), "source")
     assert (caught.value.stage, caught.value.kind) == ("decode", "UnsupportedMode")
+
+
+@pytest.mark.parametrize("case", ["alpha multiplied", "alpha multiplied 16", "grey alpha multiplied"])
+def test_no_filled_colour_is_above_the_alpha_that_it_is_multiplied_by(case):
+    encoded, mask = repainted(SMALL[case])
+    after, _ = page(encoded)
+    assert np.all(after[mask][:, :-1] <= after[mask][:, -1:])
+    assert np.any(after[mask][:, 0] < after[mask][:, -1])
+
+
+@pytest.mark.parametrize("case", ["alpha multiplied", "grey alpha multiplied"])
+@pytest.mark.parametrize("image_format", ["png", "webp"])
+def test_other_formats_get_colours_divided_by_their_alpha(case, image_format):
+    before, _ = page(SMALL[case])
+    before[..., :-1] = np.minimum(before[..., :-1], before[..., -1:])
+    photo = replace(decode(SMALL[case], LIMIT), pixels=before)
+    image = Image.open(io.BytesIO(encode(photo, before, image_format)[0]))
+    after = np.asarray(image if image_format == "png" else image.convert("RGBA")).astype(float)
+    assert np.array_equal(after[..., -1], before[..., -1])
+    visible = before[..., -1] > 0
+    assert np.abs(after[..., 0] * after[..., -1] / 255 - before[..., 0])[visible].max() <= 0.5
+
+
+@pytest.mark.parametrize("compression", [None, "lzw", "zlib", "packbits"])
+@pytest.mark.parametrize("part", [0.3, 0.9])
+def test_cut_or_damaged_bands_fail(compression, part):
+    data = written(4, "rgb", ["unspecified"], compression=compression)
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        start = file.pages[0].dataoffsets[0]
+    with pytest.raises(SampleError) as caught:
+        decode(data[: start + int(part * (len(data) - start))], LIMIT)
+    assert caught.value.stage == "decode"
+    if compression in ("lzw", "zlib"):
+        damaged = bytearray(data)
+        damaged[start + 200 : start + 240] = b"\xff" * 40
+        with pytest.raises(SampleError):
+            decode(bytes(damaged), LIMIT)
