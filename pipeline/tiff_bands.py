@@ -21,6 +21,7 @@ _COLOUR_BANDS = {
     5: 4,
 }  # by photometric interpretation; of the others Pillow knows no extra band
 _MODES = {1: "LA", 2: "RGBA"}
+_MOST_TILE_PIXELS = 1 << 24  # of an image that is smaller than its tiles
 
 
 def unexplained(mode: str) -> str:
@@ -63,6 +64,8 @@ def stored_bands(image: Image.Image, data: bytes) -> np.ndarray:
     Raises:
         SampleError: broken, or of another size than the header says.
     """
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        _check_tiles(image)
     try:
         pixels = imagecodecs.png_decode(data) if image.format == "PNG" else imagecodecs.tiff_decode(data, index=0)
     except MACHINE_ERRORS:
@@ -77,6 +80,16 @@ def stored_bands(image: Image.Image, data: bytes) -> np.ndarray:
         sentence = f"{image.format} is decoded to {pixels.shape[:2]}, its header says {stored[::-1]}"
         raise SampleError("decode", "UnsupportedMode", sentence)
     return pixels
+
+
+def _check_tiles(image: TiffImagePlugin.TiffImageFile) -> None:
+    """Refuse tiles for which memory would lack, which is no fault of the machine."""
+    width, height = (image.tag_v2.get(tag, 0) for tag in (TiffImagePlugin.TILEWIDTH, TiffImagePlugin.TILELENGTH))
+    if not isinstance(width, int) or not isinstance(height, int):
+        raise SampleError("decode", "BrokenImage", "TIFF whose tiles have no size")
+    if width * height > max(_MOST_TILE_PIXELS, 4 * image.width * image.height):
+        sentence = f"TIFF of {image.width}x{image.height} pixels with tiles of {width}x{height}"
+        raise SampleError("decode", "BrokenImage", sentence)
 
 
 def decode_stored(image: TiffImagePlugin.TiffImageFile, mode: str, data: bytes) -> np.ndarray:

@@ -1,6 +1,7 @@
 """TIFFs with more bands than colours: kept to the last, or refused with a reason."""
 
 import io
+import struct
 from dataclasses import replace
 
 import numpy as np
@@ -150,3 +151,16 @@ def test_cut_or_damaged_bands_fail(compression, part):
         damaged[start + 200 : start + 240] = b"\xff" * 40
         with pytest.raises(SampleError):
             decode(bytes(damaged), LIMIT)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("tile", [1 << 20, 1 << 31])
+def test_tiles_larger_than_any_memory_are_the_fault_of_the_file(tile, dtype):
+    data = bytearray(written(4, "rgb", ["unspecified"], dtype, tile=(16, 16)))
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        places = [file.pages[0].tags[tag].offset for tag in (322, 323)]
+    for place in places:
+        data[place + 2 : place + 12] = struct.pack("<HII", 4, 1, tile)
+    with pytest.raises(SampleError, match="tiles of") as caught:
+        decode(bytes(data), LIMIT)
+    assert caught.value.kind == "BrokenImage"
