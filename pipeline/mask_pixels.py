@@ -11,7 +11,6 @@ from pipeline.codec import load_pixels, open_checked
 from pipeline.config import MaskConfig
 from pipeline.errors import SampleError
 from pipeline.photo import Photo
-from pipeline.png_grey import decode_grey
 from pipeline.text_masks import find_text
 
 
@@ -48,13 +47,6 @@ def read_mask(data: bytes, photo: Photo, config: MaskConfig, max_pixels: int) ->
 def _values(data: bytes, max_pixels: int) -> np.ndarray:
     """A mask file as one channel: a colour counts by its strongest, transparent pixels as zero."""
     image = open_checked(data, max_pixels, stage="mask")
-    if (
-        image.format == "PNG"
-        and image.mode == "L"
-        and "transparency" not in image.info
-        and (grey := decode_grey(data)) is not None
-    ):
-        return grey
     image = load_pixels(image, stage="mask")
     is_opaque = "transparency" not in image.info
     if (image.mode in ("1", "L") and is_opaque) or image.mode.startswith("I;16"):
