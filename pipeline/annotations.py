@@ -2,12 +2,15 @@
 
 import json
 import math
+import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from pipeline.coco_file import read_coco
 from pipeline.config import MaskConfig
 from pipeline.errors import ConfigError, SampleError
 from pipeline.storage import Storage
@@ -37,41 +40,22 @@ def read_boxes(storage: Storage) -> Iterator[tuple[str, str]]:
                 ) from error
 
 
-def read_coco(storage: Storage, categories: list[str | int]) -> Iterator[tuple[str, str]]:
-    """Images of a COCO file and what is annotated in them, also where that is nothing.
+def read_annotations(
+    config: MaskConfig, storage: Storage, left_out: Counter[str] | None = None
+) -> Iterator[tuple[str, str]]:
+    """Names of images and what the file of ``mask.uri`` says of each; a name may come several times.
 
     Args:
+        config: kind of the file, and categories.
         storage: the file.
-        categories: names or ids of those to repaint; none means all.
-
-    Raises:
-        ConfigError: no COCO file, or a category that it does not have.
+        left_out: is given what the file holds beside that, by kind.
     """
-    try:
-        coco = json.loads(storage.read())
-        images = {image["id"]: image for image in coco["images"]}
-        known = {category["id"]: category.get("name") for category in coco.get("categories", [])}
-        chosen = {key for key, name in known.items() if not categories or key in categories or name in categories}
-        names = {key: str(image["file_name"]) for key, image in images.items()}
-        segments: dict[Any, list[Any]] = {key: [] for key in images}
-        for annotation in coco["annotations"]:
-            if (not categories or annotation["category_id"] in chosen) and annotation["image_id"] in segments:
-                shape = annotation.get("segmentation") or {"bbox": annotation.get("bbox")}
-                segments[annotation["image_id"]].append(shape)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ConfigError(f"{storage} is no COCO file with images and annotations: {error!r}") from error
-    if missing := [str(name) for name in categories if name not in known and name not in known.values()]:
-        raise ConfigError(
-            f"mask.categories: {storage} has no {', '.join(missing)}; it has {', '.join(map(str, known.values()))}"
-        )
-    for key, image in images.items():
-        size = {name: image[name] for name in ("height", "width") if name in image}
-        yield names[key], json.dumps({**size, "segments": segments[key]})
+    return read_coco(storage, config.categories, left_out) if config.kind == "coco" else read_boxes(storage)
 
 
-def read_annotations(config: MaskConfig, storage: Storage) -> Iterator[tuple[str, str]]:
-    """Names of images and what the file of ``mask.uri`` says of each; a name may come several times."""
-    return read_coco(storage, config.categories) if config.kind == "coco" else read_boxes(storage)
+def plain_name(name: str) -> str:
+    """A name of an image with slashes, as Windows' tools do not write it, and without ``./`` before it."""
+    return re.sub(r"^(\./+)+", "", name.replace("\\", "/"))
 
 
 def draw(spec: str, shape: tuple[int, int], config: MaskConfig) -> np.ndarray:

@@ -131,9 +131,11 @@ def _clear_leftovers() -> None:
             shutil.rmtree(lock.parent, ignore_errors=True)
 
 
-def in_batches(rows: Iterable[Sequence[Any]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def in_batches(
+    rows: Iterable[Sequence[Any]], schema: pa.Schema, batch_rows: int = BATCH_ROWS
+) -> Iterator[pa.RecordBatch]:
     """Tuples as record batches."""
     iterator = iter(rows)
-    while chunk := list(islice(iterator, BATCH_ROWS)):
+    while chunk := list(islice(iterator, batch_rows)):
         columns = [pa.array(values, field.type) for values, field in zip(zip(*chunk, strict=True), schema, strict=True)]
         yield pa.record_batch(columns, schema=schema)

@@ -1,6 +1,10 @@
 """Which mask belongs to which image."""
 
+import logging
 import posixpath
+from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import pyarrow as pa
 
@@ -15,10 +19,15 @@ from pipeline.text_masks import check_installed
 MASK_FILES = pa.schema([("key", pa.string()), ("size_bytes", pa.int64()), ("version", pa.string())])
 SPECS = pa.schema([("key", pa.string()), ("spec", pa.string())])
 IMAGES = FOUND.append(pa.field("wanted", pa.string()))
+SPECS_AT_ONCE = 2000  # one may be long
+
+logger = logging.getLogger(__name__)
 
 
 class PairedMasks:
     """One mask file for each image, found by template, by the same path, or by the same stem."""
+
+    left_out: Mapping[str, int] = MappingProxyType({})
 
     def __init__(self, config: MaskConfig, storage: Storage, source: Storage) -> None:
         if not storage.exists():
@@ -53,6 +62,7 @@ class StaticMask:
     """One mask file for all images of its size."""
 
     name_of = None
+    left_out: Mapping[str, int] = MappingProxyType({})
 
     def __init__(self, config: MaskConfig, storage: Storage, source: Storage) -> None:
         if not storage.is_file():
@@ -69,6 +79,7 @@ class InnerMask:
     """What the source holds in or beside the image: its alpha channel, text in it, a tar member, a column."""
 
     name_of = None
+    left_out: Mapping[str, int] = MappingProxyType({})
 
     def __init__(self, config: MaskConfig, storage: Storage, source: Storage) -> None:
         if config.kind == "text":
@@ -93,6 +104,7 @@ class AnnotatedMasks:
         if not storage.is_file():
             raise ConfigError(f"mask.uri must be one file for mask.kind={config.kind}, found none at {storage}")
         self.config, self.storage = config, storage
+        self.left_out: Counter[str] = Counter()  # of the file, by kind
 
     def pair(self, catalog: Catalog) -> None:
         """Make the table ``samples`` of ``images`` and the texts of their annotations, of which one may have several.
@@ -100,12 +112,24 @@ class AnnotatedMasks:
         Raises:
             ConfigError: a file that cannot be read, or of which no name is that of an image.
         """
-        catalog.create("specs", SPECS, in_batches(read_annotations(self.config, self.storage), SPECS))
+        specs = read_annotations(self.config, self.storage, self.left_out)
+        catalog.create("specs", SPECS, in_batches(specs, SPECS, SPECS_AT_ONCE))
+        catalog.run(_PLAIN_NAMES)
         catalog.run(_PAIR_BY_NAME)
-        if not catalog.run("SELECT 1 FROM samples WHERE mask_key IS NOT NULL LIMIT 1"):
-            ((name,),) = catalog.run("SELECT coalesce(min(key), 'nothing') FROM specs")
+        ((named, unmatched, example),) = catalog.run(_UNMATCHED)
+        if unmatched == named:
             raise ConfigError(
-                f"{self.storage} annotates none of the images; it names {name!r}, where a path below source.uri is due"
+                f"{self.storage} annotates none of the images; it names {example or 'nothing'!r}, where a path below "
+                "source.uri is due"
+            )
+        if unmatched:
+            self.left_out["names without an image"] = unmatched
+            logger.warning(
+                "%s: %d of %d names match no image, such as %r; they must be paths below source.uri",
+                self.storage,
+                unmatched,
+                named,
+                example,
             )
 
 
@@ -135,14 +159,16 @@ _PAIR_BY_PATH_OR_STEM = _SAMPLES.format(
         LEFT JOIN masks same ON same.key = images.sample_id
         LEFT JOIN (
             SELECT {_STEM.format("key")} AS stem,
-                min(if(ends_with(key, '.png'), '0', '1') || key) AS ranked
+                min(if(ends_with(lower(key), '.png'), '0', '1') || key) AS ranked
             FROM masks GROUP BY ALL
         ) alike ON alike.stem = images.stem
     ) images LEFT JOIN masks mask ON mask.key = images.mask_key"""
 )
 
 _PAIR_BY_NAME = """
-CREATE TABLE samples AS SELECT
+CREATE TABLE samples AS
+WITH repeated AS (SELECT key FROM specs GROUP BY key HAVING count(*) > 1)
+SELECT
     images.sample_id,
     images.version || coalesce(' mask:' || md5(specs.spec), '') AS input_version,
     images.size_bytes,
@@ -153,8 +179,20 @@ CREATE TABLE samples AS SELECT
     specs.spec AS mask_spec,
     images.fault
 FROM images LEFT JOIN (
-    SELECT key, '[' || string_agg(spec, ',' ORDER BY spec) || ']' AS spec FROM specs GROUP BY key
+    SELECT key, '[' || spec || ']' AS spec FROM specs WHERE key NOT IN (FROM repeated)
+    UNION ALL
+    SELECT key, '[' || string_agg(spec, ',' ORDER BY spec) || ']' AS spec FROM specs WHERE key IN (FROM repeated)
+    GROUP BY key
 ) specs ON specs.key = images.sample_id"""
+
+# As :func:`pipeline.annotations.plain_name` has it, unless an image has the very name.
+_PLAIN_NAMES = r"""
+UPDATE specs SET key = regexp_replace(replace(key, '\', '/'), '^(\./+)+', '')
+WHERE (contains(key, '\') OR starts_with(key, './')) AND key NOT IN (SELECT sample_id FROM images)"""
+
+_UNMATCHED = """
+SELECT count(DISTINCT key), count(DISTINCT key) FILTER (sample_id IS NULL), min(key) FILTER (sample_id IS NULL)
+FROM specs LEFT JOIN images ON images.sample_id = specs.key"""
 
 _MASKS: dict[str, type[PairedMasks] | type[StaticMask] | type[InnerMask] | type[AnnotatedMasks]] = {
     "paired": PairedMasks,

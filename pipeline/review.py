@@ -5,7 +5,7 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from pipeline.annotations import read_annotations
+from pipeline.annotations import plain_name, read_annotations
 from pipeline.config import JobConfig, LimitsConfig, MaskConfig, SinkConfig, SourceConfig
 from pipeline.errors import SampleError
 from pipeline.formats import open_source
@@ -49,8 +49,9 @@ class Inspector:
         if config.mask.kind in ("boxes", "coco") and not config.mask.column:
             self.specs = {name: [] for name in sample_ids}
             for name, spec in read_annotations(config.mask, self.reader.masks):
-                if name in self.specs:
-                    self.specs[name].append(spec)
+                key = name if name in self.specs else plain_name(name)
+                if key in self.specs:
+                    self.specs[key].append(spec)
 
     def inputs(self, row: Mapping[str, Any]) -> Inputs:
         """Image and mask that a row was made of.

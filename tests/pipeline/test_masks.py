@@ -1,6 +1,9 @@
 import io
+import json
+import logging
 import struct
 import zlib
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -10,7 +13,7 @@ from pipeline.catalog import Catalog, in_batches
 from pipeline.config import MaskConfig
 from pipeline.errors import ConfigError, SampleError
 from pipeline.mask_pixels import read_mask
-from pipeline.masks import IMAGES, PairedMasks, StaticMask
+from pipeline.masks import IMAGES, AnnotatedMasks, PairedMasks, StaticMask
 from pipeline.photo import Photo
 from pipeline.png_chunks import SIGNATURE, framed
 from pipeline.sources import Found
@@ -230,3 +233,41 @@ def test_static_mask_is_one_file_for_all(tmp_path):
     assert masks.storage.uri("") == storage.uri("logo.png")
     with pytest.raises(ConfigError, match="one file"):
         StaticMask(MaskConfig(kind="static"), storage, storage)
+
+
+def annotated(tmp_path, names: tuple[str, ...], images: tuple[str, ...]) -> tuple[dict[str, str | None], Counter[str]]:
+    """The number of boxes of each image, by the names that a file has."""
+    file = tmp_path / "boxes.jsonl"
+    file.write_text("".join(json.dumps({"sample_id": name, "boxes": []}) + "\n" for name in names))
+    masks = AnnotatedMasks(MaskConfig(kind="boxes"), Storage(str(file)), ELSEWHERE)
+    with Catalog() as catalog:
+        catalog.create("images", IMAGES, in_batches([(*Found(key, 1, "v"), None) for key in images], IMAGES))
+        masks.pair(catalog)
+        found = dict(catalog.run("SELECT sample_id, mask_spec FROM samples"))
+    return {key: spec and len(json.loads(spec)) for key, spec in found.items()}, masks.left_out
+
+
+def test_annotations_are_matched_by_exact_names_with_the_slashes_of_any_system(tmp_path):
+    names = ("a.jpg", ".\\deep\\b.jpg", "./c.jpg", "./d.jpg", "d.jpg", "d.jpg")
+    found, left_out = annotated(tmp_path, names, ("a.jpg", "deep/b.jpg", "c.jpg", "./d.jpg", "d.jpg", "e.jpg"))
+    assert found == {"a.jpg": 1, "deep/b.jpg": 1, "c.jpg": 1, "./d.jpg": 1, "d.jpg": 2, "e.jpg": None}
+    assert not left_out
+
+
+def test_names_that_match_no_image_are_counted_and_said_and_refused_if_all_do(tmp_path, caplog):
+    names = ("a.jpg", "images/b.jpg", "/data/upload/1/x-c.jpg", "a.jpg")
+    with caplog.at_level(logging.WARNING, "pipeline.masks"):
+        found, left_out = annotated(tmp_path, names, ("a.jpg", "b.jpg", "c.jpg"))
+    assert found == {"a.jpg": 2, "b.jpg": None, "c.jpg": None}
+    assert left_out == {"names without an image": 2}
+    assert "2 of 3 names match no image, such as '/data/upload/1/x-c.jpg'; they must be paths below" in caplog.text
+    with pytest.raises(ConfigError, match="annotates none of the images; it names '/data"):
+        annotated(tmp_path, names[1:3], ("a.jpg", "b.jpg", "c.jpg"))
+    with pytest.raises(ConfigError, match="annotates none of the images; it names 'nothing'"):
+        annotated(tmp_path, (), ("a.jpg",))
+
+
+def test_png_counts_first_however_its_extension_is_written(tmp_path):
+    storage = folder(tmp_path, "a.PNG", "a.GIF", "b.Tiff", "c.jpg", "c.PNG")
+    masks = PairedMasks(MaskConfig(), storage, ELSEWHERE)
+    assert paired(masks, "a.webp", "b.JPG", "c.webp") == {"a.webp": "a.PNG", "b.JPG": "b.Tiff", "c.webp": "c.PNG"}
