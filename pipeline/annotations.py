@@ -1,22 +1,22 @@
 """Masks in words: boxes in JSON lines and COCO annotations, read into one short text a sample and drawn from it."""
 
+import codecs
 import json
-import math
 import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw
 
+from pipeline.canvas import Canvas
 from pipeline.coco_file import read_coco
 from pipeline.config import MaskConfig
 from pipeline.errors import ConfigError, SampleError
+from pipeline.mask_sizes import TURNED, is_on_side, size_mismatch
 from pipeline.storage import Storage
 
 SPECS_PER_LINE = ("sample_id", "file_name")
-FARTHEST_PX = 10_000_000  # of a coordinate; anything beyond is a broken annotation
 Spec = dict[str, Any]
 
 
@@ -28,6 +28,8 @@ def read_boxes(storage: Storage) -> Iterator[tuple[str, str]]:
     """
     with storage.open("") as file:
         for number, line in enumerate(file, start=1):
+            if number == 1:
+                line = line.removeprefix(codecs.BOM_UTF8)
             if not line.strip():
                 continue
             try:
@@ -58,106 +60,64 @@ def plain_name(name: str) -> str:
     return re.sub(r"^(\./+)+", "", name.replace("\\", "/"))
 
 
-def draw(spec: str, shape: tuple[int, int], config: MaskConfig) -> np.ndarray:
+def draw(spec: str, shape: tuple[int, int], config: MaskConfig, orientation: int = 1) -> np.ndarray:
     """What a sample's annotations cover.
 
     Args:
         spec: list of what :func:`read_boxes` or :func:`read_coco` found for it.
-        shape: height and width of the image.
+        shape: height and width of the image as it was annotated, see :func:`pipeline.mask_sizes.drawn_shape`.
         config: how boxes are written.
+        orientation: of the image, 1 … 8 as in EXIF.
 
     Returns:
         (height, width) bool; of the size that a COCO file states, where it states one.
 
     Raises:
-        SampleError: annotations that are none.
+        SampleError: annotations that are none, lie outside the image, or cover nothing.
     """
     try:
         parts: list[Spec] = json.loads(spec)
         if config.kind == "boxes":
-            mask = np.zeros(shape, bool)
-            for box in [box for part in parts for box in part["boxes"]]:
-                top, left, bottom, right = _box(box, shape, config)
-                mask[top:bottom, left:right] = True
-            return mask
-        content = parts[0]
-        stated = (int(content.get("height", shape[0])), int(content.get("width", shape[1])))
-        if stated != shape and not config.resize:
-            raise SampleError(
-                "mask",
-                "MaskSizeMismatch",
-                f"annotated at {stated[1]}x{stated[0]}, the image is stored as {shape[1]}x{shape[0]} pixels; "
-                "mask.resize=true scales",
-            )
-        if stated[0] * stated[1] > 4 * shape[0] * shape[1]:
-            raise ValueError(f"annotated at {stated[1]}x{stated[0]} pixels, far more than the image has")
-        mask = np.zeros(stated, bool)
-        for segment in [segment for part in parts for segment in part["segments"]]:
-            mask |= _segment(segment, stated)
+            canvas, shapes = Canvas(shape, _if_turned(shape, orientation, config)), _listed(parts, "boxes")
+            for box in shapes:
+                canvas.add_box(box, config.box_format, config.box_units)
+        else:
+            size = _annotated_size(parts, shape, config, orientation)
+            canvas, shapes = Canvas(size, _if_turned(size, orientation, config)), _listed(parts, "segments")
+            for segment in shapes:
+                canvas.add_segment(segment)
+        mask = canvas.mask()
+        if shapes and not mask.any():
+            raise ValueError(f"none of {len(shapes)} covers a pixel")
         return mask
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
         raise SampleError("mask", "BadAnnotation", f"the annotation cannot be drawn: {error}") from error
 
 
-def _box(box: list[float], shape: tuple[int, int], config: MaskConfig) -> tuple[int, int, int, int]:
-    left, top, right, bottom = map(_coordinate, box)
-    if config.box_format == "xywh":
-        right, bottom = left + right, top + bottom
-    if config.box_units == "relative":
-        left, right, top, bottom = left * shape[1], right * shape[1], top * shape[0], bottom * shape[0]
-    if right < left or bottom < top:
-        raise ValueError(f"box {box} ends before it starts; mask.box_format is {config.box_format}")
-    clipped = (math.floor(top), math.floor(left), math.ceil(bottom), math.ceil(right))
-    return tuple(max(0, value) for value in clipped)  # type: ignore[return-value]
+def _listed(parts: list[Spec], key: str) -> list[Any]:
+    return [shape for part in parts for shape in part[key]]
 
 
-def _coordinate(value: float) -> float:
-    number = float(value)
-    if not abs(number) <= FARTHEST_PX:  # not a number, infinite, or absurd
-        raise ValueError(f"{value} is no coordinate")
-    return number
+def _annotated_size(parts: list[Spec], shape: tuple[int, int], config: MaskConfig, orientation: int) -> tuple[int, int]:
+    """Height and width of the picture that coordinates of a COCO file refer to."""
+    sizes = {(int(part.get("height", shape[0])), int(part.get("width", shape[1]))) for part in parts}
+    if len(sizes) > 1:
+        raise ValueError(f"the file states several sizes of it, {sorted(sizes)}")
+    (stated,) = sizes
+    is_turned = orientation >= TURNED
+    if stated == shape or (config.upright and is_turned and stated == shape[::-1]):
+        return shape  # some tools state the size of the image as it is stored
+    if not config.resize or is_on_side(stated, shape):
+        stored = shape[::-1] if config.upright and is_turned else shape
+        raise size_mismatch("annotated at", stated, stored, orientation, config)
+    if stated[0] * stated[1] > 4 * shape[0] * shape[1]:
+        raise ValueError(f"annotated at {stated[1]}x{stated[0]} pixels, far more than the image has")
+    return stated
 
 
-def _segment(segment: Any, shape: tuple[int, int]) -> np.ndarray:
-    """Polygons, a run-length encoding or, for want of both, a box of COCO."""
-    if isinstance(segment, dict) and "bbox" in segment:
-        mask = np.zeros(shape, bool)
-        top, left, bottom, right = _box(segment["bbox"], shape, MaskConfig(box_format="xywh"))
-        mask[top:bottom, left:right] = True
-        return mask
-    if isinstance(segment, dict):
-        return _run_lengths(segment, shape)
-    canvas = Image.new("1", (shape[1], shape[0]))
-    for polygon in segment:
-        points = [_coordinate(value) - 0.5 for value in polygon]  # pixels have their centres at half a pixel
-        if len(points) < 6 or len(points) % 2:
-            raise ValueError(f"a polygon of {len(points)} numbers")
-        ImageDraw.Draw(canvas).polygon(points, fill=1, outline=1)  # rather a pixel more than the object's rim
-    return np.asarray(canvas)
-
-
-def _run_lengths(segment: Spec, shape: tuple[int, int]) -> np.ndarray:
-    counts = segment["counts"]
-    runs = np.array(_unpacked(counts) if isinstance(counts, str) else counts, np.int64)
-    if tuple(segment["size"]) != shape or (runs < 0).any() or runs.sum() != shape[0] * shape[1]:
-        raise ValueError(f"run lengths that do not fill {shape[1]}x{shape[0]} pixels")
-    values = np.arange(len(runs)) % 2 == 1
-    return np.repeat(values, runs).reshape(shape[::-1]).T
-
-
-def _unpacked(counts: str) -> list[int]:
-    """COCO's compressed run lengths: five bits a character, from the third on less the one before the last."""
-    runs: list[int] = []
-    value = shift = 0
-    for character in counts:
-        bits = ord(character) - 48
-        if not 0 <= bits < 64 or shift > 30:
-            raise ValueError("run lengths with characters that are none of theirs")
-        value |= (bits & 31) << shift
-        shift += 5
-        if not bits & 32:
-            if bits & 16:
-                value -= 1 << shift
-            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-            value = shift = 0
-    return runs
+def _if_turned(shape: tuple[int, int], orientation: int, config: MaskConfig) -> str:
+    """What to set if shapes belong to the picture with its sides swapped; empty where EXIF swaps none."""
+    if orientation < TURNED:
+        return ""
+    other = "false" if config.upright else "true"
+    return f"by its EXIF orientation {orientation} it may also be {shape[0]}x{shape[1]}: try mask.upright={other}"

@@ -14,7 +14,7 @@ from pipeline.errors import ConfigError
 from pipeline.notify import parse_notify, public_notify
 from pipeline.uris import public_uri
 
-_LATER_KEYS = ("guidance_interval", "sampler", "member", "column")
+_LATER_KEYS = ("guidance_interval", "sampler", "member", "column", "channel", "upright")
 _ERROR_TYPE = re.compile(r"[A-Z]\w*|error")  # the latter of struct and zlib
 _PLACES = ("uri", "template")
 _SCHEDULING = ("weights", "batch_size")  # weights have a fingerprint of their own

@@ -108,6 +108,10 @@ class MaskConfig:
         member: extension of the mask's member in a tar shard: ``7.mask.png`` is the mask of ``7.jpg``.
         column: of masks, or of boxes, in Parquet files.
         threshold: of full scale, 0 … 1.
+        channel: ``colour``: the strongest channel of a mask file, times its opacity; ``alpha``: its opacity alone, for
+            strokes of any colour on transparent ground.
+        upright: masks and annotations were drawn on the image as viewers show it, turned by its EXIF orientation; they
+            are turned as it is stored.
         resize: scale a mask of another size than its image, which is an error otherwise.
         anchor: put a mask of another size, unscaled, into that corner, such as ``bottom-right``.
         box_format: ``xyxy`` (left, top, right, bottom) or ``xywh`` (left, top, width, height).
@@ -127,6 +131,8 @@ class MaskConfig:
     member: str = "mask.png"
     column: str | None = None
     threshold: float = 0.5
+    channel: str = "colour"
+    upright: bool = False
     resize: bool = False
     anchor: str | None = None
     box_format: str = "xyxy"
@@ -150,6 +156,7 @@ class MaskConfig:
             if getattr(self, key) < 0:
                 raise ConfigError(f"mask.{key} must not be negative, got {getattr(self, key)}")
         choose("mask.anchor", self.anchor or ANCHORS[0], ANCHORS)
+        choose("mask.channel", self.channel, ("colour", "alpha"))
         choose("mask.box_format", self.box_format, ("xyxy", "xywh"))
         choose("mask.box_units", self.box_units, ("pixel", "relative"))
         if self.anchor and self.resize:

@@ -1,15 +1,13 @@
 """What a mask says to repaint, pixel by pixel."""
 
-import math
-
 import numpy as np
-from PIL import Image
 from scipy import ndimage
 
 from pipeline.annotations import draw
-from pipeline.codec import load_pixels, open_checked
 from pipeline.config import MaskConfig
 from pipeline.errors import SampleError
+from pipeline.mask_sizes import drawn_shape, fit, turn_back
+from pipeline.mask_values import MaskValues, at_threshold, read_values, refuse_labels
 from pipeline.photo import Photo
 from pipeline.text_masks import find_text
 
@@ -27,73 +25,40 @@ def read_mask(data: bytes, photo: Photo, config: MaskConfig, max_pixels: int) ->
         (H, W) bool, true = repaint.
 
     Raises:
-        SampleError: unreadable, of another size than the image, or covering too much or too little of it.
+        SampleError: unreadable, of another size than the image, with values that the threshold does not tell apart, or
+            covering too much or too little of it.
     """
-    shape = (photo.pixels.shape[0], photo.pixels.shape[1])
     if config.kind == "alpha":
-        alpha = photo.alpha
-        if alpha is None:
-            raise SampleError("mask", "NoAlpha", f"mask.kind=alpha, but a {photo.mode} image has no transparency")
-        mask = _at_threshold(np.iinfo(alpha.dtype).max - alpha, config)
+        mask = _transparent(photo, config)
     elif config.kind == "text":
         mask = find_text(photo.rgb(), config.text_score)
-    elif config.kind in ("boxes", "coco"):
-        mask = draw(data.decode(), shape, config)
     else:
-        mask = _at_threshold(_values(data, max_pixels), config)
-    return _checked(_refined(_fitted(mask, shape, config), config), config)
+        shape, orientation = photo.pixels.shape[:2], photo.orientation
+        if config.kind in ("boxes", "coco"):
+            mask = draw(data.decode(), drawn_shape(shape, orientation, config), config, orientation)
+        else:
+            mask = read_mask_file(data, config, max_pixels)
+        mask = turn_back(fit(mask, shape, orientation, config), orientation, config)
+    return _checked(_refined(mask, config), config)
 
 
-def _values(data: bytes, max_pixels: int) -> np.ndarray:
-    """A mask file as one channel: a colour counts by its strongest, transparent pixels as zero."""
-    image = open_checked(data, max_pixels, stage="mask")
-    image = load_pixels(image, stage="mask")
-    is_opaque = "transparency" not in image.info
-    if (image.mode in ("1", "L") and is_opaque) or image.mode.startswith("I;16"):
-        return np.asarray(image)
-    if image.mode == "I" and image.format == "PPM":  # whose full scale is that of 16 bits to Pillow
-        return np.asarray(image).astype(np.uint16)
-    if image.mode in ("I", "F"):
-        raise SampleError(
-            "mask", "UnsupportedMode", f"a mask in mode {image.mode} has no full scale; store 8 or 16 bits"
-        )
-    rgba = np.asarray(image.convert("RGBA"))
-    return rgba[..., :3].max(axis=2) * (rgba[..., 3] > 0)
+def read_mask_file(data: bytes, config: MaskConfig, max_pixels: int) -> np.ndarray:
+    """Where a mask file of any size reaches the threshold: (H, W) bool, neither fitted to an image nor inverted.
+
+    Raises:
+        SampleError: unreadable, or with values that the threshold does not tell apart.
+    """
+    values = read_values(data, max_pixels, config.channel)
+    mask = at_threshold(values, config)
+    refuse_labels(values, mask, config)
+    return mask
 
 
-def _at_threshold(values: np.ndarray, config: MaskConfig) -> np.ndarray:
-    full_scale = 1 if values.dtype == np.bool_ else np.iinfo(values.dtype).max
-    return values >= max(1, math.ceil(config.threshold * full_scale))
-
-
-def _fitted(mask: np.ndarray, shape: tuple[int, int], config: MaskConfig) -> np.ndarray:
-    """A mask of another size, scaled or put into a corner where the configuration says so."""
-    if mask.shape == shape:
-        return mask
-    if config.anchor:
-        return _anchored(mask, shape, config.anchor)
-    if not config.resize:
-        raise SampleError(
-            "mask",
-            "MaskSizeMismatch",
-            f"the mask is {mask.shape[1]}x{mask.shape[0]}, the image is stored as {shape[1]}x{shape[0]} pixels; "
-            "mask.resize=true scales masks",
-        )
-    # Of what is averaged any part counts, so that no stroke is lost.
-    scaled = Image.fromarray(mask.astype(np.uint8) * 255).resize(shape[::-1], Image.Resampling.BOX)
-    return np.asarray(scaled) > 0
-
-
-def _anchored(mask: np.ndarray, shape: tuple[int, int], anchor: str) -> np.ndarray:
-    vertical, horizontal = anchor.split("-")
-    kept = [min(ours, theirs) for ours, theirs in zip(mask.shape, shape, strict=True)]
-    rows, columns = (
-        (slice(0, length), slice(0, length)) if side in ("top", "left") else (slice(-length, None),) * 2
-        for side, length in zip((vertical, horizontal), kept, strict=True)
-    )
-    result = np.zeros(shape, bool)
-    result[rows[0], columns[0]] = mask[rows[1], columns[1]]
-    return result
+def _transparent(photo: Photo, config: MaskConfig) -> np.ndarray:
+    alpha = photo.alpha
+    if alpha is None:
+        raise SampleError("mask", "NoAlpha", f"mask.kind=alpha, but a {photo.mode} image has no transparency")
+    return at_threshold(MaskValues(np.iinfo(alpha.dtype).max - alpha), config, "the transparency of the image")
 
 
 def _refined(mask: np.ndarray, config: MaskConfig) -> np.ndarray:

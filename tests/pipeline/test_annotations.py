@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -45,7 +46,8 @@ def test_box_covers_every_pixel_that_it_touches(box, options):
 def test_boxes_over_the_border_are_clipped_and_none_is_nothing():
     assert boxes([-5, -5, 3, 2], [28, 18, 99, 99]).sum() == 6 + 4
     assert not boxes().any()
-    assert not boxes([40, 40, 50, 50]).any()
+    with pytest.raises(SampleError, match="lies outside the picture of 30x20 pixels; was it annotated at another size"):
+        boxes([5, 5, 9, 9], [40, 40, 50, 50])
 
 
 @pytest.mark.parametrize(
@@ -183,3 +185,105 @@ def test_unknown_category_names_those_there_are(tmp_path):
 def test_file_that_is_no_coco_is_a_configuration_error(tmp_path, text):
     with pytest.raises(ConfigError, match="is no COCO file"):
         list(read_coco(stored(tmp_path, text), []))
+
+
+@pytest.mark.parametrize("box", [[0.2, 0.1, 0.6, 0.5], [0, 0, 1, 0.5], [0.0, 0.0, 1.0, 1.0]])
+def test_relative_box_in_pixels_fails_with_what_to_set(box):
+    with pytest.raises(SampleError, match=r"no larger than a pixel; mask\.box_units=relative takes parts"):
+        boxes([1, 1, 5, 5], box)
+    assert boxes(box, box_units="relative").any()
+    with pytest.raises(SampleError, match="no larger than a pixel; COCO counts in pixels"):
+        segments({"bbox": box})
+
+
+def test_box_of_one_whole_pixel_is_one():
+    assert boxes([0, 0, 1, 1]).sum() == 1
+    assert boxes([0.5, 0.5, 1.5, 1.5]).sum() == 4
+
+
+@pytest.mark.parametrize("box", [[5, 2, 15, 10], [0.5, 0.5, 2.5, 0.7]])
+def test_box_of_pixels_in_relative_units_fails_with_what_to_set(box):
+    with pytest.raises(SampleError, match=r"not in parts of width and height; mask\.box_units=pixel takes pixels"):
+        boxes(box, box_units="relative")
+
+
+def test_relative_box_over_the_border_is_cut_off():
+    assert boxes([-0.1, -0.1, 1.1, 1.1], box_units="relative").all()
+
+
+GOOD_POLYGON = [5, 2, 15, 2, 15, 10, 5, 10]
+
+
+@pytest.mark.parametrize("part", [[[]], [[5, 5]], [[5, 5, 9, 9]], {"bbox": [5, 5, 0, 0]}, {"bbox": None}, {"bbox": []}])
+def test_degenerate_part_is_left_out_but_not_alone(part):
+    alone = segments([GOOD_POLYGON])
+    assert alone[2:10, 5:15].all()
+    assert np.array_equal(segments(part, [GOOD_POLYGON]), alone)
+    if isinstance(part, list):
+        assert np.array_equal(segments([*part, GOOD_POLYGON]), alone)
+    with pytest.raises(SampleError, match="none of 1 covers a pixel") as caught:
+        segments(part)
+    assert caught.value.kind == "BadAnnotation"
+
+
+def test_flat_box_is_left_out_but_not_alone():
+    assert boxes([5, 5, 5, 9], [5, 2, 15, 10]).sum() == 80
+    with pytest.raises(SampleError, match="covers a pixel"):
+        boxes([5, 5, 5, 9])
+
+
+def test_polygon_without_the_list_around_it_is_one():
+    assert np.array_equal(segments(GOOD_POLYGON), segments([GOOD_POLYGON]))
+
+
+@pytest.mark.parametrize(
+    "part", ["abc", "123456", ["123456"], [[5, 2, 15, 2, 15, 10, 5]], [[0.1, 0.1, 0.5, 0.1, 0.5, 0.5]]]
+)
+def test_broken_part_beside_a_good_one_fails_the_sample(part):
+    with pytest.raises(SampleError, match="cannot be drawn"):
+        segments([GOOD_POLYGON], part)
+
+
+def test_polygon_may_lie_outside_by_a_rim_only():
+    assert segments([[-2, -2, 32, -2, 32, 22, -2, 22]]).all()
+    with pytest.raises(SampleError, match="reaches to 30, 28 from 0, 0, outside the picture of 30x20 pixels; was it"):
+        segments([GOOD_POLYGON], [[0, 0, 30, 0, 30, 28, 0, 28]])
+
+
+@pytest.mark.parametrize("found", [{"boxes": [[2, 24, 10, 29]]}, {"segments": [[[2, 24, 10, 24, 10, 29, 2, 29]]]}])
+def test_annotation_that_fits_the_turned_photo_only_says_what_to_set(found):
+    config = MaskConfig(kind=next(iter(found)).replace("segments", "coco"))
+    spec = json.dumps([{"width": 30, "height": 20, **found}])  # as stored, while the shapes are as seen
+    with pytest.raises(SampleError, match=r"EXIF orientation 6 it may also be 20x30: try mask\.upright=true"):
+        draw(spec, (20, 30), config, 6)
+    upright = draw(spec, (30, 20), replace(config, upright=True), 6)
+    assert upright[25:28, 3:9].all() and not upright[:23].any()
+    # A box that is cut off at the border of a photo that nothing turns is one all the same.
+    if "boxes" in found:
+        assert boxes([2, 14, 10, 29]).sum() == 8 * 6
+
+
+def test_annotation_of_the_turned_size_says_what_to_set():
+    spec = json.dumps([{"width": 20, "height": 30, "segments": [[GOOD_POLYGON]]}])
+    for resize in (False, True):
+        with pytest.raises(
+            SampleError, match=r"annotated at 20x30, .* stored as 30x20 .* mask\.upright=true"
+        ) as caught:
+            draw(spec, (20, 30), MaskConfig(kind="coco", resize=resize), 6)
+        assert caught.value.kind == "MaskSizeMismatch"
+    assert draw(spec, (30, 20), MaskConfig(kind="coco", upright=True), 6).any()
+
+
+def test_many_polygons_share_one_canvas(monkeypatch):
+    made = []
+    new = Image.new
+    monkeypatch.setattr(Image, "new", lambda *arguments: made.append(arguments) or new(*arguments))
+    polygons = [[[x, y, x + 3, y, x + 3, y + 3]] for x in range(0, 90, 5) for y in range(0, 90, 5)]
+    assert segments(*polygons, {"size": [100, 100], "counts": [10, 5, 9985]}, shape=(100, 100)).any()
+    assert len(made) == 1
+
+
+def test_boxes_may_begin_with_a_byte_order_mark_and_end_lines_as_windows_does(tmp_path):
+    lines = '\ufeff{"sample_id": "a.jpg", "boxes": []}\r\n{"sample_id": "b.jpg", "boxes": []}\r\n'
+    (tmp_path / "annotations").write_bytes(lines.encode())
+    assert [name for name, _ in read_boxes(Storage(str(tmp_path / "annotations")))] == ["a.jpg", "b.jpg"]
