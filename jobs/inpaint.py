@@ -66,6 +66,8 @@ def _inpaint(path: str, overrides: Sequence[str]) -> int:
     )
     for kind, count in summary.errors.items():
         logger.info("failed: %d %s", count, kind)
+    for warning, count in summary.warnings.items():
+        logger.warning("%d %s", count, warning)
     report_run(config, summary)
     if summary.failed_fraction > config.limits.max_failed_fraction:
         logger.error(

@@ -15,6 +15,13 @@ def drawn_shape(shape: Shape, orientation: int, config: MaskConfig) -> tuple[int
     return (width, height) if config.upright and orientation >= TURNED else (height, width)
 
 
+def may_be_upright(shape: Shape, orientation: int, config: MaskConfig) -> bool:
+    """Whether a mask that fits the image as it is stored may have been drawn on the image as it is shown instead."""
+    if config.upright or config.kind in ("alpha", "text") or orientation < 2:
+        return False
+    return orientation < TURNED or shape[0] == shape[1] or config.kind in ("boxes", "coco")
+
+
 def turn_back(mask: np.ndarray, orientation: int, config: MaskConfig) -> np.ndarray:
     """Turn a mask that is drawn upright as its image is stored.
 

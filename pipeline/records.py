@@ -70,6 +70,7 @@ class Record:
     encode_s: float | None = None
     worker: str | None = None
     suspicious: str | None = None
+    orientation: int | None = None
 
 
 _ARROW_TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), datetime: pa.timestamp("us", tz="UTC")}

@@ -128,6 +128,7 @@ def prepare(
     started = time.perf_counter()
     photo = decode(inputs.image, config.limits.max_pixels, header)
     record.height, record.width = photo.pixels.shape[:2]
+    record.orientation = photo.orientation if photo.orientation > 1 else None
     repaint = read_mask(inputs.mask, photo, config.mask, config.limits.max_pixels)
     if config.mask.kind == "alpha":
         photo = photo.opaque(repaint)  # what is filled can be seen

@@ -5,19 +5,25 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from moebius.hardware import device_name, versions
 from moebius.weights import Weights
-from pipeline.config import JobConfig, public_configuration
+from pipeline.config import JobConfig, MaskConfig, public_configuration
+from pipeline.mask_sizes import may_be_upright
 from pipeline.plan import Plan
 from pipeline.records import FAILED
 from pipeline.storage import Storage
 from pipeline.uris import public_text
 
+MAY_BE_UPRIGHT = (
+    "photos that their EXIF orientation turns, with masks taken as drawn on them as stored; "
+    "if they were drawn on photos as viewers show them, set mask.upright=true"
+)
 PACKAGES = ("torch", "ray", "pyarrow", "fsspec", "pillow", "numpy", "diffusers")
 
 
@@ -29,6 +35,7 @@ class Summary:
         state: ``running``, ``ended``, ``failed``, or ``stopped`` by a signal.
         samples: found in the source, gone from it, done in this run, and the found ones by status.
         errors: failed samples by error type.
+        warnings: samples done in this run that a person should look at, by what may be wrong.
         reason: why it failed.
     """
 
@@ -43,6 +50,7 @@ class Summary:
     versions: dict[str, str]
     device: str
     reason: str | None = None
+    warnings: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def begin(cls, config: JobConfig, weights: Weights, run_id: str, plan: Plan) -> "Summary":
@@ -81,6 +89,11 @@ class Summary:
         for counts, column in ((self.samples, "status"), (self.errors, "error_type")):
             for name, number in Counter(filter(None, rows[column].to_pylist())).items():
                 counts[name] = counts.get(name, 0) + number
+        mask = MaskConfig(**self.configuration["mask"])
+        turned = rows.filter(pc.and_(pc.is_valid(rows["orientation"]), pc.not_equal(rows["status"], FAILED)))
+        for row in turned.select(["height", "width", "orientation"]).to_pylist():
+            if may_be_upright((row["height"], row["width"]), row["orientation"], mask):
+                self.warnings[MAY_BE_UPRIGHT] = self.warnings.get(MAY_BE_UPRIGHT, 0) + 1
 
     @contextlib.contextmanager
     def kept_in(self, sink: Storage) -> Iterator[None]:
