@@ -17,7 +17,7 @@ from jobs.cli import DONE, EXIT_CODES, run_command
 from jobs.sheet import picture_path, save_sheet, strip, with_hole
 from moebius.settings import InpaintSettings
 from pipeline.baselines import BASELINES
-from pipeline.config import ModelConfig
+from pipeline.config import MaskConfig, ModelConfig
 from pipeline.errors import ConfigError
 from pipeline.evaluation_masks import MASKS
 from pipeline.evaluation_protocols import PROTOCOLS, Protocol
@@ -41,7 +41,7 @@ COLUMNS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, measure, write."""
-    defaults = InpaintSettings()
+    defaults, mask = InpaintSettings(), MaskConfig()
     parser = argparse.ArgumentParser(
         prog="moebius evaluate",
         description="Blank seeded holes in photos, fill them, and measure PSNR, SSIM and texture distance inside them.",
@@ -72,6 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--mask-files", metavar="FOLDER", type=Path, help="masks instead of drawn ones, of a protocol too; white = hole"
     )
+    parser.add_argument("--mask-threshold", type=float, default=mask.threshold, help="as mask.threshold of a job (0.5)")
+    parser.add_argument(
+        "--mask-channel", default=mask.channel, help="as mask.channel of a job: colour or alpha (colour)"
+    )
     parser.add_argument("--workers", type=int, default=0, help="of Ray, at RAY_ADDRESS or here; 0: without Ray (0)")
     parser.add_argument("--seed", type=int, default=0, help="of holes and models (0)")
     parser.add_argument("--steps", type=int, default=defaults.steps, help=f"of the models ({defaults.steps})")
@@ -101,7 +105,7 @@ def _evaluate(options: argparse.Namespace) -> int:
             "name a folder of them with --mask-files"
         )
     from pipeline.evaluation import check_installed, summarise
-    from pipeline.evaluation_photos import check_photos, find_photos
+    from pipeline.evaluation_photos import check_photos, find_masks, find_photos
     from pipeline.examiner import Examination, examine
     from pipeline.perceptual import Perceptual
 
@@ -121,7 +125,8 @@ def _evaluate(options: argparse.Namespace) -> int:
         options.seed,
         options.max_pixels,
         protocol.side_px if protocol else None,
-        find_photos(options.mask_files, None) if options.mask_files else (),
+        find_masks(options.mask_files) if options.mask_files else (),
+        MaskConfig(threshold=options.mask_threshold, channel=options.mask_channel),
         options.hub,
     )
     for path in filter(None, (options.json, options.sheet)):  # now, rather than when all is measured

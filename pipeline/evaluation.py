@@ -13,8 +13,9 @@ import numpy as np
 from moebius.inpainter import Inpainter
 from moebius.settings import InpaintSettings
 from pipeline.baselines import BASELINES
+from pipeline.config import MaskConfig
 from pipeline.errors import ConfigError
-from pipeline.evaluation_masks import MASKS, draw_mask, read_mask_file
+from pipeline.evaluation_masks import MASKS, draw_mask, read_hole
 from pipeline.evaluation_photos import read_photo, read_square
 from pipeline.fill_metrics import psnr, ssim, texture_distance
 from pipeline.perceptual import Perceptual
@@ -93,6 +94,7 @@ def evaluate(
     seed: int,
     max_pixels: int,
     side_px: int | None = None,
+    mask: MaskConfig | None = None,
 ) -> Iterator[Case]:
     """Blank a hole of each kind in each photo and let every method fill it; none sees what was there.
 
@@ -103,6 +105,7 @@ def evaluate(
         seed: of the masks and of the models.
         max_pixels: of a photo as it is measured.
         side_px: side of the square that is cut from a photo instead, and scaled.
+        mask: how the values of mask files are read, if not by default.
 
     Raises:
         ConfigError: a photo or mask that cannot be read, or is too small to measure.
@@ -111,7 +114,9 @@ def evaluate(
         truth = read_photo(path, max_pixels) if side_px is None else read_square(path, side_px)
         for kind in kinds:
             if isinstance(kind, Path):
-                case = Case(path.name, FROM_FILES, truth, read_mask_file(kind, *truth.shape[:2]))
+                case = Case(
+                    path.name, FROM_FILES, truth, read_hole(kind, truth.shape[0], truth.shape[1], mask or MaskConfig())
+                )
             else:
                 case = Case(path.name, kind, truth, draw_mask(kind, path.name, seed, *truth.shape[:2]))
             blanked = BASELINES["mean"](truth, case.mask)

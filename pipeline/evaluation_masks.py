@@ -8,13 +8,16 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from moebius.train.random_masks import random_mask
-from pipeline.errors import ConfigError
+from pipeline.config import MaskConfig
+from pipeline.errors import ConfigError, SampleError
+from pipeline.mask_pixels import read_mask_file
+from pipeline.mask_sizes import scale
+from pipeline.review import NO_LIMIT
 
 WATERMARKS = ("SAMPLE", "© Stock Photo", "do not copy", "PREVIEW", "www.example.com")
 LETTER_FRACTION = (0.03, 0.07)  # height of the letters over the shorter side
 OBJECT_FRACTION = (0.12, 0.3)  # side of a box over the shorter side
 HALF = (0.4, 0.5)  # of a photo, as the paper takes for Places2
-WHITE = 128  # and brighter, in masks of files
 REST_FRACTION = 0.5  # of a photo at least is no hole
 
 
@@ -89,18 +92,22 @@ def draw_mask(kind: str, name: str, seed: int, height: int, width: int) -> np.nd
     raise ValueError(f"photos must be large enough for a hole, got {height}x{width} pixels of {name}")
 
 
-def read_mask_file(path: Path, height: int, width: int) -> np.ndarray:
-    """A hole that others published, white = repaint, scaled to the photo: (H, W) bool.
+def read_hole(path: Path, height: int, width: int, config: MaskConfig) -> np.ndarray:
+    """A hole that others published, as a job would take it, scaled to the photo: (H, W) bool.
+
+    Args:
+        path: the mask file.
+        height, width: of the photo, in pixels.
+        config: how its values are read.
 
     Raises:
-        ConfigError: no readable image, or no hole in it.
+        ConfigError: no mask that a job takes, or no hole in it, or nothing beside it.
     """
     try:
-        with Image.open(path) as file:
-            image = file.convert("L").resize((width, height), Image.Resampling.NEAREST)
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise ConfigError(f"{path} is not a readable mask: {error}") from error
-    mask = np.asarray(image) >= WHITE
+        mask = scale(read_mask_file(path.read_bytes(), config, NO_LIMIT), (height, width))
+    except (OSError, SampleError) as error:
+        reason = SampleError.wrap("mask", error).message
+        raise ConfigError(f"{path} is not a mask to measure with, take it out of the folder: {reason}") from error
     if mask.all() or not mask.any():
         raise ConfigError(f"a mask must be white in the hole and black beside it, {path} is all of one kind")
     return mask

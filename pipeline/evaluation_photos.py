@@ -2,7 +2,7 @@
 
 import math
 import zlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from moebius.train.photos import SUFFIXES
 from pipeline.codec import decode
 from pipeline.errors import ConfigError, SampleError
 from pipeline.review import NO_LIMIT
+from pipeline.sources import IMAGE_EXTENSIONS
 
 LEAST_PX = 64  # of a photo's shorter side
 
@@ -22,15 +23,30 @@ def find_photos(folder: Path, limit: int | None) -> list[Path]:
     Raises:
         ConfigError: no folder, or nothing in it; hidden files do not count.
     """
-    photos = [
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-    ]
+    photos = _find_files(folder, SUFFIXES)
     if not photos:
         raise ConfigError(f"evaluate needs a folder with JPEG, PNG or WebP photos, found none in {folder}")
-    chosen = sorted(photos, key=lambda path: (zlib.crc32(path.name.encode()), path))[:limit]
-    return sorted(chosen)
+    return sorted(sorted(photos, key=lambda path: (zlib.crc32(path.name.encode()), path))[:limit])
+
+
+def find_masks(folder: Path) -> list[Path]:
+    """Mask files of a folder and of those inside it, of every format that a job takes.
+
+    Raises:
+        ConfigError: no folder, or nothing in it; hidden files do not count.
+    """
+    masks = _find_files(folder, IMAGE_EXTENSIONS)
+    if not masks:
+        raise ConfigError(f"--mask-files needs a folder with images, found none in {folder}")
+    return sorted(masks)
+
+
+def _find_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    return [
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
+    ]
 
 
 def check_photos(photos: Iterable[Path], max_pixels: int | None) -> None:

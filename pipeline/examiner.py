@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moebius.settings import InpaintSettings
-from pipeline.config import RunConfig
+from pipeline.config import MaskConfig, RunConfig
 from pipeline.errors import ConfigError
 from pipeline.evaluation import Case, Row, evaluate, open_methods
 from pipeline.perceptual import Perceptual, Sums
@@ -28,6 +28,7 @@ class Examination:
         max_pixels: of a photo as it is measured.
         side_px: side of the square that is cut from a photo instead; ``None``: photos stay whole.
         mask_files: masks that photos get in turn, by a hash of their names, instead of drawn ones.
+        mask: how the values of mask files are read, if not by default.
         hub: folder of torch.hub, for LPIPS and FID; ``None`` without.
     """
 
@@ -39,6 +40,7 @@ class Examination:
     max_pixels: int
     side_px: int | None = None
     mask_files: Sequence[Path] = ()
+    mask: MaskConfig | None = None
     hub: Path | None = None
 
 
@@ -61,7 +63,7 @@ class Examiner:
         masks: Sequence[str | Path] = asked.masks
         if asked.mask_files:
             masks = [asked.mask_files[zlib.crc32(photo.name.encode()) % len(asked.mask_files)]]
-        for case in evaluate([photo], masks, self.methods, asked.seed, asked.max_pixels, asked.side_px):
+        for case in evaluate([photo], masks, self.methods, asked.seed, asked.max_pixels, asked.side_px, asked.mask):
             rows += case.rows(self.perceptual)
             cases += [case] if with_cases else []
         return rows, cases

@@ -52,7 +52,12 @@ def fit(mask: np.ndarray, shape: Shape, orientation: int, config: MaskConfig) ->
         return _anchored(mask, wanted, config.anchor)
     if not config.resize or is_on_side(mask.shape, wanted):
         raise size_mismatch("the mask is", mask.shape, shape, orientation, config)
-    return np.ascontiguousarray(_scaled(_scaled(mask, wanted[0]).T, wanted[1]).T)
+    return scale(mask, wanted)
+
+
+def scale(mask: np.ndarray, shape: Shape) -> np.ndarray:
+    """Scale a mask, (h, w) bool, to a height and a width: a pixel counts when any part of it did."""
+    return np.ascontiguousarray(_scaled_rows(_scaled_rows(mask, shape[0]).T, shape[1]).T)
 
 
 def is_on_side(shape: Shape, wanted: Shape) -> bool:
@@ -90,7 +95,7 @@ def _is_alike(one: Shape, other: Shape) -> bool:
     return abs(one[1] - other[1] * scale) <= 1 + scale
 
 
-def _scaled(mask: np.ndarray, length: int) -> np.ndarray:
+def _scaled_rows(mask: np.ndarray, length: int) -> np.ndarray:
     """(h, w) bool → (length, w): a row counts where it overlaps any row of the mask that counts."""
     rows = np.arange(length + 1) * len(mask)
     spans = np.stack([rows[:-1] // length, -(-rows[1:] // length)], axis=1)
