@@ -59,6 +59,7 @@ def _strip(sample_id: str, inputs: Inputs | Exception, config: JobConfig) -> Ima
     from pipeline.codec import decode
     from pipeline.errors import SampleError
     from pipeline.mask_pixels import read_mask
+    from pipeline.mask_sizes import may_be_upright
     from pipeline.report.words import percent
 
     rgb = NOTHING
@@ -72,6 +73,8 @@ def _strip(sample_id: str, inputs: Inputs | Exception, config: JobConfig) -> Ima
         fault = SampleError.wrap("read", error)
         return strip([rgb, NOTHING], f"{sample_id}  would fail: {fault.kind}: {fault.message}")
     label = f"{sample_id}  {percent(float(mask.mean()))} of {mask.shape[1]}x{mask.shape[0]}"
+    if may_be_upright(mask.shape, photo.orientation, config.mask):
+        label += f"  EXIF orientation {photo.orientation}: drawn upright?"
     return strip([rgb, with_hole(rgb, mask)], label)
 
 
