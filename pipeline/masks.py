@@ -191,8 +191,8 @@ UPDATE specs SET key = regexp_replace(replace(key, '\', '/'), '^(\./+)+', '')
 WHERE (contains(key, '\') OR starts_with(key, './')) AND key NOT IN (SELECT sample_id FROM images)"""
 
 _UNMATCHED = """
-SELECT count(DISTINCT key), count(DISTINCT key) FILTER (sample_id IS NULL), min(key) FILTER (sample_id IS NULL)
-FROM specs LEFT JOIN images ON images.sample_id = specs.key"""
+SELECT count(*), count(*) FILTER (sample_id IS NULL), min(key) FILTER (sample_id IS NULL)
+FROM (SELECT DISTINCT key FROM specs) LEFT JOIN images ON images.sample_id = key"""
 
 _MASKS: dict[str, type[PairedMasks] | type[StaticMask] | type[InnerMask] | type[AnnotatedMasks]] = {
     "paired": PairedMasks,
