@@ -121,7 +121,7 @@ def refuse_labels(values: MaskValues, mask: np.ndarray, config: MaskConfig) -> N
             "MaskOfLabels",
             f"flat areas of the mask, such as of value {numbers[flat][0]} of {values.full_scale}, are below "
             f"mask.threshold={config.threshold:g} while others are not, as in masks of classes: mask.threshold=0 "
-            "repaints whatever is not zero; to repaint some of them, store masks in black and white",
+            "takes whatever is not zero; to take some of them alone, store masks in black and white",
         )
 
 
@@ -183,9 +183,10 @@ def _with_alpha(numbers: np.ndarray, alpha: np.ndarray, colours: np.ndarray | No
 def _refuse_unreached(values: MaskValues, least: int, config: MaskConfig, name: str) -> None:
     """Refuse values that are all below the threshold; nothing but zeros is an empty mask."""
     largest, alpha = int(values.numbers.max()), values.alpha
-    ways = ["mask.threshold=0 repaints whatever is not zero"] if largest else []
+    does = "keeps" if config.invert else "repaints"
+    ways = [f"mask.threshold=0 {does} whatever is not zero"] if largest else []
     if alpha is not None and alpha.min() < least <= alpha.max():
-        ways.append("mask.channel=alpha repaints whatever is opaque, of any colour")
+        ways.append(f"mask.channel=alpha {does} whatever is opaque, of any colour")
     if ways:
         raise SampleError(
             "mask",
