@@ -53,3 +53,16 @@ def test_smallest_hole_is_some_share_of_its_photo_and_a_failure_has_no_mask(tmp_
     labels = sorted(label for _, label in drawn)
     assert labels[0] == "000.png  0.000139 % of 900x800" and "would fail: MissingMask" in labels[1]
     assert [photos[1] is NOTHING for photos, label in drawn if "would fail" in label] == [True]
+
+
+def test_preview_asks_about_masks_that_fit_a_turned_photo_either_way(tmp_path, monkeypatch):
+    labels = []
+    monkeypatch.setattr(command, "strip", lambda photos, label: labels.append(label) or strip(photos, label))
+    make_photos(tmp_path, count=2)
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.open(tmp_path / "photos" / "000.png").save(tmp_path / "photos" / "000.png", exif=exif)
+    for upright in ("false", "true"):
+        preview(tmp_path, f"mask.uri={tmp_path / 'masks'}", f"mask.upright={upright}")
+    asked = [label for label in labels if "EXIF orientation 3: drawn upright?" in label]
+    assert len(labels) == 4 and len(asked) == 1 and asked[0].startswith("000.png")
