@@ -57,7 +57,8 @@ def fit(mask: np.ndarray, shape: Shape, orientation: int, config: MaskConfig) ->
 
 def scale(mask: np.ndarray, shape: Shape) -> np.ndarray:
     """Scale a mask, (h, w) bool, to a height and a width: a pixel counts when any part of it did."""
-    return np.ascontiguousarray(_scaled_rows(_scaled_rows(mask, shape[0]).T, shape[1]).T)
+    tall = _scaled_rows(mask, shape[0])
+    return np.ascontiguousarray(_scaled_rows(np.ascontiguousarray(tall.T), shape[1]).T)
 
 
 def is_on_side(shape: Shape, wanted: Shape) -> bool:
@@ -97,10 +98,12 @@ def _is_alike(one: Shape, other: Shape) -> bool:
 
 def _scaled_rows(mask: np.ndarray, length: int) -> np.ndarray:
     """(h, w) bool → (length, w): a row counts where it overlaps any row of the mask that counts."""
-    rows = np.arange(length + 1) * len(mask)
-    spans = np.stack([rows[:-1] // length, -(-rows[1:] // length)], axis=1)
-    padded = np.concatenate([mask, np.zeros((1, mask.shape[1]), bool)])  # for the span that ends with the mask
-    return np.logical_or.reduceat(padded, spans.ravel(), axis=0)[::2]
+    edges = np.arange(length + 1) * len(mask)
+    first, end = edges[:-1] // length, -(-edges[1:] // length)
+    scaled = mask[first]
+    for further in range(1, int((end - first).max())):
+        scaled |= mask[np.minimum(first + further, end - 1)]
+    return scaled
 
 
 def _anchored(mask: np.ndarray, shape: Shape, anchor: str) -> np.ndarray:
