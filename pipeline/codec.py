@@ -5,15 +5,21 @@ import re
 from typing import Any
 
 import numpy as np
-import simplejpeg
 from PIL import Image, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from pipeline import jpeg_segments, png_chunks, tiff_tags, webp_settings
+from pipeline.bmp_alpha import has_lost_alpha
 from pipeline.deep_colour import decode_deep, full_scale_grey
 from pipeline.errors import MACHINE_ERRORS, SampleError
+from pipeline.heif_boxes import read_main_picture
+from pipeline.image_signatures import describe_foreign, describe_jpeg, describe_tiff, image_kind, reason_of_plugin
+from pipeline.jpeg_pixels import JPEG_MODES, decode_jpeg
 from pipeline.photo import Photo
+from pipeline.png_integrity import check_chunks, check_rows
+from pipeline.tiff_integrity import check_pieces
 
-READABLE = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM", "GIF")  # the first frame of MPO is a JPEG to Pillow
+READABLE = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM", "GIF", "AVIF")  # MPO is a JPEG; HEIF needs an extra
+_HEIF_KINDS = ("AVIF", "HEIF")
 _PLAIN_MODES = {"1": "L", "P": "RGB", "PA": "RGBA", "YCbCr": "RGB", "RGBX": "RGB", "RGBa": "RGBA", "La": "LA"}
 _KEPT_MODES = ("L", "LA", "RGB", "RGBA", "CMYK", "I;16")
 _EXIF_PREFIX = b"Exif\0\0"
@@ -38,16 +44,7 @@ def open_checked(data: bytes, max_pixels: int, stage: str = "decode") -> Image.I
         SampleError: not an image, too many pixels, or several frames.
     """
     Image.MAX_IMAGE_PIXELS = None  # max_pixels is our limit, checked below from the header alone
-    try:
-        image = Image.open(io.BytesIO(data), formats=READABLE)
-    except UnidentifiedImageError as error:
-        start = "is empty" if not data else f"starts with {data[:16]!r}"
-        kinds = ", ".join(READABLE)
-        raise SampleError(stage, "UnreadableImage", f"not an image that is taken ({kinds}); it {start}") from error
-    except MACHINE_ERRORS:
-        raise
-    except Exception as error:
-        raise SampleError(stage, "UnreadableImage", f"broken image header: {error}") from error
+    image = _open(data, stage)
     pixels = image.width * image.height
     if pixels > max_pixels:
         raise SampleError(
@@ -66,12 +63,64 @@ def open_checked(data: bytes, max_pixels: int, stage: str = "decode") -> Image.I
     return image
 
 
-def load_pixels(image: Image.Image, stage: str = "decode") -> Image.Image:
+def _open(data: bytes, stage: str) -> Image.Image:
+    kind = image_kind(data)
+    if kind is None:
+        raise SampleError(stage, "UnreadableImage", _refusal(data))
+    if kind == "PNG":
+        check_chunks(data, stage)
+    if kind == "HEIF":
+        _register_heif(stage)
+    if kind == "JPEG" and (why := describe_jpeg(data)):
+        raise SampleError(stage, "UnreadableImage", f"the file is {why}, which is not taken")
+    try:
+        return Image.open(io.BytesIO(data), formats=(kind,))
+    except UnidentifiedImageError as error:
+        why = describe_tiff(data) if kind == "TIFF" else None
+        message = f"the file is {why}, which is not taken" if why else _unopened(data, kind)
+        raise SampleError(stage, "UnreadableImage", message) from error
+    except MACHINE_ERRORS:
+        raise
+    except Exception as error:
+        message = f"the file begins as {kind}, but cannot be opened: {error}"
+        raise SampleError(stage, "UnreadableImage", message) from error
+
+
+def _refusal(data: bytes) -> str:
+    kinds = ", ".join(READABLE)
+    if known := describe_foreign(data):
+        return f"the file is {known}, not an image that is taken ({kinds})"
+    return f"not an image that is taken ({kinds}); it starts with {data[:16]!r}"
+
+
+def _unopened(data: bytes, kind: str) -> str:
+    return f"the file begins as {kind}, but cannot be opened: {reason_of_plugin(data, kind)}"
+
+
+def _register_heif(stage: str) -> None:
+    """Let Pillow read HEIC, where the extra is installed."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        message = "the file is HEIC, which needs an extra: pip install 'moebius-pipeline[heic]'"
+        raise SampleError(stage, "UnreadableImage", message) from None
+    register_heif_opener()
+
+
+def load_pixels(image: Image.Image, data: bytes, stage: str = "decode") -> Image.Image:
     """Decode an opened image, as it is stored: no orientation turns it. Grey of 16 bits is 0 for black.
 
+    Args:
+        image: as :func:`open_checked` opened it.
+        data: the file that it was opened from.
+        stage: named in errors.
+
     Raises:
-        SampleError: the data is cut short or broken.
+        SampleError: the data is cut short or damaged.
     """
+    if _is_jpeg(image):
+        return Image.fromarray(decode_jpeg(data, image.mode, stage), image.mode if image.mode == "CMYK" else None)
+    _check_whole(image, data, stage)
     try:
         turned = image.tag_v2.get(tiff_tags.ORIENTATION) if isinstance(image, TiffImagePlugin.TiffImageFile) else None
         tiles = getattr(image, "tile", ()) if image.format == "PNG" else ()
@@ -89,6 +138,21 @@ def load_pixels(image: Image.Image, stage: str = "decode") -> Image.Image:
         raise SampleError(stage, kind, f"{image.format} cannot be decoded: {error}") from error
 
 
+def _is_jpeg(image: Image.Image) -> bool:
+    return image.format in ("JPEG", "MPO") and image.mode in JPEG_MODES
+
+
+def _check_whole(image: Image.Image, data: bytes, stage: str) -> None:
+    """Look for what Pillow passes over: missing and damaged pixels, and alpha in a BMP."""
+    if image.format == "PNG":
+        check_rows(data, stage)
+    elif isinstance(image, TiffImagePlugin.TiffImageFile):
+        check_pieces(image, data, stage)
+    elif image.format == "BMP" and has_lost_alpha(image, data):
+        message = "BMP whose alpha is stored in a way that is not taken; save it with masks of 32 bits, or as PNG"
+        raise SampleError(stage, "UnsupportedMode", message)
+
+
 def bits_per_channel(image: Image.Image, data: bytes) -> int:
     """Of the file, where Pillow might cut them to 8."""
     try:
@@ -98,6 +162,8 @@ def bits_per_channel(image: Image.Image, data: bytes) -> int:
             return max(image.tag_v2.get(_TIFF_BITS, (1,)))  # type: ignore[attr-defined]
         if image.format == "PPM" and data[1:2] in b"2356":
             return int(re.sub(rb"#[^\n]*", b"", data[:1024]).split()[3]).bit_length()
+        if image.format in _HEIF_KINDS:
+            return read_main_picture(data).bits
     except (ValueError, IndexError, TypeError) as error:
         raise SampleError("decode", "BrokenImage", f"{image.format} without a depth: {error}") from error
     return 8
@@ -123,28 +189,24 @@ def decode(data: bytes, max_pixels: int, header: Image.Image | None = None) -> P
         raise
     except Exception as error:
         raise SampleError("decode", "BrokenImage", f"{container} with broken metadata: {error}") from error
-    if container == "JPEG" and image.mode == "RGB" and (pixels := _jpeg_pixels(data)) is not None:
-        return Photo(pixels, "RGB", "JPEG", encoder)
+    if _is_jpeg(image):
+        return Photo(decode_jpeg(data, image.mode), image.mode, "JPEG", encoder)
+    if container in _HEIF_KINDS and read_main_picture(data).has_other_colours:
+        message = f"{container} whose colours are told by numbers alone, of another kind than sRGB, is not kept"
+        raise SampleError("decode", "UnsupportedMode", message)
     if bits > 8 and (image.mode in ("RGB", "RGBA") or "transparency" in image.info):
+        _check_whole(image, data, "decode")
         pixels, mode = decode_deep(image, data)
         return Photo(pixels, mode, container, encoder)
-    image = load_pixels(image)
+    image = load_pixels(image, data)
     if container == "PNG":  # what stands behind the pixels is known by now
         encoder |= _metadata(image)
     if bits > 8 and not image.mode.startswith("I;16"):
-        raise SampleError(
-            "decode", "UnsupportedMode", f"{image.format} of {bits} bits in mode {image.mode} is not kept"
-        )
+        why = describe_tiff(data) if container == "TIFF" else None
+        message = f"the image is {why}" if why else f"{container} of {bits} bits"
+        raise SampleError("decode", "UnsupportedMode", f"{message}, in mode {image.mode}, which is not kept")
     pixels, mode = _plain_pixels(image, container)
     return Photo(pixels, mode, container, encoder)
-
-
-def _jpeg_pixels(data: bytes) -> np.ndarray | None:
-    """The very pixels that Pillow decodes, sooner; ``None`` where the file is not entirely sound and it must judge."""
-    try:
-        return simplejpeg.decode_jpeg(data)
-    except ValueError:
-        return None
 
 
 def _plain_pixels(image: Image.Image, container: str) -> tuple[np.ndarray, str]:

@@ -55,7 +55,7 @@ def _values(data: bytes, max_pixels: int) -> np.ndarray:
         and (grey := decode_grey(data)) is not None
     ):
         return grey
-    image = load_pixels(image, stage="mask")
+    image = load_pixels(image, data, stage="mask")
     is_opaque = "transparency" not in image.info
     if (image.mode in ("1", "L") and is_opaque) or image.mode.startswith("I;16"):
         return np.asarray(image)
