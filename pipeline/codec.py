@@ -1,24 +1,23 @@
 """Compressed bytes to pixels, in the mode and at the depth that they were stored with."""
 
-import io
 import re
 from typing import Any
 
 import numpy as np
-from PIL import Image, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, JpegImagePlugin, TiffImagePlugin
 
 from pipeline import jpeg_segments, png_chunks, tiff_tags, webp_settings
 from pipeline.bmp_alpha import has_lost_alpha
 from pipeline.deep_colour import decode_deep, full_scale_grey
 from pipeline.errors import MACHINE_ERRORS, SampleError
 from pipeline.heif_boxes import read_main_picture
-from pipeline.image_signatures import describe_foreign, describe_jpeg, describe_tiff, image_kind, reason_of_plugin
+from pipeline.image_header import open_checked
+from pipeline.image_signatures import describe_tiff
 from pipeline.jpeg_pixels import JPEG_MODES, decode_jpeg
 from pipeline.photo import Photo
-from pipeline.png_integrity import check_chunks, check_rows
+from pipeline.png_integrity import check_rows
 from pipeline.tiff_integrity import check_pieces
 
-READABLE = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM", "GIF", "AVIF")  # MPO is a JPEG; HEIF needs an extra
 _HEIF_KINDS = ("AVIF", "HEIF")
 _PLAIN_MODES = {"1": "L", "P": "RGB", "PA": "RGBA", "YCbCr": "RGB", "RGBX": "RGB", "RGBa": "RGBA", "La": "LA"}
 _KEPT_MODES = ("L", "LA", "RGB", "RGBA", "CMYK", "I;16")
@@ -35,76 +34,6 @@ _TURNED_BACK = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_270,
 }
-
-
-def open_checked(data: bytes, max_pixels: int, stage: str = "decode") -> Image.Image:
-    """Read an image's header, with all limits checked before a pixel is decoded.
-
-    Raises:
-        SampleError: not an image, too many pixels, or several frames.
-    """
-    Image.MAX_IMAGE_PIXELS = None  # max_pixels is our limit, checked below from the header alone
-    image = _open(data, stage)
-    pixels = image.width * image.height
-    if pixels > max_pixels:
-        raise SampleError(
-            stage, "TooManyPixels", f"{image.width}x{image.height} is {pixels} pixels, limits.max_pixels={max_pixels}"
-        )
-    if pixels == 0:
-        raise SampleError(stage, "UnreadableImage", f"{image.format} of {image.width}x{image.height} pixels")
-    try:
-        frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
-    except MACHINE_ERRORS:
-        raise
-    except Exception as error:
-        raise SampleError(stage, "BrokenImage", f"{image.format} whose frames cannot be counted: {error}") from error
-    if frames > 1:
-        raise SampleError(stage, "SeveralFrames", f"{image.format} with {frames} frames; only single images are taken")
-    return image
-
-
-def _open(data: bytes, stage: str) -> Image.Image:
-    kind = image_kind(data)
-    if kind is None:
-        raise SampleError(stage, "UnreadableImage", _refusal(data))
-    if kind == "PNG":
-        check_chunks(data, stage)
-    if kind == "HEIF":
-        _register_heif(stage)
-    if kind == "JPEG" and (why := describe_jpeg(data)):
-        raise SampleError(stage, "UnreadableImage", f"the file is {why}, which is not taken")
-    try:
-        return Image.open(io.BytesIO(data), formats=(kind,))
-    except UnidentifiedImageError as error:
-        why = describe_tiff(data) if kind == "TIFF" else None
-        message = f"the file is {why}, which is not taken" if why else _unopened(data, kind)
-        raise SampleError(stage, "UnreadableImage", message) from error
-    except MACHINE_ERRORS:
-        raise
-    except Exception as error:
-        message = f"the file begins as {kind}, but cannot be opened: {error}"
-        raise SampleError(stage, "UnreadableImage", message) from error
-
-
-def _refusal(data: bytes) -> str:
-    kinds = ", ".join(READABLE)
-    if known := describe_foreign(data):
-        return f"the file is {known}, not an image that is taken ({kinds})"
-    return f"not an image that is taken ({kinds}); it starts with {data[:16]!r}"
-
-
-def _unopened(data: bytes, kind: str) -> str:
-    return f"the file begins as {kind}, but cannot be opened: {reason_of_plugin(data, kind)}"
-
-
-def _register_heif(stage: str) -> None:
-    """Let Pillow read HEIC, where the extra is installed."""
-    try:
-        from pillow_heif import register_heif_opener
-    except ImportError:
-        message = "the file is HEIC, which needs an extra: pip install 'moebius-pipeline[heic]'"
-        raise SampleError(stage, "UnreadableImage", message) from None
-    register_heif_opener()
 
 
 def load_pixels(image: Image.Image, data: bytes, stage: str = "decode") -> Image.Image:
@@ -144,13 +73,18 @@ def _is_jpeg(image: Image.Image) -> bool:
 
 def _check_whole(image: Image.Image, data: bytes, stage: str) -> None:
     """Look for what Pillow passes over: missing and damaged pixels, and alpha in a BMP."""
-    if image.format == "PNG":
-        check_rows(data, stage)
-    elif isinstance(image, TiffImagePlugin.TiffImageFile):
-        check_pieces(image, data, stage)
-    elif image.format == "BMP" and has_lost_alpha(image, data):
-        message = "BMP whose alpha is stored in a way that is not taken; save it with masks of 32 bits, or as PNG"
-        raise SampleError(stage, "UnsupportedMode", message)
+    try:
+        if image.format == "PNG":
+            check_rows(data, stage)
+        elif isinstance(image, TiffImagePlugin.TiffImageFile):
+            check_pieces(image, data, stage)
+        elif image.format == "BMP" and has_lost_alpha(image, data):
+            message = "BMP whose alpha is stored in a way that is not taken; save it with masks of 32 bits, or as PNG"
+            raise SampleError(stage, "UnsupportedMode", message)
+    except (SampleError, *MACHINE_ERRORS):
+        raise
+    except Exception as error:  # tags may be anything
+        raise SampleError(stage, "BrokenImage", f"{image.format} cannot be decoded: {error}") from error
 
 
 def bits_per_channel(image: Image.Image, data: bytes) -> int:

@@ -7,9 +7,10 @@ from PIL import Image
 from scipy import ndimage
 
 from pipeline.annotations import draw
-from pipeline.codec import load_pixels, open_checked
+from pipeline.codec import load_pixels
 from pipeline.config import MaskConfig
 from pipeline.errors import SampleError
+from pipeline.image_header import open_checked
 from pipeline.photo import Photo
 from pipeline.png_grey import decode_grey
 from pipeline.text_masks import find_text

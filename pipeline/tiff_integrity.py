@@ -4,6 +4,7 @@ import zlib
 from collections.abc import Callable
 
 import imagecodecs
+import numpy as np
 from PIL import TiffImagePlugin
 
 from pipeline.errors import MACHINE_ERRORS, SampleError
@@ -11,6 +12,7 @@ from pipeline.jpeg_pixels import decode_jpeg
 from pipeline.jpeg_scans import read_frame
 
 _STRIP_OFFSETS, _STRIP_BYTES, _TILE_OFFSETS, _TILE_BYTES = 273, 279, 324, 325
+_COLUMNS, _ROWS, _BITS, _SAMPLES, _ROWS_PER_STRIP, _TILE_COLUMNS, _TILE_ROWS = 256, 257, 258, 277, 278, 322, 323
 _COMPRESSION, _JPEG_TABLES = 259, 347
 _GROUP_4, _JPEG = 4, 7
 _DEFLATE = (8, 32946)
@@ -45,20 +47,36 @@ def check_pieces(image: TiffImagePlugin.TiffImageFile, data: bytes, stage: str) 
 
 
 def _deflate_check(image: TiffImagePlugin.TiffImageFile, stage: str) -> Callable[[bytes], None]:
-    most_bytes = 16 * (image.width + _TILE_PX) * (image.height + _TILE_PX)  # no sound piece holds more
+    unpacked = np.empty(_piece_bytes(image), np.uint8)
 
     def check(piece: bytes) -> None:
-        stream, rest, unpacked = zlib.decompressobj(), piece, 0
         try:
-            while not stream.eof and unpacked < most_bytes:
-                part, rest = stream.decompress(rest, _AT_ONCE_BYTES), stream.unconsumed_tail
-                unpacked += len(part)
-                if not part and not rest and not stream.eof:
-                    raise SampleError(stage, "TruncatedImage", "TIFF is truncated: a strip or tile ends too soon")
-        except zlib.error as error:
-            raise SampleError(stage, "BrokenImage", f"TIFF has damaged pixels: {error}") from error
+            imagecodecs.deflate_decode(piece, raw=False, out=unpacked)  # type: ignore[arg-type]
+        except imagecodecs.DeflateError:  # damaged, or more than is expected
+            _check_by_zlib(piece, 2 * unpacked.size, stage)
 
     return check
+
+
+def _piece_bytes(image: TiffImagePlugin.TiffImageFile) -> int:
+    """How much a strip or tile unpacks to, at most."""
+    tags = image.tag_v2
+    columns = tags.get(_TILE_COLUMNS, tags[_COLUMNS])
+    rows = tags.get(_TILE_ROWS, min(tags.get(_ROWS_PER_STRIP, tags[_ROWS]), tags[_ROWS]))
+    most_pixels = (tags[_COLUMNS] + _TILE_PX) * (tags[_ROWS] + _TILE_PX)  # whatever the tags of a tile say
+    return min(columns * rows, most_pixels) * tags.get(_SAMPLES, 1) * max(tags.get(_BITS, (1,))) // 8 + 1
+
+
+def _check_by_zlib(piece: bytes, most_bytes: int, stage: str) -> None:
+    stream, rest, unpacked = zlib.decompressobj(), piece, 0
+    try:
+        while not stream.eof and unpacked < most_bytes:
+            part, rest = stream.decompress(rest, _AT_ONCE_BYTES), stream.unconsumed_tail
+            unpacked += len(part)
+            if not part and not rest and not stream.eof:
+                raise SampleError(stage, "TruncatedImage", "TIFF is truncated: a strip or tile ends too soon")
+    except zlib.error as error:
+        raise SampleError(stage, "BrokenImage", f"TIFF has damaged pixels: {error}") from error
 
 
 def _jpeg_check(tables: bytes, stage: str) -> Callable[[bytes], None]:

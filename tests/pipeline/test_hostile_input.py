@@ -12,9 +12,9 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from pipeline.annotations import read_annotations
-from pipeline.codec import open_checked
 from pipeline.config import JobConfig, LimitsConfig, MaskConfig, SinkConfig
 from pipeline.errors import ConfigError, SampleError
+from pipeline.image_header import open_checked
 from pipeline.inputs import Inputs
 from pipeline.records import FAILED, Record
 from pipeline.sample_job import decoded_bytes, finish, prepare

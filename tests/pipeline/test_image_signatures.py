@@ -8,8 +8,9 @@ import pytest
 import tifffile
 from PIL import Image
 
-from pipeline.codec import decode, open_checked
+from pipeline.codec import decode
 from pipeline.errors import SampleError
+from pipeline.image_header import open_checked
 from tests.conftest import textured
 
 LIMIT = 1_000_000

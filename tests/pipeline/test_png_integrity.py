@@ -8,9 +8,10 @@ import imagecodecs
 import numpy as np
 import pytest
 
-from pipeline.codec import decode, open_checked
+from pipeline.codec import decode
 from pipeline.config import MaskConfig
 from pipeline.errors import SampleError
+from pipeline.image_header import open_checked
 from pipeline.mask_pixels import read_mask
 from pipeline.photo import Photo
 
