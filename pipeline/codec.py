@@ -79,7 +79,7 @@ def _check_whole(image: Image.Image, data: bytes, stage: str) -> None:
         elif isinstance(image, TiffImagePlugin.TiffImageFile):
             check_pieces(image, data, stage)
         elif image.format == "BMP" and has_lost_alpha(image, data):
-            message = "BMP whose alpha is stored in a way that is not taken; save it with masks of 32 bits, or as PNG"
+            message = "BMP whose alpha is stored in a way that is not taken; save it with pixels of 32 bits, or as PNG"
             raise SampleError(stage, "UnsupportedMode", message)
     except (SampleError, *MACHINE_ERRORS):
         raise
