@@ -1,12 +1,10 @@
 """Compressed bytes to pixels, in the mode and at the depth that they were stored with."""
 
-import io
 import re
 from typing import Any
 
 import numpy as np
-import simplejpeg
-from PIL import Image, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, JpegImagePlugin, TiffImagePlugin
 
 from pipeline import (
     exif,
@@ -20,11 +18,18 @@ from pipeline import (
     webp_settings,
     xmp,
 )
+from pipeline.bmp_alpha import has_lost_alpha
 from pipeline.deep_colour import decode_deep, full_scale_grey
 from pipeline.errors import MACHINE_ERRORS, SampleError
+from pipeline.heif_boxes import read_main_picture
+from pipeline.image_header import open_checked
+from pipeline.image_signatures import describe_tiff
+from pipeline.jpeg_pixels import JPEG_MODES, decode_jpeg
 from pipeline.photo import Photo
+from pipeline.png_integrity import check_rows
+from pipeline.tiff_integrity import check_pieces
 
-READABLE = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM", "GIF")  # the first frame of MPO is a JPEG to Pillow
+_HEIF_KINDS = ("AVIF", "HEIF")
 _PLAIN_MODES = {"1": "L", "P": "RGB", "PA": "RGBA", "YCbCr": "RGB", "RGBX": "RGB", "RGBa": "RGBA", "La": "LA"}
 _KEPT_MODES = ("L", "LA", "RGB", "RGBA", "CMYK", "I;16")
 _TIFF_BITS, _TIFF_X_RESOLUTION = 258, 282
@@ -41,47 +46,20 @@ _TURNED_BACK = {
 }
 
 
-def open_checked(data: bytes, max_pixels: int, stage: str = "decode") -> Image.Image:
-    """Read an image's header, with all limits checked before a pixel is decoded.
-
-    Raises:
-        SampleError: not an image, too many pixels, or several frames.
-    """
-    Image.MAX_IMAGE_PIXELS = None  # max_pixels is our limit, checked below from the header alone
-    try:
-        image = Image.open(io.BytesIO(png_chunks.without_large_profile(data)), formats=READABLE)
-    except UnidentifiedImageError as error:
-        start = "is empty" if not data else f"starts with {data[:16]!r}"
-        kinds = ", ".join(READABLE)
-        raise SampleError(stage, "UnreadableImage", f"not an image that is taken ({kinds}); it {start}") from error
-    except MACHINE_ERRORS:
-        raise
-    except Exception as error:
-        raise SampleError(stage, "UnreadableImage", f"broken image header: {error}") from error
-    pixels = image.width * image.height
-    if pixels > max_pixels:
-        raise SampleError(
-            stage, "TooManyPixels", f"{image.width}x{image.height} is {pixels} pixels, limits.max_pixels={max_pixels}"
-        )
-    if pixels == 0:
-        raise SampleError(stage, "UnreadableImage", f"{image.format} of {image.width}x{image.height} pixels")
-    try:
-        frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
-    except MACHINE_ERRORS:
-        raise
-    except Exception as error:
-        raise SampleError(stage, "BrokenImage", f"{image.format} whose frames cannot be counted: {error}") from error
-    if frames > 1:
-        raise SampleError(stage, "SeveralFrames", f"{image.format} with {frames} frames; only single images are taken")
-    return image
-
-
-def load_pixels(image: Image.Image, stage: str = "decode") -> Image.Image:
+def load_pixels(image: Image.Image, data: bytes, stage: str = "decode") -> Image.Image:
     """Decode an opened image, as it is stored: no orientation turns it. Grey of 16 bits is 0 for black.
 
+    Args:
+        image: as :func:`open_checked` opened it.
+        data: the file that it was opened from.
+        stage: named in errors.
+
     Raises:
-        SampleError: the data is cut short or broken.
+        SampleError: the data is cut short or damaged.
     """
+    if _is_jpeg(image):
+        return Image.fromarray(decode_jpeg(data, image.mode, stage), image.mode if image.mode == "CMYK" else None)
+    _check_whole(image, data, stage)
     try:
         turned = image.tag_v2.get(tiff_tags.ORIENTATION) if isinstance(image, TiffImagePlugin.TiffImageFile) else None
         tiles = getattr(image, "tile", ()) if image.format == "PNG" else ()
@@ -99,6 +77,26 @@ def load_pixels(image: Image.Image, stage: str = "decode") -> Image.Image:
         raise SampleError(stage, kind, f"{image.format} cannot be decoded: {error}") from error
 
 
+def _is_jpeg(image: Image.Image) -> bool:
+    return image.format in ("JPEG", "MPO") and image.mode in JPEG_MODES
+
+
+def _check_whole(image: Image.Image, data: bytes, stage: str) -> None:
+    """Look for what Pillow passes over: missing and damaged pixels, and alpha in a BMP."""
+    try:
+        if image.format == "PNG":
+            check_rows(data, stage)
+        elif isinstance(image, TiffImagePlugin.TiffImageFile):
+            check_pieces(image, data, stage)
+        elif image.format == "BMP" and has_lost_alpha(image, data):
+            message = "BMP whose alpha is stored in a way that is not taken; save it with pixels of 32 bits, or as PNG"
+            raise SampleError(stage, "UnsupportedMode", message)
+    except (SampleError, *MACHINE_ERRORS):
+        raise
+    except Exception as error:  # tags may be anything
+        raise SampleError(stage, "BrokenImage", f"{image.format} cannot be decoded: {error}") from error
+
+
 def bits_per_channel(image: Image.Image, data: bytes) -> int:
     """Of the file, where Pillow might cut them to 8."""
     try:
@@ -108,6 +106,8 @@ def bits_per_channel(image: Image.Image, data: bytes) -> int:
             return max(image.tag_v2.get(_TIFF_BITS, (1,)))  # type: ignore[attr-defined]
         if image.format == "PPM" and data[1:2] in b"2356":
             return int(re.sub(rb"#[^\n]*", b"", data[:1024]).split()[3]).bit_length()
+        if image.format in _HEIF_KINDS:
+            return read_main_picture(data).bits
     except (ValueError, IndexError, TypeError) as error:
         raise SampleError("decode", "BrokenImage", f"{image.format} without a depth: {error}") from error
     return 8
@@ -134,29 +134,28 @@ def decode(data: bytes, max_pixels: int, header: Image.Image | None = None) -> P
     except Exception as error:
         raise SampleError("decode", "BrokenImage", f"{container} with broken metadata: {error}") from error
     if isinstance(image, TiffImagePlugin.TiffImageFile) and (mode := tiff_bands.stored_mode(image, bits)):
+        _check_whole(image, data, "decode")
         return Photo(tiff_bands.decode_stored(image, mode, data), mode, container, encoder)
-    if container == "JPEG" and image.mode == "RGB" and (pixels := _jpeg_pixels(data)) is not None:
-        return Photo(pixels, "RGB", "JPEG", encoder)
+    if _is_jpeg(image):
+        pixels = decode_jpeg(data, image.mode)
+        has_plain_inks = image.mode == "CMYK" and not jpeg_settings.is_inverted(image)
+        return Photo(~pixels if has_plain_inks else pixels, image.mode, "JPEG", encoder)
+    if container in _HEIF_KINDS and read_main_picture(data).has_other_colours:
+        message = f"{container} whose colours are told by numbers alone, of another kind than sRGB, is not kept"
+        raise SampleError("decode", "UnsupportedMode", message)
     if bits > 8 and (image.mode in ("RGB", "RGBA") or "transparency" in image.info):
+        _check_whole(image, data, "decode")
         pixels, mode = decode_deep(image, data)
         return Photo(pixels, mode, container, encoder)
-    image = load_pixels(image)
+    image = load_pixels(image, data)
     if container == "PNG":  # what stands behind the pixels is known by now
         encoder |= _metadata(image)
     if bits > 8 and not image.mode.startswith("I;16"):
-        raise SampleError(
-            "decode", "UnsupportedMode", f"{image.format} of {bits} bits in mode {image.mode} is not kept"
-        )
+        why = describe_tiff(data) if container == "TIFF" else None
+        message = f"the image is {why}" if why else f"{container} of {bits} bits"
+        raise SampleError("decode", "UnsupportedMode", f"{message}, in mode {image.mode}, which is not kept")
     pixels, mode = _plain_pixels(image, container)
     return Photo(pixels, mode, container, encoder)
-
-
-def _jpeg_pixels(data: bytes) -> np.ndarray | None:
-    """The very pixels that Pillow decodes, sooner; ``None`` where the file is not entirely sound and it must judge."""
-    try:
-        return simplejpeg.decode_jpeg(data)
-    except ValueError:
-        return None
 
 
 def _plain_pixels(image: Image.Image, container: str) -> tuple[np.ndarray, str]:
@@ -174,8 +173,6 @@ def _plain_pixels(image: Image.Image, container: str) -> tuple[np.ndarray, str]:
     if mode not in _KEPT_MODES:
         raise SampleError("decode", "UnsupportedMode", f"{container} in mode {image.mode} cannot be kept exactly")
     pixels = np.asarray(image)
-    if mode == "CMYK" and container == "JPEG" and not jpeg_settings.is_inverted(image):
-        pixels = ~pixels  # Pillow has inverted them all the same
     return (pixels.astype(np.uint16) if mode == "I;16" else pixels), mode
 
 

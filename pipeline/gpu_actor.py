@@ -19,11 +19,11 @@ from moebius.weights import Weights
 from pipeline.allocator import keep_freed_memory
 from pipeline.budget import ByteBudget
 from pipeline.cluster import Pool
-from pipeline.codec import open_checked
 from pipeline.config import JobConfig
 from pipeline.cpu_pool import CpuPool, Urgency
 from pipeline.faults import TimedOut, fail, is_undone
 from pipeline.hold import HELD_FRACTION, Hold
+from pipeline.image_header import open_checked
 from pipeline.inputs import Inputs, Sample
 from pipeline.metrics import Meter
 from pipeline.model_loop import ModelLoop

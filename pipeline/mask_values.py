@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from pipeline.codec import bits_per_channel, load_pixels, open_checked
+from pipeline.codec import bits_per_channel, load_pixels
 from pipeline.config import MaskConfig
 from pipeline.deep_colour import decode_deep
 from pipeline.errors import MACHINE_ERRORS, SampleError
+from pipeline.image_header import open_checked
 
 # Labels of classes or objects, some of which lie below the threshold, rather than soft edges of what lies above it.
 LABEL_SHARE = 0.1  # flat areas below the threshold, over the area at or above it
@@ -142,7 +143,7 @@ def _flat(numbers: np.ndarray) -> np.ndarray:
 def _values(image: Image.Image, data: bytes) -> MaskValues:
     if image.mode in ("RGB", "RGBA") and bits_per_channel(image, data) > 8:
         return _of_channels(decode_deep(image, data)[0])
-    image = load_pixels(image, stage="mask")
+    image = load_pixels(image, data, stage="mask")
     transparent = image.info.get("transparency")
     if image.mode == "I" and image.format == "PPM":  # whose full scale is that of 16 bits to Pillow
         return MaskValues(np.asarray(image).astype(np.uint16))

@@ -120,7 +120,7 @@ def prepare(
         inputs: what was read.
         config: the job.
         window_px: side of the squares that the model sees.
-        header: the image as :func:`pipeline.codec.open_checked` opened it, where it was.
+        header: the image as :func:`pipeline.image_header.open_checked` opened it, where it was.
 
     Raises:
         SampleError: the image or the mask cannot be used.

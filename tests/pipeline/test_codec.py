@@ -7,12 +7,11 @@ import pytest
 from PIL import Image, ImageCms
 
 from moebius.holes import Box
-from pipeline import codec
 from pipeline.codec import decode
 from pipeline.encoder import check_encodable, encode
 from pipeline.errors import SampleError
 from pipeline.photo import Photo
-from tests.conftest import ROOT, textured
+from tests.conftest import textured
 
 LIMIT = 10_000_000
 RGB = Image.fromarray(textured(40, 60))
@@ -208,10 +207,14 @@ BAD = {
     "16 bit grey transparent": (saved(sixteen_bit(), "PNG", transparency=7), "UnsupportedMode", "16 bits"),
     "empty": (b"", "UnreadableImage", "empty"),
     "truncated jpeg": (LOSSY["jpeg"][:-300], "TruncatedImage", "truncated"),
-    "truncated png": (LOSSLESS["png rgb"][:-900], "TruncatedImage|BrokenImage", "cannot be decoded"),
+    "truncated png": (LOSSLESS["png rgb"][:-900], "TruncatedImage", "truncated: it ends inside its IDAT chunk"),
     "header only": (LOSSY["jpeg"][:20], "UnreadableImage|BrokenImage|TruncatedImage", "."),
     "16 bit colour transparent": (deep_colour_png(b"tRNS", bytes(6)), "UnsupportedMode", "16 bits"),
-    "float": (saved(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF"), "UnsupportedMode", "mode F"),
+    "float": (
+        saved(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF"),
+        "UnsupportedMode",
+        "floating-point samples .* mode F",
+    ),
     "animated": (saved(RGB, "GIF", save_all=True, append_images=[RGB.rotate(90)]), "SeveralFrames", "2 frames"),
 }
 
@@ -277,24 +280,3 @@ def test_jpeg_keeps_its_kind_of_huffman_tables_and_so_its_size(mode, optimize):
     assert photo.encoder["optimize"] == optimize
     encoded, _ = encode(photo, photo.pixels, "source")
     assert len(encoded) == pytest.approx(len(buffer.getvalue()), rel=0.03)
-
-
-def test_fast_jpeg_decoder_gives_the_pixels_of_pillow():
-    files = [path.read_bytes() for path in sorted((ROOT / "tests" / "photos" / "images").glob("*.jpg"))]
-    photo = Image.fromarray(textured(61, 83))
-    for subsampling in (0, 1, 2):
-        for progressive in (False, True):
-            for quality in (5, 75, 100):
-                options = {"quality": quality, "subsampling": subsampling, "progressive": progressive}
-                files.append(saved(photo, "JPEG", **options))
-    assert len(files) > 20
-    for data in files:
-        assert codec._jpeg_pixels(data) is not None
-        assert np.array_equal(decode(data, LIMIT).pixels, np.asarray(Image.open(io.BytesIO(data))))
-
-
-def test_jpeg_with_garbage_inside_is_judged_by_pillow():
-    data = bytearray(saved(RGB, "JPEG"))
-    data[-300:-280] = b"\xff\xd0" * 10  # restart markers where none belong
-    assert codec._jpeg_pixels(bytes(data)) is None
-    assert np.array_equal(decode(bytes(data), LIMIT).pixels, np.asarray(Image.open(io.BytesIO(bytes(data)))))

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from pipeline.annotations import read_annotations
-from pipeline.codec import open_checked
 from pipeline.config import JobConfig, LimitsConfig, MaskConfig, SinkConfig
 from pipeline.errors import ConfigError, SampleError
+from pipeline.image_header import open_checked
 from pipeline.inputs import Inputs
 from pipeline.records import FAILED, Record
 from pipeline.sample_job import decoded_bytes, finish, prepare
@@ -115,7 +115,7 @@ IMAGES: dict[str, tuple[bytes, str]] = {
     "png with a wrong checksum": (GOOD["png"][:29] + b"\0\0\0\0" + GOOD["png"][33:], DAMAGED),
     "png with garbage for pixels": (png(SIDE, SIDE, b"garbage"), DAMAGED),
     "png of unknown colour type": (png(SIDE, SIDE, SMALL, colour=5), UNREADABLE),
-    "png of 16 bits cut short": (GOOD["deep png"][:-900], BROKEN),
+    "png of 16 bits cut short": (GOOD["deep png"][:-900], TRUNCATED),
     "jpeg with garbage for pixels": (GOOD["jpeg"][:-200] + bytes(range(200)), f"{OK}|{DAMAGED}"),
     "jpeg with an EXIF of lies": (saved(PHOTO, "JPEG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff"), OK),
     "jpeg with an endless segment": (b"\xff\xd8\xff\xe1\xff\xff" + GOOD["jpeg"][2:], DAMAGED),

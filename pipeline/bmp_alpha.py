@@ -1,0 +1,20 @@
+"""Transparency in a BMP file that Pillow leaves out unsaid."""
+
+from PIL import Image
+
+_HEADER_BYTES, _COMPRESSION, _ALPHA_MASK = 14, 30, 66
+_BY_MASKS = (3, 6)
+_LEAST_WITH_ALPHA_MASK = 56  # bytes of the header
+
+
+def has_lost_alpha(image: Image.Image, data: bytes) -> bool:
+    """Whether a BMP that was opened without alpha has a mask of it.
+
+    Without a mask the fourth byte of a pixel means nothing by the format, whatever a program has left there.
+    """
+    is_masked = _number(data, _COMPRESSION) in _BY_MASKS and _number(data, _HEADER_BYTES) >= _LEAST_WITH_ALPHA_MASK
+    return is_masked and image.mode not in ("RGBA", "LA") and _number(data, _ALPHA_MASK) != 0
+
+
+def _number(data: bytes, at: int) -> int:
+    return int.from_bytes(data[at : at + 4], "little")
