@@ -59,7 +59,7 @@ def load_pixels(image: Image.Image, data: bytes, stage: str = "decode") -> Image
     """
     if _is_jpeg(image):
         return Image.fromarray(decode_jpeg(data, image.mode, stage), image.mode if image.mode == "CMYK" else None)
-    _check_whole(image, data, stage)
+    check_whole(image, data, stage)
     try:
         turned = image.tag_v2.get(tiff_tags.ORIENTATION) if isinstance(image, TiffImagePlugin.TiffImageFile) else None
         tiles = getattr(image, "tile", ()) if image.format == "PNG" else ()
@@ -81,7 +81,7 @@ def _is_jpeg(image: Image.Image) -> bool:
     return image.format in ("JPEG", "MPO") and image.mode in JPEG_MODES
 
 
-def _check_whole(image: Image.Image, data: bytes, stage: str) -> None:
+def check_whole(image: Image.Image, data: bytes, stage: str) -> None:
     """Look for what Pillow passes over: missing and damaged pixels, and alpha in a BMP."""
     try:
         if image.format == "PNG":
@@ -134,7 +134,7 @@ def decode(data: bytes, max_pixels: int, header: Image.Image | None = None) -> P
     except Exception as error:
         raise SampleError("decode", "BrokenImage", f"{container} with broken metadata: {error}") from error
     if isinstance(image, TiffImagePlugin.TiffImageFile) and (mode := tiff_bands.stored_mode(image, bits)):
-        _check_whole(image, data, "decode")
+        check_whole(image, data, "decode")
         return Photo(tiff_bands.decode_stored(image, mode, data), mode, container, encoder)
     if _is_jpeg(image):
         pixels = decode_jpeg(data, image.mode)
@@ -144,7 +144,7 @@ def decode(data: bytes, max_pixels: int, header: Image.Image | None = None) -> P
         message = f"{container} whose colours are told by numbers alone, of another kind than sRGB, is not kept"
         raise SampleError("decode", "UnsupportedMode", message)
     if bits > 8 and (image.mode in ("RGB", "RGBA") or "transparency" in image.info):
-        _check_whole(image, data, "decode")
+        check_whole(image, data, "decode")
         pixels, mode = decode_deep(image, data)
         return Photo(pixels, mode, container, encoder)
     image = load_pixels(image, data)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from pipeline.codec import bits_per_channel, load_pixels
+from pipeline.codec import bits_per_channel, check_whole, load_pixels
 from pipeline.config import MaskConfig
 from pipeline.deep_colour import decode_deep
 from pipeline.errors import MACHINE_ERRORS, SampleError
@@ -142,6 +142,7 @@ def _flat(numbers: np.ndarray) -> np.ndarray:
 
 def _values(image: Image.Image, data: bytes) -> MaskValues:
     if image.mode in ("RGB", "RGBA") and bits_per_channel(image, data) > 8:
+        check_whole(image, data, "mask")
         return _of_channels(decode_deep(image, data)[0])
     image = load_pixels(image, data, stage="mask")
     transparent = image.info.get("transparency")
