@@ -34,6 +34,7 @@ REQUESTS_AT_ONCE = 8
 FILES_AT_ONCE = 64  # on a local disk, whose flush takes as long for many
 T = TypeVar("T")
 R = TypeVar("R")
+LINK_TO_NOTHING = "link to nothing"  # in place of the version of what is not there
 
 
 class StoredFile(NamedTuple):
@@ -123,16 +124,24 @@ class Storage:
         with answering():
             return self.filesystem.exists(self.root)
 
-    def list_files(self, below: str = "") -> Iterator[StoredFile]:
+    def list_files(self, below: str = "", dead_links: bool = False) -> Iterator[StoredFile]:
         """Every file below the root, or below a folder of it, in no particular order; links count as what they lead to.
 
         Names that are not UTF-8 have their bytes escaped (``caf\\xe9.png``) and cannot be read.
+
+        Args:
+            below: the folder.
+            dead_links: list links that lead nowhere, too, with ``LINK_TO_NOTHING`` as their version.
         """
         folder = self.path(below)
         if self.is_local:
             for path, status in walk(folder):
-                key = os.path.relpath(path, self.root).encode("utf-8", "surrogateescape")
-                yield _local_file(key.decode("utf-8", "backslashreplace"), status)
+                name = os.path.relpath(path, self.root).encode("utf-8", "surrogateescape")
+                key = name.decode("utf-8", "backslashreplace")
+                if status:
+                    yield _local_file(key, status)
+                elif dead_links:
+                    yield StoredFile(key, 0, LINK_TO_NOTHING)
             return
         with answering():
             if self.is_s3:

@@ -4,7 +4,7 @@ import contextlib
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ class Summary:
         state: ``running``, ``ended``, ``failed``, or ``stopped`` by a signal.
         samples: found in the source, gone from it, done in this run, and the found ones by status.
         errors: failed samples by error type.
+        left_out: files of the source that are no samples, by kind.
         reason: why it failed.
     """
 
@@ -39,13 +40,16 @@ class Summary:
     config_fingerprint: str
     samples: dict[str, int]
     errors: dict[str, int]
+    left_out: dict[str, int]
     timings: dict[str, float]
     versions: dict[str, str]
     device: str
     reason: str | None = None
 
     @classmethod
-    def begin(cls, config: JobConfig, weights: Weights, run_id: str, plan: Plan) -> "Summary":
+    def begin(
+        cls, config: JobConfig, weights: Weights, run_id: str, plan: Plan, left_out: Mapping[str, int]
+    ) -> "Summary":
         """Of a run that has a plan and has done nothing."""
         return cls(
             run_id=run_id,
@@ -60,6 +64,7 @@ class Summary:
             config_fingerprint=config.fingerprint,
             samples={"found": plan.found, "gone": plan.gone, "done_now": 0, **plan.done},
             errors=dict(plan.errors),
+            left_out=dict(left_out),
             timings={"started_at": time.time()},
             versions=versions(*PACKAGES),
             device=device_name(),
