@@ -14,7 +14,7 @@ from pipeline.masks import IMAGES, InnerMask, Masks, open_masks
 from pipeline.selection import check_selection
 from pipeline.settled import SettledShards
 from pipeline.sinks import FOLDER
-from pipeline.sources import found_batches
+from pipeline.sources import EMPTY, found_batches
 from pipeline.storage import Storage
 from pipeline.storage_errors import usable
 
@@ -47,8 +47,8 @@ def find_samples(config: JobConfig, catalog: Catalog, settled: SettledShards | N
     files = finder.files(left_out)
     images = found_batches(finder, settled.without(files) if settled else files)
     catalog.create("images", IMAGES, _with_names(images, masks))
-    # Files have one path each on a disk, and in a bucket unless the name of one holds "./".
-    if config.source.format != "images" or (not source.is_local and catalog.run(_DOTTED)):
+    # Files have one path each on a disk, and in a bucket unless the name of one is not as a disk would have it.
+    if config.source.format != "images" or (not source.is_local and catalog.run(_UNTIDY)):
         _rename_repeated(catalog)
     masks.pair(catalog)
     if settled:
@@ -94,11 +94,14 @@ def _rename_repeated(catalog: Catalog) -> None:
     catalog.run(_RENAME, {"mark": mark})
 
 
-_DOTTED = "SELECT 1 FROM images WHERE contains(sample_id, './') LIMIT 1"
+_IS_UNTIDY = "(contains(sample_id, './') OR contains(sample_id, '//') OR starts_with(sample_id, '/'))"
+_UNTIDY = f"SELECT 1 FROM images WHERE {_IS_UNTIDY} LIMIT 1"
 
-# As :func:`pipeline.sources.place_name` has it.
-_PLACE_NAME = r"""
-CASE WHEN contains(sample_id, './') THEN regexp_replace(sample_id, '(^|/)(\./)+', '\1', 'g') ELSE sample_id END"""
+# As :func:`pipeline.sources.place_name` has it; three slashes in a row take two rounds.
+_UNDOTTED = r"regexp_replace(sample_id, '(^|/)(\./)+', '\1', 'g')"
+_NAMED = f"concat(if(starts_with({_UNDOTTED}, '/'), '{EMPTY}', ''), {_UNDOTTED})"
+_PLACE_NAME = f"""
+CASE WHEN {_IS_UNTIDY} THEN replace(replace({_NAMED}, '//', '/{EMPTY}/'), '//', '/{EMPTY}/') ELSE sample_id END"""
 
 # Samples whose results would have the name of another's before them, and how many times it was used by then.
 _REPEATED = f"""

@@ -15,6 +15,7 @@ from pipeline.storage import Storage, StoredFile
 
 __all__ = ["IMAGE_EXTENSIONS", "is_image", "split_extension"]  # which readers of all formats need
 EVERYTHING = "**/*"  # the pattern by default, which need not be looked at ten million times
+EMPTY = "-empty-"  # name of a result's folder whose name in the source has no character
 LONGEST_RANGE = 100_000  # of numbers in braces
 
 
@@ -106,8 +107,15 @@ def name_fault(sample_id: str) -> str | None:
 
 
 def place_name(sample_id: str) -> str:
-    """Path of a sample's result: ``./a``, as tar calls what lies in a folder, is the place of ``a``."""
-    return re.sub(r"(^|/)(\./)+", r"\1", sample_id)
+    """Path of a sample's result: ``./a``, as tar calls what lies in a folder, is the place of ``a``.
+
+    Object stores tell ``a//b`` from ``a/b``, disks and some of their servers do not; so a folder without a name gets one.
+
+    >>> place_name("a//b.png")
+    'a/-empty-/b.png'
+    """
+    name = re.sub(r"(^|/)(\./)+", r"\1", sample_id)
+    return re.sub("(^|/)(?=/)", rf"\1{EMPTY}", name) if "//" in name or name.startswith("/") else name
 
 
 def found_batches(source: Source, files: Iterable[StoredFile]) -> Iterator[pa.RecordBatch]:
