@@ -109,7 +109,7 @@ def name_fault(sample_id: str) -> str | None:
 def place_name(sample_id: str) -> str:
     """Path of a sample's result: ``./a``, as tar calls what lies in a folder, is the place of ``a``.
 
-    Object stores tell ``a//b`` from ``a/b``, disks and some of their servers do not; so a folder without a name gets one.
+    Object stores tell ``a//b`` from ``a/b``, disks and some servers do not; so a folder without a name gets one.
 
     >>> place_name("a//b.png")
     'a/-empty-/b.png'

@@ -1,4 +1,4 @@
-"""Keys of object stores that disks, and paths of file systems, cannot tell apart; and what type results are served as."""
+"""Keys of object stores that disks and paths cannot tell apart, and the type that results are served as."""
 
 import hashlib
 import io
@@ -58,7 +58,7 @@ def check(config: JobConfig, row: dict, seed: int) -> None:
 @pytest.mark.parametrize("form", ["images", "parquet"])
 @pytest.mark.parametrize("is_local", [True, False])
 def test_each_key_has_its_own_result(here, bucket, tmp_path, form, is_local, kind):
-    options, objects = bucket
+    options, _ = bucket
     sink = str(tmp_path / "out") if is_local else f"s3://bucket/{tmp_path.name}"
     mask = MaskConfig(kind, "s3://bucket/mask.png" if kind == "static" else "s3://bucket/masks")
     config = JobConfig(SourceConfig(uri="s3://bucket/p"), mask, sink=SinkConfig(sink, form), storage=options)
@@ -146,3 +146,38 @@ def test_large_objects_have_a_type_too(s3_server, tmp_path, monkeypatch):
 )
 def test_content_type(key, beginning, kind):
     assert content_type(key, beginning) == kind
+
+
+ODD = ["-rf", "a b ", "a\nb", "#?%+[]{}", "a%20b", "$HOME", "~a", 'it\'s "q"', "a::b", "📷", "x" * 251, "y" * 250]
+
+
+@pytest.mark.parametrize("image_format", ["source", "png"])
+def test_odd_and_long_names_are_results_or_say_why_not(here, tmp_path, image_format):
+    for name in ODD:
+        for folder, content in (("photos", png()), ("masks", MASK)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            (tmp_path / folder / f"{name}.png").write_bytes(content)
+    source, mask = SourceConfig(uri=str(tmp_path / "photos")), MaskConfig(uri=str(tmp_path / "masks"))
+    sink = SinkConfig(str(tmp_path / "out"), image_format=image_format)
+    config = JobConfig(source, mask, sink=sink)
+    run_job(config, "run", lambda rows, total: None)
+    rows = {row["sample_id"]: row for row in rows_of(config)}
+    assert rows.keys() == {f"{name}.png" for name in ODD}
+    refused = [row for row in rows.values() if image_format == "png" and len(row["sample_id"]) > 251]
+    for row in rows.values():
+        if row in refused:
+            assert row["error_type"] == "UnusableName" and "so long a name" in row["error_message"]
+        else:
+            check(config, row, 0)
+    assert len(refused) == (2 if image_format == "png" else 0)
+
+
+def test_result_that_needs_a_folder_where_another_lies_says_so(here, bucket, tmp_path):
+    options, objects = bucket
+    for key in ("a.png", "a.png/b.png"):
+        objects[f"nested/{key}"] = png(), ""
+    source, mask = SourceConfig(uri="s3://bucket/nested"), MaskConfig("static", "s3://bucket/mask.png")
+    config = JobConfig(source, mask, sink=SinkConfig(str(tmp_path / "out")), storage=options)
+    assert run_job(config, "run", lambda rows, total: None).errors == {"UnusableName": 1}
+    (row,) = (row for row in rows_of(config) if row["status"] == OK)
+    check(config, row, 0)
