@@ -36,6 +36,7 @@ def _inpaint(path: str, overrides: Sequence[str]) -> int:
     config = load_config(path, overrides)
     from pipeline.errors import JobError
     from pipeline.lease import LeaseHeldError
+    from pipeline.left_out import describe_left_out
     from pipeline.manifest import ManifestConflictError
     from pipeline.records import STATUSES
     from pipeline.report.publish import report_run
@@ -68,6 +69,8 @@ def _inpaint(path: str, overrides: Sequence[str]) -> int:
         logger.info("failed: %d %s", count, kind)
     for warning, count in summary.warnings.items():
         logger.warning("%d %s", count, warning)
+    if summary.left_out:
+        logger.info("left out: %s", describe_left_out(summary.left_out))
     report_run(config, summary)
     if summary.failed_fraction > config.limits.max_failed_fraction:
         logger.error(

@@ -51,6 +51,7 @@ def _plan(options: argparse.Namespace) -> int:
     config = load_config(options.config, options.overrides)
     rate = _rate(options, config)
     from pipeline.catalog import Catalog
+    from pipeline.left_out import describe_left_out
     from pipeline.listing import find_samples
     from pipeline.manifest import Manifest
     from pipeline.plan import make_plan
@@ -61,11 +62,12 @@ def _plan(options: argparse.Namespace) -> int:
     weights = fetch_weights(config.model.weights, config.storage)
     with Catalog() as catalog:
         manifest = Manifest(Storage(config.sink.uri, config.storage))
-        find_samples(config, catalog, SettledShards(config, weights.fingerprint, manifest, catalog))
+        left_out = find_samples(config, catalog, SettledShards(config, weights.fingerprint, manifest, catalog))
         plan = make_plan(config, catalog, weights.fingerprint, manifest)
         sizing = _sizing(options, config, plan, rate, weights.config.image_size) if rate else {}
     lines = {
         "samples found": f"{plan.found} ({plan.found_bytes / 1e6:.1f} MB)",
+        **({"left out": describe_left_out(left_out)} if left_out else {}),
         "done": f"{plan.done.total()} {_counts(plan.done)}",
         "to do": f"{plan.todo} {_counts({WHY[reason]: count for reason, count in plan.reasons.items()})}",
         **({"cannot be read": f"{plan.faults.total()} {_counts(plan.faults)}"} if plan.faults else {}),

@@ -106,7 +106,7 @@ class _MadeUpListing:
     def __enter__(self) -> None:
         files, real = self.files, self.real
 
-        def list_files(storage: Storage, below: str = "") -> Iterator[StoredFile]:
+        def list_files(storage: Storage, below: str = "", dead_links: bool = False) -> Iterator[StoredFile]:
             if not str(storage).endswith(("/photos", "/masks")):
                 return real(storage, below)
             return _listing(files)

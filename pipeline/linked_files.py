@@ -8,7 +8,7 @@ from pipeline.errors import SampleError
 from pipeline.http_files import HttpFiles, forbidden
 from pipeline.inputs import read_file, readable, too_many_bytes
 from pipeline.storage import Storage
-from pipeline.uris import DEFAULT_PORTS, LOCAL_SCHEMES, AllowedPlaces, public_uri, scheme_of
+from pipeline.uris import DEFAULT_PORTS, LOCAL_SCHEMES, AllowedPlaces, protocol_of, public_uri, scheme_of
 
 STORAGES = 64  # are kept open
 MAX_URI_LENGTH = 8192  # a signed one has up to some thousand characters
@@ -24,7 +24,7 @@ class LinkedFiles:
 
     def __init__(self, config: JobConfig, source: Storage) -> None:
         self._source, self._max_bytes = source, config.limits.max_bytes
-        self._scheme, self._options = scheme_of(config.source.uri), config.storage
+        self._protocol, self._options = protocol_of(config.source.uri), config.storage
         self._allowed = AllowedPlaces(config.source.uri, config.source.hosts)
         self._http = HttpFiles(self._allowed, self._max_bytes)
         self._open = lru_cache(STORAGES)(self._open_storage)
@@ -53,8 +53,8 @@ class LinkedFiles:
         self._check(stage, uri)
         if scheme in DEFAULT_PORTS:
             return self._http.read(stage, uri)
-        folder, _, name = uri.rpartition("/")
-        return self._from(stage, self._open(f"{scheme}{folder[len(scheme) :]}"), name)
+        folder = uri.rpartition("/")[0].rstrip("/")  # to most storages an empty name of a folder is a name
+        return self._from(stage, self._open(f"{scheme}{folder[len(scheme) :]}"), uri[len(folder) + 1 :])
 
     def _check(self, stage: str, uri: str) -> None:
         """Refuse what would be fetched with the job's credentials, or from inside its network, by a table's wish.
@@ -74,7 +74,7 @@ class LinkedFiles:
 
     def _open_storage(self, uri: str) -> Storage:
         """Open another place; one of another kind gets none of the source's credentials."""
-        return Storage(uri, self._options if scheme_of(uri) == self._scheme else {})
+        return Storage(uri, self._options if protocol_of(uri) == self._protocol else {})
 
     def _from(self, stage: str, storage: Storage, key: str) -> bytes:
         with readable(stage, storage, key):

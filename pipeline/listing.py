@@ -9,17 +9,18 @@ from pipeline.catalog import Catalog
 from pipeline.config import JobConfig
 from pipeline.errors import ConfigError
 from pipeline.formats import open_source
+from pipeline.left_out import LeftOut
 from pipeline.masks import IMAGES, InnerMask, Masks, open_masks
 from pipeline.selection import check_selection
 from pipeline.settled import SettledShards
 from pipeline.sinks import FOLDER
-from pipeline.sources import found_batches
+from pipeline.sources import EMPTY, found_batches
 from pipeline.storage import Storage
 from pipeline.storage_errors import usable
 
 
 @usable()
-def find_samples(config: JobConfig, catalog: Catalog, settled: SettledShards | None = None) -> None:
+def find_samples(config: JobConfig, catalog: Catalog, settled: SettledShards | None = None) -> dict[str, int]:
     """List the source and pair every image with its mask: the catalog's table ``samples``, of ``SAMPLE_SCHEMA``.
 
     Args:
@@ -27,31 +28,35 @@ def find_samples(config: JobConfig, catalog: Catalog, settled: SettledShards | N
         catalog: gets the table.
         settled: what need not be opened, since the manifest holds it.
 
+    Returns:
+        How many files of the source were left out, by kind.
+
     Raises:
         ConfigError: nothing at ``source.uri`` or ``mask.uri``, no image that matches, or a faulty ``run.select``.
     """
     check_selection(config.run.select)
     source = Storage(config.source.uri, config.storage)
     masks = open_masks(config.mask, Storage(config.mask.uri, config.storage), source)
-    finder = open_source(config, source)
-    files = finder.files()
     sink = Storage(config.sink.uri, config.storage)
     mask_files = {} if isinstance(masks, InnerMask) else {"mask.uri": masks.storage}
     _refuse_results_among_inputs(sink, {"source.uri": source, **mask_files})
     # Neither results nor masks are inputs, where their folders lie inside the source.
     top, others = f"{_place(source)}/", [_place(storage) for storage in (sink, *mask_files.values())]
-    if skipped := tuple(f"{other.removeprefix(top)}/" for other in others if other.startswith(top)):
-        files = (file for file in files if not f"{file.key}/".startswith(skipped))
+    left_out = LeftOut(tuple(f"{other.removeprefix(top)}/" for other in others if other.startswith(top)))
+    finder = open_source(config, source)
+    files = finder.files(left_out)
     images = found_batches(finder, settled.without(files) if settled else files)
     catalog.create("images", IMAGES, _with_names(images, masks))
-    # Files have one path each on a disk, and in a bucket unless the name of one holds "./".
-    if config.source.format != "images" or (not source.is_local and catalog.run(_DOTTED)):
+    # Files have one path each on a disk, and in a bucket unless the name of one is not as a disk would have it.
+    if config.source.format != "images" or (not source.is_local and catalog.run(_UNTIDY)):
         _rename_repeated(catalog)
     masks.pair(catalog)
     if settled:
         settled.add_samples()
     if not catalog.run("SELECT 1 FROM samples LIMIT 1"):
-        raise ConfigError(f"no image below {source} matches source.pattern={config.source.pattern!r}")
+        there = left_out.there()
+        raise ConfigError(f"no image below {source} matches source.pattern={config.source.pattern!r}{there}")
+    return {**left_out.by_kind(), **masks.left_out}
 
 
 def _refuse_results_among_inputs(sink: Storage, inputs: Mapping[str, Storage]) -> None:
@@ -89,11 +94,14 @@ def _rename_repeated(catalog: Catalog) -> None:
     catalog.run(_RENAME, {"mark": mark})
 
 
-_DOTTED = "SELECT 1 FROM images WHERE contains(sample_id, './') LIMIT 1"
+_IS_UNTIDY = "(contains(sample_id, './') OR contains(sample_id, '//') OR starts_with(sample_id, '/'))"
+_UNTIDY = f"SELECT 1 FROM images WHERE {_IS_UNTIDY} LIMIT 1"
 
-# As :func:`pipeline.sources.place_name` has it.
-_PLACE_NAME = r"""
-CASE WHEN contains(sample_id, './') THEN regexp_replace(sample_id, '(^|/)(\./)+', '\1', 'g') ELSE sample_id END"""
+# As :func:`pipeline.sources.place_name` has it; three slashes in a row take two rounds.
+_UNDOTTED = r"regexp_replace(sample_id, '(^|/)(\./)+', '\1', 'g')"
+_NAMED = f"concat(if(starts_with({_UNDOTTED}, '/'), '{EMPTY}', ''), {_UNDOTTED})"
+_PLACE_NAME = f"""
+CASE WHEN {_IS_UNTIDY} THEN replace(replace({_NAMED}, '//', '/{EMPTY}/'), '//', '/{EMPTY}/') ELSE sample_id END"""
 
 # Samples whose results would have the name of another's before them, and how many times it was used by then.
 _REPEATED = f"""

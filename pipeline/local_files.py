@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import errno
 import os
 import shutil
 import stat
@@ -14,8 +15,8 @@ STAGING = ".staging"
 T = TypeVar("T")
 
 
-def walk(folder: str) -> Iterator[tuple[str, os.stat_result]]:
-    """Files of a local folder, links followed, each folder entered once."""
+def walk(folder: str) -> Iterator[tuple[str, os.stat_result | None]]:
+    """Files of a local folder, links followed, each folder entered once; a link to nothing has no facts."""
     entered: set[tuple[int, int]] = set()
 
     def refuse(error: OSError) -> None:
@@ -30,10 +31,16 @@ def walk(folder: str) -> Iterator[tuple[str, os.stat_result]]:
         entered.add((status.st_dev, status.st_ino))
         for name in names:
             full = os.path.join(path, name)
-            with contextlib.suppress(FileNotFoundError):  # a link to nothing, or just deleted
+            try:
                 status = os.stat(full)
-                if stat.S_ISREG(status.st_mode):
-                    yield full, status
+            except OSError as error:
+                if os.path.islink(full) and (isinstance(error, FileNotFoundError) or error.errno == errno.ELOOP):
+                    yield full, None
+                elif not isinstance(error, FileNotFoundError):  # else it was just deleted
+                    raise
+                continue
+            if stat.S_ISREG(status.st_mode):
+                yield full, status
 
 
 class StagedFile:

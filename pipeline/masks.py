@@ -12,6 +12,7 @@ from pipeline.annotations import read_annotations
 from pipeline.catalog import Catalog, in_batches
 from pipeline.config import MaskConfig
 from pipeline.errors import ConfigError
+from pipeline.look_alikes import pair_annotations, pair_mask_files
 from pipeline.sources import FOUND, IMAGE_EXTENSIONS, is_image, split_extension
 from pipeline.storage import Storage
 from pipeline.text_masks import check_installed
@@ -52,6 +53,9 @@ class PairedMasks:
         files = (file for file in self.storage.list_files() if is_image(file.key))
         catalog.create("masks", MASK_FILES, in_batches(files, MASK_FILES))
         catalog.run(_PAIR_BY_PATH if self.template else _PAIR_BY_PATH_OR_STEM)
+        pair_mask_files(catalog, "images.wanted" if self.template else "images.sample_id", "key")
+        if not self.template:
+            pair_mask_files(catalog, _STEM.format("images.sample_id"), _STEM.format("key"))
         if self.among_images:  # whatever is the mask of another image is no image
             catalog.run(
                 "DELETE FROM samples WHERE sample_id IN (SELECT mask_key FROM samples WHERE mask_key <> sample_id)"
@@ -115,6 +119,7 @@ class AnnotatedMasks:
         specs = read_annotations(self.config, self.storage, self.left_out)
         catalog.create("specs", SPECS, in_batches(specs, SPECS, SPECS_AT_ONCE))
         catalog.run(_PLAIN_NAMES)
+        pair_annotations(catalog)
         catalog.run(_PAIR_BY_NAME)
         ((named, unmatched, example),) = catalog.run(_UNMATCHED)
         if unmatched == named:

@@ -8,12 +8,14 @@ import pyarrow.parquet as pq
 
 from pipeline.config import JobConfig
 from pipeline.errors import ConfigError
+from pipeline.left_out import LeftOut
 from pipeline.parquet_headers import BrokenPageError
 from pipeline.parquet_pages import GuardedFile, LargePageError, chunks_of
 from pipeline.sources import Found, matching_files, name_fault
 from pipeline.storage import Storage, StoredFile
 
-SUFFIXES = (".parquet", ".pq")
+SUFFIXES = (".parquet", ".parq", ".pq")
+HIDDEN = (".", "_")  # as Hive and Spark name what is no data
 BLOCK_BYTES = 1 << 20
 KEY_ROWS = 10_000  # of the key column are read at once
 MAX_KEY_LENGTH = 4096  # no storage takes a longer name
@@ -28,12 +30,13 @@ class ParquetRows:
         self.image = self.columns[0]
         self.pictures = [self.image, *([config.mask.column] if config.mask.kind == "column" else [])]
 
-    def files(self) -> list[StoredFile]:
+    def files(self, left_out: LeftOut | None = None) -> list[StoredFile]:
         """See :class:`pipeline.sources.Source`."""
-        files = matching_files(self.storage, self.pattern)
-        parts = sorted(file for file in files if file.key.endswith(SUFFIXES) and not _is_hidden(file.key))
+        left_out, files = left_out or LeftOut(), matching_files(self.storage, self.pattern)
+        parts = sorted(left_out.sift(files, lambda key: key.lower().endswith(SUFFIXES), HIDDEN))
         if not parts:
-            raise ConfigError(f"no file ({', '.join(SUFFIXES)}) below {self.storage} matches {self.pattern!r}")
+            there = left_out.there()
+            raise ConfigError(f"no file ({', '.join(SUFFIXES)}) below {self.storage} matches {self.pattern!r}{there}")
         return parts
 
     def samples(self, files: Iterable[StoredFile]) -> Iterator[Found]:
@@ -182,7 +185,3 @@ def _values(column: pa.Array) -> Iterator[Any]:
     values = column.dictionary.to_pylist()
     for index in column.indices.to_pylist():
         yield None if index is None else values[index]
-
-
-def _is_hidden(key: str) -> bool:
-    return any(part.startswith((".", "_")) for part in key.split("/"))

@@ -81,12 +81,13 @@ def run_job(
         logger.warning("weights %r are an untrained stand-in: results show the pipeline, not the model", weights.name)
     sink = Storage(config.sink.uri, config.storage)
     with notified(config.run.notify) as documents, Catalog() as catalog:
-        find_samples(config, catalog, SettledShards(config, weights.fingerprint, Manifest(sink), catalog))
+        settled = SettledShards(config, weights.fingerprint, Manifest(sink), catalog)
+        left_out = find_samples(config, catalog, settled)
         with Lease(sink, run_id) as lease:
             sink.clear_staging()
             manifest = Manifest(sink, Hold(config.limits.stall_s, tell_hold))
             plan = make_plan(config, catalog, weights.fingerprint, manifest)
-            summary = Summary.begin(config, weights, run_id, plan)
+            summary = Summary.begin(config, weights, run_id, plan, left_out)
             documents.append(summary.to_json)
 
             def commit(rows: pa.Table) -> None:

@@ -15,6 +15,7 @@ from fsspec import AbstractFileSystem
 from fsspec.asyn import sync
 from s3fs.core import S3_RETRYABLE_ERRORS
 
+from pipeline.content_types import content_type
 from pipeline.storage_errors import (
     ConditionRefusedError,
     FileChangedError,
@@ -25,6 +26,8 @@ from pipeline.storage_errors import (
 
 PART_BYTES = 32 << 20  # a larger read is several requests at once
 PARTS_AT_ONCE = 4
+LARGEST_PUT_BYTES = 100 << 20  # in one request
+SIGNATURE_BYTES = 16  # tell what an object holds
 TRIES, FIRST_PAUSE_S, LONGEST_PAUSE_S = 5, 0.2, 10.0
 CONNECTIONS = 32
 CONFLICT, NOT_IMPLEMENTED = 409, 501
@@ -66,7 +69,7 @@ def list_objects(filesystem: AbstractFileSystem, folder: str) -> Iterator[tuple[
     while True:
         page = filesystem.call_s3("list_objects_v2", **request)
         for item in page.get("Contents", []):
-            if not item["Key"].endswith("/"):  # some tools store empty objects for folders
+            if item["Size"] or not item["Key"].endswith("/"):  # some tools store empty objects for folders
                 yield f"{bucket}/{item['Key']}", {"size": item["Size"], "ETag": item.get("ETag"), **item}
         if not page.get("IsTruncated"):
             return
@@ -74,13 +77,18 @@ def list_objects(filesystem: AbstractFileSystem, folder: str) -> Iterator[tuple[
 
 
 def stat_object(filesystem: AbstractFileSystem, path: str) -> Mapping[str, Any]:
-    """Size and etag of ``bucket/key``; a refused HEAD does not say why, so a GET is sent that does."""
+    """Size and etag of ``bucket/key``; a refused HEAD does not say why, so a GET is sent that does.
+
+    s3fs itself would take a part of some keys for a version, or drop a slash.
+    """
+    bucket, _, key = path.partition("/")
     try:
-        return filesystem.info(path)
+        facts = filesystem.call_s3("head_object", Bucket=bucket, Key=key)
     except OSError as error:
         if isinstance(error, PermissionError) or error.errno == errno.EINVAL:  # by status 403 or 400
             get_object(filesystem, path, None, (0, 1))
         raise
+    return {"size": facts["ContentLength"], **facts}
 
 
 def open_object(filesystem: AbstractFileSystem, path: str, block_bytes: int | None) -> IO[bytes]:
@@ -97,6 +105,30 @@ def open_object(filesystem: AbstractFileSystem, path: str, block_bytes: int | No
     return file
 
 
+def put_object(filesystem: AbstractFileSystem, path: str, data: bytes, only_if_absent: bool = False) -> None:
+    """Store ``bucket/key`` with its type, whatever characters the key has; a large object in parts."""
+    kind = content_type(path, data[:SIGNATURE_BYTES])
+    if len(data) > LARGEST_PUT_BYTES:
+        filesystem.pipe_file(path, data, mode="create" if only_if_absent else "overwrite", ContentType=kind)
+        return
+    bucket, _, key = path.partition("/")
+    condition = {"IfNoneMatch": "*"} if only_if_absent else {}
+    filesystem.call_s3("put_object", Bucket=bucket, Key=key, Body=data, ContentType=kind, **condition)
+
+
+def upload_object(filesystem: AbstractFileSystem, path: str, local_path: str) -> None:
+    """Store a local file as ``bucket/key``, with its type; a large one in parts."""
+    with open(local_path, "rb") as file:
+        kind = content_type(path, file.read(SIGNATURE_BYTES))
+    filesystem.put_file(local_path, path, ContentType=kind)
+
+
+def delete_object(filesystem: AbstractFileSystem, path: str) -> None:
+    """Remove ``bucket/key``, if it is there."""
+    bucket, _, key = path.partition("/")
+    filesystem.call_s3("delete_object", Bucket=bucket, Key=key)
+
+
 def create_object(filesystem: AbstractFileSystem, path: str, data: bytes) -> None:
     """Store ``bucket/key`` unless it exists.
 
@@ -108,7 +140,7 @@ def create_object(filesystem: AbstractFileSystem, path: str, data: bytes) -> Non
     """
     for attempt in range(TRIES):
         try:
-            filesystem.pipe_file(path, data, mode="create")
+            put_object(filesystem, path, data, only_if_absent=True)
             return
         except OSError as error:
             if http_status(error) == NOT_IMPLEMENTED:

@@ -1,5 +1,6 @@
 """Where results go: one file a sample below ``data/``, or shards of many."""
 
+import errno
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,6 +22,12 @@ from pipeline.storage import Storage, attempt
 from pipeline.timed import Timed
 
 FOLDER = "data"
+_TAKEN = "another result lies where this one needs a folder, or has a folder where this one would lie"
+_REFUSED_NAMES = {
+    errno.ENAMETOOLONG: "the sink's disk does not take a result of so long a name",
+    errno.ENOTDIR: _TAKEN,
+    errno.EISDIR: _TAKEN,
+}
 EXTENSIONS = {"png": ".png", "webp": ".webp", "jpeg": ".jpg"}
 
 
@@ -98,7 +105,7 @@ class ImageSink:
             if fault is None:
                 outcome.record.output_uri = self.storage.uri(key)
             else:
-                fail(outcome.record, "write", fault)
+                fail(outcome.record, "write", _explained(fault, key))
         return time.perf_counter() - started - waited.spent_s
 
     def _write(self, key: str, outcome: Outcome) -> Exception | None:
@@ -107,6 +114,12 @@ class ImageSink:
     def _key(self, record: Record) -> str:
         suffix = f".{record.output_format}" if self.suffix is None else self.suffix
         return f"{FOLDER}/{place_name(record.sample_id)}{suffix}"
+
+
+def _explained(fault: Exception, key: str) -> Exception:
+    """A disk's refusal of a name as a fault of that name; any other fault as it is."""
+    reason = _REFUSED_NAMES.get(fault.errno or 0) if isinstance(fault, OSError) else None
+    return SampleError("write", "UnusableName", f"{reason}: {key}; rename the sample") if reason else fault
 
 
 class ShardSink:

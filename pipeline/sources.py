@@ -9,13 +9,13 @@ import pyarrow as pa
 from pipeline.catalog import in_batches
 from pipeline.config import JobConfig
 from pipeline.errors import ConfigError
+from pipeline.image_kinds import HEIC_EXTENSIONS, IMAGE_EXTENSIONS, heic_is_installed, is_image, split_extension
+from pipeline.left_out import LeftOut
 from pipeline.storage import Storage, StoredFile
 
-IMAGE_EXTENSIONS = frozenset(
-    f".{name}"
-    for name in "avif bmp gif jfif jp2 jpe jpeg jpg pbm pgm png pnm ppm tga tif tiff webp".split()  # noqa: SIM905
-)
+__all__ = ["IMAGE_EXTENSIONS", "is_image", "split_extension"]  # which readers of all formats need
 EVERYTHING = "**/*"  # the pattern by default, which need not be looked at ten million times
+EMPTY = "-empty-"  # name of a result's folder whose name in the source has no character
 LONGEST_RANGE = 100_000  # of numbers in braces
 
 
@@ -60,8 +60,8 @@ _FILES = pa.schema(list(FOUND)[: len(StoredFile._fields)])
 class Source(Protocol):
     """Finds samples below a uri."""
 
-    def files(self) -> Iterable[StoredFile]:
-        """Files that hold samples, in no particular order.
+    def files(self, left_out: LeftOut | None = None) -> Iterable[StoredFile]:
+        """Files that hold samples, in no particular order; ``left_out`` counts the others as they are listed.
 
         Raises:
             ConfigError: nothing lies at the uri, or it is not of this format.
@@ -81,9 +81,11 @@ class ImageFolder:
     def __init__(self, config: JobConfig, storage: Storage) -> None:
         self.pattern, self.storage = config.source.pattern, storage
 
-    def files(self) -> Iterator[StoredFile]:
+    def files(self, left_out: LeftOut | None = None) -> Iterator[StoredFile]:
         """See :class:`Source`."""
-        return (file for file in matching_files(self.storage, self.pattern) if is_image(file.key))
+        taken = IMAGE_EXTENSIONS if heic_is_installed() else IMAGE_EXTENSIONS - HEIC_EXTENSIONS
+        files = matching_files(self.storage, self.pattern)
+        return (left_out or LeftOut()).sift(files, lambda key: key[key.rfind(".") :].lower() in taken)
 
     def samples(self, files: Iterable[StoredFile]) -> Iterator[Found]:
         """See :class:`Source`."""
@@ -105,8 +107,15 @@ def name_fault(sample_id: str) -> str | None:
 
 
 def place_name(sample_id: str) -> str:
-    """Path of a sample's result: ``./a``, as tar calls what lies in a folder, is the place of ``a``."""
-    return re.sub(r"(^|/)(\./)+", r"\1", sample_id)
+    """Path of a sample's result: ``./a``, as tar calls what lies in a folder, is the place of ``a``.
+
+    Object stores tell ``a//b`` from ``a/b``, disks and some servers do not; so a folder without a name gets one.
+
+    >>> place_name("a//b.png")
+    'a/-empty-/b.png'
+    """
+    name = re.sub(r"(^|/)(\./)+", r"\1", sample_id)
+    return re.sub("(^|/)(?=/)", rf"\1{EMPTY}", name) if "//" in name or name.startswith("/") else name
 
 
 def found_batches(source: Source, files: Iterable[StoredFile]) -> Iterator[pa.RecordBatch]:
@@ -114,19 +123,8 @@ def found_batches(source: Source, files: Iterable[StoredFile]) -> Iterator[pa.Re
     return source.batches(files) if isinstance(source, ImageFolder) else in_batches(source.samples(files), FOUND)
 
 
-def is_image(key: str) -> bool:
-    """Whether a name has an image extension; hidden files never count."""
-    return key[key.rfind(".") :].lower() in IMAGE_EXTENSIONS and key[key.rfind("/") + 1] != "."
-
-
-def split_extension(key: str) -> tuple[str, str]:
-    """A name without its image extension, and that; what follows any other dot belongs to the name."""
-    dot = key.rfind(".") if is_image(key) else len(key)
-    return key[:dot], key[dot:]
-
-
 def matching_files(storage: Storage, pattern: str) -> Iterator[StoredFile]:
-    """Files of a storage whose path matches a glob pattern, in no particular order.
+    """Files of a storage whose path matches a glob pattern, in no particular order; also links that lead to nothing.
 
     Raises:
         ConfigError: nothing lies there, or the pattern is none.
@@ -137,7 +135,7 @@ def matching_files(storage: Storage, pattern: str) -> Iterator[StoredFile]:
         matches = glob_pattern(pattern).fullmatch
     except (re.error, ValueError) as error:
         raise ConfigError(f"source.pattern={pattern!r}: {error}") from error
-    files = storage.list_files()
+    files = storage.list_files(dead_links=True)
     return files if pattern == EVERYTHING else (file for file in files if matches(file.key))
 
 

@@ -20,11 +20,14 @@ from pipeline.errors import ConfigError
 from pipeline.local_files import StagedFile, clear_staging, sync_all, walk
 from pipeline.s3_objects import (
     create_object,
+    delete_object,
     get_object,
     list_objects,
     open_object,
     prepare_client,
+    put_object,
     stat_object,
+    upload_object,
     with_retries,
 )
 from pipeline.storage_errors import FileChangedError, IncompleteReadError, answering
@@ -34,6 +37,7 @@ REQUESTS_AT_ONCE = 8
 FILES_AT_ONCE = 64  # on a local disk, whose flush takes as long for many
 T = TypeVar("T")
 R = TypeVar("R")
+LINK_TO_NOTHING = "link to nothing"  # in place of the version of what is not there
 
 
 class StoredFile(NamedTuple):
@@ -87,7 +91,7 @@ class Storage:
         """Full uri of a key, of the root for an empty one, without secrets; a plain absolute path on local disks."""
         if self.is_local:
             return posixpath.join(self.root, key) if key else self.root
-        return public_uri(posixpath.join(str(self), key)) if key else str(self)
+        return public_uri(f"{self}/{key}") if key else str(self)
 
     def path(self, key: str) -> str:
         """Path of a key inside the file system, of the root for an empty one.
@@ -95,8 +99,10 @@ class Storage:
         Raises:
             ValueError: a key that would leave the root, or that is no proper text.
         """
-        if key.startswith("/") or "\\" in key or ".." in key.split("/") or "\0" in key:
+        if "\\" in key or ".." in key.split("/") or "\0" in key or (key.startswith("/") and not self.is_s3):
             raise ValueError(f"{key!r} is no name below {self}")
+        if self.is_s3 and key:
+            return f"{self.root}/{key}"  # whose first folder may have no name
         return posixpath.join(self.root, key) if key else self.root
 
     def holds(self, uri: str) -> bool:
@@ -123,16 +129,24 @@ class Storage:
         with answering():
             return self.filesystem.exists(self.root)
 
-    def list_files(self, below: str = "") -> Iterator[StoredFile]:
+    def list_files(self, below: str = "", dead_links: bool = False) -> Iterator[StoredFile]:
         """Every file below the root, or below a folder of it, in no particular order; links count as what they lead to.
 
         Names that are not UTF-8 have their bytes escaped (``caf\\xe9.png``) and cannot be read.
+
+        Args:
+            below: the folder.
+            dead_links: list links that lead nowhere, too, with ``LINK_TO_NOTHING`` as their version.
         """
         folder = self.path(below)
         if self.is_local:
             for path, status in walk(folder):
-                key = os.path.relpath(path, self.root).encode("utf-8", "surrogateescape")
-                yield _local_file(key.decode("utf-8", "backslashreplace"), status)
+                name = os.path.relpath(path, self.root).encode("utf-8", "surrogateescape")
+                key = name.decode("utf-8", "backslashreplace")
+                if status:
+                    yield _local_file(key, status)
+                elif dead_links:
+                    yield StoredFile(key, 0, LINK_TO_NOTHING)
             return
         with answering():
             if self.is_s3:
@@ -199,7 +213,10 @@ class Storage:
         """Create or replace a file in one step: a reader finds the old or the new one, never a part."""
         if not self.is_local:
             with answering():
-                self.filesystem.pipe_file(self.path(key), data)
+                if self.is_s3:
+                    put_object(self.filesystem, self.path(key), data)
+                else:
+                    self.filesystem.pipe_file(self.path(key), data)
             return
         self._put(key, data)
 
@@ -230,7 +247,10 @@ class Storage:
         """As :meth:`write`, of a local file; a large one goes to an object store in parts."""
         if not self.is_local:
             with answering():
-                self.filesystem.put_file(path, self.path(key))
+                if self.is_s3:
+                    upload_object(self.filesystem, self.path(key), path)
+                else:
+                    self.filesystem.put_file(path, self.path(key))
             return
         self._put(key, path)
 
@@ -282,7 +302,10 @@ class Storage:
     def delete(self, key: str) -> None:
         """Remove a file; nothing happens where there is none."""
         with contextlib.suppress(FileNotFoundError), answering():
-            self.filesystem.rm_file(self.path(key))
+            if self.is_s3:
+                delete_object(self.filesystem, self.path(key))
+            else:
+                self.filesystem.rm_file(self.path(key))
 
     def clear_staging(self) -> None:
         """Remove what killed processes left half done; for whoever holds the lease."""

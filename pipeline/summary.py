@@ -4,7 +4,7 @@ import contextlib
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -36,6 +36,7 @@ class Summary:
         samples: found in the source, gone from it, done in this run, and the found ones by status.
         errors: failed samples by error type.
         warnings: samples done in this run that a person should look at, by what may be wrong.
+        left_out: files of the source that are no samples, by kind.
         reason: why it failed.
     """
 
@@ -46,6 +47,7 @@ class Summary:
     config_fingerprint: str
     samples: dict[str, int]
     errors: dict[str, int]
+    left_out: dict[str, int]
     timings: dict[str, float]
     versions: dict[str, str]
     device: str
@@ -53,7 +55,9 @@ class Summary:
     warnings: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    def begin(cls, config: JobConfig, weights: Weights, run_id: str, plan: Plan) -> "Summary":
+    def begin(
+        cls, config: JobConfig, weights: Weights, run_id: str, plan: Plan, left_out: Mapping[str, int]
+    ) -> "Summary":
         """Of a run that has a plan and has done nothing."""
         return cls(
             run_id=run_id,
@@ -68,6 +72,7 @@ class Summary:
             config_fingerprint=config.fingerprint,
             samples={"found": plan.found, "gone": plan.gone, "done_now": 0, **plan.done},
             errors=dict(plan.errors),
+            left_out=dict(left_out),
             timings={"started_at": time.time()},
             versions=versions(*PACKAGES),
             device=device_name(),

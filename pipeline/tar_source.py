@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from pipeline.config import JobConfig
 from pipeline.errors import ConfigError
+from pipeline.left_out import LeftOut
 from pipeline.settled import counted
 from pipeline.sources import IMAGE_EXTENSIONS, Found, matching_files, name_fault
 from pipeline.storage import Storage, StoredFile
@@ -33,12 +34,13 @@ class TarShards:
         self.mask = config.mask.member if config.mask.kind == "member" else ""
         self.carried = config.sink.carry
 
-    def files(self) -> list[StoredFile]:
+    def files(self, left_out: LeftOut | None = None) -> list[StoredFile]:
         """See :class:`pipeline.sources.Source`."""
-        files = matching_files(self.storage, self.pattern)
-        shards = sorted(file for file in files if is_shard(file.key))
+        left_out, files = left_out or LeftOut(), matching_files(self.storage, self.pattern)
+        shards = sorted(left_out.sift(files, is_shard))
         if not shards:
-            raise ConfigError(f"no shard ({', '.join(SUFFIXES)}) below {self.storage} matches {self.pattern!r}")
+            there = left_out.there()
+            raise ConfigError(f"no shard ({', '.join(SUFFIXES)}) below {self.storage} matches {self.pattern!r}{there}")
         return shards
 
     def samples(self, files: Iterable[StoredFile]) -> Iterator[Found]:

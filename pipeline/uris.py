@@ -54,6 +54,12 @@ def scheme_of(uri: str) -> str:
     return scheme.lower() if separator else ""
 
 
+def protocol_of(uri: str) -> str:
+    """Return the scheme of a uri, one for all spellings: ``s3`` for ``s3a``."""
+    scheme = scheme_of(uri)
+    return _ALIASES.get(scheme, scheme)
+
+
 def place_of(uri: str) -> str:
     """Return the bucket, host or repository that a uri leads to, spelt in one way.
 
@@ -63,8 +69,7 @@ def place_of(uri: str) -> str:
     Raises:
         ValueError: it leads to none.
     """
-    scheme = scheme_of(uri)
-    scheme = _ALIASES.get(scheme, scheme)
+    scheme = protocol_of(uri)
     if scheme in DEFAULT_PORTS:
         return f"{scheme}://{_host(uri, DEFAULT_PORTS[scheme])}"
     parts = uri.partition("://")[2].split("/")

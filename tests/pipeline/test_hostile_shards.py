@@ -98,7 +98,7 @@ TARS = {
         {"x.tar": "BrokenShard"},
     ),
     "a very long name": (tar(pair("n" * 240)), {"x.tar/" + "n" * 240: None}),
-    "a name too long for disks": (tar(pair("n" * 400)), {"x.tar/" + "n" * 400: "OSError"}),
+    "a name too long for disks": (tar(pair("n" * 400)), {"x.tar/" + "n" * 400: "UnusableName"}),
     "no image": (tar([("a.txt", b"text"), ("a.json", b"{}")]), {"x.tar/a": "MissingImage"}),
     "no mask": (tar([("a.png", IMAGE)]), {"x.tar/a": "MissingMask"}),
     "an empty image": (tar([("a.png", b""), ("a.mask.png", MASK)]), {"x.tar/a": "UnreadableImage"}),

@@ -1,0 +1,52 @@
+"""What the names of files say: which are images, which are hidden, and what kind all others are."""
+
+import re
+from importlib.util import find_spec
+
+HEIC_EXTENSIONS = frozenset({".heic", ".heif", ".hif"})
+IMAGE_EXTENSIONS = HEIC_EXTENSIONS | frozenset(
+    f".{name}"
+    for name in "apng avif avifs bmp dib gif jfif jp2 jpe jpeg jpg mpo pbm pgm pjp pjpeg png pnm ppm tga tif tiff webp".split()  # noqa: SIM905, E501
+)
+HIDDEN, NO_EXTENSION = "hidden", "without extension"
+# Folders of macOS, of NAS systems and of Windows, which hold thumbnails, deleted files and earlier versions.
+_TOOL_FOLDERS = frozenset(
+    "__macosx @eadir @recycle @recently-snapshot @__thumb #recycle #snapshot $recycle.bin lost+found".split()  # noqa: SIM905
+) | {"system volume information"}
+_EXTENSION = re.compile(r"\.(?!\d+$)[\w+-]{1,15}")
+
+
+def heic_is_installed() -> bool:
+    """Whether the package that reads HEIC files is on this machine (the extra ``heic``)."""
+    return find_spec("pillow_heif") is not None
+
+
+def is_image(key: str) -> bool:
+    """Whether a name has an image extension; hidden files never count."""
+    return key[key.rfind(".") :].lower() in IMAGE_EXTENSIONS and key[key.rfind("/") + 1] != "."
+
+
+def split_extension(key: str) -> tuple[str, str]:
+    """A name without its image extension, and that; what follows any other dot belongs to the name."""
+    dot = key.rfind(".") if is_image(key) else len(key)
+    return key[:dot], key[dot:]
+
+
+def is_hidden_folder(folder: str, hidden: tuple[str, ...] = (".",)) -> bool:
+    """Whether a path leads through a folder whose name begins as hidden ones do, or that a tool keeps for itself."""
+    return any(
+        part.lower() in _TOOL_FOLDERS or (part.startswith(hidden) and part not in (".", ".."))
+        for part in folder.split("/")
+    )
+
+
+def kind_of(key: str) -> str:
+    """The kind that a file counts as: its extension in lower case, both of ``.tar.zst``, else ``NO_EXTENSION``.
+
+    >>> [kind_of(name) for name in ("a/IMG_1.HEIC", "0.tar.zst", "README", "scan.20240131", "b.jpg.")]
+    ['.heic', '.tar.zst', 'without extension', 'without extension', 'without extension']
+    """
+    stem, dot, extension = key[key.rfind("/") + 1 :].lower().rpartition(".")
+    if not stem or not _EXTENSION.fullmatch(f"{dot}{extension}"):
+        return NO_EXTENSION
+    return f".tar.{extension}" if stem.endswith(".tar") else f".{extension}"
