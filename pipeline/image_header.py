@@ -5,6 +5,7 @@ import io
 from PIL import Image, UnidentifiedImageError
 
 from pipeline.errors import MACHINE_ERRORS, SampleError
+from pipeline.image_kinds import HEIC_ADVICE
 from pipeline.image_signatures import describe_foreign, describe_jpeg, describe_tiff, image_kind, reason_of_plugin
 from pipeline.png_chunks import without_large_profile
 from pipeline.png_integrity import check_chunks
@@ -77,6 +78,5 @@ def _register_heif(stage: str) -> None:
     try:
         from pillow_heif import register_heif_opener
     except ImportError:
-        message = "the file is HEIC, which needs an extra: pip install 'moebius-pipeline[heic]'"
-        raise SampleError(stage, "UnreadableImage", message) from None
+        raise SampleError(stage, "UnreadableImage", f"the file is HEIC; such files {HEIC_ADVICE}") from None
     register_heif_opener()

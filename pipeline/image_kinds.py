@@ -4,6 +4,7 @@ import re
 from importlib.util import find_spec
 
 HEIC_EXTENSIONS = frozenset({".heic", ".heif", ".hif"})
+HEIC_ADVICE = "need pillow-heif: pip install -c constraints.txt -e '.[heic]'"
 IMAGE_EXTENSIONS = HEIC_EXTENSIONS | frozenset(
     f".{name}"
     for name in "apng avif avifs bmp dib gif jfif jp2 jpe jpeg jpg mpo pbm pgm pjp pjpeg png pnm ppm tga tif tiff webp".split()  # noqa: SIM905, E501

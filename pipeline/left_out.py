@@ -3,13 +3,12 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from pipeline.image_kinds import HEIC_EXTENSIONS, HIDDEN, heic_is_installed, is_hidden_folder, kind_of
+from pipeline.image_kinds import HEIC_ADVICE, HEIC_EXTENSIONS, HIDDEN, heic_is_installed, is_hidden_folder, kind_of
 from pipeline.storage import LINK_TO_NOTHING, StoredFile
 
 KINDS = 20  # that are told, the most frequent ones
 MOST_KINDS = 10_000  # that are held in memory
 OTHER = "other"
-HEIC_ADVICE = "need pillow-heif: pip install -c constraints.txt -e '.[heic]'"
 
 
 class LeftOut:

@@ -66,7 +66,10 @@ def test_too_few_rows_fail_and_too_many_do_no_harm(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_mask_of_too_few_rows_fails_at_the_mask(kind):
-    photo, config = Photo(np.zeros((HEIGHT, WIDTH, 3), np.uint8), "RGB", "PNG"), MaskConfig(max_fraction=1.0)
+    photo, config = (
+        Photo(np.zeros((HEIGHT, WIDTH, 3), np.uint8), "RGB", "PNG"),
+        MaskConfig(threshold=0, max_fraction=1.0),
+    )
     rows = b"".join(rows_of(*kind))
     assert read_mask(png(*kind, rows), photo, config, LIMIT).shape == (HEIGHT, WIDTH)
     with pytest.raises(SampleError) as caught:
