@@ -16,21 +16,19 @@ def holes(shape, *places):
 
 
 MASKS = {
-    "small hole": holes((150, 170), (slice(60, 80), slice(70, 95))),
+    "small holes": holes((150, 190), (slice(60, 80), slice(70, 95)), (slice(5, 9), slice(160, 165))),
     "photo smaller than the square": holes((50, 90), (slice(5, 20), slice(3, 22)), (slice(40, 50), slice(70, 90))),
-    "thin lines": holes((140, 400), (slice(70, 73), slice(5, 395)), (slice(10, 130), slice(200, 202))),
-    "larger than the square": holes((260, 300), (slice(20, 230), slice(40, 200)), (slice(5, 8), slice(250, 290))),
-    "all of it": np.ones((40, 60), bool),
+    "thin and larger than the square": holes(
+        (150, 200), (slice(20, 140), slice(10, 120)), (slice(5, 8), slice(5, 195))
+    ),
 }
 SETTINGS = [
     {},
     {"context": 1.0, "max_upscale": 1.7},
     {"context": 2.5, "max_upscale": 3.0, "sampler": "dpm++"},
-    {"max_upscale": 1.5, "guidance": 1.0, "latent_mask": "nearest"},
-    {"max_upscale": 2.0, "guidance": 4.0, "noise_offset": 0.0357},
-    {"max_upscale": 4.0, "strength": 1.0, "guidance_interval": (0, 500)},
-    {"max_upscale": 1.2, "strength": 0.5, "steps": 4, "fast": False},
-    {"precision": "bf16", "max_upscale": 1.5},
+    {"max_upscale": 1.5, "guidance": 1.0, "latent_mask": "nearest", "noise_offset": 0.0357},
+    {"max_upscale": 1.9, "strength": 1.0, "steps": 1, "guidance_interval": (0, 500)},
+    {"max_upscale": 1.2, "strength": 0.5, "steps": 2, "fast": False},
 ]
 
 
@@ -63,4 +61,4 @@ def test_sampling_from_noise_alone_never_shows_what_lies_under_the_mask(tiny_wei
 
 def test_sampling_that_starts_from_the_photo_shows_it_as_published(tiny_weights):
     inpainter = Inpainter.from_pretrained(str(tiny_weights), InpaintSettings(steps=2, strength=0.5, max_upscale=1.7))
-    assert largest_difference(inpainter, MASKS["small hole"]) > 0
+    assert largest_difference(inpainter, MASKS["small holes"]) > 0
