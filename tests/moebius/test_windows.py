@@ -208,7 +208,7 @@ def test_no_window_shows_what_another_shows_at_least_as_large(mask, context, max
 
 def test_holes_in_one_corner_of_a_large_photo_share_its_window():
     mask = np.zeros((500, 500), bool)
-    mask[:10, :10] = mask[:10, 50:60] = mask[25:31, 20:30] = True
+    mask[:4, :4] = mask[18:46, 18:46] = True  # too far apart for one group, but both in the corner
     windows = plan_windows(mask, SIZE, context=1.5)
     assert len(windows) == len({(window.top, window.left, window.side_px) for window in windows}) == 1
 
