@@ -1,5 +1,7 @@
 """Smooth colours over a hole: where a small denoiser begins, and what the small decoder adds to."""
 
+import numpy as np
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -33,6 +35,25 @@ def spread_colours(blanked: Tensor, holes: Tensor, relaxations: int = RELAXATION
     for _ in range(relaxations):
         colours = blanked + _mean_of_neighbours(colours) * holes
     return colours
+
+
+def without_hole(pixels: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    """Replace what lies in a hole by colours spread from around it.
+
+    Args:
+        pixels: (side, side, 3) uint8.
+        hole: (side, side) bool.
+
+    Returns:
+        (side, side, 3) uint8.
+    """
+    side = len(hole)
+    whole = 1 << (side - 1).bit_length()  # so that it can be halved down to one pixel; what is added is not known
+    blanked, holes = torch.zeros(1, 3, whole, whole), torch.ones(1, 1, whole, whole)
+    blanked[0, :, :side, :side] = torch.from_numpy(np.where(hole[..., None], 0, pixels)).permute(2, 0, 1)
+    holes[0, 0, :side, :side] = torch.from_numpy(hole)
+    colours = spread_colours(blanked, holes)[0, :, :side, :side]
+    return colours.round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
 
 
 def _mean_of_neighbours(colours: Tensor) -> Tensor:

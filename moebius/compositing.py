@@ -84,7 +84,8 @@ def paste_published(
     """
     colours = generated.astype(np.float64)
     if compensate_colour:
-        colours = np.clip(colours + colour_offset(image, generated, mask), 0, 255)
+        colours += colour_offset(image, generated, mask)
     blurred = Image.fromarray(mask.astype(np.uint8) * 255).filter(ImageFilter.GaussianBlur(3))
     blend = np.asarray(blurred, dtype=np.float64)[..., None] / 255
-    return np.floor(255 * (colours / 255 * blend + image / 255 * (1 - blend))).astype(np.uint8)
+    blended = colours / 255 * blend + image / 255 * (1 - blend)  # clipped last: shifted colours may leave the range
+    return np.floor(255 * np.clip(blended, 0, 1)).astype(np.uint8)

@@ -23,19 +23,20 @@ def timestep_embedding(timesteps: Tensor, width: int) -> Tensor:
     return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 
-def latent_mask(mask: Tensor, side: int) -> Tensor:
-    """A mask at the size of the latents: a position is repainted if any of its pixels is.
-
-    Nearest neighbour, as published, would lose thin strokes.
+def latent_mask(mask: Tensor, side: int, kind: str = "any") -> Tensor:
+    """Bring a mask to the size of the latents.
 
     Args:
         mask: (B, 1, H, H), 1 = repaint, else 0.
         side: of the latents, a divisor of H.
+        kind: ``any``: a position is repainted if any of its pixels is; ``nearest``: if its first pixel is, as
+            published, so that strokes between these pixels are lost.
 
     Returns:
         (B, 1, side, side), of the mask's type.
     """
-    return functional.max_pool2d(mask, mask.shape[-1] // side)
+    step = mask.shape[-1] // side
+    return mask[..., ::step, ::step] if kind == "nearest" else functional.max_pool2d(mask, step)
 
 
 def local_lambda(queries: Tensor, keys: Tensor, values: Tensor, window: Tensor, bias: Tensor | None) -> Tensor:

@@ -1,6 +1,7 @@
 """What this machine is: its accelerator or processor, versions, and the memory that this process has used."""
 
 import contextlib
+import math
 import os
 import platform
 import resource
@@ -10,6 +11,7 @@ from pathlib import Path
 import torch
 
 CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")  # in bytes, or "max"
+CONTAINER_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # microseconds of all cores together, or "max", in a period of others
 
 
 def make_current(device: torch.device) -> None:
@@ -26,6 +28,15 @@ def device_name(device: torch.device | None = None) -> str:
     names = processors.read_text().split("model name") if processors.exists() else []
     model = names[1].splitlines()[0].strip("\t :") if len(names) > 1 else platform.processor()
     return f"cpu: {model}, {os.cpu_count()} cores"
+
+
+def usable_cores() -> int:
+    """CPU cores that this process may use: its affinity and the quota of its container, where the system has them."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = CONTAINER_QUOTA.read_text().split()
+        cores = min(cores, math.ceil(int(quota) / int(period)))
+    return max(1, cores)
 
 
 def versions(*packages: str) -> dict[str, str]:

@@ -42,6 +42,15 @@ class Box:
             min(self.right + margin_px, shape[1]),
         )
 
+    def joined(self, other: "Box") -> "Box":
+        """The smallest rectangle that holds both."""
+        return Box(
+            min(self.top, other.top),
+            min(self.left, other.left),
+            max(self.bottom, other.bottom),
+            max(self.right, other.right),
+        )
+
     def on_grid(self, step_px: int) -> "Box":
         """The rectangle with its upper left corner moved outwards onto a grid."""
         return replace(self, top=self.top - self.top % step_px, left=self.left - self.left % step_px)

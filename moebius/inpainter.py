@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,17 +18,25 @@ from moebius.compositing import match_colours, to_uint8
 from moebius.denoiser import Denoiser
 from moebius.fast.sampling import best_batch_size, gpu_arithmetic, is_sooner
 from moebius.functional import latent_mask
+from moebius.hardware import memory_mb
 from moebius.sampler import sampling_loop
 from moebius.settings import InpaintSettings
+from moebius.threads import Item, Result, compute_each, most_threads
 from moebius.weights import find_weights
-from moebius.windows import cut_window, paste_window, plan_windows
+from moebius.windows import Window, cut_window, paste_window, plan_windows
 
 if TYPE_CHECKING:
     from moebius.vae import Autoencoder
 
+MEMORY_SHARE = 0.5  # of a machine's memory, for batches that a CPU computes beside each other
+BYTES_PER_VALUE = 36  # of memory, for each pixel of a batch and channel of the first level: 3 GB at the published size
+
 
 class Inpainter:
     """A denoiser and an autoencoder on one device, ready to repaint windows and whole photos.
+
+    On a CPU every batch is computed by one thread, as in a job, and as many at once as PyTorch has threads. Threads may
+    share an inpainter: on a GPU one waits for the other.
 
     >>> inpainter = Inpainter.from_pretrained("nano")
     >>> photo, mask = np.zeros((48, 64, 3), np.uint8), np.zeros((48, 64), bool)
@@ -49,7 +59,10 @@ class Inpainter:
         self.config = denoiser.config
         self.batch_size = best_batch_size(self.config, self.device) if size == "auto" else int(size)
         is_fast = self.settings.fast and is_sooner(denoiser.config, self.device)
-        self.model = arrange(denoiser, vae, self.settings, self.dtype, self.device, is_fast)
+        self._turn = turns(self.device)
+        ((_, self.model),) = self._each(
+            lambda _: arrange(denoiser, vae, self.settings, self.dtype, self.device, is_fast), [None]
+        )
 
     @classmethod
     def from_pretrained(
@@ -91,23 +104,28 @@ class Inpainter:
         if not len(images) == len(masks) == len(seeds):
             raise ValueError(f"got {len(images)} images, {len(masks)} masks and {len(seeds)} seeds")
         results = [image.copy() for image in images]
-        work = []  # one entry a window of any photo, so that batches fill across photos
+        work = []  # one entry per window of any photo, so that batches fill across photos
         for index, (image, mask) in enumerate(zip(images, masks, strict=True)):
             check_pair(image, mask)
             windows = plan_windows(mask, self.window_px, self.settings.context, self.settings.max_upscale)
             work += [(index, number, window) for number, window in enumerate(windows)]
-        for start in range(0, len(work), self.batch_size):
-            batch = work[start : start + self.batch_size]
+        batches = [work[start : start + self.batch_size] for start in range(0, len(work), self.batch_size)]
+
+        def fill(batch: list[tuple[int, int, Window]]) -> list[np.ndarray]:
             cuts = [cut_window(images[index], masks[index], window, self.window_px) for index, _, window in batch]
-            fills = self.fill(
+            return self.fill(
                 [pixels for pixels, _ in cuts],
                 [hole for _, hole in cuts],
                 [window_seed(seeds[index], number) for index, number, _ in batch],
             )
+
+        done = 0
+        for batch, fills in self._each(fill, batches):
             for (index, _, window), filled in zip(batch, fills, strict=True):
                 paste_window(results[index], masks[index], window, filled)
+            done += len(batch)
             if on_progress:
-                on_progress(start + len(batch), len(work))
+                on_progress(done, len(work))
         return results
 
     def fill(self, pixels: Sequence[np.ndarray], masks: Sequence[np.ndarray], seeds: Sequence[int]) -> list[np.ndarray]:
@@ -115,30 +133,63 @@ class Inpainter:
         generated = self.generate(pixels, masks, seeds)
         return [match_colours(*window) for window in zip(pixels, generated, masks, strict=True)]
 
-    @torch.inference_mode()
-    def generate(self, pixels: Sequence[np.ndarray], masks: Sequence[np.ndarray], seeds: Sequence[int]) -> np.ndarray:
+    def generate(
+        self,
+        pixels: Sequence[np.ndarray],
+        masks: Sequence[np.ndarray],
+        seeds: Sequence[int],
+        noise: Tensor | np.ndarray | None = None,
+    ) -> np.ndarray:
         """Run the model on one batch of windows; fewer than ``batch_size`` are padded so that the shape is the same.
 
         Args:
             pixels: (window_px, window_px, 3) uint8 each, at most ``batch_size``.
             masks: (window_px, window_px) bool each.
-            seeds: one a window.
+            seeds: one per window; where noise is given, they are not used.
+            noise: (windows, 3, C, h, w), standard normal: the start noise, with its offset if it is to have one, and
+                the noise of two posteriors, of the image and of the masked image. ``None``: drawn from the seeds.
 
         Returns:
             (windows, window_px, window_px, 3) uint8: the model's whole pictures.
 
         Raises:
+            ValueError: lists of different lengths, more windows than a batch holds, or noise of another shape.
             FloatingPointError: the model produced NaN or infinite pixels.
         """
-        count, size = len(pixels), self.batch_size  # read once: another thread may lower it meanwhile
-        noise = torch.stack([self._noise(seed) for seed in [*seeds, *[0] * (size - count)]])
+        if not len(pixels) == len(masks) == len(seeds):
+            raise ValueError(f"got {len(pixels)} windows, {len(masks)} masks and {len(seeds)} seeds")
+        size = self.batch_size  # read once: another thread may lower it meanwhile
+        drawn = (
+            torch.stack([self._noise(seed) for seed in seeds]) if noise is None else self._checked(noise, len(seeds))
+        )
+        padded = torch.cat([drawn, drawn.new_zeros(max(size - len(drawn), 0), *drawn.shape[1:])])
+        ((_, pictures),) = self._each(lambda _: self._generate(pixels, masks, padded, size), [None])
+        return pictures
+
+    def _each(self, work: Callable[[Item], Result], batches: Sequence[Item]) -> Iterable[tuple[Item, Result]]:
+        """Compute batches: on a CPU as a job does, see :mod:`moebius.threads`; on other devices one after the other."""
+        if self.device.type == "cpu":
+            return compute_each(work, batches, self._batches_at_once())
+        return ((batch, work(batch)) for batch in batches)
+
+    def _batches_at_once(self) -> int:
+        """Batches that the cores and half of the memory of this machine hold."""
+        values = self.batch_size * self.config.channels[0] * self.config.image_size**2
+        in_memory = MEMORY_SHARE * memory_mb(self.device) * 1e6 / (BYTES_PER_VALUE * values)
+        return max(1, min(most_threads(), int(in_memory)))
+
+    @torch.inference_mode()
+    def _generate(
+        self, pixels: Sequence[np.ndarray], masks: Sequence[np.ndarray], noise: Tensor, size: int
+    ) -> np.ndarray:
+        """:meth:`generate`, of a batch of ``size`` with its noise."""
         images = self._padded(np.stack(pixels), size).permute(0, 3, 1, 2).float() / 127.5 - 1
         hole = self._padded(np.stack(masks), size)[:, None].float()
         blanked = images * (1 - hole)
         # Kernels and graphs are launched on the current device, which may be another.
-        with torch.cuda.device_of(images), gpu_arithmetic(self.device, self.dtype):
+        with self._turn, torch.cuda.device_of(images), gpu_arithmetic(self.device, self.dtype):
             latents = self._sample(images, blanked, hole, noise.to(self.device))
-            decoded = autoencoder.decode(self.model.vae, latents, blanked, hole)[:count]
+            decoded = autoencoder.decode(self.model.vae, latents, blanked, hole)[: len(pixels)]
             return to_uint8(decoded / 2 + 0.5).permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
     def _sample(self, images: Tensor, blanked: Tensor, hole: Tensor, noise: Tensor) -> Tensor:
@@ -152,7 +203,7 @@ class Inpainter:
         return sampling_loop(
             self.model.predict,
             latents,
-            latent_mask(hole, self.config.latent_size),
+            latent_mask(hole, self.config.latent_size, self.settings.latent_mask),
             masked_latents,
             steps=self.settings.steps,
             strength=self.settings.strength,
@@ -164,7 +215,18 @@ class Inpainter:
         """Start noise and the noise of two posteriors, drawn on the CPU so that every device gets the same."""
         config = self.config
         generator = torch.Generator().manual_seed(seed)
-        return torch.randn(3, config.latent_channels, config.latent_size, config.latent_size, generator=generator)
+        noise = torch.randn(3, config.latent_channels, config.latent_size, config.latent_size, generator=generator)
+        if self.settings.noise_offset:
+            noise[0] += self.settings.noise_offset * torch.randn(config.latent_channels, 1, 1, generator=generator)
+        return noise
+
+    def _checked(self, noise: Tensor | np.ndarray, count: int) -> Tensor:
+        """Noise that was given for so many windows."""
+        side = self.config.latent_size
+        shape = (count, 3, self.config.latent_channels, side, side)
+        if tuple(noise.shape) != shape:
+            raise ValueError(f"noise must be {shape}, got {tuple(noise.shape)}")
+        return torch.as_tensor(noise, dtype=torch.float32, device="cpu")
 
     def _padded(self, batch: np.ndarray, size: int) -> Tensor:
         if len(batch) > size:
@@ -189,3 +251,11 @@ def check_pair(image: np.ndarray, mask: np.ndarray) -> None:
 def window_seed(seed: int, number: int) -> int:
     """Seed of a photo's ``number``-th window."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{number}".encode()).digest()[:8], "big") >> 1
+
+
+def turns(device: torch.device) -> AbstractContextManager:
+    """What a thread holds while it computes: of those that share a GPU's model one waits for the other.
+
+    The inputs and results of a captured step lie at fixed places there. On a CPU every call has its own.
+    """
+    return nullcontext() if device.type == "cpu" else threading.Lock()

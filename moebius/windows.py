@@ -1,19 +1,31 @@
 """Square windows around the holes of a photo: planned on the mask, cut for the model, pasted back at native size.
 
 The model sees squares of one size. A hole that fits is shown at native resolution; a larger one is cut into pieces
-where it is thin, and else scaled down; small ones that are near each other share a window. Where a window reaches over
+where it is thin, and else scaled down; small ones that are near each other share a window, as do those whose windows
+would show the same part of the photo. Where a window reaches over
 the border of the photo, photo and mask are mirrored there; nothing is ever squashed.
 """
 
 import math
 from dataclasses import dataclass, replace
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from PIL import Image
 
 from moebius.holes import CELL_PX, Box, Hole, find_holes
+from moebius.square_scaling import magnify, mirrored_square, shrink_square
 
 BAND_PX = 1024  # rows that are pasted at once, to bound memory
+Group: TypeAlias = tuple[Box, list[Hole]]  # holes that share a window, and the box around them all
+
+
+class Square(NamedTuple):
+    """A square in image pixels; its corner is negative where it reaches over the border."""
+
+    top: int
+    left: int
+    side_px: int
 
 
 @dataclass(frozen=True)
@@ -66,13 +78,16 @@ def plan_windows(mask: np.ndarray, size_px: int, context: float = 1.5, max_upsca
     labels, holes = find_holes(mask, extent, size_px, context)
     least_px = math.ceil(size_px / max_upscale)
     groups = _share_windows(holes, least_px / context)
-    return [_window_around(box, members, labels, mask.shape, least_px, context) for box, members in groups]
+    squares = [_square_around(box, mask.shape, least_px, context) for box, _ in groups]
+    merged = _merge_nested(groups, squares, size_px)
+    return [_window(square, box, members, labels) for square, box, members in merged]
 
 
 def cut_window(image: np.ndarray, mask: np.ndarray, window: Window, size_px: int) -> tuple[np.ndarray, np.ndarray]:
     """Cut what the model sees, scaled to its size.
 
-    A scaled pixel counts as masked when any of its sources is, so that a hole never shows through.
+    A pixel that is scaled down counts as masked when any of its sources is; before pixels are scaled up, colours are
+    spread over the hole. So what lies under the mask never shows outside of it.
 
     Args:
         image: (H, W, 3) uint8.
@@ -83,21 +98,10 @@ def cut_window(image: np.ndarray, mask: np.ndarray, window: Window, size_px: int
     Returns:
         (size_px, size_px, 3) uint8 and (size_px, size_px) bool.
     """
-    side = window.side_px
-    if side <= size_px:
-        pixels, hole = (_seen(array, window) for array in (image, mask))
-        if side < size_px:
-            pixels = np.asarray(Image.fromarray(pixels).resize((size_px, size_px), Image.Resampling.BICUBIC))
-            nearest = np.arange(size_px) * side // size_px
-            hole = hole[nearest[:, None], nearest]
-        return pixels, hole
-    top, left = max(window.top, 0), max(window.left, 0)
-    colours: np.ndarray = image[top : top + side, left : left + side]
-    hole = mask[top : top + side, left : left + side]
-    starts = (min(window.top, 0), min(window.left, 0))  # as seen from the part of the photo that is there
-    for axis in sorted((0, 1), key=lambda axis: -hole.shape[axis]):  # the longer one first: less in between
-        colours, hole = _shrunk(colours, hole, _mirrored(starts[axis], side, hole.shape[axis]), size_px, axis)
-    return np.rint(colours).astype(np.uint8), hole
+    if window.side_px <= size_px:
+        pixels, hole = (mirrored_square(array, window.top, window.left, window.side_px) for array in (image, mask))
+        return (pixels, hole) if window.side_px == size_px else magnify(pixels, hole, size_px)
+    return shrink_square(image, mask, window.top, window.left, window.side_px, size_px)
 
 
 def paste_window(result: np.ndarray, mask: np.ndarray, window: Window, filled: np.ndarray) -> None:
@@ -125,42 +129,7 @@ def paste_window(result: np.ndarray, mask: np.ndarray, window: Window, filled: n
         np.copyto(result[top:bottom, hole.left : hole.right], np.asarray(patch), where=band)
 
 
-def _seen(array: np.ndarray, window: Window) -> np.ndarray:
-    """The part of an (H, W, …) array that a window shows, mirrored where it reaches over the border."""
-    for axis, start in enumerate((window.top, window.left)):
-        if start >= 0 and start + window.side_px <= array.shape[axis]:
-            array = array[(slice(None),) * axis + (slice(start, start + window.side_px),)]
-        else:
-            array = array.take(_mirrored(start, window.side_px, array.shape[axis]), axis)
-    return array
-
-
-def _shrunk(
-    colours: np.ndarray, hole: np.ndarray, indices: np.ndarray, bins: int, axis: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Bring one axis to ``bins`` equal stretches, rounded outwards so that every part of each is covered.
-
-    Args:
-        colours, hole: (H, W, 3) and (H, W) bool.
-        indices: where along the axis to look, in order.
-
-    Returns:
-        Means of the colours, in float32, and whether anything is true in each stretch.
-    """
-    edges = np.arange(bins + 1) * len(indices)
-    starts = edges[:-1] // bins
-    lengths = -(-edges[1:] // bins) - starts
-    along = (-1, 1, 1) if axis == 0 else (1, -1, 1)
-    sums = colours.take(indices[starts], axis).astype(np.float32)
-    covered = hole.take(indices[starts], axis)
-    for offset in range(1, lengths.max()):
-        at = indices[starts + np.minimum(offset, lengths - 1)]
-        np.add(sums, colours.take(at, axis), out=sums, where=(offset < lengths).reshape(along))
-        covered |= hole.take(at, axis)
-    return sums / lengths.astype(np.float32).reshape(along), covered
-
-
-def _share_windows(holes: list[Hole], fits_px: float) -> list[tuple[Box, list[Hole]]]:
+def _share_windows(holes: list[Hole], fits_px: float) -> list[Group]:
     """Group holes whose common bounding box still fits; first fit in reading order, large holes first and alone."""
     holes = sorted(holes, key=lambda hole: (-max(hole.box.longest_px, fits_px), hole.box.top, hole.box.left))
     edges = np.empty((len(holes), 4), dtype=np.int64)  # top, left, bottom, right of each group so far
@@ -182,28 +151,44 @@ def _share_windows(holes: list[Hole], fits_px: float) -> list[tuple[Box, list[Ho
     return [(Box(*map(int, edges[index])), members) for index, members in enumerate(groups)]
 
 
-def _window_around(
-    box: Box, members: list[Hole], labels: np.ndarray, shape: tuple[int, int], least_px: int, context: float
-) -> Window:
+def _square_around(box: Box, shape: tuple[int, int], least_px: int, context: float) -> Square:
+    """Place the window of a group of holes, given by their common box, in an image of (height, width)."""
     height, width = shape
     side = min(max(least_px, math.ceil(context * box.longest_px)), max(least_px, height, width))
+    top = _placed((box.top + box.bottom) // 2, side, height)
+    return Square(top, _placed((box.left + box.right) // 2, side, width), side)
+
+
+def _merge_nested(groups: list[Group], squares: list[Square], size_px: int) -> list[tuple[Square, Box, list[Hole]]]:
+    """Merge each group into the first whose square holds its own, and shows it no smaller than native or its own does.
+
+    Windows of one square would have the model fill the same picture once for each of them; in a photo that is no larger
+    than the square, all windows are.
+    """
+    kept = np.empty((len(groups), 3), dtype=np.int64)  # top, left, side of each window so far
+    merged: list[tuple[Square, Box, list[Hole]]] = []
+    for (box, members), square in zip(groups, squares, strict=True):
+        tops, lefts, sides = kept[: len(merged)].T
+        holds = (tops <= square.top) & (square.top + square.side_px <= tops + sides)
+        holds &= (lefts <= square.left) & (square.left + square.side_px <= lefts + sides)
+        holding = np.flatnonzero(holds & (sides <= max(square.side_px, size_px)))
+        if holding.size:
+            index = int(holding[0])
+            outer, other, others = merged[index]
+            merged[index] = (outer, other.joined(box), [*others, *members])
+        else:
+            kept[len(merged)] = square
+            merged.append((square, box, members))
+    return merged
+
+
+def _window(square: Square, box: Box, members: list[Hole], labels: np.ndarray) -> Window:
     rows = slice(min(member.cells[0].start for member in members), max(member.cells[0].stop for member in members))
     columns = slice(min(member.cells[1].start for member in members), max(member.cells[1].stop for member in members))
-    return Window(
-        top=_placed((box.top + box.bottom) // 2, side, height),
-        left=_placed((box.left + box.right) // 2, side, width),
-        side_px=side,
-        hole=box,
-        cells=np.isin(labels[rows, columns], [member.label for member in members]),
-    )
+    cells = np.isin(labels[rows, columns], [member.label for member in members])
+    return Window(square.top, square.left, square.side_px, box, cells)
 
 
 def _placed(centre: int, side: int, length: int) -> int:
     """Start of a stretch of ``side`` about ``centre``, inside the image, or about the image where it is smaller."""
     return (length - side) // 2 if side > length else min(max(centre - side // 2, 0), length - side)
-
-
-def _mirrored(start: int, count: int, length: int) -> np.ndarray:
-    """Indices of ``count`` pixels from ``start``, mirrored at both borders as often as needed."""
-    indices = np.arange(start, start + count) % (2 * length)
-    return np.minimum(indices, 2 * length - 1 - indices)

@@ -48,10 +48,16 @@ class JobFigures:
 class TimedInpainter(Inpainter):
     """Notes when each call starts and ends."""
 
-    def generate(self, pixels: Sequence[np.ndarray], masks: Sequence[np.ndarray], seeds: Sequence[int]) -> np.ndarray:
+    def generate(
+        self,
+        pixels: Sequence[np.ndarray],
+        masks: Sequence[np.ndarray],
+        seeds: Sequence[int],
+        noise: torch.Tensor | np.ndarray | None = None,
+    ) -> np.ndarray:
         """As :meth:`moebius.Inpainter.generate`."""
         started = time.monotonic()
-        pictures = super().generate(pixels, masks, seeds)
+        pictures = super().generate(pixels, masks, seeds, noise)
         note_call(Path(os.environ[LOGS], f"{os.getpid()}-{threading.get_ident()}.log"), started)
         return pictures
 

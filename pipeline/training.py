@@ -76,8 +76,10 @@ def takes_gpus(config: TrainingConfig) -> bool:
 
 
 def _train(fields: dict[str, Any]) -> None:
+    from moebius.threads import torch_threads
     from moebius.train.loop import train
     from moebius.train.tasks import build_task
 
     settings = TrainSettings(**fields)
-    train(build_task(settings), settings)
+    with torch_threads(settings.threads):
+        train(build_task(settings), settings)

@@ -7,6 +7,8 @@ import logging
 import sys
 from typing import Any
 
+import torch
+
 from moebius.checkpoint import CheckpointError
 from moebius.train.loop import train
 from moebius.train.settings import TrainSettings
@@ -27,6 +29,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         settings = TrainSettings(**dict(map(_parsed, given)))
+        torch.set_num_threads(settings.threads)
         task = build_task(settings)
     except (ValueError, TypeError, OSError) as error:
         parser.error(str(error))

@@ -10,11 +10,13 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
+import simplejpeg
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 logger = logging.getLogger(__name__)
+UNKNOWN_LAYOUT = "Could not determine subsampling"  # TurboJPEG's refusal of what Pillow decodes all the same
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
@@ -35,7 +37,8 @@ def held_out(names: list[str], count: int) -> set[str]:
 def pack_photos(paths: list[Path], side_px: int, target: Path) -> None:
     """Scale each photo until its shorter side is ``side_px``, cut its middle to at most 3:2, write all to a file.
 
-    A photo that cannot be read is left out, with a warning.
+    Photos stand upright, as their EXIF orientation says. One that cannot be read, is damaged, has transparent parts
+    (whose colours nobody has seen) or has 16 bits of grey is left out, with a warning; the last warning counts them.
 
     Raises:
         PhotosError: none can be read.
@@ -49,6 +52,8 @@ def pack_photos(paths: list[Path], side_px: int, target: Path) -> None:
             logger.warning("%s", error)
     if not arrays:
         raise PhotosError(f"none of {len(paths)} photos can be read")
+    if left_out := len(paths) - len(arrays):
+        logger.warning("%d of %d photos are left out of %s", left_out, len(paths), target)
     pixels = np.concatenate([array.reshape(-1) for array in arrays])
     np.savez(target, pixels=pixels, shapes=np.array([array.shape[:2] for array in arrays]), names=names)
 
@@ -56,11 +61,7 @@ def pack_photos(paths: list[Path], side_px: int, target: Path) -> None:
 def _scaled(path: Path, side_px: int) -> np.ndarray:
     """(H, W, 3) uint8, the shorter side ``side_px``, the longer one at most half as long again."""
     try:
-        with Image.open(path) as file:
-            file.draft("RGB", (2 * side_px, 2 * side_px))
-            if file.mode.startswith("I"):  # 16 bits, of which Pillow would cut off the bright ones
-                raise ValueError(f"pixels of mode {file.mode}")
-            image = file.convert("RGB")
+        image = _upright(path, side_px)
     except Exception as error:  # Pillow has no error of its own
         raise PhotosError(f"{path} is left out: {error}") from error
     scale = side_px / min(image.size)
@@ -69,6 +70,35 @@ def _scaled(path: Path, side_px: int) -> np.ndarray:
     longest = side_px * 3 // 2
     top, left = max(height - longest, 0) // 2, max(width - longest, 0) // 2
     return array[top : top + longest, left : left + longest]
+
+
+def _upright(path: Path, side_px: int) -> Image.Image:
+    """A photo in RGB, turned as its EXIF says; of a JPEG perhaps a smaller one, of twice ``side_px`` at least."""
+    with Image.open(path) as file:
+        if file.format in ("JPEG", "MPO"):
+            _check_jpeg(path.read_bytes())
+        file.draft("RGB", (2 * side_px, 2 * side_px))
+        if file.mode.startswith("I"):  # 16 bits, of which Pillow would cut off the bright ones
+            raise ValueError(f"pixels of mode {file.mode}")
+        image = ImageOps.exif_transpose(file)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        if np.asarray(image)[..., 3].min() < 255:
+            raise ValueError("it has transparent parts")
+    return image.convert("RGB")
+
+
+def _check_jpeg(data: bytes) -> None:
+    """Refuse a damaged JPEG, of which Pillow shows whatever it could decode.
+
+    Raises:
+        ValueError: what libjpeg says of it.
+    """
+    try:
+        simplejpeg.decode_jpeg(data, min_height=1, min_width=1)  # reads all, and computes an eighth of the pixels
+    except ValueError as error:
+        if UNKNOWN_LAYOUT not in str(error):
+            raise
 
 
 class PhotoCrops:

@@ -12,6 +12,7 @@ LEAST_NOISE_WEIGHT = 0.5
 RANGES = {
     "steps": (1, math.inf),
     "batch_size": (1, math.inf),
+    "threads": (1, math.inf),
     "checkpoint_every": (1, math.inf),
     "log_every": (1, math.inf),
     "ema_decay": (0, 0.999999),
@@ -73,6 +74,8 @@ class TrainSettings:
         bf16: autocast to bfloat16.
         gradient_checkpointing: compute the inside of the denoiser's blocks again in the backward pass rather than keep
             it: less memory, about a third more time.
+        threads: of PyTorch, on a CPU. One is never slowed down by other programs, and takes the same steps on every
+            machine; more are faster on cores that have nothing else to do.
         device: a device of PyTorch, or ``auto``: a GPU where there is one.
         checkpoint_every: steps between checkpoints, and between sample grids.
         log_every: steps between rows of ``losses.csv``.
@@ -109,6 +112,7 @@ class TrainSettings:
     seed: int = 0
     bf16: bool = False
     gradient_checkpointing: bool = False
+    threads: int = 1
     device: str = "auto"
     checkpoint_every: int = 100
     log_every: int = 10

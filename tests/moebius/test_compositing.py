@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageFilter
 
 from moebius.compositing import colour_offset, match_colours, paste_published, ring_around, to_uint8
 from tests.conftest import golden
@@ -36,3 +37,20 @@ def test_colours_are_shifted_by_the_offset_rounded_and_kept_in_range():
     assert (np.abs(offset) > 20).all()
     expected = np.clip(np.rint(generated + offset), 0, 255)
     assert np.array_equal(match_colours(image, generated, mask), expected)
+
+
+def test_published_paste_clips_after_blending():
+    generator = np.random.default_rng(0)
+    image = generator.integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    generated = np.clip(image.astype(int) - 60 + generator.integers(-20, 20, image.shape), 0, 255).astype(np.uint8)
+    generated[12:20, 12:20] = 255  # which the offset raises above white
+    mask = np.zeros((40, 40), bool)
+    mask[10:30, 10:30] = True
+    shifted = generated + colour_offset(image, generated, mask)
+    assert shifted.max() > 300
+    blend = np.asarray(Image.fromarray(mask.astype(np.uint8) * 255).filter(ImageFilter.GaussianBlur(3))) / 255
+    blended = shifted / 255 * blend[..., None] + image / 255 * (1 - blend[..., None])
+    expected = np.floor(255 * blended.clip(0, 1)).astype(int)
+    assert np.abs(paste_published(image, generated, mask, compensate_colour=True) - expected).max() == 0
+    early = np.floor(shifted.clip(0, 255) * blend[..., None] + image * (1 - blend[..., None]))
+    assert (early != expected).any()

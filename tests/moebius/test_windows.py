@@ -183,3 +183,52 @@ def test_scaled_window_equals_an_area_average():
     pixels, _ = cut_window(image, mask, window, SIZE)
     average = image.reshape(SIZE, 10, SIZE, 10, 3).mean(axis=(1, 3))
     assert np.abs(pixels - average).max() <= 0.51
+
+
+def test_holes_of_a_photo_no_larger_than_the_square_share_one_window():
+    for shape in ((64, 64), (40, 64), (33, 21)):
+        mask = np.zeros(shape, bool)
+        mask[2:8, 2:8] = mask[-8:-2, -8:-2] = mask[2:8, -8:-2] = True
+        (window,) = plan_windows(mask, SIZE)
+        assert window.side_px == SIZE and window.owned(mask).sum() == mask.sum()
+
+
+@given(mask=masks, context=st.floats(1, 3), max_upscale=st.sampled_from([1, 1.5, 8]))
+@settings(deadline=None, max_examples=150)
+def test_no_window_shows_what_another_shows_at_least_as_large(mask, context, max_upscale):
+    windows = plan_windows(mask, SIZE, context, max_upscale)
+    for inner in windows:
+        for outer in windows:
+            holds = all(
+                start <= other and other + inner.side_px <= start + outer.side_px
+                for start, other in ((outer.top, inner.top), (outer.left, inner.left))
+            )
+            assert inner is outer or not holds or outer.side_px > max(SIZE, inner.side_px)
+
+
+def test_holes_in_one_corner_of_a_large_photo_share_its_window():
+    mask = np.zeros((500, 500), bool)
+    mask[:4, :4] = mask[18:46, 18:46] = True  # too far apart for one group, but both in the corner
+    windows = plan_windows(mask, SIZE, context=1.5)
+    assert len(windows) == len({(window.top, window.left, window.side_px) for window in windows}) == 1
+
+
+@given(mask=masks, context=st.floats(1, 3), max_upscale=st.sampled_from([1, 1.3, 2, 7]), level=st.integers(0, 255))
+@settings(deadline=None, max_examples=150)
+def test_nothing_under_the_mask_shows_outside_of_it(mask, context, max_upscale, level):
+    image = textured(*mask.shape)
+    other = np.where(mask[..., None], np.uint8(level), image)
+    for window in plan_windows(mask, SIZE, context, max_upscale):
+        (pixels, hole), (others, same_hole) = (cut_window(photo, mask, window, SIZE) for photo in (image, other))
+        assert np.array_equal(hole, same_hole)
+        assert np.array_equal(pixels[~hole], others[~hole])
+
+
+def test_magnified_surroundings_go_on_into_the_hole_as_the_photo_does():
+    image, mask = np.full((200, 200, 3), 128, np.uint8), np.zeros((200, 200), bool)
+    mask[90:106, 90:106] = True
+    image[mask] = (255, 0, 0)
+    (window,) = plan_windows(mask, SIZE, max_upscale=2)
+    pixels, hole = cut_window(image, mask, window, SIZE)
+    assert window.side_px == SIZE // 2
+    assert (pixels[~hole] == 128).all() and pixels[hole][:, 0].max() == 255

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.config import JobConfig, MaskConfig, ModelConfig, RunConfig, SinkConfig, SourceConfig
+from pipeline.config import JobConfig, MaskConfig, ModelConfig, RunConfig, SinkConfig, SourceConfig, WindowConfig
 from pipeline.errors import ConfigError
 
 
@@ -82,15 +82,31 @@ def test_fingerprint_follows_what_decides_a_result():
         replace(base, model=ModelConfig(seed=1)),
         replace(base, model=ModelConfig(sampler="dpm++")),
         replace(base, model=ModelConfig(guidance_interval=[0, 500])),
+        replace(base, model=ModelConfig(noise_offset=0.0357)),
+        replace(base, model=ModelConfig(latent_mask="nearest")),
         replace(base, sink=SinkConfig(image_format="png")),
     ]
     assert {config.fingerprint for config in same} == {base.fingerprint}
-    assert len({config.fingerprint for config in [base, *other]}) == 7
+    assert len({config.fingerprint for config in [base, *other]}) == 9
+
+
+def test_fingerprints_of_sinks_from_before_a_key_came_stay():
+    assert JobConfig().fingerprint == "60ecef6ebd25b9cf"
+    model = ModelConfig(steps=10, sampler="dpm++", strength=1.0)
+    assert JobConfig(model=model, window=WindowConfig(context=1.25)).fingerprint == "2eec681f7e808cf1"
+
+
+def test_settings_of_the_noise_and_the_latent_mask_reach_the_model():
+    chosen = JobConfig(model=ModelConfig(noise_offset=0.0357, latent_mask="nearest")).inpaint_settings
+    assert (chosen.noise_offset, chosen.latent_mask) == (0.0357, "nearest")
 
 
 @pytest.mark.parametrize(
     ("settings", "rule"),
     [
+        ({"noise_offset": -0.1}, "model.noise_offset must be a number from 0, got -0.1"),
+        ({"noise_offset": float("nan")}, "model.noise_offset must be a number from 0, got nan"),
+        ({"latent_mask": "max"}, "model.latent_mask must be one of any, nearest, got max"),
         ({"guidance_interval": [500, 100]}, "two timesteps in 0 … 999, the lower first, got"),
         ({"guidance_interval": [0]}, "two timesteps"),
         ({"sampler": "euler"}, "sampler must be one of ddim, dpm"),

@@ -75,12 +75,52 @@ def test_photos_that_cannot_be_read_are_left_out_with_a_warning(pack, tmp_path, 
     Image.fromarray(np.full((40, 40), 40_000, np.uint16)).save(tmp_path / "in" / "2.png")
     with caplog.at_level(logging.WARNING):
         assert pack() == ["3.png"]
-    assert [record.message.partition(" is left out: ")[0] for record in caplog.records] == [
+    *each, counted = (record.message for record in caplog.records)
+    assert [message.partition(" is left out: ")[0] for message in each] == [
         str(tmp_path / "in" / f"{index}.png") for index in range(3)
     ]
+    assert counted == f"3 of 4 photos are left out of {tmp_path / 'photos.npz'}"
     (tmp_path / "in" / "3.png").unlink()
     with pytest.raises(SystemExit):
         pack()
+
+
+def test_photos_are_packed_upright(pack, tmp_path):
+    photo, exif = Image.fromarray(textured(40, 48, seed=3)), Image.Exif()
+    exif[0x0112] = 6  # stored lying on its side
+    for index in range(4):
+        (tmp_path / "in" / f"{index}.png").unlink()
+    photo.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "in" / "turned.jpg", exif=exif, quality=95)
+    photo.save(tmp_path / "in" / "upright.jpg", quality=95)
+    assert pack() == ["turned.jpg", "upright.jpg"]
+    turned, upright = PhotoCrops(tmp_path / "photos.npz", 32).photos
+    assert turned.shape == upright.shape == (32, 38, 3)
+    assert np.abs(turned.astype(int) - upright).mean() < 4
+
+
+def test_transparent_photos_and_damaged_jpegs_are_left_out_and_opaque_ones_are_not(pack, tmp_path, caplog):
+    folder, photo = tmp_path / "in", Image.fromarray(textured(40, 48))
+    alpha = Image.new("L", photo.size, 255)
+    photo.putalpha(alpha)
+    photo.save(folder / "0.png")  # opaque all over
+    alpha.paste(0, (0, 0, 5, 5))
+    photo.putalpha(alpha)
+    photo.save(folder / "1.png")
+    photo.convert("RGB").quantize(8).save(folder / "2.png", transparency=0)
+    photo.save(folder / "4.webp", lossless=True)
+    photo.convert("RGB").save(folder / "5.jpg")
+    data = (folder / "5.jpg").read_bytes()
+    middle = len(data) * 2 // 3
+    (folder / "6.jpg").write_bytes(data[:middle] + data[middle + 60 :])
+    (folder / "7.jpg").write_bytes(data[:middle] + b"\xff\xd9")
+    photo.convert("CMYK").save(folder / "8.jpg")
+    photo.convert("L").save(folder / "9.jpg", progressive=True)
+    assert Image.open(folder / "6.jpg").convert("RGB").size == (48, 40)  # Pillow says nothing
+    with caplog.at_level(logging.WARNING):
+        assert pack() == ["0.png", "3.png", "5.jpg", "8.jpg", "9.jpg"]
+    text = "\n".join(record.message for record in caplog.records)
+    assert text.count("it has transparent parts") == 3 and "6.jpg is left out: Corrupt JPEG data" in text
+    assert text.endswith(f"5 of {len(list(folder.iterdir()))} photos are left out of {tmp_path / 'photos.npz'}")
 
 
 def test_what_cannot_be_packed_is_told_in_one_line(pack, tmp_path, capsys):
