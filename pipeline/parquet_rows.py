@@ -6,6 +6,7 @@ from itertools import accumulate, islice
 
 import pyarrow as pa
 
+from pipeline.arrow_values import plain_row
 from pipeline.errors import SampleError
 from pipeline.inputs import too_many_bytes
 from pipeline.parquet_pages import GuardedFile, LargePageError, chunks_of
@@ -64,7 +65,7 @@ class RowCursor:
         if row is None:
             raise pa.ArrowInvalid(f"the row group has fewer than {self._ends[group + 1] - self._ends[group]} rows")
         self._next = number + 1
-        return row
+        return plain_row(row.select(self._columns))  # PyArrow also reads a.b where a is wanted
 
     def close(self) -> None:
         """Close the file."""
