@@ -8,15 +8,15 @@ import pyarrow.parquet as pq
 
 from pipeline.config import JobConfig
 from pipeline.errors import ConfigError
+from pipeline.parquet_columns import check_columns, check_keys, check_pictures, key_fault, key_values
 from pipeline.parquet_headers import BrokenPageError
-from pipeline.parquet_pages import GuardedFile, LargePageError, chunks_of
+from pipeline.parquet_pages import GuardedFile, LargePageError, chunks_of, is_in_column
 from pipeline.sources import Found, matching_files, name_fault
 from pipeline.storage import Storage, StoredFile
 
 SUFFIXES = (".parquet", ".pq")
 BLOCK_BYTES = 1 << 20
 KEY_ROWS = 10_000  # of the key column are read at once
-MAX_KEY_LENGTH = 4096  # no storage takes a longer name
 
 
 class ParquetRows:
@@ -69,6 +69,8 @@ class ParquetRows:
         check_columns(schema, [*self.columns, *filter(None, [self.key])], part.key)
         for column in self.pictures:
             check_pictures(schema.field(column), part.key)
+        if self.key:
+            check_keys(schema.field(self.key), part.key)
         return footer
 
     def _with_keys(self, part: StoredFile, footer: pq.FileMetaData) -> Iterator[Found]:
@@ -89,16 +91,13 @@ class ParquetRows:
             for group in range(footer.num_row_groups):
                 guarded.watch(chunks_of(footer, group, [column]))
                 for batch in parquet.iter_batches(KEY_ROWS, row_groups=[group], columns=[column]):
-                    yield from _values(batch.column(0))
+                    yield from key_values(batch.column(column))
 
     def _named(self, part: StoredFile, size: int, row: int, key: Any) -> Found:
         """Return the sample of a row with its key as its name, or why the key cannot be one."""
-        if key is None:
-            name = f"{part.key}#{row}"
-            fault: str | None = f"MissingKey: {self.key} is null in row {row} of {part.key}"
-        elif isinstance(key, bytes | str) and len(key) > MAX_KEY_LENGTH:
-            name = f"{part.key}#{row}"
-            fault = f"UnusableName: {self.key} has more than {MAX_KEY_LENGTH} characters in row {row} of {part.key}"
+        name, fault = f"{part.key}#{row}", key_fault(key)
+        if fault:
+            fault = f"{fault[0]}: {self.key} {fault[1]} in row {row} of {part.key}"
         else:
             name = key.decode("utf-8", "backslashreplace") if isinstance(key, bytes) else str(key)
             fault = name_fault(name)
@@ -115,42 +114,12 @@ def wanted_columns(config: JobConfig) -> list[str]:
     return list(dict.fromkeys([config.source.image or "image", *mask, *config.sink.carry]))
 
 
-def check_columns(schema: pa.Schema, columns: list[str], file: str) -> None:
-    """Refuse a file that lacks a column.
-
-    Raises:
-        ConfigError: naming the columns that there are.
-    """
-    if missing := [column for column in columns if column not in schema.names]:
-        raise ConfigError(f"{file} has no column {', '.join(missing)}; it has {', '.join(schema.names)}")
-
-
-def check_pictures(column: pa.Field, file: str) -> None:
-    """Refuse a column that cannot hold images or masks; one that is null in all of a file can.
-
-    Raises:
-        ConfigError: naming the type that it has.
-    """
-    kind = column.type
-    if pa.types.is_struct(kind) and kind.get_field_index("bytes") < 0:
-        raise ConfigError(f"{file}: a struct of images needs a field bytes, {column.name} is {kind}")
-    plain = (
-        pa.types.is_binary,
-        pa.types.is_large_binary,
-        pa.types.is_string,
-        pa.types.is_large_string,
-        pa.types.is_null,
-    )
-    if not pa.types.is_struct(kind) and not any(check(kind) for check in plain):
-        raise ConfigError(f"{file}: images are bytes, {{bytes, path}} or uris, the column {column.name} is {kind}")
-
-
 def row_bytes(footer: pq.FileMetaData, column: str) -> int:
     """About what the image of one row takes."""
     total = 0
     for group in (footer.row_group(index) for index in range(footer.num_row_groups)):
         chunks = (group.column(index) for index in range(group.num_columns))
-        total += sum(chunk.total_compressed_size for chunk in chunks if chunk.path_in_schema.split(".")[0] == column)
+        total += sum(chunk.total_compressed_size for chunk in chunks if is_in_column(chunk.path_in_schema, column))
     return total // max(footer.num_rows, 1)
 
 
@@ -172,16 +141,6 @@ def open_parquet(file: Any, dictionaries: Sequence[str] = ()) -> pq.ParquetFile:
         dictionaries: columns of text or bytes whose equal values are kept once.
     """
     return pq.ParquetFile(file, read_dictionary=list(dictionaries), pre_buffer=False, buffer_size=BLOCK_BYTES)
-
-
-def _values(column: pa.Array) -> Iterator[Any]:
-    """Yield the values of a column as Python has them."""
-    if not pa.types.is_dictionary(column.type):
-        yield from column.to_pylist()
-        return
-    values = column.dictionary.to_pylist()
-    for index in column.indices.to_pylist():
-        yield None if index is None else values[index]
 
 
 def _is_hidden(key: str) -> bool:
