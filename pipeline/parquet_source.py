@@ -11,8 +11,9 @@ from pipeline.errors import ConfigError
 from pipeline.parquet_columns import check_columns, check_keys, check_pictures, key_fault, key_values
 from pipeline.parquet_headers import BrokenPageError
 from pipeline.parquet_pages import GuardedFile, LargePageError, chunks_of, is_in_column
-from pipeline.sources import Found, matching_files, name_fault
+from pipeline.sources import EVERYTHING, Found, matching_files, name_fault
 from pipeline.storage import Storage, StoredFile
+from pipeline.table_logs import refuse_inside_of_table, refuse_tables
 
 SUFFIXES = (".parquet", ".pq")
 BLOCK_BYTES = 1 << 20
@@ -25,15 +26,19 @@ class ParquetRows:
     def __init__(self, config: JobConfig, storage: Storage) -> None:
         self.storage, self.pattern, self.key = storage, config.source.pattern, config.source.key
         self.columns, self.max_bytes = wanted_columns(config), config.limits.max_bytes
+        self.uri, self.options = config.source.uri, config.storage
         self.image = self.columns[0]
         self.pictures = [self.image, *([config.mask.column] if config.mask.kind == "column" else [])]
 
     def files(self) -> list[StoredFile]:
         """See :class:`pipeline.sources.Source`."""
-        files = matching_files(self.storage, self.pattern)
+        refuse_inside_of_table(self.uri, self.pattern, self.options)
+        files = list(matching_files(self.storage, self.pattern))
         parts = sorted(file for file in files if file.key.endswith(SUFFIXES) and not _is_hidden(file.key))
         if not parts:
             raise ConfigError(f"no file ({', '.join(SUFFIXES)}) below {self.storage} matches {self.pattern!r}")
+        listed = files if self.pattern == EVERYTHING else self.storage.list_files()
+        refuse_tables(self.storage, [part.key for part in parts], self.pattern, (file.key for file in listed))
         return parts
 
     def samples(self, files: Iterable[StoredFile]) -> Iterator[Found]:
