@@ -39,12 +39,16 @@ def plain(values: pa.Array) -> pa.Array:
     return values.cast(target)
 
 
-def plain_row(row: pa.RecordBatch) -> pa.RecordBatch:
-    """Return a record batch with each column as its :func:`plain_type`; fields keep their metadata."""
-    fields = [field.with_type(plain_type(field.type)) for field in row.schema]
-    if all(field.type == old.type for field, old in zip(fields, row.schema, strict=True)):
+def plain_schema(schema: pa.Schema) -> pa.Schema:
+    """Return a schema with each field as its :func:`plain_type`; fields keep their metadata."""
+    return pa.schema([field.with_type(plain_type(field.type)) for field in schema])
+
+
+def plain_row(row: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """Return a record batch as the :func:`plain_schema` of its own."""
+    if row.schema.equals(schema):
         return row
-    return pa.record_batch([plain(column) for column in row.columns], schema=pa.schema(fields))
+    return pa.record_batch([plain(column) for column in row.columns], schema=schema)
 
 
 def time_text(value: pa.Scalar) -> str:

@@ -29,6 +29,8 @@ def split_row(row: pa.RecordBatch) -> tuple[dict[str, bytes], dict[str, Any]]:
             if name == JSON and isinstance(content, str | bytes):
                 described[name] = _checked(json.loads(content))
             elif isinstance(content, bytes):
+                if "/" in name:
+                    raise ValueError("its name has a slash, which no extension of a member has")
                 members[name] = content
             elif content is not None:
                 described[name] = content
@@ -72,6 +74,8 @@ def _json_value(value: pa.Scalar) -> Any:
         return [_json_value(item) for item in value.values]
     if pa.types.is_decimal(kind):
         return str(value.as_py())
+    if pa.types.is_float16(kind):
+        return _checked(float(value.as_py()))  # which NumPy's number may be
     is_time = pa.types.is_temporal(kind) and not pa.types.is_interval(kind)
     return time_text(value) if is_time else _checked(value.as_py())
 

@@ -67,7 +67,8 @@ class ParquetReader:
             return row
         try:
             image = self._content("read", row.column(self.columns[0])[0], sample)
-            return Inputs(image, self._mask(row, sample), row.select(self.carried))
+            carried = row.select(self.carried).replace_schema_metadata(None)  # it differs from part to part
+            return Inputs(image, self._mask(row, sample), carried)
         except Exception as error:  # noqa: BLE001 - raised where its sample is dealt with
             return error
 
@@ -80,7 +81,11 @@ class ParquetReader:
             boxes = row.column(self.mask)[0].as_py()
             if boxes is None:
                 raise SampleError("mask", "MissingMask", f"{self.mask} is null for {sample['sample_id']}")
-            return json.dumps([{"boxes": boxes}]).encode()
+            try:
+                return json.dumps([{"boxes": boxes}]).encode()
+            except TypeError as error:
+                message = f"{self.mask} holds no boxes for {sample['sample_id']}: {error}"
+                raise SampleError("mask", "BadAnnotation", message) from error
         return b""
 
     def _content(self, stage: str, cell: pa.Scalar, sample: Sample) -> bytes:

@@ -100,13 +100,11 @@ class ParquetRows:
 
     def _named(self, part: StoredFile, size: int, row: int, key: Any) -> Found:
         """Return the sample of a row with its key as its name, or why the key cannot be one."""
-        name, fault = f"{part.key}#{row}", key_fault(key)
-        if fault:
-            fault = f"{fault[0]}: {self.key} {fault[1]} in row {row} of {part.key}"
-        else:
-            name = key.decode("utf-8", "backslashreplace") if isinstance(key, bytes) else str(key)
-            fault = name_fault(name)
-        return Found(name, size, part.version, part.key, [row], True, fault)
+        if unnamed := key_fault(key):
+            fault = f"{unnamed[0]}: {self.key} {unnamed[1]} in row {row} of {part.key}"
+            return Found(f"{part.key}#{row}", size, part.version, part.key, [row], True, fault)
+        name = key.decode("utf-8", "backslashreplace") if isinstance(key, bytes) else str(key)
+        return Found(name, size, part.version, part.key, [row], True, name_fault(name))
 
     def _row_bytes(self, footer: pq.FileMetaData) -> int:
         """Return about what the image of one row takes: an average, which must not refuse a row by itself."""

@@ -85,11 +85,11 @@ class TarShard:
             SampleError: a name that would leave the folder a shard is unpacked into, or a value that JSON cannot hold.
         """
         members, described = split_row(carried)
-        described = as_json({"sample_id": record.sample_id, **described})
+        text = as_json({"sample_id": record.sample_id, **described})
         key = self._free_key(record.sample_id)
         name = f"{key}.{record.output_format}"
         others = {f"{key}.{column}": content for column, content in members.items()}
-        self._write({name: result, **others, f"{key}.{JSON}": described})
+        self._write({name: result, **others, f"{key}.{JSON}": text})
         return name
 
     def take_over(self, member: Member) -> str:

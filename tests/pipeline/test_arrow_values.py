@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.arrow_values import plain, plain_row, plain_type, time_text
+from pipeline.arrow_values import plain, plain_row, plain_schema, plain_type, time_text
 
 TEXTS, BYTES = ["a" * 30, None, "b"], [b"a" * 30, None, b"b"]
 DICTIONARY = pa.dictionary(pa.int8(), pa.string())
@@ -56,7 +56,7 @@ def test_rows_of_a_file_are_the_same_without_their_encodings(values, of_bytes, o
     table = pa.table({"x": pa.array(values, pa.struct([("bytes", of_bytes), ("path", of_path)]))})
     file = io.BytesIO()
     pq.write_table(table, file)
-    rows = [plain_row(row) for row in pq.ParquetFile(file).iter_batches(1)]
+    rows = [plain_row(row, plain_schema(row.schema)) for row in pq.ParquetFile(file).iter_batches(1)]
     assert [row.column(0)[0].as_py() for row in rows] == values
     assert {row.schema.field(0).type for row in rows} <= {pa.struct([("bytes", pa.binary()), ("path", pa.string())])}
 
@@ -64,7 +64,7 @@ def test_rows_of_a_file_are_the_same_without_their_encodings(values, of_bytes, o
 def test_metadata_of_fields_stays():
     field = pa.field("x", pa.string_view(), metadata={"ARROW:extension:name": "mine"})
     row = pa.record_batch([VIEWS], schema=pa.schema([field]))
-    assert plain_row(row).schema.field("x").metadata == field.metadata
+    assert plain_row(row, plain_schema(row.schema)).schema.field("x").metadata == field.metadata
 
 
 INFINITY = 9223371331200000000  # of Postgres, in microseconds

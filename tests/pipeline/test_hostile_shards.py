@@ -123,7 +123,7 @@ def run(job: JobConfig) -> dict[str, str | None]:
     """Error types of all rows, ``None`` for a good one; and nothing lies where it should not."""
     run_job(job, "run", lambda rows, total: None)
     folder = Path(job.sink.uri).parent
-    assert {path.name for path in folder.iterdir()} <= {"in", "out"}
+    assert {path.name for path in folder.iterdir()} <= {"in", "out", "x.parquet"}
     rows = pq.read_table(f"{job.sink.uri}/manifest").to_pylist()
     assert len({row["sample_id"] for row in rows}) == len(rows)
     for row in rows:
@@ -284,6 +284,14 @@ def test_column_that_cannot_hold_names_stops_the_job(here, tmp_path, keys):
     pq.write_table(pa.table({"image": [IMAGE], "key": keys}), tmp_path / "x.parquet")
     with pytest.raises(ConfigError, match=r"source\.key=key is (list|struct)"):
         run(config(tmp_path, SourceConfig("parquet", str(tmp_path / "x.parquet"), key="key"), MaskConfig("alpha")))
+
+
+def test_boxes_that_are_no_numbers_fail_their_own_rows(here, tmp_path):
+    boxes = pa.array([[["1"] * 4], None]).cast(pa.list_(pa.list_(pa.binary())))
+    pq.write_table(pa.table({"image": [IMAGE] * 2, "boxes": boxes}), tmp_path / "x.parquet")
+    source = SourceConfig("parquet", str(tmp_path / "x.parquet"))
+    found = run(replace(config(tmp_path, source, MaskConfig("boxes", column="boxes")), limits=LimitsConfig(stall_s=1)))
+    assert found == {"x.parquet#0": "BadAnnotation", "x.parquet#1": "MissingMask"}
 
 
 def test_column_that_one_part_lacks_stops_the_job_and_names_the_part(here, tmp_path):
