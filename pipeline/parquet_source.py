@@ -143,7 +143,13 @@ def open_parquet(file: Any, dictionaries: Sequence[str] = ()) -> pq.ParquetFile:
         file: that PyArrow can read from.
         dictionaries: columns of text or bytes whose equal values are kept once.
     """
-    return pq.ParquetFile(file, read_dictionary=list(dictionaries), pre_buffer=False, buffer_size=BLOCK_BYTES)
+    return pq.ParquetFile(
+        file,
+        read_dictionary=list(dictionaries),
+        pre_buffer=False,
+        buffer_size=BLOCK_BYTES,
+        coerce_int96_timestamp_unit="us",  # in nanoseconds, the usual, years beyond 2262 become others unsaid
+    )
 
 
 def _is_hidden(key: str) -> bool:

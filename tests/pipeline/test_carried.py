@@ -96,6 +96,19 @@ def test_member_that_is_no_json_fails_only_its_own_sample(here, tmp_path, text):
     assert "the value of json " in rows["x.tar/b"]["error_message"] and len(rows) == 4
 
 
+def test_last_day_of_spark_stays_what_it_is_as_value_and_as_key(here, tmp_path):
+    days = pa.array([253402214400000000, 0], pa.timestamp("us"))  # of 96 bits in the file; the first is 9999-12-31
+    table = pa.table({"image": [IMAGE] * 2, "mask": [MASK] * 2, "day": days})
+    pq.write_table(table, tmp_path / "x.parquet", use_deprecated_int96_timestamps=True, store_schema=False)
+    source = SourceConfig("parquet", str(tmp_path / "x.parquet"), key="day")
+    rows = run(tmp_path, source, "parquet", ["day"])
+    assert sorted(rows) == ["1970-01-01 00:00:00", "9999-12-31 00:00:00"]
+    found = pq.read_table(rows["9999-12-31 00:00:00"]["output_uri"])
+    assert dict(zip(found["sample_id"].to_pylist(), map(str, found["day"].to_pylist()), strict=True)) == {
+        name: name for name in rows
+    }
+
+
 def test_extension_that_is_not_registered_keeps_its_name(here, tmp_path):
     mark = {b"ARROW:extension:name": b"someones.tensor", b"ARROW:extension:metadata": b"[2]"}
     schema = pa.schema(
