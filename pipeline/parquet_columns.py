@@ -53,6 +53,17 @@ def check_keys(column: pa.Field, file: str) -> None:
         raise ConfigError(f"{file}: names are text, bytes, numbers or dates, source.key={column.name} is {kind}")
 
 
+def check_json(column: pa.Field, file: str) -> None:
+    """Refuse a column that is to be carried into the JSON of tars and has bytes inside lists or structs.
+
+    Raises:
+        ConfigError: naming the type that it has.
+    """
+    kind = plain_type(column.type)
+    if pa.types.is_nested(kind) and _has_bytes(kind):
+        raise ConfigError(f"{file}: sink.carry: the JSON of a tar has no bytes, {column.name} is {kind}")
+
+
 def key_values(column: pa.Array) -> Iterator[Any]:
     """Yield the values of a column of names, as Python has them, where it can, or as bytes or text."""
     if not pa.types.is_dictionary(column.type):
@@ -90,6 +101,12 @@ def _python_value(value: pa.Scalar) -> Any:
         return value.cast(pa.binary()).as_py()
     except (ValueError, OverflowError):
         return time_text(value)
+
+
+def _has_bytes(kind: pa.DataType) -> bool:
+    if pa.types.is_nested(kind):
+        return any(_has_bytes(kind.field(index).type) for index in range(kind.num_fields))
+    return pa.types.is_fixed_size_binary(kind) or (_is_binary(kind) and not pa.types.is_null(kind))
 
 
 def _is_binary(kind: pa.DataType) -> bool:

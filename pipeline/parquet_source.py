@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from pipeline.config import JobConfig
 from pipeline.errors import ConfigError
-from pipeline.parquet_columns import check_columns, check_keys, check_pictures, key_fault, key_values
+from pipeline.parquet_columns import check_columns, check_json, check_keys, check_pictures, key_fault, key_values
 from pipeline.parquet_headers import BrokenPageError
 from pipeline.parquet_pages import GuardedFile, LargePageError, chunks_of, is_in_column
 from pipeline.sources import EVERYTHING, Found, matching_files, name_fault
@@ -26,6 +26,7 @@ class ParquetRows:
     def __init__(self, config: JobConfig, storage: Storage) -> None:
         self.storage, self.pattern, self.key = storage, config.source.pattern, config.source.key
         self.columns, self.max_bytes = wanted_columns(config), config.limits.max_bytes
+        self.into_json = config.sink.carry if config.sink.format == "webdataset" else []
         self.uri, self.options = config.source.uri, config.storage
         self.image = self.columns[0]
         self.pictures = [self.image, *([config.mask.column] if config.mask.kind == "column" else [])]
@@ -76,6 +77,8 @@ class ParquetRows:
             check_pictures(schema.field(column), part.key)
         if self.key:
             check_keys(schema.field(self.key), part.key)
+        for column in self.into_json:
+            check_json(schema.field(column), part.key)
         return footer
 
     def _with_keys(self, part: StoredFile, footer: pq.FileMetaData) -> Iterator[Found]:
