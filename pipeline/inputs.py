@@ -13,6 +13,7 @@ from pipeline.storage import Storage
 from pipeline.storage_errors import FileChangedError
 
 ONE_REQUEST_BYTES = 32 << 20  # a larger file is read in parts
+NOTHING_CARRIED = pa.record_batch([], schema=pa.schema([]))
 Sample = Mapping[str, Any]  # with the fields of ``SAMPLE_SCHEMA``
 
 
@@ -23,12 +24,12 @@ class Inputs:
     Args:
         image: the compressed image.
         mask: the compressed mask, or the text of annotations; empty where the image holds it itself.
-        carried: other columns or members that go with the result, by name.
+        carried: other columns or members that go with the result, as a row.
     """
 
     image: bytes
     mask: bytes
-    carried: Mapping[str, pa.Scalar] = field(default_factory=dict)
+    carried: pa.RecordBatch = field(default_factory=lambda: NOTHING_CARRIED)
 
 
 def file_of(sample: Sample) -> str:

@@ -1,7 +1,9 @@
 """Reads the files that uris in a table lead to: those of its own storage, and of the places that are allowed."""
 
 import os
+import re
 from functools import lru_cache
+from urllib.parse import unquote
 
 from pipeline.config import JobConfig
 from pipeline.errors import SampleError
@@ -12,6 +14,7 @@ from pipeline.uris import DEFAULT_PORTS, LOCAL_SCHEMES, AllowedPlaces, protocol_
 
 STORAGES = 64  # are kept open
 MAX_URI_LENGTH = 8192  # a signed one has up to some thousand characters
+_ONE_SLASH = re.compile(r"(file|local):(?=/(?!/))", re.IGNORECASE)  # as Hadoop and Java write absolute paths
 
 
 class LinkedFiles:
@@ -43,9 +46,10 @@ class LinkedFiles:
         if len(uri) > MAX_URI_LENGTH:
             message = f"a uri has {len(uri)} characters, at most {MAX_URI_LENGTH} are taken"
             raise SampleError(stage, "UnusableName", message)
+        uri = _ONE_SLASH.sub(r"\1://", uri, count=1) if _ONE_SLASH.match(uri) else uri
         scheme = scheme_of(uri)
         if scheme in LOCAL_SCHEMES and self._source.is_local:
-            scheme, uri = "", uri.partition("://")[2]
+            scheme, uri = "", _local_path(uri)
         if not scheme:
             if os.path.isabs(uri) and self._source.is_local:
                 return self._from(stage, self._open(os.path.dirname(uri)), os.path.basename(uri))
@@ -82,3 +86,12 @@ class LinkedFiles:
         if refusal := too_many_bytes(size_bytes, self._max_bytes):
             raise refusal
         return read_file(stage, storage, key, None, size_bytes=size_bytes)
+
+
+def _local_path(uri: str) -> str:
+    """Return the path of a ``file://`` uri, unescaped unless it exists as it is, since not all writers escape."""
+    path = uri.partition("://")[2]
+    if path.lower().startswith("localhost/"):
+        path = path[len("localhost") :]
+    unescaped = unquote(path)
+    return unescaped if os.path.exists(unescaped) and not os.path.exists(path) else path

@@ -37,17 +37,22 @@ class Chunk:
 
 def chunks_of(footer: pq.FileMetaData, group: int, columns: Iterable[str]) -> list[Chunk]:
     """The column chunks of a row group that a read of some columns opens."""
-    names, row_group = set(columns), footer.row_group(group)
+    names, row_group = list(columns), footer.row_group(group)
     chunks = []
     for index in range(row_group.num_columns):
         column = row_group.column(index)
-        if column.path_in_schema.split(".")[0] in names:
+        if any(is_in_column(column.path_in_schema, name) for name in names):
             start = column.data_page_offset
             if 0 < (column.dictionary_page_offset or 0) < start:  # as PyArrow decides it
                 start = column.dictionary_page_offset
             is_repeated = footer.schema.column(index).max_repetition_level > 0
             chunks.append(Chunk(start, start + column.total_compressed_size, is_repeated))
     return chunks
+
+
+def is_in_column(path_in_schema: str, column: str) -> bool:
+    """Whether a leaf of the schema belongs to a column, as PyArrow decides it: names may hold dots, too."""
+    return path_in_schema == column or path_in_schema.startswith(f"{column}.")
 
 
 class GuardedFile:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import pyarrow as pa
 
@@ -67,31 +66,41 @@ class ParquetReader:
         if isinstance(row, Exception):
             return row
         try:
-            carried = {name: row.column(name)[0] for name in self.carried}
-            image = self._content("read", row.column(self.columns[0])[0].as_py(), sample)
+            image = self._content("read", row.column(self.columns[0])[0], sample)
+            carried = row.select(self.carried).replace_schema_metadata(None)  # it differs from part to part
             return Inputs(image, self._mask(row, sample), carried)
         except Exception as error:  # noqa: BLE001 - raised where its sample is dealt with
             return error
 
     def _mask(self, row: pa.RecordBatch, sample: Sample) -> bytes:
         if self.mask_kind == "column":
-            return self._content("mask", row.column(self.mask)[0].as_py(), sample)
+            return self._content("mask", row.column(self.mask)[0], sample)
         if self.mask_kind == "boxes" and self.mask:
             if refusal := too_many_bytes(BOXES_AS_TEXT * row.column(self.mask).nbytes, self.max_bytes):
                 raise refusal
             boxes = row.column(self.mask)[0].as_py()
             if boxes is None:
                 raise SampleError("mask", "MissingMask", f"{self.mask} is null for {sample['sample_id']}")
-            return json.dumps([{"boxes": boxes}]).encode()
+            try:
+                return json.dumps([{"boxes": boxes}]).encode()
+            except TypeError as error:
+                message = f"{self.mask} holds no boxes for {sample['sample_id']}: {error}"
+                raise SampleError("mask", "BadAnnotation", message) from error
         return b""
 
-    def _content(self, stage: str, value: Any, sample: Sample) -> bytes:
+    def _content(self, stage: str, cell: pa.Scalar, sample: Sample) -> bytes:
         """The bytes of an image or a mask, or what its uri leads to."""
+        column = self.columns[0] if stage == "read" else self.mask
+        try:
+            value = cell.as_py()
+        except UnicodeDecodeError as error:
+            message = f"{column} is no text in UTF-8 for {sample['sample_id']}: {error}"
+            raise SampleError(stage, "UnusableName", message) from error
         if isinstance(value, Mapping):
-            value = value.get("bytes") or value.get("path")
+            value = value["bytes"] or value.get("path")
         if isinstance(value, bytes):
             return value
         if not value:
-            kind, what = ("MissingImage", self.columns[0]) if stage == "read" else ("MissingMask", self.mask)
-            raise SampleError(stage, kind, f"{what} is null for {sample['sample_id']}")
+            kind = "MissingImage" if stage == "read" else "MissingMask"
+            raise SampleError(stage, kind, f"{column} is null or empty for {sample['sample_id']}")
         return self._linked.read(stage, value)

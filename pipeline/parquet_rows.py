@@ -6,6 +6,7 @@ from itertools import accumulate, islice
 
 import pyarrow as pa
 
+from pipeline.arrow_values import plain_row, plain_schema
 from pipeline.errors import SampleError
 from pipeline.inputs import too_many_bytes
 from pipeline.parquet_pages import GuardedFile, LargePageError, chunks_of
@@ -29,7 +30,8 @@ class RowCursor:
         self._key, self._columns, self._max_bytes = key, list(columns), max_bytes
         self._file = GuardedFile(storage.open(key, BLOCK_BYTES), max_bytes)
         self._parquet = open_parquet(self._file)
-        footer = self._parquet.metadata
+        footer, schema = self._parquet.metadata, self._parquet.schema_arrow
+        self._schema = plain_schema(pa.schema([schema.field(name) for name in self._columns if name in schema.names]))
         sizes = (footer.row_group(index).num_rows for index in range(footer.num_row_groups))
         self._ends = list(accumulate(sizes, initial=0))  # of the row groups, and where the first starts
         self._refused: dict[int, SampleError] = {}
@@ -64,7 +66,7 @@ class RowCursor:
         if row is None:
             raise pa.ArrowInvalid(f"the row group has fewer than {self._ends[group + 1] - self._ends[group]} rows")
         self._next = number + 1
-        return row
+        return plain_row(row.select(self._columns), self._schema)  # PyArrow also reads a.b where a is wanted
 
     def close(self) -> None:
         """Close the file."""

@@ -9,16 +9,17 @@ import pyarrow.parquet as pq
 from pipeline.config import JobConfig
 from pipeline.errors import ConfigError
 from pipeline.left_out import LeftOut
+from pipeline.parquet_columns import check_columns, check_json, check_keys, check_pictures, key_fault, key_values
 from pipeline.parquet_headers import BrokenPageError
-from pipeline.parquet_pages import GuardedFile, LargePageError, chunks_of
-from pipeline.sources import Found, matching_files, name_fault
+from pipeline.parquet_pages import GuardedFile, LargePageError, chunks_of, is_in_column
+from pipeline.sources import EVERYTHING, Found, matching_files, name_fault
 from pipeline.storage import Storage, StoredFile
+from pipeline.table_logs import refuse_inside_of_table, refuse_tables
 
 SUFFIXES = (".parquet", ".parq", ".pq")
 HIDDEN = (".", "_")  # as Hive and Spark name what is no data
 BLOCK_BYTES = 1 << 20
 KEY_ROWS = 10_000  # of the key column are read at once
-MAX_KEY_LENGTH = 4096  # no storage takes a longer name
 
 
 class ParquetRows:
@@ -27,16 +28,21 @@ class ParquetRows:
     def __init__(self, config: JobConfig, storage: Storage) -> None:
         self.storage, self.pattern, self.key = storage, config.source.pattern, config.source.key
         self.columns, self.max_bytes = wanted_columns(config), config.limits.max_bytes
+        self.into_json = config.sink.carry if config.sink.format == "webdataset" else []
+        self.uri, self.options = config.source.uri, config.storage
         self.image = self.columns[0]
         self.pictures = [self.image, *([config.mask.column] if config.mask.kind == "column" else [])]
 
     def files(self, left_out: LeftOut | None = None) -> list[StoredFile]:
         """See :class:`pipeline.sources.Source`."""
-        left_out, files = left_out or LeftOut(), matching_files(self.storage, self.pattern)
+        refuse_inside_of_table(self.uri, self.pattern, self.options)
+        left_out, files = left_out or LeftOut(), list(matching_files(self.storage, self.pattern))
         parts = sorted(left_out.sift(files, lambda key: key.lower().endswith(SUFFIXES), HIDDEN))
         if not parts:
             there = left_out.there()
             raise ConfigError(f"no file ({', '.join(SUFFIXES)}) below {self.storage} matches {self.pattern!r}{there}")
+        listed = files if self.pattern == EVERYTHING else self.storage.list_files()
+        refuse_tables(self.storage, [part.key for part in parts], self.pattern, (file.key for file in listed))
         return parts
 
     def samples(self, files: Iterable[StoredFile]) -> Iterator[Found]:
@@ -72,6 +78,10 @@ class ParquetRows:
         check_columns(schema, [*self.columns, *filter(None, [self.key])], part.key)
         for column in self.pictures:
             check_pictures(schema.field(column), part.key)
+        if self.key:
+            check_keys(schema.field(self.key), part.key)
+        for column in self.into_json:
+            check_json(schema.field(column), part.key)
         return footer
 
     def _with_keys(self, part: StoredFile, footer: pq.FileMetaData) -> Iterator[Found]:
@@ -92,20 +102,15 @@ class ParquetRows:
             for group in range(footer.num_row_groups):
                 guarded.watch(chunks_of(footer, group, [column]))
                 for batch in parquet.iter_batches(KEY_ROWS, row_groups=[group], columns=[column]):
-                    yield from _values(batch.column(0))
+                    yield from key_values(batch.column(column))
 
     def _named(self, part: StoredFile, size: int, row: int, key: Any) -> Found:
         """Return the sample of a row with its key as its name, or why the key cannot be one."""
-        if key is None:
-            name = f"{part.key}#{row}"
-            fault: str | None = f"MissingKey: {self.key} is null in row {row} of {part.key}"
-        elif isinstance(key, bytes | str) and len(key) > MAX_KEY_LENGTH:
-            name = f"{part.key}#{row}"
-            fault = f"UnusableName: {self.key} has more than {MAX_KEY_LENGTH} characters in row {row} of {part.key}"
-        else:
-            name = key.decode("utf-8", "backslashreplace") if isinstance(key, bytes) else str(key)
-            fault = name_fault(name)
-        return Found(name, size, part.version, part.key, [row], True, fault)
+        if unnamed := key_fault(key):
+            fault = f"{unnamed[0]}: {self.key} {unnamed[1]} in row {row} of {part.key}"
+            return Found(f"{part.key}#{row}", size, part.version, part.key, [row], True, fault)
+        name = key.decode("utf-8", "backslashreplace") if isinstance(key, bytes) else str(key)
+        return Found(name, size, part.version, part.key, [row], True, name_fault(name))
 
     def _row_bytes(self, footer: pq.FileMetaData) -> int:
         """Return about what the image of one row takes: an average, which must not refuse a row by itself."""
@@ -118,42 +123,12 @@ def wanted_columns(config: JobConfig) -> list[str]:
     return list(dict.fromkeys([config.source.image or "image", *mask, *config.sink.carry]))
 
 
-def check_columns(schema: pa.Schema, columns: list[str], file: str) -> None:
-    """Refuse a file that lacks a column.
-
-    Raises:
-        ConfigError: naming the columns that there are.
-    """
-    if missing := [column for column in columns if column not in schema.names]:
-        raise ConfigError(f"{file} has no column {', '.join(missing)}; it has {', '.join(schema.names)}")
-
-
-def check_pictures(column: pa.Field, file: str) -> None:
-    """Refuse a column that cannot hold images or masks; one that is null in all of a file can.
-
-    Raises:
-        ConfigError: naming the type that it has.
-    """
-    kind = column.type
-    if pa.types.is_struct(kind) and kind.get_field_index("bytes") < 0:
-        raise ConfigError(f"{file}: a struct of images needs a field bytes, {column.name} is {kind}")
-    plain = (
-        pa.types.is_binary,
-        pa.types.is_large_binary,
-        pa.types.is_string,
-        pa.types.is_large_string,
-        pa.types.is_null,
-    )
-    if not pa.types.is_struct(kind) and not any(check(kind) for check in plain):
-        raise ConfigError(f"{file}: images are bytes, {{bytes, path}} or uris, the column {column.name} is {kind}")
-
-
 def row_bytes(footer: pq.FileMetaData, column: str) -> int:
     """About what the image of one row takes."""
     total = 0
     for group in (footer.row_group(index) for index in range(footer.num_row_groups)):
         chunks = (group.column(index) for index in range(group.num_columns))
-        total += sum(chunk.total_compressed_size for chunk in chunks if chunk.path_in_schema.split(".")[0] == column)
+        total += sum(chunk.total_compressed_size for chunk in chunks if is_in_column(chunk.path_in_schema, column))
     return total // max(footer.num_rows, 1)
 
 
@@ -174,14 +149,10 @@ def open_parquet(file: Any, dictionaries: Sequence[str] = ()) -> pq.ParquetFile:
         file: that PyArrow can read from.
         dictionaries: columns of text or bytes whose equal values are kept once.
     """
-    return pq.ParquetFile(file, read_dictionary=list(dictionaries), pre_buffer=False, buffer_size=BLOCK_BYTES)
-
-
-def _values(column: pa.Array) -> Iterator[Any]:
-    """Yield the values of a column as Python has them."""
-    if not pa.types.is_dictionary(column.type):
-        yield from column.to_pylist()
-        return
-    values = column.dictionary.to_pylist()
-    for index in column.indices.to_pylist():
-        yield None if index is None else values[index]
+    return pq.ParquetFile(
+        file,
+        read_dictionary=list(dictionaries),
+        pre_buffer=False,
+        buffer_size=BLOCK_BYTES,
+        coerce_int96_timestamp_unit="us",  # in nanoseconds, the usual, years beyond 2262 become others unsaid
+    )

@@ -18,6 +18,7 @@ from typing import IO, Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.carried_json import JSON, as_json, split_row
 from pipeline.errors import SampleError
 from pipeline.records import Record
 from pipeline.sources import split_extension
@@ -28,6 +29,7 @@ ROW_GROUP_ROWS, ROW_GROUP_BYTES = 100, 32 << 20  # what a reader must take at le
 DIGEST_DIGITS = 16  # of the hash in a shard's name
 _NAME = re.compile(rf"(?:.*/)?[0-9a-f]{{{DIGEST_DIGITS}}}-(\d+)(?:{re.escape(TAR)}|{re.escape(PARQUET)})\Z")
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+_OWN = pa.schema([("sample_id", pa.string()), ("image", _IMAGE), ("width", pa.int32()), ("height", pa.int32())])
 # With it, datasets.load_dataset shows the column as images.
 _FEATURES = {b"huggingface": json.dumps({"info": {"features": {"image": {"_type": "Image"}}}}).encode()}
 
@@ -62,8 +64,8 @@ def name_agrees(key: str, digest: str) -> bool:
 
 def result_bytes(member: Member) -> bytes:
     """The encoded image of a sample in a shard."""
-    if isinstance(member.content.get("image"), pa.Scalar):
-        return member.content["image"]["bytes"].as_py()
+    if isinstance(member.content, pa.RecordBatch):
+        return member.content.column("image")[0]["bytes"].as_py()
     return member.content[member.name]
 
 
@@ -76,26 +78,18 @@ class TarShard:
         self._tar = tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT)  # noqa: SIM115 - closed below
         self._keys: set[str] = set()
 
-    def add(self, record: Record, result: bytes, carried: Mapping[str, pa.Scalar]) -> str:
+    def add(self, record: Record, result: bytes, carried: pa.RecordBatch) -> str:
         """Append a sample and return the name of its member.
 
         Raises:
-            SampleError: a name that would leave the folder a shard is unpacked into.
-            ValueError: a carried member ``json`` that is none.
+            SampleError: a name that would leave the folder a shard is unpacked into, or a value that JSON cannot hold.
         """
+        members, described = split_row(carried)
+        text = as_json({"sample_id": record.sample_id, **described})
         key = self._free_key(record.sample_id)
         name = f"{key}.{record.output_format}"
-        members, described = {name: result}, {"sample_id": record.sample_id}
-        for column, value in carried.items():
-            content = value.as_py()
-            if column == "json" and isinstance(content, str | bytes):
-                described["json"] = json.loads(content)
-            elif isinstance(content, bytes):
-                members[f"{key}.{column}"] = content
-            elif content is not None:
-                described[column] = content
-        members[f"{key}.json"] = json.dumps(described, default=str, ensure_ascii=False).encode()
-        self._write(members)
+        others = {f"{key}.{column}": content for column, content in members.items()}
+        self._write({name: result, **others, f"{key}.{JSON}": text})
         return name
 
     def take_over(self, member: Member) -> str:
@@ -146,29 +140,24 @@ class ParquetShard:
     suffix = PARQUET
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._file, self._schema = file, pa.schema([])
+        self._file = file
         self._writer: pq.ParquetWriter | None = None
-        self._rows: list[Mapping[str, pa.Scalar]] = []
+        self._rows: list[pa.RecordBatch] = []
         self._row_count = self._waiting_bytes = 0
 
-    def add(self, record: Record, result: bytes, carried: Mapping[str, pa.Scalar]) -> str:
+    def add(self, record: Record, result: bytes, carried: pa.RecordBatch) -> str:
         """Append a sample and return the number of its row."""
-        image = {"bytes": result, "path": f"{split_extension(record.sample_id)[0]}.{record.output_format}"}
-        own = {
-            "sample_id": pa.scalar(record.sample_id),
-            "image": pa.scalar(image, _IMAGE),
-            "width": pa.scalar(record.width, pa.int32()),
-            "height": pa.scalar(record.height, pa.int32()),
-        }
-        return self.take_over(Member("", {**carried, **own}))
+        path = f"{split_extension(record.sample_id)[0]}.{record.output_format}"
+        own = (record.sample_id, {"bytes": result, "path": path}, record.width, record.height)
+        columns = [pa.array([value], field.type) for value, field in zip(own, _OWN, strict=True)]
+        schema = pa.schema([*carried.schema, *_OWN], _FEATURES)
+        return self.take_over(Member("", pa.record_batch([*carried.columns, *columns], schema=schema)))
 
     def take_over(self, member: Member) -> str:
         """Append a row of another shard and return its number here."""
-        if not self._schema:
-            self._schema = pa.schema([(name, value.type) for name, value in member.content.items()], _FEATURES)
         self._rows.append(member.content)
         self._row_count += 1
-        self._waiting_bytes += len(member.content["image"]["bytes"].as_py())
+        self._waiting_bytes += member.content.nbytes
         if len(self._rows) >= ROW_GROUP_ROWS or self._waiting_bytes >= ROW_GROUP_BYTES:
             self._flush()
         return str(self._row_count - 1)
@@ -176,10 +165,10 @@ class ParquetShard:
     def _flush(self) -> None:
         if not self._rows:
             return
+        rows = pa.Table.from_batches(self._rows)
         if self._writer is None:
-            self._writer = pq.ParquetWriter(self._file, self._schema, compression="zstd", use_dictionary=False)
-        columns = [pa.array([row[field.name].as_py() for row in self._rows], field.type) for field in self._schema]
-        self._writer.write_table(pa.Table.from_arrays(columns, schema=self._schema))
+            self._writer = pq.ParquetWriter(self._file, rows.schema, compression="zstd", use_dictionary=False)
+        self._writer.write_table(rows.combine_chunks())
         self._rows, self._waiting_bytes = [], 0
 
     def close(self) -> None:
@@ -194,7 +183,7 @@ class ParquetShard:
         number = 0
         for batch in pq.ParquetFile(file).iter_batches(ROW_GROUP_ROWS):
             for row in range(batch.num_rows):
-                yield Member(str(number), {name: batch.column(name)[row] for name in batch.schema.names})
+                yield Member(str(number), batch.slice(row, 1))
                 number += 1
 
 
@@ -218,7 +207,7 @@ class ShardWriter:
         """Where this process can open the temporary file."""
         return f"/dev/fd/{self._file.fileno()}"
 
-    def add(self, record: Record, result: bytes, carried: Mapping[str, pa.Scalar]) -> str:
+    def add(self, record: Record, result: bytes, carried: pa.RecordBatch) -> str:
         """Append a sample and return the name of its member."""
         name = self._shard.add(record, result, carried)
         self._count(len(result))

@@ -3,7 +3,7 @@
 import errno
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -15,6 +15,7 @@ from pipeline.epoch import Epoch
 from pipeline.errors import SampleError
 from pipeline.faults import fail
 from pipeline.hold import Hold
+from pipeline.inputs import NOTHING_CARRIED
 from pipeline.records import Record
 from pipeline.shards import PARQUET, TAR, ShardWriter
 from pipeline.sources import place_name
@@ -38,12 +39,12 @@ class Outcome:
     Args:
         record: its row, which the sink completes by where the result is.
         result: the encoded image; ``None`` for a sample that has failed.
-        carried: what goes with it into a shard.
+        carried: a row of what goes with it into a shard.
     """
 
     record: Record
     result: bytes | None = None
-    carried: Mapping[str, pa.Scalar] = field(default_factory=dict)
+    carried: pa.RecordBatch = field(default_factory=lambda: NOTHING_CARRIED)
 
 
 class Sink(Protocol):
@@ -133,18 +134,18 @@ class ShardSink:
     def store(self, outcomes: Iterable[Outcome]) -> float:
         """See :class:`Sink`."""
         spent_s = 0.0
-        filling: dict[tuple[pa.DataType, ...], tuple[ShardWriter, list[Outcome]]] = {}
+        filling: dict[pa.Schema, tuple[ShardWriter, list[Outcome]]] = {}
         for outcome in outcomes:
             if outcome.result is None:
                 continue
             # A column of a shard has one type, while files of a source may differ, as where all of one is null.
-            types = tuple(value.type for value in outcome.carried.values()) if self.format == PARQUET else ()
+            types = outcome.carried.schema if self.format == PARQUET else NOTHING_CARRIED.schema
             if types not in filling:
                 filling[types] = ShardWriter(self.format), []
             writer, held = filling[types]
             try:
                 outcome.record.output_member = writer.add(outcome.record, outcome.result, outcome.carried)
-            except (SampleError, ValueError) as error:  # of this sample; anything else is the shard's
+            except SampleError as error:  # anything else is the shard's
                 fail(outcome.record, "write", error)
                 continue
             outcome.result = None  # it is in the shard now

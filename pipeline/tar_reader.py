@@ -76,8 +76,8 @@ class TarReader:
     def _inputs(self, place: Sequence[int], blocks: Sequence[tuple[int, bytes]]) -> Inputs:
         parts = [_part(blocks, at, size) for at, size in zip(place[::2], place[1::2], strict=True)]
         image, mask, *carried = parts
-        values = [pa.scalar(part or None, pa.binary()) for part in carried]
-        return Inputs(image, mask, dict(zip(self.carried, values, strict=True)))
+        values = [pa.array([part or None], pa.binary()) for part in carried]
+        return Inputs(image, mask, pa.record_batch(values, names=self.carried))
 
 
 def stretches(samples: Sequence[Sample]) -> Iterator[list[Sample]]:

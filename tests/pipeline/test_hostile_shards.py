@@ -129,7 +129,7 @@ def run(job: JobConfig) -> dict[str, str | None]:
     """Error types of all rows, ``None`` for a good one; and nothing lies where it should not."""
     run_job(job, "run", lambda rows, total: None)
     folder = Path(job.sink.uri).parent
-    assert {path.name for path in folder.iterdir()} <= {"in", "out"}
+    assert {path.name for path in folder.iterdir()} <= {"in", "out", "x.parquet"}
     rows = pq.read_table(f"{job.sink.uri}/manifest").to_pylist()
     assert len({row["sample_id"] for row in rows}) == len(rows)
     for row in rows:
@@ -151,6 +151,10 @@ def test_shard(here, tmp_path, monkeypatch, case):
 
 
 TEXT = pa.array(["a", "b"])
+PICTURE_VIEWS = pa.struct([("bytes", pa.binary_view()), ("path", pa.string_view())])
+PICTURE_DICTIONARIES = pa.struct(
+    [("bytes", pa.dictionary(pa.int32(), pa.binary())), ("path", pa.dictionary(pa.int8(), pa.string()))]
+)
 TABLES = {
     "a null image": ({"image": pa.array([IMAGE, None])}, {"a": None, "b": "MissingImage"}),
     "an empty image": ({"image": pa.array([IMAGE, b""])}, {"b": "UnreadableImage"}),
@@ -170,6 +174,60 @@ TABLES = {
     ),
     "a uri to nowhere": ({"image": pa.array(["no.png", "good.png"])}, {"a": "FileNotFound", "b": None}),
     "a uri that climbs": ({"image": pa.array(["../out/x.png", "good.png"])}, {"a": "UnusableName", "b": None}),
+    "a text that is not UTF-8": (
+        {"image": pa.array([b"\xff", b"good.png"]).view(pa.string())},
+        {"a": "UnusableName", "b": None},
+    ),
+    "views": (
+        {
+            "image": pa.array([IMAGE, None], pa.binary_view()),
+            "mask": pa.array([MASK, MASK], pa.binary_view()),
+            "key": pa.array(["a", None], pa.string_view()),
+        },
+        {"a": None, "x.parquet#1": "MissingKey"},
+    ),
+    "views in structs": (
+        {
+            "image": pa.array([{"bytes": IMAGE, "path": None}, {"bytes": None, "path": "good.png"}], PICTURE_VIEWS),
+            "mask": pa.array([{"bytes": MASK, "path": "p"}, None], PICTURE_VIEWS),
+        },
+        {"a": None, "b": "MissingMask"},
+    ),
+    "dictionaries": (
+        {
+            "image": pa.array(["good.png", None]).dictionary_encode(),
+            "mask": pa.array([MASK, MASK]).dictionary_encode(),
+            "key": TEXT.dictionary_encode(),
+        },
+        {"a": None, "b": "MissingImage"},
+    ),
+    "dictionaries in structs": (
+        {"image": pa.array([None, {"bytes": None, "path": "good.png"}], PICTURE_DICTIONARIES)},
+        {"a": "MissingImage", "b": None},
+    ),
+    "empty bytes with a path and without": (
+        {"image": pa.array([{"bytes": b"", "path": "good.png"}, {"bytes": b"", "path": ""}])},
+        {"a": None, "b": "MissingImage"},
+    ),
+    "empty keys": ({"key": pa.array(["", ""])}, {"x.parquet#0": "MissingKey", "x.parquet#1": "MissingKey"}),
+    "keys with blanks, in small and in capitals": ({"key": pa.array([" A ", "A"])}, {" A ": None, "A": None}),
+    "keys of floats": ({"key": pa.array([1.0, float("nan")])}, {"1.0": None, "x.parquet#1": "MissingKey"}),
+    "keys of NaN": (
+        {"key": pa.array([float("nan")] * 2, pa.float32())},
+        {"x.parquet#0": "MissingKey", "x.parquet#1": "MissingKey"},
+    ),
+    "keys of dates beyond Python's": (
+        {"key": pa.array([0, 9223371331200000000], pa.timestamp("us"))},
+        {"1970-01-01 00:00:00": None, "294247-01-02 00:00:00.000000": None},
+    ),
+    "text keys that are not UTF-8": (
+        {"key": pa.array([b"a", b"caf\xe9"]).view(pa.string())},
+        {"a": None, "caf\\xe9": "UnusableName"},
+    ),
+    "columns whose names go on": (
+        {"image.bytes": pa.array(["x", "y"]), "mask.path": pa.array([1, 2])},
+        {"a": None, "b": None},
+    ),
     "large types": ({"image": pa.array([IMAGE, IMAGE], pa.large_binary())}, {"a": None, "b": None}),
 }
 
@@ -207,6 +265,10 @@ def test_uri_of_a_file_in_a_table_leads_to_it(here, tmp_path):
         ({"picture": pa.array([IMAGE])}, "no column image; it has picture"),
         ({"image": pa.array([1])}, "images are bytes"),
         ({"image": pa.array([{"data": IMAGE}])}, "needs a field bytes"),
+        ({"image": pa.array([{"bytes": [1, 2]}])}, "bytes and a path of text, image is struct<bytes: list"),
+        ({"image": pa.array([{"bytes": IMAGE, "path": 1}])}, "bytes and a path of text"),
+        ({"image": pa.array([[{"bytes": IMAGE, "path": "p"}]])}, "the column image is list<"),
+        ({"image.bytes": pa.array([IMAGE])}, r"no column image; it has image\.bytes"),
     ],
 )
 def test_table_that_cannot_hold_images_stops_the_job(here, tmp_path, columns, message):
@@ -215,6 +277,48 @@ def test_table_that_cannot_hold_images_stops_the_job(here, tmp_path, columns, me
     source = SourceConfig(format="parquet", uri=str(tmp_path / "in"))
     with pytest.raises(ConfigError, match=message):
         run(config(tmp_path, source, MaskConfig("alpha")))
+
+
+def test_table_with_two_columns_of_a_name_stops_the_job(here, tmp_path):
+    pq.write_table(pa.table([pa.array([IMAGE]), pa.array([IMAGE])], ["image", "image"]), tmp_path / "x.parquet")
+    with pytest.raises(ConfigError, match="several columns image"):
+        run(config(tmp_path, SourceConfig("parquet", str(tmp_path / "x.parquet")), MaskConfig("alpha")))
+
+
+@pytest.mark.parametrize("keys", [pa.array([["a"]]), pa.array([{"a": "b"}])])
+def test_column_that_cannot_hold_names_stops_the_job(here, tmp_path, keys):
+    pq.write_table(pa.table({"image": [IMAGE], "key": keys}), tmp_path / "x.parquet")
+    with pytest.raises(ConfigError, match=r"source\.key=key is (list|struct)"):
+        run(config(tmp_path, SourceConfig("parquet", str(tmp_path / "x.parquet"), key="key"), MaskConfig("alpha")))
+
+
+def test_boxes_that_are_no_numbers_fail_their_own_rows(here, tmp_path):
+    boxes = pa.array([[["1"] * 4], None]).cast(pa.list_(pa.list_(pa.binary())))
+    pq.write_table(pa.table({"image": [IMAGE] * 2, "boxes": boxes}), tmp_path / "x.parquet")
+    source = SourceConfig("parquet", str(tmp_path / "x.parquet"))
+    found = run(replace(config(tmp_path, source, MaskConfig("boxes", column="boxes")), limits=LimitsConfig(stall_s=1)))
+    assert found == {"x.parquet#0": "BadAnnotation", "x.parquet#1": "MissingMask"}
+
+
+def test_column_that_one_part_lacks_stops_the_job_and_names_the_part(here, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name, columns in {"a": {"image": [IMAGE], "mask": [MASK]}, "b": {"image": [IMAGE]}}.items():
+        pq.write_table(pa.table(columns), tmp_path / "in" / f"{name}.parquet")
+    source = SourceConfig("parquet", str(tmp_path / "in"))
+    with pytest.raises(ConfigError, match=r"b\.parquet has no column mask"):
+        run(config(tmp_path, source, MaskConfig("column", column="mask")))
+
+
+def test_parts_of_different_types_each_count(here, tmp_path):
+    (tmp_path / "in" / "day=1").mkdir(parents=True)
+    picture = pa.struct([("bytes", pa.large_binary()), ("path", pa.large_string())])
+    kinds = {"a": pa.binary(), "b": pa.large_binary(), "day=1/c": pa.binary_view(), "d": picture}
+    for name, kind in kinds.items():
+        images = pa.array([{"bytes": IMAGE, "path": None}] if kind == picture else [IMAGE], kind)
+        pq.write_table(pa.table({"image": images, "mask": [MASK]}), tmp_path / "in" / f"{name}.parquet")
+    pq.write_table(pa.table({"image": pa.nulls(0), "mask": pa.nulls(0)}), tmp_path / "in" / "e.parquet")
+    job = config(tmp_path, SourceConfig("parquet", str(tmp_path / "in")), MaskConfig("column", column="mask"))
+    assert run(job) == {f"{name}.parquet#0": None for name in kinds}
 
 
 def test_column_that_cannot_hold_masks_stops_the_job(here, tmp_path):

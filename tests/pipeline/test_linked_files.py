@@ -138,6 +138,28 @@ def test_bucket_beside_the_source_needs_to_be_allowed(s3_server, tmp_path):
     assert read(replace(other, source=replace(other.source, hosts=["s3://bucket"])), uri) == IMAGE
 
 
+@pytest.mark.parametrize(
+    "name", ["a b.png", "a#b.png", "a?b=c.png", "100%.png", "a+b.png", "a%20b.png", "x y/#?/a&b;c.png", "ä.png"]
+)
+def test_object_of_any_name_is_found_by_its_uri_and_relative_to_the_source(s3_server, tmp_path, name):
+    table = f"s3://bucket/{tmp_path.name}"
+    Storage(table, s3_server).write(name, name.encode())
+    job = JobConfig(source=SourceConfig("parquet", table), storage=s3_server)
+    assert read(job, f"{table}/{name}") == read(job, name) == name.encode()
+
+
+@pytest.mark.parametrize("way", ["file://{}", "FILE://{}", "file:{}", "file://localhost{}", "local://{}", "{}"])
+def test_file_uri_leads_to_its_file_escaped_or_not(tmp_path, way):
+    job = JobConfig(source=SourceConfig("parquet", str(tmp_path)))
+    (tmp_path / "a b#?.png").write_bytes(b"escaped")
+    (tmp_path / "100%25.png").write_bytes(b"as it is")
+    assert read(job, way.format(tmp_path / "a b#?.png")) == b"escaped"
+    assert read(job, way.format(tmp_path / "100%25.png")) == b"as it is"
+    if way != "{}":  # a path is no uri, and nothing in it is escaped
+        assert read(job, way.format(tmp_path / "a%20b%23%3F.png")) == b"escaped"
+    assert read(job, way.format(tmp_path / "a%20c.png")) == "FileNotFound"
+
+
 def read(job: JobConfig, uri: str) -> bytes | str:
     try:
         return LinkedFiles(job, Storage(job.source.uri, job.storage)).read("read", uri)
@@ -146,7 +168,14 @@ def read(job: JobConfig, uri: str) -> bytes | str:
 
 
 @pytest.mark.parametrize(
-    "uri", ["file:///etc/hostname", "LOCAL:///etc/hostname", "simplecache::file:///etc/hostname", "a" * 9000]
+    "uri",
+    [
+        "file:///etc/hostname",
+        "file:/etc/hostname",
+        "LOCAL:///etc/hostname",
+        "simplecache::file:///etc/hostname",
+        "a" * 9000,
+    ],
 )
 def test_remote_table_leads_to_no_file_of_a_worker(uri):
     assert read(JobConfig(source=SourceConfig("parquet", "memory://table")), uri) in ("ForbiddenUri", "UnusableName")

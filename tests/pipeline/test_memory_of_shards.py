@@ -65,7 +65,7 @@ def read(folder: Path, mask: dict | None = None, **source: str) -> dict:
     return found
 
 
-def write(folder: Path, images: list, **settings: object) -> None:
+def write(folder: Path, images: list | pa.Array, **settings: object) -> None:
     pq.write_table(pa.table({"image": images}), folder / "x.parquet", **{"compression": "zstd", **settings})
     assert (folder / "x.parquet").stat().st_size < 200_000
 
@@ -77,11 +77,31 @@ def test_row_above_the_limit_fails_and_its_neighbours_come_through(tmp_path, cod
     assert read(tmp_path, format="parquet")["results"] == [3000, "TooManyBytes", 3000]
 
 
-@pytest.mark.parametrize("is_struct", [False, True])
-def test_rows_that_share_one_large_value_are_read_one_by_one(tmp_path, is_struct):
-    value = {"bytes": bytes(7_000_000), "path": "x"} if is_struct else bytes(7_000_000)
-    write(tmp_path, [value] * 40)
+PICTURE_VIEWS = pa.struct([("bytes", pa.binary_view()), ("path", pa.string_view())])
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.binary(), pa.struct([("bytes", pa.binary()), ("path", pa.string())]), pa.binary_view(), PICTURE_VIEWS]
+)
+def test_rows_that_share_one_large_value_are_read_one_by_one(tmp_path, kind):
+    value = {"bytes": bytes(7_000_000), "path": "x"} if pa.types.is_struct(kind) else bytes(7_000_000)
+    write(tmp_path, pa.array([value] * 40, kind))
     assert read(tmp_path, format="parquet")["results"] == [7_000_000] * 40
+
+
+def test_dictionary_of_several_large_values_is_no_row_above_the_limit(tmp_path):
+    indices = pa.array([0, 1, 2, 1, 0], pa.int32())
+    write(tmp_path, pa.DictionaryArray.from_arrays(indices, [bytes([number]) * 7_000_000 for number in range(3)]))
+    assert read(tmp_path, format="parquet")["results"] == [7_000_000] * 5
+
+
+@pytest.mark.parametrize("name", ["image", "image.bytes"])
+@pytest.mark.parametrize("kind", [pa.binary_view(), pa.dictionary(pa.int32(), pa.binary())])
+def test_large_page_of_any_encoding_and_name_is_refused(tmp_path, kind, name):
+    images = pa.array([PHOTO, bytes(LARGE)]).cast(pa.binary_view()) if kind == pa.binary_view() else None
+    images = pa.array([PHOTO, bytes(LARGE)]).dictionary_encode() if images is None else images
+    pq.write_table(pa.table({name: images}), tmp_path / "x.parquet", compression="zstd")
+    assert set(read(tmp_path, format="parquet", image=name)["results"]) == {"TooManyBytes"}
 
 
 def test_large_page_is_refused_before_it_is_decompressed_and_other_row_groups_are_read(tmp_path):

@@ -13,7 +13,7 @@ from pipeline.storage import Storage
 def test_samples_of_a_tar_shard_are_told_apart_whatever_they_carry(carried):
     with ShardWriter(TAR) as writer:
         names = [
-            writer.add(Record(name, OK, output_format="png"), b"image", {carried: pa.scalar(b'{"a": 1}')})
+            writer.add(Record(name, OK, output_format="png"), b"image", pa.record_batch({carried: [b'{"a": 1}']}))
             for name in ("x/a.png", "x/b.png", "x/a.jpg")
         ]
         key = writer.finish()
