@@ -97,7 +97,7 @@ def test_message_has_the_largest_value_and_the_scale():
         Image.new("LA", (80, 60)),
         Image.fromarray(np.zeros(SHAPE, np.uint16)),
     ],
-    ids=str,
+    ids=lambda image: image.mode,
 )
 def test_empty_mask_is_empty(image):
     assert not read(saved(image), SHAPE).any()
