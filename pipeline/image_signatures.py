@@ -162,8 +162,9 @@ def describe_thumbnail(image: Image.Image) -> str | None:
 
 
 def _numbers(tags: TiffImagePlugin.ImageFileDirectory_v2, tag: int) -> tuple[int, ...]:
+    """The whole numbers of a tag, which may say anything."""
     value = tags.get(tag, ())
-    return value if isinstance(value, tuple) else (value,)
+    return tuple(number for number in (value if isinstance(value, tuple) else (value,)) if isinstance(number, int))
 
 
 def reason_of_plugin(data: bytes, kind: str) -> str:

@@ -114,3 +114,12 @@ def test_thumbnail_is_not_taken_for_the_picture(extra, reason):
     with pytest.raises(SampleError, match=rf"{reason}.* whose first picture is a thumbnail"):
         decode(inside((1, 0), PIXELS[::4, ::4], PIXELS), LIMIT)
     assert decode(inside((0, 1), PIXELS, PIXELS[::4, ::4]), LIMIT).pixels.shape == PIXELS.shape  # a pyramid
+
+
+@pytest.mark.parametrize("kind", [1, 2, 5, 7, 11])
+def test_depth_of_another_type_fails_the_sample(kind):
+    data = bytearray(saved("TIFF"))
+    at = data.index(struct.pack("<HH", 258, 3))
+    data[at + 2 : at + 4] = struct.pack("<H", kind)
+    with pytest.raises(SampleError):
+        decode(bytes(data), LIMIT)
