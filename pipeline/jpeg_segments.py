@@ -67,17 +67,16 @@ def first_exif(data: bytes) -> bytes:
 
 
 def _with_whole_exif(found: list[Segment]) -> list[Segment]:
-    """Join what goes on in a further segment; one that begins as TIFF is another EXIF."""
+    """Join EXIF with what follows of it in further segments; one that begins as TIFF is another EXIF."""
     result = list[Segment]()
     last = None  # position of the EXIF before
     for segment in found:
-        if not _is(segment, _EXIF):
-            result.append(segment)
-        elif last is None or segment[1].startswith(_TIFF_STARTS, len(exif.PREFIX)):
-            last = len(result)
-            result.append(segment)
-        else:
+        is_exif, begins = _is(segment, _EXIF), segment[1].startswith(_TIFF_STARTS, len(exif.PREFIX))
+        if is_exif and not begins and last is not None:
             result[last] = segment[0], result[last][1] + segment[1][len(exif.PREFIX) :]
+            continue
+        last = len(result) if is_exif and begins else last
+        result.append(segment)
     return result
 
 

@@ -61,7 +61,7 @@ def _is_lost(values: MaskValues, below: np.ndarray, flat: np.ndarray, enough: fl
     half_way = max(1, math.ceil(threshold * values.full_scale)) // 2
     has_gap = not (below & (values.numbers >= half_way)).any()
     if has_gap or values.colours is None:
-        return has_gap and np.count_nonzero(flat) > enough
+        return bool(has_gap and np.count_nonzero(flat) > enough)
     colours = values.colours[flat]
     differences = colours.max(axis=1, initial=0) - colours.min(axis=1, initial=np.iinfo(colours.dtype).max)
     colourful = colours[differences > COLOURFUL * (values.full_scale // 255)]
