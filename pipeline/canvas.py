@@ -8,7 +8,9 @@ from PIL import Image, ImageDraw
 
 FARTHEST_PX = 10_000_000  # of a coordinate; anything beyond is a broken annotation
 SLACK_PX, SLACK_FRACTION = 2.0, 0.01  # by which polygons may lie outside the picture, in pixels or of its side
+LEAST_AREA_PX = 1e-6  # of a polygon
 MOST_RELATIVE = 1.5  # of a coordinate that is a part of a side; a box may lie over the border
+RELATIVE_SLACK = 0.25  # by so much it does where coordinates are taken for parts unasked
 
 
 class Canvas:
@@ -89,7 +91,7 @@ class Canvas:
         numbers = [_coordinate(value) for value in polygon]
         if len(numbers) % 2:
             raise ValueError(f"a polygon of {len(numbers)} numbers")
-        if len(numbers) < 6:
+        if _is_line(numbers):
             return
         if _is_relative(polygon):
             raise ValueError("a polygon is no larger than a pixel; COCO counts in pixels")
@@ -117,6 +119,8 @@ class Canvas:
 
     def _add_run_lengths(self, segment: dict[str, Any]) -> None:
         height, width = self.shape
+        if not segment.keys() >= {"counts", "size"}:
+            raise ValueError(f"a segmentation of {', '.join(segment) or 'nothing'}, not of counts and size")
         counts = segment["counts"]
         runs = np.array(_unpacked(counts) if isinstance(counts, str) else counts, np.int64)
         if tuple(segment["size"]) != self.shape or (runs < 0).any() or runs.sum() != height * width:
@@ -132,16 +136,28 @@ def _slack(side: int) -> float:
     return max(SLACK_PX, SLACK_FRACTION * side)
 
 
+def _is_line(numbers: list[float]) -> bool:
+    """Whether a polygon is a point or a straight line, there and back."""
+    points = np.reshape(numbers, (-1, 2)) - numbers[:2] if numbers else np.zeros((1, 2))
+    farthest = points[np.abs(points).sum(axis=1).argmax()]
+    return bool((np.abs(points[:, 0] * farthest[1] - points[:, 1] * farthest[0]) <= LEAST_AREA_PX).all())
+
+
 def _coordinate(value: float) -> float:
-    number = float(value)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{str(value)[:40]!r} is no coordinate") from None
     if not abs(number) <= FARTHEST_PX:  # not a number, infinite, or absurd
         raise ValueError(f"{value} is no coordinate")
     return number
 
 
 def _is_relative(values: list[float]) -> bool:
-    """Whether numbers look like parts of width and height: from 0 to 1, and not whole ones alone."""
-    return 0 < max(map(float, values)) <= 1 and min(map(float, values)) >= 0 and any(type(v) is not int for v in values)
+    """Whether numbers look like parts of width and height: from about 0 to about 1, and not whole ones alone."""
+    numbers = [_coordinate(value) for value in values]
+    is_small = min(numbers) >= -RELATIVE_SLACK and 0 < max(numbers) <= 1 + RELATIVE_SLACK
+    return is_small and any(not isinstance(value, int) for value in values)
 
 
 def _unpacked(counts: str) -> list[int]:

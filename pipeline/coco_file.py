@@ -75,7 +75,9 @@ def _entries(arrays: Iterator[tuple[str, Any]], with_categories: bool, known: di
         if kind == "categories":
             known[_id_text(entry["id"])] = entry.get("name")
         elif kind == "images":
-            size = "".join(f'"{key}": {json.dumps(entry[key])}, ' for key in ("height", "width") if key in entry)
+            size = "".join(
+                f'"{key}": {json.dumps(entry[key])}, ' for key in ("height", "width") if entry.get(key) is not None
+            )
             yield kind, number, _id_text(entry["id"]), str(entry["file_name"]), size
         else:
             category = _id_text(entry["category_id"]) if with_categories else None

@@ -191,6 +191,8 @@ def _metadata(image: Image.Image) -> dict[str, Any]:
 def _encoder_settings(image: Image.Image, data: bytes) -> dict[str, Any]:
     kept = _metadata(image)
     if isinstance(image, JpegImagePlugin.JpegImageFile):
+        if first := jpeg_segments.first_exif(data):  # Pillow puts a second one behind it
+            kept["exif"] = exif.PREFIX + exif.without_thumbnail(first[len(exif.PREFIX) :])
         kept |= jpeg_settings.component_settings(image)
         kept["progressive"] = "progressive" in image.info
         kept["optimize"] = jpeg_segments.has_optimized_tables(data)

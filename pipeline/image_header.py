@@ -6,7 +6,14 @@ from PIL import Image, UnidentifiedImageError
 
 from pipeline.errors import MACHINE_ERRORS, SampleError
 from pipeline.image_kinds import HEIC_ADVICE
-from pipeline.image_signatures import describe_foreign, describe_jpeg, describe_tiff, image_kind, reason_of_plugin
+from pipeline.image_signatures import (
+    describe_foreign,
+    describe_jpeg,
+    describe_thumbnail,
+    describe_tiff,
+    image_kind,
+    reason_of_plugin,
+)
 from pipeline.png_chunks import without_large_profile
 from pipeline.png_integrity import check_chunks
 
@@ -34,6 +41,8 @@ def open_checked(data: bytes, max_pixels: int, stage: str = "decode") -> Image.I
         raise
     except Exception as error:
         raise SampleError(stage, "BrokenImage", f"{image.format} whose frames cannot be counted: {error}") from error
+    if frames == 1 and image.format == "TIFF" and (why := describe_thumbnail(image)):
+        raise SampleError(stage, "UnreadableImage", f"the file is {why}, which is not taken")
     if frames > 1:
         raise SampleError(stage, "SeveralFrames", f"{image.format} with {frames} frames; only single images are taken")
     return image

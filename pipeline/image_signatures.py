@@ -29,7 +29,8 @@ _FOREIGN = (
     (rb"8BPS", "a Photoshop document"),
     (rb"%PDF", "a PDF document"),
     (rb"%!PS", "PostScript"),
-    (rb"\0\0[\x01\x02]\0", "an icon of Windows"),
+    (rb"\0\0[\x01\x02]\0(?!\0\0)", "an icon of Windows"),
+    (rb".(\0[\x02\x03\x0a\x0b]\0{5}|\x01[\x01\x09]\0\0.[\0\x01].).{8}[\x08\x0f\x10\x18\x20]", "a TGA"),
     (rb"\x76\x2f\x31\x01", "OpenEXR"),
     (rb"#\?RADIANCE", "Radiance HDR"),
     (rb"qoif", "QOI"),
@@ -70,6 +71,8 @@ _TIFF_COMPRESSIONS = {
     50002: "JPEG XL",
     52546: "JPEG XL",
 }
+_SUBFILE_TYPE, _REDUCED = 254, 1
+_JPEG = 7
 _SUBFILES, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _SAMPLE_FORMAT = 330, 258, 259, 262, 277, 339
 _COLOUR_FILTER, _DNG_VERSION = 32803, 50706
 
@@ -141,14 +144,27 @@ def describe_tiff(data: bytes) -> str | None:
         return f"a TIFF compressed as {_TIFF_COMPRESSIONS[compression]} (compression {compression})"
     if odd := next((number for number in formats if number in _SAMPLE_FORMATS), None):
         return f"a TIFF with {_SAMPLE_FORMATS[odd]}{depth}"
+    if compression == _JPEG and bits and max(bits) > 8:
+        return f"a TIFF with JPEG{depth} inside"
     if bits and max(bits) > 16:
         return f"a TIFF{depth} a sample"
     return None
 
 
+def describe_thumbnail(image: Image.Image) -> str | None:
+    """What a TIFF is whose first picture is a thumbnail of the one that counts; ``None`` for all others."""
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    kind = tags.get(_SUBFILE_TYPE, 0)
+    if _SUBFILES not in tags or not isinstance(kind, int) or not kind & _REDUCED:
+        return None
+    what = "a raw photo of a camera (DNG)" if _DNG_VERSION in tags else "a TIFF, as raw photos of cameras are,"
+    return f"{what} whose first picture is a thumbnail of one further inside"
+
+
 def _numbers(tags: TiffImagePlugin.ImageFileDirectory_v2, tag: int) -> tuple[int, ...]:
+    """The whole numbers of a tag, which may say anything."""
     value = tags.get(tag, ())
-    return value if isinstance(value, tuple) else (value,)
+    return tuple(number for number in (value if isinstance(value, tuple) else (value,)) if isinstance(number, int))
 
 
 def reason_of_plugin(data: bytes, kind: str) -> str:

@@ -13,6 +13,7 @@ _STANDARD_TABLE_BYTES = (208, 416)  # of grey and of colour
 _EXIF, _XMP, _EXTENSION = (0xE1, b"Exif\0"), (0xE1, b"http://ns.adobe.com/xap/"), (0xE1, b"http://ns.adobe.com/xmp/ext")
 _PHOTOSHOP = (0xED, b"Photoshop 3.0\0")
 _KEPT = (_EXIF, _XMP, _EXTENSION, (0xE2, b"ICC_PROFILE\0"), (0xED, b""), (0xFE, b""))
+_TIFF_STARTS = (b"II*\0", b"MM\0*")
 _EXTENSION_HEADER_BYTES = 35 + 32 + 4 + 4  # name, digest, whole length, offset
 _MOST_CONTENT_BYTES = 65533
 Segment = tuple[int, bytes]  # marker and content
@@ -59,6 +60,26 @@ def _is(segment: Segment, kind: Segment) -> bool:
     return segment[0] == kind[0] and segment[1].startswith(kind[1])
 
 
+def first_exif(data: bytes) -> bytes:
+    """Return the first EXIF of a JPEG, joined where it goes on in further segments; empty where there is none."""
+    found = [(marker, data[start + 4 : end]) for marker, start, end in segments(data)]
+    return next((content for marker, content in _with_whole_exif(found) if _is((marker, content), _EXIF)), b"")
+
+
+def _with_whole_exif(found: list[Segment]) -> list[Segment]:
+    """Join EXIF with what follows of it in further segments; one that begins as TIFF is another EXIF."""
+    result = list[Segment]()
+    last = None  # position of the EXIF before
+    for segment in found:
+        is_exif, begins = _is(segment, _EXIF), segment[1].startswith(_TIFF_STARTS, len(exif.PREFIX))
+        if is_exif and not begins and last is not None:
+            result[last] = segment[0], result[last][1] + segment[1][len(exif.PREFIX) :]
+            continue
+        last = len(result) if is_exif and begins else last
+        result.append(segment)
+    return result
+
+
 def _is_extension_true(found: list[Segment]) -> bool:
     """Whether the second part of XMP can stay as it is; it has a digest, so it is kept or dropped as a whole."""
     parts = [content for marker, content in found if _is((marker, content), _EXTENSION)]
@@ -72,9 +93,11 @@ def _without_thumbnails(found: list[Segment], has_extension: bool) -> Iterator[S
         content[len(_PHOTOSHOP[1]) :] for marker, content in found if _is((marker, content), _PHOTOSHOP)
     )
     kept = photoshop.without_thumbnail(resources)  # one may go on in the next segment
-    for marker, content in found:
+    for marker, content in _with_whole_exif(found):
         if _is((marker, content), _EXIF):
-            yield marker, exif.without_thumbnail(content)
+            name, kept_exif = content[: len(exif.PREFIX)], exif.without_thumbnail(content)[len(exif.PREFIX) :]
+            room = _MOST_CONTENT_BYTES - len(name)
+            yield from ((marker, name + kept_exif[at : at + room]) for at in range(0, max(len(kept_exif), 1), room))
         elif _is((marker, content), _XMP):
             name, zero, packet = content.partition(b"\0")
             packet = xmp.still_true(packet, has_extension)

@@ -6,8 +6,9 @@ from scipy import ndimage
 from pipeline.annotations import draw
 from pipeline.config import MaskConfig
 from pipeline.errors import SampleError
+from pipeline.mask_labels import refuse_labels
 from pipeline.mask_sizes import drawn_shape, fit, turn_back
-from pipeline.mask_values import MaskValues, at_threshold, read_values, refuse_labels
+from pipeline.mask_values import MaskValues, at_threshold, read_values
 from pipeline.photo import Photo
 from pipeline.text_masks import find_text
 

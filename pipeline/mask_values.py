@@ -1,7 +1,7 @@
 """The values of a mask file, and where they reach the threshold."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -11,12 +11,9 @@ from pipeline.config import MaskConfig
 from pipeline.deep_colour import decode_deep
 from pipeline.errors import MACHINE_ERRORS, SampleError
 from pipeline.image_header import open_checked
+from pipeline.webp_settings import estimate_quality
 
-# Labels of classes or objects, some of which lie below the threshold, rather than soft edges of what lies above it.
-LABEL_SHARE = 0.1  # flat areas below the threshold, over the area at or above it
-LEAST_ZERO_SHARE = 0.01  # of the mask; where zero is rarer, the ground itself may have another value
-COLOURFUL = 32  # difference of the channels, in 8 bits
-MOST_LABELS = 32  # colours in one mask; soft edges have more
+LOSSY_NOISE = 20  # of 255; about what JPEG and WebP of low quality make of black around white
 
 
 @dataclass(frozen=True)
@@ -27,11 +24,13 @@ class MaskValues:
         numbers: (H, W) bool, uint8 or uint16; a colour counts by its strongest channel, times its opacity.
         alpha: (H, W) opacity on the same scale; ``None`` where all is opaque.
         colours: (H, W, 3) of a mask in colour.
+        noise: up to this value numbers may be what a lossy format has made of zero.
     """
 
     numbers: np.ndarray
     alpha: np.ndarray | None = None
     colours: np.ndarray | None = None
+    noise: int = 0
 
     @property
     def full_scale(self) -> int:
@@ -61,7 +60,7 @@ def read_values(data: bytes, max_pixels: int, channel: str) -> MaskValues:
         message = f"{image.format} in mode {image.mode} cannot be converted: {error}"
         raise SampleError("mask", "BrokenImage", message) from error
     if channel == "colour":
-        return values
+        return replace(values, noise=LOSSY_NOISE) if _is_lossy(image, data) else values
     if values.alpha is None:
         raise SampleError("mask", "NoAlpha", "mask.channel=alpha, but the mask has no transparency")
     return MaskValues(values.alpha)
@@ -87,57 +86,9 @@ def at_threshold(values: MaskValues, config: MaskConfig, name: str = "the mask")
     return mask
 
 
-def refuse_labels(values: MaskValues, mask: np.ndarray, config: MaskConfig) -> None:
-    """Refuse a mask of labels of which some are below the threshold, and would be lost.
-
-    Soft edges are below it, too. Labels cover flat areas, and either leave a gap below the threshold or are colours.
-
-    Args:
-        values: of a mask file.
-        mask: where they reach the threshold.
-        config: for the message.
-
-    Raises:
-        SampleError: naming the way out.
-    """
-    numbers = values.numbers
-    below = (numbers > 0) & ~mask
-    enough = LABEL_SHARE * np.count_nonzero(mask)
-    if np.count_nonzero(below) <= enough or np.count_nonzero(numbers == 0) < LEAST_ZERO_SHARE * numbers.size:
-        return
-    flat = _flat(numbers)
-    flat[1:-1, 1:-1] &= below[1:-1, 1:-1]
-    half_way = max(1, math.ceil(config.threshold * values.full_scale)) // 2
-    has_gap = not (below & (numbers >= half_way)).any()
-    if not has_gap and values.colours is not None:
-        colours = values.colours[flat]
-        differences = colours.max(axis=1, initial=0) - colours.min(axis=1, initial=np.iinfo(colours.dtype).max)
-        colourful = colours[differences > COLOURFUL * (values.full_scale // 255)]
-        is_label = len(colourful) > enough and len(np.unique(colourful[:, :3] @ _AS_ONE)) <= MOST_LABELS
-    else:
-        is_label = has_gap and np.count_nonzero(flat) > enough
-    if is_label:
-        raise SampleError(
-            "mask",
-            "MaskOfLabels",
-            f"flat areas of the mask, such as of value {numbers[flat][0]} of {values.full_scale}, are below "
-            f"mask.threshold={config.threshold:g} while others are not, as in masks of classes: mask.threshold=0 "
-            "takes whatever is not zero; to take some of them alone, store masks in black and white",
-        )
-
-
-_AS_ONE = np.array([1 << 32, 1 << 16, 1])  # three channels of up to 16 bits as one number
-
-
-def _flat(numbers: np.ndarray) -> np.ndarray:
-    """(H, W) bool: equal to all eight neighbours; false at the border."""
-    flat = np.zeros(numbers.shape, bool)
-    sideways = (numbers[:, 1:-1] == numbers[:, :-2]) & (numbers[:, 1:-1] == numbers[:, 2:])
-    middle = numbers[:, 1:-1]
-    flat[1:-1, 1:-1] = (
-        sideways[:-2] & sideways[1:-1] & sideways[2:] & (middle[1:-1] == middle[:-2]) & (middle[1:-1] == middle[2:])
-    )
-    return flat
+def _is_lossy(image: Image.Image, data: bytes) -> bool:
+    is_lossy_webp = image.format == "WEBP" and estimate_quality(data) is not None
+    return is_lossy_webp or image.format in ("JPEG", "MPO", "AVIF", "HEIF")
 
 
 def _values(image: Image.Image, data: bytes) -> MaskValues:

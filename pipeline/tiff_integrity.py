@@ -1,7 +1,7 @@
 """Whether the strips and tiles of a TIFF file are whole, where libtiff fills what is missing and says nothing."""
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import imagecodecs
 import numpy as np
@@ -35,6 +35,8 @@ def check_pieces(image: TiffImagePlugin.TiffImageFile, data: bytes, stage: str) 
     if absent := sum(1 for offset in offsets if not offset):
         message = f"TIFF is sparse: {absent} of its {len(offsets)} strips or tiles are not in the file"
         raise SampleError(stage, "BrokenImage", message)
+    if _TILE_OFFSETS in tags:  # of a strip the rest of its length may be unused
+        _check_ends(offsets, counts, len(data), stage)
     compression = tags.get(_COMPRESSION, 1)
     if compression == _GROUP_4:
         _check_by_libtiff(data, stage)
@@ -44,6 +46,13 @@ def check_pieces(image: TiffImagePlugin.TiffImageFile, data: bytes, stage: str) 
         for offset, count in zip(offsets, counts, strict=False):
             if count:  # else libtiff finds out
                 check(data[offset : offset + count])
+
+
+def _check_ends(offsets: Sequence[int], counts: Sequence[int], file_bytes: int, stage: str) -> None:
+    ends = [offset + count for offset, count in zip(offsets, counts, strict=False)]
+    if max(ends, default=0) > file_bytes:
+        message = f"TIFF is truncated: a tile ends at byte {max(ends)} of {file_bytes}"
+        raise SampleError(stage, "TruncatedImage", message)
 
 
 def _deflate_check(image: TiffImagePlugin.TiffImageFile, stage: str) -> Callable[[bytes], None]:

@@ -131,7 +131,25 @@ def test_annotations_of_another_size_fail_unless_they_may_be_scaled():
         draw(spec, (20, 30), COCO)
     assert draw(spec, (20, 30), MaskConfig(kind="coco", resize=True)).shape == (40, 60)
     with pytest.raises(SampleError, match="far more than the image has"):
-        draw(spec.replace("40", "400000"), (20, 30), MaskConfig(kind="coco", resize=True))
+        draw(spec.replace("40", "4000000"), (20, 30), MaskConfig(kind="coco", resize=True))
+
+
+def test_large_photo_annotated_and_scaled_down_is_taken():
+    spec = json.dumps([{"height": 3000, "width": 4500, "segments": [{"bbox": [150, 150, 300, 300]}]}])
+    assert draw(spec, (20, 30), MaskConfig(kind="coco", resize=True)).sum() == 90_000
+
+
+@pytest.mark.parametrize("size", [(0, 0), (20, -1)])
+def test_size_that_is_none_is_no_reason_to_scale(size):
+    spec = json.dumps([{"height": size[0], "width": size[1], "segments": [{"bbox": [10, 4, 20, 16]}]}])
+    with pytest.raises(SampleError, match=r"the file states .* pixels as its size"):
+        draw(spec, (20, 30), COCO)
+
+
+@pytest.mark.parametrize("segment", [[[[5, 2], [15, 2], [15, 10]]], [[None] * 6], {}, {"bbox": "5,2,9,9"}])
+def test_reason_names_what_is_no_shape(segment):
+    with pytest.raises(SampleError, match=r"is no coordinate|not of counts and size"):
+        segments(segment)
 
 
 def stored(tmp_path, text: str) -> Storage:
@@ -187,7 +205,7 @@ def test_file_that_is_no_coco_is_a_configuration_error(tmp_path, text):
         list(read_coco(stored(tmp_path, text), []))
 
 
-@pytest.mark.parametrize("box", [[0.2, 0.1, 0.6, 0.5], [0, 0, 1, 0.5], [0.0, 0.0, 1.0, 1.0]])
+@pytest.mark.parametrize("box", [[0.2, 0.1, 0.6, 0.5], [0, 0, 1, 0.5], [0.0, 0.0, 1.0, 1.0], [-0.01, 0.5, 1.02, 0.9]])
 def test_relative_box_in_pixels_fails_with_what_to_set(box):
     with pytest.raises(SampleError, match=r"no larger than a pixel; mask\.box_units=relative takes parts"):
         boxes([1, 1, 5, 5], box)
@@ -214,7 +232,20 @@ def test_relative_box_over_the_border_is_cut_off():
 GOOD_POLYGON = [5, 2, 15, 2, 15, 10, 5, 10]
 
 
-@pytest.mark.parametrize("part", [[[]], [[5, 5]], [[5, 5, 9, 9]], {"bbox": [5, 5, 0, 0]}, {"bbox": None}, {"bbox": []}])
+@pytest.mark.parametrize(
+    "part",
+    [
+        [[]],
+        [[5, 5]],
+        [[5, 5, 9, 9]],
+        [[5, 5, 9, 9, 5, 5]],
+        [[5, 5] * 3],
+        [[0.1, 9, 7.3, 9, 20, 9]],
+        {"bbox": [5, 5, 0, 0]},
+        {"bbox": None},
+        {"bbox": []},
+    ],
+)
 def test_degenerate_part_is_left_out_but_not_alone(part):
     alone = segments([GOOD_POLYGON])
     assert alone[2:10, 5:15].all()

@@ -34,6 +34,12 @@ def test_ids_of_another_type_are_the_same(tmp_path, ours, theirs):
     assert segments(storage) == {"a.jpg": 1}
 
 
+def test_size_of_null_is_none_that_is_stated(tmp_path):
+    storage = stored(tmp_path, [image(1) | {"height": None, "width": None}], [{"image_id": 1, "bbox": BOX}])
+    ((_, spec),) = read_coco(storage, [])
+    assert json.loads(spec).keys() == {"segments"}
+
+
 def test_category_ids_of_another_type_are_the_same(tmp_path):
     annotations = [{"image_id": 1, "category_id": key, "bbox": BOX} for key in ("1", 1, 2)]
     categories = [{"id": 1, "name": "logo"}, {"id": "2", "name": "text"}]

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.codec import decode
+from pipeline.encoder import encode
 from pipeline.exif import PREFIX, without_thumbnail
 from tests.conftest import textured
 
@@ -110,3 +112,27 @@ def test_thumbnail_of_a_camera_is_found():
     Image.fromarray(textured(40, 60)).save(file, "JPEG")
     after = without_thumbnail(PREFIX + tiff(">", pictures=file.getvalue()))
     assert b"\xff\xd8\xff" not in after
+
+
+def of_segments(*contents: bytes) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(textured(24, 32)).save(file, "JPEG")
+    framed = (b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content for content in contents)
+    return file.getvalue()[:2] + b"".join(framed) + file.getvalue()[2:]
+
+
+LONG = tiff("<", pictures=THUMBNAIL * 200)
+
+
+@pytest.mark.parametrize("image_format", ["source", "png", "webp"])
+@pytest.mark.parametrize(
+    "contents",
+    [(PREFIX + tiff("<"), PREFIX + tiff(">")), (PREFIX + LONG[:60000], PREFIX + LONG[60000:])],
+    ids=["two of them", "over two segments"],
+)
+def test_exif_of_two_segments_has_no_thumbnail(contents, image_format):
+    photo = decode(of_segments(*contents), 10**6)
+    data, _ = encode(photo, 255 - photo.pixels, image_format)
+    assert b"removed" not in data and photo.orientation == 6
+    tags = Image.open(io.BytesIO(data)).getexif()
+    assert tags[274] == 6 and tags.get_ifd(34665)[37500] == MAKER_NOTE

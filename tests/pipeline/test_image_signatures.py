@@ -52,6 +52,9 @@ REASONS = {
     "jpeg xl": (b"\xff\x0a" + bytes(60), "JPEG XL"),
     "jpeg 2000": (saved("JPEG2000"), "JPEG 2000"),
     "photoshop": (b"8BPS\0\1" + bytes(20), "a Photoshop document"),
+    "tga": (saved("TGA"), "a TGA"),
+    "packed tga": (saved("TGA", compression="tga_rle"), "a TGA"),
+    "icon": (saved("ICO"), "an icon of Windows"),
     "late jpeg": (b"\r\n" + saved("JPEG"), "a JPEG behind 2 byte"),
     "jpeg of 12 bits": (jpeg_of(0xC1, bits=12), "a JPEG of 12 bits"),
     "lossless jpeg": (jpeg_of(0xC3), r"a lossless JPEG \(SOF3\)"),
@@ -93,3 +96,30 @@ def test_broken_header_is_never_that_of_something_else(container):
             open_checked(data[:end], LIMIT)
         except SampleError as error:
             assert "not an image" not in error.message and container in error.message, error.message
+
+
+@pytest.mark.parametrize(
+    ("extra", "reason"),
+    [([], "a TIFF, as raw photos"), ([(50706, 1, 4, bytes([1, 4, 0, 0]), True)], "a raw photo of a camera")],
+    ids=["raw photo", "dng"],
+)
+def test_thumbnail_is_not_taken_for_the_picture(extra, reason):
+    def inside(kinds: tuple[int, int], first: np.ndarray, second: np.ndarray) -> bytes:
+        file = io.BytesIO()
+        with tifffile.TiffWriter(file) as writer:
+            writer.write(first, photometric="rgb", subifds=1, subfiletype=kinds[0], extratags=extra)
+            writer.write(second, photometric="rgb", subfiletype=kinds[1])
+        return file.getvalue()
+
+    with pytest.raises(SampleError, match=rf"{reason}.* whose first picture is a thumbnail"):
+        decode(inside((1, 0), PIXELS[::4, ::4], PIXELS), LIMIT)
+    assert decode(inside((0, 1), PIXELS, PIXELS[::4, ::4]), LIMIT).pixels.shape == PIXELS.shape  # a pyramid
+
+
+@pytest.mark.parametrize("kind", [1, 2, 5, 7, 11])
+def test_depth_of_another_type_fails_the_sample(kind):
+    data = bytearray(saved("TIFF"))
+    at = data.index(struct.pack("<HH", 258, 3))
+    data[at + 2 : at + 4] = struct.pack("<H", kind)
+    with pytest.raises(SampleError):
+        decode(bytes(data), LIMIT)

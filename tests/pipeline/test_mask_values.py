@@ -174,6 +174,52 @@ def test_labels_of_which_some_are_below_the_threshold_fail(data, invert):
     assert np.array_equal(read(data, SHAPE, threshold=0.0), LABELS > 0)
 
 
+def beside(value: int, kind: type = np.uint8) -> bytes:
+    """The hole, and an area of a lower value that does not touch it."""
+    labels = HOLE.astype(kind) * np.iinfo(kind).max
+    labels[45:55, 5:20] = value
+    return png(labels)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        beside(100),
+        beside(127),
+        beside(30000, np.uint16),
+        png(
+            np.repeat(np.arange(0, 240, 20, np.uint8), 6)[None].repeat(60, 0) * (np.arange(72) % 6 > 1).astype(np.uint8)
+        ),
+        of_palette(HOLE * 1 + np.roll(HOLE, 35, 1) * 2, {1: (128, 0, 0), 2: (70, 70, 70)}),
+    ],
+    ids=["second grey", "just below", "16 bits", "numbers of objects", "grey class beside a red one"],
+)
+def test_whole_area_that_is_below_the_threshold_is_no_soft_edge(data):
+    shape = Image.open(io.BytesIO(data)).size[::-1]
+    with pytest.raises(SampleError) as caught:
+        read(data, shape)
+    assert caught.value.kind == "MaskOfLabels"
+    assert read(data, shape, threshold=0.0).sum() > HOLE.sum()
+
+
+def test_faint_rest_of_a_soft_mask_is_no_label():
+    coarse = np.random.default_rng(0).integers(0, 25, (8, 20), np.uint8)
+    rest = np.asarray(Image.fromarray(coarse).resize((320, 120), Image.Resampling.BICUBIC))
+    assert read(png(np.maximum(rest, np.asarray(brush()))), (120, 320)).any()
+    hard = np.where(np.asarray(brush()) > 100, 255, np.asarray(brush()) // 8).astype(np.uint8)  # with a glow
+    assert read(png(hard), (120, 320)).any()
+
+
+@pytest.mark.parametrize("quality", [20, 50, 80])
+def test_noise_of_a_lossy_mask_is_no_label(quality):
+    discs = Image.new("L", (256, 192))
+    for left, top in ((187, 119), (130, 51), (73, 24)):
+        ImageDraw.Draw(discs).ellipse((left, top, left + 40, top + 30), fill=255)
+    for kind in ("WEBP", "JPEG"):
+        mask = read(saved(discs.convert("RGB"), kind, quality=quality), discs.size[::-1])
+        assert 0.9 < mask.sum() / np.count_nonzero(discs) < 1.1
+
+
 def written(size: int = 30) -> Image.Image:
     image = Image.new("L", (320, 120))
     ImageDraw.Draw(image).text((10, 30), "SAMPLE text", font=ImageFont.load_default(size), fill=255)

@@ -101,3 +101,13 @@ def test_sparse_file_is_refused_and_not_black(kind):
     sparse = with_entry(with_entry(KINDS[kind], OFFSETS, 1, 0), COUNTS, 1, 0)
     with pytest.raises(SampleError, match=f"TIFF is sparse: 1 of its {count} strips or tiles"):
         decode(sparse, LIMIT)
+
+
+@pytest.mark.parametrize("kind", ["plain tiles", "deflate tiles"])
+def test_tiles_that_end_behind_the_file_fail(kind):
+    # What lies outside the picture is missing at its end, and the rest of it is shifted.
+    data = by_tifffile(PIXELS[:60, :70], tile=(64, 64)) if kind == "plain tiles" else KINDS[kind]
+    middle = pieces(data)[0][0] + 100
+    with pytest.raises(SampleError) as caught:
+        decode(data[:middle] + data[middle + 40 :], LIMIT)
+    assert caught.value.kind == "TruncatedImage"
