@@ -16,10 +16,13 @@ class LeftOut:
 
     Args:
         ignored: folders, each with a slash behind it, whose files are neither: results and masks inside the source.
+        leads_elsewhere: whether a folder is such a one by way of links.
     """
 
-    def __init__(self, ignored: tuple[str, ...] = ()) -> None:
-        self._ignored = ignored
+    def __init__(
+        self, ignored: tuple[str, ...] = (), leads_elsewhere: Callable[[str], bool] = lambda folder: False
+    ) -> None:
+        self._ignored, self._leads_elsewhere = ignored, leads_elsewhere
         self._counts: Counter[str] = Counter()
 
     def sift(
@@ -35,7 +38,7 @@ class LeftOut:
             is_taken: whether a key is of the source's format.
             hidden: what names of files and folders begin with that are left out whatever they are.
         """
-        last_folder, in_hidden_folder = "", False
+        last_folder, in_hidden_folder, is_elsewhere = "", False, False
         for file in files:
             key = file.key
             if self._ignored and f"{key}/".startswith(self._ignored):
@@ -43,6 +46,9 @@ class LeftOut:
             end = key.rfind("/") + 1
             if (folder := key[:end]) != last_folder:  # listings go through one at a time
                 last_folder, in_hidden_folder = folder, is_hidden_folder(folder, hidden)
+                is_elsewhere = self._leads_elsewhere(folder)
+            if is_elsewhere:
+                continue
             if in_hidden_folder or key.startswith(hidden, end):
                 self._count(HIDDEN)
             elif file.version == LINK_TO_NOTHING:

@@ -1,7 +1,7 @@
 """What there is to do at all: images of the source, paired with their masks, as a table of the catalog."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import pyarrow as pa
 
@@ -42,7 +42,8 @@ def find_samples(config: JobConfig, catalog: Catalog, settled: SettledShards | N
     _refuse_results_among_inputs(sink, {"source.uri": source, **mask_files})
     # Neither results nor masks are inputs, where their folders lie inside the source.
     top, others = f"{_place(source)}/", [_place(storage) for storage in (sink, *mask_files.values())]
-    left_out = LeftOut(tuple(f"{other.removeprefix(top)}/" for other in others if other.startswith(top)))
+    inside = tuple(f"{other.removeprefix(top)}/" for other in others if other.startswith(top))
+    left_out = LeftOut(inside, _leads_to(source, [other for other in others if not top.startswith(f"{other}/")]))
     finder = open_source(config, source)
     files = finder.files(left_out)
     images = found_batches(finder, settled.without(files) if settled else files)
@@ -73,6 +74,14 @@ def _refuse_results_among_inputs(sink: Storage, inputs: Mapping[str, Storage]) -
 def _place(storage: Storage, folder: str = "") -> str:
     """Where a storage or a folder of it is, under one name even where links give it several."""
     return os.path.realpath(storage.path(folder)) if storage.is_local else storage.uri(folder)
+
+
+def _leads_to(storage: Storage, places: Iterable[str]) -> Callable[[str], bool]:
+    """Return what tells whether links lead from a folder of a local storage to one of some places, or into one."""
+    if not storage.is_local:
+        return lambda folder: False
+    inside = tuple(f"{place}/" for place in places)
+    return lambda folder: f"{os.path.realpath(os.path.join(storage.root, folder))}/".startswith(inside)
 
 
 def _with_names(images: Iterable[pa.RecordBatch], masks: Masks) -> Iterator[pa.RecordBatch]:
