@@ -9,12 +9,12 @@ from pipeline.catalog import Catalog
 from pipeline.config import JobConfig
 from pipeline.errors import ConfigError
 from pipeline.formats import open_source
-from pipeline.left_out import LeftOut
-from pipeline.masks import IMAGES, InnerMask, Masks, open_masks
+from pipeline.left_out import LeftOut, count_spare_masks
+from pipeline.masks import IMAGES, InnerMask, Masks, PairedMasks, open_masks
 from pipeline.selection import check_selection
 from pipeline.settled import SettledShards
 from pipeline.sinks import FOLDER
-from pipeline.sources import EMPTY, found_batches
+from pipeline.sources import EMPTY, EVERYTHING, found_batches
 from pipeline.storage import Storage
 from pipeline.storage_errors import usable
 
@@ -29,7 +29,7 @@ def find_samples(config: JobConfig, catalog: Catalog, settled: SettledShards | N
         settled: what need not be opened, since the manifest holds it.
 
     Returns:
-        How many files of the source were left out, by kind.
+        How many files of the source, and masks, were left out, by kind.
 
     Raises:
         ConfigError: nothing at ``source.uri`` or ``mask.uri``, no image that matches, or a faulty ``run.select``.
@@ -57,7 +57,13 @@ def find_samples(config: JobConfig, catalog: Catalog, settled: SettledShards | N
     if not catalog.run("SELECT 1 FROM samples LIMIT 1"):
         there = left_out.there()
         raise ConfigError(f"no image below {source} matches source.pattern={config.source.pattern!r}{there}")
-    return {**left_out.by_kind(), **masks.left_out}
+    is_apart = isinstance(masks, PairedMasks) and not any(_holds(masks.storage, other) for other in (source, sink))
+    spare = count_spare_masks(catalog) if is_apart and config.source.pattern == EVERYTHING else {}
+    return {**left_out.by_kind(), **masks.left_out, **spare}
+
+
+def _holds(outer: Storage, inner: Storage) -> bool:
+    return f"{_place(inner)}/".startswith(f"{_place(outer)}/")
 
 
 def _refuse_results_among_inputs(sink: Storage, inputs: Mapping[str, Storage]) -> None:

@@ -86,6 +86,21 @@ def test_photos_below_the_masks_folder_are_samples(tmp_path):
     assert found(replace(job(tmp_path / "photos"), mask=mask))[0] == {"a.png", "b/c.png"}
 
 
+def test_masks_that_no_image_takes_are_counted(here, tmp_path):
+    names = ("dog/0.png", "b\n.png", ".c.png", ".trash/a.png", "x/@eaDir/a.png", "x/$Recycle.Bin/a.png", "d.txt")
+    photos, masks = fill(tmp_path / "photos", "a.png", "b.png"), fill(tmp_path / "masks", "a.PNG", "a_1.png", *names)
+    source, sink = SourceConfig(uri=str(photos)), SinkConfig(f"{tmp_path}/out")
+    config = JobConfig(source, MaskConfig(uri=str(masks)), sink=sink)
+    for run in ("first", "second"):
+        assert run_job(config, run, lambda rows, total: None).left_out == {"masks without an image": 3}
+    for other in (
+        replace(config, source=replace(source, pattern="a*")),
+        replace(config, mask=MaskConfig(uri=str(tmp_path), template="masks/{stem}.PNG")),  # holds photos and results
+        replace(config, mask=MaskConfig("static", f"{masks}/a.PNG")),
+    ):
+        assert found(other)[1] == {}
+
+
 def test_files_that_the_pattern_does_not_want_are_not_counted(tmp_path):
     fill(tmp_path, "a.png", "b.psd", "c/d.psd")
     assert found(job(tmp_path, pattern="*")) == ({"a.png"}, {".psd": 1})
