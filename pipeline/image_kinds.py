@@ -14,6 +14,8 @@ HIDDEN, NO_EXTENSION = "hidden", "without extension"
 _TOOL_FOLDERS = frozenset(
     "__macosx @eadir @recycle @recently-snapshot @__thumb #recycle #snapshot $recycle.bin lost+found".split()  # noqa: SIM905
 ) | {"system volume information"}
+# The same as a pattern of SQL, over whole paths without regard to case; also files whose names begin with a dot.
+HIDDEN_PATH = rf"(^|/)(\.[^/]+|{'|'.join(map(re.escape, sorted(_TOOL_FOLDERS)))})(/|$)"
 _EXTENSION = re.compile(r"\.(?!\d+$)[\w+-]{1,15}")
 
 

@@ -1,7 +1,7 @@
 """What there is to do at all: images of the source, paired with their masks, as a table of the catalog."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import pyarrow as pa
 
@@ -9,12 +9,12 @@ from pipeline.catalog import Catalog
 from pipeline.config import JobConfig
 from pipeline.errors import ConfigError
 from pipeline.formats import open_source
-from pipeline.left_out import LeftOut
-from pipeline.masks import IMAGES, InnerMask, Masks, open_masks
+from pipeline.left_out import LeftOut, count_spare_masks
+from pipeline.masks import IMAGES, InnerMask, Masks, PairedMasks, open_masks
 from pipeline.selection import check_selection
 from pipeline.settled import SettledShards
 from pipeline.sinks import FOLDER
-from pipeline.sources import EMPTY, found_batches
+from pipeline.sources import EMPTY, EVERYTHING, found_batches
 from pipeline.storage import Storage
 from pipeline.storage_errors import usable
 
@@ -29,7 +29,7 @@ def find_samples(config: JobConfig, catalog: Catalog, settled: SettledShards | N
         settled: what need not be opened, since the manifest holds it.
 
     Returns:
-        How many files of the source were left out, by kind.
+        How many files of the source, and masks, were left out, by kind.
 
     Raises:
         ConfigError: nothing at ``source.uri`` or ``mask.uri``, no image that matches, or a faulty ``run.select``.
@@ -42,7 +42,8 @@ def find_samples(config: JobConfig, catalog: Catalog, settled: SettledShards | N
     _refuse_results_among_inputs(sink, {"source.uri": source, **mask_files})
     # Neither results nor masks are inputs, where their folders lie inside the source.
     top, others = f"{_place(source)}/", [_place(storage) for storage in (sink, *mask_files.values())]
-    left_out = LeftOut(tuple(f"{other.removeprefix(top)}/" for other in others if other.startswith(top)))
+    inside = tuple(f"{other.removeprefix(top)}/" for other in others if other.startswith(top))
+    left_out = LeftOut(inside, _leads_to(source, [other for other in others if not top.startswith(f"{other}/")]))
     finder = open_source(config, source)
     files = finder.files(left_out)
     images = found_batches(finder, settled.without(files) if settled else files)
@@ -56,7 +57,13 @@ def find_samples(config: JobConfig, catalog: Catalog, settled: SettledShards | N
     if not catalog.run("SELECT 1 FROM samples LIMIT 1"):
         there = left_out.there()
         raise ConfigError(f"no image below {source} matches source.pattern={config.source.pattern!r}{there}")
-    return {**left_out.by_kind(), **masks.left_out}
+    is_apart = isinstance(masks, PairedMasks) and not any(_holds(masks.storage, other) for other in (source, sink))
+    spare = count_spare_masks(catalog) if is_apart and config.source.pattern == EVERYTHING else {}
+    return {**left_out.by_kind(), **masks.left_out, **spare}
+
+
+def _holds(outer: Storage, inner: Storage) -> bool:
+    return f"{_place(inner)}/".startswith(f"{_place(outer)}/")
 
 
 def _refuse_results_among_inputs(sink: Storage, inputs: Mapping[str, Storage]) -> None:
@@ -73,6 +80,14 @@ def _refuse_results_among_inputs(sink: Storage, inputs: Mapping[str, Storage]) -
 def _place(storage: Storage, folder: str = "") -> str:
     """Where a storage or a folder of it is, under one name even where links give it several."""
     return os.path.realpath(storage.path(folder)) if storage.is_local else storage.uri(folder)
+
+
+def _leads_to(storage: Storage, places: Iterable[str]) -> Callable[[str], bool]:
+    """Return what tells whether links lead from a folder of a local storage to one of some places, or into one."""
+    if not storage.is_local:
+        return lambda folder: False
+    inside = tuple(f"{place}/" for place in places)
+    return lambda folder: f"{os.path.realpath(os.path.join(storage.root, folder))}/".startswith(inside)
 
 
 def _with_names(images: Iterable[pa.RecordBatch], masks: Masks) -> Iterator[pa.RecordBatch]:

@@ -10,7 +10,7 @@ from pipeline.storage import Storage
 
 _LOGS = {
     "_delta_log": ("a Delta Lake table", re.compile(r"((?:.*/)?)_delta_log/.+", re.DOTALL)),
-    "metadata": ("an Iceberg table", re.compile(r"((?:.*/)?)metadata/[^/]+\.metadata\.json", re.DOTALL)),
+    "metadata": ("an Iceberg table", re.compile(r"((?:.*/)?)metadata/[^/]+\.metadata\.json(?:\.gz)?", re.DOTALL)),
     ".hoodie": ("a Hudi table", re.compile(r"((?:.*/)?)\.hoodie/.+", re.DOTALL)),
 }
 _WILDCARD = re.compile(r"[*?\[]")

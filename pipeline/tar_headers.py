@@ -61,6 +61,19 @@ class Bounds:
             )
 
 
+class _Member(tarfile.TarInfo):
+    """A member that is named as GNU tar names it, whose incremental archives have times where POSIX has a prefix."""
+
+    @classmethod
+    def frombuf(cls, buf: Any, encoding: str, errors: str) -> "_Member":
+        """See :meth:`tarfile.TarInfo.frombuf`, which puts those times before the name."""
+        member = super().frombuf(buf, encoding, errors)
+        if buf[257:265] == tarfile.GNU_MAGIC:
+            name = bytes(buf[:100]).partition(b"\0")[0].decode(encoding, errors)
+            member.name = name.rstrip("/") if member.isdir() else name
+        return member
+
+
 class Header(NamedTuple):
     """The header of a member, and which of the archives in its shard holds it."""
 
@@ -151,7 +164,7 @@ def _archive(headers: HeaderFile, bounds: Bounds) -> Iterator[tarfile.TarInfo]:
         try:
             if shard is None:  # which reads the first header already
                 files: Any = headers
-                shard = tarfile.TarFile(fileobj=files, encoding="utf-8", errors="surrogateescape")
+                shard = tarfile.TarFile(fileobj=files, tarinfo=_Member, encoding="utf-8", errors="surrogateescape")
             member = shard.next()
             if member is None:
                 break

@@ -42,7 +42,7 @@ class _Streams:
         while True:
             packed = b""
             if self._stream.eof:
-                packed = (self._stream.unused_data or self._file.read(BLOCK_BYTES)).lstrip(b"\0")  # padding of xz
+                packed = self._behind_padding()
                 if not packed:
                     return b""
                 self._stream = self._start()
@@ -52,6 +52,13 @@ class _Streams:
                     raise EOFError("it ends before its end mark")
             if data := self._stream.decompress(packed, size):
                 return data
+
+    def _behind_padding(self) -> bytes:
+        """Return the beginning of the next stream; xz may put any number of zeros before it."""
+        packed = self._stream.unused_data or self._file.read(BLOCK_BYTES)
+        while packed and not packed.lstrip(b"\0"):
+            packed = self._file.read(BLOCK_BYTES)
+        return packed.lstrip(b"\0")
 
 
 _OPENERS: dict[str, Any] = {

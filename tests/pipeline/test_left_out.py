@@ -68,6 +68,39 @@ def test_everything_beside_images_is_counted_by_kind(without_heic, tmp_path):
     assert next(iter(left_out)) == ".heic"
 
 
+def test_results_and_masks_to_which_links_lead_are_no_samples(here, tmp_path):
+    photos, masks = fill(tmp_path / "photos", "a.png", "b/c.png"), fill(tmp_path / "masks", "a.png", "b/c.png")
+    for name in ("masks", "out"):
+        (photos / name).symlink_to(tmp_path / name)
+    (photos / "b" / "more").symlink_to(masks / "b")
+    (photos / "same").symlink_to(fill(tmp_path / "other", "d.png"))
+    config = JobConfig(SourceConfig(uri=str(photos)), MaskConfig(uri=str(masks)), sink=SinkConfig(f"{tmp_path}/out"))
+    run_job(config, "first", lambda rows, total: None)
+    assert list(tmp_path.glob("out/manifest/*"))
+    assert found(config) == ({"a.png", "b/c.png", "same/d.png"}, {})
+
+
+def test_photos_below_the_masks_folder_are_samples(tmp_path):
+    fill(tmp_path, "photos/a.png", "photos/b/c.png", "masks/a.png", "masks/c.png")
+    mask = MaskConfig(uri=str(tmp_path), template="masks/{stem}.png")
+    assert found(replace(job(tmp_path / "photos"), mask=mask))[0] == {"a.png", "b/c.png"}
+
+
+def test_masks_that_no_image_takes_are_counted(here, tmp_path):
+    names = ("dog/0.png", "b\n.png", ".c.png", ".trash/a.png", "x/@eaDir/a.png", "x/$Recycle.Bin/a.png", "d.txt")
+    photos, masks = fill(tmp_path / "photos", "a.png", "b.png"), fill(tmp_path / "masks", "a.PNG", "a_1.png", *names)
+    source, sink = SourceConfig(uri=str(photos)), SinkConfig(f"{tmp_path}/out")
+    config = JobConfig(source, MaskConfig(uri=str(masks)), sink=sink)
+    for run in ("first", "second"):
+        assert run_job(config, run, lambda rows, total: None).left_out == {"masks without an image": 3}
+    for other in (
+        replace(config, source=replace(source, pattern="a*")),
+        replace(config, mask=MaskConfig(uri=str(tmp_path), template="masks/{stem}.PNG")),  # holds photos and results
+        replace(config, mask=MaskConfig("static", f"{masks}/a.PNG")),
+    ):
+        assert found(other)[1] == {}
+
+
 def test_files_that_the_pattern_does_not_want_are_not_counted(tmp_path):
     fill(tmp_path, "a.png", "b.psd", "c/d.psd")
     assert found(job(tmp_path, pattern="*")) == ({"a.png"}, {".psd": 1})
@@ -99,7 +132,7 @@ def test_shards_that_are_not_taken_are_counted(tmp_path):
 def test_parquet_files_in_any_case_are_taken_and_others_counted(tmp_path):
     for name in ("a.PARQUET", "b.Parquet", "c.parq"):
         pq.write_table(pa.table({"image": [IMAGE]}), tmp_path / name)
-    fill(tmp_path, "_SUCCESS", ".a.parquet.crc", "d.csv", "_delta_log/0.json")
+    fill(tmp_path, "_SUCCESS", ".a.parquet.crc", "d.csv", "_metadata/0.json")
     samples, left_out = found(job(tmp_path, "parquet"))
     assert samples == {"a.PARQUET#0", "b.Parquet#0", "c.parq#0"}
     assert left_out == {"hidden": 3, ".csv": 1}

@@ -191,3 +191,15 @@ def test_extended_headers_that_make_no_sense_are_a_broken_shard(tmp_path):
         header.pax_headers = {key: value, **({"GNU.sparse.minor": "0"} if value == "1" else {})}
         data = tar(sample("a"), with_end=False) + header.tobuf(tarfile.PAX_FORMAT) + bytes(1024)
         assert kinds(find(tmp_path / "x.tar", data)) == {"a": None, "x.tar": "BrokenShard"}
+
+
+def test_times_of_incremental_archives_are_no_folders(tmp_path):
+    data = bytearray(tar([("d/", (tarfile.DIRTYPE, "")), *sample("d/a", "a"), *sample(f"{LONG}b", "b")]))
+    headers = [at for at in range(0, len(data), tarfile.BLOCKSIZE) if data[at + 257 : at + 265] == tarfile.GNU_MAGIC]
+    for number, at in enumerate(headers):
+        data[at + 345 : at + 369] = b"%011o\0%011o\0" % (1_700_000_000 + number, 1_700_000_000)
+        data[at + 148 : at + 156] = b" " * 8
+        data[at + 148 : at + 156] = b"%06o\0 " % sum(data[at : at + tarfile.BLOCKSIZE])
+    found = find(tmp_path / "x.tar", bytes(data))
+    assert kinds(found) == {"d/a": None, f"{LONG}b": None}
+    assert [parts(row, bytes(data)) for row in found] == [members_of("a"), members_of("b")]

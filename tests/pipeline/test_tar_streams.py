@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.config import MaskConfig, SourceConfig
 from pipeline.storage import Storage
-from pipeline.tar_streams import SUFFIXES, ForwardFile, is_compressed, is_shard, open_shard
+from pipeline.tar_streams import BLOCK_BYTES, SUFFIXES, ForwardFile, is_compressed, is_shard, open_shard
 from tests.pipeline.tar_files import find, kinds, members_of, sample, tar
 
 PACKERS = {
@@ -43,6 +43,13 @@ def test_shard_is_known_by_its_name_in_any_letter_case(tmp_path, name):
 def test_other_names_are_no_shards():
     assert not any(map(is_shard, ("x.tar.lz4", "x.zip", "tar", "x.tar.gz.part", "x.gz")))
     assert all(is_shard(f"x{suffix}") for suffix in SUFFIXES)
+
+
+@pytest.mark.parametrize("rest", [0, 4, 3 << 20])
+def test_padding_of_xz_hides_no_stream_behind_it(tmp_path, rest):
+    first, second = (lzma.compress(tar(sample(key))) for key in "ab")
+    padding = bytes(BLOCK_BYTES - len(first) + rest)  # up to the end of what is read at once, and beyond
+    assert kinds(find(tmp_path / "x.tar.xz", first + padding + second), "x.tar.xz") == {"a": None, "b": None}
 
 
 def test_extensions_are_compared_without_regard_to_case(tmp_path):
