@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from pipeline.storage_errors import usable
+from pipeline.storage.errors import usable
 
 SWITCHES = ("true", "false")  # of options of a storage, which are text otherwise
 

@@ -149,14 +149,14 @@ def _device(name: str) -> Any:
 
 
 def _job(options: argparse.Namespace) -> Figures:
-    from pipeline.bench_job import measure_job
+    from pipeline.bench.job import measure_job
 
     with _weights(options.weights) as weights:
         return asdict(measure_job(weights, options.samples, options.steps))
 
 
 def _flow(options: argparse.Namespace) -> Figures:
-    from pipeline.bench_flow import measure_flow, plain_loop, write_corpus
+    from pipeline.bench.flow import measure_flow, plain_loop, write_corpus
     from pipeline.errors import ConfigError
 
     if not 0 <= options.batch_seconds < math.inf:
@@ -169,13 +169,13 @@ def _flow(options: argparse.Namespace) -> Figures:
 
 
 def _plan(options: argparse.Namespace) -> Figures:
-    from pipeline.bench_plan import measure_plan
+    from pipeline.bench.plan import measure_plan
 
     return asdict(measure_plan(options.rows))
 
 
 def _report(options: argparse.Namespace) -> Figures:
-    from pipeline.bench_report import measure_report
+    from pipeline.bench.report import measure_report
 
     return asdict(measure_report(options.rows))
 

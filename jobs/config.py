@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from jobs.cli import DONE, EXIT_CODES, run_command
 from jobs.configuration import Loaded, load_with_origins
 from jobs.reference import one_line, reference_page
-from pipeline.config import JobConfig, public_configuration
+from pipeline.config.job import JobConfig, public_configuration
 from pipeline.errors import ConfigError
 
 ORIGIN_COLUMN = 36  # where comments stand, if the value leaves room

@@ -13,7 +13,7 @@ from yaml import YAMLError
 
 from jobs.arguments import SWITCHES
 from jobs.layers import Layer, read_layers
-from pipeline.config import JobConfig
+from pipeline.config.job import JobConfig
 from pipeline.errors import ConfigError
 from pipeline.training import TrainingConfig
 

@@ -11,17 +11,17 @@ from jobs.arguments import check_writable, positive
 from jobs.cli import DONE, EXIT_CODES, run_command
 from jobs.sheet import NOTHING, picture_path, save_sheet, strip, with_hole
 from jobs.sinks import add_sink_arguments, storage_options
-from pipeline.catalog import Catalog
-from pipeline.codec import decode
-from pipeline.config import absolute_uri
+from pipeline.codecs.decode import decode
+from pipeline.config.job import absolute_uri
+from pipeline.database import Catalog
 from pipeline.errors import ConfigError, SampleError
-from pipeline.mask_pixels import read_mask
+from pipeline.masks.decode import read_mask
 from pipeline.records import MANIFEST_SCHEMA, OK
 from pipeline.report.evidence import Evidence, Files
 from pipeline.report.figures import load_rows
-from pipeline.review import NO_LIMIT
-from pipeline.storage import Storage
-from pipeline.storage_errors import usable
+from pipeline.report.review import NO_LIMIT
+from pipeline.storage.errors import usable
+from pipeline.storage.storage import Storage
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

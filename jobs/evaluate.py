@@ -16,15 +16,15 @@ from jobs.arguments import check_writable, positive
 from jobs.cli import DONE, EXIT_CODES, run_command
 from jobs.sheet import picture_path, save_sheet, strip, with_hole
 from moebius.settings import InpaintSettings
-from pipeline.baselines import BASELINES
-from pipeline.config import MaskConfig, ModelConfig
+from pipeline.config.job import MaskConfig, ModelConfig
 from pipeline.errors import ConfigError
-from pipeline.evaluation_masks import MASKS
-from pipeline.evaluation_protocols import PROTOCOLS, Protocol
+from pipeline.evaluation.baselines import BASELINES
+from pipeline.evaluation.masks import MASKS
+from pipeline.evaluation.protocols import PROTOCOLS, Protocol
 
 if TYPE_CHECKING:
-    from pipeline.evaluation import Case
-    from pipeline.examiner import Measured
+    from pipeline.evaluation.examiner import Measured
+    from pipeline.evaluation.run import Case
 
 MEGAPIXEL = 1_000_000
 PROGRESS_EVERY_S = 10.0
@@ -104,10 +104,10 @@ def _evaluate(options: argparse.Namespace) -> int:
             f"--protocol {options.protocol} is measured with the masks of {protocol.masks_of}: "
             "name a folder of them with --mask-files"
         )
-    from pipeline.evaluation import check_installed, summarise
-    from pipeline.evaluation_photos import check_photos, find_masks, find_photos
-    from pipeline.examiner import Examination, examine
-    from pipeline.perceptual import Perceptual
+    from pipeline.evaluation.examiner import Examination, examine
+    from pipeline.evaluation.perceptual import Perceptual
+    from pipeline.evaluation.photos import check_photos, find_masks, find_photos
+    from pipeline.evaluation.run import check_installed, summarise
 
     check_installed()
     photos = find_photos(options.photos, options.limit or (protocol.photos if protocol else None))

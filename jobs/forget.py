@@ -24,9 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _forget(options: argparse.Namespace, run_id: str) -> int:
-    from pipeline.data_config import absolute_uri
-    from pipeline.forget import forget
-    from pipeline.storage import Storage
+    from pipeline.config.data import absolute_uri
+    from pipeline.maintenance.forget import forget
+    from pipeline.storage.storage import Storage
 
     sink = Storage(absolute_uri(options.sink, "SINK"), storage_options(options))
     count = forget(sink, options.sample_ids, run_id)

@@ -35,12 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _inpaint(path: str, overrides: Sequence[str]) -> int:
     config = load_config(path, overrides)
     from pipeline.errors import JobError
-    from pipeline.lease import LeaseHeldError
-    from pipeline.left_out import describe_left_out
-    from pipeline.manifest import ManifestConflictError
+    from pipeline.manifest.lease import LeaseHeldError
+    from pipeline.manifest.log import ManifestConflictError
     from pipeline.records import STATUSES
     from pipeline.report.publish import report_run
     from pipeline.run import run_job  # imports Ray, after the configuration is known to be good
+    from pipeline.sources.left_out import describe_left_out
 
     run_id = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
     set_up_log(config.run.log, config.storage, run_id)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from jobs.arguments import add_config_arguments, positive
 from jobs.cli import DONE, EXIT_CODES, run_command
 from jobs.configuration import load_config
-from pipeline.config import JobConfig
+from pipeline.config.job import JobConfig
 from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pipeline.plan import Plan
-    from pipeline.sizing import Rate
+    from pipeline.planning.estimate import Rate
+    from pipeline.planning.plan import Plan
 
 WHY = {
     "new": "new",
@@ -50,14 +50,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _plan(options: argparse.Namespace) -> int:
     config = load_config(options.config, options.overrides)
     rate = _rate(options, config)
-    from pipeline.catalog import Catalog
-    from pipeline.left_out import describe_left_out
-    from pipeline.listing import find_samples
-    from pipeline.manifest import Manifest
-    from pipeline.plan import make_plan
-    from pipeline.settled import SettledShards
-    from pipeline.storage import Storage
-    from pipeline.weight_store import fetch_weights
+    from pipeline.database import Catalog
+    from pipeline.manifest.log import Manifest
+    from pipeline.planning.finished_shards import SettledShards
+    from pipeline.planning.listing import find_samples
+    from pipeline.planning.plan import make_plan
+    from pipeline.sources.left_out import describe_left_out
+    from pipeline.storage.storage import Storage
+    from pipeline.storage.weights import fetch_weights
 
     weights = fetch_weights(config.model.weights, config.storage)
     with Catalog() as catalog:
@@ -95,7 +95,7 @@ def _rate(options: argparse.Namespace, config: JobConfig) -> "Rate | None":
         raise ConfigError("--sizing goes with either --bench FILE or --windows-per-second X, and these go with it")
     if not options.sizing:
         return None
-    from pipeline.sizing import Rate, read_rate
+    from pipeline.planning.estimate import Rate, read_rate
 
     if options.gpu_hour_cost is not None and not 0 <= options.gpu_hour_cost < math.inf:
         raise ConfigError(f"--gpu-hour-cost must be 0 or more, got {options.gpu_hour_cost}")
@@ -108,7 +108,7 @@ def _sizing(
     options: argparse.Namespace, config: JobConfig, plan: "Plan", rate: "Rate", window_px: int
 ) -> dict[str, str]:
     """The lines that tell what a plan takes."""
-    from pipeline.sizing import describe_sizing, sample_windows
+    from pipeline.planning.estimate import describe_sizing, sample_windows
 
     if not plan.todo:
         return {"sizing": "nothing is to do"}

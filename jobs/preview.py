@@ -10,8 +10,8 @@ from jobs.arguments import check_writable, positive
 from jobs.cli import DONE, EXIT_CODES, run_command
 from jobs.configuration import load_config
 from jobs.sheet import NOTHING, picture_path, save_sheet, strip, with_hole
-from pipeline.config import JobConfig
-from pipeline.inputs import Inputs
+from pipeline.config.job import JobConfig
+from pipeline.sources.inputs import Inputs
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,10 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _preview(options: argparse.Namespace) -> int:
     config = load_config(options.config, options.overrides)
     check_writable(options.picture)
-    from pipeline.catalog import Catalog
-    from pipeline.listing import find_samples
-    from pipeline.reader import Reader
+    from pipeline.database import Catalog
+    from pipeline.planning.listing import find_samples
     from pipeline.records import SAMPLE_SCHEMA
+    from pipeline.sources.reader import Reader
 
     with Catalog() as catalog:
         find_samples(config, catalog)
@@ -56,10 +56,10 @@ def _preview(options: argparse.Namespace) -> int:
 
 def _strip(sample_id: str, inputs: Inputs | Exception, config: JobConfig) -> Image.Image:
     """A sample and its mask; one that would fail is drawn with the reason, so far as it can be read at all."""
-    from pipeline.codec import decode
+    from pipeline.codecs.decode import decode
     from pipeline.errors import SampleError
-    from pipeline.mask_pixels import read_mask
-    from pipeline.mask_sizes import may_be_upright
+    from pipeline.masks.decode import read_mask
+    from pipeline.masks.sizes import may_be_upright
     from pipeline.report.words import percent
 
     rgb = NOTHING

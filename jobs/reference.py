@@ -8,7 +8,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import yaml
 
-from pipeline.config import JobConfig
+from pipeline.config.job import JobConfig
 from pipeline.training import TrainingConfig
 
 _TYPES = {str: "text", int: "integer", float: "number", bool: "true or false", NoneType: "null", Any: "any"}

@@ -8,11 +8,11 @@ from pathlib import Path
 from jobs.arguments import check_writable
 from jobs.cli import DONE, EXIT_CODES, run_command
 from jobs.sinks import add_sink_arguments, storage_options
-from pipeline.config import absolute_uri
+from pipeline.config.job import absolute_uri
 from pipeline.errors import ConfigError
 from pipeline.report.publish import KEY, SAMPLES, make_report
-from pipeline.storage import Storage
-from pipeline.storage_errors import usable
+from pipeline.storage.errors import usable
+from pipeline.storage.storage import Storage
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -40,8 +40,8 @@ def change_sink(name: str, job: Callable[[str], int]) -> int:
     """Run a command that holds a sink, under an id made of its name; a sink that is in use is exit code 1."""
 
     def change() -> int:
-        from pipeline.lease import LeaseHeldError
-        from pipeline.manifest import ManifestConflictError
+        from pipeline.manifest.lease import LeaseHeldError
+        from pipeline.manifest.log import ManifestConflictError
 
         try:
             return job(f"{name}-{uuid.uuid4().hex[:6]}")

@@ -25,9 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _vacuum(options: argparse.Namespace, run_id: str) -> int:
-    from pipeline.data_config import absolute_uri
-    from pipeline.orphans import delete_orphans, find_orphans
-    from pipeline.storage import Storage
+    from pipeline.config.data import absolute_uri
+    from pipeline.maintenance.vacuum import delete_orphans, find_orphans
+    from pipeline.storage.storage import Storage
 
     sink = Storage(absolute_uri(options.sink, "SINK"), storage_options(options))
     count = size_bytes = 0

@@ -10,7 +10,7 @@ from jobs.cli import DISAGREE, DONE, EXIT_CODES
 from jobs.sinks import add_sink_arguments, change_sink, storage_options
 
 if TYPE_CHECKING:
-    from pipeline.verify import Findings
+    from pipeline.maintenance.verify import Findings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,9 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _verify(options: argparse.Namespace, run_id: str) -> int:
-    from pipeline.data_config import absolute_uri
-    from pipeline.storage import Storage
-    from pipeline.verify import verify, verify_and_mark
+    from pipeline.config.data import absolute_uri
+    from pipeline.maintenance.verify import verify, verify_and_mark
+    from pipeline.storage.storage import Storage
 
     sink = Storage(absolute_uri(options.sink, "SINK"), storage_options(options))
     started = time.monotonic()
@@ -48,8 +48,8 @@ def _verify(options: argparse.Namespace, run_id: str) -> int:
 
 def _table(findings: "Findings", is_marking: bool) -> str:
     """Counts, then the first few examples of each kind."""
+    from pipeline.maintenance.verify import ORPHAN
     from pipeline.records import RESULT_DAMAGED, RESULT_MISSING
-    from pipeline.verify import ORPHAN
 
     counts, then = (
         findings.counts,

@@ -52,5 +52,5 @@ class SampleError(Exception):
 class AccessError(SampleError):
     """What one machine meets where a sample should be: nothing, another file, or no permission.
 
-    Another machine may find the sample there, so this alone does not fail it; see :mod:`pipeline.faults`.
+    Another machine may find the sample there, so this alone does not fail it; see :mod:`pipeline.faults.judge`.
     """

@@ -9,39 +9,40 @@ import pyarrow as pa
 import ray
 
 from moebius.weights import Weights
-from pipeline.catalog import Catalog
-from pipeline.cluster import Pool, avoiding, connected, describe_shortage, node_resources, shrink_pool, size_pool
-from pipeline.codec_tasks import BLOCK_BYTES, cut_samples, finish_samples
-from pipeline.commit import commit_rows
-from pipeline.config import JobConfig
-from pipeline.faults import fail
-from pipeline.gpu_actor import InpaintActor
-from pipeline.hold import Hold, tell_hold
-from pipeline.lease import Lease
-from pipeline.listing import find_samples
-from pipeline.manifest import Manifest
+from pipeline.cluster.connect import avoiding, connected, describe_shortage, node_resources, shrink_pool, size_pool
+from pipeline.cluster.notify import notified
+from pipeline.cluster.patience import Patience
+from pipeline.cluster.summary import Summary
+from pipeline.cluster.supervisor import Supervisor
+from pipeline.cluster.witness import DriverWitness
+from pipeline.cluster.work import Blamed
+from pipeline.config.job import JobConfig
+from pipeline.database import Catalog
+from pipeline.faults.hold import Hold, tell_hold
+from pipeline.faults.judge import fail
+from pipeline.faults.passes import History, Pass
+from pipeline.faults.roster import RemoteRoster, open_roster
+from pipeline.maintenance.repack import repack
+from pipeline.maintenance.replaced import delete_replaced
+from pipeline.manifest.commit import commit_rows
+from pipeline.manifest.lease import Lease
+from pipeline.manifest.log import Manifest
+from pipeline.manifest.takeover import until_taken_over
 from pipeline.metrics import Meter
-from pipeline.notify import notified
-from pipeline.passes import History, Pass
-from pipeline.patience import Patience
-from pipeline.plan import make_plan
-from pipeline.reader import Reader
+from pipeline.planning.finished_shards import SettledShards
+from pipeline.planning.listing import find_samples
+from pipeline.planning.plan import make_plan
 from pipeline.records import MANIFEST_SCHEMA, to_table
-from pipeline.repack import repack
-from pipeline.replaced import delete_replaced
-from pipeline.roster import RemoteRoster, open_roster
-from pipeline.sample_job import new_record
-from pipeline.settled import SettledShards
-from pipeline.storage import Storage
-from pipeline.summary import Summary
-from pipeline.supervisor import Supervisor
-from pipeline.takeover import until_taken_over
-from pipeline.units import SMALL_UNITS, UnitBounds
-from pipeline.weight_store import fetch_weights
-from pipeline.window_actor import WindowActor
-from pipeline.witness import DriverWitness
-from pipeline.work import Blamed
-from pipeline.worker import Worker
+from pipeline.sources.reader import Reader
+from pipeline.storage.storage import Storage
+from pipeline.storage.weights import fetch_weights
+from pipeline.worker.actor import InpaintActor
+from pipeline.worker.decode_tasks import BLOCK_BYTES, cut_samples, finish_samples
+from pipeline.worker.pool import Pool
+from pipeline.worker.sample import new_record
+from pipeline.worker.units import SMALL_UNITS, UnitBounds
+from pipeline.worker.window_actor import WindowActor
+from pipeline.worker.worker import Worker
 
 TASK_RETRIES = 3  # by Ray, before a unit is left to the next pass
 UNITS_AT_WORK = 3  # in an actor: one is read and decoded, one in the model, one encoded and written

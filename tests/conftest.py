@@ -33,12 +33,12 @@ TINY = MoebiusConfig(channels=(32, 32), image_size=64, category_width=16, contex
 LONG_FILES = [
     "tests/jobs/test_cli.py",
     "tests/moebius/train/test_loop.py",
-    "tests/pipeline/test_run.py",
-    "tests/pipeline/test_cluster.py",
-    "tests/pipeline/test_whose_fault.py",
-    "tests/pipeline/test_faults.py",
-    "tests/pipeline/test_codec_tasks.py",
-    "tests/pipeline/test_other_readers.py",
+    "tests/pipeline/scenarios/test_run.py",
+    "tests/pipeline/cluster/test_cluster.py",
+    "tests/pipeline/scenarios/test_whose_fault.py",
+    "tests/pipeline/scenarios/test_faults.py",
+    "tests/pipeline/worker/test_codec_tasks.py",
+    "tests/pipeline/scenarios/test_other_readers.py",
     "tests/moebius/fast/test_gpu.py",
     "tests/jobs/test_evaluate.py",
 ]
@@ -121,7 +121,7 @@ def make_photos(folder: Path, count: int = 6, height: int = 80, width: int = 96)
 
 @pytest.fixture(scope="session")
 def ray_cluster():
-    from pipeline.cluster import connected
+    from pipeline.cluster.connect import connected
 
     with connected("local"):
         yield

@@ -21,12 +21,12 @@ import numpy as np
 from PIL import Image
 
 from moebius.holes import Box
-from pipeline.codec import decode
-from pipeline.config import MaskConfig
-from pipeline.encoder import encode
+from pipeline.codecs.decode import decode
+from pipeline.codecs.encode import encode
+from pipeline.config.job import MaskConfig
 from pipeline.errors import SampleError
-from pipeline.mask_pixels import read_mask
-from pipeline.storage import Storage
+from pipeline.masks.decode import read_mask
+from pipeline.storage.storage import Storage
 
 LIMIT_PIXELS = 1_000_000
 LARGEST_BYTES = 1 << 30  # of this process, with the libraries

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from pipeline.seam import FLAT, SATURATED, look_at_border
+from pipeline.worker.seam import FLAT, SATURATED, look_at_border
 from tests.conftest import ROOT
 
 PHOTOS = ROOT / "tests" / "photos"

@@ -4,8 +4,8 @@ from dataclasses import asdict, fields
 import yaml
 
 from jobs.cli import COMMANDS
-from pipeline.config import JobConfig, MaskConfig
-from pipeline.data_config import MASK_KINDS
+from pipeline.config.data import MASK_KINDS
+from pipeline.config.job import JobConfig, MaskConfig
 from pipeline.records import MANIFEST_SCHEMA
 from tests.conftest import ROOT
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.config import MaskConfig
+from pipeline.config.job import MaskConfig
 from pipeline.errors import SampleError
-from pipeline.inputs import Inputs
+from pipeline.report.review import NO_LIMIT, Inspector, config_of_run
 from pipeline.report.words import shown
-from pipeline.results import read_result
-from pipeline.review import NO_LIMIT, Inspector, config_of_run
-from pipeline.storage import Storage
+from pipeline.sinks.results import read_result
+from pipeline.sources.inputs import Inputs
+from pipeline.storage.storage import Storage
 
 
 @dataclass(frozen=True)

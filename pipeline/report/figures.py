@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from itertools import pairwise
 
-from pipeline.catalog import Catalog
+from pipeline.database import Catalog
 from pipeline.errors import ConfigError
-from pipeline.manifest import Manifest
+from pipeline.manifest.log import Manifest
 from pipeline.records import FAILED, OK, STATUSES
 from pipeline.report.runs import RunFigures, read_rates, read_runs
-from pipeline.storage import Storage
+from pipeline.storage.storage import Storage
 
 SEAM_BINS, LEAST_SEAM_STEP = 30, 0.1
 MOST_CLASSES, EXAMPLES, MESSAGE_CHARACTERS = 30, 3, 400

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipeline.catalog import Catalog
+from pipeline.database import Catalog
 from pipeline.records import FAILED, OK, UNCHANGED
 
 

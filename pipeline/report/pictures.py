@@ -10,10 +10,10 @@ import numpy as np
 from PIL import Image
 
 from moebius.holes import Box
-from pipeline.codec import decode
+from pipeline.codecs.decode import decode
+from pipeline.codecs.photo import Photo
 from pipeline.errors import SampleError
-from pipeline.mask_pixels import read_mask
-from pipeline.photo import Photo
+from pipeline.masks.decode import read_mask
 from pipeline.report.evidence import Files, reason
 
 PICTURE_PX = 560  # longest side

@@ -4,10 +4,10 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pipeline.catalog import Catalog
-from pipeline.config import JobConfig
+from pipeline.config.job import JobConfig
+from pipeline.database import Catalog
 from pipeline.errors import ConfigError
-from pipeline.forgotten import read_forgotten
+from pipeline.manifest.tombstones import read_forgotten
 from pipeline.records import MANIFEST_SCHEMA
 from pipeline.report import KEY
 from pipeline.report.evidence import Evidence, reason
@@ -15,11 +15,11 @@ from pipeline.report.figures import load_rows, read_figures
 from pipeline.report.gallery import choose_samples
 from pipeline.report.page import render_page
 from pipeline.report.pictures import MOST_PIXELS, draw_exhibit
-from pipeline.storage import Storage
-from pipeline.storage_errors import usable
+from pipeline.storage.errors import usable
+from pipeline.storage.storage import Storage
 
 if TYPE_CHECKING:  # it imports the model
-    from pipeline.summary import Summary
+    from pipeline.cluster.summary import Summary
 
 SAMPLES = 36
 MOST_S = 60.0  # for reading pictures

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.catalog import Catalog
-from pipeline.storage import Storage
+from pipeline.database import Catalog
+from pipeline.storage.storage import Storage
 
 MOST_RUNS = 20  # the newest
 CHARTED_RUNS = 4  # by the number of their rows

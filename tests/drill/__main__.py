@@ -27,9 +27,9 @@ import pyarrow.parquet as pq
 import yaml
 from PIL import Image
 
-from pipeline.results import read_result
-from pipeline.shards import sample_count
-from pipeline.storage import Storage
+from pipeline.sinks.results import read_result
+from pipeline.sinks.shards import sample_count
+from pipeline.storage.storage import Storage
 from tests.conftest import ROOT, textured
 from tests.drill.fast_worker import HANG, KILL
 from tests.drill.faulty_proxy import faulty_proxy

@@ -14,7 +14,7 @@ import torch
 import jobs.inpaint
 import pipeline.run
 from moebius.weights import Weights
-from pipeline.gpu_actor import InpaintActor, SampleTask
+from pipeline.worker.actor import InpaintActor, SampleTask
 
 KILL, HANG = "-kill.png", "-hang.png"
 UNFIT = "MOEBIUS_DRILL_UNFIT"  # variable of the environment of a node

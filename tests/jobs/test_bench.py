@@ -2,10 +2,10 @@ import shutil
 from pathlib import Path
 
 import moebius.bench.checkpoints
-import pipeline.bench_job
+import pipeline.bench.job
 from jobs.bench import main
 from moebius.weights import find_weights
-from pipeline.bench_job import JobFigures
+from pipeline.bench.job import JobFigures
 
 
 def test_random_weights_are_written_for_the_job_and_removed_after_it(tiny_weights, monkeypatch, capsys):
@@ -20,6 +20,6 @@ def test_random_weights_are_written_for_the_job_and_removed_after_it(tiny_weight
         shutil.copytree(tiny_weights, folder, dirs_exist_ok=True)
 
     monkeypatch.setattr(moebius.bench.checkpoints, "write_random_weights", write)
-    monkeypatch.setattr(pipeline.bench_job, "measure_job", measure)
+    monkeypatch.setattr(pipeline.bench.job, "measure_job", measure)
     assert main(["job", "--weights", "random", "--samples", "8"]) == 0
     assert not folders[0].exists() and "of_bare                0.96" in capsys.readouterr().out

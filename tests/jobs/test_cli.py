@@ -18,7 +18,7 @@ from jobs import bench, contact_sheet, convert, evaluate, inpaint, plan, preview
 from jobs.cli import COMMANDS, run_command
 from jobs.sheet import NOTHING
 from moebius.checkpoint import read_state_dict
-from pipeline.config import JobConfig
+from pipeline.config.job import JobConfig
 from tests.conftest import ROOT, make_photos, run_cli
 
 

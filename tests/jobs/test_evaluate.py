@@ -9,10 +9,10 @@ from PIL import Image
 from jobs import evaluate
 from jobs.evaluate import main
 from moebius.weights import WeightsUnavailableError
-from pipeline import evaluation
-from pipeline.baselines import BASELINES
-from pipeline.evaluation_photos import find_photos, read_photo
-from pipeline.perceptual import SUMS, Perceptual
+from pipeline.evaluation import run as evaluation
+from pipeline.evaluation.baselines import BASELINES
+from pipeline.evaluation.perceptual import SUMS, Perceptual
+from pipeline.evaluation.photos import find_photos, read_photo
 from tests.conftest import textured
 
 

@@ -8,8 +8,8 @@ import pytest
 import jobs.progress
 from jobs.progress import Progress
 from jobs.tally import RECENT_S, Tally
-from pipeline.cluster import Pool
 from pipeline.records import FAILED, OK, Record, to_table
+from pipeline.worker.pool import Pool
 
 
 class Terminal(io.StringIO):

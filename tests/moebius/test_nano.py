@@ -5,9 +5,9 @@ import pytest
 
 from moebius import Inpainter, InpaintSettings
 from moebius.weights import NANO_FOLDER, find_weights
-from pipeline.baselines import BASELINES
-from pipeline.evaluation_photos import read_square
-from pipeline.fill_metrics import psnr
+from pipeline.evaluation.baselines import BASELINES
+from pipeline.evaluation.metrics import psnr
+from pipeline.evaluation.photos import read_square
 from tests.conftest import ROOT
 
 UNSEEN = ("dust-bowl-home", "heron", "osprey", "otters", "two-trees", "wren")  # of the demo, without a watermark

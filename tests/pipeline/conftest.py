@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import JobConfig, MaskConfig, SinkConfig, SourceConfig
+from pipeline.config.job import JobConfig, MaskConfig, SinkConfig, SourceConfig
 from tests.conftest import make_photos
 from tests.pipeline.flow_here import here, model_here
 
 __all__ = ["four_photos", "here", "lines", "model_here"]
-DRIVER_LOGGERS = ("hold", "patience", "supervisor")
+DRIVER_LOGGERS = ("faults.hold", "cluster.patience", "cluster.supervisor")
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import jobs.inpaint
 import pipeline.run
-from pipeline.gpu_actor import InpaintActor
+from pipeline.worker.actor import InpaintActor
 from tests.drill.fast_worker import FastModel
 
 FAULTS = "faults.json"  # beside the sink

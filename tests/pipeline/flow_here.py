@@ -7,15 +7,15 @@ from functools import partial
 import pyarrow as pa
 import pytest
 
-import pipeline.manifest
+import pipeline.manifest.log
 import pipeline.run
-from pipeline.gpu_actor import InpaintActor
+from pipeline.faults.roster import Roster
+from pipeline.faults.watchdog import Watchdog
 from pipeline.metrics import Meter
-from pipeline.reader import Reader
-from pipeline.roster import Roster
-from pipeline.sinks import open_sink
-from pipeline.watchdog import Watchdog
-from pipeline.worker import Worker
+from pipeline.sinks.base import open_sink
+from pipeline.sources.reader import Reader
+from pipeline.worker.actor import InpaintActor
+from pipeline.worker.worker import Worker
 
 
 class PlainActor(InpaintActor):
@@ -75,10 +75,10 @@ def leave_out_ray(patch, stand_in=PlainActor):
     patch.setattr(pipeline.run, "_start_pass", partial(flow_here, stand_in))
     if stand_in:  # which stores whoever holds the sink, so that runs can be nested; a job's own worker needs the lease
         patch.setattr(pipeline.run, "Lease", lambda storage, run_id: nullcontext(Unheld()))
-    patch.setattr(pipeline.supervisor, "FIRST_COMMIT_S", 0.0)
-    patch.setattr(pipeline.supervisor, "FIRST_WAIT_S", 0.01)
-    patch.setattr(pipeline.worker, "FIRST_PAUSE_S", 0.01)
-    patch.setattr(pipeline.manifest, "SNAPSHOT_ROWS", 3)
+    patch.setattr(pipeline.cluster.supervisor, "FIRST_COMMIT_S", 0.0)
+    patch.setattr(pipeline.cluster.supervisor, "FIRST_WAIT_S", 0.01)
+    patch.setattr(pipeline.worker.worker, "FIRST_PAUSE_S", 0.01)
+    patch.setattr(pipeline.manifest.log, "SNAPSHOT_ROWS", 3)
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ import pytest
 
 import jobs.inpaint
 import pipeline.run
-from pipeline.lease import Lease
-from pipeline.sinks import open_sink
+from pipeline.manifest.lease import Lease
+from pipeline.sinks.base import open_sink
 from tests.pipeline.flow_here import PlainActor, leave_out_ray
 
 STORED_S = 0.5  # until results under way are stored

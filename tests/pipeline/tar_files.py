@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import JobConfig, MaskConfig, SinkConfig, SourceConfig
-from pipeline.sources import Found
-from pipeline.storage import Storage
-from pipeline.tar_source import TarShards
+from pipeline.config.job import JobConfig, MaskConfig, SinkConfig, SourceConfig
+from pipeline.sources.base import Found
+from pipeline.sources.tar_source import TarShards
+from pipeline.storage.storage import Storage
 
 Entry = tuple[str, bytes | tuple[bytes, str]]  # a name, and bytes or type and target of a link
 

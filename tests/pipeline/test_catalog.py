@@ -6,8 +6,8 @@ import tempfile
 import pyarrow as pa
 import pytest
 
-import pipeline.catalog
-from pipeline.catalog import Catalog, in_batches
+import pipeline.database
+from pipeline.database import Catalog, in_batches
 from tests.conftest import ROOT
 
 SCHEMA = pa.schema([("name", pa.string()), ("number", pa.int64())])
@@ -44,8 +44,8 @@ def test_no_rows_make_an_empty_table():
 
 def test_folder_of_a_killed_process_is_deleted_and_those_in_use_are_not(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(pipeline.catalog.tempfile, "gettempdir", lambda: str(tmp_path))
-    waiting = "from pipeline.catalog import Catalog; held = Catalog(); print(flush=True); input()"
+    monkeypatch.setattr(pipeline.database.tempfile, "gettempdir", lambda: str(tmp_path))
+    waiting = "from pipeline.database import Catalog; held = Catalog(); print(flush=True); input()"
     others = [subprocess.Popen([sys.executable, "-c", waiting], stdin=-1, stdout=-1, cwd=ROOT) for _ in range(2)]
     for other in others:
         other.stdout.readline()

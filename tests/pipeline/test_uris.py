@@ -2,10 +2,10 @@ import time
 
 import pytest
 
-from pipeline.config import JobConfig, MaskConfig, public_configuration
-from pipeline.data_config import SourceConfig
+from pipeline.config.data import SourceConfig
+from pipeline.config.job import JobConfig, MaskConfig, public_configuration
 from pipeline.errors import ConfigError, SampleError
-from pipeline.storage import Storage
+from pipeline.storage.storage import Storage
 from pipeline.uris import place_of, public_text, public_uri
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.config import JobConfig, LimitsConfig, MaskConfig, ModelConfig, SinkConfig, SourceConfig
+from pipeline.config.job import JobConfig, LimitsConfig, MaskConfig, ModelConfig, SinkConfig, SourceConfig
 from pipeline.run import run_job
 from tests.conftest import make_photos, textured
 from tests.pipeline.flow_here import leave_out_ray

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from pipeline.report.publish import make_report
-from pipeline.storage import Storage
+from pipeline.storage.storage import Storage
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs an installed Chromium, e.g. apt-get install chromium")

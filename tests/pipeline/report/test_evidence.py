@@ -5,12 +5,12 @@ from dataclasses import replace
 import pyarrow.parquet as pq
 import pytest
 
-import pipeline.text_masks
-from pipeline.config import MaskConfig
+import pipeline.masks.text
+from pipeline.config.job import MaskConfig
 from pipeline.report.evidence import Evidence, Files
 from pipeline.report.publish import make_report
 from pipeline.run import run_job
-from pipeline.storage import Storage
+from pipeline.storage.storage import Storage
 from tests.conftest import make_photos
 from tests.pipeline.report.conftest import job
 from tests.pipeline.report.test_publish import cards
@@ -63,7 +63,7 @@ def test_results_are_shown_where_nothing_is_installed_that_finds_text(ended, tmp
     known = json.loads(summary.read_text())
     known["configuration"]["mask"]["kind"] = "text"
     summary.write_text(json.dumps(known))
-    monkeypatch.setattr(pipeline.text_masks, "NEEDED", ("no_such_package",))
+    monkeypatch.setattr(pipeline.masks.text, "NEEDED", ("no_such_package",))
     html = make_report(Storage(str(moved)), {})
     assert cards(html)["large.jpg"]["pictures"] == ["after"]
     assert b"the input cannot be shown: ConfigError: mask.kind=text needs no_such_package" in html

@@ -3,8 +3,8 @@ from datetime import datetime, timedelta, timezone
 import numpy as np
 import pytest
 
-from pipeline.catalog import Catalog
-from pipeline.manifest import Manifest
+from pipeline.database import Catalog
+from pipeline.manifest.log import Manifest
 from pipeline.records import FAILED, OK, UNCHANGED, Record, to_table
 from pipeline.report.charts import draw_charts
 from pipeline.report.figures import MOST_CLASSES, load_rows, read_figures
@@ -13,7 +13,7 @@ from pipeline.report.page import render_page
 from pipeline.report.publish import COLUMNS
 from pipeline.report.runs import MOST_RUNS
 from pipeline.report.words import moment, number, percent, seconds, shown, size
-from pipeline.storage import Storage
+from pipeline.storage.storage import Storage
 
 BEGAN = datetime(2026, 1, 1, tzinfo=timezone.utc)
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from pipeline.config import MaskConfig
+from pipeline.config.job import MaskConfig
 from pipeline.report.publish import make_report
 from pipeline.run import run_job
-from pipeline.storage import Storage
+from pipeline.storage.storage import Storage
 from tests.conftest import make_photos, textured
 from tests.pipeline.report.conftest import job
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 import pipeline.report.publish
-from pipeline.config import RunConfig
+from pipeline.config.job import RunConfig
 from pipeline.errors import ConfigError
-from pipeline.forgotten import note_forgotten
+from pipeline.manifest.tombstones import note_forgotten
 from pipeline.report.publish import KEY, make_report, report_run
 from pipeline.report.words import shown
 from pipeline.run import run_job
-from pipeline.storage import Storage
+from pipeline.storage.storage import Storage
 from tests.conftest import make_photos
 from tests.pipeline.report.conftest import NAMES, job
 

@@ -1,0 +1,1 @@
+"""How fast the pipeline is: benchmarks of planning, flow and reports."""

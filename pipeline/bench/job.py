@@ -1,0 +1,137 @@
+"""Measures the whole job against the bare model on the same windows: what everything around the model costs."""
+
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+import numpy as np
+import torch
+from PIL import Image
+
+from moebius import Inpainter
+from moebius.weights import Weights
+from moebius.windows import cut_window, plan_windows
+from pipeline.bench.flow import LOGS, call_times, note_call, write_corpus
+from pipeline.cluster.connect import size_pool
+from pipeline.config.job import JobConfig, LimitsConfig, MaskConfig, ModelConfig, RunConfig, SinkConfig, SourceConfig
+from pipeline.run import run_job
+from pipeline.storage.weights import fetch_weights
+from pipeline.worker.actor import InpaintActor
+
+
+@dataclass(frozen=True)
+class JobFigures:
+    """What one run of the job showed.
+
+    Args:
+        samples: photos, one window each.
+        threads: of the model, in the job and without it.
+        job_images_per_s: from the first call of the model to the end of the last one.
+        bare_images_per_s: of the bare model over the same windows, half of them before the job and half after it.
+        of_bare: the first over the second.
+        wall_s: of the whole job, with the start of the cluster, of the worker and of the model.
+    """
+
+    samples: int
+    threads: int
+    job_images_per_s: float
+    bare_images_per_s: float
+    of_bare: float
+    wall_s: float
+
+
+class TimedInpainter(Inpainter):
+    """Notes when each call starts and ends."""
+
+    def generate(
+        self,
+        pixels: Sequence[np.ndarray],
+        masks: Sequence[np.ndarray],
+        seeds: Sequence[int],
+        noise: torch.Tensor | np.ndarray | None = None,
+    ) -> np.ndarray:
+        """As :meth:`moebius.Inpainter.generate`."""
+        started = time.monotonic()
+        pictures = super().generate(pixels, masks, seeds, noise)
+        note_call(Path(os.environ[LOGS], f"{os.getpid()}-{threading.get_ident()}.log"), started)
+        return pictures
+
+
+class TimedActor(InpaintActor):
+    """A worker that hosts a :class:`TimedInpainter`; the folder of its logs is in the environment."""
+
+    def load_model(self, weights: Weights) -> Inpainter:
+        """On this worker's device."""
+        return TimedInpainter(*weights.load(), settings=self.config.inpaint_settings)
+
+
+def measure_job(weights: str, samples: int, steps: int) -> JobFigures:
+    """Run the job with one worker that has the whole machine, and the bare model with as many threads around it."""
+    with tempfile.TemporaryDirectory(prefix="moebius-bench-") as name:
+        folder = Path(name)
+        model = fetch_weights(weights, {})
+        write_corpus(folder, samples, model.config.image_size)
+        (folder / "logs").mkdir()
+        os.environ[LOGS] = str(folder / "logs")
+        config = JobConfig(
+            source=SourceConfig(uri=str(folder / "photos")),
+            mask=MaskConfig(uri=str(folder / "masks")),
+            model=ModelConfig(weights=weights, steps=steps),
+            sink=SinkConfig(uri=str(folder / "out")),
+            run=RunConfig(actors=1, address="local"),
+            limits=LimitsConfig(max_failed_fraction=0),
+        )
+        node = {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
+        threads = size_pool(config.run, [node]).threads
+        photos = sorted((folder / "photos").iterdir())
+        bare_s = _bare_s(model, config, photos[::2], threads)
+        started = time.monotonic()
+        summary = run_job(config, "bench", lambda rows, total: None, worker=TimedActor)
+        wall_s = time.monotonic() - started
+        bare = samples / (bare_s + _bare_s(model, config, photos[1::2], threads))
+        if summary.failed_fraction:
+            raise RuntimeError(f"samples failed: {summary.errors}")
+        calls = np.array(list(call_times(folder / "logs")))
+    in_job = samples / float(calls[:, 1].max() - calls[:, 0].min())
+    return JobFigures(samples, threads, in_job, bare, in_job / bare, wall_s)
+
+
+def _bare_s(weights: Weights, config: JobConfig, photos: Sequence[Path], threads: int) -> float:
+    """Seconds for batches of cut windows through the model; on a CPU by threads that compute alone, as in a worker."""
+    inpainter = Inpainter(*weights.load(), settings=config.inpaint_settings)
+    cuts = [_cut(path, inpainter) for path in photos]
+    batches: SimpleQueue[list[tuple[np.ndarray, np.ndarray]]] = SimpleQueue()
+    size = inpainter.batch_size
+    for start in range(0, len(cuts), size):
+        batches.put(cuts[start : start + size])
+
+    def run() -> None:
+        if inpainter.device.type == "cpu":
+            torch.set_num_threads(1)
+        while True:
+            try:
+                batch = batches.get_nowait()
+            except Empty:
+                return
+            inpainter.fill([pixels for pixels, _ in batch], [hole for _, hole in batch], range(len(batch)))
+
+    runners = [threading.Thread(target=run) for _ in range(threads if inpainter.device.type == "cpu" else 1)]
+    started = time.monotonic()
+    for runner in runners:
+        runner.start()
+    for runner in runners:
+        runner.join()
+    return time.monotonic() - started
+
+
+def _cut(photo: Path, inpainter: Inpainter) -> tuple[np.ndarray, np.ndarray]:
+    image = np.asarray(Image.open(photo))
+    mask = np.asarray(Image.open(photo.parent.parent / "masks" / f"{photo.stem}.png")) > 0
+    settings = inpainter.settings
+    (window,) = plan_windows(mask, inpainter.window_px, settings.context, settings.max_upscale)
+    return cut_window(image, mask, window, inpainter.window_px)

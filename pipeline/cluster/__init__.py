@@ -1,0 +1,1 @@
+"""The Ray cluster, and the supervision of its workers."""

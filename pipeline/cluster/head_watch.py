@@ -1,0 +1,59 @@
+"""Say that the cluster's head node is gone before Ray ends the process for it."""
+
+import contextlib
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import ray
+
+from pipeline.cluster.ray_process import RECONNECT
+
+TELL_FRACTION = 2 / 3  # of the time that Ray waits for a head node to come back
+PROBES = 12  # in that time
+
+logger = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def watched_head() -> Iterator[None]:
+    """Log it when the head node of the connected cluster has not answered for two thirds of Ray's reconnect time-out.
+
+    Nothing more is possible: from then on every call of Ray blocks, and so does leaving a flow of Ray Data.
+    """
+    over = threading.Event()
+    reconnect_s = float(os.environ[RECONNECT])
+    address = ray.get_runtime_context().gcs_address
+    threading.Thread(target=_watch, args=(address, reconnect_s, over), name="head-watch", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def _watch(address: str, reconnect_s: float, over: threading.Event) -> None:
+    answered, told = time.monotonic(), False
+    while not over.wait(reconnect_s / PROBES):
+        if _answers(address, reconnect_s / PROBES):
+            answered, told = time.monotonic(), False
+        elif not told and time.monotonic() - answered >= reconnect_s * TELL_FRACTION:
+            told = True
+            logger.error(
+                "the head node of the Ray cluster, %s, has not answered for %.0f s: unless it comes back, this run "
+                "ends in %.0f s with exit code 1; the same command goes on from here",
+                address,
+                time.monotonic() - answered,
+                reconnect_s * (1 - TELL_FRACTION),
+            )
+
+
+def _answers(address: str, patience_s: float) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), patience_s).close()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,118 @@
+"""How long a job waits: for workers that meet faults of their environment, for signs of life, for the first worker."""
+
+import logging
+import time
+from collections.abc import Callable
+
+from pipeline.cluster.work import Work
+from pipeline.errors import JobError
+from pipeline.faults.roster import Entries, RemoteRoster, Roster
+
+SAY_START_S = 60.0  # without any worker, until the user is told
+QUIET_S = 1800.0  # loading weights, or waiting for a node of a busy cluster, may take that long
+
+logger = logging.getLogger(__name__)
+
+
+class Patience:
+    """Says once what troubles workers, and ends a job for which there is no hope.
+
+    Args:
+        roster: what workers report to.
+        stall_s: how long nothing may move while workers meet nothing but faults of their environment.
+        actors: size of the pool.
+        shortage: says what the cluster lacks to start a worker.
+        quiet_s: how long nothing may move, whatever workers meet or do not meet.
+    """
+
+    def __init__(
+        self,
+        roster: Roster | RemoteRoster,
+        stall_s: float,
+        actors: int = 1,
+        shortage: Callable[[], str] = str,
+        quiet_s: float = QUIET_S,
+    ) -> None:
+        self.roster, self.stall_s, self.actors, self.shortage = roster, stall_s, actors, shortage
+        self.quiet_s = max(quiet_s, stall_s)
+        self.reason = "none was told"
+        self._moved_at = time.monotonic()  # when something last moved, or the first fault after that was met
+        self._last_move = self._moved_at  # the former alone
+        self._steps: dict[str, int] = {}
+        self._is_stalled = False
+        self._said: set[str] = set()
+
+    def note_done(self) -> None:
+        """Something moved: a sample came through, or a worker has done a step of one."""
+        self._moved_at = self._last_move = time.monotonic()
+        self._is_stalled = False
+
+    def note_fault(self, reason: str | None = None) -> None:
+        """A fault of the environment was met, and nothing came through with it."""
+        self.reason = reason or self.reason
+        if not self._is_stalled:
+            self._is_stalled, self._moved_at = True, time.monotonic()
+
+    def check(self, work: Work) -> None:
+        """Make sure that something moves.
+
+        Raises:
+            JobError: nothing has for too long.
+        """
+        now = time.monotonic()
+        if self._is_stalled and now - self._moved_at > self.stall_s:
+            raise self._end(work, f"nothing came through for limits.stall_s={self.stall_s:g}")
+        if now - self._last_move > self.quiet_s:
+            raise self._end(work, f"no worker has done a step for {self.quiet_s:.0f} s. {self.shortage()}")
+
+    def look_after_workers(self, work: Work, expected: int | None = None) -> None:
+        """Say what troubles workers, and make sure that some can work and live.
+
+        Args:
+            work: what they do.
+            expected: how many workers take part; by default all of the pool.
+
+        Raises:
+            JobError: none can work, or none has shown life for too long, or see :meth:`check`.
+        """
+        entries = self.roster.read()
+        self.say_troubles(entries)
+        if any(steps > self._steps.get(worker, 0) for worker, steps in entries.steps.items()):
+            self.note_done()
+        self._steps = dict(entries.steps)
+        lasting = [
+            entries.troubles[worker].reason
+            for worker in entries.alive
+            if worker in entries.troubles and not entries.troubles[worker].may_pass
+        ]
+        if len(lasting) == len(entries.alive) >= (expected or self.actors) and not work.productive:
+            self.reason = lasting[-1]
+            raise self._end(work, "no worker can work")
+        if entries.silence_s == float("inf"):
+            self._await_start(work)
+        elif entries.silence_s > self.stall_s:
+            raise self._end(work, f"no worker has shown life for {entries.silence_s:.0f} s. {self.shortage()}")
+        self.check(work)
+
+    def _await_start(self, work: Work) -> None:
+        silent_s = time.monotonic() - self._last_move
+        if silent_s > SAY_START_S:
+            self.say(f"no worker has started for {SAY_START_S:.0f} s, still waiting. {self.shortage()}")
+
+    def say_troubles(self, entries: Entries) -> None:
+        """Write a line for each worker that does nothing, once for each host and reason."""
+        for worker, trouble in entries.troubles.items():
+            host = entries.seats[worker].host if worker in entries.seats else worker
+            self.say(f"a worker on {host} does nothing for now: {trouble.reason}")
+
+    def say(self, line: str) -> None:
+        """Write a line into the log, unless it was written before."""
+        if line not in self._said:
+            self._said.add(line)
+            logger.warning("%s", line)
+
+    def _end(self, work: Work, why: str) -> JobError:
+        return JobError(
+            f"{work.left} of {len(work.names)} samples are left: {why.rstrip('. ')}. The last reason: {self.reason}. "
+            "Once the cause is mended, the same command goes on"
+        )

@@ -1,0 +1,193 @@
+"""Passes over samples until each has its row: who is at fault is decided here, from what workers return and report."""
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from ray.exceptions import RayActorError, RayError
+
+from pipeline.cluster.patience import Patience
+from pipeline.cluster.stream import by_clock
+from pipeline.cluster.witness import Witness
+from pipeline.cluster.work import KNOWN_GOOD, Blamed, Work
+from pipeline.errors import JobError
+from pipeline.faults.passes import History, Pass
+from pipeline.records import UNDONE
+from pipeline.sources.inputs import Sample
+from pipeline.worker.units import SMALL_UNITS, UnitBounds, make_units
+
+TICK_S = 2.0
+FIRST_COMMIT_S, COMMIT_FRACTION = 2.0, 0.01  # a crash loses two seconds or one percent of the work
+FIRST_WAIT_S, MAX_WAIT_S = 1.0, 30.0  # before another pass over samples of which none came through
+
+logger = logging.getLogger(__name__)
+
+# A list of samples a unit → rows of samples, done or still to be done; the units of workers that died are missing.
+StartPass = Callable[[pa.ListArray, Pass], Iterable[pa.Table]]
+Commit = Callable[[pa.Table], None]
+
+
+class Supervisor:
+    """Does the legs of a job, one after the other.
+
+    Args:
+        start_pass: runs units through the cluster.
+        patience: how long to wait, and what workers report to.
+        quarantine: makes failed rows of samples that killed proven workers when they were alone with them.
+        known_good: samples that earlier runs brought through.
+        bounds: of a unit.
+        witness: looks where no worker can prove itself.
+    """
+
+    def __init__(
+        self,
+        start_pass: StartPass,
+        patience: Patience,
+        quarantine: Callable[[Sequence[Blamed]], pa.Table],
+        known_good: Sequence[Sample] = (),
+        bounds: UnitBounds = SMALL_UNITS,
+        witness: Witness | None = None,
+    ) -> None:
+        self.start_pass, self.patience, self.roster = start_pass, patience, patience.roster
+        self.quarantine, self.known_good = quarantine, tuple(known_good)
+        self.bounds, self.witness = bounds, witness or Witness()
+
+    def do(self, samples: pa.Table, commit: Commit) -> None:
+        """Pass over the samples, then over what is left of them, until nothing is.
+
+        Args:
+            samples: what to do, with the columns of ``SAMPLE_SCHEMA``.
+            commit: makes rows permanent; sees every sample once.
+
+        Raises:
+            JobError: nothing comes through, which is no sample's fault.
+        """
+        spread = -(-len(samples) // (self.patience.actors * self.bounds.each_actor))
+        work = Work(samples, max(1, min(self.bounds.samples, spread)))
+        avoided: frozenset[str] = frozenset()
+        wait_s, stuck = FIRST_WAIT_S, set[History]()
+        while (history := work.next_history(stuck)) is not None:
+            this_pass = Pass(history, self._known_good(history, work), avoided)
+            before = work.progress
+            avoided = self._run(this_pass, work, commit)
+            if work.progress == before and history is History.DEFERRED and not this_pass.known_good:
+                self._ask_witness(work, commit)
+            if work.progress > before or avoided > this_pass.avoided:
+                wait_s, stuck = FIRST_WAIT_S, set()
+                continue
+            stuck.add(history)
+            if work.next_history(stuck) is None:
+                self._wait(work, wait_s)
+                wait_s, stuck = min(2 * wait_s, MAX_WAIT_S), set()
+        self.known_good = (*work.known_good(), *self.known_good)[:KNOWN_GOOD]
+
+    def _known_good(self, history: History, work: Work) -> tuple[Sample, ...]:
+        """Samples that workers can prove themselves by; they may have been moved away since."""
+        known = (*work.known_good(), *self.known_good)[:KNOWN_GOOD]
+        return () if history is History.FRESH else self.witness.readable(known)
+
+    def _ask_witness(self, work: Work, commit: Commit) -> None:
+        if (rows := self.witness.find_inaccessible(work.samples_of(History.DEFERRED))).num_rows:
+            work.finish(rows, commit)
+            self.patience.note_done()
+
+    def _wait(self, work: Work, wait_s: float) -> None:
+        self.patience.note_fault()
+        self.patience.look_after_workers(work, expected=1)
+        logger.warning("nothing comes through, trying again in %.0f s: %s", wait_s, self.patience.reason)
+        time.sleep(wait_s)
+
+    def _run(self, this_pass: Pass, work: Work, commit: Commit) -> frozenset[str]:
+        """Do one pass, and return the nodes that the next one avoids."""
+        samples = work.begin_pass(this_pass.history)
+        units = make_units(samples, this_pass.unit_samples(work.unit), self.bounds.size_bytes)
+        with _logged_deaths() as deaths:
+            try:
+                number = self.roster.new_pass()
+                for rows in self._gathered(by_clock(self.start_pass(units, this_pass), TICK_S), work):
+                    work.finish(rows, commit)
+            except RayError as error:  # the flow as a whole: nothing is said about the samples that are left
+                self.patience.reason = _last_line(error)
+                work.settle_deferred()
+                return this_pass.avoided
+            except BaseException:
+                self.roster.end()
+                raise
+        if deaths:
+            self.patience.reason = _last_line(deaths[-1])
+        entries = self.roster.read()
+        self.patience.say_troubles(entries)
+        if entries.number != number:  # the roster does not answer
+            work.settle_deferred()
+            return this_pass.avoided
+        work.settle_missing(this_pass, entries)
+        if work.blamed:
+            commit(self.quarantine(work.blamed))
+            work.blamed = []
+        useless = work.useless_nodes(this_pass, entries)
+        for node, reason in useless.items():
+            host = next(seat.host for seat in entries.seats.values() if seat.node_id == node)
+            self.patience.say(f"{host} is left out from now on: {reason}")
+        is_known = useless or work.productive or entries.proven  # that the others work
+        return this_pass.avoided | useless.keys() if is_known else frozenset()
+
+    def _gathered(self, tables: Iterator[pa.Table | None], work: Work) -> Iterator[pa.Table]:
+        """Collect rows for a commit: often at first, then less and less, so that a long run leaves few parts."""
+        started = committed = time.monotonic()
+        waiting: list[pa.Table] = []
+        try:
+            for table in tables:
+                if table is None:
+                    self.patience.look_after_workers(work)
+                elif (done := self._done(table, work)).num_rows:
+                    waiting.append(done)
+                now = time.monotonic()
+                if waiting and now - committed >= max(FIRST_COMMIT_S, COMMIT_FRACTION * (now - started)):
+                    yield pa.concat_tables(waiting)
+                    waiting, committed = [], now
+        except (RayError, JobError, KeyboardInterrupt):  # what is finished counts, whatever ended the flow
+            if waiting:
+                yield pa.concat_tables(waiting)
+            raise
+        if waiting:
+            yield pa.concat_tables(waiting)
+
+    def _done(self, table: pa.Table, work: Work) -> pa.Table:
+        """Take note of samples that are still to be done, and return the rows of the others."""
+        undone = pc.is_in(table["status"], pa.array(UNDONE))
+        deferred, done = table.filter(undone), table.filter(pc.invert(undone))
+        if done.num_rows:
+            self.patience.note_done()
+        if deferred.num_rows:
+            work.defer(deferred)
+            kind, message, worker = (deferred[name][0].as_py() for name in ("error_type", "error_message", "worker"))
+            if not done.num_rows:
+                self.patience.note_fault(f"{kind}: {message} (worker {worker})")
+            self.patience.check(work)
+        return done
+
+
+@contextlib.contextmanager
+def _logged_deaths() -> Iterator[list[BaseException]]:
+    """Collect how workers died, which Ray Data says in its log alone; for messages, never to decide anything."""
+    deaths: list[BaseException] = []
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.exc_info and isinstance(record.exc_info[1], RayActorError):
+                deaths.append(record.exc_info[1])
+
+    collector, ray_data = Collector(logging.ERROR), logging.getLogger("ray.data")
+    ray_data.addHandler(collector)
+    try:
+        yield deaths
+    finally:
+        ray_data.removeHandler(collector)
+
+
+def _last_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__

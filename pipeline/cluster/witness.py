@@ -1,0 +1,79 @@
+"""The driver as a second witness: where no sample came through that a worker could prove itself by, it looks itself."""
+
+import time
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+
+from pipeline.config.job import JobConfig
+from pipeline.errors import AccessError
+from pipeline.faults.judge import confirm, fail
+from pipeline.records import SAMPLE_SCHEMA, Record, to_table
+from pipeline.sources.inputs import Sample
+from pipeline.sources.reader import Reader
+from pipeline.storage.storage import Storage
+from pipeline.worker.sample import new_record
+
+SAMPLES_AT_ONCE = 64
+LOOK_S = 60.0
+
+
+class Witness:
+    """Knows nothing; see :class:`DriverWitness`."""
+
+    def readable(self, samples: Sequence[Sample]) -> tuple[Sample, ...]:
+        """Those of some samples that can be read."""
+        return tuple(samples)
+
+    def find_inaccessible(self, samples: pa.Table) -> pa.Table:
+        """Failed rows of samples that are missing, replaced or closed although their storages answer."""
+        return to_table([])
+
+
+class DriverWitness(Witness):
+    """What this process can read.
+
+    Args:
+        config: the job.
+        weights_fingerprint: of its weights.
+        run_id: name of the run.
+    """
+
+    def __init__(self, config: JobConfig, weights_fingerprint: str, run_id: str) -> None:
+        self._config, self._facts, self._reader = config, (weights_fingerprint, run_id), Reader(config)
+
+    def readable(self, samples: Sequence[Sample]) -> tuple[Sample, ...]:
+        """See :class:`Witness`."""
+        found = zip(samples, self._reader.read_all(samples), strict=True)
+        return tuple(sample for sample, inputs in found if not isinstance(inputs, Exception))
+
+    def find_inaccessible(self, samples: pa.Table) -> pa.Table:
+        """See :class:`Witness`; looks for about ``LOOK_S``, and as long as it finds some.
+
+        A folder that holds nothing at all may be one that is not mounted, so it tells nothing.
+        """
+        places = [self._reader.source, *([self._reader.masks] if self._reader.has_mask_files else [])]
+        records: list[Record] = []
+        if all(map(_holds_files, places)):
+            deadline = time.monotonic() + LOOK_S
+            for start in range(0, len(samples), SAMPLES_AT_ONCE):
+                some = samples.slice(start, SAMPLES_AT_ONCE).select(SAMPLE_SCHEMA.names).to_pylist()
+                found = list(self._inaccessible(some))
+                records += found
+                if not found or time.monotonic() > deadline:
+                    break
+        return to_table(records)
+
+    def _inaccessible(self, samples: Sequence[Sample]) -> Iterator[Record]:
+        for sample, found in zip(samples, self._reader.read_all(samples), strict=True):
+            if isinstance(found, AccessError):
+                record = new_record(sample, self._config, self._reader, *self._facts)
+                confirm(fail(record, found.stage, found))
+                yield record
+
+
+def _holds_files(storage: Storage) -> bool:
+    try:
+        return storage.is_file() or next(iter(storage.list_files()), None) is not None
+    except OSError:
+        return False

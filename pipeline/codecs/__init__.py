@@ -1,0 +1,1 @@
+"""Compressed images to pixels and back, with their metadata."""

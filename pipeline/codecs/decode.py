@@ -1,0 +1,217 @@
+"""Compressed bytes to pixels, in the mode and at the depth that they were stored with."""
+
+import re
+from typing import Any
+
+import numpy as np
+from PIL import Image, JpegImagePlugin, TiffImagePlugin
+
+from pipeline.codecs import (
+    exif,
+    jpeg_segments,
+    jpeg_settings,
+    png_chunks,
+    png_metadata,
+    tiff_bands,
+    tiff_jpeg,
+    tiff_tags,
+    webp_settings,
+    xmp,
+)
+from pipeline.codecs.bmp_alpha import has_lost_alpha
+from pipeline.codecs.header import open_checked
+from pipeline.codecs.heif_boxes import read_main_picture
+from pipeline.codecs.high_bit_depth import decode_deep, full_scale_grey
+from pipeline.codecs.jpeg_pixels import JPEG_MODES, decode_jpeg
+from pipeline.codecs.photo import Photo
+from pipeline.codecs.png_integrity import check_rows
+from pipeline.codecs.signatures import describe_tiff
+from pipeline.codecs.tiff_integrity import check_pieces
+from pipeline.errors import MACHINE_ERRORS, SampleError
+
+_HEIF_KINDS = ("AVIF", "HEIF")
+_PLAIN_MODES = {"1": "L", "P": "RGB", "PA": "RGBA", "YCbCr": "RGB", "RGBX": "RGB", "RGBa": "RGBA", "La": "LA"}
+_KEPT_MODES = ("L", "LA", "RGB", "RGBA", "CMYK", "I;16")
+_TIFF_BITS, _TIFF_X_RESOLUTION = 258, 282
+_SCALED_GREY = {"L;2": 85, "L;4": 17}  # by so much Pillow does, but for the grey that is transparent
+# What Pillow has done to a turned TIFF when it has loaded it, undone.
+_TURNED_BACK = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+def load_pixels(image: Image.Image, data: bytes, stage: str = "decode") -> Image.Image:
+    """Decode an opened image, as it is stored: no orientation turns it. Grey of 16 bits is 0 for black.
+
+    Args:
+        image: as :func:`open_checked` opened it.
+        data: the file that it was opened from.
+        stage: named in errors.
+
+    Raises:
+        SampleError: the data is cut short or damaged.
+    """
+    if _is_jpeg(image):
+        return Image.fromarray(decode_jpeg(data, image.mode, stage), image.mode if image.mode == "CMYK" else None)
+    check_whole(image, data, stage)
+    try:
+        turned = image.tag_v2.get(tiff_tags.ORIENTATION) if isinstance(image, TiffImagePlugin.TiffImageFile) else None
+        tiles = getattr(image, "tile", ()) if image.format == "PNG" else ()
+        stored = tiles[0].args if tiles else None
+        image.load()
+        if stored in _SCALED_GREY and isinstance(image.info.get("transparency"), int):
+            image.info["transparency"] *= _SCALED_GREY[stored]
+        if isinstance(image, TiffImagePlugin.TiffImageFile) and image.mode.startswith("I;16"):
+            image = full_scale_grey(image)
+        return image.transpose(_TURNED_BACK[turned]) if turned in _TURNED_BACK else image
+    except MACHINE_ERRORS:
+        raise
+    except Exception as error:
+        kind = "TruncatedImage" if "truncated" in str(error) else "BrokenImage"
+        raise SampleError(stage, kind, f"{image.format} cannot be decoded: {error}") from error
+
+
+def _is_jpeg(image: Image.Image) -> bool:
+    return image.format in ("JPEG", "MPO") and image.mode in JPEG_MODES
+
+
+def check_whole(image: Image.Image, data: bytes, stage: str) -> None:
+    """Look for what Pillow passes over: missing and damaged pixels, and alpha in a BMP."""
+    try:
+        if image.format == "PNG":
+            check_rows(data, stage)
+        elif isinstance(image, TiffImagePlugin.TiffImageFile):
+            check_pieces(image, data, stage)
+        elif image.format == "BMP" and has_lost_alpha(image, data):
+            message = "BMP whose alpha is stored in a way that is not taken; save it with pixels of 32 bits, or as PNG"
+            raise SampleError(stage, "UnsupportedMode", message)
+    except (SampleError, *MACHINE_ERRORS):
+        raise
+    except Exception as error:  # tags may be anything
+        raise SampleError(stage, "BrokenImage", f"{image.format} cannot be decoded: {error}") from error
+
+
+def bits_per_channel(image: Image.Image, data: bytes) -> int:
+    """Of the file, where Pillow might cut them to 8."""
+    try:
+        if image.format == "PNG":
+            return data[24]
+        if image.format == "TIFF":
+            return max(image.tag_v2.get(_TIFF_BITS, (1,)))  # type: ignore[attr-defined]
+        if image.format == "PPM" and data[1:2] in b"2356":
+            return int(re.sub(rb"#[^\n]*", b"", data[:1024]).split()[3]).bit_length()
+        if image.format in _HEIF_KINDS:
+            return read_main_picture(data).bits
+    except (ValueError, IndexError, TypeError) as error:
+        raise SampleError("decode", "BrokenImage", f"{image.format} without a depth: {error}") from error
+    return 8
+
+
+def decode(data: bytes, max_pixels: int, header: Image.Image | None = None) -> Photo:
+    """Decode an image, keeping its mode as far as an encoder can write it back.
+
+    Args:
+        data: the compressed image.
+        max_pixels: limit, checked before a pixel is decoded.
+        header: what :func:`open_checked` made of it, where that was called before.
+
+    Raises:
+        SampleError: unreadable, truncated, too large, several frames, or pixels that cannot be kept as they are.
+    """
+    image = header or open_checked(data, max_pixels)
+    container = "JPEG" if image.format == "MPO" else str(image.format)
+    bits = bits_per_channel(image, data)
+    try:
+        encoder = _encoder_settings(image, data)
+    except MACHINE_ERRORS:
+        raise
+    except Exception as error:
+        raise SampleError("decode", "BrokenImage", f"{container} with broken metadata: {error}") from error
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and (mode := tiff_bands.stored_mode(image, bits)):
+        check_whole(image, data, "decode")
+        return Photo(tiff_bands.decode_stored(image, mode, data), mode, container, encoder)
+    if _is_jpeg(image):
+        pixels = decode_jpeg(data, image.mode)
+        has_plain_inks = image.mode == "CMYK" and not jpeg_settings.is_inverted(image)
+        return Photo(~pixels if has_plain_inks else pixels, image.mode, "JPEG", encoder)
+    if container in _HEIF_KINDS and read_main_picture(data).has_other_colours:
+        message = f"{container} whose colours are told by numbers alone, of another kind than sRGB, is not kept"
+        raise SampleError("decode", "UnsupportedMode", message)
+    if bits > 8 and (image.mode in ("RGB", "RGBA") or "transparency" in image.info):
+        check_whole(image, data, "decode")
+        pixels, mode = decode_deep(image, data)
+        return Photo(pixels, mode, container, encoder)
+    image = load_pixels(image, data)
+    if container == "PNG":  # what stands behind the pixels is known by now
+        encoder |= _metadata(image)
+    if bits > 8 and not image.mode.startswith("I;16"):
+        why = describe_tiff(data) if container == "TIFF" else None
+        message = f"the image is {why}" if why else f"{container} of {bits} bits"
+        raise SampleError("decode", "UnsupportedMode", f"{message}, in mode {image.mode}, which is not kept")
+    pixels, mode = _plain_pixels(image, container)
+    return Photo(pixels, mode, container, encoder)
+
+
+def _plain_pixels(image: Image.Image, container: str) -> tuple[np.ndarray, str]:
+    """Pixels and mode of a decoded image, palettes resolved."""
+    try:
+        if "transparency" in image.info:
+            image = image.convert("RGBA")
+        elif image.mode in _PLAIN_MODES:
+            image = image.convert(_PLAIN_MODES[image.mode])
+    except MACHINE_ERRORS:
+        raise
+    except Exception as error:
+        raise SampleError("decode", "BrokenImage", f"{container} with a broken palette: {error}") from error
+    mode = "I;16" if image.mode.startswith("I;16") else image.mode
+    if mode not in _KEPT_MODES:
+        raise SampleError("decode", "UnsupportedMode", f"{container} in mode {image.mode} cannot be kept exactly")
+    pixels = np.asarray(image)
+    return (pixels.astype(np.uint16) if mode == "I;16" else pixels), mode
+
+
+def _metadata(image: Image.Image) -> dict[str, Any]:
+    """What any other format can keep too; EXIF as it stands in a JPEG."""
+    kept = {key: image.info[key] for key in ("icc_profile", "exif", "dpi", "xmp") if image.info.get(key)}
+    if "exif" in kept:
+        bare = kept["exif"].removeprefix(exif.PREFIX)  # as WebP has it
+        kept["exif"] = exif.PREFIX + exif.without_thumbnail(bare)
+    if "xmp" in kept:
+        text = kept["xmp"]  # Pillow reads that of a PNG as text
+        kept["xmp"] = xmp.still_true(text.encode() if isinstance(text, str) else text)
+    return {key: value for key, value in kept.items() if value}
+
+
+def _encoder_settings(image: Image.Image, data: bytes) -> dict[str, Any]:
+    kept = _metadata(image)
+    if isinstance(image, JpegImagePlugin.JpegImageFile):
+        if first := jpeg_segments.first_exif(data):  # Pillow puts a second one behind it
+            kept["exif"] = exif.PREFIX + exif.without_thumbnail(first[len(exif.PREFIX) :])
+        kept |= jpeg_settings.component_settings(image)
+        kept["progressive"] = "progressive" in image.info
+        kept["optimize"] = jpeg_segments.has_optimized_tables(data)
+        kept["segments"] = jpeg_segments.metadata_segments(data)
+    if image.format == "PNG":
+        changed = map(png_metadata.still_true, png_chunks.metadata_chunks(data))
+        kept["chunks"] = [chunk for chunk in changed if chunk]
+        if profile := png_chunks.large_profile(data):
+            kept["icc_profile"] = profile
+    if image.format == "WEBP":
+        kept["quality"] = webp_settings.estimate_quality(data)
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        kept["compression"] = image.info.get("compression", "raw")
+        kept["tiffinfo"] = tiff_tags.kept_tags(image, (*tiff_tags.ALL, *tiff_tags.GEOGRAPHIC))
+        kept["extra_samples"] = tiff_bands.extra_samples(image)
+        if kept["compression"] == "jpeg":
+            kept["jpeg"] = tiff_jpeg.stored_settings(image, data)
+        if tags := tiff_tags.kept_tags(image, tiff_tags.DESCRIPTIVE):
+            kept["exif"] = tags.tobytes()
+        if _TIFF_X_RESOLUTION not in image.tag_v2:
+            kept.pop("dpi", None)  # Pillow says 1
+    return kept

@@ -1,0 +1,205 @@
+"""Pixels back to compressed bytes, in the format and with the settings and the metadata that they came with."""
+
+import io
+from collections.abc import Callable, Sequence
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from PIL import Image, TiffImagePlugin
+
+from pipeline.codecs import jpeg_segments, png_chunks, tiff_bands, tiff_jpeg, tiff_tags
+from pipeline.codecs.exif import orientation_alone
+from pipeline.codecs.photo import Photo
+from pipeline.codecs.tiff_writer import encode_tiff
+from pipeline.errors import MACHINE_ERRORS, SampleError
+
+# What each format holds without loss of a mode; other combinations fail with a sentence rather than convert.
+FORMAT_MODES = {
+    "PNG": ("L", "LA", "RGB", "RGBA", "I;16", "LA;16", "RGB;16", "RGBA;16"),
+    "JPEG": ("L", "RGB", "CMYK"),
+    "WEBP": ("L", "LA", "RGB", "RGBA"),
+    "TIFF": ("L", "LA", "RGB", "RGBA", "CMYK", "I;16", "RGB;16", "RGBA;16"),
+    "BMP": ("L", "RGB"),
+    "PPM": ("L", "RGB"),
+}
+_KEPT = ("exif", "icc_profile", "dpi", "xmp")
+# Compressions of TIFF without loss that Pillow writes; with JPEG and WebP it does not know how well a file was stored.
+_LOSSLESS_TIFF = ("raw", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "packbits", "lzma", "zstd")
+_MOST_SIDE_PX = {"WEBP": 16383, "JPEG": 65500}
+_MOST_JPEG_BYTES = {"exif": 65533, "xmp": 65504}  # of one segment, without what stands before them
+# The least and most that a format's resolution can say, in dots per inch; a TIFF has its own tags of it.
+_MOST_METRIC_DPI = (2**31 - 1) * png_chunks.METRES_PER_INCH
+_DPI = {"PNG": (png_chunks.METRES_PER_INCH, _MOST_METRIC_DPI), "BMP": (0, _MOST_METRIC_DPI), "JPEG": (1, 65535)}
+Settings = dict[str, Any]
+
+
+def check_encodable(photo: Photo, image_format: str) -> str:
+    """Pillow's name of the format that a photo will be written in; worth knowing before the model runs.
+
+    Raises:
+        SampleError: the format cannot hold the photo's mode, size or ICC profile.
+    """
+    container = photo.format if image_format == "source" else image_format.upper()
+    if _mode_in(photo, container) not in FORMAT_MODES.get(container, ()):
+        advice = "set sink.image_format=png" if image_format == "source" else "set sink.image_format=source"
+        raise SampleError("encode", "UnsupportedMode", f"{container} cannot hold {photo.mode} pixels exactly; {advice}")
+    (height, width), most_px = photo.pixels.shape[:2], _MOST_SIDE_PX.get(container)
+    if most_px and max(height, width) > most_px:
+        advice = "png" if photo.mode in FORMAT_MODES["PNG"] else "source"
+        sentence = f"{container} holds at most {most_px} pixels a side, the image is {width}x{height}"
+        raise SampleError("encode", "UnsupportedSize", f"{sentence}; set sink.image_format={advice}")
+    if container == "PNG" and "chunks" not in photo.encoder:
+        profile_bytes, most_bytes = len(photo.encoder.get("icc_profile", b"")), png_chunks.MOST_PILLOW_PROFILE_BYTES
+        if profile_bytes > most_bytes:
+            sentence = f"an ICC profile of {profile_bytes} bytes makes a PNG that readers refuse, most is {most_bytes}"
+            raise SampleError("encode", "UnsupportedMetadata", f"{sentence}; set sink.image_format=source")
+    return container
+
+
+def encode(photo: Photo, pixels: np.ndarray, image_format: str) -> tuple[bytes, str]:
+    """Encode changed pixels of a photo.
+
+    Args:
+        photo: where the pixels came from.
+        pixels: of the same shape and mode.
+        image_format: ``source`` keeps format and settings; ``png`` and ``webp`` are lossless; ``jpeg`` has quality 95,
+            or the tables that a JPEG came with.
+
+    Returns:
+        The file's bytes and Pillow's name of its format.
+
+    Raises:
+        SampleError: the format cannot hold the photo's mode or size, or the encoder fails.
+    """
+    container = check_encodable(photo, image_format)
+    is_kept = container == photo.format and image_format != "webp"  # which is lossless, whatever the file was
+    source = photo.encoder if is_kept else {}
+    try:
+        if container == "TIFF" and not _is_pillows_tiff(photo):
+            return _encode_tiff(photo, pixels), container
+        if "X" in photo.mode:  # a band without a meaning, for which only TIFF has room
+            pixels = pixels[..., 0] if photo.mode == "LX" else np.ascontiguousarray(pixels[..., :-1])
+        elif photo.is_premultiplied and container != "TIFF":  # the others have no such alpha
+            pixels = tiff_bands.divided_by_alpha(pixels)
+        if container == "PNG":
+            return png_chunks.encode_png(pixels, _png_chunks(photo, source)), container
+        return _encode_by_pillow(photo, pixels, container, source), container
+    except MACHINE_ERRORS:
+        raise
+    except Exception as error:
+        kind = type(error).__name__
+        kind = "EncoderError" if kind == "error" else kind  # struct and zlib call theirs so
+        raise SampleError("encode", kind, f"{container} encoder: {error}") from error
+
+
+def _mode_in(photo: Photo, container: str) -> str:
+    """The mode that a photo's pixels take in a format: a band without a meaning is kept as alpha is, or left out."""
+    return photo.mode.replace("X", "A") if container == "TIFF" else tiff_bands.without_extra_band(photo.mode)
+
+
+def _is_pillows_tiff(photo: Photo) -> bool:
+    """Whether Pillow can write a TIFF of a photo that was one, with its compression, bands and tags."""
+    source, compression = photo.encoder, photo.encoder.get("compression")
+    tags = source.get("tiffinfo", Image.Exif()).keys()
+    is_deep_colour = photo.mode.startswith("RGB") and photo.pixels.dtype == np.uint16
+    is_other_band = photo.alpha is not None and _extra_samples(photo) != tiff_bands.UNASSOCIATED_ALPHA
+    if is_deep_colour or is_other_band or "X" in photo.mode:
+        return False
+    has_groups = not TiffImagePlugin.TiffTags.TAGS_V2_GROUPS.keys().isdisjoint(tags)
+    is_map = not tiff_tags.GEOGRAPHIC.keys().isdisjoint(tags)
+    return compression in _LOSSLESS_TIFF and not is_map and (not has_groups or compression == "raw")
+
+
+def _encode_tiff(photo: Photo, pixels: np.ndarray) -> bytes:
+    """A TIFF without Pillow: JPEG stays JPEG of the same tables, none stays none, all others become Deflate."""
+    source, compression = photo.encoder, "raw" if photo.encoder.get("compression") == "raw" else "deflate"
+    is_jpeg = (
+        source.get("jpeg") and photo.mode in ("L", "RGB", "CMYK") and max(pixels.shape[:2]) <= tiff_jpeg.MOST_SIDE_PX
+    )
+    return encode_tiff(
+        pixels,
+        source.get("tiffinfo", Image.Exif()),
+        source.get("icc_profile", b""),
+        is_cmyk=photo.mode == "CMYK",
+        extra_samples=_extra_samples(photo) if photo.alpha is not None or "X" in photo.mode else None,
+        compression=tiff_jpeg.encode_strip(pixels, photo.mode, source["jpeg"]) if is_jpeg else compression,
+    )
+
+
+def _extra_samples(photo: Photo) -> tuple[int, ...] | None:
+    """What a TIFF says of its last band."""
+    return photo.encoder.get("extra_samples", tiff_bands.UNASSOCIATED_ALPHA)
+
+
+def _kept(photo: Photo, container: str, wanted: Sequence[str] = _KEPT) -> Settings:
+    """What a photo says beside its pixels, as far as a format has room for it."""
+    kept = {key: photo.encoder[key] for key in wanted if key in photo.encoder}
+    dpi, limits = kept.pop("dpi", ()), _DPI.get(container)
+    if dpi and limits and all(isinstance(value, Real) and limits[0] <= float(value) <= limits[1] for value in dpi):
+        kept["dpi"] = dpi
+    if container == "JPEG":
+        if len(kept.get("exif", b"")) > _MOST_JPEG_BYTES["exif"]:
+            kept["exif"] = orientation_alone(kept["exif"])
+        if len(kept.get("xmp", b"")) > _MOST_JPEG_BYTES["xmp"]:
+            del kept["xmp"]
+    return kept
+
+
+def _png_chunks(photo: Photo, source: Settings) -> list[png_chunks.Chunk]:
+    return source["chunks"] if "chunks" in source else png_chunks.new_chunks(**_kept(photo, "PNG"))
+
+
+def _encode_by_pillow(photo: Photo, pixels: np.ndarray, container: str, source: Settings) -> bytes:
+    kept = _kept(photo, container, ("dpi",) if "segments" in source else _KEPT)  # segments say the same, to the byte
+    settings = _FORMAT_SETTINGS[container](source)
+    # Pillow takes the mode from the array's shape and type; only CMYK and RGBA look the same.
+    is_plain = not source.get("is_inverted", True) and photo.mode == "CMYK"  # a JPEG that Pillow would invert
+    pixels = ~pixels if is_plain else pixels
+    image = Image.fromarray(pixels, photo.mode) if photo.mode == "CMYK" else Image.fromarray(pixels)
+    attempts = [settings, settings | _SAFE_SETTINGS[container]] if container in _SAFE_SETTINGS else [settings]
+    for number, attempt in enumerate(attempts, start=1):
+        file = io.BytesIO()
+        try:
+            image.save(file, container, **kept, **attempt)
+            break
+        except (OSError, ValueError, TypeError, RuntimeError, SystemError):
+            if number == len(attempts):
+                raise
+    data = jpeg_segments.without_adobe(file.getvalue()) if is_plain else file.getvalue()
+    return jpeg_segments.with_metadata(data, source["segments"]) if "segments" in source else data
+
+
+def _jpeg_settings(source: Settings) -> Settings:
+    if "qtables" not in source:
+        return {"quality": 95, "subsampling": 0}
+    settings = {key: source.get(key, False) for key in ("qtables", "keep_rgb", "optimize", "progressive")}
+    return settings | ({"subsampling": source["subsampling"]} if source["subsampling"] >= 0 else {})
+
+
+def _webp_settings(source: Settings) -> Settings:
+    if source.get("quality") is None:
+        return {"lossless": True, "exact": True, "method": 0}
+    return {"quality": source["quality"]}
+
+
+def _tiff_settings(source: Settings) -> Settings:
+    return {
+        "compression": source.get("compression", "tiff_deflate"),
+        "tiffinfo": source.get("tiffinfo", Image.Exif()),
+    }
+
+
+_FORMAT_SETTINGS: dict[str, Callable[[Settings], Settings]] = {
+    "JPEG": _jpeg_settings,
+    "WEBP": _webp_settings,
+    "TIFF": _tiff_settings,
+    "BMP": lambda _: {},
+    "PPM": lambda _: {},
+}
+
+# What always works where an encoder refuses the settings of the source.
+_SAFE_SETTINGS: dict[str, Settings] = {
+    "JPEG": {"optimize": False, "progressive": False},
+    "TIFF": {"compression": "tiff_deflate"},
+}

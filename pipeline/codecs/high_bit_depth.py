@@ -1,0 +1,48 @@
+"""Decode more than 8 bits a channel: colour, which Pillow cuts to 8, in PNG and TIFF, and the scale of grey in TIFF."""
+
+import numpy as np
+from PIL import Image, TiffImagePlugin
+
+from pipeline.codecs.tiff_bands import UNSPECIFIED, extra_samples, stored_bands, unexplained
+from pipeline.errors import SampleError
+
+DEEP_MODES = {2: "LA;16", 3: "RGB;16", 4: "RGBA;16"}  # by channels; grey alone is Pillow's own I;16
+_WHITE_IS_ZERO = 0
+
+
+def decode_deep(image: Image.Image, data: bytes) -> tuple[np.ndarray, str]:
+    """The pixels of a file with more than 8 bits a channel.
+
+    Args:
+        image: its header, opened and checked.
+        data: the file.
+
+    Returns:
+        (H, W, channels) uint16, and one of ``DEEP_MODES``; with ``X`` for a channel that a TIFF does not explain.
+
+    Raises:
+        SampleError: broken, or anything else than colour of 16 bits.
+    """
+    if image.format not in ("PNG", "TIFF") or "transparency" in image.info:
+        raise SampleError("decode", "UnsupportedMode", _refusal(image))
+    pixels = stored_bands(image, data)
+    if pixels.ndim != 3 or pixels.dtype != np.uint16 or pixels.shape[2] not in DEEP_MODES:
+        raise SampleError("decode", "UnsupportedMode", _refusal(image))
+    mode = DEEP_MODES[pixels.shape[2]]
+    return pixels, unexplained(mode) if image.format == "TIFF" and extra_samples(image) == UNSPECIFIED else mode
+
+
+def full_scale_grey(image: TiffImagePlugin.TiffImageFile) -> Image.Image:
+    """Loaded grey of 12 or 16 bits as 0, black, to 65535, white: Pillow gives the numbers of the file."""
+    is_short = max(image.tag_v2[TiffImagePlugin.BITSPERSAMPLE]) == 12
+    is_negative = image.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, _WHITE_IS_ZERO) == _WHITE_IS_ZERO
+    if not is_short and not is_negative:
+        return image
+    values = np.asarray(image).astype(np.uint16)
+    values = (values << 4 | values >> 8).astype(np.uint16) if is_short else values
+    return Image.fromarray(~values if is_negative else values)
+
+
+def _refusal(image: Image.Image) -> str:
+    kind = f"{image.format} of more than 8 bits in mode {image.mode}"
+    return f"{kind} cannot be kept exactly; 16 bits are taken as grey, and in PNG and TIFF as colour"

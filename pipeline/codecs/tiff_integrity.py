@@ -1,0 +1,110 @@
+"""Whether the strips and tiles of a TIFF file are whole, where libtiff fills what is missing and says nothing."""
+
+import zlib
+from collections.abc import Callable, Sequence
+
+import imagecodecs
+import numpy as np
+from PIL import TiffImagePlugin
+
+from pipeline.codecs.jpeg_pixels import decode_jpeg
+from pipeline.codecs.jpeg_scans import read_frame
+from pipeline.errors import MACHINE_ERRORS, SampleError
+
+_STRIP_OFFSETS, _STRIP_BYTES, _TILE_OFFSETS, _TILE_BYTES = 273, 279, 324, 325
+_COLUMNS, _ROWS, _BITS, _SAMPLES, _ROWS_PER_STRIP, _TILE_COLUMNS, _TILE_ROWS = 256, 257, 258, 277, 278, 322, 323
+_COMPRESSION, _JPEG_TABLES = 259, 347
+_GROUP_4, _JPEG = 4, 7
+_DEFLATE = (8, 32946)
+_JPEG_MODES = {1: "L", 3: "RGB", 4: "CMYK"}  # by components
+_AT_ONCE_BYTES, _TILE_PX = 1 << 20, 4096
+_START_OF_IMAGE, _END_OF_IMAGE = b"\xff\xd8", b"\xff\xd9"
+
+
+def check_pieces(image: TiffImagePlugin.TiffImageFile, data: bytes, stage: str) -> None:
+    """Check the strips or tiles of a TIFF.
+
+    Not seen is damage in what has no checks of its own: pixels that are not compressed, and fax codes of group 3.
+
+    Raises:
+        SampleError: one is left out, cut short or damaged.
+    """
+    tags = image.tag_v2
+    offsets = tags.get(_STRIP_OFFSETS) or tags.get(_TILE_OFFSETS) or ()
+    counts = tags.get(_STRIP_BYTES) or tags.get(_TILE_BYTES) or ()
+    if absent := sum(1 for offset in offsets if not offset):
+        message = f"TIFF is sparse: {absent} of its {len(offsets)} strips or tiles are not in the file"
+        raise SampleError(stage, "BrokenImage", message)
+    if _TILE_OFFSETS in tags:  # of a strip the rest of its length may be unused
+        _check_ends(offsets, counts, len(data), stage)
+    compression = tags.get(_COMPRESSION, 1)
+    if compression == _GROUP_4:
+        _check_by_libtiff(data, stage)
+    elif compression in _DEFLATE or compression == _JPEG:
+        tables = bytes(tags.get(_JPEG_TABLES, b""))
+        check = _deflate_check(image, stage) if compression in _DEFLATE else _jpeg_check(tables, stage)
+        for offset, count in zip(offsets, counts, strict=False):
+            if count:  # else libtiff finds out
+                check(data[offset : offset + count])
+
+
+def _check_ends(offsets: Sequence[int], counts: Sequence[int], file_bytes: int, stage: str) -> None:
+    ends = [offset + count for offset, count in zip(offsets, counts, strict=False)]
+    if max(ends, default=0) > file_bytes:
+        message = f"TIFF is truncated: a tile ends at byte {max(ends)} of {file_bytes}"
+        raise SampleError(stage, "TruncatedImage", message)
+
+
+def _deflate_check(image: TiffImagePlugin.TiffImageFile, stage: str) -> Callable[[bytes], None]:
+    unpacked = np.empty(_piece_bytes(image), np.uint8)
+
+    def check(piece: bytes) -> None:
+        try:
+            imagecodecs.deflate_decode(piece, raw=False, out=unpacked)  # type: ignore[arg-type]
+        except imagecodecs.DeflateError:  # damaged, or more than is expected
+            _check_by_zlib(piece, 2 * unpacked.size, stage)
+
+    return check
+
+
+def _piece_bytes(image: TiffImagePlugin.TiffImageFile) -> int:
+    """How much a strip or tile unpacks to, at most."""
+    tags = image.tag_v2
+    columns = tags.get(_TILE_COLUMNS, tags[_COLUMNS])
+    rows = tags.get(_TILE_ROWS, min(tags.get(_ROWS_PER_STRIP, tags[_ROWS]), tags[_ROWS]))
+    most_pixels = (tags[_COLUMNS] + _TILE_PX) * (tags[_ROWS] + _TILE_PX)  # whatever the tags of a tile say
+    return min(columns * rows, most_pixels) * tags.get(_SAMPLES, 1) * max(tags.get(_BITS, (1,))) // 8 + 1
+
+
+def _check_by_zlib(piece: bytes, most_bytes: int, stage: str) -> None:
+    stream, rest, unpacked = zlib.decompressobj(), piece, 0
+    try:
+        while not stream.eof and unpacked < most_bytes:
+            part, rest = stream.decompress(rest, _AT_ONCE_BYTES), stream.unconsumed_tail
+            unpacked += len(part)
+            if not part and not rest and not stream.eof:
+                raise SampleError(stage, "TruncatedImage", "TIFF is truncated: a strip or tile ends too soon")
+    except zlib.error as error:
+        raise SampleError(stage, "BrokenImage", f"TIFF has damaged pixels: {error}") from error
+
+
+def _jpeg_check(tables: bytes, stage: str) -> Callable[[bytes], None]:
+    before = tables.removesuffix(_END_OF_IMAGE) or _START_OF_IMAGE
+
+    def check(piece: bytes) -> None:
+        jpeg = before + piece.removeprefix(_START_OF_IMAGE)
+        mode = _JPEG_MODES.get(next(iter(read_frame(jpeg)[1][5:6]), 0))
+        if mode:
+            decode_jpeg(jpeg, mode, stage)
+
+    return check
+
+
+def _check_by_libtiff(data: bytes, stage: str) -> None:
+    """Let imagecodecs decode, which fails where libtiff reports an error that Pillow passes over."""
+    try:
+        imagecodecs.tiff_decode(data, index=0)
+    except MACHINE_ERRORS:
+        raise
+    except Exception as error:
+        raise SampleError(stage, "BrokenImage", f"TIFF has damaged pixels: {error}") from error

@@ -1,0 +1,70 @@
+"""The tags of a TIFF that say something about the photo; those of the file's structure stay behind."""
+
+import math
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from PIL import ExifTags, Image, TiffImagePlugin
+
+from pipeline.codecs import photoshop, xmp
+
+# Description, make, model, orientation, software, date, artist, host, copyright: what EXIF has, too.
+ORIENTATION = 274
+DESCRIPTIVE = (270, 271, 272, ORIENTATION, 305, 306, 315, 316, 33432)
+ALL = (*DESCRIPTIVE, 282, 283, 296, 700, 33723, 34377)  # and resolution, XMP, IPTC, Photoshop
+# Where a map lies, by GeoTIFF and GDAL, with the type of each: pixel scale, tie points, transformation, keys with their
+# numbers and names, GDAL's metadata and the value that means nothing, rational polynomials.
+_ASCII, _SHORT, _DOUBLE = 2, 3, 12
+GEOGRAPHIC = {
+    33550: _DOUBLE,
+    33922: _DOUBLE,
+    34264: _DOUBLE,
+    34735: _SHORT,
+    34736: _DOUBLE,
+    34737: _ASCII,
+    42112: _ASCII,
+    42113: _ASCII,
+    50844: _DOUBLE,
+}
+YCBCR_POSITIONING = 531
+# XMP and Photoshop's resources: without thumbnails, and announcements of what a TIFF never had.
+_CHANGED: dict[int, Callable[[bytes], bytes]] = {700: xmp.still_true, 34377: photoshop.without_thumbnail}
+_GROUPS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
+
+
+def kept_tags(image: TiffImagePlugin.TiffImageFile, wanted: tuple[int, ...]) -> Image.Exif:
+    """Those of the wanted tags that an image has, and its Exif and GPS directories."""
+    tags, kept = image.getexif(), Image.Exif()
+    for tag in wanted:
+        if tag in tags and _is_writable(tag, tags[tag]):
+            # Pillow reads text as Latin-1 and would write it as ASCII.
+            value = tags[tag].encode("latin-1") if isinstance(tags[tag], str) else tags[tag]
+            value = _CHANGED[tag](value) if tag in _CHANGED and isinstance(value, bytes) else value
+            if value != b"" or tag not in _CHANGED:
+                kept[tag] = value
+    for group in _GROUPS:
+        content = tags.get_ifd(group).items() if group in tags else ()
+        # The offset of one more directory would lead nowhere.
+        said = {tag: value for tag, value in content if tag != ExifTags.IFD.Interop and _is_writable(tag, value, group)}
+        if said:
+            kept.get_ifd(group).update(said)
+            kept[group] = 0  # written as what get_ifd says
+    return kept
+
+
+def _is_writable(tag: int, value: Any, group: int | None = None) -> bool:
+    """Whether a tag's value is of the kind that it must be; a file may say anything."""
+    if group is None and tag == ORIENTATION:
+        return value in range(1, 9)
+    if group is None and tag in DESCRIPTIVE and not isinstance(value, str | bytes):
+        return False
+    directory = TiffImagePlugin.ImageFileDirectory_v2(group=group)
+    if group is None and tag in GEOGRAPHIC:
+        directory.tagtype[tag] = GEOGRAPHIC[tag]
+    try:
+        directory[tag] = value
+        directory.tobytes()
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, struct.error):
+        return False
+    return not (isinstance(value, TiffImagePlugin.IFDRational) and math.isnan(value))  # which libtiff refuses

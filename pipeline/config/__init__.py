@@ -1,0 +1,1 @@
+"""The configuration of a job: its sections, checked when they are built."""

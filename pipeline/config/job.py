@@ -1,0 +1,260 @@
+"""The configuration of a job as frozen dataclasses; the keys are those of ``conf/*.yaml``."""
+
+import hashlib
+import json
+import re
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from moebius.settings import HUB_WEIGHTS, InpaintSettings
+from pipeline.config.data import MaskConfig, SinkConfig, SourceConfig, absolute_uri, as_extension, choose
+from pipeline.config.notify import parse_notify, public_notify
+from pipeline.errors import ConfigError
+from pipeline.uris import public_uri
+
+_LATER_KEYS = (
+    *("guidance_interval", "sampler", "noise_offset", "latent_mask"),
+    *("member", "column", "channel", "upright"),
+)
+_ERROR_TYPE = re.compile(r"[A-Z]\w*|error")  # the latter of struct and zlib
+_PLACES = ("uri", "template")
+_SCHEDULING = ("weights", "batch_size")  # weights have a fingerprint of their own
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which model, and how it samples.
+
+    Args:
+        weights: ``nano``, ``places2``, ``celebahq``, ``ffhq``, ``pretrained``, or a folder or file, local or remote,
+            ``hf://`` too; ``untrained`` is a stand-in that shows the pipeline, not the model.
+        steps: of the sampler.
+        guidance: scale of latent categories guidance.
+        guidance_interval: first and last timestep, in 0 … 999, that are guided; the others cost half.
+        sampler: ``ddim``, as published, or ``dpm++``, for fewer steps.
+        strength: 1: from noise alone; less: from the photo noised to the first step; ``nano`` from the
+            colours around the hole.
+        noise_offset: deviation of one more random number per window and channel in the start noise; published sampling
+            has 0.0357.
+        latent_mask: ``any``: a position of the latents is repainted if any of its 8×8 pixels is; ``nearest``: by its
+            first pixel alone, as published, which loses thin strokes.
+        seed: with the sample's id it decides all randomness.
+        fast: the denoiser arranged for speed, where it is sooner; false: the plain one, equal to rounding.
+        precision: ``fp32``, ``bf16``, or ``auto``: bf16 on GPUs, fp32 on CPUs.
+        batch_size: windows in one call of the model; ``auto``: 16 on GPUs; on CPUs 4 of a small model, 1 of a
+            large one.
+    """
+
+    weights: str = "nano"
+    steps: int = 20
+    guidance: float = 2.0
+    guidance_interval: list[int] = field(default_factory=lambda: [0, 999])
+    sampler: str = "ddim"
+    strength: float = 0.99
+    noise_offset: float = 0.0
+    latent_mask: str = "any"
+    seed: int = 0
+    fast: bool = True
+    precision: str = "auto"
+    batch_size: int | str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.weights not in ("nano", "untrained", *HUB_WEIGHTS):
+            object.__setattr__(self, "weights", absolute_uri(self.weights, "model.weights"))
+
+
+@dataclass(frozen=True)
+class WindowConfig:
+    """How windows are cut around holes.
+
+    Args:
+        context: side of a window over the longest side of its hole.
+        max_upscale: how far small surroundings may be magnified.
+    """
+
+    context: float = 1.5
+    max_upscale: float = 1.0
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """How the job runs.
+
+    Args:
+        actors: workers that hold the model, or ``auto``: one a GPU, without GPUs one for four CPU cores.
+        gpus_per_actor: GPUs a worker takes, a fraction shares one; ``auto``: 1 where the cluster has GPUs.
+        decode: ``workers``: where the model is, in threads beside it; ``tasks``: on any node of the cluster, for nodes
+            with too few CPU cores for their GPUs. It costs a second decoding and the transport of the windows.
+        address: of the Ray cluster; null means ``RAY_ADDRESS``, else a cluster of this job's own on this machine.
+        resume: go on with what the sink already holds; false refuses a sink with results.
+        select: do again the samples whose rows make this SQL expression true, such as ``seam_score > 2``, beside what
+            is new or changed. All other rows stay, also those of other weights or settings.
+        retry_failed: do failed samples again: true for all, or their error types, such as ``MissingMask,FileNotFound``.
+        redo_changed: do again what was made with other weights or settings.
+        report: write ``report.html`` into the sink when the run ends and has done something.
+        log: lines of the driver's log as ``text``, or as ``json`` for collectors of logs.
+        notify: a command, or the http(s) URL of a webhook, that gets the run's JSON when the run has ended, whichever
+            way.
+    """
+
+    actors: int | str = "auto"
+    gpus_per_actor: int | float | str = "auto"
+    decode: str = "workers"
+    address: str | None = None
+    resume: bool = True
+    select: str | None = None
+    retry_failed: bool | str = False
+    redo_changed: bool = False
+    report: bool = True
+    log: str = "text"
+    notify: Any = field(default=None, repr=False)  # its path or arguments may be secrets
+
+    def __post_init__(self) -> None:
+        if self.actors != "auto" and (not isinstance(self.actors, int) or self.actors < 1):
+            raise ConfigError(f"run.actors must be auto or a positive number, got {self.actors!r}")
+        if self.select is not None and not self.select.strip():
+            raise ConfigError("run.select must be an SQL expression over the columns of the manifest, or null")
+        if self.gpus_per_actor != "auto" and (isinstance(self.gpus_per_actor, str) or self.gpus_per_actor < 0):
+            raise ConfigError(f"run.gpus_per_actor must be auto or a number, got {self.gpus_per_actor!r}")
+        if unknown := [name for name in self.retried_types if not _ERROR_TYPE.fullmatch(name)]:
+            raise ConfigError(
+                f"run.retry_failed must be true, false or error types such as MissingMask, got {unknown[0]!r}"
+            )
+        choose("run.decode", self.decode, ("workers", "tasks"))
+        choose("run.log", self.log, ("text", "json"))
+        parse_notify(self.notify)
+
+    @property
+    def retried_types(self) -> list[str]:
+        """Error types whose samples are to be done again, where they are named."""
+        return [] if isinstance(self.retry_failed, bool) else re.findall(r"[^,\s]+", self.retry_failed)
+
+
+@dataclass(frozen=True)
+class LimitsConfig:
+    """What is refused, and how much may fail.
+
+    Args:
+        max_pixels: of an image or a mask, checked before decoding.
+        max_bytes: of a compressed image with its mask, checked before reading.
+        max_failed_fraction: of all samples; above it the exit code is 3.
+        sample_s: seconds that one step of a sample (decoding, encoding, a window in the model) may take; one that takes
+            longer is tried once more, and then fails as ``TimedOut``.
+        stall_s: seconds after which the job ends when workers do no step of any sample and meet nothing but faults of
+            their environment (storage, credentials, devices); the same command goes on.
+        suspicious: what becomes of fills of one flat colour, black or white: ``keep`` them, marked in the manifest, or
+            ``fail`` their samples.
+    """
+
+    max_pixels: int = 200_000_000
+    max_bytes: int = 500_000_000
+    max_failed_fraction: float = 0.05
+    sample_s: float = 600.0
+    stall_s: float = 600.0
+    suspicious: str = "keep"
+
+    def __post_init__(self) -> None:
+        for key in ("max_pixels", "max_bytes"):
+            if getattr(self, key) < 1:
+                raise ConfigError(f"limits.{key} must be positive, got {getattr(self, key)}")
+        for key in ("sample_s", "stall_s"):
+            if not getattr(self, key) > 0:
+                raise ConfigError(f"limits.{key} must be positive, got {getattr(self, key)}")
+        if not 0 <= self.max_failed_fraction <= 1:
+            raise ConfigError(f"limits.max_failed_fraction must be in 0 … 1, got {self.max_failed_fraction}")
+        choose("limits.suspicious", self.suspicious, ("keep", "fail"))
+
+
+@dataclass(frozen=True)
+class JobConfig:
+    """One inpainting job.
+
+    Args:
+        storage: options of fsspec, such as ``endpoint_url``, see [storage.md](storage.md); credentials rather from the
+            environment.
+    """
+
+    source: SourceConfig = field(default_factory=SourceConfig)
+    mask: MaskConfig = field(default_factory=MaskConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    window: WindowConfig = field(default_factory=WindowConfig)
+    sink: SinkConfig = field(default_factory=SinkConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    storage: dict[str, Any] = field(default_factory=dict, repr=False)  # may hold secrets
+
+    def __post_init__(self) -> None:
+        try:
+            _ = self.inpaint_settings
+        except ValueError as error:
+            section = "window" if str(error).split()[0] in WindowConfig.__dataclass_fields__ else "model"
+            raise ConfigError(f"{section}.{error}") from error
+        if self.mask.kind == "member" and self.source.format != "webdataset":
+            raise ConfigError(f"mask.kind=member needs source.format=webdataset, not {self.source.format}")
+        if self.mask.kind == "column" and not self.mask.column:
+            raise ConfigError("mask.kind=column needs mask.column, the name of the column of masks")
+        if self.mask.column and self.mask.kind not in ("column", "boxes"):
+            raise ConfigError(f"mask.column has no meaning for mask.kind={self.mask.kind}")
+        if self.mask.column and self.source.format != "parquet":
+            raise ConfigError(f"mask.column needs source.format=parquet, not {self.source.format}")
+        if self.source.format == "webdataset":
+            carried = [as_extension(name) for name in self.sink.carry]
+            object.__setattr__(self, "sink", replace(self.sink, carry=carried))
+        if self.sink.carry and (self.source.format == "images" or not self.sink.is_sharded):
+            raise ConfigError("sink.carry takes columns or members to a sink of shards, from a source that has them")
+        if self.sink.is_sharded and self.run.decode == "tasks":
+            raise ConfigError("run.decode=tasks needs sink.format=images; shards are written where the model is")
+
+    @property
+    def inpaint_settings(self) -> InpaintSettings:
+        """What the model is run with."""
+        model, window = self.model, self.window
+        return InpaintSettings(
+            steps=model.steps,
+            guidance=model.guidance,
+            guidance_interval=tuple(model.guidance_interval),
+            sampler=model.sampler,
+            strength=model.strength,
+            noise_offset=model.noise_offset,
+            latent_mask=model.latent_mask,
+            fast=model.fast,
+            precision=model.precision,
+            batch_size=model.batch_size,
+            context=window.context,
+            max_upscale=window.max_upscale,
+        )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Identity of everything but the weights that decides a result; places, limits and scheduling do not."""
+        deciding = {
+            "mask": _deciding(self.mask, _PLACES if self.mask.kind == "member" else (*_PLACES, "member")),
+            "model": _deciding(self.model, _SCHEDULING),
+            "window": asdict(self.window),
+            "image_format": self.sink.image_format,
+            "sink": (self.sink.format, self.sink.carry),
+        }
+        if self.source.image:
+            deciding["image"] = self.source.image
+        return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def public_configuration(config: JobConfig) -> dict[str, Any]:
+    """Return the configuration without secrets: of uris, every storage option, and who is notified."""
+    public = asdict(config) | {"storage": dict.fromkeys(config.storage, "***")}
+    for section, key in (("source", "uri"), ("mask", "uri"), ("sink", "uri"), ("model", "weights")):
+        public[section][key] = public_uri(public[section][key])
+    public["run"]["notify"] = public_notify(config.run.notify)
+    return public
+
+
+def _deciding(section: ModelConfig | MaskConfig, others: Collection[str]) -> dict[str, Any]:
+    """Keys that came later are left out at their defaults, so that sinks from before stay as they are."""
+    usual, kept = asdict(type(section)()), asdict(section)
+    return {
+        key: value
+        for key, value in kept.items()
+        if key not in others and (key not in _LATER_KEYS or value != usual[key])
+    }

@@ -1,0 +1,1 @@
+"""How good fills are: metrics, protocols, classical fills."""

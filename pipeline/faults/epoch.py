@@ -1,0 +1,70 @@
+"""The run that may place results in a sink, named by a small file that is written once when the run takes it.
+
+The lease cannot tell: a run that wakes may renew it once more before it learns that it was taken over. Workers check
+this file right before results get their names, so that a run that slept replaces nothing that rows of another name.
+"""
+
+import threading
+import time
+
+from pipeline.storage.storage import Storage
+
+KEY = ".epoch"
+LOCAL_MAX_AGE_S, REMOTE_MAX_AGE_S = 0.01, 1.0  # an answer is used again for that long
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # goes on while the machine is suspended
+
+
+class SinkTakenOver(RuntimeError):
+    """The sink is another run's, or nobody's: this run is over."""
+
+
+TAKEN_OVER = SinkTakenOver.__name__  # as rows name it
+
+
+class Epoch:
+    """The time during which one run holds a sink.
+
+    Args:
+        storage: of the sink.
+        run_id: of the run.
+    """
+
+    def __init__(self, storage: Storage, run_id: str) -> None:
+        self.storage, self.run_id = storage, run_id
+        self._max_age_s = LOCAL_MAX_AGE_S if storage.is_local else REMOTE_MAX_AGE_S
+        self._valid_until_s = float("-inf")
+        self._lock = threading.Lock()
+
+    def begin(self) -> None:
+        """Name this run; workers of all others store nothing from now on."""
+        self.storage.write(KEY, self.run_id.encode())
+
+    def end(self) -> None:
+        """Name nobody, unless another run was named since."""
+        if self.is_current():
+            self.storage.delete(KEY)
+
+    def is_current(self) -> bool:
+        """Whether the sink is this run's, by a look at the storage."""
+        try:
+            return self.storage.read(KEY) == self.run_id.encode()
+        except FileNotFoundError:
+            return False
+
+    def check(self) -> None:
+        """Make sure that the sink is this run's; the answer is at most ``_max_age_s`` old. Safe to call from threads.
+
+        Raises:
+            SinkTakenOver: it is not.
+            OSError: the storage does not answer.
+        """
+        with self._lock:
+            now_s = time.clock_gettime(_CLOCK)
+            if now_s < self._valid_until_s:
+                return
+            if not self.is_current():
+                raise SinkTakenOver(
+                    f"{self.storage} is not held by run {self.run_id} as this node sees it, nothing was stored: all "
+                    "nodes must share sink.uri"
+                )
+            self._valid_until_s = now_s + self._max_age_s

@@ -1,0 +1,1 @@
+"""What keeps a sink tidy: repacking, vacuum, deletion, verification."""

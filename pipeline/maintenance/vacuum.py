@@ -1,0 +1,155 @@
+"""Files of a sink that nothing needs: results without a row, what killed processes left, parts that were replaced."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+
+import pyarrow as pa
+
+from pipeline.database import Catalog, in_batches
+from pipeline.errors import ConfigError
+from pipeline.manifest.lease import Lease
+from pipeline.manifest.log import FOLDER as MANIFEST_FOLDER
+from pipeline.manifest.log import Manifest
+from pipeline.sinks.base import FOLDER
+from pipeline.storage.errors import usable
+from pipeline.storage.local import STAGING
+from pipeline.storage.storage import Storage, StoredFile
+
+RESULT, TEMPORARY, REPLACED = "result", "temporary", "replaced"
+KEYS_AT_ONCE = 100_000
+_FILES = pa.schema([("key", pa.string()), ("size_bytes", pa.int64()), ("version", pa.string())])
+
+
+@dataclass(frozen=True)
+class Orphan:
+    """A file that can go.
+
+    Args:
+        kind: ``RESULT`` without a row, ``TEMPORARY``, or ``REPLACED`` part of the manifest.
+        key: below the sink.
+        size_bytes: its size.
+    """
+
+    kind: str
+    key: str
+    size_bytes: int
+
+
+def find_orphans(sink: Storage, run_id: str) -> Iterator[Orphan]:
+    """What :func:`delete_orphans` would delete now.
+
+    Raises:
+        ConfigError: no sink, or one that is not where its rows say.
+        LeaseHeldError: a run works on it, whose results have no rows yet.
+    """
+    check_is_sink(sink)
+    Lease(sink, run_id).check_free()
+    yield from _orphans(sink, Manifest(sink))
+
+
+def delete_orphans(sink: Storage, run_id: str) -> Iterator[Orphan]:
+    """Delete what nothing needs while holding the sink, and yield it; raises as :func:`find_orphans` does.
+
+    A run that sleeps, and has written results that it did not commit, meets a conflict when it wakes, rather than name
+    in its rows what was deleted here.
+    """
+    check_is_sink(sink)
+    with Lease(sink, run_id) as lease:
+        manifest = Manifest(sink)
+        orphans = _orphans(sink, manifest)
+        if first := next(orphans, None):
+            manifest.fence()
+            yield from sink.in_parallel(partial(_delete, sink, lease), chain([first], orphans))
+        manifest.compact()
+        sink.clear_staging()
+
+
+@usable()
+def check_is_sink(sink: Storage) -> None:
+    """Make sure that there is a manifest, before anything is written.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if not Manifest(sink).exists():
+        raise ConfigError(f"{sink} holds no manifest, so nothing tells which results are wanted; is it a sink.uri?")
+
+
+def check_place(sink: Storage, catalog: Catalog) -> None:
+    """Make sure that the catalog's ``rows`` are of this sink, before anything is deleted by them.
+
+    Raises:
+        ConfigError: they name results elsewhere, as those of a copied sink do.
+    """
+    query = "SELECT output_uri FROM rows WHERE NOT starts_with(output_uri, $place) LIMIT 1"
+    if elsewhere := catalog.run(query, {"place": f"{sink}/"}):
+        raise ConfigError(
+            f"rows of {sink} name results elsewhere, such as {elsewhere[0][0]}: the sink was copied or moved, or goes "
+            "by another name; nothing was deleted. Give the uri that the rows have"
+        )
+
+
+def _delete(sink: Storage, lease: Lease, orphan: Orphan) -> Orphan:
+    lease.check()  # a run that has taken over may have made it a result
+    sink.delete(orphan.key)
+    return orphan
+
+
+def _orphans(sink: Storage, manifest: Manifest) -> Iterator[Orphan]:
+    with Catalog() as catalog:
+        manifest.load_into(catalog, ["sample_id", "output_uri"])
+        check_place(sink, catalog)
+        replaced = set(manifest.stale)
+        load_results(sink, catalog)
+        yield from unnamed_results(sink, catalog)
+    yield from (Orphan(TEMPORARY, file.key, file.size_bytes) for file in _staged(sink))
+    parts = (file for file in sink.list_files(MANIFEST_FOLDER) if file.key in replaced)
+    yield from (Orphan(REPLACED, file.key, file.size_bytes) for file in parts)
+
+
+def load_results(sink: Storage, catalog: Catalog) -> None:
+    """Make the catalog's table ``files`` of the files in ``data/``, with key, size and version."""
+    catalog.create("files", _FILES, in_batches(sink.list_files(FOLDER), _FILES))
+
+
+def unnamed_results(sink: Storage, catalog: Catalog) -> Iterator[Orphan]:
+    """Files of the catalog's ``files`` that none of its ``rows`` names, in order of their keys."""
+    unnamed = _UNNAMED.format(uri=matching_uri(sink))
+    for table in catalog.stream(unnamed, KEYS_AT_ONCE, {"place": f"{sink}/"}):
+        for row in table.to_pylist():
+            if _is_own(sink, row["key"]):
+                yield Orphan(RESULT, row["key"], row["size_bytes"])
+
+
+def matching_uri(sink: Storage) -> str:
+    """The SQL expression by which ``output_uri`` of a row is compared with the names of files."""
+    return TIDY_URI if sink.is_local else "output_uri"
+
+
+def _staged(sink: Storage) -> Iterator[StoredFile]:
+    return sink.list_files(STAGING) if sink.is_local else iter(())
+
+
+def _is_own(sink: Storage, key: str) -> bool:
+    """Whether a file lies in the sink itself: not behind a link, and by a name that a result can have."""
+    try:
+        path = sink.path(key)
+    except ValueError:
+        return False
+    if not sink.is_local:
+        return True
+    folder = os.path.realpath(sink.path(FOLDER))
+    return os.path.realpath(path) == os.path.join(folder, os.path.relpath(key, FOLDER))
+
+
+# A uri is the sink's own and the key.
+_UNNAMED = """
+SELECT key, size_bytes FROM files
+WHERE NOT EXISTS (SELECT 1 FROM rows WHERE {uri} = concat($place, files.key))
+ORDER BY key"""
+
+# To a disk a/./b and a//b, as members of shards and objects may be called, are a/b.
+TIDY_URI = r"regexp_replace(output_uri, '/(\.?/)+', '/', 'g')"

@@ -1,0 +1,117 @@
+"""Parts of the manifest as Parquet files whose damage is noticed.
+
+Pages carry Parquet's own checksums, which cover neither their headers nor the footer. So a hash of the pages and one of
+the footer are stored between the two, in bytes that no footer refers to and that readers of Parquet therefore skip. The
+first is compared in small parts only, which are read whole anyway; in large ones headers are a few bytes in a million.
+"""
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import DamagedManifestError
+from pipeline.storage.storage import Storage
+
+BATCH_ROWS = 50_000
+_MAGIC, _LENGTH_BYTES = b"PAR1", 4
+_MARK = b"moebius.sha256:"
+_HASH_BYTES = hashlib.sha256().digest_size
+_SMALL_BYTES = 1 << 18  # a part that is read whole
+_TAIL_BYTES = 1 << 16  # of a larger one: what Parquet's reader asks for first, so that it is fetched once
+
+
+def encode_part(rows: pa.Table) -> bytes:
+    """A Parquet file of rows, with checksums of its pages and of its footer."""
+    buffer = pa.BufferOutputStream()
+    pq.write_table(rows, buffer, compression="zstd", row_group_size=BATCH_ROWS, write_page_checksum=True)
+    data = buffer.getvalue().to_pybytes()
+    start = len(data) - _footer_bytes(data)
+    pages, footer = data[:start], data[start:]
+    return b"".join((pages, _MARK, _hash(pages), _hash(footer), footer))
+
+
+@contextlib.contextmanager
+def open_part(storage: Storage, key: str) -> Iterator[pq.ParquetFile]:
+    """A part to read; whatever is wrong with its bytes is found while it is read.
+
+    Raises:
+        DamagedManifestError: it is empty, cut off, or not what was written.
+        OSError: the storage does not answer.
+    """
+    with storage.open(key) as file:
+        watched = _Watched(file)
+        try:
+            _check(watched)
+            yield pq.ParquetFile(watched, page_checksum_verification=True)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            if watched.fault is not None:
+                raise watched.fault from None
+            raise _damaged(storage, key, error) from error
+
+
+class _Watched:
+    """A file that remembers what its storage raised: Parquet's reader raises an ``OSError`` for damage, too."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.fault: Exception | None = None
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            return self._file.read(size)
+        except Exception as error:
+            self.fault = error
+            raise
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+def _footer_bytes(tail: bytes) -> int:
+    """Length of a Parquet footer, with what follows it, by the last bytes of its file."""
+    end = _LENGTH_BYTES + len(_MAGIC)
+    return int.from_bytes(tail[-end : -len(_MAGIC)], "little") + end
+
+
+def _hash(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
+def _check(file: _Watched) -> None:
+    """Compare a part with its hashes; parts of earlier versions have none.
+
+    Raises:
+        ValueError: it is another than was written.
+    """
+    size = file.seek(0, os.SEEK_END)
+    tail = _read_last(file, size, size if size <= _SMALL_BYTES else _TAIL_BYTES)
+    if tail[-len(_MAGIC) :] != _MAGIC:
+        raise ValueError(f"its {size} bytes do not end as a Parquet file does")
+    footer_bytes = _footer_bytes(tail)
+    marked_bytes = footer_bytes + 2 * _HASH_BYTES + len(_MARK)
+    if marked_bytes > len(tail):
+        tail = _read_last(file, size, marked_bytes)
+    pages, marked = tail[:-marked_bytes], tail[-marked_bytes:]
+    if not marked.startswith(_MARK):
+        return
+    hashes, footer = marked[len(_MARK) : -footer_bytes], marked[-footer_bytes:]
+    if hashes[_HASH_BYTES:] != _hash(footer) or (len(tail) == size and hashes[:_HASH_BYTES] != _hash(pages)):
+        raise ValueError("its bytes are others than were written")
+
+
+def _read_last(file: _Watched, size: int, count: int) -> bytes:
+    file.seek(max(size - count, 0))
+    return file.read()
+
+
+def _damaged(storage: Storage, key: str, error: Exception) -> DamagedManifestError:
+    reason = (str(error).strip() or repr(error)).splitlines()[0]
+    return DamagedManifestError(
+        f"{storage.uri(key)} is damaged ({reason}). Put it back from a copy, or move it out of that folder: the next "
+        "run then does the samples again whose rows it held"
+    )

@@ -1,0 +1,1 @@
+"""Masks of every kind, paired with images and drawn."""

@@ -1,0 +1,92 @@
+"""What a mask says to repaint, pixel by pixel."""
+
+import numpy as np
+from scipy import ndimage
+
+from pipeline.codecs.photo import Photo
+from pipeline.config.job import MaskConfig
+from pipeline.errors import SampleError
+from pipeline.masks.annotations import draw
+from pipeline.masks.labels import refuse_labels
+from pipeline.masks.sizes import drawn_shape, fit, turn_back
+from pipeline.masks.text import find_text
+from pipeline.masks.values import MaskValues, at_threshold, read_values
+
+
+def read_mask(data: bytes, photo: Photo, config: MaskConfig, max_pixels: int) -> np.ndarray:
+    """What to repaint of a photo.
+
+    Args:
+        data: the mask file, or the text of annotations; empty for ``kind: alpha`` and ``text``.
+        photo: the decoded image.
+        config: kind, threshold, inversion, growth and limits.
+        max_pixels: limit, checked before a mask file is decoded.
+
+    Returns:
+        (H, W) bool, true = repaint.
+
+    Raises:
+        SampleError: unreadable, of another size than the image, with values that the threshold does not tell apart, or
+            covering too much or too little of it.
+    """
+    if config.kind == "alpha":
+        mask = _transparent(photo, config)
+    elif config.kind == "text":
+        mask = find_text(photo.rgb(), config.text_score)
+    else:
+        shape, orientation = photo.pixels.shape[:2], photo.orientation
+        if config.kind in ("boxes", "coco"):
+            mask = draw(data.decode(), drawn_shape(shape, orientation, config), config, orientation)
+        else:
+            mask = read_mask_file(data, config, max_pixels)
+        mask = turn_back(fit(mask, shape, orientation, config), orientation, config)
+    return _checked(_refined(mask, config), config)
+
+
+def read_mask_file(data: bytes, config: MaskConfig, max_pixels: int) -> np.ndarray:
+    """Where a mask file of any size reaches the threshold: (H, W) bool, neither fitted to an image nor inverted.
+
+    Raises:
+        SampleError: unreadable, or with values that the threshold does not tell apart.
+    """
+    values = read_values(data, max_pixels, config.channel)
+    mask = at_threshold(values, config)
+    refuse_labels(values, mask, config)
+    return mask
+
+
+def _transparent(photo: Photo, config: MaskConfig) -> np.ndarray:
+    alpha = photo.alpha
+    if alpha is None:
+        raise SampleError("mask", "NoAlpha", f"mask.kind=alpha, but a {photo.mode} image has no transparency")
+    return at_threshold(MaskValues(np.iinfo(alpha.dtype).max - alpha), config, "the transparency of the image")
+
+
+def _refined(mask: np.ndarray, config: MaskConfig) -> np.ndarray:
+    if config.invert:
+        mask = ~mask
+    farthest = max(mask.shape)  # a filter that is wider changes nothing more, and overflows in the end
+    if config.close_px:
+        side = 2 * min(config.close_px, farthest) + 1
+        grown = ndimage.maximum_filter(mask, size=side, mode="constant")
+        mask = mask | ndimage.minimum_filter(grown, size=side, mode="constant", cval=True)
+    if config.dilate_px:
+        mask = ndimage.maximum_filter(mask, size=2 * min(config.dilate_px, farthest) + 1, mode="constant")
+    return mask
+
+
+def _checked(mask: np.ndarray, config: MaskConfig) -> np.ndarray:
+    fraction = np.count_nonzero(mask) / mask.size
+    if fraction > config.max_fraction:
+        raise SampleError(
+            "mask",
+            "MaskTooLarge",
+            f"the mask covers {fraction:.1%} of the image, mask.max_fraction={config.max_fraction}",
+        )
+    if 0 < fraction < config.min_fraction:
+        raise SampleError(
+            "mask",
+            "MaskTooSmall",
+            f"the mask covers {fraction:.4%} of the image, mask.min_fraction={config.min_fraction}",
+        )
+    return mask

@@ -1,0 +1,105 @@
+"""Masks of labels of classes or objects, some of which lie below the threshold and would be lost.
+
+Soft edges and faint rests lie below it, too. Labels cover flat areas, which either leave a gap below the threshold, are
+colours, or stand alone: connected to nothing that reaches the threshold.
+"""
+
+import math
+
+import numpy as np
+from scipy import ndimage
+
+from pipeline.config.job import MaskConfig
+from pipeline.errors import SampleError
+from pipeline.masks.values import MaskValues
+
+LABEL_SHARE = 0.1  # flat areas below the threshold, over the area at or above it
+ALONE_SHARE = 0.005  # the same of areas that stand alone
+LEAST_ZERO_SHARE = 0.01  # of the mask; where zero is rarer, the ground itself may have another value
+COLOURFUL = 32  # difference of the channels, in 8 bits
+MOST_LABELS = 32  # colours in one mask; soft edges have more
+LEAST_SLOPE_VALUES, LEAST_SLOPE_SHARE = 3, 0.95  # of a faint slope: its values, and the small steps between them
+SMALL_STEP = 8  # one is at most the largest value over this
+
+
+def refuse_labels(values: MaskValues, mask: np.ndarray, config: MaskConfig) -> None:
+    """Refuse a mask of labels of which some are below the threshold.
+
+    Args:
+        values: of a mask file.
+        mask: where they reach the threshold.
+        config: for the message.
+
+    Raises:
+        SampleError: naming the way out.
+    """
+    numbers = values.numbers
+    below = (numbers > values.noise) & ~mask
+    area = np.count_nonzero(mask)
+    is_ground_zero = np.count_nonzero(numbers <= values.noise) >= LEAST_ZERO_SHARE * numbers.size
+    if not is_ground_zero or np.count_nonzero(below) <= ALONE_SHARE * area:
+        return
+    flat = below & _flat(numbers)
+    if np.count_nonzero(flat) <= ALONE_SHARE * area or _is_slope(numbers, mask, flat):
+        return
+    alone = flat & ~_touched(below | mask, mask)
+    if np.count_nonzero(alone) > ALONE_SHARE * area:
+        flat = alone
+    elif not _is_lost(values, below, flat, LABEL_SHARE * area, config.threshold):
+        return
+    raise SampleError(
+        "mask",
+        "MaskOfLabels",
+        f"flat areas of the mask, such as of value {numbers[flat][0]} of {values.full_scale}, are below "
+        f"mask.threshold={config.threshold:g} while others are not, as in masks of classes: mask.threshold=0 "
+        "takes whatever is not zero; to take some of them alone, store masks in black and white",
+    )
+
+
+def _is_lost(values: MaskValues, below: np.ndarray, flat: np.ndarray, enough: float, threshold: float) -> bool:
+    """Whether flat areas beside those at the threshold are labels, by the gap between them or by their colours."""
+    half_way = max(1, math.ceil(threshold * values.full_scale)) // 2
+    has_gap = not (below & (values.numbers >= half_way)).any()
+    if has_gap or values.colours is None:
+        return bool(has_gap and np.count_nonzero(flat) > enough)
+    colours = values.colours[flat]
+    differences = colours.max(axis=1, initial=0) - colours.min(axis=1, initial=np.iinfo(colours.dtype).max)
+    colourful = colours[differences > COLOURFUL * (values.full_scale // 255)]
+    return len(colourful) > enough and len(np.unique(colourful[:, :3] @ _AS_ONE)) <= MOST_LABELS
+
+
+_AS_ONE = np.array([1 << 32, 1 << 16, 1])  # three channels of up to 16 bits as one number
+
+
+def _flat(numbers: np.ndarray) -> np.ndarray:
+    """(H, W) bool: equal to all eight neighbours; false at the border."""
+    flat = np.zeros(numbers.shape, bool)
+    sideways = (numbers[:, 1:-1] == numbers[:, :-2]) & (numbers[:, 1:-1] == numbers[:, 2:])
+    middle = numbers[:, 1:-1]
+    flat[1:-1, 1:-1] = (
+        sideways[:-2] & sideways[1:-1] & sideways[2:] & (middle[1:-1] == middle[:-2]) & (middle[1:-1] == middle[2:])
+    )
+    return flat
+
+
+def _is_slope(numbers: np.ndarray, mask: np.ndarray, flat: np.ndarray) -> bool:
+    """Whether values below the threshold go up and down little by little, as those of something faint and soft do."""
+    found = np.unique(numbers[flat])
+    if len(found) < LEAST_SLOPE_VALUES:
+        return False
+    most, steps, small = max(1, int(found[-1]) // SMALL_STEP), 0, 0
+    for before, behind in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
+        one, other = numbers[before], numbers[behind]
+        differs = (one != other) & ~mask[before] & ~mask[behind]
+        sizes = np.abs(one[differs].astype(np.int32) - other[differs])
+        steps += len(sizes)
+        small += int(np.count_nonzero(sizes <= most))
+    return small >= LEAST_SLOPE_SHARE * steps
+
+
+def _touched(areas: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """(H, W) bool: the areas that hold a pixel of the mask, corners connecting them."""
+    numbered, count = ndimage.label(areas, np.ones((3, 3)))
+    is_touched = np.zeros(count + 1, bool)
+    is_touched[numbered[mask]] = True
+    return is_touched[numbered]

@@ -1,0 +1,131 @@
+"""A mask brought to the size of its image: turned as the image is stored, scaled, or put into a corner."""
+
+import numpy as np
+
+from pipeline.config.job import MaskConfig
+from pipeline.errors import SampleError
+
+Shape = tuple[int, ...]  # height and width
+TURNED = 5  # EXIF orientations from here on swap height and width
+
+
+def drawn_shape(shape: Shape, orientation: int, config: MaskConfig) -> tuple[int, int]:
+    """Height and width of the image as its mask is drawn: as it is shown with ``mask.upright``, else as stored."""
+    height, width = shape
+    return (width, height) if config.upright and orientation >= TURNED else (height, width)
+
+
+def may_be_upright(shape: Shape, orientation: int, config: MaskConfig) -> bool:
+    """Whether a mask that fits the image as it is stored may have been drawn on the image as it is shown instead."""
+    if config.upright or config.kind in ("alpha", "text") or orientation < 2:
+        return False
+    return orientation < TURNED or shape[0] == shape[1] or config.kind in ("boxes", "coco")
+
+
+def turn_back(mask: np.ndarray, orientation: int, config: MaskConfig) -> np.ndarray:
+    """Turn a mask that is drawn upright as its image is stored.
+
+    Args:
+        mask: (H, W) of :func:`drawn_shape`.
+        orientation: of the image, 1 … 8 as in EXIF.
+        config: whether masks are upright.
+    """
+    return np.ascontiguousarray(_TURNS[orientation](mask)) if config.upright else mask
+
+
+def fit(mask: np.ndarray, shape: Shape, orientation: int, config: MaskConfig) -> np.ndarray:
+    """Bring a mask to :func:`drawn_shape`, scaled or put into a corner where the configuration says so.
+
+    Args:
+        mask: (h, w) bool.
+        shape: height and width of the image as it is stored.
+        orientation: of the image, 1 … 8 as in EXIF.
+        config: anchor, scaling and whether masks are upright.
+
+    Raises:
+        SampleError: of another size, or lying on its side.
+    """
+    wanted = drawn_shape(shape, orientation, config)
+    if mask.shape == wanted:
+        return mask
+    if config.anchor:
+        return _anchored(mask, wanted, config.anchor)
+    if not config.resize or is_on_side(mask.shape, wanted):
+        raise size_mismatch("the mask is", mask.shape, shape, orientation, config)
+    return scale(mask, wanted)
+
+
+def scale(mask: np.ndarray, shape: Shape) -> np.ndarray:
+    """Scale a mask, (h, w) bool, to a height and a width: a pixel counts when any part of it did."""
+    tall = _scaled_rows(mask, shape[0])
+    return np.ascontiguousarray(_scaled_rows(np.ascontiguousarray(tall.T), shape[1]).T)
+
+
+def is_on_side(shape: Shape, wanted: Shape) -> bool:
+    """Whether a size has the proportions of another one with its sides swapped, within a pixel, and not its own."""
+    return _is_alike(shape, wanted[::-1]) and not _is_alike(shape, wanted)
+
+
+def size_mismatch(what: str, size: Shape, shape: Shape, orientation: int, config: MaskConfig) -> SampleError:
+    """Why a mask of some size does not fit, and what to set.
+
+    Args:
+        what: the beginning of the sentence, before the size.
+        size: height and width of the mask.
+        shape: height and width of the image as it is stored.
+        orientation: of the image, 1 … 8 as in EXIF.
+        config: whether masks are upright.
+    """
+    message = f"{what} {size[1]}x{size[0]}, the image is stored as {shape[1]}x{shape[0]} pixels"
+    if orientation >= TURNED:
+        message += f" and shown as {shape[0]}x{shape[1]} by its EXIF orientation {orientation}"
+    if not is_on_side(size, drawn_shape(shape, orientation, config)):
+        advice = "mask.resize=true scales masks"
+    elif orientation < TURNED:
+        advice = "one of the two lies on its side, and no EXIF orientation tells which way: turn it"
+    elif config.upright:
+        advice = "mask.upright=false takes masks of the image as it is stored"
+    else:
+        advice = "mask.upright=true takes masks that were drawn on the image as it is shown"
+    return SampleError("mask", "MaskSizeMismatch", f"{message}; {advice}")
+
+
+def _is_alike(one: Shape, other: Shape) -> bool:
+    """Whether two sizes have the same proportions, but for a pixel of rounding in either."""
+    scale = one[0] / other[0]
+    return abs(one[1] - other[1] * scale) <= 1 + scale
+
+
+def _scaled_rows(mask: np.ndarray, length: int) -> np.ndarray:
+    """(h, w) bool → (length, w): a row counts where it overlaps any row of the mask that counts."""
+    edges = np.arange(length + 1) * len(mask)
+    first, end = edges[:-1] // length, -(-edges[1:] // length)
+    scaled = mask[first]
+    for further in range(1, int((end - first).max())):
+        scaled |= mask[np.minimum(first + further, end - 1)]
+    return scaled
+
+
+def _anchored(mask: np.ndarray, shape: Shape, anchor: str) -> np.ndarray:
+    vertical, horizontal = anchor.split("-")
+    kept = [min(ours, theirs) for ours, theirs in zip(mask.shape, shape, strict=True)]
+    rows, columns = (
+        (slice(0, length), slice(0, length)) if side in ("top", "left") else (slice(-length, None),) * 2
+        for side, length in zip((vertical, horizontal), kept, strict=True)
+    )
+    result = np.zeros(shape, bool)
+    result[rows[0], columns[0]] = mask[rows[1], columns[1]]
+    return result
+
+
+# From the image as it is shown to the image as it is stored.
+_TURNS = {
+    1: lambda mask: mask,
+    2: lambda mask: mask[:, ::-1],
+    3: lambda mask: mask[::-1, ::-1],
+    4: lambda mask: mask[::-1],
+    5: lambda mask: mask.T,
+    6: lambda mask: np.rot90(mask),
+    7: lambda mask: mask[::-1, ::-1].T,
+    8: lambda mask: np.rot90(mask, -1),
+}

@@ -1,0 +1,1 @@
+"""What is to be done, compared with what the manifest holds."""

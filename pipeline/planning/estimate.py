@@ -1,0 +1,130 @@
+"""What a job will take, from photos that are really cut into windows and a rate that was really measured."""
+
+import json
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from moebius.schedule import ddim_timesteps
+from pipeline.config.job import JobConfig
+from pipeline.database import Catalog
+from pipeline.errors import ConfigError, SampleError
+from pipeline.records import SAMPLE_SCHEMA
+from pipeline.sources.reader import Reader
+from pipeline.worker.sample import new_record, prepare
+
+RATE_KEY, STEPS_KEY = "windows_per_second", "steps"  # of the JSON of ``moebius bench model``
+NORMAL_95 = 1.96
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How fast one device fills windows.
+
+    Args:
+        windows_per_s: of one GPU.
+        origin: where the figure is from, in words.
+    """
+
+    windows_per_s: float
+    origin: str
+
+    def __post_init__(self) -> None:
+        if not 0 < self.windows_per_s < math.inf:
+            raise ConfigError(f"windows a second must be a positive number, got {self.windows_per_s} ({self.origin})")
+
+
+@dataclass(frozen=True)
+class WindowSample:
+    """What some photos of a plan come to.
+
+    Args:
+        windows: of each photo; one that would fail has none.
+        failed: how many would fail.
+        decode_s: seconds of one CPU core for reading headers, decoding and cutting a photo, on average.
+    """
+
+    windows: Sequence[int]
+    failed: int
+    decode_s: float
+
+    @property
+    def mean(self) -> float:
+        """Windows a photo."""
+        return statistics.fmean(self.windows)
+
+    @property
+    def margin(self) -> float:
+        """Half of the interval that holds the mean of all photos with 95 %."""
+        if len(self.windows) < 2:
+            return math.inf
+        return NORMAL_95 * statistics.stdev(self.windows) / math.sqrt(len(self.windows))
+
+
+def read_rate(path: Path, config: JobConfig) -> Rate:
+    """The rate in a JSON of ``moebius bench model``, for as many steps as the job has.
+
+    Raises:
+        ConfigError: no such file, or none with that figure.
+    """
+    try:
+        figures = json.loads(path.read_text(encoding="utf-8"))
+        rate, steps = float(figures[RATE_KEY]), figures.get(STEPS_KEY)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{path} is no JSON of moebius bench model with {RATE_KEY}: {error!r}") from error
+    origin = f"{path}, {figures.get('machine', 'on a machine that it does not name')}"
+    own = len(ddim_timesteps(config.model.steps, config.model.strength))
+    if steps and steps != own:
+        return Rate(rate * steps / own, f"{origin}; measured {rate:.4g} with {steps} steps, scaled to {own}")
+    return Rate(rate, origin)
+
+
+def sample_windows(config: JobConfig, catalog: Catalog, window_px: int, count: int) -> WindowSample:
+    """Read, decode and cut some of the samples to do, drawn by the hash of their names: the same ones every time.
+
+    Args:
+        config: the job.
+        catalog: with the table ``planned``.
+        window_px: side of a window.
+        count: photos at most.
+    """
+    columns = ", ".join(SAMPLE_SCHEMA.names)
+    query = f"SELECT {columns} FROM planned WHERE found AND reason IS NOT NULL ORDER BY md5(sample_id) LIMIT {count}"
+    samples = [row for table in catalog.stream(query, count) for row in table.to_pylist()]
+    reader = Reader(config)
+    records, failed = [], 0
+    for sample, inputs in zip(samples, reader.read_all(samples), strict=True):
+        records.append(new_record(sample, config, reader, "", ""))
+        try:
+            if isinstance(inputs, Exception):
+                raise inputs
+            prepare(records[-1], inputs, config, window_px)
+        except (SampleError, OSError):
+            failed += 1
+    decode_s = [record.decode_s for record in records if record.decode_s is not None]
+    windows = [record.window_count or 0 for record in records]
+    return WindowSample(windows, failed, statistics.fmean(decode_s) if decode_s else 0.0)
+
+
+def describe_sizing(photos: int, sample: WindowSample, rate: Rate, gpu_hour_cost: float | None) -> dict[str, str]:
+    """What so many photos take, as labels and texts, with all that was assumed."""
+    gpu_h = photos * sample.mean / rate.windows_per_s / 3600
+    share = sample.margin / sample.mean if sample.mean else 0.0
+    spread = f"± {share:.0%}" if share < math.inf else "from one photo"
+    drawn = f"from {len(sample.windows)} photos, {sample.failed} of which fail"
+    lines = {
+        "windows": f"{sample.mean:.3g} a photo {spread}, {drawn}",
+        "rate": f"{rate.windows_per_s:.4g} windows a second and GPU ({rate.origin})",
+        "GPU hours": f"{gpu_h:.3g} {spread}: " + ", ".join(f"{gpu_h / gpus:.3g} h on {gpus}" for gpus in (1, 8, 64)),
+    }
+    if gpu_hour_cost is not None:
+        lines["cost"] = f"{gpu_h * gpu_hour_cost:.2f} {spread}, at {gpu_hour_cost:g} a GPU hour"
+    cores = rate.windows_per_s / sample.mean * sample.decode_s if sample.mean else 0.0
+    lines["CPU cores"] = f"{cores:.2g} a GPU for decoding alone ({sample.decode_s:.3g} s a photo on this machine)"
+    lines["assumed"] = (
+        "GPUs that never wait for storage or CPU cores, and that all share the work evenly; all photos are like those "
+        "drawn. Not counted: listing, start of the workers, lost nodes, storage and transfer"
+    )
+    return lines

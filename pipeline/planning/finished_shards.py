@@ -1,0 +1,93 @@
+"""Shards of which the manifest holds every sample as a run now would make it: they need not be opened again.
+
+A sample's version ends with the number of samples in its shard (``… of 1000``), so its rows tell whether all are there.
+"""
+
+from collections.abc import Iterable
+
+import pyarrow as pa
+
+from pipeline.config.job import JobConfig
+from pipeline.database import Catalog, in_batches
+from pipeline.manifest.log import Manifest
+from pipeline.records import RESULT_FAULTS
+from pipeline.sources.versions import COUNT_PATTERN
+from pipeline.storage.storage import Storage, StoredFile
+
+COLUMNS = [
+    "sample_id",
+    "input_uri",
+    "input_version",
+    "error_type",
+    "weights_fingerprint",
+    "config_fingerprint",
+]
+_SHARDS = pa.schema([("uri", pa.string()), ("size_bytes", pa.int64()), ("version", pa.string())])
+
+
+class SettledShards:
+    """What the manifest knows of a source of shards.
+
+    Empty where a sample may be done again although its shard is the same: masks elsewhere, or failed or chosen
+    samples done once more.
+
+    Args:
+        config: the job.
+        weights_fingerprint: of its weights.
+        manifest: of its sink.
+        catalog: gets the tables ``rows`` and ``settled``.
+    """
+
+    def __init__(self, config: JobConfig, weights_fingerprint: str, manifest: Manifest, catalog: Catalog) -> None:
+        self.catalog, self.source = catalog, Storage(config.source.uri, config.storage)
+        self._known: set[tuple[str, str]] = set()
+        self._met: list[StoredFile] = []
+        inner = config.mask.kind in ("member", "alpha", "text")
+        if config.source.format != "webdataset" or not inner or config.run.retry_failed or config.run.select:
+            return
+        manifest.load_into(catalog, COLUMNS)
+        catalog.run(_SETTLED, {"weights": weights_fingerprint, "settings": config.fingerprint})
+        self._known = set(catalog.run("SELECT uri, version FROM settled"))
+
+    def without(self, shards: Iterable[StoredFile]) -> Iterable[StoredFile]:
+        """The shards that are to be opened."""
+        if not self._known:
+            return shards
+        return (shard for shard in shards if not self._is_settled(shard))
+
+    def _is_settled(self, shard: StoredFile) -> bool:
+        if (self.source.uri(shard.key), shard.version) not in self._known:
+            return False
+        self._met.append(shard)
+        return True
+
+    def add_samples(self) -> None:
+        """Add the samples of the shards left out to the catalog's ``samples``, as their rows have them."""
+        if not self._met:
+            return
+        shards = [(self.source.uri(shard.key), shard.size_bytes, shard.version) for shard in self._met]
+        self.catalog.create("met", _SHARDS, in_batches(shards, _SHARDS))
+        self.catalog.run(_ADD)
+
+
+_SETTLED = f"""
+CREATE TABLE settled AS SELECT
+    input_uri AS uri,
+    regexp_replace(input_version, {COUNT_PATTERN}, '') AS version,
+    count(*) AS samples
+FROM rows
+WHERE weights_fingerprint = $weights AND config_fingerprint = $settings
+AND coalesce(error_type NOT IN {RESULT_FAULTS}, true)
+GROUP BY input_uri, input_version
+HAVING count(*) = try_cast(regexp_extract(input_version, {COUNT_PATTERN}, 1) AS BIGINT)"""
+
+_ADD = f"""
+INSERT INTO samples BY NAME SELECT
+    rows.sample_id,
+    rows.input_version,
+    met.size_bytes // settled.samples AS size_bytes,
+    if(rows.error_type = 'MissingMask', NULL, '') AS mask_key
+FROM rows
+JOIN met ON rows.input_uri = met.uri
+JOIN settled ON settled.uri = met.uri AND settled.version = met.version
+WHERE regexp_replace(rows.input_version, {COUNT_PATTERN}, '') = met.version"""

@@ -1,0 +1,138 @@
+"""What there is to do at all: images of the source, paired with their masks, as a table of the catalog."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+import pyarrow as pa
+
+from pipeline.config.job import JobConfig
+from pipeline.database import Catalog
+from pipeline.errors import ConfigError
+from pipeline.masks.kinds import IMAGES, InnerMask, Masks, PairedMasks, open_masks
+from pipeline.planning.finished_shards import SettledShards
+from pipeline.planning.selection import check_selection
+from pipeline.sinks.base import FOLDER
+from pipeline.sources.base import EMPTY, EVERYTHING, found_batches
+from pipeline.sources.left_out import LeftOut, count_spare_masks
+from pipeline.sources.registry import open_source
+from pipeline.storage.errors import usable
+from pipeline.storage.storage import Storage
+
+
+@usable()
+def find_samples(config: JobConfig, catalog: Catalog, settled: SettledShards | None = None) -> dict[str, int]:
+    """List the source and pair every image with its mask: the catalog's table ``samples``, of ``SAMPLE_SCHEMA``.
+
+    Args:
+        config: the job.
+        catalog: gets the table.
+        settled: what need not be opened, since the manifest holds it.
+
+    Returns:
+        How many files of the source, and masks, were left out, by kind.
+
+    Raises:
+        ConfigError: nothing at ``source.uri`` or ``mask.uri``, no image that matches, or a faulty ``run.select``.
+    """
+    check_selection(config.run.select)
+    source = Storage(config.source.uri, config.storage)
+    masks = open_masks(config.mask, Storage(config.mask.uri, config.storage), source)
+    sink = Storage(config.sink.uri, config.storage)
+    mask_files = {} if isinstance(masks, InnerMask) else {"mask.uri": masks.storage}
+    _refuse_results_among_inputs(sink, {"source.uri": source, **mask_files})
+    # Neither results nor masks are inputs, where their folders lie inside the source.
+    top, others = f"{_place(source)}/", [_place(storage) for storage in (sink, *mask_files.values())]
+    inside = tuple(f"{other.removeprefix(top)}/" for other in others if other.startswith(top))
+    left_out = LeftOut(inside, _leads_to(source, [other for other in others if not top.startswith(f"{other}/")]))
+    finder = open_source(config, source)
+    files = finder.files(left_out)
+    images = found_batches(finder, settled.without(files) if settled else files)
+    catalog.create("images", IMAGES, _with_names(images, masks))
+    # Files have one path each on a disk, and in a bucket unless the name of one is not as a disk would have it.
+    if config.source.format != "images" or (not source.is_local and catalog.run(_UNTIDY)):
+        _rename_repeated(catalog)
+    masks.pair(catalog)
+    if settled:
+        settled.add_samples()
+    if not catalog.run("SELECT 1 FROM samples LIMIT 1"):
+        there = left_out.there()
+        raise ConfigError(f"no image below {source} matches source.pattern={config.source.pattern!r}{there}")
+    is_apart = isinstance(masks, PairedMasks) and not any(_holds(masks.storage, other) for other in (source, sink))
+    spare = count_spare_masks(catalog) if is_apart and config.source.pattern == EVERYTHING else {}
+    return {**left_out.by_kind(), **masks.left_out, **spare}
+
+
+def _holds(outer: Storage, inner: Storage) -> bool:
+    return f"{_place(inner)}/".startswith(f"{_place(outer)}/")
+
+
+def _refuse_results_among_inputs(sink: Storage, inputs: Mapping[str, Storage]) -> None:
+    """Make sure that no result becomes an input, or replaces one."""
+    results = f"{_place(sink, FOLDER)}/"
+    for key, storage in inputs.items():
+        place = _place(storage)
+        if place == _place(sink):
+            raise ConfigError(f"sink.uri must be another than {key}, {storage}: results would become inputs")
+        if f"{place}/".startswith(results):
+            raise ConfigError(f"{key} must not lie in {FOLDER}/ of sink.uri, {sink}: results would replace inputs")
+
+
+def _place(storage: Storage, folder: str = "") -> str:
+    """Where a storage or a folder of it is, under one name even where links give it several."""
+    return os.path.realpath(storage.path(folder)) if storage.is_local else storage.uri(folder)
+
+
+def _leads_to(storage: Storage, places: Iterable[str]) -> Callable[[str], bool]:
+    """Return what tells whether links lead from a folder of a local storage to one of some places, or into one."""
+    if not storage.is_local:
+        return lambda folder: False
+    inside = tuple(f"{place}/" for place in places)
+    return lambda folder: f"{os.path.realpath(os.path.join(storage.root, folder))}/".startswith(inside)
+
+
+def _with_names(images: Iterable[pa.RecordBatch], masks: Masks) -> Iterator[pa.RecordBatch]:
+    """Add what each image's mask is called, where it has a name of its own."""
+    for batch in images:
+        if masks.name_of is None:
+            names = pa.nulls(len(batch), pa.string())
+        else:
+            names = pa.array(map(masks.name_of, batch["sample_id"].to_pylist()), pa.string())
+        yield pa.record_batch([*batch.columns, names], schema=IMAGES)
+
+
+def _rename_repeated(catalog: Catalog) -> None:
+    """Of samples whose results would have one name the first keeps its own; others fail, with a free one."""
+    catalog.run(_REPEATED)
+    mark = "#"
+    while catalog.run(_TAKEN, {"mark": mark}):
+        mark += "#"
+    catalog.run(_RENAME, {"mark": mark})
+
+
+_IS_UNTIDY = "(contains(sample_id, './') OR contains(sample_id, '//') OR starts_with(sample_id, '/'))"
+_UNTIDY = f"SELECT 1 FROM images WHERE {_IS_UNTIDY} LIMIT 1"
+
+# As :func:`pipeline.sources.base.place_name` has it; three slashes in a row take two rounds.
+_UNDOTTED = r"regexp_replace(sample_id, '(^|/)(\./)+', '\1', 'g')"
+_NAMED = f"concat(if(starts_with({_UNDOTTED}, '/'), '{EMPTY}', ''), {_UNDOTTED})"
+_PLACE_NAME = f"""
+CASE WHEN {_IS_UNTIDY} THEN replace(replace({_NAMED}, '//', '/{EMPTY}/'), '//', '/{EMPTY}/') ELSE sample_id END"""
+
+# Samples whose results would have the name of another's before them, and how many times it was used by then.
+_REPEATED = f"""
+CREATE TABLE repeated AS
+WITH named AS (SELECT rowid AS id, sample_id, file, place, {_PLACE_NAME} AS place_name FROM images)
+SELECT id, place_name, row_number() OVER (PARTITION BY place_name ORDER BY file, place, sample_id) AS number FROM named
+WHERE place_name IN (SELECT place_name FROM named GROUP BY place_name HAVING count(*) > 1)
+QUALIFY number > 1"""
+
+_TAKEN = f"SELECT 1 FROM repeated JOIN images ON {_PLACE_NAME} = place_name || $mark || number LIMIT 1"
+
+_RENAME = """
+UPDATE images SET
+    sample_id = images.sample_id || $mark || repeated.number,
+    fault = concat(
+        'DuplicateKey: ', coalesce(images.file, 'the source'), ' holds another sample of the name ', images.sample_id
+    )
+FROM repeated
+WHERE images.rowid = repeated.id"""

@@ -1,0 +1,201 @@
+"""What a job has to do: the samples of the source against the rows of the manifest."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from pipeline.config.job import JobConfig
+from pipeline.database import Catalog
+from pipeline.errors import ConfigError
+from pipeline.manifest.log import Manifest
+from pipeline.manifest.tombstones import leave_out_forgotten
+from pipeline.planning.selection import named_columns, select_rows
+from pipeline.records import FAILED, OK, RESULT_FAULTS, SAMPLE_SCHEMA
+from pipeline.sources.inputs import Sample
+from pipeline.storage.errors import usable
+
+PLAN_COLUMNS = [
+    "sample_id",
+    "status",
+    "error_type",
+    "input_version",
+    "output_uri",
+    "output_member",
+    "weights_fingerprint",
+    "config_fingerprint",
+]
+NEW, CHANGED, SELECTED, DAMAGED, RETRIED, REDONE = "new", "changed", "selected", "damaged", "retried", "redone"
+LEG_SAMPLES = 1_000_000  # held in memory at once
+
+
+@dataclass
+class Plan:
+    """Samples found, those left to do and why.
+
+    Args:
+        catalog: holds them.
+        found: samples in the source.
+        found_bytes: their size.
+        without_mask: samples found that have no mask file.
+        faults: samples to do that cannot be read, as the listing shows already, by type.
+        forgotten: samples found that were deleted on request, and are left out.
+        gone: rows of the manifest whose sample is no longer in the source; they stay.
+        todo: how many samples are to do.
+        reasons: how many of them are new, changed, selected, damaged, retried or redone.
+        done: how many found samples keep their row, by status.
+        errors: how many of those failed, by type.
+        has_shards: whether any result lies in a shard.
+    """
+
+    catalog: Catalog
+    found: int = 0
+    found_bytes: int = 0
+    without_mask: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    forgotten: int = 0
+    gone: int = 0
+    todo: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    done: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+    has_shards: bool = False
+
+    def result_counts(self) -> dict[str, int]:
+        """Results that rows name in each file, as they were before the job."""
+        query = "SELECT earlier_uri, count(*) FROM planned WHERE earlier_uri IS NOT NULL GROUP BY ALL"
+        return dict(self.catalog.run(query))
+
+    def known_good(self) -> tuple[Sample, ...]:
+        """A few found samples whose earlier results stay, to prove workers by."""
+        columns = ", ".join(SAMPLE_SCHEMA.names)
+        query = (
+            f"SELECT {columns} FROM planned WHERE found AND reason IS NULL AND status = '{OK}' AND {_READABLE} LIMIT 3"
+        )
+        return tuple(sample for table in self.catalog.stream(query, LEG_SAMPLES) for sample in table.to_pylist())
+
+    def legs(self) -> Iterator[pa.Table]:
+        """The samples to do in order of their id, as tables of bounded length.
+
+        Yields:
+            Columns of ``SAMPLE_SCHEMA``.
+        """
+        columns = ", ".join(SAMPLE_SCHEMA.names)
+        query = f"SELECT {columns} FROM planned WHERE found AND reason IS NOT NULL ORDER BY sample_id"
+        return self.catalog.stream(query, LEG_SAMPLES)
+
+
+@usable()
+def make_plan(config: JobConfig, catalog: Catalog, weights_fingerprint: str, manifest: Manifest) -> Plan:
+    """Compare the catalog's ``samples`` with the rows of the manifest.
+
+    Raises:
+        ConfigError: rows of other weights or settings that neither ``run.redo_changed`` nor ``run.select`` allows, rows
+            at all with ``run.resume=false``.
+    """
+    select = config.run.select
+    forgotten = leave_out_forgotten(manifest.storage, catalog)
+    manifest.load_into(catalog, list(dict.fromkeys([*PLAN_COLUMNS, *named_columns(select)])))
+    ((row_count,),) = catalog.run("SELECT count(*) FROM rows")
+    if row_count and not config.run.resume:
+        raise ConfigError(
+            f"run.resume=false, but {config.sink.uri} already holds {row_count} rows; choose another sink.uri"
+        )
+    select_rows(catalog, select)
+    keep_other = select is not None and not config.run.redo_changed
+    catalog.run(
+        _COMPARE,
+        {
+            "weights": weights_fingerprint,
+            "settings": config.fingerprint,
+            "retry_all": config.run.retry_failed is True,
+            "retried_types": config.run.retried_types,
+            "keep_other": keep_other,
+        },
+    )
+    if not config.run.redo_changed and not keep_other and (mixed := catalog.run(_MIXED)):
+        raise ConfigError(_mix_message(config, weights_fingerprint, mixed))
+    has_shards = bool(catalog.run("SELECT 1 FROM planned WHERE output_member IS NOT NULL LIMIT 1"))
+    plan = Plan(catalog, forgotten=forgotten, has_shards=has_shards, faults=Counter(dict(catalog.run(_FAULTS))))
+    for found, reason, status, error_type, count, size_bytes, without_mask in catalog.run(_COUNTS):
+        if not found:
+            plan.gone += count
+            continue
+        plan.found += count
+        plan.found_bytes += size_bytes
+        plan.without_mask += without_mask
+        if reason:
+            plan.todo += count
+            plan.reasons[reason] += count
+        else:
+            plan.done[status] += count
+            if error_type:
+                plan.errors[error_type] += count
+    return plan
+
+
+# Every sample and every row: why the sample is to be done, null if its row stands. ``other`` tells whether weights or
+# settings of the row are not those of the job.
+_COMPARE = f"""
+CREATE TABLE planned AS
+WITH compared AS (
+    SELECT
+        samples.*,
+        samples.sample_id IS NOT NULL AS found,
+        rows.sample_id IS NOT NULL AS has_row,
+        rows.status,
+        rows.error_type,
+        rows.output_uri AS earlier_uri,
+        rows.output_member,
+        rows.weights_fingerprint,
+        rows.config_fingerprint,
+        rows.input_version AS row_version,
+        rows.sample_id IN (FROM selected) AS is_selected,
+        (rows.weights_fingerprint, rows.config_fingerprint) IS DISTINCT FROM ($weights, $settings) AS other
+    FROM samples FULL JOIN rows ON samples.sample_id = rows.sample_id
+)
+SELECT
+    *,
+    CASE
+        WHEN NOT found THEN NULL
+        WHEN NOT has_row THEN '{NEW}'
+        WHEN row_version IS DISTINCT FROM input_version THEN '{CHANGED}'
+        WHEN is_selected THEN '{SELECTED}'
+        WHEN error_type IN {RESULT_FAULTS} THEN '{DAMAGED}'
+        WHEN status = '{FAILED}' AND ($retry_all OR list_contains($retried_types, error_type)) THEN '{RETRIED}'
+        WHEN other AND NOT $keep_other THEN '{REDONE}'
+    END AS reason
+FROM compared"""
+
+# Of a shard that was not opened again, the catalog does not know where its samples lie.
+_READABLE = "(file IS NULL OR place IS NOT NULL) AND mask_key IS NOT NULL"
+
+# A shard that breaks off has no mask, and misses none.
+_COUNTS = """
+SELECT
+    found, reason, status, error_type, count(*), sum(size_bytes),
+    count(*) FILTER (found AND mask_key IS NULL AND (fault IS NULL OR starts_with(fault, 'MissingMask')))
+FROM planned GROUP BY ALL"""
+
+_FAULTS = """
+SELECT split_part(fault, ':', 1), count(*) FROM planned
+WHERE found AND reason IS NOT NULL AND fault IS NOT NULL AND NOT starts_with(fault, 'MissingMask')
+GROUP BY ALL"""
+
+# Rows that would stay, or be done again unasked, beside those of this job. Rows of samples that are gone count only
+# while this job has none: else ``run.redo_changed`` has put the two beside each other already.
+_MIXED = f"""
+SELECT weights_fingerprint, config_fingerprint, count(*) FROM planned
+WHERE has_row AND other
+AND (reason = '{REDONE}' OR NOT found AND NOT EXISTS (SELECT 1 FROM planned WHERE has_row AND NOT other))
+GROUP BY ALL ORDER BY 3 DESC"""
+
+
+def _mix_message(config: JobConfig, weights_fingerprint: str, mixed: list[tuple]) -> str:
+    weights, settings, _ = mixed[0]
+    return (
+        f"{config.sink.uri} holds {sum(count for *_, count in mixed)} rows made with weights {weights} and settings "
+        f"{settings}; this job has weights {weights_fingerprint} and settings {config.fingerprint}. Do them again with "
+        "run.redo_changed=true, some of them with run.select, or choose another sink.uri"
+    )

@@ -1,0 +1,93 @@
+"""What a row was made of, read again for a person to look at."""
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from pipeline.config.job import JobConfig, LimitsConfig, MaskConfig, SinkConfig, SourceConfig
+from pipeline.errors import SampleError
+from pipeline.masks.annotations import plain_name, read_annotations
+from pipeline.masks.text import check_installed
+from pipeline.sources.inputs import Inputs
+from pipeline.sources.reader import Reader
+from pipeline.sources.registry import open_source
+from pipeline.sources.versions import mask_version_of
+from pipeline.storage.storage import Storage
+
+NO_LIMIT = 1 << 40  # what a job has taken is taken again
+
+
+def config_of_run(sink: Storage, run_id: str, storage_options: Mapping[str, Any]) -> JobConfig:
+    """Source, masks and sink of the run of that id; storage options are given again, since a run does not note them."""
+    known = json.loads(sink.read(f"runs/{run_id}.json"))["configuration"]
+    return JobConfig(
+        source=SourceConfig(**known["source"]),
+        mask=MaskConfig(**known["mask"]),
+        sink=SinkConfig(**known["sink"]),
+        limits=LimitsConfig(max_pixels=NO_LIMIT, max_bytes=NO_LIMIT),
+        storage=dict(storage_options),
+    )
+
+
+class Inspector:
+    """Finds the inputs of manifest rows.
+
+    Args:
+        config: of the run that made the rows, from :func:`config_of_run`.
+        sample_ids: of all rows that will be asked for.
+
+    Raises:
+        ConfigError: the annotations that their masks are drawn from are gone, or a package that finds them is missing.
+    """
+
+    def __init__(self, config: JobConfig, sample_ids: Collection[str]) -> None:
+        if config.mask.kind == "text":
+            check_installed()
+        self.config, self.reader = config, Reader(config)
+        self.source = open_source(config, self.reader.source)
+        self.specs: dict[str, list[str]] | None = None
+        if config.mask.kind in ("boxes", "coco") and not config.mask.column:
+            self.specs = {name: [] for name in sample_ids}
+            for name, spec in read_annotations(config.mask, self.reader.masks):
+                key = name if name in self.specs else plain_name(name)
+                if key in self.specs:
+                    self.specs[key].append(spec)
+
+    def inputs(self, row: Mapping[str, Any]) -> Inputs:
+        """Image and mask that a row was made of.
+
+        Raises:
+            SampleError: they are not there any more, or are others by now.
+            OSError: the storage does not answer.
+        """
+        file = self.reader.source.stat(self.reader.source.key(row["input_uri"]))
+        found = next((found for found in self.source.samples([file]) if found.sample_id == row["sample_id"]), None)
+        if found is None:
+            raise SampleError("read", "FileChanged", f"{row['sample_id']} is not in {row['input_uri']} any more")
+        sample = {
+            **found._asdict(),
+            "input_version": row["input_version"],
+            "mask_key": self._mask_key(row),
+            "mask_bytes": None,
+            "mask_spec": self._mask_spec(row),
+        }
+        (inputs,) = self.reader.read_all([sample])
+        if isinstance(inputs, Exception):
+            raise inputs
+        return inputs
+
+    def _mask_key(self, row: Mapping[str, Any]) -> str | None:
+        is_paired = self.config.mask.kind == "paired"
+        if row["mask_uri"] is None and (is_paired or self.specs is not None):
+            return None
+        return self.reader.masks.key(row["mask_uri"]) if is_paired else ""
+
+    def _mask_spec(self, row: Mapping[str, Any]) -> str | None:
+        if self.specs is None or row["mask_uri"] is None:
+            return None
+        spec = f"[{','.join(sorted(self.specs[row['sample_id']]))}]"
+        digest = hashlib.md5(spec.encode(), usedforsecurity=False).hexdigest()  # as ``AnnotatedMasks`` notes it
+        if digest != mask_version_of(row["input_version"]):
+            raise SampleError("mask", "FileChanged", f"{row['mask_uri']} says something else of it by now")
+        return spec

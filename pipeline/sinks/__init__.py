@@ -1,0 +1,1 @@
+"""Results: single files, tar and Parquet shards."""

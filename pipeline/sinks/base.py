@@ -1,0 +1,189 @@
+"""Where results go: one file a sample below ``data/``, or shards of many."""
+
+import errno
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+import pyarrow as pa
+
+from pipeline.config.job import JobConfig
+from pipeline.errors import SampleError
+from pipeline.faults.epoch import Epoch
+from pipeline.faults.hold import Hold
+from pipeline.faults.judge import fail
+from pipeline.records import Record
+from pipeline.sinks.shards import PARQUET, TAR, ShardWriter
+from pipeline.sources.base import place_name
+from pipeline.sources.inputs import NOTHING_CARRIED
+from pipeline.storage.storage import Storage, attempt
+from pipeline.timed import Timed
+
+FOLDER = "data"
+_TAKEN = "another result lies where this one needs a folder, or has a folder where this one would lie"
+_REFUSED_NAMES = {
+    errno.ENAMETOOLONG: "the sink's disk does not take a result of so long a name",
+    errno.ENOTDIR: _TAKEN,
+    errno.EISDIR: _TAKEN,
+}
+EXTENSIONS = {"png": ".png", "webp": ".webp", "jpeg": ".jpg"}
+
+
+@dataclass
+class Outcome:
+    """A sample at its end.
+
+    Args:
+        record: its row, which the sink completes by where the result is.
+        result: the encoded image; ``None`` for a sample that has failed.
+        carried: a row of what goes with it into a shard.
+    """
+
+    record: Record
+    result: bytes | None = None
+    carried: pa.RecordBatch = field(default_factory=lambda: NOTHING_CARRIED)
+
+
+class Sink(Protocol):
+    """Stores results and notes in their rows where they are."""
+
+    storage: Storage
+
+    def store(self, outcomes: Iterable[Outcome]) -> float:
+        """Store the results that samples have, as they come.
+
+        Args:
+            outcomes: in order; asking for the next may wait until it is there.
+
+        Returns:
+            Seconds that were spent on it beside waiting for outcomes.
+        """
+
+
+def result_suffix(config: JobConfig) -> str | None:
+    """What the name of a result that is a file has behind its sample's; ``None`` for the extension of its format."""
+    return EXTENSIONS.get(config.sink.image_format, "" if config.source.format == "images" else None)
+
+
+class ImageSink:
+    """Results as single files. The name depends on the sample alone, so that doing a sample again replaces it.
+
+    ``image_format: source`` keeps the sample's own path, with the format's extension where it has none; another format
+    appends its extension, so that ``a.jpg`` and ``a.png`` never end in the same file.
+
+    Args:
+        config: the job.
+        storage: of the sink.
+        hold: what to do while the storage accepts nothing.
+        check: makes sure that the sink is still this run's; called before each result gets its name.
+    """
+
+    def __init__(
+        self, config: JobConfig, storage: Storage, hold: Hold | None = None, check: Callable[[], None] = lambda: None
+    ) -> None:
+        self.storage, self.hold, self.check = storage, hold or Hold(), check
+        self.suffix = result_suffix(config)
+
+    def store(self, outcomes: Iterable[Outcome]) -> float:
+        """See :class:`Sink`."""
+
+        started, waited, under_way = time.perf_counter(), Timed(iter(outcomes)), deque[tuple[str, Outcome]]()
+
+        def files() -> Iterator[tuple[str, bytes]]:
+            for outcome in waited:
+                if outcome.result is not None:
+                    key = self._key(outcome.record)
+                    under_way.append((key, outcome))
+                    yield key, outcome.result
+
+        for fault in self.storage.write_all(files(), self.check):
+            key, outcome = under_way.popleft()
+            fault = self.hold.retry(partial(self._write, key, outcome), fault, self.storage.is_local)
+            outcome.result = None
+            if fault is None:
+                outcome.record.output_uri = self.storage.uri(key)
+            else:
+                fail(outcome.record, "write", _explained(fault, key))
+        return time.perf_counter() - started - waited.spent_s
+
+    def _write(self, key: str, outcome: Outcome) -> Exception | None:
+        return next(self.storage.write_all([(key, outcome.result or b"")], self.check))
+
+    def _key(self, record: Record) -> str:
+        suffix = f".{record.output_format}" if self.suffix is None else self.suffix
+        return f"{FOLDER}/{place_name(record.sample_id)}{suffix}"
+
+
+def _explained(fault: Exception, key: str) -> Exception:
+    """A disk's refusal of a name as a fault of that name; any other fault as it is."""
+    reason = _REFUSED_NAMES.get(fault.errno or 0) if isinstance(fault, OSError) else None
+    return SampleError("write", "UnusableName", f"{reason}: {key}; rename the sample") if reason else fault
+
+
+class ShardSink:
+    """Results in shards of bounded size, each written in one step when it is full or its unit ends."""
+
+    def __init__(self, config: JobConfig, storage: Storage, hold: Hold | None = None) -> None:
+        self.storage, self.hold = storage, hold or Hold()
+        self.bounds = config.sink.shard_samples, config.sink.shard_bytes
+        self.format = {"webdataset": TAR, "parquet": PARQUET}[config.sink.format]
+
+    def store(self, outcomes: Iterable[Outcome]) -> float:
+        """See :class:`Sink`."""
+        spent_s = 0.0
+        filling: dict[pa.Schema, tuple[ShardWriter, list[Outcome]]] = {}
+        for outcome in outcomes:
+            if outcome.result is None:
+                continue
+            # A column of a shard has one type, while files of a source may differ, as where all of one is null.
+            types = outcome.carried.schema if self.format == PARQUET else NOTHING_CARRIED.schema
+            if types not in filling:
+                filling[types] = ShardWriter(self.format), []
+            writer, held = filling[types]
+            try:
+                outcome.record.output_member = writer.add(outcome.record, outcome.result, outcome.carried)
+            except SampleError as error:  # anything else is the shard's
+                fail(outcome.record, "write", error)
+                continue
+            outcome.result = None  # it is in the shard now
+            held.append(outcome)
+            if writer.sample_count >= self.bounds[0] or writer.size_bytes >= self.bounds[1]:
+                spent_s += self._close(*filling.pop(types))
+        return spent_s + sum(self._close(writer, held) for writer, held in filling.values())
+
+    def _close(self, writer: ShardWriter, held: list[Outcome]) -> float:
+        started = time.perf_counter()
+        with writer:
+            if not held:
+                return 0.0
+            key, error = attempt(writer.finish)
+            if key:
+                upload = partial(self._upload, f"{FOLDER}/{key}", writer.path)
+                error = self.hold.retry(upload, upload(), self.storage.is_local)
+        for outcome in held:
+            if error:
+                fail(outcome.record, "write", error)
+            else:
+                outcome.record.output_uri = self.storage.uri(f"{FOLDER}/{key}")
+        return time.perf_counter() - started
+
+    def _upload(self, key: str, path: str) -> Exception | None:
+        return attempt(self.storage.upload, key, path)[1]
+
+
+def open_sink(config: JobConfig, run_id: str | None, hold: Hold | None = None) -> Sink:
+    """Open the sink of a job.
+
+    Args:
+        config: the job.
+        run_id: the run that must hold the sink whenever a result replaces a file; ``None`` where no run holds it.
+            Shards replace nothing, since their names are made of their content.
+        hold: what to do while the storage accepts nothing.
+    """
+    storage = Storage(config.sink.uri, config.storage)
+    if config.sink.is_sharded:
+        return ShardSink(config, storage, hold)
+    return ImageSink(config, storage, hold, *([] if run_id is None else [Epoch(storage, run_id).check]))

@@ -1,0 +1,109 @@
+"""Checks of result files, single images and shards, against the hashes in their rows and names."""
+
+import errno
+import hashlib
+from typing import NamedTuple
+
+from pipeline.records import RESULT_DAMAGED, RESULT_MISSING
+from pipeline.sinks.shards import name_agrees, read_shard, result_bytes
+from pipeline.storage.storage import Storage
+
+READ_BYTES = 4 << 20
+SHOWN_DIGITS = 16  # of a hash in a message
+
+
+class Expected(NamedTuple):
+    """What rows say of one file.
+
+    Args:
+        key: below the sink.
+        results: sample, member of the shard, and SHA-256 of each result in it.
+    """
+
+    key: str
+    results: list[tuple[str, str | None, str]]
+
+
+class Fault(NamedTuple):
+    """A result that is not there as its row says.
+
+    Args:
+        sample_id: of the row.
+        kind: ``RESULT_DAMAGED`` or ``RESULT_MISSING``.
+        message: what is wrong.
+    """
+
+    sample_id: str
+    kind: str
+    message: str
+
+
+def faults_of(sink: Storage, expected: Expected) -> tuple[int, list[Fault]]:
+    """Read one file.
+
+    Returns:
+        How many bytes were read, and the results that differ.
+
+    Raises:
+        OSError: the storage does not answer.
+    """
+    try:
+        if expected.results[0][1] is None:
+            return _of_image(sink, expected)
+        return _of_shard(sink, expected)
+    except FileNotFoundError:
+        return 0, [_fault(expected, row, "does not exist", RESULT_MISSING) for row in expected.results]
+    except OSError as error:
+        if not (sink.is_local and error.errno == errno.EIO):
+            raise
+        return 0, [_fault(expected, row, f"cannot be read: {error.strerror}") for row in expected.results]
+
+
+def _of_image(sink: Storage, expected: Expected) -> tuple[int, list[Fault]]:
+    data = sink.read(expected.key)
+    digest = hashlib.sha256(data).hexdigest()
+    return len(data), [
+        _fault(expected, row, f"has the SHA-256 {digest[:SHOWN_DIGITS]}…, its row says {row[2][:SHOWN_DIGITS]}…")
+        for row in expected.results
+        if row[2] != digest
+    ]
+
+
+def _of_shard(sink: Storage, expected: Expected) -> tuple[int, list[Fault]]:
+    """Compare a shard with the hash in its name: if they agree, it is whole with all that it carries."""
+    size_bytes, digest = 0, hashlib.sha256()
+    with sink.open(expected.key, READ_BYTES) as file:
+        while block := file.read(READ_BYTES):
+            size_bytes += len(block)
+            digest.update(block)
+    if name_agrees(expected.key, digest.hexdigest()):
+        return size_bytes, []
+    return size_bytes, _of_members(sink, expected)
+
+
+def _of_members(sink: Storage, expected: Expected) -> list[Fault]:
+    """Find the damaged results of a shard: all where it cannot be read to its end, or the damage is beside them.
+
+    The next run copies the others to a new shard, so the old one must be readable for them.
+    """
+    wanted = {member: digest for _, member, digest in expected.results}
+    whole: set[str] = set()
+    try:
+        with sink.open(expected.key, READ_BYTES) as file:
+            for member in read_shard(expected.key, file):
+                if hashlib.sha256(result_bytes(member)).hexdigest() == wanted.get(member.name):
+                    whole.add(member.name)
+    except Exception as error:  # noqa: BLE001 - the storage has just answered, so the content is at fault
+        reason = f"cannot be read as a shard: {error}"
+        return [_fault(expected, row, reason) for row in expected.results]
+    if whole.issuperset(wanted):
+        return [_fault(expected, row, "is damaged beside its results") for row in expected.results]
+    return [
+        _fault(expected, row, f"holds {row[1]} damaged or not at all")
+        for row in expected.results
+        if row[1] not in whole
+    ]
+
+
+def _fault(expected: Expected, row: tuple[str, str | None, str], text: str, kind: str = RESULT_DAMAGED) -> Fault:
+    return Fault(row[0], kind, f"{expected.key} {text}")

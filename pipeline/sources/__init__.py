@@ -1,0 +1,1 @@
+"""What there is to do: samples in folders, tar shards and Parquet, found and read."""

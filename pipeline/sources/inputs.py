@@ -1,0 +1,117 @@
+"""What a sample is made of, and how the part that lies in files of its own is read."""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from pipeline.config.job import JobConfig
+from pipeline.errors import AccessError, SampleError
+from pipeline.sources.versions import file_version_of
+from pipeline.storage.errors import FileChangedError
+from pipeline.storage.storage import Storage
+
+ONE_REQUEST_BYTES = 32 << 20  # a larger file is read in parts
+NOTHING_CARRIED = pa.record_batch([], schema=pa.schema([]))
+Sample = Mapping[str, Any]  # with the fields of ``SAMPLE_SCHEMA``
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a sample is made of, as stored.
+
+    Args:
+        image: the compressed image.
+        mask: the compressed mask, or the text of annotations; empty where the image holds it itself.
+        carried: other columns or members that go with the result, as a row.
+    """
+
+    image: bytes
+    mask: bytes
+    carried: pa.RecordBatch = field(default_factory=lambda: NOTHING_CARRIED)
+
+
+def file_of(sample: Sample) -> str:
+    """Key of the file that holds a sample."""
+    return sample["file"] or sample["sample_id"]
+
+
+def file_version(sample: Sample) -> str:
+    """What that file was when it was listed; the number of its samples and a mask's version may stand behind it."""
+    return file_version_of(sample["input_version"])
+
+
+def too_many_bytes(size_bytes: int, limit_bytes: int) -> SampleError | None:
+    """Why a sample of so many bytes, image and mask, is not taken, if it is not."""
+    if size_bytes <= limit_bytes:
+        return None
+    message = f"image and mask have {size_bytes} bytes, limits.max_bytes={limit_bytes}"
+    return SampleError("read", "TooManyBytes", message)
+
+
+class FormatReader(Protocol):
+    """Reads the part of a sample that lies in its source."""
+
+    def read_all(self, samples: Sequence[Sample]) -> Iterator[Inputs | Exception]:
+        """Of each sample in order its inputs, with an empty mask where the source holds none, or why there are none."""
+
+
+class FileReader:
+    """Samples that are a file each."""
+
+    def __init__(self, config: JobConfig, storage: Storage) -> None:
+        self.storage = storage
+
+    def read_all(self, samples: Sequence[Sample]) -> Iterator[Inputs | Exception]:
+        """See :class:`FormatReader`."""
+        return self.storage.in_parallel(self._read, samples)
+
+    def _read(self, sample: Sample) -> Inputs | Exception:
+        try:
+            key, version = file_of(sample), file_version(sample)
+            size_bytes = sample["size_bytes"] - (sample["mask_bytes"] or 0)
+            return Inputs(read_file("read", self.storage, key, version, size_bytes=size_bytes), b"")
+        except Exception as error:  # noqa: BLE001 - raised where its sample is dealt with
+            return error
+
+
+def read_file(
+    stage: str,
+    storage: Storage,
+    key: str,
+    version: str | None,
+    span: tuple[int, int] | None = None,
+    size_bytes: int = 0,
+) -> bytes:
+    """A file, of so many bytes if not 0, or a part of it; raises as :func:`readable` does."""
+    with readable(stage, storage, key):
+        if span is None and size_bytes > ONE_REQUEST_BYTES and not storage.is_local:
+            span = (0, storage.stat(key).size_bytes)
+        return storage.read(key, version or None, span, size_bytes or None)
+
+
+@contextlib.contextmanager
+def readable(stage: str, storage: Storage, key: str) -> Iterator[None]:
+    """Translate what reading a file raises.
+
+    Raises:
+        AccessError: the file is missing, replaced since it was listed, or not permitted.
+        SampleError: its name is not accepted.
+        OSError: the storage does not answer.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise AccessError(stage, "FileNotFound", f"{storage.uri(key)} is not there, or no longer") from error
+    except FileChangedError as error:
+        message = f"{storage.uri(key)} was replaced after it was listed; the next run does it again"
+        raise AccessError(stage, "FileChanged", message) from error
+    except PermissionError as error:
+        raise AccessError(stage, "PermissionDenied", f"no permission to read {storage.uri(key)}") from error
+    except pa.ArrowException:
+        raise  # of what is in the file, not of its name, although some are a ValueError
+    except ValueError as error:
+        message = f"{error}; names with .., with backslashes or not in UTF-8 are not taken, rename the file"
+        raise SampleError(stage, "UnusableName", message) from error

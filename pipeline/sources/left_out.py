@@ -1,0 +1,106 @@
+"""Counts files that are no samples, or masks of none, by kind, so that none is missed unnoticed."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from pipeline.codecs.kinds import (
+    HEIC_ADVICE,
+    HEIC_EXTENSIONS,
+    HIDDEN,
+    HIDDEN_PATH,
+    heic_is_installed,
+    is_hidden_folder,
+    kind_of,
+)
+from pipeline.database import Catalog
+from pipeline.storage.storage import LINK_TO_NOTHING, StoredFile
+
+KINDS = 20  # that are told, the most frequent ones
+MOST_KINDS = 10_000  # that are held in memory
+OTHER = "other"
+SPARE_MASKS = "masks without an image"
+
+
+class LeftOut:
+    """Tells samples from other files and counts the latter.
+
+    Args:
+        ignored: folders, each with a slash behind it, whose files are neither: results and masks inside the source.
+        leads_elsewhere: whether a folder is such a one by way of links.
+    """
+
+    def __init__(
+        self, ignored: tuple[str, ...] = (), leads_elsewhere: Callable[[str], bool] = lambda folder: False
+    ) -> None:
+        self._ignored, self._leads_elsewhere = ignored, leads_elsewhere
+        self._counts: Counter[str] = Counter()
+
+    def sift(
+        self,
+        files: Iterable[StoredFile],
+        is_taken: Callable[[str], bool],
+        hidden: tuple[str, ...] = (".",),
+    ) -> Iterator[StoredFile]:
+        """Yield the files that are taken, and count all others as they pass.
+
+        Args:
+            files: of a listing.
+            is_taken: whether a key is of the source's format.
+            hidden: what names of files and folders begin with that are left out whatever they are.
+        """
+        last_folder, in_hidden_folder, is_elsewhere = "", False, False
+        for file in files:
+            key = file.key
+            if self._ignored and f"{key}/".startswith(self._ignored):
+                continue
+            end = key.rfind("/") + 1
+            if (folder := key[:end]) != last_folder:  # listings go through one at a time
+                last_folder, in_hidden_folder = folder, is_hidden_folder(folder, hidden)
+                is_elsewhere = self._leads_elsewhere(folder)
+            if is_elsewhere:
+                continue
+            if in_hidden_folder or key.startswith(hidden, end):
+                self._count(HIDDEN)
+            elif file.version == LINK_TO_NOTHING:
+                self._count(LINK_TO_NOTHING)
+            elif is_taken(key):
+                yield file
+            else:
+                self._count(kind_of(key))
+
+    def _count(self, kind: str) -> None:
+        self._counts[kind if kind in self._counts or len(self._counts) < MOST_KINDS else OTHER] += 1
+
+    def by_kind(self) -> dict[str, int]:
+        """How many files of each kind were left out, most frequent first; rare kinds are one, ``OTHER``."""
+        ranked = sorted(self._counts.items(), key=lambda item: (item[0] == OTHER, -item[1], item[0]))
+        counts, rest = dict(ranked[:KINDS]), ranked[KINDS:]
+        if rest:
+            counts[OTHER] = counts.get(OTHER, 0) + sum(count for _, count in rest)
+        return counts
+
+    def there(self) -> str:
+        """The end of a message that nothing was found: what lies there instead."""
+        found = describe_left_out(self.by_kind())
+        return f"; left out: {found}" if found else ""
+
+
+def describe_left_out(by_kind: Mapping[str, int]) -> str:
+    """What was left out in one line, with what makes samples of it; empty where nothing was."""
+    advice = "" if heic_is_installed() else f" ({HEIC_ADVICE})"
+    return ", ".join(f"{count} {kind}{advice if kind in HEIC_EXTENSIONS else ''}" for kind, count in by_kind.items())
+
+
+def count_spare_masks(catalog: Catalog) -> dict[str, int]:
+    """Return how many mask files no sample has, by kind as :meth:`LeftOut.by_kind` does; hidden ones do not count.
+
+    Args:
+        catalog: with the tables ``samples`` and ``masks``.
+    """
+    ((spare,),) = catalog.run(_SPARE, {"hidden": HIDDEN_PATH})
+    return {SPARE_MASKS: spare} if spare else {}
+
+
+_SPARE = """
+SELECT count(*) FROM masks ANTI JOIN samples ON masks.key = samples.mask_key
+WHERE NOT regexp_matches(masks.key, $hidden, 'i')"""

@@ -1,0 +1,97 @@
+"""Reads the files that uris in a table lead to: those of its own storage, and of the places that are allowed."""
+
+import os
+import re
+from functools import lru_cache
+from urllib.parse import unquote
+
+from pipeline.config.job import JobConfig
+from pipeline.errors import SampleError
+from pipeline.sources.http import HttpFiles, forbidden
+from pipeline.sources.inputs import read_file, readable, too_many_bytes
+from pipeline.storage.storage import Storage
+from pipeline.uris import DEFAULT_PORTS, LOCAL_SCHEMES, AllowedPlaces, protocol_of, public_uri, scheme_of
+
+STORAGES = 64  # are kept open
+MAX_URI_LENGTH = 8192  # a signed one has up to some thousand characters
+_ONE_SLASH = re.compile(r"(file|local):(?=/(?!/))", re.IGNORECASE)  # as Hadoop and Java write absolute paths
+
+
+class LinkedFiles:
+    """Reads files by their uris, absolute or relative to a source; may be called from several threads.
+
+    Args:
+        config: the job.
+        source: its storage.
+    """
+
+    def __init__(self, config: JobConfig, source: Storage) -> None:
+        self._source, self._max_bytes = source, config.limits.max_bytes
+        self._protocol, self._options = protocol_of(config.source.uri), config.storage
+        self._allowed = AllowedPlaces(config.source.uri, config.source.hosts)
+        self._http = HttpFiles(self._allowed, self._max_bytes)
+        self._open = lru_cache(STORAGES)(self._open_storage)
+
+    def read(self, stage: str, uri: str) -> bytes:
+        """Return the content of a file.
+
+        Args:
+            stage: that needs it.
+            uri: as a table has it.
+
+        Raises:
+            SampleError: it leads to a place that is not allowed, is not there, or is too large.
+            OSError: the storage does not answer.
+        """
+        if len(uri) > MAX_URI_LENGTH:
+            message = f"a uri has {len(uri)} characters, at most {MAX_URI_LENGTH} are taken"
+            raise SampleError(stage, "UnusableName", message)
+        uri = _ONE_SLASH.sub(r"\1://", uri, count=1) if _ONE_SLASH.match(uri) else uri
+        scheme = scheme_of(uri)
+        if scheme in LOCAL_SCHEMES and self._source.is_local:
+            scheme, uri = "", _local_path(uri)
+        if not scheme:
+            if os.path.isabs(uri) and self._source.is_local:
+                return self._from(stage, self._open(os.path.dirname(uri)), os.path.basename(uri))
+            return self._from(stage, self._source, uri)  # which refuses what is not below it
+        self._check(stage, uri)
+        if scheme in DEFAULT_PORTS:
+            return self._http.read(stage, uri)
+        folder = uri.rpartition("/")[0].rstrip("/")  # to most storages an empty name of a folder is a name
+        return self._from(stage, self._open(f"{scheme}{folder[len(scheme) :]}"), uri[len(folder) + 1 :])
+
+    def _check(self, stage: str, uri: str) -> None:
+        """Refuse what would be fetched with the job's credentials, or from inside its network, by a table's wish.
+
+        Raises:
+            SampleError: the uri leads to a place that is not allowed, or to none.
+        """
+        if scheme_of(uri) in LOCAL_SCHEMES:
+            message = f"{uri} is a file of the workers, which only a local source may name"
+            raise SampleError(stage, "ForbiddenUri", message)
+        try:
+            is_allowed = uri in self._allowed
+        except ValueError as error:
+            raise SampleError(stage, "UnusableName", str(error)) from error
+        if not is_allowed:
+            raise forbidden(stage, public_uri(uri), uri)
+
+    def _open_storage(self, uri: str) -> Storage:
+        """Open another place; one of another kind gets none of the source's credentials."""
+        return Storage(uri, self._options if protocol_of(uri) == self._protocol else {})
+
+    def _from(self, stage: str, storage: Storage, key: str) -> bytes:
+        with readable(stage, storage, key):
+            size_bytes = storage.stat(key).size_bytes  # which no plan knows
+        if refusal := too_many_bytes(size_bytes, self._max_bytes):
+            raise refusal
+        return read_file(stage, storage, key, None, size_bytes=size_bytes)
+
+
+def _local_path(uri: str) -> str:
+    """Return the path of a ``file://`` uri, unescaped unless it exists as it is, since not all writers escape."""
+    path = uri.partition("://")[2]
+    if path.lower().startswith("localhost/"):
+        path = path[len("localhost") :]
+    unescaped = unquote(path)
+    return unescaped if os.path.exists(unescaped) and not os.path.exists(path) else path

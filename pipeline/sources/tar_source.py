@@ -1,0 +1,159 @@
+"""Samples in tar shards, as WebDataset lays them out: members that share a key, such as ``7.jpg`` and ``7.mask.png``.
+
+The plan notes where in its shard each member lies, so that a worker reads the samples of a unit with one request and a
+shard needs no order of work. A compressed shard has no such places but those in its decompressed stream.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from pipeline.config.job import JobConfig
+from pipeline.errors import ConfigError
+from pipeline.sources.base import IMAGE_EXTENSIONS, Found, matching_files, name_fault
+from pipeline.sources.left_out import LeftOut
+from pipeline.sources.tar_headers import BROKEN, Bounds, UnmarkedEndError
+from pipeline.sources.tar_members import Link, Members, Part, Place, Refused, Tree, read_members
+from pipeline.sources.tar_streams import SUFFIXES, is_compressed, is_shard, open_shard
+from pipeline.sources.versions import with_count
+from pipeline.storage.storage import Storage, StoredFile
+
+MOST_EXPANSION = 200  # a compressed shard that grows more than that, and by more than this, is a bomb
+LEAST_BOMB_BYTES = 1 << 30
+_NOWHERE: Place = (-1, 0)  # place of a member that is not there
+
+
+class TarShards:
+    """Samples of all shards below a uri whose path matches a pattern.
+
+    The place of a sample is start and length of its image, its mask and its carried members, a length of 0 for none.
+    """
+
+    def __init__(self, config: JobConfig, storage: Storage) -> None:
+        self.storage, self.pattern = storage, config.source.pattern
+        self.image = config.source.image or ""
+        self.mask = config.mask.member if config.mask.kind == "member" else ""
+        self.carried = config.sink.carry
+
+    def files(self, left_out: LeftOut | None = None) -> list[StoredFile]:
+        """See :class:`pipeline.sources.base.Source`."""
+        left_out, files = left_out or LeftOut(), matching_files(self.storage, self.pattern)
+        shards = sorted(left_out.sift(files, is_shard))
+        if not shards:
+            there = left_out.there()
+            raise ConfigError(f"no shard ({', '.join(SUFFIXES)}) below {self.storage} matches {self.pattern!r}{there}")
+        return shards
+
+    def samples(self, files: Iterable[StoredFile]) -> Iterator[Found]:
+        """See :class:`pipeline.sources.base.Source`."""
+        for found in self.storage.in_parallel(self._samples_in, files):
+            version = with_count(found[0].version, len(found)) if found else ""
+            yield from (sample._replace(version=version) for sample in found)
+
+    def _samples_in(self, shard: StoredFile) -> list[Found]:
+        """Of one shard; one that breaks off is a failed sample of its own, behind those before that."""
+        found: list[Found] = []
+        linked: list[tuple[int, Members]] = []  # known only when the shard is known whole
+        tree, unfinished = Tree(), ""
+        try:
+            with open_shard(self.storage, shard.key) as file:
+                for members in read_members(file, bounds_of(shard), tree, self._matters):
+                    if members.is_last and not self._is_complete(members):
+                        unfinished = members.key
+                        continue
+                    cut = self._cut_names(members)
+                    if any(isinstance(part, Link) for part in members.by_extension.values()):
+                        linked.append((len(found), members))
+                    if members.by_extension:
+                        found.append(self._sample(shard, members, tree))
+                    found += [self._cut(shard, members.key, name) for name in cut]
+        except BROKEN as error:  # whatever else goes wrong stops the plan
+            if unfinished or not isinstance(error, UnmarkedEndError):
+                message = f"BrokenShard: {shard.key} cannot be read beyond {len(found)} samples, {error}"
+                inside = f"; {unfinished!r} had begun and is not whole" if unfinished else ""
+                found.append(Found(shard.key, 0, shard.version, shard.key, fault=_as_text(message + inside)))
+        except FileNotFoundError:  # deleted since it was listed
+            return []
+        for index, members in linked:
+            found[index] = self._sample(shard, members, tree)
+        return self._told_apart(found)
+
+    def _told_apart(self, found: list[Found]) -> list[Found]:
+        """Samples of a shard; one whose mask is missing only because it does not lie beside its image says so."""
+        if not self.mask or all(sample.has_mask or sample.fault for sample in found):
+            return found
+        repeated = {name for name, count in Counter(sample.sample_id for sample in found).items() if count > 1}
+        message = (
+            "MissingMask: {} has members that lie apart in its shard: make that with sorted names (tar --sort=name)"
+        )
+        return [
+            sample._replace(fault=message.format(sample.sample_id))
+            if sample.sample_id in repeated and not (sample.has_mask or sample.fault)
+            else sample
+            for sample in found
+        ]
+
+    def _sample(self, shard: StoredFile, members: Members, tree: Tree) -> Found:
+        name = _as_text(f"{shard.key}/{members.key}")
+        parts, image = members.by_extension, self._image(members)
+        if image is None:
+            fault = f"MissingImage: its members are {', '.join(sorted(parts))}; names end at their first dot"
+            return Found(name, 0, shard.version, shard.key, fault=_as_text(fault))
+        wanted = [tree.find(image)]
+        wanted += [
+            tree.find(parts[other]) if other and other in parts else _NOWHERE for other in (self.mask, *self.carried)
+        ]
+        faults = [part.fault for part in wanted if isinstance(part, Refused)]
+        if faults:
+            return Found(name, 0, shard.version, shard.key, fault=_as_text(faults[0]))
+        places = [part for part in wanted if not isinstance(part, Refused)]
+        has_mask = bool(self.mask) and self.mask in parts
+        nothing = (places[0][0], 0)  # in the place of what is not there
+        place = [number for at in places for number in (nothing if at == _NOWHERE else at)]
+        return Found(name, sum(place[1::2]), shard.version, shard.key, place, has_mask, name_fault(name))
+
+    def _image(self, members: Members) -> Part | None:
+        return next((part for name, part in members.by_extension.items() if self._is_image(name)), None)
+
+    def _is_image(self, extension: str) -> bool:
+        if self.image:
+            return extension == self.image
+        return f".{extension}" in IMAGE_EXTENSIONS and extension != self.mask
+
+    def _matters(self, extension: str) -> bool:
+        return self._is_image(extension) or extension in filter(None, (self.mask, *self.carried))
+
+    def _is_complete(self, members: Members) -> bool:
+        parts = members.by_extension
+        return any(map(self._is_image, parts)) and all(name in parts for name in (self.mask, *self.carried) if name)
+
+    def _cut_names(self, members: Members) -> list[str]:
+        """Take image and mask of which a dot in their name has made members of a shorter name, return what is cut off.
+
+        One image without a mask may be anything that belongs to the sample.
+        """
+        parts, ending = members.by_extension, f".{self.mask}"
+        starts = [name.removesuffix(self.mask) for name in parts if self.mask and name.endswith(ending)]
+        cut = [at for at in starts if any(name.startswith(at) and self._is_image(name[len(at) :]) for name in parts)]
+        for name in [name for name in parts if name.startswith(tuple(cut))]:
+            del parts[name]
+        return [at[:-1] for at in cut]
+
+    @staticmethod
+    def _cut(shard: StoredFile, key: str, rest: str) -> Found:
+        name = _as_text(f"{shard.key}/{key}.{rest}")
+        fault = (
+            f"UnusableName: {name}: names of members end at their first dot, so its image and mask are none of {key}"
+        )
+        return Found(name, 0, shard.version, shard.key, fault=f"{_as_text(fault)}; rename them")
+
+
+def bounds_of(shard: StoredFile) -> Bounds:
+    """How deep in a shard its members may lie."""
+    if is_compressed(shard.key):
+        return Bounds(expansion=max(LEAST_BOMB_BYTES, MOST_EXPANSION * shard.size_bytes))
+    return Bounds(end=shard.size_bytes or None)  # 0 where a storage does not know it
+
+
+def _as_text(text: str) -> str:
+    """Text with the bytes of names that are not UTF-8 escaped."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

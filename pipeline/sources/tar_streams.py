@@ -1,0 +1,165 @@
+"""Tar shards as plain bytes, whatever they are compressed with."""
+
+import bz2
+import contextlib
+import gzip
+import lzma
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator
+from typing import IO, Any, Protocol
+
+import pyarrow as pa
+
+from pipeline.storage.storage import Storage
+
+BLOCK_BYTES = 1 << 20  # read at once
+XZ_MEMORY_BYTES = 256 << 20  # of its dictionary; ``xz -9`` takes a quarter of that
+_DAMAGE = (
+    OSError,
+    EOFError,
+    zlib.error,
+    lzma.LZMAError,
+    pa.ArrowException,
+)  # what decompressors raise, also pyarrow's and that of bzip2
+
+
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+class _Streams:
+    """The decompressed bytes of streams that lie one behind the other, from front to back.
+
+    :class:`lzma.LZMAFile` does not limit its memory, :class:`bz2.BZ2File` leaves out what it cannot read at the end.
+    """
+
+    def __init__(self, file: _Readable, start: Callable[[], Any]) -> None:
+        self._file, self._start, self._stream = file, start, start()
+
+    def read(self, size: int) -> bytes:
+        """At most so many bytes, none only at the end."""
+        while True:
+            packed = b""
+            if self._stream.eof:
+                packed = self._behind_padding()
+                if not packed:
+                    return b""
+                self._stream = self._start()
+            elif self._stream.needs_input:
+                packed = self._file.read(BLOCK_BYTES)
+                if not packed:
+                    raise EOFError("it ends before its end mark")
+            if data := self._stream.decompress(packed, size):
+                return data
+
+    def _behind_padding(self) -> bytes:
+        """Return the beginning of the next stream; xz may put any number of zeros before it."""
+        packed = self._stream.unused_data or self._file.read(BLOCK_BYTES)
+        while packed and not packed.lstrip(b"\0"):
+            packed = self._file.read(BLOCK_BYTES)
+        return packed.lstrip(b"\0")
+
+
+_OPENERS: dict[str, Any] = {
+    "gzip": lambda file: gzip.GzipFile(fileobj=file, mode="rb"),
+    "bzip2": lambda file: _Streams(file, bz2.BZ2Decompressor),
+    "xz": lambda file: _Streams(file, lambda: lzma.LZMADecompressor(memlimit=XZ_MEMORY_BYTES)),
+    "zstd": lambda file: pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd"),
+}
+_KINDS = {
+    ".tar": "",
+    ".tar.gz": "gzip",
+    ".tgz": "gzip",
+    ".tar.bz2": "bzip2",
+    ".tbz2": "bzip2",
+    ".tar.xz": "xz",
+    ".txz": "xz",
+    ".tar.zst": "zstd",
+    ".tzst": "zstd",
+}
+SUFFIXES = tuple(_KINDS)
+
+
+def is_shard(key: str) -> bool:
+    """Whether a name is that of a tar shard, in any letter case."""
+    return key.lower().endswith(SUFFIXES)
+
+
+def is_compressed(key: str) -> bool:
+    """Whether a shard has no places but those in its decompressed stream."""
+    return not key.lower().endswith(".tar")
+
+
+class _StoredFile:
+    """A file that remembers what its storage raised, to tell that from errors of its content."""
+
+    closed = False  # asked by pyarrow
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self.fault = file, None
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            return self._file.read(size)
+        except Exception as error:
+            self.fault = error  # type: ignore[assignment]
+            raise
+
+    def close(self) -> None:
+        """Leave the file open, which belongs to another."""
+
+
+class ForwardFile:
+    """The decompressed bytes of a file, from front to back.
+
+    Args:
+        file: compressed.
+        kind: how.
+    """
+
+    def __init__(self, file: IO[bytes], kind: str) -> None:
+        self._stored = _StoredFile(file)
+        self._plain, self._kind, self._position = _OPENERS[kind](self._stored), kind, 0
+
+    def read(self, size: int) -> bytes:
+        """So many bytes, fewer only at the end.
+
+        Raises:
+            tarfile.ReadError: they are damaged or cut.
+            OSError: the storage does not answer.
+        """
+        pieces, missing = [], size
+        try:
+            while missing and (piece := self._plain.read(missing)):
+                pieces.append(piece)
+                missing -= len(piece)
+                self._position += len(piece)
+        except _DAMAGE as error:
+            if self._stored.fault is not None:
+                raise self._stored.fault from None
+            raise tarfile.ReadError(f"its {self._kind} data cannot be unpacked: {error}") from error
+        return b"".join(pieces)
+
+    def tell(self) -> int:
+        """Return how many bytes lie before the next."""
+        return self._position
+
+    def seek(self, position: int) -> None:
+        """Read up to a position, or to the end.
+
+        Raises:
+            ValueError: it was passed.
+        """
+        if position < self._position:
+            raise ValueError(f"byte {position} lies before byte {self._position}, and this file is read forwards only")
+        while self._position < position and self.read(min(BLOCK_BYTES, position - self._position)):
+            pass
+
+
+@contextlib.contextmanager
+def open_shard(storage: Storage, key: str) -> Iterator[IO[bytes] | ForwardFile]:
+    """A shard's plain bytes; those of a compressed one can be read from front to back only."""
+    kind = _KINDS[next(suffix for suffix in SUFFIXES if key.lower().endswith(suffix))]
+    with storage.open(key, BLOCK_BYTES) as file:
+        yield ForwardFile(file, kind) if kind else file

@@ -1,0 +1,1 @@
+"""A worker: reads, decodes, repaints, encodes and writes units of samples."""

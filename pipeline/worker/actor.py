@@ -1,0 +1,251 @@
+"""The worker that hosts the model: reads and decodes ahead of it, encodes and writes behind it, so it never waits."""
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import pyarrow as pa
+import torch
+from PIL import Image
+
+from moebius import Inpainter
+from moebius.hardware import memory_mb
+from moebius.weights import Weights
+from pipeline.codecs.header import open_checked
+from pipeline.config.job import JobConfig
+from pipeline.faults.hold import HELD_FRACTION, Hold
+from pipeline.faults.judge import TimedOut, fail, is_undone
+from pipeline.faults.roster import RosterClient, Trouble, worker_name
+from pipeline.faults.watchdog import Watchdog
+from pipeline.metrics import Meter
+from pipeline.records import Record, to_table
+from pipeline.sinks.base import Outcome, Sink, open_sink
+from pipeline.sources.inputs import Inputs, Sample
+from pipeline.sources.reader import Reader
+from pipeline.storage.weights import fetch_weights
+from pipeline.timed import Timed
+from pipeline.worker.batcher import ModelLoop
+from pipeline.worker.budget import ByteBudget
+from pipeline.worker.memory import keep_freed_memory
+from pipeline.worker.pool import Pool
+from pipeline.worker.sample import SampleJob, decoded_bytes, finish, new_record, prepare
+from pipeline.worker.threads import CpuPool, Urgency
+from pipeline.worker.units import samples_of
+
+DECODED_FRACTION = 0.3  # of a machine's memory
+BATCHES_BESIDE = 3  # those in the model are decoded: one is being cut, one waits, one is being pasted
+READ_FACTOR = 3  # reading waits for a network, and may pass over other samples of a shard
+MAX_ABANDONED = 4  # threads that a worker loses to steps without end before it ends itself
+HUNG = 72  # exit code
+
+
+@dataclass
+class SampleTask(Outcome):
+    """A sample on its way through a worker, and what it holds."""
+
+    taken_bytes: int = 0
+    done: threading.Event = field(default_factory=threading.Event)
+    _claim: threading.Lock = field(default_factory=threading.Lock)
+
+    def claim(self) -> bool:
+        """Whether the caller is the first to end this sample, and so the one to call :meth:`complete`."""
+        return self._claim.acquire(blocking=False)
+
+    def complete(self, _: object = None) -> None:
+        """Let :meth:`wait` return."""
+        self.done.set()
+
+    def wait(self) -> "SampleTask":
+        """Wait for the end of the sample."""
+        self.done.wait()
+        return self
+
+
+class InpaintActor:
+    """Turns units of samples into manifest rows, and stores their results.
+
+    Ray calls it from several threads at once: one unit is decoded while another is in the model.
+
+    Args:
+        config: the job.
+        weights_fingerprint: of the weights that the plan was made for.
+        run_id: name of this run.
+        pool: what this worker may use.
+        roster: where the worker reports.
+
+    Raises:
+        RuntimeError: this node finds other weights under the same name.
+    """
+
+    steps = 0  # calls of the model and samples that came to an end
+
+    def __init__(
+        self, config: JobConfig, weights_fingerprint: str, run_id: str, pool: Pool, roster: RosterClient
+    ) -> None:
+        keep_freed_memory()
+        weights = fetch_weights(config.model.weights, config.storage)
+        if weights.fingerprint != weights_fingerprint:
+            raise RuntimeError(
+                f"{config.model.weights} is {weights.fingerprint} on this node, but the job was planned with "
+                f"{weights_fingerprint}"
+            )
+        self.config, self.run_id, self.roster = config, run_id, roster
+        self.name = worker_name()
+        self.reader = Reader(config)
+        self.sink = open_sink(config, run_id, self.new_hold())
+        self.weights_fingerprint = weights_fingerprint
+        self.inpainter = self.load_model(weights)
+        self.meter = Meter(run_id)
+        self.watchdog = Watchdog()
+        self.loop = ModelLoop(self.inpainter, pool.threads, self._note_batch, self._watch_batch)
+        self.cpus = CpuPool(pool.threads)
+        self._abandoned_count = 0
+        batches = self.loop.runners + BATCHES_BESIDE
+        self.budget = ByteBudget(_decoded_bytes(pool), pool.threads + batches * self.inpainter.batch_size)
+        self.meter.watch(
+            bytes_in_flight=lambda: self.budget.taken_bytes, windows_waiting=lambda: self.loop.windows_waiting
+        )
+
+    def load_model(self, weights: Weights) -> Inpainter:
+        """The model on this worker's device; benchmarks and drills put another in its place."""
+        return Inpainter(*weights.load(), settings=self.config.inpaint_settings)
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """Units, as lists of ``SAMPLE_SCHEMA`` in a column ``samples`` → manifest rows of samples that are stored."""
+        return to_table(self.run(samples_of(batch)))
+
+    def run(self, samples: Sequence[Sample], sink: Sink | None = None) -> list[Record]:
+        """Do the samples of a unit and return their rows, in order; results go to the job's sink or to another.
+
+        A sample goes from this thread, which reads, to one that decodes, to the model, to one that encodes; this thread
+        writes the results. Every further change of threads costs about as much as a small photo.
+        """
+        started = time.perf_counter()
+        tasks = [SampleTask(self._new_record(sample)) for sample in samples]
+        inputs = Timed(self._read(samples))
+        write_s = (sink or self.sink).store(self._completed(tasks, inputs))
+        records = [task.record for task in tasks]
+        self.meter.count_stages(records, inputs.spent_s, write_s)
+        self.meter.add("read_bytes", sum(sample["size_bytes"] for sample in samples))
+        self.meter.observe("unit_seconds", time.perf_counter() - started)
+        return records
+
+    def _read(self, samples: Sequence[Sample]) -> Iterator[Inputs | Exception]:
+        inputs = self.reader.read_all(samples)
+        for sample in samples:
+            die = partial(self._die_hung, [sample["sample_id"]])
+            with self.watchdog.watching(READ_FACTOR * self.config.limits.sample_s, die):
+                found = next(inputs)
+            yield found
+
+    def _completed(self, tasks: list[SampleTask], inputs: Iterator[Inputs | Exception]) -> Iterator[SampleTask]:
+        """Begin all samples, and hand over finished ones in between, so that results leave the memory."""
+        begun: deque[SampleTask] = deque()
+        for task, found in zip(tasks, inputs, strict=True):
+            self.begin(task, found)
+            begun.append(task)
+            while begun and begun[0].done.is_set():
+                yield begun.popleft()
+        for task in begun:
+            yield task.wait()
+
+    def begin(self, task: SampleTask, inputs: Inputs | Exception) -> None:
+        """Send a sample that was read on its way to its end."""
+        try:
+            self._admit(task, inputs)
+        except Exception as error:  # noqa: BLE001 - whatever one sample does, the others go on
+            self._end(task, "read", error)
+
+    def new_hold(self) -> Hold:
+        """How the sink waits while it accepts nothing."""
+        return Hold(HELD_FRACTION * self.config.limits.stall_s, self._tell_hold)
+
+    def _tell_hold(self, reason: str | None) -> None:
+        self.roster.trouble(self.name, Trouble(reason, may_pass=True) if reason else None)
+
+    def _note_batch(self, windows: int, seconds: float) -> None:
+        self.steps += 1
+        self.meter.add("windows", windows)
+        self.meter.add("model_seconds", seconds)
+
+    def _new_record(self, sample: Sample) -> Record:
+        record = new_record(sample, self.config, self.reader, self.weights_fingerprint, self.run_id)
+        record.worker = self.name
+        return record
+
+    def _admit(self, task: SampleTask, inputs: Inputs | Exception) -> None:
+        """Wait for memory, then hand a sample to the thread that decodes it."""
+        if isinstance(inputs, Exception):
+            raise inputs
+        task.carried = inputs.carried
+        header = open_checked(inputs.image, self.config.limits.max_pixels)
+        task.taken_bytes = self.budget.take(decoded_bytes(header, inputs.image))
+        self.cpus.submit(Urgency.BEGIN, self._step("decode", self._decode, task, inputs, header))
+
+    def _decode(self, task: SampleTask, inputs: Inputs, header: Image.Image) -> None:
+        job = prepare(task.record, inputs, self.config, self.inpainter.window_px, header)
+        if task.done.is_set():
+            return  # it was abandoned meanwhile
+        encode = self._step("encode", self._encode, task, job)
+        self.loop.repaint(job).add_done_callback(lambda _: self.cpus.submit(Urgency.FINISH, encode))
+
+    def _encode(self, task: SampleTask, job: SampleJob) -> None:
+        result = finish(job, self.config) if job.record.error_stage is None else None
+        if task.claim():
+            task.result = result
+            self._complete(task)
+
+    def _step(self, stage: str, work: Callable[..., None], task: SampleTask, *given: object) -> Callable[[], None]:
+        """A step of a sample on a thread of the pool: whatever it raises, and if it never returns, ends that sample."""
+
+        def step() -> None:
+            with self.watchdog.watching(self.config.limits.sample_s, partial(self._abandon, task, stage)):
+                try:
+                    work(task, *given)
+                except Exception as error:  # noqa: BLE001 - whatever one sample does, the others go on
+                    self._end(task, stage, error)
+
+        return step
+
+    def _end(self, task: SampleTask, stage: str, error: Exception) -> None:
+        if task.claim():
+            fail(task.record, stage, error)
+            self._complete(task)
+
+    def _complete(self, task: SampleTask) -> None:
+        self.budget.give_back(task.taken_bytes)
+        self.steps += not is_undone(task.record)
+        task.complete()
+
+    def _abandon(self, task: SampleTask, stage: str) -> None:
+        """End a sample whose step goes on and on; another thread takes the place of the one that it occupies."""
+        if not task.claim():
+            return
+        self._abandoned_count += 1
+        if self._abandoned_count > MAX_ABANDONED:
+            self._die_hung([task.record.sample_id])
+        self.cpus.add_thread()
+        task.record = replace(task.record)  # the step may still write into the other
+        fail(task.record, stage, TimedOut(f"{stage} took longer than limits.sample_s={self.config.limits.sample_s:g}"))
+        self._complete(task)
+
+    def _watch_batch(self, records: Sequence[Record]) -> AbstractContextManager[None]:
+        """Watch a call of the model; nothing but the end of the process ends one that hangs."""
+        ids = sorted({record.sample_id for record in records})
+        at_once = 1 if self.inpainter.device.type != "cpu" else max(1, len(records))
+        die = partial(self._die_hung, ids if len(ids) == 1 else [])
+        return self.watchdog.watching(self.config.limits.sample_s * at_once, die)
+
+    def _die_hung(self, sample_ids: list[str]) -> None:
+        self.roster.hang(sample_ids)
+        os._exit(HUNG)
+
+
+def _decoded_bytes(pool: Pool) -> int:
+    """What the photos inside this worker may take: its share of a part of this machine's memory."""
+    return int(DECODED_FRACTION * 1e6 * memory_mb(torch.device("cpu")) / pool.a_node)

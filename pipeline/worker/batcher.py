@@ -1,0 +1,235 @@
+"""Keeps the model busy: cuts the next batch, of windows of many samples, while one runs and the last is pasted."""
+
+import logging
+import os
+import queue
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from moebius import Inpainter
+from moebius.compositing import match_colours
+from moebius.inpainter import window_seed
+from pipeline.faults.judge import fail
+from pipeline.records import Record
+
+DEVICE_LOST, THREAD_LOST = 70, 71  # exit codes
+_DEVICE_FAULT = re.compile(r"CUDA error|Triton Error \[CUDA\]")
+_NO_MEMORY = re.compile(r"can't allocate memory|out of memory|_ALLOC_FAILED")
+LINGER_FRACTION = 0.1  # of a batch's time is spent at most on waiting for it to fill
+
+
+logger = logging.getLogger(__name__)
+
+
+class Job(Protocol):
+    """A sample with windows that the model is to fill: as a whole, or its windows alone."""
+
+    record: Record
+
+    @property
+    def windows(self) -> Sequence[object]:
+        """One for each call of :meth:`cut` and of :meth:`paste`."""
+
+    def cut(self, number: int, size_px: int) -> tuple[np.ndarray, np.ndarray]:
+        """(size, size, 3) uint8 and (size, size) bool that the model sees."""
+
+    def paste(self, number: int, filled: np.ndarray) -> None:
+        """Take one fill, (size, size, 3) uint8."""
+
+
+@dataclass
+class _Entry:
+    """A sample in the loop: how many of its windows are handed out and how many are back."""
+
+    job: Job
+    done: Future[Job] = field(default_factory=Future)
+    taken: int = 0
+    returned: int = 0
+
+
+@dataclass
+class _Window:
+    """One window of a sample on its way; what is missing failed.
+
+    Args:
+        cut: pixels and mask that the model sees.
+        generated: its picture.
+    """
+
+    entry: _Entry
+    number: int
+    cut: tuple[np.ndarray, np.ndarray] | None = None
+    generated: np.ndarray | None = None
+
+
+_Batch = list[_Window]
+
+
+class ModelLoop:
+    """Runs the windows of all samples through one model, in batches of one shape.
+
+    Windows are taken from the waiting samples in turn, so that a photo with thousands of holes delays nobody. One
+    thread gathers and cuts, one matches colours and pastes. One runs the model on a GPU; on a CPU there are as many as
+    cores, each computing with one core, since PyTorch's results depend in their last bits on how many share an
+    operation.
+
+    Args:
+        inpainter: the model.
+        threads: CPU cores for the model.
+        on_batch: told of each batch how many windows it had and how many seconds the model took.
+        watch: makes the context that a call of the model runs in, of the rows of its windows.
+    """
+
+    def __init__(
+        self,
+        inpainter: Inpainter,
+        threads: int,
+        on_batch: Callable[[int, float], None] = lambda *_: None,
+        watch: Callable[[Sequence[Record]], AbstractContextManager[None]] = lambda _: nullcontext(),
+    ) -> None:
+        self.inpainter, self.on_batch, self.watch = inpainter, on_batch, watch
+        self._waiting: deque[_Entry] = deque()
+        self._windows_waiting = 0
+        self._arrival = threading.Condition()
+        self._last_batch_s = 0.0
+        self.runners = threads if inpainter.device.type == "cpu" else 1  # batches in the model at the same time
+        self._cut: queue.Queue[_Batch] = queue.Queue(maxsize=1)
+        self._generated: queue.Queue[tuple[_Batch, float]] = queue.Queue(maxsize=self.runners)
+        for work in (self._gather, *[self._run] * self.runners, self._finish):
+            threading.Thread(target=_or_exit, args=(work,), daemon=True).start()
+
+    @property
+    def windows_waiting(self) -> int:
+        """Windows of the samples that are here which no batch has yet."""
+        return self._windows_waiting
+
+    def repaint(self, job: Job) -> Future[Job]:
+        """Fill all windows of a sample; the future never fails, a fault stands in the job's record."""
+        entry = _Entry(job)
+        if not job.windows:
+            entry.done.set_result(job)
+            return entry.done
+        with self._arrival:
+            self._waiting.append(entry)
+            self._windows_waiting += len(job.windows)
+            if len(self._waiting) == 1 or self._windows_waiting >= self.inpainter.batch_size:
+                self._arrival.notify()  # not each time: waking a thread costs as much as cutting a window
+        return entry.done
+
+    def _gather(self) -> None:
+        while True:
+            batch = self._next_batch()
+            for window in batch:
+                with _failing(window):
+                    window.cut = window.entry.job.cut(window.number, self.inpainter.window_px)
+            self._cut.put(batch)
+
+    def _next_batch(self) -> _Batch:
+        size = self.inpainter.batch_size
+        with self._arrival:
+            self._arrival.wait_for(lambda: self._waiting)
+            self._arrival.wait_for(lambda: self._windows_waiting >= size, LINGER_FRACTION * self._last_batch_s)
+            return [self._take() for _ in range(min(size, self._windows_waiting))]
+
+    def _take(self) -> _Window:
+        entry = self._waiting.popleft()
+        window = _Window(entry, entry.taken)
+        entry.taken += 1
+        self._windows_waiting -= 1
+        if entry.taken < len(entry.job.windows):
+            self._waiting.append(entry)
+        return window
+
+    def _run(self) -> None:
+        if self.inpainter.device.type == "cpu":
+            torch.set_num_threads(1)
+        while True:
+            batch = self._cut.get()
+            started = time.perf_counter()
+            wanted = [window for window in batch if window.cut and window.entry.job.record.error_stage is None]
+            with self.watch([window.entry.job.record for window in wanted]):
+                self._generate(wanted)
+            self._last_batch_s = spent_s = time.perf_counter() - started
+            self.on_batch(len(batch), spent_s)
+            self._generated.put((batch, spent_s / len(batch)))
+
+    def _generate(self, batch: _Batch) -> None:
+        """Run one batch; where it fails, halve it until the window at fault is alone."""
+        if not batch:
+            return
+        cuts = [window.cut for window in batch if window.cut]
+        seeds = [window_seed(window.entry.job.record.seed or 0, window.number) for window in batch]
+        try:
+            pictures = self.inpainter.generate([pixels for pixels, _ in cuts], [mask for _, mask in cuts], seeds)
+            for window, picture in zip(batch, pictures, strict=True):
+                window.generated = picture
+            return
+        except Exception as error:  # noqa: BLE001 - whatever one window does, the others go on
+            fault, lacks_memory = error.with_traceback(None), is_out_of_memory(error)
+            if not lacks_memory and _DEVICE_FAULT.search(str(error)):
+                os._exit(DEVICE_LOST)  # the device is of no more use to this process; Ray starts another
+        self._split(batch, fault, lacks_memory)  # out here, since a traceback holds all that the model had allocated
+
+    def _split(self, batch: _Batch, fault: Exception, lacks_memory: bool) -> None:
+        if lacks_memory and self.inpainter.batch_size > 1:
+            self.inpainter.batch_size = -(-self.inpainter.batch_size // 2)
+            torch.cuda.empty_cache()
+        elif len(batch) == 1:
+            fail(batch[0].entry.job.record, "inpaint", fault)
+            return
+        middle = -(-len(batch) // 2)
+        for half in (batch[:middle], batch[middle:]):
+            self._generate(half)
+
+    def _finish(self) -> None:
+        while True:
+            batch, share_s = self._generated.get()
+            for window in batch:
+                entry, job = window.entry, window.entry.job
+                if window.cut and window.generated is not None:
+                    pixels, mask = window.cut
+                    job.record.inpaint_s = (job.record.inpaint_s or 0.0) + share_s
+                    with _failing(window):
+                        job.paste(window.number, match_colours(pixels, window.generated, mask))
+                entry.returned += 1
+                if entry.returned == len(job.windows):
+                    entry.done.set_result(job)
+
+
+@contextmanager
+def _failing(window: _Window) -> Iterator[None]:
+    """Whatever is raised fails the window's sample alone."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - the others go on
+        fail(window.entry.job.record, "inpaint", error)
+
+
+def _or_exit(work: Callable[[], None]) -> None:
+    """Run a thread that must not end; if it does, end the worker, since all that wait for it would wait for ever."""
+    try:
+        work()
+    finally:
+        logger.exception("a thread of the model loop ended")
+        os._exit(THREAD_LOST)
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether the host or the device ran out of memory.
+
+    PyTorch's CPU allocator, CUDA, its libraries and Triton say so only in words, and where it happens while a graph is
+    captured, what is raised is that the capture failed, with the reason as its context.
+    """
+    if error is None or isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return error is not None
+    return _NO_MEMORY.search(str(error)) is not None or is_out_of_memory(error.__context__)

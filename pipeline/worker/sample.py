@@ -1,0 +1,200 @@
+"""One sample inside a worker: decoded and cut into windows before the model, composited and encoded after it."""
+
+import hashlib
+import time
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from functools import reduce
+
+import numpy as np
+from PIL import Image
+
+from moebius.holes import CELL_PX, Box
+from moebius.windows import Window, cut_window, paste_window, plan_windows
+from pipeline.codecs.decode import bits_per_channel, decode
+from pipeline.codecs.encode import check_encodable, encode
+from pipeline.codecs.photo import Photo
+from pipeline.config.job import JobConfig
+from pipeline.errors import SampleError
+from pipeline.masks.decode import read_mask
+from pipeline.records import FAILED, OK, UNCHANGED, Record
+from pipeline.sources.inputs import Inputs, Sample, file_of
+from pipeline.sources.reader import Reader
+from pipeline.worker.seam import EDGE, look_at_border
+
+ROWS_AT_ONCE = 256
+BYTES_PER_PIXEL = 14  # as decoded, as seen, repainted and encoded, with the mask and its parts
+
+
+@dataclass
+class SampleJob:
+    """A decoded sample on its way through the model.
+
+    Args:
+        record: its manifest row so far.
+        source: the compressed input, which an empty mask passes through.
+        photo, mask: what was decoded.
+        seen: (H, W, 3) uint8, the photo as the model sees it.
+        place: what surrounds the mask, on the grid of cells; ``None`` for an empty one.
+        patch: a copy of that part of ``seen``, which the fills are written into.
+        windows: still to be filled; empty for a sample without a hole.
+    """
+
+    record: Record
+    source: bytes
+    photo: Photo
+    mask: np.ndarray
+    seen: np.ndarray
+    windows: list[Window]
+    place: Box | None = None
+    patch: np.ndarray = field(default_factory=lambda: np.empty((0, 0, 3), np.uint8))
+
+    def __post_init__(self) -> None:
+        hole = Box.around(self.mask)
+        if hole:
+            self.place = hole.grown(EDGE, self.mask.shape).on_grid(CELL_PX)
+            self.patch = self.seen[self.place.slices].copy()
+
+    def cut(self, number: int, size_px: int) -> tuple[np.ndarray, np.ndarray]:
+        """What the model sees of one window; nothing that another window has made."""
+        return cut_window(self.seen, self.mask, self.windows[number], size_px)
+
+    def paste(self, number: int, filled: np.ndarray) -> None:
+        """Put one fill into the picture."""
+        assert self.place is not None  # there is a window
+        paste_window(self.patch, self.mask[self.place.slices], self.windows[number].seen_from(self.place), filled)
+
+    def composite(self) -> np.ndarray:
+        """The photo's pixels with all fills in their place; sees to it that nothing else has changed, and by how much.
+
+        Raises:
+            SampleError: a pixel outside the mask has changed.
+        """
+        self.record.outside_max_diff = 0
+        if self.place is None:
+            return self.photo.pixels
+        inside, mask = self.place.slices, self.mask[self.place.slices]
+        before = self.photo.pixels[inside].copy()
+        pixels = self.photo.repaint(self.patch, mask, self.place)  # writes nowhere else
+        self.record.outside_max_diff = largest = outside_max_diff(before, pixels[inside], mask)
+        if largest:
+            raise SampleError("inpaint", "OutsideChanged", f"a pixel outside the mask changed by {largest}")
+        return pixels
+
+
+def new_record(sample: Sample, config: JobConfig, reader: Reader, weights_fingerprint: str, run_id: str) -> Record:
+    """The part of a manifest row that is known before the sample is opened; failed until shown otherwise."""
+    return Record(
+        sample_id=sample["sample_id"],
+        status=FAILED,
+        input_uri=reader.source.uri(file_of(sample)),
+        input_version=sample["input_version"],
+        mask_kind=config.mask.kind,
+        mask_uri=reader.mask_uri(sample),
+        config_fingerprint=config.fingerprint,
+        seed=sample_seed(config.model.seed, sample["sample_id"]),
+        weights_fingerprint=weights_fingerprint,
+        run_id=run_id,
+        started_at=datetime.now(timezone.utc),
+    )
+
+
+def sample_seed(seed: int, sample_id: str) -> int:
+    """Seed of a sample: of the job's seed and the id alone, so that batching, retries and resume change nothing."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{sample_id}".encode()).digest()[:8], "big") >> 1
+
+
+def decoded_bytes(header: Image.Image, image: bytes) -> int:
+    """About how much memory a sample takes from its decoding to its encoding, by its opened header."""
+    deep = bits_per_channel(header, image) > 8
+    return header.width * header.height * (2 if deep else 1) * BYTES_PER_PIXEL
+
+
+def prepare(
+    record: Record, inputs: Inputs, config: JobConfig, window_px: int, header: Image.Image | None = None
+) -> SampleJob:
+    """Decode a sample and plan its windows.
+
+    Args:
+        record: its row so far.
+        inputs: what was read.
+        config: the job.
+        window_px: side of the squares that the model sees.
+        header: the image as :func:`pipeline.codecs.header.open_checked` opened it, where it was.
+
+    Raises:
+        SampleError: the image or the mask cannot be used.
+    """
+    started = time.perf_counter()
+    photo = decode(inputs.image, config.limits.max_pixels, header)
+    record.height, record.width = photo.pixels.shape[:2]
+    record.orientation = photo.orientation if photo.orientation > 1 else None
+    repaint = read_mask(inputs.mask, photo, config.mask, config.limits.max_pixels)
+    if config.mask.kind == "alpha":
+        photo = photo.opaque(repaint)  # what is filled can be seen
+    record.mask_fraction = np.count_nonzero(repaint) / repaint.size
+    windows = plan_windows(repaint, window_px, config.window.context, config.window.max_upscale)
+    record.window_count = len(windows)
+    if windows or config.sink.image_format != "source":  # else the input is passed through
+        check_encodable(photo, config.sink.image_format)
+    seen = photo.rgb() if windows else np.empty((0, 0, 3), np.uint8)
+    job = SampleJob(record, inputs.image, photo, repaint, seen, windows)
+    record.decode_s = time.perf_counter() - started
+    return job
+
+
+def finish(job: SampleJob, config: JobConfig) -> bytes:
+    """Composite, check and encode a sample whose windows are all filled; completes its row but for the uri.
+
+    Raises:
+        SampleError: the result cannot be encoded, a pixel outside the mask has changed, or the fill is suspicious
+            and ``limits.suspicious`` says fail.
+    """
+    started = time.perf_counter()
+    record, image_format = job.record, config.sink.image_format
+    if not job.windows and image_format in ("source", job.photo.format.lower()):
+        data, container = job.source, job.photo.format
+        record.outside_max_diff = 0
+    else:
+        pixels = job.composite()
+        if job.place:
+            border = look_at_border(job.patch, job.mask[job.place.slices])
+            record.seam_score, record.suspicious = border.seam_score, border.suspicious
+            if border.suspicious and config.limits.suspicious == "fail":
+                message = f"the fill is {border.suspicious} along its border, limits.suspicious=fail"
+                raise SampleError("inpaint", "SuspiciousFill", message)
+        data, container = encode(job.photo, pixels, image_format)
+    record.status = OK if job.windows else UNCHANGED
+    record.output_format = container.lower()
+    record.output_bytes = len(data)
+    record.output_sha256 = hashlib.sha256(data).hexdigest()
+    record.encode_s = time.perf_counter() - started
+    return data
+
+
+def outside_max_diff(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> int:
+    """Largest change of any value outside the mask: (H, W[, bands]) arrays and (H, W) bool."""
+    largest, width = 0, mask.shape[1]
+    for top in range(0, len(mask), ROWS_AT_ONCE):
+        band = slice(top, top + ROWS_AT_ONCE)
+        differing = _words(before[band]) != _words(after[band])
+        box = Box.around(differing)  # a small part of the photo, and of most bands nothing
+        if box is None:
+            continue
+        first, end = box.left * width // differing.shape[1], -(-box.right * width // differing.shape[1])
+        part = slice(top + box.top, top + box.bottom), slice(first, end)
+        old, new = before[part], after[part]
+        changed = old != new
+        if changed.ndim == 3:
+            changed = reduce(np.logical_or, np.moveaxis(changed, 2, 0))  # any(axis=2) is ten times slower
+        outside = changed & ~mask[part]
+        if outside.any():
+            difference = old[outside].astype(np.int32) - new[outside]
+            largest = max(largest, int(np.abs(difference).max()))
+    return largest
+
+
+def _words(rows: np.ndarray) -> np.ndarray:
+    """Rows as machine words where they consist of whole ones: an eighth of the comparisons."""
+    flat = np.ascontiguousarray(rows).reshape(len(rows), -1)
+    return flat.view(np.uint64) if flat.shape[1] * flat.itemsize % 8 == 0 else flat

@@ -1,0 +1,60 @@
+"""Units of work: samples that go to a worker together, and what bounds them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.records import SAMPLE_SCHEMA
+from pipeline.sources.inputs import Sample
+
+SMALL_UNIT = 64  # samples
+
+
+@dataclass(frozen=True)
+class UnitBounds:
+    """How samples are cut into units of work.
+
+    Args:
+        samples, size_bytes: of a unit at most.
+        each_actor: units that each actor gets at least, so that work spreads evenly and a crash loses little.
+    """
+
+    samples: int = SMALL_UNIT
+    size_bytes: int = 16 << 20
+    each_actor: int = 8
+
+
+SMALL_UNITS = UnitBounds()
+
+
+def make_units(samples: pa.Table, max_samples: int, max_bytes: int) -> pa.ListArray:
+    """Samples with the columns of ``SAMPLE_SCHEMA``, and perhaps more, as one list of them a unit."""
+    edges = cut_units(samples["size_bytes"].to_numpy(), max_samples, max_bytes)
+    structs = samples.select(SAMPLE_SCHEMA.names).combine_chunks().to_struct_array()
+    return pa.ListArray.from_arrays(pa.array(edges, pa.int32()), pa.concat_arrays(structs.chunks))
+
+
+def samples_of(batch: pa.Table) -> list[Sample]:
+    """The samples of units, from their column ``samples`` as :func:`make_units` makes it."""
+    return batch["samples"].combine_chunks().flatten().to_pylist()
+
+
+def cut_units(sizes: np.ndarray, max_samples: int, max_bytes: int) -> list[int]:
+    """Cut samples into units of work of bounded count and size; a larger sample is a unit of its own.
+
+    Args:
+        sizes: bytes of each sample.
+        max_samples, max_bytes: of a unit.
+
+    Returns:
+        Where each unit starts, and the end of the last.
+    """
+    ends = np.cumsum(sizes)
+    edges = [0]
+    while edges[-1] < len(sizes):
+        start = edges[-1]
+        done_bytes = ends[start - 1] if start else 0
+        fitting = int(np.searchsorted(ends, done_bytes + max_bytes, side="right"))
+        edges.append(min(max(fitting, start + 1), start + max_samples))
+    return edges

@@ -1,0 +1,187 @@
+import os
+import signal
+import subprocess
+
+import pytest
+
+from pipeline.cluster.connect import size_pool
+from pipeline.config.job import RunConfig
+from pipeline.errors import ConfigError
+from tests.joined_cluster import joined_cluster as joined_cluster_of_its_own
+from tests.joined_cluster import run_driver
+
+
+def nodes(*pairs):
+    return [{"CPU": float(cpus), "GPU": float(gpus)} for cpus, gpus in pairs]
+
+
+@pytest.mark.parametrize(
+    ("run", "cluster", "expected"),
+    [
+        (RunConfig(), nodes((2, 0)), (1, 0, 2)),
+        (RunConfig(), nodes((64, 0)), (16, 0, 4)),
+        (RunConfig(), nodes((64, 8)), (8, 1, 8)),
+        (RunConfig(gpus_per_actor=0.5), nodes((64, 8)), (16, 0.5, 4)),
+        (RunConfig(), nodes((64, 0), (8, 1), (8, 1)), (2, 1, 8)),
+        (RunConfig(), nodes((2, 0), (2, 0), (2, 0)), (3, 0, 2)),
+        (RunConfig(actors=2), nodes((2, 0), (2, 0), (2, 0)), (2, 0, 2)),
+        (RunConfig(actors=4), nodes((8, 0)), (4, 0, 2)),
+        (RunConfig(gpus_per_actor=0), nodes((16, 2)), (4, 0, 4)),
+        (RunConfig(gpus_per_actor=0.2), nodes((20, 1)), (5, 0.2, 4)),
+        (RunConfig(gpus_per_actor=0.1), nodes((40, 1), (40, 2)), (30, 0.1, 2)),
+        (RunConfig(actors=5, gpus_per_actor=0.2), nodes((20, 1)), (5, 0.2, 4)),
+    ],
+)
+def test_pool_fits_the_cluster(run, cluster, expected):
+    pool = size_pool(run, cluster)
+    assert (pool.actors, pool.gpus, pool.threads) == expected
+    assert 0 < pool.cpus < pool.threads  # something is left to reading and writing
+    hosts = [node for node in cluster if node["GPU"] >= pool.gpus]
+    room = sum(int(min(node["CPU"] // pool.cpus, node["GPU"] / pool.gpus if pool.gpus else 99)) for node in hosts)
+    assert room >= pool.actors
+
+
+@pytest.mark.parametrize(
+    ("run", "cluster", "expected"),
+    [
+        (RunConfig(), nodes((8, 1), (8, 1)), 1),  # whatever the machine below the container has
+        (RunConfig(), nodes((64, 8), (8, 1)), 8),
+        (RunConfig(actors=3), nodes((64, 0), (64, 0)), 2),
+        (RunConfig(actors=1), nodes((64, 8)), 1),
+    ],
+)
+def test_workers_on_one_node_share_its_memory(run, cluster, expected):
+    assert size_pool(run, cluster).a_node == expected
+
+
+def test_more_gpus_than_there_are_is_a_configuration_error():
+    with pytest.raises(ConfigError, match="asks for 3 actors with 1 GPUs each; the cluster has 2 GPUs"):
+        size_pool(RunConfig(actors=3), nodes((8, 2)))
+    with pytest.raises(ConfigError, match="the cluster has 0 GPUs"):
+        size_pool(RunConfig(gpus_per_actor=1), nodes((8, 0)))
+    with pytest.raises(ConfigError, match=r"a part of one GPU or a whole number, got 1\.5"):
+        size_pool(RunConfig(gpus_per_actor=1.5), nodes((8, 4)))
+    with pytest.raises(ConfigError, match="no node of the cluster has a whole CPU core"):
+        size_pool(RunConfig(), nodes((0, 0), (0.5, 0)))
+
+
+PLACES = """
+import sys
+import pyarrow as pa
+import ray
+from pipeline.cluster.connect import avoiding, cluster_nodes, connected
+
+class Worker:
+    def __call__(self, table):
+        return pa.table({"node": [ray.get_runtime_context().get_node_id()]})
+
+def places(avoided, **compute):
+    tables = [pa.table({"number": [number]}) for number in range(4)]
+    options = {"batch_format": "pyarrow", "batch_size": 1, "num_cpus": 0.4, **compute, **avoiding(avoided)}
+    flow = ray.data.from_arrow(tables).map_batches(Worker if compute else Worker(), **options)
+    return sorted({names[row["node"]] for row in flow.take_all()})
+
+with connected(sys.argv[1]):
+    nodes = cluster_nodes()
+    names = {node.node_id: next(name for name in ("head", "second") if name in node.resources) for node in nodes}
+    print(sorted(names.values()), {node.host for node in nodes} == {ray.nodes()[0]["NodeManagerHostname"]})
+    for avoided in nodes:
+        print(names[avoided.node_id])
+        print(places([avoided.node_id], compute=ray.data.ActorPoolStrategy(size=2)))
+    print(places([avoided.node_id, 28 * "ab"]))
+    print(avoiding([]))
+"""
+
+SHORTAGE = """
+import sys
+import ray
+from pipeline.cluster.connect import connected, describe_shortage
+from pipeline.worker.pool import Pool
+
+@ray.remote
+class Holder:
+    def ready(self):
+        return True
+
+with connected(sys.argv[1]):
+    if sys.argv[2:]:
+        print(describe_shortage(Pool(2, 0, 0.8, 1)))
+        print(describe_shortage(Pool(1, 1, 0.8, 1)))
+    else:
+        holders = [Holder.options(num_cpus=1, resources={name: 0.1}).remote() for name in ("head", "second")]
+        ray.get([holder.ready.remote() for holder in holders])
+        print("held", flush=True)
+        sys.stdin.read()
+"""
+
+DYING = """
+import os, sys
+import ray
+from pipeline.cluster.connect import connected
+
+@ray.remote(max_retries=0)
+def die():
+    os._exit(1)
+
+with connected(sys.argv[1]):
+    for _ in range(3):
+        try:
+            ray.get(die.remote())
+        except ray.exceptions.WorkerCrashedError:
+            pass
+"""
+
+WAITING = """
+import logging, sys, time
+from pipeline.cluster.connect import connected
+
+logging.basicConfig(format="%(levelname)s %(message)s")
+with connected(sys.argv[1]):
+    print("connected", flush=True)
+    time.sleep(120)
+"""
+
+
+def output_of(driver) -> list[str]:
+    output, errors = driver.communicate(timeout=180)
+    assert driver.returncode == 0 and not errors, errors
+    return output.splitlines()
+
+
+def test_workers_and_tasks_keep_off_nodes_that_are_to_be_avoided(joined_cluster):
+    nodes, *avoided, tasks, nothing = output_of(run_driver(PLACES, joined_cluster.address))
+    assert nodes == "['head', 'second'] True" and nothing == "{}"
+    other = {"head": "['second']", "second": "['head']"}
+    assert len(avoided) == 4 and all(
+        other[name] == workers for name, workers in zip(avoided[::2], avoided[1::2], strict=True)
+    )
+    assert tasks == avoided[-1]
+
+
+def test_shortage_says_what_is_wanted_and_what_another_job_leaves(joined_cluster):
+    other = run_driver(SHORTAGE, joined_cluster.address, stdin=subprocess.PIPE)
+    assert other.stdout.readline() == "held\n"
+    try:
+        cpus, gpus = output_of(run_driver(SHORTAGE, joined_cluster.address, "describe"))
+    finally:
+        other.communicate(timeout=60)
+    assert cpus == "2 workers want 0.8 CPUs each, on one node; free in the cluster are 0 of 2 CPUs"
+    assert gpus == (
+        "1 workers want 0.8 CPUs and 1 GPUs each, on one node; free in the cluster are 0 of 2 CPUs and 0 of 0 GPUs"
+    )
+
+
+def test_deaths_of_workers_leave_no_lines_of_ray_in_the_terminal(joined_cluster):
+    assert output_of(run_driver(DYING, joined_cluster.address)) == []
+
+
+def test_loss_of_the_head_node_is_told_in_one_line_and_ends_the_driver_with_exit_code_1():
+    with joined_cluster_of_its_own() as cluster:
+        driver = run_driver(WAITING, cluster.address, env={"RAY_gcs_rpc_server_reconnect_timeout_s": "6"})
+        assert driver.stdout.readline() == "connected\n"
+        (gcs,) = cluster.head.processes("gcs_server")
+        os.kill(gcs, signal.SIGKILL)
+        _, errors = driver.communicate(timeout=60)
+    told = f"ERROR the head node of the Ray cluster, {cluster.address}, has not answered for"
+    assert driver.returncode == 1 and errors.startswith(told) and errors.count("\n") == 1
+    assert errors.endswith("ends in 2 s with exit code 1; the same command goes on from here\n")

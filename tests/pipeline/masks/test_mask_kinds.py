@@ -1,0 +1,104 @@
+"""One hole, told in every way there is: the same pixels come out."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from pipeline.config.job import MaskConfig, SinkConfig
+from pipeline.records import FAILED, OK, UNCHANGED
+from tests.conftest import make_photos
+from tests.pipeline.scenarios.test_run import job, pixels, run
+
+pytestmark = pytest.mark.usefixtures("model_here")
+TOP, LEFT, BOTTOM, RIGHT = 20, 30, 40, 60  # of the hole that make_photos draws
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory, tiny_weights, model_here):
+    folder = tmp_path_factory.mktemp("kinds")
+    make_photos(folder, count=3)
+    config = job(folder, tiny_weights)
+    return folder, config, run(config)
+
+
+def masks(folder: Path, kind: str) -> MaskConfig:
+    file = folder / f"{kind}.json"
+    box = [LEFT, TOP, RIGHT - LEFT, BOTTOM - TOP]
+    names = [f"{index:03}.png" for index in range(3)]
+    if kind == "static":
+        return MaskConfig(kind="static", uri=str(folder / "masks" / "000.png"))
+    if kind == "boxes":
+        file.write_text("".join(json.dumps({"sample_id": name, "boxes": [box]}) + "\n" for name in names))
+        return MaskConfig(kind="boxes", uri=str(file), box_format="xywh")
+    annotations = [{"image_id": index, "category_id": 1, "bbox": box} for index in range(3)]
+    images = [{"id": index, "file_name": name, "height": 80, "width": 96} for index, name in enumerate(names)]
+    file.write_text(json.dumps({"images": images, "annotations": annotations}))
+    return MaskConfig(kind="coco", uri=str(file))
+
+
+@pytest.mark.parametrize("kind", ["static", "boxes", "coco"])
+def test_same_hole_in_other_words_gives_the_same_pixels(photos, kind):
+    folder, config, paired = photos
+    told = replace(config, mask=masks(folder, kind), sink=SinkConfig(uri=str(folder / kind)))
+    rows = run(told)
+    assert rows.keys() == paired.keys()
+    for name, row in rows.items():
+        assert (row["status"], row["mask_kind"], row["mask_uri"]) == (OK, kind, told.mask.uri)
+        assert row["output_sha256"] == paired[name]["output_sha256"]
+    assert run(told, "again") == rows
+
+
+def test_alpha_repaints_what_is_transparent_and_makes_it_opaque(photos, tmp_path):
+    folder, config, paired = photos
+    (tmp_path / "photos").mkdir()
+    for path in (folder / "photos").iterdir():
+        rgba = np.dstack([pixels(path), np.full((80, 96), 255, np.uint8)])
+        rgba[TOP:BOTTOM, LEFT:RIGHT, 3] = 0
+        rgba[0, 0, 3] = 180  # a little transparent
+        Image.fromarray(rgba).save(tmp_path / "photos" / path.name)
+    rows = run(replace(job(tmp_path, Path(config.model.weights)), mask=MaskConfig(kind="alpha")))
+    for name, row in rows.items():
+        assert (row["status"], row["mask_uri"]) == (OK, None)
+        result = pixels(row["output_uri"])
+        assert np.array_equal(result[..., :3], pixels(paired[name]["output_uri"]))
+        assert result[0, 0, 3] == 180 and (result[..., 3] == 255).sum() == 80 * 96 - 1
+
+
+def test_what_an_annotation_file_does_not_name_has_no_mask(photos, tmp_path):
+    config = photos[1]
+    file = tmp_path / "boxes.jsonl"
+    file.write_text('{"sample_id": "000.png", "boxes": []}\n{"sample_id": "001.png", "boxes": [[9, 9, 1, 1]]}\n')
+    rows = run(
+        replace(config, mask=MaskConfig(kind="boxes", uri=str(file)), sink=SinkConfig(uri=str(tmp_path / "out")))
+    )
+    found = {name: (row["status"], row["error_type"]) for name, row in rows.items()}
+    assert found == {
+        "000.png": (UNCHANGED, None),
+        "001.png": (FAILED, "BadAnnotation"),
+        "002.png": (FAILED, "MissingMask"),
+    }
+    # Boxes that are drawn anew make the sample a changed one.
+    file.write_text('{"sample_id": "000.png", "boxes": [[30, 20, 60, 40]]}\n')
+    rows = run(
+        replace(config, mask=MaskConfig(kind="boxes", uri=str(file)), sink=SinkConfig(uri=str(tmp_path / "out")))
+    )
+    assert rows["000.png"]["status"] == OK
+
+
+def test_text_is_found_in_the_pixels_and_what_has_none_passes_through(tmp_path, tiny_weights):
+    pytest.importorskip("rapidocr")
+    (tmp_path / "photos").mkdir()
+    plain = Image.new("RGB", (320, 200), (90, 120, 160))
+    plain.save(tmp_path / "photos" / "plain.png")
+    ImageDraw.Draw(plain).text((40, 80), "SAMPLE TEXT", font=ImageFont.load_default(30), fill="white")
+    plain.save(tmp_path / "photos" / "written.png")
+    rows = run(replace(job(tmp_path, tiny_weights), mask=MaskConfig(kind="text")))
+    assert {name: (row["status"], row["mask_uri"]) for name, row in rows.items()} == {
+        "plain.png": (UNCHANGED, None),
+        "written.png": (OK, None),
+    }
+    assert rows["written.png"]["outside_max_diff"] == 0 and 0.02 < rows["written.png"]["mask_fraction"] < 0.4

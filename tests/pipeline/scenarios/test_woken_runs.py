@@ -1,0 +1,88 @@
+"""A run that sleeps while another works on its sink, and wakes: whatever rows name then is still there."""
+
+import os
+
+import pytest
+
+import pipeline.run
+from pipeline.config.job import JobConfig
+from pipeline.maintenance.repack import repack
+from pipeline.manifest.log import Manifest, ManifestConflictError
+from pipeline.records import OK, Record, to_table
+from pipeline.run import run_job
+from pipeline.storage.storage import Storage
+from tests.pipeline.conftest import four_photos
+
+
+@pytest.fixture(params=["images", "webdataset"])
+def done(request, here, tmp_path):
+    """A finished job over four photos."""
+    config = four_photos(tmp_path, format=request.param, shard_samples=2)
+    run(config, "first")
+    return config
+
+
+def run(config: JobConfig, run_id: str) -> None:
+    run_job(config, run_id, lambda rows, total: None)
+
+
+def receive_one(config: JobConfig) -> None:
+    for storage in (Storage(config.source.uri), Storage(config.mask.uri)):
+        storage.write("new.png", storage.read("000.png"))
+
+
+def check(config: JobConfig, count: int) -> None:
+    rows = Manifest(Storage(config.sink.uri)).load().to_pylist()
+    assert len(rows) == count
+    assert all(os.path.exists(row["output_uri"]) for row in rows if row["output_uri"])
+
+
+@pytest.mark.parametrize("done", ["webdataset"], indirect=True)
+def test_run_that_wakes_at_its_end_deletes_no_shard_of_the_other(done, here):
+    def sleep_and_repack(*arguments):
+        here.setattr(pipeline.run, "repack", repack)
+        receive_one(done)
+        run(done, "other")
+        repack(*arguments)
+
+    here.setattr(pipeline.run, "repack", sleep_and_repack)
+    with pytest.raises(ManifestConflictError):
+        run(done, "sleeper")
+    check(done, 5)
+
+
+@pytest.mark.parametrize("done", ["webdataset"], indirect=True)
+def test_shards_that_a_woken_run_deletes_are_named_by_no_later_row(done, here):
+    sleeper = Manifest(Storage(done.sink.uri))
+    sleeper.load(["sample_id"])
+    append = Manifest.append
+
+    def commit_late(manifest, *arguments):
+        here.setattr(Manifest, "append", append)
+        repack(sleeper, Storage(done.sink.uri))  # deletes the shard whose rows come now
+        append(manifest, *arguments)
+
+    receive_one(done)
+    here.setattr(Manifest, "append", commit_late)
+    with pytest.raises(ManifestConflictError):
+        run(done, "other")
+    check(done, 4)
+    run(done, "again")
+    check(done, 5)
+
+
+@pytest.mark.parametrize("done", ["images"], indirect=True)
+def test_run_that_wakes_with_a_failed_sample_keeps_the_result_that_rows_name(done, here):
+    flow = pipeline.run._start_pass
+
+    def sleep_and_start(*arguments):
+        other = Manifest(Storage(done.sink.uri))
+        other.load(["sample_id"])
+        other.append(to_table([Record("of another run", OK)]))
+        return flow(*arguments)
+
+    Storage(done.source.uri).write("000.png", b"broken now")
+    here.setattr(pipeline.run, "_start_pass", sleep_and_start)
+    with pytest.raises(ManifestConflictError):
+        run(done, "sleeper")
+    check(done, 5)
