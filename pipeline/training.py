@@ -54,24 +54,26 @@ def run_training(config: TrainingConfig) -> None:
             f"processes={config.processes} needs Ray Train: pip install -c constraints.txt -e '.[train]'"
         ) from error
 
-    use_gpu = takes_gpus(config)
-    if config.device == "auto":
-        fields["device"] = "cuda" if use_gpu else "cpu"
-    scaling = ScalingConfig(num_workers=config.processes, use_gpu=use_gpu)
+    from pipeline.cluster.connect import connected
+
     try:
-        TorchTrainer(_train, train_loop_config=fields, scaling_config=scaling).fit()
+        with connected(None):
+            use_gpu = takes_gpus(config)
+            if config.device == "auto":
+                fields["device"] = "cuda" if use_gpu else "cpu"
+            scaling = ScalingConfig(num_workers=config.processes, use_gpu=use_gpu)
+            TorchTrainer(_train, train_loop_config=fields, scaling_config=scaling).fit()
     except WorkerGroupError as error:
         # A process whose peer has ended loses its connection, which is a RuntimeError.
         raise min(error.worker_failures.values(), key=lambda cause: isinstance(cause, RuntimeError)) from error
 
 
 def takes_gpus(config: TrainingConfig) -> bool:
-    """Whether each of several processes asks Ray for a GPU: where ``device`` is one, or there is one for each."""
+    """Return whether each process asks the connected cluster for a GPU: by ``device``, or if there is one for each."""
     if config.device != "auto":
         return config.device.startswith("cuda")
     import ray
 
-    ray.init(ignore_reinit_error=True)
     return ray.cluster_resources().get("GPU", 0) >= config.processes
 
 

@@ -12,14 +12,14 @@ from tests.conftest import ROOT
 LAYERS = """
 database records timed uris
 errors metrics
-codecs config storage training
+codecs config storage
 sources
 faults masks
 manifest sinks
 worker
 planning
 cluster
-report
+report training
 evaluation maintenance
 run
 bench

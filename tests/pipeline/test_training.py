@@ -49,7 +49,6 @@ def test_what_ends_a_process_of_ray_train_is_raised_as_it_is(tmp_path, monkeypat
     ("device", "gpus", "takes"), [("auto", 1, False), ("auto", 2, True), ("cuda", 0, True), ("cpu", 2, False)]
 )
 def test_processes_ask_ray_for_gpus_where_there_is_one_for_each(device, gpus, takes, monkeypatch):
-    monkeypatch.setattr(ray, "init", lambda **_: None)
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 8.0, "GPU": float(gpus)})
     assert takes_gpus(TrainingConfig(mode="vae", photos="photos.npz", device=device, processes=2)) is takes
 
