@@ -23,7 +23,7 @@ SMALL_STEP = 8  # one is at most the largest value over this
 
 
 def refuse_labels(values: MaskValues, mask: np.ndarray, config: MaskConfig) -> None:
-    """Refuse a mask of labels of which some are below the threshold.
+    """Refuse a mask of labels of which some are below the threshold, unless that is another than the default.
 
     Args:
         values: of a mask file.
@@ -33,6 +33,8 @@ def refuse_labels(values: MaskValues, mask: np.ndarray, config: MaskConfig) -> N
     Raises:
         SampleError: naming the way out.
     """
+    if config.threshold != MaskConfig.threshold:  # somebody has thought about it
+        return
     numbers = values.numbers
     below = (numbers > values.noise) & ~mask
     area = np.count_nonzero(mask)
@@ -52,7 +54,7 @@ def refuse_labels(values: MaskValues, mask: np.ndarray, config: MaskConfig) -> N
         "MaskOfLabels",
         f"flat areas of the mask, such as of value {numbers[flat][0]} of {values.full_scale}, are below "
         f"mask.threshold={config.threshold:g} while others are not, as in masks of classes: mask.threshold=0 "
-        "takes whatever is not zero; to take some of them alone, store masks in black and white",
+        "takes whatever is not zero, and any other than 0.5 is taken as it is",
     )
 
 

@@ -172,6 +172,7 @@ def test_labels_of_which_some_are_below_the_threshold_fail(data, invert):
         read(data, SHAPE, invert=invert)
     assert (caught.value.stage, caught.value.kind) == ("mask", "MaskOfLabels")
     assert np.array_equal(read(data, SHAPE, threshold=0.0), LABELS > 0)
+    assert np.array_equal(read(data, SHAPE, threshold=0.6), LABELS == 255)  # by somebody who has thought about it
 
 
 def beside(value: int, kind: type = np.uint8) -> bytes:
