@@ -254,7 +254,7 @@ def start_and_wait_for_rows(arguments: list[str], manifest: Path) -> subprocess.
     before = rows_of(manifest)
     command = [sys.executable, "-m", "jobs.inpaint", *arguments]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while rows_of(manifest) == before:
         assert time.monotonic() < deadline and process.poll() is None, process.stderr.read()
         time.sleep(0.05)

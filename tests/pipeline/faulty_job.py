@@ -1,7 +1,8 @@
 """``python -m tests.pipeline.faulty_job ADDRESS FOLDER FAULTS KEY=VALUE …``: a job whose workers have faults.
 
 ``FAULTS`` is JSON: what happens on nodes of some host name, or everywhere (``*``), in the constructor, in the model, at
-every call; samples called ``…kill…`` kill their worker and ``…hang…`` never end, whatever it says.
+every call, and the host whose workers are awaited (``awaits``). Samples called ``…kill…`` kill their worker and
+``…hang…`` never end, whatever it says.
 """
 
 import json
@@ -36,6 +37,10 @@ class FaultyEngine(InpaintActor):
     def __init__(self, config, *arguments):
         faults = json.loads((Path(config.sink.uri).parent / FAULTS).read_text())
         self.faults = {**faults.get("*", {}), **faults.get(socket.gethostname(), {})}
+        folder = Path(config.sink.uri).parent
+        (folder / socket.gethostname()).touch()
+        while not (folder / self.faults.get("awaits", "")).exists():
+            time.sleep(0.1)
         if "constructor" in self.faults:
             raise RuntimeError(self.faults["constructor"])
         super().__init__(config, *arguments)

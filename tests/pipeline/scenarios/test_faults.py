@@ -9,8 +9,8 @@ import ray.cloudpickle
 
 from pipeline.records import FAILED, OK
 from tests.conftest import make_photos
-from tests.pipeline import test_gpu_actor
 from tests.pipeline.scenarios.test_run import job, run
+from tests.pipeline.worker import test_gpu_actor
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
