@@ -1,8 +1,8 @@
 """``python -m tests.pipeline.faulty_job ADDRESS FOLDER FAULTS KEY=VALUE …``: a job whose workers have faults.
 
 ``FAULTS`` is JSON: what happens on nodes of some host name, or everywhere (``*``), in the constructor, in the model, at
-every call, and the host whose workers are awaited (``awaits``). Samples called ``…kill…`` kill their worker and
-``…hang…`` never end, whatever it says.
+every call, and the host whose workers are awaited (``awaits``). Samples called ``…kill…`` kill their worker and those
+called ``…hang…`` never end, whatever it says.
 """
 
 import json
