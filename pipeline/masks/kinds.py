@@ -3,18 +3,19 @@
 import logging
 import posixpath
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import pyarrow as pa
 
+from pipeline.codecs.kinds import HIDDEN_PATH, IMAGE_EXTENSIONS, is_image, split_extension
 from pipeline.config.job import MaskConfig
 from pipeline.database import Catalog, in_batches
 from pipeline.errors import ConfigError
 from pipeline.masks.annotations import read_annotations
 from pipeline.masks.look_alikes import pair_annotations, pair_mask_files
 from pipeline.masks.text import check_installed
-from pipeline.sources.base import FOUND, IMAGE_EXTENSIONS, is_image, split_extension
+from pipeline.sources.base import FOUND
 from pipeline.sources.versions import with_mask_sql
 from pipeline.storage.storage import Storage
 
@@ -22,14 +23,25 @@ MASK_FILES = pa.schema([("key", pa.string()), ("size_bytes", pa.int64()), ("vers
 SPECS = pa.schema([("key", pa.string()), ("spec", pa.string())])
 IMAGES = FOUND.append(pa.field("wanted", pa.string()))
 SPECS_AT_ONCE = 2000  # one may be long
+SPARE_MASKS = "masks without an image"
 
 logger = logging.getLogger(__name__)
 
 
-class PairedMasks:
-    """One mask file for each image, found by template, by the same path, or by the same stem."""
+class _Kind:
+    """What kinds of masks have in common unless they say otherwise.
 
+    Args:
+        name_of: what the mask of a sample is called, where it has a name of its own.
+        left_out: what is no mask of any image, by kind, once masks are paired.
+    """
+
+    name_of: Callable[[str], str] | None = None
     left_out: Mapping[str, int] = MappingProxyType({})
+
+
+class PairedMasks(_Kind):
+    """One mask file for each image, found by template, by the same path, or by the same stem."""
 
     def __init__(self, config: MaskConfig, storage: Storage, source: Storage) -> None:
         if not storage.exists():
@@ -62,12 +74,15 @@ class PairedMasks:
                 "DELETE FROM samples WHERE sample_id IN (SELECT mask_key FROM samples WHERE mask_key <> sample_id)"
             )
 
+    @staticmethod
+    def count_spare(catalog: Catalog) -> dict[str, int]:
+        """Return how many mask files no sample has, by kind as ``left_out``; hidden ones do not count."""
+        ((spare,),) = catalog.run(_SPARE, {"hidden": HIDDEN_PATH})
+        return {SPARE_MASKS: spare} if spare else {}
 
-class StaticMask:
+
+class StaticMask(_Kind):
     """One mask file for all images of its size."""
-
-    name_of = None
-    left_out: Mapping[str, int] = MappingProxyType({})
 
     def __init__(self, config: MaskConfig, storage: Storage, source: Storage) -> None:
         if not storage.is_file():
@@ -80,11 +95,8 @@ class StaticMask:
         catalog.run(_SAMPLES.format(pairs="images, masks mask"))
 
 
-class InnerMask:
+class InnerMask(_Kind):
     """What the source holds in or beside the image: its alpha channel, text in it, a tar member, a column."""
-
-    name_of = None
-    left_out: Mapping[str, int] = MappingProxyType({})
 
     def __init__(self, config: MaskConfig, storage: Storage, source: Storage) -> None:
         if config.kind == "text":
@@ -100,16 +112,14 @@ class InnerMask:
         )
 
 
-class AnnotatedMasks:
+class AnnotatedMasks(_Kind):
     """Boxes or COCO annotations in one file, by the image's path below the source."""
-
-    name_of = None
 
     def __init__(self, config: MaskConfig, storage: Storage, source: Storage) -> None:
         if not storage.is_file():
             raise ConfigError(f"mask.uri must be one file for mask.kind={config.kind}, found none at {storage}")
         self.config, self.storage = config, storage
-        self.left_out: Counter[str] = Counter()  # of the file, by kind
+        self.left_out: Counter[str] = Counter()
 
     def pair(self, catalog: Catalog) -> None:
         """Make the table ``samples`` of ``images`` and the texts of their annotations, of which one may have several.
@@ -152,6 +162,10 @@ CREATE TABLE samples AS SELECT
     NULL::VARCHAR AS mask_spec,
     images.fault
 FROM {{pairs}}"""
+
+_SPARE = """
+SELECT count(*) FROM masks ANTI JOIN samples ON masks.key = samples.mask_key
+WHERE NOT regexp_matches(masks.key, $hidden, 'i')"""
 
 _PAIR_BY_PATH = _SAMPLES.format(pairs="images LEFT JOIN masks mask ON mask.key = images.wanted")
 

@@ -13,7 +13,7 @@ from pipeline.planning.finished_shards import SettledShards
 from pipeline.planning.selection import check_selection
 from pipeline.sinks.base import FOLDER
 from pipeline.sources.base import EMPTY, EVERYTHING, found_batches
-from pipeline.sources.left_out import LeftOut, count_spare_masks
+from pipeline.sources.left_out import LeftOut
 from pipeline.sources.registry import open_source
 from pipeline.storage.errors import usable
 from pipeline.storage.storage import Storage
@@ -57,9 +57,11 @@ def find_samples(config: JobConfig, catalog: Catalog, settled: SettledShards | N
     if not catalog.run("SELECT 1 FROM samples LIMIT 1"):
         there = left_out.there()
         raise ConfigError(f"no image below {source} matches source.pattern={config.source.pattern!r}{there}")
-    is_apart = isinstance(masks, PairedMasks) and not any(_holds(masks.storage, other) for other in (source, sink))
-    spare = count_spare_masks(catalog) if is_apart and config.source.pattern == EVERYTHING else {}
-    return {**left_out.by_kind(), **masks.left_out, **spare}
+    found = {**left_out.by_kind(), **masks.left_out}
+    if isinstance(masks, PairedMasks) and config.source.pattern == EVERYTHING:
+        is_apart = not any(_holds(masks.storage, other) for other in (source, sink))
+        found |= masks.count_spare(catalog) if is_apart else {}
+    return found
 
 
 def _holds(outer: Storage, inner: Storage) -> bool:

@@ -1,4 +1,4 @@
-"""Counts files that are no samples, or masks of none, by kind, so that none is missed unnoticed."""
+"""Counts files that are no samples by kind, so that none is missed unnoticed."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -7,18 +7,15 @@ from pipeline.codecs.kinds import (
     HEIC_ADVICE,
     HEIC_EXTENSIONS,
     HIDDEN,
-    HIDDEN_PATH,
     heic_is_installed,
     is_hidden_folder,
     kind_of,
 )
-from pipeline.database import Catalog
 from pipeline.storage.storage import LINK_TO_NOTHING, StoredFile
 
 KINDS = 20  # that are told, the most frequent ones
 MOST_KINDS = 10_000  # that are held in memory
 OTHER = "other"
-SPARE_MASKS = "masks without an image"
 
 
 class LeftOut:
@@ -89,18 +86,3 @@ def describe_left_out(by_kind: Mapping[str, int]) -> str:
     """What was left out in one line, with what makes samples of it; empty where nothing was."""
     advice = "" if heic_is_installed() else f" ({HEIC_ADVICE})"
     return ", ".join(f"{count} {kind}{advice if kind in HEIC_EXTENSIONS else ''}" for kind, count in by_kind.items())
-
-
-def count_spare_masks(catalog: Catalog) -> dict[str, int]:
-    """Return how many mask files no sample has, by kind as :meth:`LeftOut.by_kind` does; hidden ones do not count.
-
-    Args:
-        catalog: with the tables ``samples`` and ``masks``.
-    """
-    ((spare,),) = catalog.run(_SPARE, {"hidden": HIDDEN_PATH})
-    return {SPARE_MASKS: spare} if spare else {}
-
-
-_SPARE = """
-SELECT count(*) FROM masks ANTI JOIN samples ON masks.key = samples.mask_key
-WHERE NOT regexp_matches(masks.key, $hidden, 'i')"""
