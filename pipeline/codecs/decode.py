@@ -176,9 +176,16 @@ def _plain_pixels(image: Image.Image, container: str) -> tuple[np.ndarray, str]:
     return (pixels.astype(np.uint16) if mode == "I;16" else pixels), mode
 
 
-def _metadata(image: Image.Image) -> dict[str, Any]:
-    """What any other format can keep too; EXIF as it stands in a JPEG."""
+def _metadata(image: Image.Image, stored_exif: bytes = b"") -> dict[str, Any]:
+    """Return what any other format can keep too, EXIF as JPEG has it.
+
+    Args:
+        image: opened.
+        stored_exif: the EXIF to take in place of what Pillow has read.
+    """
     kept = {key: image.info[key] for key in ("icc_profile", "exif", "dpi", "xmp") if image.info.get(key)}
+    if stored_exif:
+        kept["exif"] = stored_exif
     if "exif" in kept:
         bare = kept["exif"].removeprefix(exif.PREFIX)  # as WebP has it
         kept["exif"] = exif.PREFIX + exif.without_thumbnail(bare)
@@ -189,10 +196,9 @@ def _metadata(image: Image.Image) -> dict[str, Any]:
 
 
 def _encoder_settings(image: Image.Image, data: bytes) -> dict[str, Any]:
-    kept = _metadata(image)
+    is_jpeg = isinstance(image, JpegImagePlugin.JpegImageFile)
+    kept = _metadata(image, jpeg_segments.first_exif(data) if is_jpeg else b"")  # Pillow puts a second one behind it
     if isinstance(image, JpegImagePlugin.JpegImageFile):
-        if first := jpeg_segments.first_exif(data):  # Pillow puts a second one behind it
-            kept["exif"] = exif.PREFIX + exif.without_thumbnail(first[len(exif.PREFIX) :])
         kept |= jpeg_settings.component_settings(image)
         kept["progressive"] = "progressive" in image.info
         kept["optimize"] = jpeg_segments.has_optimized_tables(data)

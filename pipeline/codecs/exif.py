@@ -50,6 +50,12 @@ def orientation_alone(exif: bytes) -> bytes:
     return _prefix(exif) + alone.tobytes().removeprefix(PREFIX)
 
 
+def orientation(exif: bytes) -> int:
+    """Return how viewers turn an image by its EXIF, 1 … 8; 1, not at all, where that says nothing else."""
+    turned = _loaded(exif).get(ExifTags.Base.Orientation)
+    return turned if isinstance(turned, int) and 1 <= turned <= 8 else 1
+
+
 def _prefix(exif: bytes) -> bytes:
     return exif[: len(PREFIX)] if exif.startswith(PREFIX[:-1]) else b""  # some writers end it otherwise
 
@@ -117,7 +123,7 @@ def _loaded(exif: bytes) -> Image.Exif:
 
 
 def _said(exif: bytes) -> str | None:
-    """What EXIF says beside its thumbnail, comparable (NaN is not); ``None`` where it makes no sense."""
+    """Return all tags but those of the thumbnail, as text, since NaN equals nothing; ``None`` for broken EXIF."""
     tags = _loaded(exif)
     with contextlib.suppress(
         ArithmeticError, AttributeError, LookupError, SyntaxError, TypeError, ValueError, struct.error

@@ -1,14 +1,14 @@
 """A decoded image in the layout it came in, and the colours that the model sees of it."""
 
-import contextlib
-import struct
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import Image
 
 from moebius.holes import Box
+from pipeline.codecs import exif
 from pipeline.codecs.tiff_bands import ASSOCIATED_ALPHA
 
 
@@ -49,14 +49,10 @@ class Photo:
         """Whether colours are stored multiplied by alpha, as a TIFF may have them."""
         return self.alpha is not None and self.encoder.get("extra_samples") == ASSOCIATED_ALPHA
 
-    @property
+    @cached_property
     def orientation(self) -> int:
         """How viewers turn the image by its EXIF, 1 … 8; 1, not at all, where that says nothing else."""
-        tags = Image.Exif()
-        with contextlib.suppress(SyntaxError, ValueError, struct.error):  # it may be anything
-            tags.load(self.encoder.get("exif", b""))
-        turned = tags.get(ExifTags.Base.Orientation)
-        return turned if isinstance(turned, int) and 1 <= turned <= 8 else 1
+        return exif.orientation(self.encoder.get("exif", b""))
 
     def opaque(self, mask: np.ndarray) -> "Photo":
         """The same photo with nothing transparent under a mask, (H, W) bool."""
