@@ -10,9 +10,9 @@ from PIL import Image, ImageOps
 
 from moebius.train.photos import SUFFIXES
 from pipeline.codecs.decode import decode
+from pipeline.codecs.kinds import IMAGE_EXTENSIONS
 from pipeline.errors import ConfigError, SampleError
 from pipeline.report.review import NO_LIMIT
-from pipeline.sources.base import IMAGE_EXTENSIONS
 
 LEAST_PX = 64  # of a photo's shorter side
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from pipeline import report
+from pipeline.codecs.kinds import IMAGE_EXTENSIONS
 from pipeline.database import Catalog
 from pipeline.errors import ConfigError
 from pipeline.maintenance.repack import repack
@@ -12,7 +13,7 @@ from pipeline.manifest.lease import Lease
 from pipeline.manifest.log import Manifest
 from pipeline.manifest.tombstones import name_hash, note_forgotten, read_forgotten
 from pipeline.sinks.base import FOLDER
-from pipeline.sources.base import IMAGE_EXTENSIONS, place_name
+from pipeline.sources.base import place_name
 from pipeline.storage.storage import Storage
 
 

@@ -18,10 +18,10 @@ from typing import IO, Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.codecs.kinds import split_extension
 from pipeline.errors import SampleError
 from pipeline.records import Record
 from pipeline.sinks.carried_json import JSON, as_json, split_row
-from pipeline.sources.base import split_extension
 from pipeline.sources.tar_members import split_name
 
 TAR, PARQUET = ".tar", ".parquet"

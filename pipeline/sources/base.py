@@ -6,14 +6,13 @@ from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 
-from pipeline.codecs.kinds import HEIC_EXTENSIONS, IMAGE_EXTENSIONS, heic_is_installed, is_image, split_extension
+from pipeline.codecs.kinds import HEIC_EXTENSIONS, IMAGE_EXTENSIONS, heic_is_installed
 from pipeline.config.job import JobConfig
 from pipeline.database import in_batches
 from pipeline.errors import ConfigError
 from pipeline.sources.left_out import LeftOut
 from pipeline.storage.storage import Storage, StoredFile
 
-__all__ = ["IMAGE_EXTENSIONS", "is_image", "split_extension"]  # which readers of all formats need
 EVERYTHING = "**/*"  # the pattern by default, which need not be looked at ten million times
 EMPTY = "-empty-"  # name of a result's folder whose name in the source has no character
 LONGEST_RANGE = 100_000  # of numbers in braces

@@ -7,9 +7,10 @@ shard needs no order of work. A compressed shard has no such places but those in
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
+from pipeline.codecs.kinds import IMAGE_EXTENSIONS
 from pipeline.config.job import JobConfig
 from pipeline.errors import ConfigError
-from pipeline.sources.base import IMAGE_EXTENSIONS, Found, matching_files, name_fault
+from pipeline.sources.base import Found, matching_files, name_fault
 from pipeline.sources.left_out import LeftOut
 from pipeline.sources.tar_headers import BROKEN, Bounds, UnmarkedEndError
 from pipeline.sources.tar_members import Link, Members, Part, Place, Refused, Tree, read_members
