@@ -254,7 +254,7 @@ def window_seed(seed: int, number: int) -> int:
 
 
 def turns(device: torch.device) -> AbstractContextManager:
-    """What a thread holds while it computes: of those that share a GPU's model one waits for the other.
+    """Return the lock under which a thread computes: threads that share a model on a GPU take turns.
 
     The inputs and results of a captured step lie at fixed places there. On a CPU every call has its own.
     """

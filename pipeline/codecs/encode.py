@@ -128,7 +128,7 @@ def _encode_tiff(photo: Photo, pixels: np.ndarray) -> bytes:
 
 
 def _extra_samples(photo: Photo) -> tuple[int, ...] | None:
-    """What a TIFF says of its last band."""
+    """Return the meaning of a TIFF's last band, by TIFF's numbers."""
     return photo.encoder.get("extra_samples", tiff_bands.UNASSOCIATED_ALPHA)
 
 

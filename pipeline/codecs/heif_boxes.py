@@ -1,4 +1,4 @@
-"""What the boxes of an AVIF or HEIC file say of its main picture, where decoders would cut or ignore it.
+"""Read depth and colours of the main picture of an AVIF or HEIC file, which decoders would cut or ignore.
 
 Source: ISO/IEC 14496-12 (boxes), 23008-12 (items and their properties).
 """
@@ -13,7 +13,7 @@ _SDR_PRIMARIES, _SDR_TRANSFERS = (1, 2), (1, 2, 6, 13, 14, 15)  # as sRGB and BT
 
 @dataclass(frozen=True)
 class MainPicture:
-    """What is said of the main picture.
+    """Depth and colours of the main picture.
 
     Args:
         bits: of its deepest channel.

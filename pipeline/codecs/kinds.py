@@ -1,4 +1,4 @@
-"""What the names of files say: which are images, which are hidden, and what kind all others are."""
+"""Kinds of files by their names: images, hidden files, and all others by extension."""
 
 import re
 from importlib.util import find_spec

@@ -78,7 +78,7 @@ def _count_by_zlib(compressed: bytes, expected: int, stage: str) -> int:
 
 
 def _unpacked_bytes(header: bytes) -> int:
-    """Of all rows with their filters; IHDR → bytes."""
+    """Return how many bytes all rows have with their filters, by the content of IHDR."""
     width, height = int.from_bytes(header[:4], "big"), int.from_bytes(header[4:8], "big")
     pixel_bits = header[8] * _CHANNELS[header[9]]
     passes = _ADAM7 if header[12] else ((0, 0, 1, 1),)

@@ -32,7 +32,7 @@ def still_true(chunk: Chunk) -> Chunk | None:
 
 
 def _text(name: bytes, rest: bytes) -> bytes | None:
-    """What a chunk says behind its keyword, unpacked within limits."""
+    """Return the text of a chunk, unpacked within limits; ``None`` if it is longer or broken."""
     is_packed = name == b"zTXt"
     if name == b"zTXt":
         rest = rest[1:]
