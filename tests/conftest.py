@@ -6,6 +6,7 @@ os.environ["TRITON_INTERPRET"] = "1"  # before anything imports Triton, which re
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # before anything imports Ray: it then keeps to loopback
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two tests at once, each with threads for all cores, starve each other
 
+import io
 import json
 import subprocess
 import sys
@@ -98,6 +99,13 @@ def textured(height: int, width: int, seed: int = 0) -> np.ndarray:
     rows, columns = np.mgrid[0:height, 0:width]
     smooth = np.stack([rows * 255 // max(height, 1), columns * 255 // max(width, 1), (rows + columns) % 256], axis=2)
     return np.clip(smooth + generator.normal(0, 12, smooth.shape), 0, 255).astype(np.uint8)
+
+
+def saved(image: Image.Image, container: str = "PNG", **options) -> bytes:
+    """The file that Pillow writes of an image."""
+    file = io.BytesIO()
+    image.save(file, container, **options)
+    return file.getvalue()
 
 
 def planned_sample(name: str, **fields) -> dict:

@@ -11,18 +11,12 @@ from pipeline.codecs.decode import decode
 from pipeline.codecs.encode import check_encodable, encode
 from pipeline.codecs.photo import Photo
 from pipeline.errors import SampleError
-from tests.conftest import textured
+from tests.conftest import saved, textured
 
 LIMIT = 10_000_000
 RGB = Image.fromarray(textured(40, 60))
 ALPHA = Image.fromarray(np.arange(2400, dtype=np.uint8).reshape(40, 60))
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-
-
-def saved(image: Image.Image, container: str, **options) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, container, **options)
-    return buffer.getvalue()
 
 
 def rgba() -> Image.Image:

@@ -2,12 +2,14 @@
 
 import io
 import struct
+from functools import partial
 
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
 
+import tests.conftest
 from pipeline.codecs.decode import decode
 from pipeline.codecs.header import open_checked
 from pipeline.errors import SampleError
@@ -15,12 +17,7 @@ from tests.conftest import textured
 
 LIMIT = 1_000_000
 PHOTO = Image.fromarray(textured(16, 24))
-
-
-def saved(container: str, **options) -> bytes:
-    file = io.BytesIO()
-    PHOTO.save(file, container, **options)
-    return file.getvalue()
+saved = partial(tests.conftest.saved, PHOTO)
 
 
 def tiff(pixels: np.ndarray, **options) -> bytes:

@@ -3,11 +3,13 @@
 import io
 import struct
 import zlib
+from functools import partial
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import tests.conftest
 from pipeline.codecs.decode import decode
 from pipeline.codecs.encode import encode
 from pipeline.codecs.png_chunks import SIGNATURE, framed
@@ -15,12 +17,7 @@ from tests.conftest import textured
 
 LIMIT = 10_000_000
 RGB = Image.fromarray(textured(40, 60))
-
-
-def saved(container: str, **options) -> bytes:
-    buffer = io.BytesIO()
-    RGB.save(buffer, container, **options)
-    return buffer.getvalue()
+saved = partial(tests.conftest.saved, RGB)
 
 
 def again(data: bytes, image_format: str) -> Image.Image:

@@ -3,11 +3,13 @@
 import io
 import struct
 import zlib
+from functools import partial
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
+import tests.conftest
 from pipeline.codecs.decode import decode
 from pipeline.codecs.encode import check_encodable, encode
 from pipeline.codecs.jpeg_segments import segments
@@ -19,18 +21,13 @@ from tests.pipeline.codecs.test_xmp import CAMERA, CONTAINER, GAIN, packet
 
 LIMIT = 1_000_000
 RGB = Image.fromarray(textured(40, 60))
+saved = partial(tests.conftest.saved, RGB)
 EXIF = b"Exif\0\0" + tiff("<")
 XMP = packet(
     f'<rdf:Description {GAIN} {CAMERA} {CONTAINER} g:Version="1.0" c:MotionPhoto="1" c:Burst="7">'
     "<Container:Directory><rdf:Seq/></Container:Directory></rdf:Description>"
 )
 UNTRUE = (b"what was removed", b"MotionPhoto", b"Directory", b"hdr-gain-map", b"g:Version")
-
-
-def saved(container: str, **options) -> bytes:
-    file = io.BytesIO()
-    RGB.save(file, container, **options)
-    return file.getvalue()
 
 
 def framed_segment(marker: int, content: bytes) -> bytes:

@@ -13,17 +13,12 @@ from pipeline.codecs.png_chunks import encode_png
 from pipeline.config.job import MaskConfig
 from pipeline.errors import SampleError
 from pipeline.masks.decode import read_mask
+from tests.conftest import saved
 from tests.pipeline.masks.test_masks import png, read
 
 SHAPE = (60, 80)
 HOLE = np.zeros(SHAPE, bool)
 HOLE[20:40, 30:60] = True
-
-
-def saved(image: Image.Image, kind: str = "PNG", **options) -> bytes:
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
 
 
 def as_advised(data: bytes, **options) -> np.ndarray:

@@ -1,6 +1,5 @@
 """Bad input of every kind: what becomes of it is a result, or an error that names stage and type."""
 
-import io
 import json
 import struct
 import zlib
@@ -19,7 +18,7 @@ from pipeline.records import FAILED, Record
 from pipeline.sources.inputs import Inputs
 from pipeline.storage.storage import Storage
 from pipeline.worker.sample import decoded_bytes, finish, prepare
-from tests.conftest import textured
+from tests.conftest import saved, textured
 
 SIDE, MAX_PIXELS = 40, 1_000_000
 PHOTO = Image.fromarray(textured(SIDE, SIDE))
@@ -28,12 +27,6 @@ OK = "ok"
 UNREADABLE, BROKEN, TRUNCATED = "decode UnreadableImage", "decode BrokenImage", "decode TruncatedImage"
 TOO_MANY, SEVERAL, MODE = "decode TooManyPixels", "decode SeveralFrames", "decode UnsupportedMode"
 DAMAGED = f"{UNREADABLE}|{BROKEN}|{TRUNCATED}"
-
-
-def saved(image: Image.Image, container: str, **options) -> bytes:
-    file = io.BytesIO()
-    image.save(file, container, **options)
-    return file.getvalue()
 
 
 def chunk(name: bytes, content: bytes, length: int | None = None) -> bytes:
