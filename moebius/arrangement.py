@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import nn
 
 from moebius.denoiser import Denoiser
 from moebius.fast.autoencoder import arrange_vae
+from moebius.fast.graph import captured
 from moebius.fast.sampling import FastPrediction
 from moebius.sampler import PlainPrediction
 from moebius.schedule import ddim_timesteps
@@ -18,7 +20,11 @@ from moebius.settings import InpaintSettings
 if TYPE_CHECKING:
     from moebius.vae import Autoencoder
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+# Of the denoiser. The published autoencoder overflows in float16, whose place bfloat16 takes there.
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+VAE_DTYPES = {torch.float16: torch.bfloat16}
+
+Prediction: TypeAlias = PlainPrediction | FastPrediction
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,7 @@ class ArrangedModel:
         vae: the autoencoder.
     """
 
-    predict: PlainPrediction | FastPrediction
+    predict: Prediction
     vae: Autoencoder
 
 
@@ -46,23 +52,30 @@ def arrange(
 
     Args:
         denoiser, vae: in evaluation mode, float32.
-        settings: whose steps, strength and guidance count, and whether the autoencoder is arranged for speed.
+        settings: whose steps, strength and guidance count, and whether the autoencoder is optimized.
         dtype: of the computation.
         device: where.
-        is_fast: whether the denoiser is arranged for speed; small ones are sooner as they are.
+        is_fast: whether the denoiser is optimized; small ones are faster as they are.
     """
+    predict, vae_dtype = prediction(denoiser, settings, dtype, device, is_fast), VAE_DTYPES.get(dtype, dtype)
+    if settings.fast:
+        vae = arrange_vae(vae, vae_dtype, device)
+    return ArrangedModel(predict, nn.Module.to(vae, device, vae_dtype))  # its own `to` warns of what is not the case
+
+
+def prediction(
+    denoiser: Denoiser, settings: InpaintSettings, dtype: torch.dtype, device: torch.device, is_fast: bool
+) -> Prediction:
+    """Return the guided noise of a denoiser as a function; see :func:`arrange` for the arguments."""
+    guidance, interval = settings.guidance, settings.guidance_interval
     if is_fast:
         timesteps = ddim_timesteps(settings.steps, settings.strength)
-        predict: PlainPrediction | FastPrediction = FastPrediction(
-            denoiser, timesteps, settings.guidance, dtype, device, settings.guidance_interval
-        )
-    else:
-        predict = PlainPrediction(denoiser, settings.guidance, dtype, device, settings.guidance_interval)
-    if settings.fast:
-        vae = arrange_vae(vae, dtype, device)
-    return ArrangedModel(predict, nn.Module.to(vae, device, dtype))  # its own `to` warns of what is not the case
+        return FastPrediction(denoiser, timesteps, guidance, dtype, device, interval)
+    if not settings.fast:
+        return PlainPrediction(denoiser, guidance, dtype, device, interval)
+    return PlainPrediction(denoiser, guidance, dtype, device, interval, wrap=partial(captured, device=device))
 
 
 def default_precision(device: torch.device) -> str:
-    """What ``auto`` means on a device."""
-    return "bf16" if device.type == "cuda" else "fp32"
+    """Return what ``auto`` means on a device."""
+    return "fp16" if device.type == "cuda" else "fp32"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +16,7 @@ import torch
 from torch import Tensor
 
 from moebius import vae as autoencoder
-from moebius.arrangement import DTYPES, arrange, default_precision
+from moebius.arrangement import DTYPES, Prediction, arrange, default_precision, prediction
 from moebius.compositing import match_colours, to_uint8
 from moebius.denoiser import Denoiser
 from moebius.fast.sampling import best_batch_size, gpu_arithmetic, is_sooner
@@ -27,6 +30,8 @@ from moebius.windows import Window, cut_window, paste_window, plan_windows
 
 if TYPE_CHECKING:
     from moebius.vae import Autoencoder
+
+logger = logging.getLogger(__name__)
 
 MEMORY_SHARE = 0.5  # of a machine's memory, for batches that a CPU computes beside each other
 BYTES_PER_VALUE = 36  # of memory, for each pixel of a batch and channel of the first level: 3 GB at the published size
@@ -58,8 +63,13 @@ class Inpainter:
         size = self.settings.batch_size
         self.config = denoiser.config
         self.batch_size = best_batch_size(self.config, self.device) if size == "auto" else int(size)
+        if self.dtype == torch.float16 and self.device.type == "cpu":
+            raise ValueError("precision fp16 needs a GPU; a CPU computes in bf16 or fp32")
         is_fast = self.settings.fast and is_sooner(denoiser.config, self.device)
         self._turn = turns(self.device)
+        # float16 ends at 65,504: a sample that leaves it is computed again in bfloat16, by a model made then.
+        again = copy.deepcopy(denoiser) if self.dtype == torch.float16 and not is_fast else denoiser
+        self._wider = cache(partial(prediction, again, self.settings, torch.bfloat16, self.device, is_fast))
         ((_, self.model),) = self._each(
             lambda _: arrange(denoiser, vae, self.settings, self.dtype, self.device, is_fast), [None]
         )
@@ -188,20 +198,34 @@ class Inpainter:
         blanked = images * (1 - hole)
         # Kernels and graphs are launched on the current device, which may be another.
         with self._turn, torch.cuda.device_of(images), gpu_arithmetic(self.device, self.dtype):
-            latents = self._sample(images, blanked, hole, noise.to(self.device))
-            decoded = autoencoder.decode(self.model.vae, latents, blanked, hole)[: len(pixels)]
+            decoded = self._decoded(self.model.predict, images, blanked, hole, noise.to(self.device))[: len(pixels)]
+            is_finite = decoded.isfinite().flatten(1).all(1)
+            if self.dtype == torch.float16 and not is_finite.all():
+                logger.warning("%d windows exceeded float16 and are computed again in bfloat16", (~is_finite).sum())
+                again = self._decoded(self._wider(), images, blanked, hole, noise.to(self.device))[: len(pixels)]
+                decoded = torch.where(is_finite[:, None, None, None], decoded, again)
             return to_uint8(decoded / 2 + 0.5).permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
-    def _sample(self, images: Tensor, blanked: Tensor, hole: Tensor, noise: Tensor) -> Tensor:
-        """Twice (B, 3, H, W) in [-1, 1], (B, 1, H, W), (B, 3, C, h, w) → clean latents (B, C, h, w)."""
+    def _decoded(self, predict: Prediction, images: Tensor, blanked: Tensor, hole: Tensor, noise: Tensor) -> Tensor:
+        """Sample by a prediction and decode.
+
+        Args:
+            predict: the guided noise.
+            images, blanked: (B, 3, H, W) in [-1, 1], with and without what is in the holes.
+            hole: (B, 1, H, W), 1 = repaint.
+            noise: (B, 3, C, h, w).
+
+        Returns:
+            (B, 3, H, W), about [-1, 1].
+        """
         if self.settings.strength == 1 or autoencoder.spreads_colours(self.model.vae):
             masked_latents = autoencoder.encode(self.model.vae, blanked, noise[:, 2], hole)
             latents = masked_latents  # from noise alone, or from noisy colours of what is around the hole
         else:
             posterior_noise = noise[:, 1:].transpose(0, 1)
             latents, masked_latents = autoencoder.encode_pairs(self.model.vae, images, hole, posterior_noise)
-        return sampling_loop(
-            self.model.predict,
+        sampled = sampling_loop(
+            predict,
             latents,
             latent_mask(hole, self.config.latent_size, self.settings.latent_mask),
             masked_latents,
@@ -210,6 +234,7 @@ class Inpainter:
             noise=noise[:, 0],
             solver=self.settings.sampler,
         )
+        return autoencoder.decode(self.model.vae, sampled, blanked, hole)
 
     def _noise(self, seed: int) -> Tensor:
         """Start noise and the noise of two posteriors, drawn on the CPU so that every device gets the same."""

@@ -16,6 +16,8 @@ WHOLE_INTERVAL = (0, TRAIN_STEPS - 1)  # of guidance
 
 # (latents (B, 2C + 1, h, w), timesteps (1,), category_ids (B, 10)) -> noise (B, C, h, w)
 NoisePredictor = Callable[[Tensor, Tensor, Tensor], Tensor]
+# (inputs (B, 2C + 1, h, w), timestep (1,)) -> guided noise (B, C, h, w)
+GuidedStep = Callable[[Tensor, Tensor], Tensor]
 
 
 @torch.no_grad()
@@ -52,10 +54,10 @@ def ddim_sample(
     return sampling_loop(predict, latents, mask, masked_latents, steps=steps, strength=strength, noise=noise)
 
 
-def guided_noise(model: NoisePredictor, guidance: float, inputs: Tensor, timestep: int) -> Tensor:
-    """Both branches in one call: inputs (B, 2C + 1, h, w) → guided noise (B, C, h, w)."""
+def guided_noise(model: NoisePredictor, guidance: float, inputs: Tensor, timestep: int | Tensor) -> Tensor:
+    """Both branches in one call: inputs (B, 2C + 1, h, w), timestep as a number or (1,) → guided noise (B, C, h, w)."""
     category_ids = torch.cat([_rows(ids, inputs) for ids in (CONDITION_IDS, UNCONDITIONAL_IDS)])
-    time = torch.full((1,), timestep, device=inputs.device)
+    time = timestep if isinstance(timestep, Tensor) else torch.full((1,), timestep, device=inputs.device)
     condition, unconditional = model(torch.cat([inputs, inputs]), time, category_ids).chunk(2)
     return unconditional + guidance * (condition - unconditional)
 
@@ -68,7 +70,8 @@ class PlainPrediction:
         guidance: scale of latent categories guidance.
         dtype: of the computation.
         device: where.
-        interval: first and last timestep of guidance; outside of them the condition is computed alone.
+        interval: first and last timestep of guidance; outside of them only the condition is computed.
+        wrap: replaces a function of inputs and a timestep (1,) by an equal one, such as a captured CUDA graph.
     """
 
     def __init__(
@@ -78,15 +81,19 @@ class PlainPrediction:
         dtype: torch.dtype,
         device: torch.device,
         interval: Sequence[int] = WHOLE_INTERVAL,
+        wrap: Callable[[GuidedStep], GuidedStep] = lambda step: step,
     ) -> None:
-        self.model, self.guidance, self.dtype, self.interval = denoiser.to(device, dtype), guidance, dtype, interval
+        self.model, self.dtype, self.interval = denoiser.to(device, dtype), dtype, interval
+        self._guided, self._alone = wrap(partial(guided_noise, self._in_float, guidance)), wrap(self._condition)
 
     def __call__(self, inputs: Tensor, timestep: int) -> Tensor:
         """(B, 2C + 1, h, w) and one timestep → (B, C, h, w)."""
-        if not self.interval[0] <= timestep <= self.interval[1]:
-            time = torch.full((1,), timestep, device=inputs.device)
-            return self._in_float(inputs, time, _rows(CONDITION_IDS, inputs))
-        return guided_noise(self._in_float, self.guidance, inputs, timestep)
+        is_guided = self.interval[0] <= timestep <= self.interval[1]
+        time = torch.full((1,), timestep, device=inputs.device)
+        return self._guided(inputs, time) if is_guided else self._alone(inputs, time)
+
+    def _condition(self, inputs: Tensor, time: Tensor) -> Tensor:
+        return self._in_float(inputs, time, _rows(CONDITION_IDS, inputs))
 
     def _in_float(self, latents: Tensor, timesteps: Tensor, category_ids: Tensor) -> Tensor:
         return self.model(latents.to(self.dtype), timesteps, category_ids).float()

@@ -24,6 +24,7 @@ PRECISE = re.compile(
     r"^(time|conv_in|conv_out)\b|\b(shortcut$|resample|norm|position$)|^down_levels\.0\.(residuals|transformers\.\d+\.local)\b"
     r"|^down_levels\.\d\.transformers\.\d+\.(project_in|local\.project|interactive|project_out)\b"
 )
+PRECISE_IN_FLOAT16 = re.compile(r"^time\b|\bnorm$")
 
 
 class FastDenoiser(nn.Module):
@@ -39,7 +40,7 @@ class FastDenoiser(nn.Module):
 
     def __init__(self, denoiser: Denoiser, category_ids: Sequence[Sequence[int]]) -> None:
         super().__init__()
-        self.config = denoiser.config
+        self.config, self.map_dtype = denoiser.config, torch.float32
         with torch.no_grad():
             contexts = denoiser.context(denoiser.categories(torch.tensor([list(ids) for ids in category_ids])))
             side = self.config.latent_size
@@ -65,12 +66,15 @@ class FastDenoiser(nn.Module):
         self.time_bias = nn.Parameter(torch.cat(bias), requires_grad=False)
 
     def lower(self, dtype: torch.dtype) -> "FastDenoiser":
-        """Compute in another type, but for what costs little and decides the accuracy; returns itself.
+        """Compute in another type and return itself.
 
-        Maps between the layers stay float32: each layer rounds what it is given.
+        In bfloat16, what costs little and decides the accuracy stays float32, and so do the maps between the layers:
+        each layer rounds what it is given. float16 has three more bits: all is computed and kept in it but the time.
         """
+        precise = PRECISE_IN_FLOAT16 if dtype == torch.float16 else PRECISE
+        self.map_dtype = torch.float16 if dtype == torch.float16 else torch.float32
         for name, module in self.named_modules():
-            is_precise = PRECISE.search(name) is not None
+            is_precise = precise.search(name) is not None
             if isinstance(module, ChannelsLastConv | FoldedLocalLambda | Linear):
                 module.is_exact = is_precise and dtype == torch.float32
             if name and not is_precise:
@@ -99,21 +103,21 @@ class FastDenoiser(nn.Module):
         """
         samples = latents.shape[0]
         biases = list(time_biases.split(self.bias_widths))
-        features = self.conv_in(latents.permute(0, 2, 3, 1).contiguous()).float()
+        features = self.conv_in(latents.permute(0, 2, 3, 1).contiguous()).to(self.map_dtype)
         skips = [features]
         for level in cast(list[_FastLevel], self.down_levels):
             for layer in range(len(level.residuals)):
                 features = level.layer(layer, features, biases.pop(0), samples, branches)
                 skips.append(features)
             if level.resample is not None:
-                features = level.resample(features).float()
+                features = level.resample(features).to(self.map_dtype)
                 skips.append(features)
         for level in cast(list[_FastLevel], self.up_levels):
             for layer in range(len(level.residuals)):
                 features = join_channels(features, skips.pop())
                 features = level.layer(layer, features, biases.pop(0), samples, branches)
             if level.resample is not None:
-                features = level.resample(features).float()
+                features = level.resample(features).to(self.map_dtype)
         return self.conv_out(features).permute(0, 3, 1, 2).float()
 
 

@@ -93,6 +93,7 @@ def gpu_arithmetic(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
         (convolutions, "benchmark", False),
         (convolutions.conv, "fp32_precision", precision),
         (products, "fp32_precision", precision),
+        (products, "allow_fp16_reduced_precision_reduction", False),  # sums stay float32
     ]
     if device.type != "cuda":
         settings = []

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from moebius.fast.blocks import FoldedResidualBlock, FoldedSeparableConv, FoldedTransformer, add_branches
+from moebius.fast.blocks import FoldedResidualBlock, FoldedSeparableConv, FoldedTransformer
 from moebius.fast.fold import ChannelsLastConv, ChannelsLastGroupNorm, replace_layers
 from moebius.fast.gpu.contexts import meet_contexts
 from moebius.fast.gpu.depthwise import Taps, gated_depthwise, norm_silu_depthwise
@@ -31,20 +31,22 @@ def _fused(layer: nn.Module) -> nn.Module:
 
 
 class _FusedResidualBlock(nn.Module):
-    """In the place of :class:`FoldedResidualBlock`."""
+    """Replaces :class:`FoldedResidualBlock`."""
 
     def __init__(self, block: FoldedResidualBlock) -> None:
         super().__init__()
         self.conv_in, self.conv_out, self.shortcut = block.conv_in, block.conv_out, block.shortcut
 
     def forward(self, features: Tensor, time_bias: Tensor) -> Tensor:
-        """(B, H, W, in_channels), (out_channels,) → (B, H, W, out_channels) float32."""
-        hidden = self.conv_out(self.conv_in(features, time_bias))
-        return summed(hidden, self.shortcut(features), dtype=torch.float32)
+        """(B, H, W, in_channels), (out_channels,) → (B, H, W, out_channels) of the type of the features."""
+        hidden, shortcut = self.conv_in(features, time_bias), self.shortcut(features)
+        if self.conv_out.pointwise.dtype == features.dtype:
+            return self.conv_out(hidden, added=shortcut)
+        return summed(self.conv_out(hidden), shortcut, dtype=features.dtype)
 
 
 class _FusedSeparableConv(nn.Module):
-    """In the place of :class:`FoldedSeparableConv` with a norm."""
+    """Replaces :class:`FoldedSeparableConv` with a norm."""
 
     def __init__(self, conv: FoldedSeparableConv) -> None:
         super().__init__()
@@ -52,20 +54,27 @@ class _FusedSeparableConv(nn.Module):
         self.taps, self.pointwise = Taps(conv.depthwise), conv.pointwise
         self.has_identity = conv.has_identity
 
-    def forward(self, features: Tensor, bias: Tensor | None = None) -> Tensor:
-        """(B, H, W, in_channels) → (B, H, W, out_channels); ``bias`` replaces that of the pointwise convolution."""
+    def forward(self, features: Tensor, bias: Tensor | None = None, added: Tensor | None = None) -> Tensor:
+        """(B, H, W, in_channels) → (B, H, W, out_channels).
+
+        Args:
+            features: the input.
+            bias: (out_channels,), replaces that of the pointwise convolution.
+            added: a map to add to the output of a block with an identity.
+        """
         norm, weight = self.norm, self.pointwise.weight
         bias = cast(Tensor, self.pointwise.bias) if bias is None else bias
         terms = group_terms(features, norm.groups, norm.eps, norm.weight, norm.bias)
-        hidden, around = norm_silu_depthwise(features, *terms, self.taps, bias, weight.dtype, self.has_identity)
+        hidden, around = norm_silu_depthwise(
+            features, *terms, self.taps, bias, weight.dtype, self.has_identity, added
+        )
         if around is None:
             return functional.linear(hidden, weight, bias.to(weight.dtype))
-        around.view(-1, around.shape[-1]).addmm_(hidden.view(-1, hidden.shape[-1]), weight.T)
-        return around
+        return add_product(around, hidden, weight)
 
 
 class _FusedTransformer(nn.Module):
-    """In the place of :class:`FoldedTransformer`."""
+    """Replaces :class:`FoldedTransformer`."""
 
     def __init__(self, block: FoldedTransformer) -> None:
         super().__init__()
@@ -75,13 +84,13 @@ class _FusedTransformer(nn.Module):
         self.taps = nn.ModuleList(Taps(cast(ChannelsLastConv, conv)) for conv in depthwise)
 
     def forward(self, features: Tensor, samples: int, branches: int) -> Tensor:
-        """(samples or branches·samples, H, W, C) → (branches·samples, H, W, C), branch by branch, float32."""
+        """(samples or branches·samples, H, W, C) → (branches·samples, H, W, C), branch by branch, of the same type."""
         local, interactive, feed_forward = self.local, self.interactive, self.feed_forward
         terms = group_terms(features, self.norm.groups, self.norm.eps)
         stream = self.project_in(scaled(features, *terms, self.project_in.weight.dtype))
         _, hidden = add_and_norm(stream, None, local.norm.eps, local.project.weight.dtype)
         projected, tile = local.project(hidden), 1
-        if isinstance(local, TiledLocalLambda):
+        if isinstance(local, TiledLocalLambda) and local.dtype != torch.float32:
             hidden, tile = attend(local, projected), local.tile
         else:
             hidden = local.attend(projected)
@@ -91,6 +100,14 @@ class _FusedTransformer(nn.Module):
         stream, hidden = add_and_norm(stream, hidden, feed_forward.norm.eps, feed_forward.project.weight.dtype)
         value, gate = (expand(hidden) for expand in feed_forward.expand)
         hidden = gated_depthwise(value, gate, *self.taps)
-        stream = summed(stream, feed_forward.project(hidden), dtype=self.project_out.weight.dtype)
-        change = self.project_out(stream)
-        return summed(features, change) if features.shape == change.shape else add_branches(features, change)
+        if stream.dtype == hidden.dtype == self.project_out.dtype:
+            stream = add_product(stream, hidden, feed_forward.project.weight)
+        else:
+            stream = summed(stream, feed_forward.project(hidden), dtype=self.project_out.dtype)
+        return summed(features, self.project_out(stream))
+
+
+def add_product(features: Tensor, hidden: Tensor, weight: Tensor) -> Tensor:
+    """Add hidden @ weight.T to a map in place: (B, H, W, out), (B, H, W, in), (out, in), of one type."""
+    features.view(-1, features.shape[-1]).addmm_(hidden.view(-1, hidden.shape[-1]), weight.T)
+    return features

@@ -9,25 +9,27 @@ POSITIONS, CHANNELS = 32, 64  # of a tile
 
 
 def summed(first: Tensor, second: Tensor, bias: Tensor | None = None, dtype: torch.dtype | None = None) -> Tensor:
-    """first + second + bias, summed up in float32.
+    """Return first + second + bias, added in float32.
 
     Args:
-        first, second: (B, H, W, C), contiguous, of any types.
+        first: (B, H, W, C), contiguous, of any type.
+        second: (B or a multiple, H, W, C), likewise; rows of ``first`` serve each of its parts.
         bias: (C,); ``None`` adds nothing.
         dtype: of the sum; ``None`` is that of ``first``.
 
     Returns:
-        (B, H, W, C).
+        A map of the shape of ``second``.
     """
     channels = first.shape[-1]
-    output = torch.empty_like(first, dtype=dtype)
-    count, block = first.numel() // channels, min(CHANNELS, triton.next_power_of_2(channels))
+    output = torch.empty_like(second, dtype=dtype or first.dtype)
+    count, block = second.numel() // channels, min(CHANNELS, triton.next_power_of_2(channels))
     _summed[(triton.cdiv(count, POSITIONS) * triton.cdiv(channels, block),)](
         first,
         second,
         bias,
         output,
         count,
+        first.numel() // channels,
         channels,
         LENGTH=POSITIONS,
         WIDTH=block,
@@ -41,19 +43,20 @@ def add_and_norm(
     """Add a change to the map between layers, and norm the sum over its channels.
 
     Args:
-        stream: (B, H, W, C), contiguous; changed in place where it is float32 and has as many rows as the sum.
+        stream: (B, H, W, C), contiguous; changed in place where it has the type and as many rows as the sum.
         change: (B or a multiple, H, W, C); rows of the stream serve each of its parts. ``None`` adds nothing.
         eps: of the norm.
         dtype: of the normed map.
         tile: side of the tiles in whose order the change lies in memory, a divisor of H and of W.
 
     Returns:
-        The sum, float32, or the stream as it is; and the normed sum.
+        The sum, float16 where the stream is and else float32, or the stream as it is; and the normed sum.
     """
     channels = stream.shape[-1]
     shape = stream.shape if change is None else change.shape
-    is_changed_in_place = change is None or (stream.shape == shape and stream.dtype == torch.float32)
-    total = stream if is_changed_in_place else stream.new_empty(shape, dtype=torch.float32)
+    total_dtype = stream.dtype if stream.dtype == torch.float16 else torch.float32
+    is_changed_in_place = change is None or (stream.shape == shape and stream.dtype == total_dtype)
+    total = stream if is_changed_in_place else stream.new_empty(shape, dtype=total_dtype)
     normed = stream.new_empty(shape, dtype=dtype)
     count = normed.numel() // channels
     width = triton.next_power_of_2(channels)
@@ -76,7 +79,7 @@ def add_and_norm(
 
 
 @triton.jit
-def _summed(first, second, bias, output, count, channels, LENGTH: tl.constexpr, WIDTH: tl.constexpr):
+def _summed(first, second, bias, output, count, own, channels, LENGTH: tl.constexpr, WIDTH: tl.constexpr):
     """Programs beside each other work on channels of the same positions, which lie beside each other in memory."""
     blocks = tl.cdiv(channels, WIDTH)
     at = (tl.program_id(0) // blocks).to(tl.int64) * LENGTH + tl.arange(0, LENGTH)
@@ -84,7 +87,8 @@ def _summed(first, second, bias, output, count, channels, LENGTH: tl.constexpr, 
     inside = channel < channels
     is_there = (at < count)[:, None] & inside[None, :]
     places = at[:, None] * channels + channel[None, :]
-    total = tl.load(first + places, mask=is_there, other=0.0).to(tl.float32)
+    served = (at % own)[:, None] * channels + channel[None, :]
+    total = tl.load(first + served, mask=is_there, other=0.0).to(tl.float32)
     total += tl.load(second + places, mask=is_there, other=0.0).to(tl.float32)
     if bias is not None:
         total += tl.load(bias + channel, mask=inside, other=0.0).to(tl.float32)[None, :]
@@ -119,8 +123,8 @@ def _add_and_norm(
             row, column = at // width, at % width  # a row of any sample
             of_tile = row // TILE * (width // TILE) + column // TILE
             changed = (of_tile * TILE + row % TILE) * TILE + column % TILE
-        value += tl.load(change + changed[:, None] * channels + channel[None, :], mask=is_there, other=0.0)
-        tl.store(total + places, value, mask=is_there)
+        value += tl.load(change + changed[:, None] * channels + channel[None, :], mask=is_there, other=0.0).to(tl.float32)
+        tl.store(total + places, value.to(total.dtype.element_ty), mask=is_there)
     mean = tl.sum(value, 1) / channels
     rest = tl.where(inside, value - mean[:, None], 0.0)
     factor = 1.0 / tl.sqrt(tl.sum(rest * rest, 1) / channels + eps)

@@ -55,7 +55,8 @@ def launch(kernel: JITFunction, *arguments, grid, warmup, **constants) -> None:
     name, shared = kernel.__name__, compiled.metadata.shared
     assert shared <= LARGEST_SHARED, (name, constants, shared)
     assert not SPILLED.search(log.getvalue()), (name, constants, log.getvalue())
-    assert "max.f32" not in compiled.asm["ptx"], name  # it makes a number of NaN
+    if not name.endswith("_content"):  # whose NaN remain in the exponentials of keys less their maximum
+        assert "max.f32" not in compiled.asm["ptx"], name  # it makes a number of NaN
     sys.stdout.write(f"{name} {constants}\n")
 
 
@@ -65,6 +66,7 @@ def main() -> None:
     JITFunction.run = launch
     with torch.device("meta"):
         triton.runtime.driver.set_active(Driver(90))
+        run_denoiser(MoebiusConfig(), 16, torch.float16)
         run_denoiser(MoebiusConfig(), 16, torch.bfloat16)  # in part float32
         run_autoencoder(512, 256, torch.bfloat16)
         triton.runtime.driver.set_active(Driver(80))
