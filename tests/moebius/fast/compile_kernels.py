@@ -21,6 +21,7 @@ from moebius.denoiser import Denoiser
 from moebius.fast import trial
 from moebius.fast.denoiser import FastDenoiser
 from moebius.fast.gpu import autoencoder, denoiser
+from moebius.fast.gpu.upsample import FusedUpsample
 from moebius.sampler import CONDITION_IDS, UNCONDITIONAL_IDS
 
 LARGEST_SHARED = 99 * 1024  # bytes that every GPU since compute capability 8.0 has
@@ -69,9 +70,12 @@ def main() -> None:
         run_denoiser(MoebiusConfig(), 16, torch.float16)
         run_denoiser(MoebiusConfig(), 16, torch.bfloat16)  # in part float32
         run_autoencoder(512, 256, torch.bfloat16)
+        for features in (torch.float32, torch.bfloat16):  # of the denoiser, of the autoencoder
+            run_upsample(512, features, torch.bfloat16)
         triton.runtime.driver.set_active(Driver(80))
         run_denoiser(trial.CONFIG, trial.SAMPLES, torch.float32)
         run_autoencoder(128, 128, torch.float32)
+        run_upsample(128, torch.float32, torch.float32)
 
 
 def run_denoiser(config: MoebiusConfig, samples: int, dtype: torch.dtype) -> None:
@@ -87,6 +91,11 @@ def run_autoencoder(in_channels: int, out_channels: int, dtype: torch.dtype) -> 
     model = nn.ModuleList([block]).to(dtype)
     autoencoder.fuse(model)
     model[0](torch.empty(16, in_channels, 512, 512, dtype=dtype))
+
+
+def run_upsample(channels: int, features: torch.dtype, weights: torch.dtype) -> None:
+    conv = nn.Conv2d(channels, channels, 3, padding=1)
+    FusedUpsample.from_conv(conv.to(weights))(torch.empty(8, 128, 128, channels, dtype=features))
 
 
 if __name__ == "__main__":
