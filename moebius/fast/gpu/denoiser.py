@@ -13,7 +13,9 @@ from moebius.fast.gpu.depthwise import Taps, gated_depthwise, norm_silu_depthwis
 from moebius.fast.gpu.group_norm import group_terms, scaled
 from moebius.fast.gpu.local_lambda import attend
 from moebius.fast.gpu.sums import add_and_norm, summed
+from moebius.fast.gpu.upsample import FusedUpsample
 from moebius.fast.local_lambda import TiledLocalLambda
+from moebius.fast.upsample import FoldedUpsample
 
 
 def fuse(module: nn.Module) -> None:
@@ -27,6 +29,8 @@ def _fused(layer: nn.Module) -> nn.Module:
         return _FusedResidualBlock(layer)
     if isinstance(layer, FoldedSeparableConv) and layer.norm is not None:
         return _FusedSeparableConv(layer)
+    if isinstance(layer, FoldedUpsample):
+        return FusedUpsample(layer)
     return _FusedTransformer(layer) if isinstance(layer, FoldedTransformer) else layer
 
 
@@ -65,9 +69,7 @@ class _FusedSeparableConv(nn.Module):
         norm, weight = self.norm, self.pointwise.weight
         bias = cast(Tensor, self.pointwise.bias) if bias is None else bias
         terms = group_terms(features, norm.groups, norm.eps, norm.weight, norm.bias)
-        hidden, around = norm_silu_depthwise(
-            features, *terms, self.taps, bias, weight.dtype, self.has_identity, added
-        )
+        hidden, around = norm_silu_depthwise(features, *terms, self.taps, bias, weight.dtype, self.has_identity, added)
         if around is None:
             return functional.linear(hidden, weight, bias.to(weight.dtype))
         return add_product(around, hidden, weight)

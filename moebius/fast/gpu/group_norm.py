@@ -8,7 +8,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-CHUNK = 64  # positions that one program sums up
+CHUNK, LARGE_CHUNK = 64, 256  # positions that one program sums up, and of maps of which that leaves enough programs
+LARGE_MAP = 1024  # positions
 CHANNELS = 64  # of a tile
 TERMS = 4096  # moments that one program reads at once
 
@@ -33,11 +34,13 @@ def group_terms(
     """
     rows, height, width, channels = features.shape
     positions = height * width
-    length = min(CHUNK, positions & -positions)  # a power of two that divides
+    length = min(
+        LARGE_CHUNK if positions >= LARGE_MAP else CHUNK, positions & -positions
+    )  # a power of two that divides
     chunks, block = positions // length, min(CHANNELS, triton.next_power_of_2(channels))
     means, squares = features.new_empty(2, rows, chunks, channels, dtype=torch.float32)
     _moments[(chunks * triton.cdiv(channels, block), rows)](
-        features, means, squares, positions, channels, LENGTH=length, WIDTH=block
+        features, means, squares, positions, channels, LENGTH=length, WIDTH=block, num_warps=max(4, length // 32)
     )
     scale, shift = features.new_empty(2, rows, channels, dtype=torch.float32)
     each = channels // groups

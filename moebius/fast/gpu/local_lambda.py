@@ -137,9 +137,7 @@ def _chunk_content(
 
 
 @triton.jit
-def _merge_content(
-    maxima, sums, parts, bias, content, chunks, KEY_WIDTH: tl.constexpr, PADDED: tl.constexpr
-):
+def _merge_content(maxima, sums, parts, bias, content, chunks, KEY_WIDTH: tl.constexpr, PADDED: tl.constexpr):
     """Merge the chunks of one key of one sample."""
     key, row = tl.program_id(0), tl.program_id(1).to(tl.int64)
     value = tl.arange(0, PADDED)

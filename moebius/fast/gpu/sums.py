@@ -123,7 +123,9 @@ def _add_and_norm(
             row, column = at // width, at % width  # a row of any sample
             of_tile = row // TILE * (width // TILE) + column // TILE
             changed = (of_tile * TILE + row % TILE) * TILE + column % TILE
-        value += tl.load(change + changed[:, None] * channels + channel[None, :], mask=is_there, other=0.0).to(tl.float32)
+        value += tl.load(change + changed[:, None] * channels + channel[None, :], mask=is_there, other=0.0).to(
+            tl.float32
+        )
         tl.store(total + places, value.to(total.dtype.element_ty), mask=is_there)
     mean = tl.sum(value, 1) / channels
     rest = tl.where(inside, value - mean[:, None], 0.0)
