@@ -5,7 +5,7 @@ import logging
 import sys
 import uuid
 from collections.abc import Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import pyarrow as pa
 
@@ -42,7 +42,7 @@ def _inpaint(path: str, overrides: Sequence[str]) -> int:
     from pipeline.run import run_job  # imports Ray, after the configuration is known to be good
     from pipeline.sources.left_out import describe_left_out
 
-    run_id = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+    run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
     set_up_log(config.run.log, config.storage, run_id)
     failures = FailureLog()
     try:
