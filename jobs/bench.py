@@ -13,8 +13,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from jobs.arguments import positive
-from jobs.cli import DONE, EXIT_CODES, run_command
+from jobs.cli.arguments import positive
+from jobs.cli.execute import run_command
+from jobs.cli.exit_codes import DONE, EXIT_CODES
 
 Figures = dict[str, Any]
 RANDOM = "random"

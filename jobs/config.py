@@ -5,9 +5,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from jobs.cli import DONE, EXIT_CODES, run_command
-from jobs.configuration import Loaded, load_with_origins
-from jobs.reference import one_line, reference_page
+from jobs.cli.execute import run_command
+from jobs.cli.exit_codes import DONE, EXIT_CODES
+from jobs.configuration.load import Loaded, load_with_origins
+from jobs.configuration.reference import one_line, reference_page
 from pipeline.config.job import JobConfig, public_configuration
 from pipeline.errors import ConfigError
 

@@ -7,10 +7,11 @@ from typing import Any
 
 from PIL import Image
 
-from jobs.arguments import check_writable, positive
-from jobs.cli import DONE, EXIT_CODES, run_command
-from jobs.sheet import NOTHING, picture_path, save_sheet, strip, with_hole
-from jobs.sinks import add_sink_arguments, storage_options
+from jobs.cli.arguments import check_writable, positive
+from jobs.cli.execute import run_command
+from jobs.cli.exit_codes import DONE, EXIT_CODES
+from jobs.cli.sink import add_sink_arguments, storage_options
+from jobs.pictures.sheet import NOTHING, picture_path, save_sheet, strip, with_hole
 from pipeline.codecs.decode import decode
 from pipeline.config.job import absolute_uri
 from pipeline.database import Catalog

@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from jobs.arguments import check_writable
-from jobs.cli import DONE, EXIT_CODES, run_command
+from jobs.cli.arguments import check_writable
+from jobs.cli.execute import run_command
+from jobs.cli.exit_codes import DONE, EXIT_CODES
 from moebius import MoebiusConfig, load_denoiser
 from moebius.checkpoint import CheckpointError, read_state_dict, write_state_dict
 from moebius.weights import read_config

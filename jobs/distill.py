@@ -5,9 +5,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from jobs.arguments import add_config_arguments, check_writable
-from jobs.cli import DONE, EXIT_CODES, FAILED, run_command
-from jobs.configuration import load_training_config
+from jobs.cli.arguments import add_config_arguments, check_writable
+from jobs.cli.execute import run_command
+from jobs.cli.exit_codes import DONE, EXIT_CODES, FAILED
+from jobs.configuration.load import load_training_config
 from pipeline.errors import ConfigError
 
 
@@ -21,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add_config_arguments(parser, "conf/distill.yaml or conf/train_nano.yaml", "steps=2000")
     options = parser.parse_args(arguments)
-    return run_command(lambda: _distill(options.config, options.overrides), goes_on=True)
+    return run_command(lambda: _distill(options.config, options.overrides), resumable=True)
 
 
 def _distill(path: str, overrides: Sequence[str]) -> int:

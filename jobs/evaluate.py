@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from jobs.arguments import check_writable, positive
-from jobs.cli import DONE, EXIT_CODES, run_command
-from jobs.sheet import picture_path, save_sheet, strip, with_hole
+from jobs.cli.arguments import check_writable, positive
+from jobs.cli.execute import run_command
+from jobs.cli.exit_codes import DONE, EXIT_CODES
+from jobs.pictures.sheet import picture_path, save_sheet, strip, with_hole
 from moebius.settings import InpaintSettings
 from pipeline.config.job import MaskConfig, ModelConfig
 from pipeline.errors import ConfigError

@@ -4,8 +4,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from jobs.cli import DONE, EXIT_CODES
-from jobs.sinks import add_sink_arguments, change_sink, storage_options
+from jobs.cli.exit_codes import DONE, EXIT_CODES
+from jobs.cli.sink import add_sink_arguments, change_sink, storage_options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,12 +9,13 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
-from jobs.arguments import add_config_arguments
-from jobs.cli import DONE, EXIT_CODES, FAILED, TOO_MANY_FAILED, run_command
-from jobs.configuration import load_config
-from jobs.failure_log import FailureLog
-from jobs.logs import set_up_log
-from jobs.progress import Progress
+from jobs.cli.arguments import add_config_arguments
+from jobs.cli.execute import run_command
+from jobs.cli.exit_codes import DONE, EXIT_CODES, FAILED, TOO_MANY_FAILED
+from jobs.configuration.load import load_config
+from jobs.log.failures import FailureLog
+from jobs.log.lines import set_up_log
+from jobs.log.progress import Progress
 
 logger = logging.getLogger("jobs.inpaint")  # also where this is __main__
 
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add_config_arguments(parser)
     options = parser.parse_args(arguments)
-    return run_command(lambda: _inpaint(options.config, options.overrides), goes_on=True)
+    return run_command(lambda: _inpaint(options.config, options.overrides), resumable=True)
 
 
 def _inpaint(path: str, overrides: Sequence[str]) -> int:

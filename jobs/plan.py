@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jobs.arguments import add_config_arguments, positive
-from jobs.cli import DONE, EXIT_CODES, run_command
-from jobs.configuration import load_config
+from jobs.cli.arguments import add_config_arguments, positive
+from jobs.cli.execute import run_command
+from jobs.cli.exit_codes import DONE, EXIT_CODES
+from jobs.configuration.load import load_config
 from pipeline.config.job import JobConfig
 from pipeline.errors import ConfigError
 

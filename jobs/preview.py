@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from jobs.arguments import check_writable, positive
-from jobs.cli import DONE, EXIT_CODES, run_command
-from jobs.configuration import load_config
-from jobs.sheet import NOTHING, picture_path, save_sheet, strip, with_hole
+from jobs.cli.arguments import check_writable, positive
+from jobs.cli.execute import run_command
+from jobs.cli.exit_codes import DONE, EXIT_CODES
+from jobs.configuration.load import load_config
+from jobs.pictures.sheet import NOTHING, picture_path, save_sheet, strip, with_hole
 from pipeline.config.job import JobConfig
 from pipeline.sources.inputs import Inputs
 

@@ -5,9 +5,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from jobs.arguments import check_writable
-from jobs.cli import DONE, EXIT_CODES, run_command
-from jobs.sinks import add_sink_arguments, storage_options
+from jobs.cli.arguments import check_writable
+from jobs.cli.execute import run_command
+from jobs.cli.exit_codes import DONE, EXIT_CODES
+from jobs.cli.sink import add_sink_arguments, storage_options
 from pipeline.config.job import absolute_uri
 from pipeline.errors import ConfigError
 from pipeline.report.publish import KEY, SAMPLES, make_report

@@ -6,8 +6,8 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from jobs.cli import DISAGREE, DONE, EXIT_CODES
-from jobs.sinks import add_sink_arguments, change_sink, storage_options
+from jobs.cli.exit_codes import DISAGREE, DONE, EXIT_CODES
+from jobs.cli.sink import add_sink_arguments, change_sink, storage_options
 
 if TYPE_CHECKING:
     from pipeline.maintenance.verify import Findings

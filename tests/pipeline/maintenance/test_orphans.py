@@ -193,7 +193,7 @@ def test_job_in_a_moved_sink_deletes_nothing(done, is_link, tmp_path):
 @pytest.mark.parametrize(
     ("fault", "code", "message"),
     [
-        (OSError("no answer"), 1, "moebius: no answer; once that is mended, the same command goes on from here\n"),
+        (OSError("no answer"), 1, "moebius: no answer; after fixing the cause, run the same command again to resume\n"),
         (PermissionError(13, "Forbidden", "bucket"), 2, "moebius: bucket: Forbidden\n"),
     ],
 )

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-import jobs.progress
-from jobs.progress import Progress
-from jobs.tally import RECENT_S, Tally
+import jobs.log.progress
+from jobs.log.progress import Progress
+from jobs.log.progress_stats import RECENT_S, Tally
 from pipeline.records import FAILED, OK, Record, to_table
 from pipeline.worker.pool import Pool
 
@@ -98,7 +98,7 @@ def test_terminal_shows_a_bar_below_the_lines_of_the_log(monkeypatch):
 
 
 def test_log_has_a_line_at_the_start_one_at_the_first_commit_and_one_a_minute(caplog, monkeypatch):
-    monkeypatch.setattr(jobs.progress, "LOG_EVERY_S", 0.2)
+    monkeypatch.setattr(jobs.log.progress, "LOG_EVERY_S", 0.2)
     caplog.set_level(logging.INFO, "jobs")
     with Progress(io.StringIO()) as progress:
         progress.update(rows(0), 200)

@@ -3,8 +3,8 @@ import logging
 
 import pytest
 
-from jobs.failure_log import MOST_OF_A_KIND, FailureLog
-from jobs.logs import JsonLines, TextLines, set_up_log
+from jobs.log.failures import MOST_OF_A_KIND, FailureLog
+from jobs.log.lines import JsonLines, TextLines, set_up_log
 from pipeline.records import FAILED, OK, Record, to_table
 
 STORAGE = {
@@ -38,7 +38,7 @@ def test_failed_sample_is_one_line_with_its_id_and_why(lines, caplog):
     assert told.pop("time").endswith("+00:00")
     assert told == {
         "level": "WARNING",
-        "logger": "jobs.failure_log",
+        "logger": "jobs.log.failures",
         "message": "sample a/\\xfc\\n.png failed: decode, TruncatedImage: bad\\nfile",
         "run_id": "the-run",
         "sample_id": "a/ü\n.png",

@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from jobs.tally import Tally
+from jobs.log.progress_stats import Tally
 
 LOG_EVERY_S = 60.0
 REFRESHES_A_SECOND = 2

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFont
 
-from jobs.sheet import CELL_PX, HOLE_COLOUR, MOST_PX, _lines, save_sheet, strip, with_hole
+from jobs.pictures.sheet import CELL_PX, HOLE_COLOUR, MOST_PX, _lines, save_sheet, strip, with_hole
 from pipeline.errors import ConfigError
 
 

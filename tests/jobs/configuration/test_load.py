@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from jobs import config as config_job
-from jobs.configuration import load_config, load_training_config, load_with_origins
+from jobs.configuration.load import load_config, load_training_config, load_with_origins
 from pipeline.errors import ConfigError
 from tests.conftest import ROOT
 

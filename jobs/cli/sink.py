@@ -5,8 +5,9 @@ import logging
 import uuid
 from collections.abc import Callable
 
-from jobs.arguments import SWITCHES
-from jobs.cli import FAILED, run_command
+from jobs.cli.arguments import SWITCHES
+from jobs.cli.execute import run_command
+from jobs.cli.exit_codes import FAILED
 from pipeline.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -49,4 +50,4 @@ def change_sink(name: str, job: Callable[[str], int]) -> int:
             logger.error("%s", error)
             return FAILED
 
-    return run_command(change, goes_on=True)
+    return run_command(change, resumable=True)

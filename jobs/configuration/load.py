@@ -11,8 +11,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from jobs.arguments import SWITCHES
-from jobs.layers import Layer, read_layers
+from jobs.cli.arguments import SWITCHES
+from jobs.configuration.layers import Layer, read_layers
 from pipeline.config.job import JobConfig
 from pipeline.errors import ConfigError
 from pipeline.training import TrainingConfig
