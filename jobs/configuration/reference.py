@@ -1,4 +1,4 @@
-"""``docs/configuration.md``, made from the dataclasses that configurations are: names, types, defaults, meaning."""
+"""Generates ``docs/configuration.md`` from the dataclasses of configurations: names, types, defaults, meaning."""
 
 import inspect
 import re
@@ -41,7 +41,7 @@ comes of it all, with the origin of each value; it takes files of inpainting job
 
 
 def reference_page() -> str:
-    """The page as Markdown."""
+    """Return the page as Markdown."""
     parts = [_HEAD]
     for section, of_type in get_type_hints(JobConfig).items():
         if isinstance(of_type, type) and is_dataclass(of_type):
@@ -62,7 +62,7 @@ def _table(title: str, config: type, prefix: str) -> str:
 
 
 def _meanings(config: type) -> dict[str, str]:
-    """What the docstring of a dataclass, and those of its bases, say of each field."""
+    """Return the description of each field from the docstrings of a dataclass and its bases."""
     found: dict[str, str] = {}
     for one in reversed([each for each in config.__mro__ if is_dataclass(each)]):
         arguments = inspect.cleandoc(one.__doc__ or "").partition("\nArgs:\n")[2].partition("\n\n")[0]
@@ -88,6 +88,6 @@ def _default(field: Field) -> str:
 
 
 def one_line(value: Any) -> str:
-    """A value as YAML on one line."""
+    """Format a value as YAML on one line."""
     text = yaml.safe_dump(value, default_flow_style=True, width=1 << 20, allow_unicode=True)
     return text.removesuffix("...\n").strip()

@@ -1,4 +1,4 @@
-"""Counts committed rows and says in words how a job goes."""
+"""Statistics of a running job: counts, rate, time left."""
 
 from collections import Counter, deque
 from typing import NamedTuple
@@ -8,76 +8,76 @@ import pyarrow.compute as pc
 
 from pipeline.records import FAILED, STATUSES
 
-RECENT_S = 300.0  # what rates are taken over
-SETTLED_S = 30.0  # of commits are enough to leave the start of the workers out
-SILENCE_S = 60.0  # without a commit is worth a word
-MOST_KINDS = 4
+RATE_PERIOD_S = 300.0  # over which rates are computed
+WARM_UP_S = 30.0  # commits over so long suffice to leave the start of the workers out of the rate
+SILENCE_S = 60.0  # without a commit, after which the age of the last one is shown
+MAX_KINDS = 4  # error types shown by name
 
 
-class _Moment(NamedTuple):
-    """How far things were at a commit."""
+class _Commit(NamedTuple):
+    """Totals at the time of a commit."""
 
     at_s: float
     done: int
     model_s: float
 
 
-class Tally:
-    """What is done of a job, and how fast.
+class ProgressStats:
+    """Counts the committed rows of a job and computes its pace.
 
-    Times are of a clock that only runs forward, in seconds.
+    Every ``now`` is a time in seconds of a monotonic clock.
     """
 
     def __init__(self) -> None:
         self.total = self.done = 0
-        self.model_calls = 0  # that can run at once; 0 before the workers are known
+        self.model_calls = 0  # that run concurrently; 0 until the workers are known
         self.statuses: Counter[str] = Counter()
         self.kinds: Counter[str] = Counter()
         self._model_s = 0.0
-        self._moments: deque[_Moment] = deque()
+        self._commits: deque[_Commit] = deque()
 
     def count(self, rows: pa.Table, total: int, now: float) -> None:
-        """Add newly committed rows out of ``total``."""
+        """Add newly committed rows of a job of ``total`` samples."""
         self.total = total
         self.statuses.update(rows["status"].to_pylist())
         self.kinds.update(rows.filter(pc.equal(rows["status"], FAILED))["error_type"].to_pylist())
         self.done = self.statuses.total()
         self._model_s += pc.sum(rows["inpaint_s"]).as_py() or 0.0
-        self._moments.append(_Moment(now, self.done, self._model_s))
-        while len(self._moments) > 2:
-            enough_s = RECENT_S if self._moments[0].done else SETTLED_S
-            if now - self._moments[1].at_s < enough_s:
+        self._commits.append(_Commit(now, self.done, self._model_s))
+        while len(self._commits) > 2:
+            period_s = RATE_PERIOD_S if self._commits[0].done else WARM_UP_S
+            if now - self._commits[1].at_s < period_s:
                 break
-            self._moments.popleft()
+            self._commits.popleft()
 
     def line(self, now: float) -> str:
-        """Everything in one line."""
+        """Return counts and pace in one line."""
         return f"{self.done}/{self.total} samples ({self.counts()})  {self.pace(now)}"
 
     def counts(self) -> str:
-        """Samples by status, failures by kind."""
+        """Return the numbers of samples by status and of failures by error type."""
         parts = [f"{count} {status}" for status in STATUSES if (count := self.statuses[status])]
         if self.kinds:
-            named = [f"{count} {kind}" for kind, count in self.kinds.most_common(MOST_KINDS)]
-            rest = self.kinds.total() - sum(count for _, count in self.kinds.most_common(MOST_KINDS))
+            named = [f"{count} {kind}" for kind, count in self.kinds.most_common(MAX_KINDS)]
+            rest = self.kinds.total() - sum(count for _, count in self.kinds.most_common(MAX_KINDS))
             parts[-1] += ": " + ", ".join([*named, *([f"{rest} others"] if rest else [])])
         return ", ".join(parts) or "none done"
 
     def pace(self, now: float) -> str:
-        """Rate, time left, share of the time that the model is at work, and whether nothing comes any more."""
+        """Return the rate, the time left, the busy share of the model, and the age of the last commit if it is old."""
         if not self.done:
-            return f"workers are starting, {_clock(now - self._moments[0].at_s)}"
-        first, last = self._moments[0], self._moments[-1]
+            return f"workers are starting, {_clock(now - self._commits[0].at_s)}"
+        first, last = self._commits[0], self._commits[-1]
         rate = (last.done - first.done) / max(last.at_s - first.at_s, 1e-9)
-        words = [f"{rate:.1f}/s" if rate >= 1 else f"{60 * rate:.1f}/min"]
+        parts = [f"{rate:.1f}/s" if rate >= 1 else f"{60 * rate:.1f}/min"]
         if rate:
-            words.append(f"{_clock(max((self.total - last.done) / rate - (now - last.at_s), 0))} left")
+            parts.append(f"{_clock(max((self.total - last.done) / rate - (now - last.at_s), 0))} left")
         if self.model_calls:
             busy = (last.model_s - first.model_s) / max(self.model_calls * (last.at_s - first.at_s), 1e-9)
-            words.append(f"model busy {min(100 * busy, 100):.0f} %")
+            parts.append(f"model busy {min(100 * busy, 100):.0f} %")
         if now - last.at_s > SILENCE_S:
-            words.append(f"last commit {_clock(now - last.at_s)} ago")
-        return "  ".join(words)
+            parts.append(f"last commit {_clock(now - last.at_s)} ago")
+        return "  ".join(parts)
 
 
 def _clock(seconds: float) -> str:

@@ -79,7 +79,7 @@ def test_cycle_missing_base_and_unknown_key_name_file_line_and_key(tmp_path):
     assert refusal(tmp_path / "range.yaml").startswith(f"{tmp_path}/range.yaml:2: mask.kind must be one of paired")
     assert f"{tmp_path}/number.yaml:1: base: must be the name of a file" in refusal(tmp_path / "number.yaml")
     assert re.search(r"variable\.yaml:2, .*: sink\.uri: .*NOT_SET_ANYWHERE", refusal(tmp_path / "variable.yaml"))
-    assert f"{tmp_path}/broken.yaml: no YAML: " in refusal(tmp_path / "broken.yaml")
+    assert f"{tmp_path}/broken.yaml: not valid YAML: " in refusal(tmp_path / "broken.yaml")
     assert refusal(tmp_path / "built.yaml").count("\n") == 0
 
 
