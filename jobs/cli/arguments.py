@@ -1,46 +1,78 @@
-"""Arguments that several commands take."""
+"""Arguments that several commands take, and checks of their values."""
 
 import argparse
 from pathlib import Path
 
 from pipeline.storage.errors import usable
 
-SWITCHES = ("true", "false")  # of options of a storage, which are text otherwise
+PICTURE_EXTENSIONS = (".png", ".jpg", ".jpeg")
+
+
+def add_config(
+    parser: argparse.ArgumentParser, example: str = "conf/inpaint.yaml, which lists every key", optional: bool = False
+) -> None:
+    """Add CONFIG, a YAML file."""
+    parser.add_argument(
+        "config", metavar="CONFIG", nargs="?" if optional else None, help=f"YAML file such as {example}"
+    )
+
+
+def add_overrides(parser: argparse.ArgumentParser, example: str = "source.uri=s3://bucket/photos") -> None:
+    """Add ``key=value …``, which replace values of CONFIG."""
+    parser.add_argument("overrides", metavar="key=value", nargs="*", default=[], help=f"override a key, e.g. {example}")
+
+
+def add_picture(parser: argparse.ArgumentParser) -> None:
+    """Add PICTURE, the contact sheet to write, and its size."""
+    parser.add_argument("picture", metavar="PICTURE", type=picture_path, help="file to write, .png or .jpg")
+    parser.add_argument("--count", type=positive, default=12, help="maximum number of samples (12)")
+    parser.add_argument("--columns", type=positive, default=2, help="samples per row (2)")
+
+
+def add_sink(parser: argparse.ArgumentParser) -> None:
+    """Add SINK and the options of its storage."""
+    parser.add_argument("sink", metavar="SINK", help="sink.uri of a job")
+    parser.add_argument(
+        "--storage",
+        metavar="key=value",
+        action="append",
+        default=[],
+        help="an fsspec option such as endpoint_url=http://…; may be repeated",
+    )
 
 
 def positive(text: str) -> int:
-    """A count of at least one.
+    """Parse a whole number of at least 1.
 
     Raises:
-        ArgumentTypeError: anything else.
+        ArgumentTypeError: the text is anything else.
     """
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text}")
     return int(text)
 
 
-def check_writable(path: Path) -> None:
-    """Make the folder of a file that a command will write, and make sure before its work that it can.
+def picture_path(text: str) -> Path:
+    """Parse the path of a picture to write.
 
     Raises:
-        ConfigError: it cannot.
+        ArgumentTypeError: the path has another extension than those of ``PICTURE_EXTENSIONS``.
+    """
+    if not text.lower().endswith(PICTURE_EXTENSIONS):
+        raise argparse.ArgumentTypeError(f"{text!r} must end in .png or .jpg")
+    return Path(text)
+
+
+def check_writable(path: Path) -> None:
+    """Create the folder of an output file and check that the file can be written, before any work is done.
+
+    Raises:
+        ConfigError: it cannot be written.
     """
     with usable(f"cannot write {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        was_there = path.exists()
+        existed = path.exists()
         with path.open("ab"):
             pass
-        if not was_there:
+        if not existed:
             path.unlink()
-
-
-def add_config_arguments(
-    parser: argparse.ArgumentParser,
-    example: str = "conf/inpaint.yaml, which lists every key",
-    override: str = "source.uri=s3://bucket/photos",
-) -> None:
-    """A file of YAML and what replaces its values, with an example of each."""
-    parser.add_argument("config", metavar="CONFIG", help=f"YAML file such as {example}")
-    parser.add_argument(
-        "overrides", metavar="key=value", nargs="*", default=[], help=f"override a key, e.g. {override}"
-    )
