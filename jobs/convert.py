@@ -45,9 +45,7 @@ def _convert(options: argparse.Namespace) -> int:
     source, target = options.source, options.target
     if target.suffix not in SUFFIXES:
         raise CheckpointError(f"TARGET must end in {', '.join(SUFFIXES)}, got {target}")
-    if target.exists() and not options.force:
-        raise CheckpointError(f"{target} exists; --force replaces it")
-    check_writable(target)
+    check_writable(target, options.force)
     state_dict = read_state_dict(source)
     if not options.any:
         beside = source.parent / "config.json"

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from pipeline.errors import ConfigError
 from pipeline.storage.errors import usable
 
 PICTURE_EXTENSIONS = (".png", ".jpg", ".jpeg")
@@ -63,12 +64,18 @@ def picture_path(text: str) -> Path:
     return Path(text)
 
 
-def check_writable(path: Path) -> None:
+def check_writable(path: Path, may_replace: bool = True) -> None:
     """Create the folder of an output file and check that the file can be written, before any work is done.
 
+    Args:
+        path: the output file.
+        may_replace: whether the file may exist.
+
     Raises:
-        ConfigError: it cannot be written.
+        ConfigError: the file cannot be written, or exists.
     """
+    if path.exists() and not may_replace:
+        raise ConfigError(f"{path} exists; --force replaces it")
     with usable(f"cannot write {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         existed = path.exists()

@@ -1,6 +1,7 @@
 """The commands by name, each with its line of help."""
 
 COMMANDS = {
+    "init": "write inpaint.yaml, a commented configuration to start from",
     "inpaint": "inpaint every image of a source under its mask: plan, run, commit, summary",
     "plan": "show what inpaint would do; changes nothing",
     "config": "print the effective configuration and the origin of each value",
