@@ -15,6 +15,7 @@ LAYERS = {
     "pipeline": """
 database records timed uris
 errors metrics
+extras
 codecs config storage
 sources
 faults masks
