@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--config",
         type=Path,
         metavar="JSON",
-        help="sizes of the model (config.json beside SOURCE, else the published ones)",
+        help="sizes of the model (config.json next to SOURCE, else the published ones)",
     )
     parser.add_argument("--any", action="store_true", help="convert a checkpoint of any model, such as the autoencoder")
     parser.add_argument("--half", action="store_true", help="store float16: half the size; computed in float32")
@@ -48,8 +48,8 @@ def _convert(options: argparse.Namespace) -> int:
     check_writable(target, options.force)
     state_dict = read_state_dict(source)
     if not options.any:
-        beside = source.parent / "config.json"
-        path = options.config or (beside if beside.is_file() else None)
+        nearby = source.parent / "config.json"
+        path = options.config or (nearby if nearby.is_file() else None)
         try:
             load_denoiser(state_dict, read_config(path) if path else MoebiusConfig())
         except CheckpointError as error:

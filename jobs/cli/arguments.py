@@ -10,7 +10,7 @@ PICTURE_EXTENSIONS = (".png", ".jpg", ".jpeg")
 
 
 def add_config(
-    parser: argparse.ArgumentParser, example: str = "conf/inpaint.yaml, which lists every key", optional: bool = False
+    parser: argparse.ArgumentParser, example: str = "inpaint.yaml, which moebius init writes", optional: bool = False
 ) -> None:
     """Add CONFIG, a YAML file."""
     parser.add_argument(

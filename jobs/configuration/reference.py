@@ -19,15 +19,15 @@ _HEAD = """# Configuration
 
 This page is made from the code by `moebius config --reference > docs/configuration.md`.
 
-A job reads one YAML file and then its `key=value` overrides. What neither says has the default below; an unknown key, a
-wrong type or a value out of range stops the command with exit code 2 and a message that names file, line and key.
-[`conf/inpaint.yaml`](../conf/inpaint.yaml) states every key of a job.
+A job reads one YAML file and then its `key=value` overrides. Keys that neither sets have the defaults below; an unknown
+key, a wrong type or a value out of range ends the command with exit code 2 and a message that names file, line and key.
+[`conf/inpaint.yaml`](../conf/inpaint.yaml) states every key of a job; `moebius init` writes a copy of it.
 
-A file may build on others: `base: inpaint.yaml`, or `base: [cluster.yaml, reprocess.yaml]`, where later ones win and
-the file itself wins over all. Their names are relative to the file; all other local paths are relative to the folder in
-which the command runs. A value may come from the environment:
-`uri: ${oc.env:PHOTOS}`, or `${oc.env:PHOTOS,photos/}` with a default. `moebius config FILE [key=value …]` prints what
-comes of it all, with the origin of each value; it takes files of inpainting jobs, not of training.
+A file may build on others: `base: inpaint.yaml`, or `base: [cluster.yaml, reprocess.yaml]`. Later files override
+earlier ones, and the file itself overrides them all. Their names are relative to the file; all other local paths are
+relative to the working directory. A value may come from the environment:
+`uri: ${oc.env:PHOTOS}`, or `${oc.env:PHOTOS,photos/}` with a default. `moebius config FILE [key=value …]` prints
+the result with the origin of each value; it reads configurations of inpainting jobs, not of training.
 
 | profile | for |
 |---|---|

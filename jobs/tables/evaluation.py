@@ -1,4 +1,4 @@
-"""Means of an evaluation as lines of text, and beside them those of the paper."""
+"""Means of an evaluation, and the figures of the paper, as lines of text."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
