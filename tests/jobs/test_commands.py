@@ -52,7 +52,7 @@ def test_moebius_lists_its_commands():
     assert all(command in result.stdout for command in COMMANDS)
     assert run_cli("__main__").returncode == 2
     unknown = run_cli("__main__", "inpant")
-    assert unknown.returncode == 2 and "no command 'inpant'; there are inpaint, plan" in unknown.stderr
+    assert unknown.returncode == 2 and "no command 'inpant'; there are init, inpaint, plan" in unknown.stderr
 
 
 def test_base_configuration_states_every_default():

@@ -3,14 +3,10 @@
 import re
 
 import pytest
-import yaml
 
-from jobs import config as config_job
 from jobs.configuration.load import load_config, load_training_config, load_with_origins
 from pipeline.errors import ConfigError
 from tests.conftest import ROOT
-
-PROFILES = sorted(path.name for path in (ROOT / "conf").glob("*.yaml") if "source" in path.read_text())
 
 
 def write(folder, **files):
@@ -103,33 +99,3 @@ def test_value_of_another_kind_names_its_key(tmp_path):
         assert refusal(tmp_path / "job.yaml", f"{key}={{a: 1}}").startswith(f"{key}: must be a list")
     with pytest.raises(ConfigError, match="bf16: must be true or false, got 2"):
         load_training_config(str(ROOT / "conf" / "distill.yaml"), ["bf16=2"])
-
-
-@pytest.mark.parametrize("profile", PROFILES)
-def test_printed_configuration_is_the_configuration(profile, tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("RAY_ADDRESS", "")
-    path = str(ROOT / "conf" / profile)
-    assert config_job.main([path, "mask.template={dir}{stem}: #1.png"]) == 0
-    printed = capsys.readouterr().out
-    assert all(" # " in line for line in printed.splitlines() if line.startswith("  "))
-    (tmp_path / "printed.yaml").write_text(printed)
-    expected, found = (
-        load_config(path, ["mask.template={dir}{stem}: #1.png"]),
-        load_config(f"{tmp_path}/printed.yaml", []),
-    )
-    assert {**vars(found), "storage": None} == {**vars(expected), "storage": None}
-
-
-def test_storage_options_are_hidden_and_the_address_of_the_environment_is_told(capsys, monkeypatch):
-    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    assert config_job.main([str(ROOT / "conf/inpaint.yaml"), "storage.secret=hunter2"]) == 0
-    printed = capsys.readouterr().out
-    assert "hunter2" not in printed and yaml.safe_load(printed)["storage"] == {"secret": "***"}
-    assert re.search(r"address: 10\.0\.0\.1:6379 +# environment RAY_ADDRESS", printed)
-
-
-def test_reference_page_is_up_to_date(capsys):
-    assert config_job.main(["--reference"]) == 0
-    page = (ROOT / "docs" / "configuration.md").read_text()
-    assert page == capsys.readouterr().out, "run `moebius config --reference > docs/configuration.md`"
-    assert all(line.rstrip(" |").count("|") >= 2 for line in page.splitlines() if line.startswith("| `"))
