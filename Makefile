@@ -1,4 +1,4 @@
-# Everything works on a machine that has only Python 3.10 or newer and make.
+# Everything works on a machine that has only Python 3.11 or newer and make.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

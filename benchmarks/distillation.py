@@ -13,7 +13,7 @@ import json
 import logging
 import sys
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -89,7 +89,7 @@ def main() -> None:
         content = {
             "kind": "distillation",
             "machine": device_name(),
-            "date": datetime.now(timezone.utc).date().isoformat(),
+            "date": datetime.now(UTC).date().isoformat(),
             "versions": versions("torch", "diffusers", "numpy"),
             "settings": numbers,
             "rows": rows,

@@ -1,1 +1,1 @@
-"""Entry points: arguments → configuration → one call."""
+"""The commands, one module each: arguments → configuration → one call. The packages hold what commands share."""

@@ -1,4 +1,4 @@
-"""``moebius bench KIND``: figures of the model and of the pipeline, as a table and as JSON."""
+"""``moebius bench KIND``: measure the model or the pipeline; print a table and write JSON."""
 
 import argparse
 import json
@@ -13,95 +13,96 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from jobs.arguments import positive
-from jobs.cli import DONE, EXIT_CODES, run_command
+from jobs.cli.arguments import positive
+from jobs.cli.execute import run_command
+from jobs.cli.exit_codes import DONE
+from jobs.cli.parser import new_parser
+from jobs.tables.figures import figure_lines
 
 Figures = dict[str, Any]
 RANDOM = "random"
-QUICK_S, THOROUGH_S = 0.2, 3.0  # that each figure is measured for
+QUICK_S, THOROUGH_S = 0.2, 3.0  # measuring time per figure
 MODEL_PACKAGES = ("torch", "diffusers", "numpy", "ray")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse, measure, print."""
-    parser = argparse.ArgumentParser(
-        prog="moebius bench",
-        description="Measure the model or the pipeline on this machine. Nothing else should run on it meanwhile.",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    """Parse the arguments, measure, and print."""
+    parser = new_parser(
+        "bench", "Measure the model or the pipeline on this machine, which should run nothing else meanwhile."
     )
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
-    _add_model(kinds)
-    _add_job(kinds)
-    _add_flow(kinds)
-    _add_plan(kinds)
-    _add_report(kinds)
+    for add_kind in (_add_model, _add_job, _add_flow, _add_plan, _add_report):
+        add_kind(kinds)
     for kind in kinds.choices.values():
-        kind.add_argument("--output", "--json", dest="output", metavar="FILE", type=Path, help="write JSON there, too")
+        kind.add_argument("--output", "--json", dest="output", metavar="FILE", type=Path, help="also write JSON")
     options = parser.parse_args(arguments)
-    measure = {"model": _model, "job": _job, "flow": _flow, "plan": _plan, "report": _report}[options.kind]
-    return run_command(lambda: _print(measure, options))
+    return run_command(lambda: _measure(options))
 
 
 def _add_model(kinds: Any) -> None:
     model = kinds.add_parser(
         "model",
-        help="the model alone: steps, autoencoder, memory, and how near they come to what the device can do",
-        description="Time the denoiser and the autoencoder, plain and arranged for speed, in fp32 and bf16. Needs "
-        "neither Ray nor a network. On CPUs one thread computes, as in a job.",
+        help="the model without the pipeline: steps, autoencoder, memory, and their distance from the roofline",
+        description="Time the denoiser and the autoencoder, plain and optimized, in fp32 and bf16. Needs neither Ray "
+        "nor a network. CPUs compute with one thread, as in a job.",
     )
-    model.add_argument("--weights", default=RANDOM, help="name, folder or file; random: of the published size (random)")
-    model.add_argument("--device", default="auto", help="cuda or cpu (the GPU where there is one)")
+    model.add_argument("--weights", default=RANDOM, help="name, folder or file; random: published size (random)")
+    model.add_argument("--device", default="auto", help="cuda or cpu (the GPU if there is one)")
     model.add_argument(
         "--batch-sizes", type=positive, nargs="+", default=[1, 4, 16], metavar="N", help="windows (1 4 16)"
     )
-    model.add_argument("--quick", action="store_true", help="batches of one window alone, few repetitions")
-    model.add_argument("--versus", choices=["flux"], help="FLUX.1-Fill-Dev as well, of its size with random weights")
+    model.add_argument("--quick", action="store_true", help="only batches of one window, few repetitions")
+    model.add_argument("--versus", choices=["flux"], help="also FLUX.1-Fill-Dev, of its size with random weights")
+    model.set_defaults(measure=_model)
 
 
 def _add_job(kinds: Any) -> None:
     job = kinds.add_parser(
         "job",
-        help="the whole job against the bare model: pictures a second",
-        description="Run the whole job over made-up photos, one window each, and the same windows through the bare "
-        "model, with the same number of threads.",
+        help="the whole job compared with the bare model: images per second",
+        description="Run the whole job over synthetic photos with one window each, and the same windows through the "
+        "bare model with the same number of threads.",
     )
-    job.add_argument("--weights", default="nano", help="name, folder or file; random: of the published size (nano)")
+    job.add_argument("--weights", default="nano", help="name, folder or file; random: published size (nano)")
     job.add_argument("--samples", type=positive, default=200, help="photos (200)")
-    job.add_argument("--steps", type=positive, default=20, help="of the sampler (20)")
+    job.add_argument("--steps", type=positive, default=20, help="steps of the sampler (20)")
+    job.set_defaults(measure=_job)
 
 
 def _add_flow(kinds: Any) -> None:
     flow = kinds.add_parser(
         "flow",
-        help="everything but the model: samples a second against a plain loop, how busy a model is kept, memory",
-        description="Run the whole job over made-up JPEG photos with a stand-in for the model that sleeps. First a "
-        "plain loop in as many processes as there are cores decodes each photo and mask and encodes the photo again.",
+        help="throughput with a no-op model: samples per second, compared with a plain loop; busy share, memory",
+        description="Run the whole job over synthetic JPEG photos with a model that only sleeps. A plain loop, with "
+        "one process per core, decodes each photo and mask and encodes the photo again for comparison.",
     )
     flow.add_argument("--samples", type=positive, default=5000, help="photos (5000)")
-    flow.add_argument("--side", type=positive, default=1024, help="of each photo, in pixels (1024)")
-    flow.add_argument("--actors", type=positive, default=os.cpu_count(), help="workers (one a core)")
-    flow.add_argument("--batch-size", type=positive, default=16, help="windows in one call of the model (16)")
-    flow.add_argument("--batch-seconds", type=float, default=0.0, help="that one call takes (0)")
+    flow.add_argument("--side", type=positive, default=1024, help="side of each photo in pixels (1024)")
+    flow.add_argument("--actors", type=positive, default=os.cpu_count(), help="workers (one per core)")
+    flow.add_argument("--batch-size", type=positive, default=16, help="windows per call of the model (16)")
+    flow.add_argument("--batch-seconds", type=float, default=0.0, help="seconds per call of the model (0)")
+    flow.set_defaults(measure=_flow)
 
 
 def _add_plan(kinds: Any) -> None:
     plan = kinds.add_parser(
         "plan",
         help="planning against a manifest of many rows: seconds and memory",
-        description="Write a manifest of so many finished rows, then plan against a made-up listing of as many images "
-        "and as many masks, of which every thousandth has changed.",
+        description="Write a manifest of finished rows, then plan against a synthetic listing of as many images and "
+        "masks, of which one in a thousand has changed.",
     )
-    plan.add_argument("--rows", type=positive, default=1_000_000, help="in the manifest and in the listing (1000000)")
+    plan.add_argument("--rows", type=positive, default=1_000_000, help="rows in the manifest and listing (1000000)")
+    plan.set_defaults(measure=_plan)
 
 
 def _add_report(kinds: Any) -> None:
     report = kinds.add_parser(
         "report",
         help="the report of a sink of many rows: seconds and memory",
-        description="Write a manifest of so many made-up rows, with real files behind those that the report shows.",
+        description="Write a manifest of synthetic rows, with real files for those that the report shows.",
     )
-    report.add_argument("--rows", type=positive, default=1_000_000, help="in the manifest (1000000)")
+    report.add_argument("--rows", type=positive, default=1_000_000, help="rows in the manifest (1000000)")
+    report.set_defaults(measure=_report)
 
 
 def _model(options: argparse.Namespace) -> Figures:
@@ -111,23 +112,23 @@ def _model(options: argparse.Namespace) -> Figures:
     from pipeline.errors import ConfigError
 
     device = _device(options.device)
-    batch_sizes, least_s = ([1], QUICK_S) if options.quick else (options.batch_sizes, THOROUGH_S)
+    batch_sizes, min_s = ([1], QUICK_S) if options.quick else (options.batch_sizes, THOROUGH_S)
     if options.versus:
         try:
             check_room(device)
         except DeviceTooSmallError as error:
             raise ConfigError(str(error)) from error
     with _weights(options.weights) as weights:
-        figures = asdict(measure_model(find_weights(weights), device, batch_sizes, least_s))
+        figures = asdict(measure_model(find_weights(weights), device, batch_sizes, min_s))
     if options.versus:
-        flux = measure_flux(device, least_s)
+        flux = measure_flux(device, min_s)
         figures["flux"] = {**asdict(flux), "times_slower": flux.image_s * figures["windows_per_second"]}
     return figures
 
 
 @contextmanager
 def _weights(name: str) -> Iterator[str]:
-    """What is to be loaded: as named, or random weights in a folder that lasts as long as the context."""
+    """Yield the weights to load: as named, or random ones in a temporary folder."""
     from moebius.bench.checkpoints import write_random_weights
 
     if name != RANDOM:
@@ -180,38 +181,18 @@ def _report(options: argparse.Namespace) -> Figures:
     return asdict(measure_report(options.rows))
 
 
-def _print(measure: Callable[[argparse.Namespace], Figures], options: argparse.Namespace) -> int:
+def _measure(options: argparse.Namespace) -> int:
     from moebius.hardware import device_name, versions
 
-    settings = {key: value for key, value in vars(options).items() if key != "output"}
+    settings = {key: value for key, value in vars(options).items() if key not in ("output", "measure")}
     made = {"machine": device_name(), "date": time.strftime("%Y-%m-%d", time.gmtime())}
+    measure: Callable[[argparse.Namespace], Figures] = options.measure
     figures = {**settings, **made, "versions": versions(*MODEL_PACKAGES), **measure(options)}
-    sys.stdout.write("".join(f"{line}\n" for line in _lines(figures)))
+    sys.stdout.write("".join(f"{line}\n" for line in figure_lines(figures)))
     if options.output:
         options.output.parent.mkdir(parents=True, exist_ok=True)
         options.output.write_text(json.dumps(figures, indent=2) + "\n")
     return DONE
-
-
-def _lines(figures: Figures) -> list[str]:
-    """One a figure, and a table for figures of several runs."""
-    lines = []
-    for name, value in figures.items():
-        if isinstance(value, dict):
-            value = ", ".join(f"{key} {_text(part)}" for key, part in value.items())
-        if isinstance(value, list) and value and isinstance(value[0], dict):
-            rows = [list(value[0]), *([_text(part) for part in run.values()] for run in value)]
-            widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-            lines += ["  ".join(map(str.rjust, row, widths)) for row in rows]
-            continue
-        lines.append(f"{name:<22} {_text(value)}")
-    return lines
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, dict):
-        return " ".join(f"{key}={_text(part)}" for key, part in value.items())
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

@@ -1,32 +1,33 @@
-"""``moebius config CONFIG [key=value …]``: the effective configuration, and where each value comes from."""
+"""``moebius config CONFIG [key=value …]``: print the effective configuration and the origin of each value."""
 
 import argparse
 import os
 import sys
 from collections.abc import Sequence
 
-from jobs.cli import DONE, EXIT_CODES, run_command
-from jobs.configuration import Loaded, load_with_origins
-from jobs.reference import one_line, reference_page
+from jobs.cli.arguments import add_config, add_overrides
+from jobs.cli.execute import run_command
+from jobs.cli.exit_codes import DONE
+from jobs.cli.parser import new_parser
+from jobs.configuration.load import Loaded, load_with_origins
+from jobs.configuration.reference import one_line, reference_page
 from pipeline.config.job import JobConfig, public_configuration
 from pipeline.errors import ConfigError
 
-ORIGIN_COLUMN = 36  # where comments stand, if the value leaves room
+ORIGIN_COLUMN = 36  # of comments, unless the value is longer
 _RAY_ADDRESS = "RAY_ADDRESS"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse, merge, print."""
-    parser = argparse.ArgumentParser(
-        prog="moebius config",
-        description="Print the effective configuration of an inpainting job as YAML, each value with where it comes "
-        "from: default, file and line, override, or the environment. Storage options are hidden.",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    """Parse the arguments, merge the layers, and print the result."""
+    parser = new_parser(
+        "config",
+        "Print the effective configuration of an inpainting job as YAML, each value with its origin: default, file and "
+        "line, override, or environment. Storage options are hidden.",
     )
-    parser.add_argument("config", metavar="CONFIG", nargs="?", help="YAML file such as conf/cluster.yaml")
-    parser.add_argument("overrides", metavar="key=value", nargs="*", help="override a key, e.g. run.actors=4")
-    parser.add_argument("--reference", action="store_true", help="print docs/configuration.md: every key there is")
+    add_config(parser, "conf/cluster.yaml", optional=True)
+    add_overrides(parser, "run.actors=4")
+    parser.add_argument("--reference", action="store_true", help="print docs/configuration.md, which lists every key")
     options = parser.parse_args(arguments)
     return run_command(lambda: _config(options))
 
@@ -36,13 +37,13 @@ def _config(options: argparse.Namespace) -> int:
         sys.stdout.write(reference_page())
         return DONE
     if options.config is None:
-        raise ConfigError("CONFIG is missing: name a YAML file, or --reference for every key there is")
+        raise ConfigError("CONFIG is missing: name a YAML file, or --reference for a list of every key")
     sys.stdout.write(effective(load_with_origins(options.config, options.overrides)))
     return DONE
 
 
 def effective(loaded: Loaded[JobConfig]) -> str:
-    """A configuration as YAML, with the origin of each value as a comment."""
+    """Format a configuration as YAML, with the origin of each value as a comment."""
     lines = []
     for section, values in public_configuration(loaded.config).items():
         lines.append(f"{section}:" if values else f"{section}: {{}}")

@@ -1,4 +1,4 @@
-"""``moebius contact-sheet SINK PICTURE``: before, mask and after of some results, side by side."""
+"""``moebius contact-sheet SINK PICTURE``: draw some results, each as input, hole and output side by side."""
 
 import argparse
 import sys
@@ -7,10 +7,12 @@ from typing import Any
 
 from PIL import Image
 
-from jobs.arguments import check_writable, positive
-from jobs.cli import DONE, EXIT_CODES, run_command
-from jobs.sheet import NOTHING, picture_path, save_sheet, strip, with_hole
-from jobs.sinks import add_sink_arguments, storage_options
+from jobs.cli.arguments import add_picture, add_sink, check_writable
+from jobs.cli.execute import run_command
+from jobs.cli.exit_codes import DONE
+from jobs.cli.parser import new_parser
+from jobs.configuration.storage_options import parse_storage_options
+from jobs.pictures.sheet import NOTHING, save_sheet, strip, with_hole
 from pipeline.codecs.decode import decode
 from pipeline.config.job import absolute_uri
 from pipeline.database import Catalog
@@ -25,24 +27,17 @@ from pipeline.storage.storage import Storage
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse, draw, save."""
-    parser = argparse.ArgumentParser(
-        prog="moebius contact-sheet",
-        description="Draw the first results of a sink, each as input, hole (red) and output.",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_sink_arguments(parser)
-    parser.add_argument("picture", metavar="PICTURE", type=picture_path, help="file to write, .png or .jpg")
-    parser.add_argument("--count", type=positive, default=12, help="results at most (12)")
-    parser.add_argument("--columns", type=positive, default=2, help="results side by side (2)")
+    """Parse the arguments, draw the results, and save the picture."""
+    parser = new_parser("contact-sheet", "Draw the first results of a sink, each as input, hole (red) and output.")
+    add_sink(parser)
+    add_picture(parser)
     options = parser.parse_args(arguments)
     return run_command(lambda: _draw(options))
 
 
 def _draw(options: argparse.Namespace) -> int:
     check_writable(options.picture)
-    access = storage_options(options)
+    access = parse_storage_options(options.storage)
     sink = Storage(absolute_uri(options.sink, "SINK"), access)
     rows = _first_results(sink, options.count)
     evidence = Evidence(sink, access, rows)
@@ -54,10 +49,10 @@ def _draw(options: argparse.Namespace) -> int:
 
 @usable()
 def _first_results(sink: Storage, count: int) -> list[dict[str, Any]]:
-    """Rows of the first results by name.
+    """Return the rows of the first results in the order of their names.
 
     Raises:
-        ConfigError: there are none.
+        ConfigError: there are no results.
     """
     with Catalog() as catalog:
         load_rows(sink, catalog, MANIFEST_SCHEMA.names)
@@ -69,7 +64,7 @@ def _first_results(sink: Storage, count: int) -> list[dict[str, Any]]:
 
 
 def _strip(row: Mapping[str, Any], files: Files) -> Image.Image:
-    """What there is of a row's pictures, and why where one is not."""
+    """Draw the pictures of a row that can be read, and state why the others are missing."""
     before = hole = after = NOTHING
     notes = [files.missing] if files.missing else []
     try:

@@ -1,4 +1,4 @@
-"""``moebius convert SOURCE TARGET``: checkpoints between ``.bin`` and ``.safetensors``, tensor for tensor."""
+"""``moebius convert SOURCE TARGET``: convert checkpoints between ``.bin`` and ``.safetensors``."""
 
 import argparse
 import sys
@@ -8,8 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from jobs.arguments import check_writable
-from jobs.cli import DONE, EXIT_CODES, run_command
+from jobs.cli.arguments import check_writable
+from jobs.cli.execute import run_command
+from jobs.cli.exit_codes import DONE
+from jobs.cli.parser import new_parser
 from moebius import MoebiusConfig, load_denoiser
 from moebius.checkpoint import CheckpointError, read_state_dict, write_state_dict
 from moebius.weights import read_config
@@ -18,21 +20,22 @@ SUFFIXES = (".bin", ".pt", ".pth", ".safetensors")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse and convert."""
-    parser = argparse.ArgumentParser(
-        prog="moebius convert",
-        description="Convert a published checkpoint to safetensors or back. Keys, shapes and, without --half, types "
-        "and values stay; the checkpoint is checked against the model first.",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    """Parse the arguments and convert."""
+    parser = new_parser(
+        "convert",
+        "Convert a published checkpoint to safetensors or back. Keys and shapes are preserved, and without --half also "
+        "types and values. The checkpoint is checked against the model first.",
     )
     parser.add_argument("source", metavar="SOURCE", type=Path, help=f"existing file: {', '.join(SUFFIXES)}")
     parser.add_argument("target", metavar="TARGET", type=Path, help="file to write; its suffix decides the format")
     parser.add_argument(
-        "--config", type=Path, metavar="JSON", help="sizes of the model, if not the published ones (or near SOURCE)"
+        "--config",
+        type=Path,
+        metavar="JSON",
+        help="sizes of the model (config.json next to SOURCE, else the published ones)",
     )
     parser.add_argument("--any", action="store_true", help="convert a checkpoint of any model, such as the autoencoder")
-    parser.add_argument("--half", action="store_true", help="store float16: half the size, computed in float32 still")
+    parser.add_argument("--half", action="store_true", help="store float16: half the size; computed in float32")
     parser.add_argument("--force", action="store_true", help="replace TARGET")
     options = parser.parse_args(arguments)
     return run_command(lambda: _convert(options))
@@ -42,13 +45,11 @@ def _convert(options: argparse.Namespace) -> int:
     source, target = options.source, options.target
     if target.suffix not in SUFFIXES:
         raise CheckpointError(f"TARGET must end in {', '.join(SUFFIXES)}, got {target}")
-    if target.exists() and not options.force:
-        raise CheckpointError(f"{target} exists; --force replaces it")
-    check_writable(target)
+    check_writable(target, options.force)
     state_dict = read_state_dict(source)
     if not options.any:
-        near = source.parent / "config.json"
-        path = options.config or (near if near.is_file() else None)
+        nearby = source.parent / "config.json"
+        path = options.config or (nearby if nearby.is_file() else None)
         try:
             load_denoiser(state_dict, read_config(path) if path else MoebiusConfig())
         except CheckpointError as error:

@@ -1,32 +1,29 @@
 """``moebius distill CONFIG [key=value …]``: train the denoiser with or without a teacher, or the autoencoder."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from jobs.arguments import add_config_arguments, check_writable
-from jobs.cli import DONE, EXIT_CODES, FAILED, run_command
-from jobs.configuration import load_training_config
+from jobs.cli.arguments import add_config, add_overrides, check_writable
+from jobs.cli.execute import run_command
+from jobs.cli.exit_codes import DONE, FAILED
+from jobs.cli.parser import new_parser
+from jobs.configuration.load import load_training_config
 from pipeline.errors import ConfigError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse, train; see ``--help`` for the exit codes."""
-    parser = argparse.ArgumentParser(
-        prog="moebius distill",
-        description="Train a model. Started again, it goes on from its last checkpoint.",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_config_arguments(parser, "conf/distill.yaml or conf/train_nano.yaml", "steps=2000")
+    """Parse the arguments and train."""
+    parser = new_parser("distill", "Train a model. When started again, it resumes from its last checkpoint.")
+    add_config(parser, "conf/distill.yaml or conf/train_nano.yaml")
+    add_overrides(parser, "steps=2000")
     options = parser.parse_args(arguments)
-    return run_command(lambda: _distill(options.config, options.overrides), goes_on=True)
+    return run_command(lambda: _distill(options.config, options.overrides), resumable=True)
 
 
 def _distill(path: str, overrides: Sequence[str]) -> int:
     config = load_training_config(path, overrides)
-    from moebius.train.devices import DeviceError  # imports PyTorch, after the configuration is known to be good
+    from moebius.train.devices import DeviceError  # imports PyTorch, so only after the configuration is checked
     from moebius.train.loop import CHECKPOINT
     from moebius.train.photos import PhotosError
     from pipeline.training import run_training

@@ -1,23 +1,24 @@
-"""``moebius forget SINK ID …``: delete samples from a sink for good."""
+"""``moebius forget SINK ID …``: permanently delete samples from a sink."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 
-from jobs.cli import DONE, EXIT_CODES
-from jobs.sinks import add_sink_arguments, change_sink, storage_options
+from jobs.cli.arguments import add_sink
+from jobs.cli.exit_codes import DONE
+from jobs.cli.parser import new_parser
+from jobs.cli.sink import change_sink
+from jobs.configuration.storage_options import parse_storage_options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse, delete, tell."""
-    parser = argparse.ArgumentParser(
-        prog="moebius forget",
-        description="Delete samples from a sink for good: their results, also out of shards, and their rows. Later "
-        "runs leave them out although the source may still have them. The source and its masks are not touched.",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    """Parse the arguments, delete the samples, and print how many rows are gone."""
+    parser = new_parser(
+        "forget",
+        "Permanently delete samples from a sink: their results, including those in shards, and their rows. Later runs "
+        "skip them even if the source still has them. The source and its masks are not changed.",
     )
-    add_sink_arguments(parser)
+    add_sink(parser)
     parser.add_argument("sample_ids", metavar="ID", nargs="+", help="sample_id as in the manifest")
     options = parser.parse_args(arguments)
     return change_sink("forget", lambda run_id: _forget(options, run_id))
@@ -28,9 +29,9 @@ def _forget(options: argparse.Namespace, run_id: str) -> int:
     from pipeline.maintenance.forget import forget
     from pipeline.storage.storage import Storage
 
-    sink = Storage(absolute_uri(options.sink, "SINK"), storage_options(options))
+    sink = Storage(absolute_uri(options.sink, "SINK"), parse_storage_options(options.storage))
     count = forget(sink, options.sample_ids, run_id)
-    sys.stdout.write(f"{count} rows removed with their results; later runs on {sink} leave them out\n")
+    sys.stdout.write(f"{count} rows removed with their results; later runs on {sink} skip them\n")
     return DONE
 
 

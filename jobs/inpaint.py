@@ -1,35 +1,39 @@
-"""``moebius inpaint CONFIG [key=value …]``: the main job."""
+"""``moebius inpaint CONFIG [key=value …]``: run the main job."""
 
-import argparse
 import logging
 import sys
 import uuid
 from collections.abc import Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from jobs.arguments import add_config_arguments
-from jobs.cli import DONE, EXIT_CODES, FAILED, TOO_MANY_FAILED, run_command
-from jobs.configuration import load_config
-from jobs.failure_log import FailureLog
-from jobs.logs import set_up_log
-from jobs.progress import Progress
+from jobs.cli.arguments import add_config, add_overrides
+from jobs.cli.execute import run_command
+from jobs.cli.exit_codes import DONE, FAILED, TOO_MANY_FAILED
+from jobs.cli.parser import new_parser
+from jobs.configuration.load import load_config
+from jobs.log.failures import FailureLog
+from jobs.log.lines import set_up_log
+from jobs.log.progress import Progress
+from pipeline.config.job import JobConfig
 
-logger = logging.getLogger("jobs.inpaint")  # also where this is __main__
+if TYPE_CHECKING:
+    from pipeline.cluster.summary import Summary
+
+logger = logging.getLogger("jobs.inpaint")  # also when this module is __main__
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse, run, report; see ``--help`` for the exit codes."""
-    parser = argparse.ArgumentParser(
-        prog="moebius inpaint",
-        description="Repaint every image of a source under its mask. Started again, it does only what is left.",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    """Parse the arguments, run the job, and log a summary."""
+    parser = new_parser(
+        "inpaint", "Inpaint every image of a source under its mask. When started again, it resumes with what is left."
     )
-    add_config_arguments(parser)
+    add_config(parser)
+    add_overrides(parser)
     options = parser.parse_args(arguments)
-    return run_command(lambda: _inpaint(options.config, options.overrides), goes_on=True)
+    return run_command(lambda: _inpaint(options.config, options.overrides), resumable=True)
 
 
 def _inpaint(path: str, overrides: Sequence[str]) -> int:
@@ -37,12 +41,10 @@ def _inpaint(path: str, overrides: Sequence[str]) -> int:
     from pipeline.errors import JobError
     from pipeline.manifest.lease import LeaseHeldError
     from pipeline.manifest.log import ManifestConflictError
-    from pipeline.records import STATUSES
     from pipeline.report.publish import report_run
-    from pipeline.run import run_job  # imports Ray, after the configuration is known to be good
-    from pipeline.sources.left_out import describe_left_out
+    from pipeline.run import run_job  # imports Ray, so only after the configuration is checked
 
-    run_id = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+    run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
     set_up_log(config.run.log, config.storage, run_id)
     failures = FailureLog()
     try:
@@ -56,6 +58,15 @@ def _inpaint(path: str, overrides: Sequence[str]) -> int:
     except (JobError, LeaseHeldError, ManifestConflictError) as error:
         logger.error("%s", error)
         return FAILED
+    _log_summary(config, summary)
+    report_run(config, summary)
+    return _exit_code(config, summary)
+
+
+def _log_summary(config: JobConfig, summary: "Summary") -> None:
+    from pipeline.records import STATUSES
+    from pipeline.sources.left_out import describe_left_out
+
     counts = [f"{count} {status}" for status in STATUSES if (count := summary.samples.get(status))]
     logger.info(
         "%d samples: %s; %d done in this run, in %.1f s; results and manifest in %s",
@@ -71,7 +82,9 @@ def _inpaint(path: str, overrides: Sequence[str]) -> int:
         logger.warning("%d %s", count, warning)
     if summary.left_out:
         logger.info("left out: %s", describe_left_out(summary.left_out))
-    report_run(config, summary)
+
+
+def _exit_code(config: JobConfig, summary: "Summary") -> int:
     if summary.failed_fraction > config.limits.max_failed_fraction:
         logger.error(
             "%.1f%% of the samples failed, limits.max_failed_fraction=%s",

@@ -1,4 +1,4 @@
-"""``moebius plan CONFIG [key=value …]``: what ``inpaint`` would do, without doing it."""
+"""``moebius plan CONFIG [key=value …]``: show what ``inpaint`` would do, without doing it."""
 
 import argparse
 import math
@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jobs.arguments import add_config_arguments, positive
-from jobs.cli import DONE, EXIT_CODES, run_command
-from jobs.configuration import load_config
+from jobs.cli.arguments import add_config, add_overrides, positive
+from jobs.cli.execute import run_command
+from jobs.cli.exit_codes import DONE
+from jobs.cli.parser import new_parser
+from jobs.configuration.load import load_config
 from pipeline.config.job import JobConfig
 from pipeline.errors import ConfigError
 
@@ -28,21 +30,20 @@ WHY = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse, plan, print."""
-    parser = argparse.ArgumentParser(
-        prog="moebius plan",
-        description="Show what inpaint would do: samples found, done, to do and why, missing masks, bytes. Changes "
-        "nothing in source and sink; weights that are not here yet are fetched.",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    """Parse the arguments, plan, and print the plan."""
+    parser = new_parser(
+        "plan",
+        "Show what inpaint would do: samples found, done, to do and why, missing masks, bytes. Changes nothing in "
+        "source and sink; fetches the weights if they are not on this machine.",
     )
-    add_config_arguments(parser)
-    sizing = parser.add_argument_group("sizing", "what the samples to do will take on GPUs, from measured figures")
-    sizing.add_argument("--sizing", action="store_true", help="cut some photos into windows, and reckon")
-    sizing.add_argument("--sample", type=positive, default=100, metavar="N", help="photos that are cut (100)")
-    sizing.add_argument("--bench", type=Path, metavar="FILE", help="JSON of moebius bench model: windows a second")
+    add_config(parser)
+    add_overrides(parser)
+    sizing = parser.add_argument_group("sizing", "GPU time for the samples to do, estimated from measured figures")
+    sizing.add_argument("--sizing", action="store_true", help="cut some photos into windows and estimate")
+    sizing.add_argument("--sample", type=positive, default=100, metavar="N", help="photos to cut (100)")
+    sizing.add_argument("--bench", type=Path, metavar="FILE", help="JSON of moebius bench model: windows per second")
     sizing.add_argument("--windows-per-second", type=float, metavar="X", help="of one GPU, instead of --bench")
-    sizing.add_argument("--gpu-hour-cost", type=float, metavar="X", help="in whatever currency")
+    sizing.add_argument("--gpu-hour-cost", type=float, metavar="X", help="in any currency")
     options = parser.parse_intermixed_args(arguments)
     return run_command(lambda: _plan(options))
 
@@ -72,8 +73,8 @@ def _plan(options: argparse.Namespace) -> int:
         "to do": f"{plan.todo} {_counts({WHY[reason]: count for reason, count in plan.reasons.items()})}",
         **({"cannot be read": f"{plan.faults.total()} {_counts(plan.faults)}"} if plan.faults else {}),
         "missing masks": str(plan.without_mask),
-        "gone": f"{plan.gone} (in the manifest, no longer in the source; their rows stay)",
-        **({"forgotten": f"{plan.forgotten} (deleted on request, left out)"} if plan.forgotten else {}),
+        "gone": f"{plan.gone} (in the manifest, no longer in the source; their rows are kept)",
+        **({"forgotten": f"{plan.forgotten} (deleted on request, skipped)"} if plan.forgotten else {}),
         "weights": f"{config.model.weights} ({weights.fingerprint})",
         "sink": config.sink.uri,
         **sizing,
@@ -84,15 +85,17 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def _rate(options: argparse.Namespace, config: JobConfig) -> "Rate | None":
-    """How fast a GPU is, where that is asked for.
+    """Return the speed of a GPU, or None if no sizing is asked for.
 
     Raises:
-        ConfigError: options of the sizing that do not fit together.
+        ConfigError: the options of the sizing contradict each other.
     """
     rates = [value for value in (options.bench, options.windows_per_second) if value is not None]
     given = len(rates) + (options.gpu_hour_cost is not None)
     if len(rates) != 1 if options.sizing else given:
-        raise ConfigError("--sizing goes with either --bench FILE or --windows-per-second X, and these go with it")
+        raise ConfigError(
+            "--sizing needs exactly one of --bench FILE and --windows-per-second X, and these need --sizing"
+        )
     if not options.sizing:
         return None
     from pipeline.planning.estimate import Rate, read_rate
@@ -107,11 +110,11 @@ def _rate(options: argparse.Namespace, config: JobConfig) -> "Rate | None":
 def _sizing(
     options: argparse.Namespace, config: JobConfig, plan: "Plan", rate: "Rate", window_px: int
 ) -> dict[str, str]:
-    """The lines that tell what a plan takes."""
+    """Return the lines that state the GPU time of a plan."""
     from pipeline.planning.estimate import describe_sizing, sample_windows
 
     if not plan.todo:
-        return {"sizing": "nothing is to do"}
+        return {"sizing": "nothing to do"}
     sample = sample_windows(config, plan.catalog, window_px, options.sample)
     return describe_sizing(plan.todo, sample, rate, options.gpu_hour_cost)
 

@@ -1,4 +1,4 @@
-"""``moebius preview CONFIG PICTURE [key=value …]``: what would be repainted, drawn before anything is."""
+"""``moebius preview CONFIG PICTURE [key=value …]``: draw what would be inpainted."""
 
 import argparse
 import sys
@@ -6,29 +6,25 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from jobs.arguments import check_writable, positive
-from jobs.cli import DONE, EXIT_CODES, run_command
-from jobs.configuration import load_config
-from jobs.sheet import NOTHING, picture_path, save_sheet, strip, with_hole
+from jobs.cli.arguments import add_config, add_overrides, add_picture, check_writable
+from jobs.cli.execute import run_command
+from jobs.cli.exit_codes import DONE
+from jobs.cli.parser import new_parser
+from jobs.configuration.load import load_config
+from jobs.pictures.sheet import NOTHING, save_sheet, strip, with_hole
 from pipeline.config.job import JobConfig
 from pipeline.sources.inputs import Inputs
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse, pick, draw, save."""
-    parser = argparse.ArgumentParser(
-        prog="moebius preview",
-        description="Draw some samples of a source with their masks in red, for every kind of mask. No model runs.",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    """Parse the arguments, select samples, draw them, and save the picture."""
+    parser = new_parser(
+        "preview",
+        "Draw some samples, spread over the source, with their masks in red, for every kind of mask. No model runs.",
     )
-    parser.add_argument("config", metavar="CONFIG", help="YAML file such as conf/inpaint.yaml, which lists every key")
-    parser.add_argument("picture", metavar="PICTURE", type=picture_path, help="file to write, .png or .jpg")
-    parser.add_argument(
-        "overrides", metavar="key=value", nargs="*", default=[], help="override a key, e.g. mask.kind=text"
-    )
-    parser.add_argument("--count", type=positive, default=12, help="samples, spread over the source (12)")
-    parser.add_argument("--columns", type=positive, default=2, help="samples side by side (2)")
+    add_config(parser)
+    add_picture(parser)
+    add_overrides(parser, "mask.kind=text")
     options = parser.parse_intermixed_args(arguments)
     return run_command(lambda: _preview(options))
 
@@ -43,7 +39,7 @@ def _preview(options: argparse.Namespace) -> int:
 
     with Catalog() as catalog:
         find_samples(config, catalog)
-        # By hash: spread over the source, and the same ones again while a setting is tried out.
+        # By hash: spread over the source, and the same samples each time while a user tries settings.
         columns = ", ".join(SAMPLE_SCHEMA.names)
         query = f"SELECT {columns} FROM samples ORDER BY md5(sample_id) LIMIT {options.count}"
         samples = [row for table in catalog.stream(query, options.count) for row in table.to_pylist()]
@@ -55,7 +51,7 @@ def _preview(options: argparse.Namespace) -> int:
 
 
 def _strip(sample_id: str, inputs: Inputs | Exception, config: JobConfig) -> Image.Image:
-    """A sample and its mask; one that would fail is drawn with the reason, so far as it can be read at all."""
+    """Draw a sample and its mask; draw as much as can be read, with the reason, if the sample would fail."""
     from pipeline.codecs.decode import decode
     from pipeline.errors import SampleError
     from pipeline.masks.decode import read_mask

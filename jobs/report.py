@@ -1,13 +1,15 @@
-"""``moebius report SINK``: one HTML page about what a job has made so far."""
+"""``moebius report SINK``: write an HTML page about what a job has produced so far."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from jobs.arguments import check_writable
-from jobs.cli import DONE, EXIT_CODES, run_command
-from jobs.sinks import add_sink_arguments, storage_options
+from jobs.cli.arguments import add_sink, check_writable
+from jobs.cli.execute import run_command
+from jobs.cli.exit_codes import DONE
+from jobs.cli.parser import new_parser
+from jobs.configuration.storage_options import parse_storage_options
 from pipeline.config.job import absolute_uri
 from pipeline.errors import ConfigError
 from pipeline.report.publish import KEY, SAMPLES, make_report
@@ -16,17 +18,15 @@ from pipeline.storage.storage import Storage
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse, read, write."""
-    parser = argparse.ArgumentParser(
-        prog="moebius report",
-        description="Write one HTML page about a sink: totals, throughput, seconds a stage, failures, hole sizes, seam "
-        "scores, and samples to compare before and after. It needs no network and no other file.",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    """Parse the arguments, read the sink, and write the page."""
+    parser = new_parser(
+        "report",
+        "Write one HTML page about a sink: totals, throughput, seconds per stage, failures, hole sizes, seam scores, "
+        "and samples before and after. The page needs neither a network nor another file.",
     )
-    add_sink_arguments(parser)
-    parser.add_argument("--output", metavar="FILE", type=Path, help=f"write it there (SINK/{KEY})")
-    parser.add_argument("--samples", type=int, default=SAMPLES, help=f"with pictures, at most ({SAMPLES})")
+    add_sink(parser)
+    parser.add_argument("--output", metavar="FILE", type=Path, help=f"file to write (SINK/{KEY})")
+    parser.add_argument("--samples", type=int, default=SAMPLES, help=f"maximum number with pictures ({SAMPLES})")
     options = parser.parse_args(arguments)
     return run_command(lambda: _report(options))
 
@@ -36,7 +36,7 @@ def _report(options: argparse.Namespace) -> int:
         raise ConfigError(f"--samples must not be negative, got {options.samples}")
     if options.output:
         check_writable(options.output)
-    access = storage_options(options)
+    access = parse_storage_options(options.storage)
     sink = Storage(absolute_uri(options.sink, "SINK"), access)
     page = make_report(sink, access, options.samples)
     if options.output:

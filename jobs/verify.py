@@ -1,4 +1,4 @@
-"""``moebius verify SINK [--hash] [--mark]``: compare the files of a sink with the rows that name them."""
+"""``moebius verify SINK [--hash] [--mark]``: compare the files of a sink with its rows."""
 
 import argparse
 import sys
@@ -6,29 +6,30 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from jobs.cli import DISAGREE, DONE, EXIT_CODES
-from jobs.sinks import add_sink_arguments, change_sink, storage_options
+from jobs.cli.arguments import add_sink
+from jobs.cli.exit_codes import DISAGREE, DONE
+from jobs.cli.parser import new_parser
+from jobs.cli.sink import change_sink
+from jobs.configuration.storage_options import parse_storage_options
 
 if TYPE_CHECKING:
     from pipeline.maintenance.verify import Findings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse, compare, print."""
-    parser = argparse.ArgumentParser(
-        prog="moebius verify",
-        description="Compare the files of a sink with its rows: every result exists with the size that its row says, "
-        "and a row names every file in data/. Reads listings only, and with --hash every result. Deletes nothing, and "
-        "does nothing while a run holds the sink.",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    """Parse the arguments, compare, and print a table."""
+    parser = new_parser(
+        "verify",
+        "Compare the files of a sink with its rows: every result exists with the size in its row, and a row names "
+        "every file in data/. Reads listings only; with --hash, every result. Deletes nothing, and refuses a sink that "
+        "a run holds.",
     )
-    add_sink_arguments(parser)
-    parser.add_argument("--hash", action="store_true", help="read every result and compare its SHA-256, too")
+    add_sink(parser)
+    parser.add_argument("--hash", action="store_true", help="also read every result and compare its SHA-256")
     parser.add_argument(
         "--mark",
         action="store_true",
-        help="turn rows of missing and damaged results into failed ones, which the next run does again",
+        help="turn the rows of missing and damaged results into failed ones, which the next run reprocesses",
     )
     options = parser.parse_args(arguments)
     return change_sink("verify", lambda run_id: _verify(options, run_id))
@@ -39,7 +40,7 @@ def _verify(options: argparse.Namespace, run_id: str) -> int:
     from pipeline.maintenance.verify import verify, verify_and_mark
     from pipeline.storage.storage import Storage
 
-    sink = Storage(absolute_uri(options.sink, "SINK"), storage_options(options))
+    sink = Storage(absolute_uri(options.sink, "SINK"), parse_storage_options(options.storage))
     started = time.monotonic()
     findings = (verify_and_mark if options.mark else verify)(sink, run_id, options.hash)
     sys.stdout.write(_table(findings, options.mark) + _throughput(findings, time.monotonic() - started))
@@ -47,26 +48,21 @@ def _verify(options: argparse.Namespace, run_id: str) -> int:
 
 
 def _table(findings: "Findings", is_marking: bool) -> str:
-    """Counts, then the first few examples of each kind."""
+    """Format the counts, then the first few examples of each kind."""
     from pipeline.maintenance.verify import ORPHAN
     from pipeline.records import RESULT_DAMAGED, RESULT_MISSING
 
-    counts, then = (
-        findings.counts,
-        "marked: the same moebius inpaint does them again" if is_marking else "--mark has them done again",
-    )
+    counts = findings.counts
+    remedy = "marked: the next moebius inpaint" if is_marking else "with --mark, the next moebius inpaint"
+    remedy += " reprocesses them"
     bad = counts[RESULT_DAMAGED] + counts[RESULT_MISSING]
     lines = [
         ("results", findings.results, "rows that name a result"),
         ("agree", findings.results - bad, ""),
-        ("damaged", counts[RESULT_DAMAGED], then if counts[RESULT_DAMAGED] else ""),
-        ("missing", counts[RESULT_MISSING], then if counts[RESULT_MISSING] else ""),
+        ("damaged", counts[RESULT_DAMAGED], remedy if counts[RESULT_DAMAGED] else ""),
+        ("missing", counts[RESULT_MISSING], remedy if counts[RESULT_MISSING] else ""),
         ("orphans", counts[ORPHAN], "files that no row names: moebius vacuum" if counts[ORPHAN] else ""),
-        (
-            "marked before",
-            findings.marked,
-            "failed until moebius inpaint has done them again" if findings.marked else "",
-        ),
+        ("marked before", findings.marked, "failed until moebius inpaint reprocesses them" if findings.marked else ""),
     ]
     table = [f"{label + ':':<15} {count:>9}  {note}".rstrip() for label, count, note in lines]
     return "\n".join([*table, *(_line(*example) for example in findings.examples), ""])

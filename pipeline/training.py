@@ -6,6 +6,7 @@ from typing import Any
 
 from moebius.train.settings import TrainSettings
 from pipeline.errors import ConfigError
+from pipeline.extras import install_command
 
 PATHS = ("photos", "held_out", "folder", "vae", "teacher", "perceptual")
 
@@ -50,9 +51,7 @@ def run_training(config: TrainingConfig) -> None:
         from ray.train import ScalingConfig, WorkerGroupError
         from ray.train.torch import TorchTrainer
     except ImportError as error:
-        raise ConfigError(
-            f"processes={config.processes} needs Ray Train: pip install -c constraints.txt -e '.[train]'"
-        ) from error
+        raise ConfigError(f"processes={config.processes} needs Ray Train: {install_command('train')}") from error
 
     from pipeline.cluster.connect import connected
 

@@ -32,7 +32,7 @@ TINY = MoebiusConfig(channels=(32, 32), image_size=64, category_width=16, contex
 
 # Begun first, or one of them would be left over when all others are done; most seconds first.
 LONG_FILES = [
-    "tests/jobs/test_cli.py",
+    "tests/jobs/test_commands.py",
     "tests/moebius/train/test_loop.py",
     "tests/pipeline/scenarios/test_run.py",
     "tests/pipeline/cluster/test_cluster.py",

@@ -3,7 +3,7 @@ from dataclasses import asdict, fields
 
 import yaml
 
-from jobs.cli import COMMANDS
+from jobs.cli.commands import COMMANDS
 from pipeline.config.data import MASK_KINDS
 from pipeline.config.job import JobConfig, MaskConfig
 from pipeline.records import MANIFEST_SCHEMA

@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
-from jobs.cli import COMMANDS
-from jobs.configuration import load_config, load_training_config
+from jobs.cli.commands import COMMANDS
+from jobs.configuration.load import load_config, load_training_config
 from tests.conftest import ROOT
 
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -39,14 +39,15 @@ def workplace(tmp_path, monkeypatch):
 
 
 def test_there_are_commands_of_most_kinds():
-    assert {words(command)[0] for _, command in SHOWN} >= COMMANDS.keys() - {"config", "convert", "contact-sheet"}
+    shown = {words(command)[0] for _, command in SHOWN}
+    assert shown >= COMMANDS.keys() - {"init", "config", "convert", "contact-sheet"}
 
 
 @pytest.mark.parametrize(("page", "command"), SHOWN, ids=[f"{page}-{number}" for number, (page, _) in enumerate(SHOWN)])
 def test_command_is_taken(workplace, monkeypatch, page, command):
     name, *arguments = words(command)
     job = importlib.import_module(f"jobs.{name.replace('-', '_')}")
-    at_start = importlib.import_module("jobs.sinks") if name in ("vacuum", "verify", "forget") else job
+    at_start = importlib.import_module("jobs.cli.sink") if name in ("vacuum", "verify", "forget") else job
     started = []
     monkeypatch.setattr(at_start, "run_command", lambda run, **_: started.append(run) or 0)
     assert job.main(arguments) == 0 and len(started) == 1

@@ -2,16 +2,20 @@
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
+from jobs.cli.commands import COMMANDS, module_name
 from tests.conftest import ROOT
 
 # Ground first; packages and modules on one line do not import each other.
-LAYERS = """
+LAYERS = {
+    "pipeline": """
 database records timed uris
 errors metrics
+extras
 codecs config storage
 sources
 faults masks
@@ -23,38 +27,61 @@ report training
 evaluation maintenance
 run
 bench
-"""
-RANKS = {name: rank for rank, line in enumerate(LAYERS.strip().splitlines()) for name in line.split()}
-NOT_IN_MOEBIUS = {"ray", "pyarrow", "fsspec", "omegaconf", "pipeline", "jobs"}
-FILES = sorted((ROOT / "pipeline").rglob("*.py"))
+""",
+    "jobs": f"""
+configuration log pictures tables
+cli
+{" ".join(module_name(command).removeprefix("jobs.") for command in COMMANDS)}
+__main__
+""",
+}
+RANKS = {
+    root: {name: rank for rank, line in enumerate(lines.strip().splitlines()) for name in line.split()}
+    for root, lines in LAYERS.items()
+}
+NOT_IN = {"moebius": {"ray", "pyarrow", "fsspec", "omegaconf", "pipeline", "jobs"}, "pipeline": {"jobs"}}
+FILES = {root: sorted((ROOT / root).rglob("*.py")) for root in ("moebius", "pipeline", "jobs")}
+LAYERED = [path for root in LAYERS for path in FILES[root] if path != ROOT / root / "__init__.py"]
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def package_of(path: Path) -> str:
+    return module_of(path).split(".")[1]
 
 
 def imported_modules(path: Path) -> Iterator[str]:
-    """Full names of what a file imports, anywhere in it."""
+    """Full names of the modules that a file imports, anywhere in it."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield node.module or ""
-            yield from (f"{node.module}.{name.name}" for name in node.names if node.module == "pipeline")
+            yield from (f"{node.module}.{name.name}" for name in node.names)
 
 
-def package_of(path: Path) -> str:
-    return path.relative_to(ROOT / "pipeline").with_suffix("").parts[0]
+@pytest.mark.parametrize("root", LAYERS)
+def test_every_package_and_module_has_its_layer(root):
+    assert {package_of(path) for path in LAYERED if module_of(path).startswith(f"{root}.")} == RANKS[root].keys()
 
 
-def test_every_package_and_module_has_its_layer():
-    assert {package_of(path) for path in FILES} - {"__init__"} == RANKS.keys()
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("path", LAYERED, ids=module_of)
 def test_imports_lead_down(path):
-    package = package_of(path)
-    imported = {name.split(".")[1] for name in imported_modules(path) if name.startswith("pipeline.")} - {package}
-    upwards = {name for name in imported if name in RANKS and RANKS[name] >= RANKS[package]}
-    assert not upwards and not any(name.split(".")[0] == "jobs" for name in imported_modules(path))
+    root, package = module_of(path).split(".")[:2]
+    imported = {name.split(".")[1] for name in imported_modules(path) if name.startswith(f"{root}.")} - {package}
+    assert not {name for name in imported if RANKS[root].get(name, -1) >= RANKS[root][package]}
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "moebius").rglob("*.py")), ids=lambda path: path.stem)
-def test_the_model_knows_nothing_of_clusters(path):
-    assert not {name.split(".")[0] for name in imported_modules(path)} & NOT_IN_MOEBIUS
+@pytest.mark.parametrize("path", FILES["moebius"] + FILES["pipeline"], ids=module_of)
+def test_nothing_from_the_packages_above_is_imported(path):
+    root = module_of(path).split(".")[0]
+    assert not {name.split(".")[0] for name in imported_modules(path)} & NOT_IN[root]
+
+
+@pytest.mark.parametrize("root", LAYERS)
+def test_files_do_not_import_each_other_in_a_circle(root):
+    modules = {module_of(path): path for path in FILES[root]}
+    graph = {module: {*imported_modules(path)} & modules.keys() - {module} for module, path in modules.items()}
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the files

@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -67,7 +67,7 @@ def _columns(total: int, config: JobConfig, start: int, stop: int) -> Mapping[st
     failed = generator.random(count) < FAILED_SHARE
     kinds = generator.integers(len(KINDS), size=count)
     keys = [made_up_key(number) for number in range(start, stop)]
-    began = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    began = datetime(2026, 1, 1, tzinfo=UTC)
     first_us, step_us = int(start * RUN_S / total * 1e6), RUN_S / total * 1e6
     return {
         "sample_id": keys,

@@ -1,10 +1,11 @@
 """Kinds of files by their names: images, hidden files, and all others by extension."""
 
 import re
-from importlib.util import find_spec
+
+from pipeline.extras import install_command, missing_packages
 
 HEIC_EXTENSIONS = frozenset({".heic", ".heif", ".hif"})
-HEIC_ADVICE = "need pillow-heif: pip install -c constraints.txt -e '.[heic]'"
+HEIC_ADVICE = f"need pillow-heif: {install_command('heic')}"
 IMAGE_EXTENSIONS = HEIC_EXTENSIONS | frozenset(
     f".{name}"
     for name in "apng avif avifs bmp dib gif jfif jp2 jpe jpeg jpg mpo pbm pgm pjp pjpeg png pnm ppm tga tif tiff webp".split()  # noqa: SIM905, E501
@@ -20,8 +21,8 @@ _EXTENSION = re.compile(r"\.(?!\d+$)[\w+-]{1,15}")
 
 
 def heic_is_installed() -> bool:
-    """Whether the package that reads HEIC files is on this machine (the extra ``heic``)."""
-    return find_spec("pillow_heif") is not None
+    """Return whether this machine can read HEIC files (the extra ``heic``)."""
+    return not missing_packages("heic")
 
 
 def is_image(key: str) -> bool:

@@ -1,6 +1,5 @@
 """LPIPS and FID of torchmetrics, with weights from a folder on this machine: nothing is fetched."""
 
-import importlib.util
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,8 @@ import numpy as np
 import torch
 
 from pipeline.errors import ConfigError
+from pipeline.extras import check_extra
 
-NEEDED = ("torchmetrics", "torchvision", "torch_fidelity")
 VGG = "vgg16-397923af.pth"  # of torchvision
 INCEPTION = "weights-inception-2015-12-05-6726825d.pth"  # of torch-fidelity
 FEATURES = 2048
@@ -30,8 +29,7 @@ class Perceptual:
     """
 
     def __init__(self, folder: Path) -> None:
-        if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
-            raise ConfigError(f"--hub needs {', '.join(missing)}: pip install -c constraints.txt -e '.[perceptual]'")
+        check_extra("perceptual", "--hub")
         files = [folder / "checkpoints" / name for name in (VGG, INCEPTION)]
         if absent := [str(file) for file in files if not file.is_file()]:
             raise ConfigError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,15 +12,14 @@ import numpy as np
 from moebius.inpainter import Inpainter
 from moebius.settings import InpaintSettings
 from pipeline.config.job import MaskConfig
-from pipeline.errors import ConfigError
 from pipeline.evaluation.baselines import BASELINES
 from pipeline.evaluation.masks import MASKS, draw_mask, read_hole
 from pipeline.evaluation.metrics import psnr, ssim, texture_distance
 from pipeline.evaluation.perceptual import Perceptual
 from pipeline.evaluation.photos import read_photo, read_square
+from pipeline.extras import check_extra
 from pipeline.storage.weights import fetch_weights
 
-NEEDED = {"skimage": "scikit-image", "cv2": "opencv-python-headless"}
 FIGURES = ("psnr_db", "ssim", "texture", "lpips", "seconds")
 FROM_FILES = "files"  # the kind of masks that were given
 
@@ -69,13 +67,12 @@ class Case:
 
 
 def check_installed() -> None:
-    """Say before anything is computed that a package of the extra is missing.
+    """Check that the packages of the extra are installed, before anything is computed.
 
     Raises:
-        ConfigError: with the command that installs it.
+        ConfigError: packages are missing.
     """
-    if missing := [package for module, package in NEEDED.items() if importlib.util.find_spec(module) is None]:
-        raise ConfigError(f"evaluate needs {' and '.join(missing)}: pip install -c constraints.txt -e '.[evaluate]'")
+    check_extra("evaluate", "evaluate")
 
 
 def open_methods(weights: Sequence[str], settings: InpaintSettings, baselines: Sequence[str]) -> dict[str, Fill]:

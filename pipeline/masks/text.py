@@ -1,18 +1,16 @@
 """Text that was put over a photo, found in its pixels by rapidocr's detector (the extra ``text``)."""
 
 from functools import lru_cache
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from pipeline.errors import ConfigError
+from pipeline.extras import check_extra
 
 if TYPE_CHECKING:
     from rapidocr import RapidOCR
 
-NEEDED = ("rapidocr", "onnxruntime")
 LEAST_PX = 8  # of a photo's shorter side; what is thinner holds no text
 SLIMMEST = 4  # sides of one to so many: the detector enlarges a shorter side to 736 pixels, so it gets a border
 TALLEST = 0.25  # of the shorter side that the detector sees; a line of text is not as tall
@@ -20,13 +18,12 @@ SURE_LINES = 0.3  # of a pixel, where the detector sees text rather than none
 
 
 def check_installed() -> None:
-    """Say before any worker starts that what finds text is missing.
+    """Check that the packages of the extra are installed, before any worker starts.
 
     Raises:
-        ConfigError: the packages of the extra are not installed.
+        ConfigError: packages are missing.
     """
-    if missing := [name for name in NEEDED if find_spec(name) is None]:
-        raise ConfigError(f"mask.kind=text needs {' and '.join(missing)}: pip install -c constraints.txt -e '.[text]'")
+    check_extra("text", "mask.kind=text")
 
 
 def find_text(rgb: np.ndarray, score: float) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Values as a person reads them."""
 
 import math
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 _JOINERS = "\u200c\u200d"  # invisible, but part of names in many scripts and of most emoji
 
@@ -53,4 +53,4 @@ def size(count: float | None) -> str:
 
 def moment(at_s: float | None) -> str:
     """Seconds since 1970 as date and time."""
-    return f"{datetime.fromtimestamp(at_s, timezone.utc):%Y-%m-%d %H:%M:%S} UTC" if at_s is not None else "–"
+    return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d %H:%M:%S} UTC" if at_s is not None else "–"

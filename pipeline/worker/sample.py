@@ -3,7 +3,7 @@
 import hashlib
 import time
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import reduce
 
 import numpy as np
@@ -95,7 +95,7 @@ def new_record(sample: Sample, config: JobConfig, reader: Reader, weights_finger
         seed=sample_seed(config.model.seed, sample["sample_id"]),
         weights_fingerprint=weights_fingerprint,
         run_id=run_id,
-        started_at=datetime.now(timezone.utc),
+        started_at=datetime.now(UTC),
     )
 
 

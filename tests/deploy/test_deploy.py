@@ -155,7 +155,7 @@ def test_image_holds_what_the_project_needs():
     copied = {word for line in re.findall(r"^COPY (.*) \S+$", text, re.MULTILINE) for word in line.split()}
     assert all((ROOT / name).exists() for name in copied)
     project = (ROOT / "pyproject.toml").read_text()
-    packages = re.search(r"setuptools\]\npackages = \[(.*?)\]", project, re.DOTALL)[1]
+    packages = re.search(r"packages\.find\]\ninclude = \[(.*?)\]", project)[1]
     assert {*re.findall(r'"(\w+)', packages), "conf", "README.md", "LICENSE", "constraints.txt"} <= copied
     (extras,) = re.findall(r"-e '\.\[(.*)\]'", text)
     assert all(f"\n{extra} = [\n" in project for extra in extras.split(","))

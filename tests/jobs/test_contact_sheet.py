@@ -4,7 +4,7 @@ from PIL import Image
 
 from jobs import contact_sheet
 from jobs.contact_sheet import main
-from jobs.sheet import CELL_PX, NOTHING, strip
+from jobs.pictures.sheet import CELL_PX, NOTHING, strip
 from pipeline.records import Record, to_table
 from pipeline.run import run_job
 from tests.conftest import make_photos

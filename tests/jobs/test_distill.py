@@ -3,7 +3,7 @@ from dataclasses import fields
 import pytest
 import yaml
 
-from jobs.configuration import load_training_config
+from jobs.configuration.load import load_training_config
 from jobs.distill import main
 from moebius.weights import WeightsUnavailableError
 from pipeline.errors import ConfigError
@@ -40,7 +40,7 @@ def test_photos_that_are_not_there_end_the_command_with_one_line(tmp_path, capsy
         (
             OSError("cannot write out/checkpoint.pt, is the disk full?"),
             1,
-            "; once that is mended, the same command goes on from here",
+            "; after fixing the cause, run the same command again to resume",
         ),
         (WeightsUnavailableError("cannot fetch a from b"), 2, ""),
     ],

@@ -4,8 +4,8 @@ import numpy as np
 from PIL import Image
 
 from jobs import preview as command
+from jobs.pictures.sheet import HOLE_COLOUR, NOTHING, strip
 from jobs.preview import main
-from jobs.sheet import HOLE_COLOUR, NOTHING, strip
 from tests.conftest import ROOT, make_photos
 
 

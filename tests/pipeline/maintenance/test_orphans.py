@@ -64,7 +64,7 @@ def test_vacuum_lists_and_deletes_what_no_row_names_and_nothing_else(done, tmp_p
     everything = snapshot(out)
     assert vacuum_job.main([str(out)]) == 0
     assert snapshot(out) == everything
-    assert "3 files, 0.0 MB, that nothing needs; --delete removes them" in capsys.readouterr().out
+    assert "3 files, 0.0 MB, unused; --delete removes them" in capsys.readouterr().out
     assert vacuum_job.main([str(out), "--delete"]) == 0
     told = capsys.readouterr().out
     assert all(key in told for key in stray) and "3 files" in told
@@ -193,7 +193,7 @@ def test_job_in_a_moved_sink_deletes_nothing(done, is_link, tmp_path):
 @pytest.mark.parametrize(
     ("fault", "code", "message"),
     [
-        (OSError("no answer"), 1, "moebius: no answer; once that is mended, the same command goes on from here\n"),
+        (OSError("no answer"), 1, "moebius: no answer; after fixing the cause, run the same command again to resume\n"),
         (PermissionError(13, "Forbidden", "bucket"), 2, "moebius: bucket: Forbidden\n"),
     ],
 )

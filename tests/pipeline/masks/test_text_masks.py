@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
+import pipeline.extras
 from pipeline.codecs.photo import Photo
 from pipeline.config.job import MaskConfig
 from pipeline.errors import ConfigError
@@ -17,7 +18,7 @@ ELSEWHERE = Storage("/elsewhere")
 
 
 def test_missing_extra_is_said_before_any_worker_starts(monkeypatch):
-    monkeypatch.setattr(text_masks, "find_spec", lambda name: None if name == "rapidocr" else sys)
+    monkeypatch.setattr(pipeline.extras, "find_spec", lambda name: None if name == "rapidocr" else sys)
     with pytest.raises(ConfigError, match=r"needs rapidocr: pip install .*\[text\]'"):
         open_masks(MaskConfig(kind="text"), ELSEWHERE, ELSEWHERE)
     open_masks(MaskConfig(kind="alpha"), ELSEWHERE, ELSEWHERE)

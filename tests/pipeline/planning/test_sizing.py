@@ -45,7 +45,7 @@ def test_options_that_do_not_fit_together_are_refused(config, tmp_path, capsys):
         ["--bench", "x.json", "--windows-per-second", "1"],
         ["--sizing", "--bench", "x.json", "--windows-per-second", "1"],
     ):
-        assert plan.main([str(config), *arguments]) == 2 and "--sizing goes with" in capsys.readouterr().err
+        assert plan.main([str(config), *arguments]) == 2 and "--sizing needs exactly one of" in capsys.readouterr().err
     assert plan.main([str(config), "--sizing", "--bench", str(tmp_path / "empty.json")]) == 2
     assert "windows_per_second" in capsys.readouterr().err
     assert plan.main([str(config), "--sizing", "--windows-per-second", "0"]) == 2

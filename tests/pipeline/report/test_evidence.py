@@ -5,7 +5,7 @@ from dataclasses import replace
 import pyarrow.parquet as pq
 import pytest
 
-import pipeline.masks.text
+import pipeline.extras
 from pipeline.config.job import MaskConfig
 from pipeline.report.evidence import Evidence, Files
 from pipeline.report.publish import make_report
@@ -63,7 +63,7 @@ def test_results_are_shown_where_nothing_is_installed_that_finds_text(ended, tmp
     known = json.loads(summary.read_text())
     known["configuration"]["mask"]["kind"] = "text"
     summary.write_text(json.dumps(known))
-    monkeypatch.setattr(pipeline.masks.text, "NEEDED", ("no_such_package",))
+    monkeypatch.setitem(pipeline.extras.EXTRAS, "text", {"no_such_module": "no-such-package"})
     html = make_report(Storage(str(moved)), {})
     assert cards(html)["large.jpg"]["pictures"] == ["after"]
-    assert b"the input cannot be shown: ConfigError: mask.kind=text needs no_such_package" in html
+    assert b"the input cannot be shown: ConfigError: mask.kind=text needs no-such-package" in html

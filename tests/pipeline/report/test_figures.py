@@ -1,4 +1,4 @@
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from pipeline.report.runs import MOST_RUNS
 from pipeline.report.words import moment, number, percent, seconds, shown, size
 from pipeline.storage.storage import Storage
 
-BEGAN = datetime(2026, 1, 1, tzinfo=timezone.utc)
+BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def records(count: int = 400) -> list[Record]:

@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import ROOT, make_photos
 from tests.joined_cluster import DRIVER, plain_environment
 
-COMMAND = "import sys; from jobs.cli import main; sys.exit(main())"
+COMMAND = "import sys; from jobs.__main__ import main; sys.exit(main())"
 THEIRS = "raise RuntimeError('a module of the user')"
 
 

@@ -1,4 +1,4 @@
-"""How far a job is: lines that renew themselves in a terminal, one plain line a minute in a log."""
+"""Shows the progress of a job: a bar in a terminal, one line per minute in a log."""
 
 import contextlib
 import logging
@@ -15,24 +15,24 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from jobs.tally import Tally
+from jobs.log.progress_stats import ProgressStats
 
 LOG_EVERY_S = 60.0
-REFRESHES_A_SECOND = 2
+REFRESHES_PER_S = 2
 
 logger = logging.getLogger(__name__)
 
 
 class Progress:
-    """Shows what is committed, how fast, and what is left, while inside ``with``.
+    """Context manager that shows committed samples, rate and time left until it is closed.
 
     Args:
-        stream: where to; a terminal gets a bar, anything else lines of the log.
-        may_draw: if not, a terminal gets lines of the log too.
+        stream: a terminal gets a bar; for any other stream, progress is logged.
+        may_draw: whether a terminal gets a bar; if not, progress is logged.
     """
 
     def __init__(self, stream: TextIO, may_draw: bool = True) -> None:
-        self.tally = Tally()
+        self.stats = ProgressStats()
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._shown = contextlib.ExitStack()
@@ -47,63 +47,63 @@ class Progress:
         self._shown.close()
 
     def expect(self, model_calls: int) -> None:
-        """Take note of how many calls of the model can run at once."""
-        self.tally.model_calls = model_calls
+        """Set how many calls of the model can run concurrently."""
+        self.stats.model_calls = model_calls
 
     def update(self, rows: pa.Table, total: int) -> None:
-        """Count newly committed rows out of ``total``; the first call begins to show something."""
+        """Count newly committed rows of a job of ``total`` samples; the first call starts the display."""
         if not total:
             return
         with self._lock:
-            is_start, are_first = not self.tally.total, rows.num_rows and not self.tally.done
-            self.tally.count(rows, total, time.monotonic())
+            is_start, are_first = not self.stats.total, rows.num_rows and not self.stats.done
+            self.stats.count(rows, total, time.monotonic())
         if is_start and self._live:
             self._shown.enter_context(self._drawn())
         elif is_start:
-            threading.Thread(target=self._log_now_and_then, daemon=True).start()
+            threading.Thread(target=self._log_periodically, daemon=True).start()
         if not self._live and (is_start or are_first):
             self._log()
 
     def _log(self) -> None:
         with self._lock:
-            line, fields = self.tally.line(time.monotonic()), {"done": self.tally.done, "total": self.tally.total}
+            line, fields = self.stats.line(time.monotonic()), {"done": self.stats.done, "total": self.stats.total}
         logger.info("%s", line, extra=fields)
 
-    def _log_now_and_then(self) -> None:
+    def _log_periodically(self) -> None:
         while not self._stopped.wait(LOG_EVERY_S):
             self._log()
 
     @contextlib.contextmanager
     def _drawn(self) -> Iterator[None]:
-        """Draw below whatever else is written to the stream, log lines included."""
+        """Draw below everything else that is written to the stream, including log lines."""
         stream, handlers = self._stream, list[logging.StreamHandler[TextIO]]()
         if stream is sys.stderr:
             for handler in logging.getLogger().handlers:
                 if isinstance(handler, logging.StreamHandler) and handler.stream is stream:
                     handlers.append(handler)
         with Live(
-            get_renderable=self._picture,
+            get_renderable=self._rendered,
             console=self._console,
-            refresh_per_second=REFRESHES_A_SECOND,
+            refresh_per_second=REFRESHES_PER_S,
             redirect_stdout=False,
             redirect_stderr=stream is sys.stderr,
         ):
             for handler in handlers:
-                handler.setStream(sys.stderr)  # which is another now
+                handler.setStream(sys.stderr)  # replaced by Live
             try:
                 yield
             finally:
                 for handler in handlers:
                     handler.setStream(stream)
 
-    def _picture(self) -> Group:
+    def _rendered(self) -> Group:
         with self._lock:
-            tally, now = self.tally, time.monotonic()
+            stats, now = self.stats, time.monotonic()
             bar = Table.grid(padding=(0, 1))
             bar.add_row(
-                ProgressBar(total=tally.total, completed=tally.done, width=30),
-                Text(f"{100 * tally.done / max(tally.total, 1):.0f} %"),
-                Text(f"{tally.done:,} of {tally.total:,}", style="bold"),
-                Text(tally.pace(now)),
+                ProgressBar(total=stats.total, completed=stats.done, width=30),
+                Text(f"{100 * stats.done / max(stats.total, 1):.0f} %"),
+                Text(f"{stats.done:,} of {stats.total:,}", style="bold"),
+                Text(stats.pace(now)),
             )
-            return Group(bar, Text(tally.counts(), style="dim", no_wrap=True, overflow="ellipsis"))
+            return Group(bar, Text(stats.counts(), style="dim", no_wrap=True, overflow="ellipsis"))

@@ -1,7 +1,6 @@
-"""Pictures side by side with a line of text, and many of these on one sheet."""
+"""Contact sheets: strips of pictures under a label, arranged in rows and columns."""
 
 import textwrap
-from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,13 +10,13 @@ from PIL import Image, ImageDraw, ImageFont
 from pipeline.errors import ConfigError
 
 CELL_PX, LINE_PX, GAP_PX = 360, 14, 6
-MOST_PX = 65500  # of a sheet's side: what a JPEG holds, and no viewer opens more
+MAX_SIDE_PX = 65500  # of a sheet: the limit of JPEG
 HOLE_COLOUR = (220, 30, 40)
-NOTHING = np.full((CELL_PX // 4, CELL_PX, 3), 230, np.uint8)  # in the place of a photo that cannot be shown
+NOTHING = np.full((CELL_PX // 4, CELL_PX, 3), 230, np.uint8)  # stands for a photo that cannot be read
 
 
 def with_hole(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """A photo, (H, W, 3) uint8, scaled down to a cell, with red wherever a mask, (H, W) bool, is true in part."""
+    """Scale a photo, (H, W, 3) uint8, down to a cell, with red where a mask, (H, W) bool, is true in any pixel."""
     picture = _scaled_down(rgb)
     covered = Image.fromarray(mask.astype(np.uint8) * 255).resize(picture.size, Image.Resampling.BOX)
     hole = np.array(picture)
@@ -26,7 +25,7 @@ def with_hole(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def strip(photos: Sequence[np.ndarray], label: str) -> Image.Image:
-    """Photos, (H, W, 3) uint8, scaled down and side by side below a text, of as many lines as it needs."""
+    """Draw photos, (H, W, 3) uint8, scaled down and side by side, below a label of as many lines as it needs."""
     pictures = [_scaled_down(pixels) for pixels in photos]
     width = max(CELL_PX, sum(picture.width + GAP_PX for picture in pictures))
     lines = _lines(label, width - GAP_PX)
@@ -40,30 +39,21 @@ def strip(photos: Sequence[np.ndarray], label: str) -> Image.Image:
     return drawn
 
 
-def picture_path(text: str) -> Path:
-    """An argument that names a picture to write.
-
-    Raises:
-        ArgumentTypeError: a name with another extension.
-    """
-    if not text.lower().endswith((".png", ".jpg", ".jpeg")):
-        raise ArgumentTypeError(f"{text!r} must end in .png or .jpg")
-    return Path(text)
-
-
 def save_sheet(strips: Sequence[Image.Image], columns: int, path: Path) -> None:
-    """Write strips, so many beside each other, as one picture into a folder that exists.
+    """Write strips, ``columns`` of them per row, as one picture into an existing folder.
 
     Raises:
-        ConfigError: more strips than a picture has room for.
+        ConfigError: the picture would be larger than ``MAX_SIDE_PX``.
     """
     columns = min(columns, len(strips))
     lines = [strips[start : start + columns] for start in range(0, len(strips), columns)]
     width = max(drawn.width for drawn in strips) + GAP_PX
     heights = [max(drawn.height for drawn in line) + GAP_PX for line in lines]
     size = (width * columns, sum(heights))
-    if max(size) > MOST_PX:
-        raise ConfigError(f"a sheet of {size[0]}x{size[1]} pixels is too large: fewer pictures, or other --columns")
+    if max(size) > MAX_SIDE_PX:
+        raise ConfigError(
+            f"a sheet of {size[0]}x{size[1]} pixels is too large: choose fewer pictures or other --columns"
+        )
     sheet = Image.new("RGB", size, "white")
     top = 0
     for line, height in zip(lines, heights, strict=True):
@@ -80,7 +70,7 @@ def _scaled_down(pixels: np.ndarray) -> Image.Image:
 
 
 def _lines(text: str, width_px: int) -> list[str]:
-    """A text in lines that fit a width, with what Pillow's own font does not have written as its code."""
+    """Wrap a text to a width; escape characters that Pillow's default font does not have."""
     font, count = ImageFont.load_default(), width_px
     text = text.encode("unicode_escape").decode()
     while True:

@@ -1,4 +1,4 @@
-"""``docs/configuration.md``, made from the dataclasses that configurations are: names, types, defaults, meaning."""
+"""Generates ``docs/configuration.md`` from the dataclasses of configurations: names, types, defaults, meaning."""
 
 import inspect
 import re
@@ -19,15 +19,15 @@ _HEAD = """# Configuration
 
 This page is made from the code by `moebius config --reference > docs/configuration.md`.
 
-A job reads one YAML file and then its `key=value` overrides. What neither says has the default below; an unknown key, a
-wrong type or a value out of range stops the command with exit code 2 and a message that names file, line and key.
-[`conf/inpaint.yaml`](../conf/inpaint.yaml) states every key of a job.
+A job reads one YAML file and then its `key=value` overrides. Keys that neither sets have the defaults below; an unknown
+key, a wrong type or a value out of range ends the command with exit code 2 and a message that names file, line and key.
+[`conf/inpaint.yaml`](../conf/inpaint.yaml) states every key of a job; `moebius init` writes a copy of it.
 
-A file may build on others: `base: inpaint.yaml`, or `base: [cluster.yaml, reprocess.yaml]`, where later ones win and
-the file itself wins over all. Their names are relative to the file; all other local paths are relative to the folder in
-which the command runs. A value may come from the environment:
-`uri: ${oc.env:PHOTOS}`, or `${oc.env:PHOTOS,photos/}` with a default. `moebius config FILE [key=value …]` prints what
-comes of it all, with the origin of each value; it takes files of inpainting jobs, not of training.
+A file may build on others: `base: inpaint.yaml`, or `base: [cluster.yaml, reprocess.yaml]`. Later files override
+earlier ones, and the file itself overrides them all. Their names are relative to the file; all other local paths are
+relative to the working directory. A value may come from the environment:
+`uri: ${oc.env:PHOTOS}`, or `${oc.env:PHOTOS,photos/}` with a default. `moebius config FILE [key=value …]` prints
+the result with the origin of each value; it reads configurations of inpainting jobs, not of training.
 
 | profile | for |
 |---|---|
@@ -41,7 +41,7 @@ comes of it all, with the origin of each value; it takes files of inpainting job
 
 
 def reference_page() -> str:
-    """The page as Markdown."""
+    """Return the page as Markdown."""
     parts = [_HEAD]
     for section, of_type in get_type_hints(JobConfig).items():
         if isinstance(of_type, type) and is_dataclass(of_type):
@@ -62,7 +62,7 @@ def _table(title: str, config: type, prefix: str) -> str:
 
 
 def _meanings(config: type) -> dict[str, str]:
-    """What the docstring of a dataclass, and those of its bases, say of each field."""
+    """Return the description of each field from the docstrings of a dataclass and its bases."""
     found: dict[str, str] = {}
     for one in reversed([each for each in config.__mro__ if is_dataclass(each)]):
         arguments = inspect.cleandoc(one.__doc__ or "").partition("\nArgs:\n")[2].partition("\n\n")[0]
@@ -88,6 +88,6 @@ def _default(field: Field) -> str:
 
 
 def one_line(value: Any) -> str:
-    """A value as YAML on one line."""
+    """Format a value as YAML on one line."""
     text = yaml.safe_dump(value, default_flow_style=True, width=1 << 20, allow_unicode=True)
     return text.removesuffix("...\n").strip()

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-import jobs.progress
-from jobs.progress import Progress
-from jobs.tally import RECENT_S, Tally
+import jobs.log.progress
+from jobs.log.progress import Progress
+from jobs.log.progress_stats import RATE_PERIOD_S, ProgressStats
 from pipeline.records import FAILED, OK, Record, to_table
 from pipeline.worker.pool import Pool
 
@@ -23,16 +23,16 @@ def rows(count: int, status: str = OK, inpaint_s: float | None = None, kind: str
     )
 
 
-def tally(*commits: tuple[float, int], total: int = 1000, inpaint_s: float = 0.0) -> Tally:
+def stats_after(*commits: tuple[float, int], total: int = 1000, inpaint_s: float = 0.0) -> ProgressStats:
     """After so many rows at such times."""
-    counted = Tally()
+    counted = ProgressStats()
     for now, count in commits:
         counted.count(rows(count, inpaint_s=inpaint_s), total, now)
     return counted
 
 
 def test_line_tells_rate_rest_and_failures_by_kind():
-    counted = tally((0.0, 0), (60.0, 90), total=200)
+    counted = stats_after((0.0, 0), (60.0, 90), total=200)
     counted.count(rows(8, FAILED, kind="MissingMask"), 200, 60.0)
     counted.count(rows(2, FAILED, kind="TruncatedImage"), 200, 60.0)
     expected = "100/200 samples (90 ok, 10 failed: 8 MissingMask, 2 TruncatedImage)  1.7/s  0:01:00 left"
@@ -41,7 +41,7 @@ def test_line_tells_rate_rest_and_failures_by_kind():
 
 
 def test_rare_kinds_of_failures_are_counted_together():
-    counted = tally((0.0, 0))
+    counted = stats_after((0.0, 0))
     for kind, count in zip("abcdef", (9, 8, 7, 6, 2, 1), strict=True):
         counted.count(rows(count, FAILED, kind=kind), 1000, 1.0)
     assert counted.counts() == "33 failed: 9 a, 8 b, 7 c, 6 d, 3 others"
@@ -50,24 +50,24 @@ def test_rare_kinds_of_failures_are_counted_together():
 def test_rate_is_that_of_the_last_minutes():
     slow_start = [(0.0, 0), (1000.0, 10)]
     steady = [(1000.0 + 30 * number, 300) for number in range(1, 21)]
-    pace = tally(*slow_start, *steady, total=100_000).pace(1600.0)
-    assert pace.startswith("10.0/s"), RECENT_S
+    pace = stats_after(*slow_start, *steady, total=100_000).pace(1600.0)
+    assert pace.startswith("10.0/s"), RATE_PERIOD_S
 
 
 @pytest.mark.parametrize(("model_calls", "busy"), [(1, "100 %"), (2, "100 %"), (4, "50 %"), (8, "25 %")])
 def test_busy_share_is_of_all_calls_that_can_run_at_once(model_calls, busy):
-    counted = tally((0.0, 0), (10.0, 20), inpaint_s=1.0)
+    counted = stats_after((0.0, 0), (10.0, 20), inpaint_s=1.0)
     counted.model_calls = model_calls
     assert f"model busy {busy}" in counted.pace(10.0)
 
 
 def test_start_of_the_workers_is_left_out_of_the_rate_as_soon_as_there_is_another():
-    assert tally((0.0, 0), (100.0, 10)).pace(100.0).startswith("6.0/min")
-    assert tally((0.0, 0), (100.0, 10), (140.0, 80)).pace(140.0).startswith("2.0/s")
+    assert stats_after((0.0, 0), (100.0, 10)).pace(100.0).startswith("6.0/min")
+    assert stats_after((0.0, 0), (100.0, 10), (140.0, 80)).pace(140.0).startswith("2.0/s")
 
 
 def test_silence_is_told():
-    counted = tally((0.0, 0), (10.0, 20))
+    counted = stats_after((0.0, 0), (10.0, 20))
     assert "ago" not in counted.pace(60.0)
     assert "last commit 0:02:30 ago" in counted.pace(160.0)
 
@@ -98,7 +98,7 @@ def test_terminal_shows_a_bar_below_the_lines_of_the_log(monkeypatch):
 
 
 def test_log_has_a_line_at_the_start_one_at_the_first_commit_and_one_a_minute(caplog, monkeypatch):
-    monkeypatch.setattr(jobs.progress, "LOG_EVERY_S", 0.2)
+    monkeypatch.setattr(jobs.log.progress, "LOG_EVERY_S", 0.2)
     caplog.set_level(logging.INFO, "jobs")
     with Progress(io.StringIO()) as progress:
         progress.update(rows(0), 200)

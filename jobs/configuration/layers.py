@@ -1,4 +1,4 @@
-"""Configuration files and what they build on, one layer each, with the line that each key stands in."""
+"""Reads configuration files and their bases, one layer each, with the line of each key."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -12,17 +12,17 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.errors import ConfigError
 
-BASE = "base"  # the key by which a file names those it builds on
+BASE = "base"  # key that names the files on which a file builds
 _ENVIRONMENT = re.compile(r"\$\{oc\.env:\s*(\w+)")
 
 
 @dataclass(frozen=True)
 class Layer:
-    """Values of one configuration file, or of the overrides of a command.
+    """The values of one configuration file, or of the overrides of a command.
 
     Args:
-        name: of the file, as it was given; empty for overrides.
-        values: by section and key.
+        name: name of the file as given; empty for overrides.
+        values: values by section and key.
         lines: line of each key, such as ``model.steps``; empty for overrides.
     """
 
@@ -31,35 +31,35 @@ class Layer:
     lines: Mapping[str, int] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
-        """The values as they are written, references to the environment unresolved."""
+        """Return the values as written, with references to the environment unresolved."""
         return _plain(self.values)
 
-    def place(self, key: str) -> str:
-        """Where a key stands: file and line, or ``override``."""
+    def location(self, key: str) -> str:
+        """Return the file and line of a key, or ``override``."""
         if not self.name:
             return "override"
         line = self.lines.get(key)
         return f"{self.name}:{line}" if line else self.name
 
     def origins(self) -> Iterator[tuple[str, str]]:
-        """Each key that is set here, sections left out, and where its value comes from."""
+        """Yield each key that is set here, without sections, and the origin of its value."""
         for section, value in self.plain().items():
             keyed = {f"{section}.{key}": one for key, one in value.items()} if isinstance(value, dict) else {}
             for key, one in keyed.items() if isinstance(value, dict) else [(section, value)]:
                 variables = dict.fromkeys(_ENVIRONMENT.findall(str(one)))
-                yield key, ", ".join([self.place(key), *(f"environment {name}" for name in variables)])
+                yield key, ", ".join([self.location(key), *(f"environment {name}" for name in variables)])
 
     def fault(self, key: str | None, reason: str) -> ConfigError:
-        """The error that a key of this layer is wrong."""
-        names = [self.place(key or "")] if self.name else []
+        """Return the error for a wrong key of this layer."""
+        names = [self.location(key or "")] if self.name else []
         return ConfigError(": ".join([*names, *filter(None, [key]), reason]))
 
 
 def read_layers(path: str) -> list[Layer]:
-    """A configuration file behind all that it names as its ``base``: a file or a list of them, relative to itself.
+    """Read a configuration file and, before it, the files of its ``base``: one or a list, relative to the file.
 
     Raises:
-        ConfigError: a file that is not there, is none of YAML, or is its own base.
+        ConfigError: a file is missing, is not YAML, or is its own base.
     """
     return _read(Path(path), path, (), f"no configuration file {path}")
 
@@ -73,18 +73,18 @@ def _read(path: Path, name: str, above: tuple[Path, ...], absent: str) -> list[L
     layers: list[Layer] = []
     for base in bases:
         base_path = path.parent / base
-        absent = f"{layer.place(BASE)}: base: no configuration file {base_path}"
+        absent = f"{layer.location(BASE)}: base: no configuration file {base_path}"
         layers += _read(base_path, str(base_path), (*above, path.resolve()), absent)
     return [*layers, layer]
 
 
 def _parse(path: Path, name: str) -> tuple[Layer, list[str]]:
-    """The values of a file, and the names of its bases."""
+    """Return the values of a file and the names of its bases."""
     try:
         values = OmegaConf.load(path)
         lines = dict(_lines(yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader), ""))
     except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, ValueError, OSError) as error:
-        raise ConfigError(f"{name}: no YAML: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, DictConfig):
         raise ConfigError(f"{name}: a configuration has sections with keys, this file is a list")
     bases = _plain(values).get(BASE, [])
@@ -97,14 +97,14 @@ def _parse(path: Path, name: str) -> tuple[Layer, list[str]]:
 
 
 def _plain(values: DictConfig) -> dict[str, Any]:
-    """Values as they are written, references to the environment unresolved."""
+    """Return values as written, with references to the environment unresolved."""
     plain = OmegaConf.to_container(values, resolve=False)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
 
 
 def _lines(node: yaml.Node | None, prefix: str) -> Iterator[tuple[str, int]]:
-    """The keys of a mapping and of those inside it, with their lines, which count from 1."""
+    """Yield the keys of a mapping, at any depth, with their lines, counted from 1."""
     if not isinstance(node, yaml.MappingNode):
         return
     for key, value in node.value:

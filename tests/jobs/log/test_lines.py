@@ -3,8 +3,8 @@ import logging
 
 import pytest
 
-from jobs.failure_log import MOST_OF_A_KIND, FailureLog
-from jobs.logs import JsonLines, TextLines, set_up_log
+from jobs.log.failures import MAX_PER_KIND, FailureLog
+from jobs.log.lines import JsonLines, TextLines, set_up_log
 from pipeline.records import FAILED, OK, Record, to_table
 
 STORAGE = {
@@ -38,7 +38,7 @@ def test_failed_sample_is_one_line_with_its_id_and_why(lines, caplog):
     assert told.pop("time").endswith("+00:00")
     assert told == {
         "level": "WARNING",
-        "logger": "jobs.failure_log",
+        "logger": "jobs.log.failures",
         "message": "sample a/\\xfc\\n.png failed: decode, TruncatedImage: bad\\nfile",
         "run_id": "the-run",
         "sample_id": "a/ü\n.png",
@@ -56,11 +56,11 @@ def test_many_failures_of_a_kind_are_not_told_one_by_one(lines):
     log.update(to_table([failed("other.png", "MissingMask")]))
     told = [json.loads(line) for line in lines(JsonLines({}, "run"))]
     assert [line.get("sample_id") for line in told] == [
-        *(f"{index}.png" for index in range(MOST_OF_A_KIND)),
+        *(f"{index}.png" for index in range(MAX_PER_KIND)),
         None,
         "other.png",
     ]
-    assert told[MOST_OF_A_KIND]["message"] == "more samples failed by TruncatedImage; the manifest has them all"
+    assert told[MAX_PER_KIND]["message"] == "more samples failed by TruncatedImage; the manifest has them all"
 
 
 @pytest.mark.parametrize("formatter", [TextLines(STORAGE), JsonLines(STORAGE, "run")])

@@ -10,7 +10,7 @@ from tests.conftest import ROOT
 
 WAIT = """
 import pathlib, sys, time
-from jobs.cli import run_command
+from jobs.cli.execute import run_command
 
 def wait():
     pathlib.Path(sys.argv[1], "ready").touch()
@@ -20,7 +20,7 @@ def wait():
         pathlib.Path(sys.argv[1], "cleaned up").touch()
     return 0
 
-sys.exit(run_command(wait, goes_on=True))
+sys.exit(run_command(wait, resumable=True))
 """
 
 
@@ -36,7 +36,7 @@ def start(folder, seconds: float, *before: str, **options) -> subprocess.Popen:
 def test_hang_up_ends_a_command_as_ctrl_c_does(tmp_path):
     process = start(tmp_path, 60, stderr=subprocess.PIPE, text=True)
     process.send_signal(signal.SIGHUP)
-    assert process.communicate(timeout=30)[1] == "moebius: stopped; the same command goes on from here\n"
+    assert process.communicate(timeout=30)[1] == "moebius: stopped; run the same command again to resume\n"
     assert process.returncode == 1 and (tmp_path / "cleaned up").exists()
 
 

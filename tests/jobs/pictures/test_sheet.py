@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFont
 
-from jobs.sheet import CELL_PX, HOLE_COLOUR, MOST_PX, _lines, save_sheet, strip, with_hole
+from jobs.pictures.sheet import CELL_PX, HOLE_COLOUR, MAX_SIDE_PX, _lines, save_sheet, strip, with_hole
 from pipeline.errors import ConfigError
 
 
@@ -37,5 +37,5 @@ def test_sheet_has_every_strip_and_says_when_it_has_no_room(tmp_path):
             (0, 255, 0),
             (0, 0, 255),
         ]
-    with pytest.raises(ConfigError, match="too large: fewer pictures"):
-        save_sheet([Image.new("RGB", (1, MOST_PX))], 1, tmp_path / "sheet.jpg")
+    with pytest.raises(ConfigError, match="too large: choose fewer pictures"):
+        save_sheet([Image.new("RGB", (1, MAX_SIDE_PX))], 1, tmp_path / "sheet.jpg")

@@ -1,4 +1,4 @@
-"""YAML files and ``key=value`` overrides become configurations of jobs; only this and ``layers.py`` use OmegaConf."""
+"""Loads configurations from YAML files and ``key=value`` overrides; only this and ``layers.py`` use OmegaConf."""
 
 import json
 import re
@@ -11,8 +11,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from jobs.arguments import SWITCHES
-from jobs.layers import Layer, read_layers
+from jobs.configuration.layers import Layer, read_layers
+from jobs.configuration.storage_options import SWITCHES
 from pipeline.config.job import JobConfig
 from pipeline.errors import ConfigError
 from pipeline.training import TrainingConfig
@@ -23,11 +23,11 @@ _KEY = re.compile(r"[a-z_]+(\.[a-z_]+)?")
 
 @dataclass(frozen=True)
 class Loaded(Generic[Schema]):
-    """A configuration, and where its values come from.
+    """A configuration and the origins of its values.
 
     Args:
         config: the configuration.
-        origins: of each key that is not at its default: file and line, ``override``, variables of the environment.
+        origins: for each key that is set, its file and line or ``override``, and the environment variables it uses.
     """
 
     config: Schema
@@ -35,21 +35,21 @@ class Loaded(Generic[Schema]):
 
 
 def load_config(path: str, overrides: Sequence[str]) -> JobConfig:
-    """Read the configuration of an inpainting job; what neither files nor overrides say has its default.
+    """Read the configuration of an inpainting job; keys that neither files nor overrides set have their defaults.
 
     Raises:
-        ConfigError: no such file, an unknown key, a wrong type or a value out of range; the message names file and key.
+        ConfigError: a missing file, an unknown key, a wrong type or a value out of range; names file and key.
     """
     return _load(path, overrides, JobConfig).config
 
 
 def load_with_origins(path: str, overrides: Sequence[str]) -> Loaded[JobConfig]:
-    """As :func:`load_config`, with where each value comes from."""
+    """Read like :func:`load_config`, and return the origin of each value too."""
     return _load(path, overrides, JobConfig)
 
 
 def load_training_config(path: str, overrides: Sequence[str]) -> TrainingConfig:
-    """Read the configuration of a training run; raises as :func:`load_config` does."""
+    """Read the configuration of a training run; raises like :func:`load_config`."""
     return _load(path, overrides, TrainingConfig).config
 
 
@@ -76,7 +76,7 @@ def _load(path: str, overrides: Sequence[str], schema: type[Schema]) -> Loaded[S
 
 
 def _check_kinds(layer: Layer, schema: type) -> None:
-    """Refuse what OmegaConf would take for something else, or refuse without naming the key."""
+    """Reject values that OmegaConf would convert silently, or reject without naming the key."""
     sections = get_type_hints(schema)
     for section, value in layer.plain().items():
         kind = sections.get(section)
@@ -102,7 +102,7 @@ def _reason(error: OmegaConfBaseException) -> str:
 
 
 def _placed(message: str, origins: Mapping[str, str]) -> ConfigError:
-    """A message that begins with a key, behind the file and the line that the key stands in."""
+    """Prefix a message that begins with a key with the file and line of that key."""
     key = _KEY.match(message)
     origin = origins.get(key[0], "override") if key else "override"
     return ConfigError(message if origin.startswith("override") else f"{origin}: {message}")
@@ -119,7 +119,7 @@ def _from_overrides(overrides: Sequence[str], schema: type) -> Layer:
 
 
 def _check_braces(overrides: Sequence[str]) -> None:
-    """Refuse what a shell makes of braces that are not quoted: an override a shard, of which the last would count."""
+    """Reject braces that the shell expanded into one override per shard, of which only the last would count."""
     for key, equal in groupby(overrides, key=lambda override: override.partition("=")[0]):
         if key == "source.uri" and (count := len(set(equal))) > 1:
             raise ConfigError(
@@ -128,7 +128,7 @@ def _check_braces(overrides: Sequence[str]) -> None:
 
 
 def _as_text(override: str, schema: type) -> str:
-    """An override whose value is taken as it stands where its key holds text, and as YAML elsewhere."""
+    """Quote the value of an override if its key holds text; leave it as YAML otherwise."""
     key, separator, value = override.partition("=")
     if not separator or not key:
         raise ConfigError(f"overrides are key=value, got {override!r}")
@@ -140,7 +140,7 @@ def _as_text(override: str, schema: type) -> str:
 
 def _holds_text(key: str, schema: type) -> bool:
     section, *rest = key.split(".")
-    if section == "storage":  # a secret of digits is no number; options of options are none
+    if section == "storage":  # a secret of digits must stay text; nested options are YAML
         return len(rest) == 1
     expected = get_type_hints(schema).get(section)
     if rest:

@@ -1,0 +1,1 @@
+"""The command line that all commands share: names, arguments, exit codes, errors."""

@@ -1,0 +1,1 @@
+"""YAML files and overrides, read into the dataclasses of a job."""

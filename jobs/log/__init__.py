@@ -1,0 +1,1 @@
+"""The log of a job: its lines, its failed samples, its progress."""

@@ -1,0 +1,1 @@
+"""Pictures that commands draw for people to look at."""

@@ -1,0 +1,32 @@
+"""Means of an evaluation, and the figures of the paper, as lines of text."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from pipeline.evaluation.protocols import Protocol
+
+COLUMNS = {
+    "psnr_db": "{:.2f}",
+    "ssim": "{:.3f}",
+    "texture": "{:.3f}",
+    "lpips": "{:.3f}",
+    "fid": "{:.2f}",
+    "seconds": "{:.2f}",
+}
+
+
+def means_lines(means: Sequence[Mapping[str, str | float]]) -> Iterator[str]:
+    """Format a header and one line per kind of hole and method."""
+    width = max(len(str(row["method"])) for row in means)
+    columns = {name: form for name, form in COLUMNS.items() if name in means[0]}
+    yield f"{'mask':<8} {'method':<{width}} photos " + " ".join(f"{name:>8}" for name in columns)
+    for row in means:
+        figures = " ".join(f"{form.format(row[name]):>8}" for name, form in columns.items())
+        yield f"{row['mask']:<8} {row['method']:<{width}} {row['photos']:>6} {figures}"
+
+
+def published_lines(protocol: Protocol) -> Iterator[str]:
+    """Format the figures that the paper reports for a protocol."""
+    yield f"as reported in the paper, for {protocol.photos:,} photos and its own masks:"
+    for model, figures in protocol.published.items():
+        fid, lpips = ("–" if figure is None else f"{figure:g}" for figure in figures)
+        yield f"  {model:<16} fid {fid:>6}  lpips {lpips:>6}"
