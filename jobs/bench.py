@@ -19,7 +19,7 @@ from jobs.cli import DONE, EXIT_CODES, run_command
 Figures = dict[str, Any]
 RANDOM = "random"
 QUICK_S, THOROUGH_S = 0.2, 3.0  # that each figure is measured for
-MODEL_PACKAGES = ("torch", "diffusers", "numpy", "ray")
+MODEL_PACKAGES = ("torch", "numpy", "ray")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
