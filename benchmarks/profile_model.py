@@ -1,7 +1,7 @@
 """Show where the time of a guided step and of the autoencoder goes, operation by operation or kernel by kernel.
 
 Of our own kernels for GPUs it also tells how many bytes they moved a second, to compare with what the memory can do.
-Needs torch and diffusers alone; random weights of the published size, the model as a job arranges it:
+Needs torch only; random weights of the published size, the model as a job arranges it:
 ``python benchmarks/profile_model.py --device cuda --precision bf16 --batch-size 16``.
 """
 
@@ -21,9 +21,7 @@ from torch.profiler import ProfilerActivity, profile
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT)]
 
-from diffusers import AutoencoderKL  # noqa: E402 - see above
-
-from moebius import vae as autoencoder  # noqa: E402
+from moebius import vae as autoencoder  # noqa: E402 - see above
 from moebius.arrangement import DTYPES, ArrangedModel, arrange  # noqa: E402
 from moebius.bench.ceilings import measure_ceilings  # noqa: E402
 from moebius.bench.checkpoints import PUBLISHED_VAE  # noqa: E402
@@ -31,6 +29,7 @@ from moebius.config import MoebiusConfig  # noqa: E402
 from moebius.denoiser import Denoiser  # noqa: E402
 from moebius.fast.sampling import gpu_arithmetic  # noqa: E402
 from moebius.hardware import make_current  # noqa: E402
+from moebius.kl_autoencoder import KlAutoencoder  # noqa: E402
 from moebius.schedule import ddim_timesteps  # noqa: E402
 from moebius.settings import InpaintSettings  # noqa: E402
 
@@ -51,7 +50,7 @@ def main() -> None:
         torch.set_num_threads(1)  # as in a job
     make_current(device)
     config, usual = MoebiusConfig(), InpaintSettings()
-    denoiser, vae = Denoiser(config).eval(), AutoencoderKL(**PUBLISHED_VAE).eval()
+    denoiser, vae = Denoiser(config).eval(), KlAutoencoder(PUBLISHED_VAE).eval()
     model = arrange(denoiser, vae, usual, dtype, device, is_fast=True)
     if device.type == "cuda":
         ceilings = measure_ceilings(device, dtype, least_s=0.2)

@@ -22,7 +22,7 @@ from jobs.tables.figures import figure_lines
 Figures = dict[str, Any]
 RANDOM = "random"
 QUICK_S, THOROUGH_S = 0.2, 3.0  # measuring time per figure
-MODEL_PACKAGES = ("torch", "diffusers", "numpy", "ray")
+MODEL_PACKAGES = ("torch", "numpy", "ray")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -106,7 +106,7 @@ def _add_report(kinds: Any) -> None:
 
 
 def _model(options: argparse.Namespace) -> Figures:
-    from moebius.bench.flux import DeviceTooSmallError, check_room, measure_flux
+    from moebius.bench.flux import FluxUnavailableError, check_available, measure_flux
     from moebius.bench.model import measure_model
     from moebius.weights import find_weights
     from pipeline.errors import ConfigError
@@ -115,8 +115,8 @@ def _model(options: argparse.Namespace) -> Figures:
     batch_sizes, min_s = ([1], QUICK_S) if options.quick else (options.batch_sizes, THOROUGH_S)
     if options.versus:
         try:
-            check_room(device)
-        except DeviceTooSmallError as error:
+            check_available(device)
+        except FluxUnavailableError as error:
             raise ConfigError(str(error)) from error
     with _weights(options.weights) as weights:
         figures = asdict(measure_model(find_weights(weights), device, batch_sizes, min_s))

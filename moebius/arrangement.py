@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
-from torch import nn
 
 from moebius.denoiser import Denoiser
 from moebius.fast.autoencoder import arrange_vae
@@ -60,7 +59,7 @@ def arrange(
     predict, vae_dtype = prediction(denoiser, settings, dtype, device, is_fast), VAE_DTYPES.get(dtype, dtype)
     if settings.fast:
         vae = arrange_vae(vae, vae_dtype, device)
-    return ArrangedModel(predict, nn.Module.to(vae, device, vae_dtype))  # its own `to` warns of what is not the case
+    return ArrangedModel(predict, vae.to(device, vae_dtype))
 
 
 def prediction(

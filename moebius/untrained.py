@@ -1,18 +1,12 @@
 """A stand-in with random weights, always the same: it shows the pipeline, not the model."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import torch
 from torch import nn
 
 from moebius.config import MoebiusConfig
 from moebius.denoiser import Denoiser
+from moebius.kl_autoencoder import KlAutoencoder
 from moebius.vae import untrained_vae
-
-if TYPE_CHECKING:
-    from diffusers import AutoencoderKL
 
 UNTRAINED_CONFIG = MoebiusConfig(
     channels=(32, 64, 128), image_size=256, category_width=96, context_width=48, heads=8, vae_factor=8
@@ -20,7 +14,7 @@ UNTRAINED_CONFIG = MoebiusConfig(
 UNTRAINED_SEED = 20260619
 
 
-def untrained_model() -> tuple[Denoiser, AutoencoderKL]:
+def untrained_model() -> tuple[Denoiser, KlAutoencoder]:
     """Denoiser and autoencoder in evaluation mode, with weights drawn from a fixed seed."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(UNTRAINED_SEED)

@@ -1,22 +1,20 @@
-"""The autoencoder between pixels and latents: diffusers' ``AutoencoderKL``, or our small one, behind two calls."""
+"""The autoencoder between pixels and latents: the published kind, or our small one, behind two calls."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from moebius.checkpoint import CheckpointError
 from moebius.config import MoebiusConfig
+from moebius.kl_autoencoder import KlAutoencoder, KlAutoencoderConfig, load_kl_autoencoder
 from moebius.small_vae import CLASS_NAME, CONFIG, SmallAutoencoder, load_small_autoencoder
 
-if TYPE_CHECKING:
-    from diffusers import AutoencoderKL
-
-Autoencoder: TypeAlias = "AutoencoderKL | SmallAutoencoder"
+Autoencoder: TypeAlias = KlAutoencoder | SmallAutoencoder
 
 
 def load_vae(folder: str | Path) -> Autoencoder:
@@ -29,23 +27,7 @@ def load_vae(folder: str | Path) -> Autoencoder:
     """
     if _class_name(Path(folder) / CONFIG) == CLASS_NAME:
         return load_small_autoencoder(folder)
-    from diffusers import AutoencoderKL  # takes seconds to import
-
-    safe = (Path(folder) / "diffusion_pytorch_model.safetensors").is_file()
-    try:
-        vae, loaded = AutoencoderKL.from_pretrained(
-            str(folder),
-            use_safetensors=safe,
-            low_cpu_mem_usage=False,
-            local_files_only=True,
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{folder} holds no readable autoencoder: {error}") from error
-    faults = {kind: sorted(loaded[kind])[:5] for kind in ("missing_keys", "unexpected_keys") if loaded[kind]}
-    if faults:
-        raise CheckpointError(f"the autoencoder in {folder} does not fit its config.json: {faults}")
-    return vae.eval().requires_grad_(False)
+    return load_kl_autoencoder(folder)
 
 
 def _class_name(path: Path) -> str | None:
@@ -126,18 +108,13 @@ def decode(vae: Autoencoder, latents: Tensor, blanked: Tensor | None = None, hol
     return vae.decode(unscaled).sample.float()
 
 
-def untrained_vae(latent_channels: int = 4) -> AutoencoderKL:
+def untrained_vae(latent_channels: int = 4) -> KlAutoencoder:
     """A small autoencoder of factor 8 with random weights, drawn from torch's current random state."""
-    from diffusers import AutoencoderKL
-
-    vae = AutoencoderKL(
+    config = KlAutoencoderConfig(
         block_out_channels=(16, 32, 32, 32),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        layers_per_block=1,
         latent_channels=latent_channels,
         norm_num_groups=8,
         mid_block_add_attention=False,
         scaling_factor=1.0,
     )
-    return vae.eval().requires_grad_(False)
+    return KlAutoencoder(config).eval().requires_grad_(False)

@@ -7,28 +7,18 @@ import torch
 from moebius.checkpoint import published_name, write_state_dict
 from moebius.config import MoebiusConfig
 from moebius.denoiser import Denoiser
+from moebius.kl_autoencoder import KlAutoencoder, KlAutoencoderConfig
 
 SEED = 0
-PUBLISHED_VAE = {
-    "block_out_channels": (128, 256, 512, 512),
-    "down_block_types": ("DownEncoderBlock2D",) * 4,
-    "up_block_types": ("UpDecoderBlock2D",) * 4,
-    "layers_per_block": 2,
-    "latent_channels": 4,
-    "norm_num_groups": 32,
-    "sample_size": 512,
-    "scaling_factor": 0.13025,
-}
+PUBLISHED_VAE = KlAutoencoderConfig((128, 256, 512, 512), layers_per_block=2, scaling_factor=0.13025)
 
 
 def write_random_weights(folder: Path) -> None:
     """A denoiser of 226 M and an autoencoder of 84 M parameters, below a folder that ``find_weights`` takes."""
-    from diffusers import AutoencoderKL  # takes seconds to import
-
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         denoiser = Denoiser(MoebiusConfig())
-        vae = AutoencoderKL(**PUBLISHED_VAE)
+        vae = KlAutoencoder(PUBLISHED_VAE)
     state = {published_name(name): value for name, value in denoiser.state_dict().items()}
     write_state_dict(state, folder / "diffusion_pytorch_model.safetensors")
     vae.save_pretrained(folder / "vae")

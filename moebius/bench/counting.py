@@ -1,7 +1,6 @@
 """Operations and bytes of a model, counted on tensors without data."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -11,6 +10,7 @@ from moebius import vae as autoencoder
 from moebius.config import MoebiusConfig
 from moebius.denoiser import Denoiser
 from moebius.fast import FastDenoiser
+from moebius.kl_autoencoder import KlAutoencoder, KlAutoencoderConfig
 from moebius.sampler import CONDITION_IDS, UNCONDITIONAL_IDS
 from moebius.small_vae import SmallAutoencoder, SmallAutoencoderConfig
 
@@ -28,15 +28,13 @@ def step_macs(config: MoebiusConfig, is_fast: bool) -> int:
         return _macs(lambda: denoiser(latents.expand(2, -1, -1, -1), torch.zeros(1), ids))
 
 
-def vae_macs(vae_config: Mapping[str, Any] | SmallAutoencoderConfig, config: MoebiusConfig) -> int:
+def vae_macs(vae_config: KlAutoencoderConfig | SmallAutoencoderConfig, config: MoebiusConfig) -> int:
     """Multiply-accumulates of the plain autoencoder for one window: it encodes two pictures and decodes one."""
-    from diffusers import AutoencoderKL  # takes seconds to import
-
     with torch.device("meta"), torch.no_grad():
         if isinstance(vae_config, SmallAutoencoderConfig):
-            vae = SmallAutoencoder(vae_config)
+            vae: autoencoder.Autoencoder = SmallAutoencoder(vae_config)
         else:
-            vae = AutoencoderKL.from_config(vae_config).eval()
+            vae = KlAutoencoder(vae_config)
         images = torch.empty(2, 3, config.image_size, config.image_size)
         noise = torch.empty(2, config.latent_channels, config.latent_size, config.latent_size)
         return _macs(lambda: (autoencoder.encode(vae, images, noise), autoencoder.decode(vae, noise[:1])))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from moebius.fast import cpu, gpu
-from moebius.fast.attention import SingleHeadAttention, is_usual_attention
+from moebius.fast.attention import SingleHeadAttention
 from moebius.fast.fold import linear, replace_layers
 from moebius.fast.upsample import FoldedUpsample
 from moebius.fast.winograd import WinogradConv, is_plain
+from moebius.kl_autoencoder import KlAutoencoder
+from moebius.kl_layers import Attention, ResnetBlock, Upsample
 
 if TYPE_CHECKING:
     from moebius.vae import Autoencoder
@@ -37,37 +39,27 @@ def arrange_vae(vae: Autoencoder, dtype: torch.dtype, device: torch.device) -> A
             from moebius.fast.cpu.autoencoder import fuse as fuse_on_cpu  # loads the C kernels
 
             fuse_on_cpu(vae)
-    elif any(is_of_diffusers(layer, "ResnetBlock2D") for layer in vae.modules()):
+    elif isinstance(vae, KlAutoencoder):
         if not gpu.serves(device):
             return vae
         from moebius.fast.gpu.autoencoder import fuse  # imports Triton
 
         fuse(vae)
-    return vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # diffusers declare no such
-
-
-def is_of_diffusers(layer: Any, name: str) -> bool:
-    """Whether a layer is of this class, without the seconds that importing it takes."""
-    return type(layer).__name__ == name and type(layer).__module__.startswith("diffusers.")
-
-
-def is_usual_resnet(block: Any) -> bool:
-    """Whether a block is norm, SiLU, convolution, twice, and a shortcut."""
-    changes = (block.upsample, block.downsample, block.time_emb_proj)
-    is_silu = isinstance(block.nonlinearity, nn.SiLU)
-    return is_silu and block.output_scale_factor == 1 and all(change is None for change in changes)
+    return vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # PyTorch declares no such
 
 
 class Resnet(nn.Module):
-    """In the place of diffusers' ``ResnetBlock2D``: half of its maps, because the others are changed in place."""
+    """Replacement of :class:`ResnetBlock` with half of its maps: the others are changed in place."""
 
-    def __init__(self, block: Any) -> None:
+    def __init__(self, block: ResnetBlock) -> None:
         super().__init__()
-        self.norm1, self.conv1, self.norm2, self.conv2 = block.norm1, block.conv1, block.norm2, block.conv2
+        self.norm1: nn.Module = block.norm1
+        self.norm2: nn.Module = block.norm2
+        self.conv1, self.conv2 = block.conv1, block.conv2
         self.shortcut = block.conv_shortcut
         self.activation: nn.Module = nn.SiLU(inplace=True)
 
-    def forward(self, planes: Tensor, temb: None = None) -> Tensor:
+    def forward(self, planes: Tensor) -> Tensor:
         """(B, C, H, W) → (B, C', H, W), both channels-last in memory."""
         hidden = self.conv1(self.activation(self.norm1(planes)))
         hidden = self.conv2(self.activation(self.norm2(hidden)))
@@ -87,26 +79,25 @@ class _Pointwise(nn.Module):
 
 
 class _Upsampler(nn.Module):
-    """In the place of diffusers' ``Upsample2D``."""
+    """Replacement of :class:`Upsample`."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
         self.folded = FoldedUpsample(conv)
 
-    def forward(self, features: Tensor, output_size: None = None) -> Tensor:
+    def forward(self, features: Tensor) -> Tensor:
         """(B, C, H, W) → (B, C, 2H, 2W), both channels-last in memory."""
         return self.folded(features.permute(0, 2, 3, 1).contiguous()).permute(0, 3, 1, 2)
 
 
-def _arranged(layer: Any, dtype: torch.dtype) -> nn.Module | None:
+def _arranged(layer: nn.Module, dtype: torch.dtype) -> nn.Module | None:
     """What takes the place of a layer; ``None`` for most."""
-    if is_of_diffusers(layer, "ResnetBlock2D"):
-        return Resnet(layer) if is_usual_resnet(layer) else None
-    if is_of_diffusers(layer, "Attention"):
-        return SingleHeadAttention(layer) if is_usual_attention(layer) else None
-    if is_of_diffusers(layer, "Upsample2D"):
-        is_known = is_plain(layer.conv) and layer.norm is None and layer.interpolate
-        return _Upsampler(layer.conv) if is_known and layer.channels >= LEAST_FOLDED_CHANNELS else None
+    if isinstance(layer, ResnetBlock):
+        return Resnet(layer)
+    if isinstance(layer, Attention):
+        return SingleHeadAttention(layer)
+    if isinstance(layer, Upsample):
+        return _Upsampler(layer.conv) if layer.conv.in_channels >= LEAST_FOLDED_CHANNELS else None
     if is_plain(layer) and dtype == torch.float32 and min(layer.weight.shape[:2]) >= LEAST_WINOGRAD_CHANNELS:
         return WinogradConv(layer)
     if isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1):

@@ -134,6 +134,11 @@ class TrainSettings:
         for name in NEEDS[self.mode]:
             if not getattr(self, name):
                 raise ValueError(f"mode {self.mode} needs {name}, got none")
+        self._check_packages()
+
+    def _check_packages(self) -> None:
+        if self.mode in ("teacher", "distil") and importlib.util.find_spec("diffusers") is None:
+            raise ValueError(f"mode {self.mode} needs diffusers: pip install -c constraints.txt -e '.[train]'")
         if self.tensorboard and importlib.util.find_spec("tensorboard") is None:
             raise ValueError("tensorboard=true needs TensorBoard: pip install -c constraints.txt -e '.[train]'")
 

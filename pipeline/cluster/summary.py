@@ -24,7 +24,7 @@ MAY_BE_UPRIGHT = (
     "photos that their EXIF orientation turns, with masks taken as drawn on them as stored; "
     "if they were drawn on photos as viewers show them, set mask.upright=true"
 )
-PACKAGES = ("torch", "ray", "pyarrow", "fsspec", "pillow", "numpy", "diffusers")
+PACKAGES = ("torch", "ray", "pyarrow", "fsspec", "pillow", "numpy")
 
 
 @dataclass

@@ -7,7 +7,9 @@ from PIL import Image
 from torch.nn import functional
 
 from moebius import Inpainter, InpaintSettings, MoebiusConfig, load_denoiser
+from moebius.bench.checkpoints import PUBLISHED_VAE
 from moebius.inpainter import window_seed
+from moebius.kl_autoencoder import KlAutoencoder
 from moebius.sampler import ddim_sample
 from moebius.weights import find_weights
 from tests.conftest import ROOT, fill, golden, golden_state_dict, textured
@@ -107,14 +109,7 @@ def test_batches_of_unequal_lists_are_refused(tiny_weights):
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
 def test_picture_of_the_published_size_is_reproduced():
-    diffusers = pytest.importorskip("diffusers")
-    vae = diffusers.AutoencoderKL(
-        block_out_channels=(128, 256, 512, 512),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        layers_per_block=2,
-        scaling_factor=0.13025,
-    )
+    vae = KlAutoencoder(PUBLISHED_VAE)
     vae.load_state_dict({key: fill(key, value.shape) for key, value in vae.state_dict().items()})
     denoiser = load_denoiser(golden_state_dict("unet_full"), MoebiusConfig())
     inpainter = Inpainter(denoiser, vae.eval().requires_grad_(False), InpaintSettings(**SETTINGS), "cpu")

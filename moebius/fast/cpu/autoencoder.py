@@ -1,7 +1,5 @@
 """The autoencoder's norms for CPUs, with the SiLU after them: two passes over memory, the second one writes."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -9,17 +7,18 @@ from torch.nn import functional
 from moebius.fast.autoencoder import Resnet
 from moebius.fast.cpu.passes import group_norm, normed
 from moebius.fast.trial import BOUNDS, compare
+from moebius.kl_autoencoder import Decoder, Encoder
 
 
 def fuse(vae: nn.Module) -> None:
     """Put fused layers into the place of those that they equal; the model is changed."""
     for module in list(vae.modules()):
-        if isinstance(module, Resnet) and isinstance(module.norm1, nn.GroupNorm):
-            module.norm1, module.norm2 = _NormSilu(module.norm1), _NormSilu(module.norm2)
-            module.activation = nn.Identity()
-        elif isinstance(getattr(module, "conv_act", None), nn.SiLU):
-            end: Any = module  # of the encoder and of the decoder
-            end.conv_norm_out, end.conv_act = _NormSilu(end.conv_norm_out), nn.Identity()
+        if isinstance(module, Resnet):
+            if isinstance(module.norm1, nn.GroupNorm) and isinstance(module.norm2, nn.GroupNorm):
+                module.norm1, module.norm2 = _NormSilu(module.norm1), _NormSilu(module.norm2)
+                module.activation = nn.Identity()
+        elif isinstance(module, Encoder | Decoder) and isinstance(module.conv_norm_out, nn.GroupNorm):
+            module.conv_norm_out, module.conv_act = _NormSilu(module.conv_norm_out), nn.Identity()
 
 
 def check() -> None:

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
 import torch
 from torch import Tensor, nn
 
-from moebius.fast.autoencoder import is_of_diffusers, is_usual_resnet
 from moebius.fast.gpu.group_norm import group_terms, scaled
 from moebius.fast.gpu.sums import summed
+from moebius.kl_autoencoder import Decoder, Encoder
+from moebius.kl_layers import ResnetBlock
 
 
 def fuse(vae: nn.Module) -> None:
     """Put fused layers into the place of those that they equal; the model is changed."""
     for module in list(vae.modules()):
         for name, child in module.named_children():
-            if is_of_diffusers(child, "ResnetBlock2D") and is_usual_resnet(child):
+            if isinstance(child, ResnetBlock):
                 setattr(module, name, _FusedResnet(child))
-        if isinstance(getattr(module, "conv_act", None), nn.SiLU):
-            norm = cast(nn.GroupNorm, module.conv_norm_out)
-            module.conv_norm_out, module.conv_act = _NormSilu(norm), nn.Identity()
+        if isinstance(module, Encoder | Decoder) and isinstance(module.conv_norm_out, nn.GroupNorm):
+            module.conv_norm_out, module.conv_act = _NormSilu(module.conv_norm_out), nn.Identity()
 
 
 class _NormSilu(nn.Module):
     """Group norm and SiLU; ``added`` is the bias of the convolution before, which then need not add it."""
 
-    def __init__(self, norm: nn.GroupNorm, added: nn.Parameter | None = None) -> None:
+    def __init__(self, norm: nn.GroupNorm, added: Tensor | None = None) -> None:
         super().__init__()
         self.norm, self.added = norm, added
 
@@ -38,20 +36,19 @@ class _NormSilu(nn.Module):
 
 
 class _FusedResnet(nn.Module):
-    """In the place of diffusers' ``ResnetBlock2D``."""
+    """Replacement of :class:`ResnetBlock`."""
 
-    def __init__(self, block: Any) -> None:
+    def __init__(self, block: ResnetBlock) -> None:
         super().__init__()
         self.conv1, self.conv2, self.shortcut = block.conv1, block.conv2, block.conv_shortcut
         self.norm1, self.norm2 = _NormSilu(block.norm1), _NormSilu(block.norm2, block.conv1.bias)
-        bias = block.conv2.bias.detach().clone()
-        if self.shortcut is not None and self.shortcut.bias is not None:
-            bias += self.shortcut.bias.detach()
+        biases = [layer.bias.detach() for layer in (self.conv2, self.shortcut) if layer and layer.bias is not None]
+        self.bias = nn.Parameter(torch.stack(biases).sum(dim=0), requires_grad=False)
+        if self.shortcut is not None:
             self.shortcut.bias = None
-        self.bias = nn.Parameter(bias, requires_grad=False)
         self.conv1.bias = self.conv2.bias = None
 
-    def forward(self, planes: Tensor, temb: None = None) -> Tensor:
+    def forward(self, planes: Tensor) -> Tensor:
         """(B, C, H, W) → (B, C', H, W), both channels-last in memory."""
         hidden = self.conv2(self.norm2(self.conv1(self.norm1(planes))))
         around = planes if self.shortcut is None else self.shortcut(planes)

@@ -97,7 +97,7 @@ def gated_depthwise(values: Tensor, gates: Tensor, value_taps: Taps, gate_taps: 
 
 
 def _tiles(features: Tensor) -> tuple[tuple[int, int, int], int, int]:
-    """Return the grid over a map, and the channels (a power of two that divides, if not too small) and rows of a tile."""
+    """Return the grid over a map, and channels and rows of a tile: powers of two, channels that divide if they can."""
     samples, height, width, channels = features.shape
     block = CHANNELS if channels % CHANNELS == 0 or channels < 32 else 32
     rows = min(MAX_ROWS, max(16, triton.next_power_of_2(height)))

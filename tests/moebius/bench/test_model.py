@@ -20,7 +20,7 @@ from tests.conftest import ROOT
 
 BARE_MACHINE = """
 import sys
-for name in ("ray", "pyarrow", "fsspec", "omegaconf", "duckdb"):
+for name in ("ray", "pyarrow", "fsspec", "omegaconf", "duckdb", "diffusers"):
     sys.modules[name] = None
 import moebius.bench.ceilings
 moebius.bench.ceilings.SIDES["cpu"] = 512  # large enough, and quick where bf16 is emulated
@@ -91,6 +91,12 @@ def test_floor_is_the_longer_of_operations_and_bytes():
 def test_bench_model_refuses_before_it_measures(arguments, rule, capsys):
     assert main(["model", "--device", "cpu", *arguments]) == 2
     assert rule in capsys.readouterr().err
+
+
+def test_flux_without_diffusers_names_the_extra(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    assert main(["model", "--device", "cpu", "--versus", "flux"]) == 2
+    assert "--versus flux needs diffusers: pip install -c constraints.txt -e '.[flux]'" in capsys.readouterr().err
 
 
 def test_flux_is_timed_from_its_configuration_alone():

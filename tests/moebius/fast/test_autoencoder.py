@@ -3,9 +3,6 @@ import copy
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL
-from diffusers.models.attention_processor import Attention
-from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
 
 import moebius.fast.attention
@@ -18,6 +15,8 @@ from moebius.fast.attention import SingleHeadAttention
 from moebius.fast.autoencoder import arrange_vae
 from moebius.fast.upsample import FoldedUpsample
 from moebius.fast.winograd import WinogradConv
+from moebius.kl_autoencoder import KlAutoencoder, KlAutoencoderConfig
+from moebius.kl_layers import Attention, ResnetBlock
 from moebius.settings import InpaintSettings
 from moebius.vae import decode, encode
 from tests.conftest import relative_error, textured
@@ -25,23 +24,17 @@ from tests.conftest import relative_error, textured
 CPU = torch.device("cpu")
 
 
-def pass_through(vae: AutoencoderKL) -> tuple[torch.Tensor, torch.Tensor]:
+def pass_through(vae: KlAutoencoder) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(2, 3, 48, 64, generator=generator) * 2 - 1
     latents = encode(vae, images, torch.randn(2, 4, 6, 8, generator=generator))
     return latents, decode(vae, latents)
 
 
-def with_attention() -> AutoencoderKL:
+def with_attention() -> KlAutoencoder:
     """The kind that is published: one head of attention between its halves; of factor 8."""
-    vae = AutoencoderKL(
-        block_out_channels=(16, 32, 32, 64),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        norm_num_groups=8,
-        scaling_factor=1.0,
-    )
-    return vae.eval().requires_grad_(False)
+    config = KlAutoencoderConfig((16, 32, 32, 64), norm_num_groups=8, scaling_factor=1.0)
+    return KlAutoencoder(config).eval().requires_grad_(False)
 
 
 @torch.no_grad()
@@ -55,7 +48,7 @@ def test_arranged_autoencoder_equals_the_plain_one(monkeypatch):
     fast = arrange_vae(copy.deepcopy(plain), torch.float32, CPU)
     kinds = [type(module) for module in fast.modules()]
     assert WinogradConv in kinds and kinds.count(FoldedUpsample) == 3 and kinds.count(SingleHeadAttention) == 2
-    assert not any(isinstance(module, (ResnetBlock2D, Attention)) for module in fast.modules())
+    assert not any(isinstance(module, (ResnetBlock, Attention)) for module in fast.modules())
     for ours, theirs in zip(pass_through(fast), pass_through(plain), strict=True):
         assert relative_error(ours, theirs) <= 1e-4
 

@@ -18,6 +18,8 @@ from moebius.fast import gpu, trial
 from moebius.fast.blocks import FoldedResidualBlock, FoldedSeparableConv, FoldedTransformer
 from moebius.fast.fold import ChannelsLastConv
 from moebius.fast.local_lambda import TiledLocalLambda
+from moebius.kl_autoencoder import KlAutoencoder, KlAutoencoderConfig
+from moebius.kl_layers import ResnetBlock
 from moebius.untrained import randomise
 from tests.conftest import relative_error
 
@@ -90,13 +92,11 @@ def test_transformer(kernels, heads, side, dtype, rows):
 
 @torch.no_grad()
 def test_autoencoder(kernels):
-    diffusers = pytest.importorskip("diffusers")
-    down, up = ("DownEncoderBlock2D",) * 2, ("UpDecoderBlock2D",) * 2
-    plain = diffusers.AutoencoderKL(3, 3, down_block_types=down, up_block_types=up, block_out_channels=(32, 64))
+    plain = KlAutoencoder(KlAutoencoderConfig((32, 64)))
     randomised(plain)
     ours = copy.deepcopy(plain)
     kernels["autoencoder"].fuse(ours)
-    assert not any(isinstance(module, diffusers.models.resnet.ResnetBlock2D) for module in ours.modules())
+    assert not any(isinstance(module, ResnetBlock) for module in ours.modules())
     pictures = torch.randn(1, 3, 8, 8)
     latents = plain.encode(pictures).latent_dist.mean
     assert relative_error(ours.encode(pictures).latent_dist.mean, latents) <= 1e-4

@@ -27,6 +27,13 @@ def test_value_out_of_range_names_its_key(field):
         TrainSettings(mode="vae", photos="photos.npz", **field)
 
 
+@pytest.mark.parametrize("mode", ["teacher", "distil"])
+def test_teacher_without_diffusers_names_the_extra(mode, monkeypatch):
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    with pytest.raises(ValueError, match=rf"^mode {mode} needs diffusers: pip install .*\[train\]"):
+        TrainSettings(mode=mode, photos="photos.npz", vae="vae", teacher="teacher.bin")
+
+
 def test_device_that_is_not_there_is_named():
     with pytest.raises(DeviceError, match="got abacus"):
         choose_device("abacus")
