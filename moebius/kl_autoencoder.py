@@ -145,14 +145,22 @@ class KlAutoencoder(nn.Module):
     def encode(self, images: Tensor) -> Encoded:
         """(B, in_channels, H, W) in [-1, 1] → distribution of (B, C, h, w)."""
         area_px = images.shape[-2] * images.shape[-1]
-        moments = _in_slices(lambda part: self.quant_conv(self.encoder(part)), images, area_px)
+        moments = _in_slices(self.encode_slice, images, area_px)
         mean, logvar = moments.chunk(2, dim=1)
         return Encoded(LatentDistribution(mean, logvar.clamp(*LOG_VARIANCES)))
 
     def decode(self, latents: Tensor) -> Decoded:
         """(B, C, h, w) → (B, out_channels, H, W)."""
         area_px = latents.shape[-2] * latents.shape[-1] * 4 ** (len(self.config.block_out_channels) - 1)
-        return Decoded(_in_slices(lambda part: self.decoder(self.post_quant_conv(part)), latents, area_px))
+        return Decoded(_in_slices(self.decode_slice, latents, area_px))
+
+    def encode_slice(self, images: Tensor) -> Tensor:
+        """(B, in_channels, H, W) → mean and logarithm of the variance, (B, 2C, h, w), all in one call."""
+        return self.quant_conv(self.encoder(images))
+
+    def decode_slice(self, latents: Tensor) -> Tensor:
+        """(B, C, h, w) → (B, out_channels, H, W), all in one call."""
+        return self.decoder(self.post_quant_conv(latents))
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write ``config.json`` and the weights, as diffusers reads them, too."""
@@ -197,4 +205,7 @@ def _in_slices(compute: Callable[[Tensor], Tensor], batch: Tensor, area_px: int)
     """Compute a batch in slices of equal size: a sample's result must not depend on its place in the batch."""
     largest = min(len(batch), MAX_SLICE_PX // area_px)
     size = next((size for size in range(largest, 1, -1) if len(batch) % size == 0), 1)
-    return torch.cat([compute(part) for part in batch.split(size)])
+    results: list[Tensor] = []
+    for part in batch.split(size):
+        results.append(compute(part).clone())  # a captured step returns the same memory each time
+    return torch.cat(results)

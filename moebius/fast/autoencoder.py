@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from moebius.fast import cpu, gpu
 from moebius.fast.attention import SingleHeadAttention
 from moebius.fast.fold import linear, replace_layers
+from moebius.fast.graph import captured, shared_pool
 from moebius.fast.upsample import FoldedUpsample
 from moebius.fast.winograd import WinogradConv, is_plain
 from moebius.kl_autoencoder import KlAutoencoder
@@ -45,6 +46,9 @@ def arrange_vae(vae: Autoencoder, dtype: torch.dtype, device: torch.device) -> A
         from moebius.fast.gpu.autoencoder import fuse  # imports Triton
 
         fuse(vae)
+        pool = shared_pool(device)
+        vae.encode_slice = captured(vae.encode_slice, device, pool)  # type: ignore[method-assign]
+        vae.decode_slice = captured(vae.decode_slice, device, pool)  # type: ignore[method-assign]
     return vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # PyTorch declares no such
 
 

@@ -12,7 +12,7 @@ from moebius.config import MoebiusConfig
 from moebius.denoiser import Denoiser
 from moebius.fast import cpu, gpu
 from moebius.fast.denoiser import FastDenoiser
-from moebius.fast.graph import captured
+from moebius.fast.graph import captured, shared_pool
 from moebius.sampler import CONDITION_IDS, UNCONDITIONAL_IDS, WHOLE_INTERVAL
 
 LARGE = 256  # channels at the first level
@@ -65,7 +65,9 @@ class FastPrediction:
             from moebius.fast.cpu.denoiser import fuse as fuse_on_cpu  # loads the C kernels
 
             fuse_on_cpu(self.model)
-        self._guided, self._alone = captured(self._both, device), captured(partial(self.model, branches=1), device)
+        pool = shared_pool(device)
+        self._guided = captured(self._both, device, pool)
+        self._alone = captured(partial(self.model, branches=1), device, pool)
 
     def __call__(self, inputs: Tensor, timestep: int) -> Tensor:
         """(B, 2C + 1, h, w) and one of the timesteps → (B, C, h, w) float32; on GPUs valid until the next call."""

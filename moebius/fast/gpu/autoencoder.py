@@ -1,14 +1,16 @@
-"""The autoencoder's blocks and last norms for GPUs: norm and SiLU in two passes over memory, biases in others."""
+"""The autoencoder for GPUs: norm and SiLU in two passes over memory, biases in others, upsampling in fewer products."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from moebius.fast.gpu.group_norm import group_terms, scaled
+from moebius.fast.gpu.subpixel import SubpixelUpsample
 from moebius.fast.gpu.sums import summed
 from moebius.kl_autoencoder import Decoder, Encoder
-from moebius.kl_layers import ResnetBlock
+from moebius.kl_layers import Downsample, ResnetBlock, Upsample
 
 
 def fuse(vae: nn.Module) -> None:
@@ -17,6 +19,10 @@ def fuse(vae: nn.Module) -> None:
         for name, child in module.named_children():
             if isinstance(child, ResnetBlock):
                 setattr(module, name, _FusedResnet(child))
+            elif isinstance(child, Upsample):
+                setattr(module, name, SubpixelUpsample(child.conv))
+            elif isinstance(child, Downsample):
+                setattr(module, name, _Downsample(child.conv))
         if isinstance(module, Encoder | Decoder) and isinstance(module.conv_norm_out, nn.GroupNorm):
             module.conv_norm_out, module.conv_act = _NormSilu(module.conv_norm_out), nn.Identity()
 
@@ -53,6 +59,20 @@ class _FusedResnet(nn.Module):
         hidden = self.conv2(self.norm2(self.conv1(self.norm1(planes))))
         around = planes if self.shortcut is None else self.shortcut(planes)
         return summed(_channels_last(hidden), _channels_last(around), self.bias).permute(0, 3, 1, 2)
+
+
+class _Downsample(nn.Module):
+    """Replaces :class:`Downsample`: pads on all sides within the convolution and drops what is too much."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.weight, self.bias = conv.weight, conv.bias
+
+    def forward(self, planes: Tensor) -> Tensor:
+        """(B, C, H, W) → (B, C, H/2, W/2), rounded down, channels-last in memory."""
+        height, width = planes.shape[-2] // 2, planes.shape[-1] // 2
+        output = functional.conv2d(planes, self.weight, stride=2, padding=2)[:, :, 1 : 1 + height, 1 : 1 + width]
+        return (output + self.bias[:, None, None]).contiguous(memory_format=torch.channels_last)
 
 
 def _channels_last(planes: Tensor) -> Tensor:
