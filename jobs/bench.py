@@ -106,17 +106,19 @@ def _add_report(kinds: Any) -> None:
 
 
 def _model(options: argparse.Namespace) -> Figures:
-    from moebius.bench.flux import FluxUnavailableError, check_available, measure_flux
+    from moebius.bench.flux import DeviceTooSmallError, check_room, measure_flux
     from moebius.bench.model import measure_model
     from moebius.weights import find_weights
     from pipeline.errors import ConfigError
+    from pipeline.extras import check_extra
 
     device = _device(options.device)
     batch_sizes, min_s = ([1], QUICK_S) if options.quick else (options.batch_sizes, THOROUGH_S)
     if options.versus:
+        check_extra(options.versus, f"--versus {options.versus}")
         try:
-            check_available(device)
-        except FluxUnavailableError as error:
+            check_room(device)
+        except DeviceTooSmallError as error:
             raise ConfigError(str(error)) from error
     with _weights(options.weights) as weights:
         figures = asdict(measure_model(find_weights(weights), device, batch_sizes, min_s))

@@ -6,6 +6,7 @@ from pipeline.errors import ConfigError
 
 # For each extra, its packages by the module that is imported.
 EXTRAS = {
+    "flux": {"diffusers": "diffusers"},
     "text": {"rapidocr": "rapidocr", "onnxruntime": "onnxruntime"},
     "heic": {"pillow_heif": "pillow-heif"},
     "evaluate": {"skimage": "scikit-image", "cv2": "opencv-python-headless"},

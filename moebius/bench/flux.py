@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -40,8 +39,8 @@ STEPS, TEXT_TOKENS = 50, 512
 NEEDED_BYTES = 30 << 30  # 24 GB of weights in bf16 and what is computed
 
 
-class FluxUnavailableError(ValueError):
-    """A machine on which FLUX.1-Fill-Dev cannot be measured."""
+class DeviceTooSmallError(ValueError):
+    """A device that cannot hold the model."""
 
 
 @dataclass(frozen=True)
@@ -63,17 +62,15 @@ class FluxFigures:
     image_s: float
 
 
-def check_available(device: torch.device) -> None:
-    """Refuse a machine on which FLUX.1-Fill-Dev cannot be measured, before anything else is.
+def check_room(device: torch.device) -> None:
+    """Refuse a device that cannot hold FLUX.1-Fill-Dev, before anything is measured.
 
     Raises:
-        FluxUnavailableError: no diffusers, no GPU, or too little memory.
+        DeviceTooSmallError: no GPU, or too little memory.
     """
-    if find_spec("diffusers") is None:
-        raise FluxUnavailableError("--versus flux needs diffusers: pip install -c constraints.txt -e '.[flux]'")
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
     if free < NEEDED_BYTES:
-        raise FluxUnavailableError(
+        raise DeviceTooSmallError(
             f"--versus flux needs a GPU with {NEEDED_BYTES / 2**30:.0f} GiB of free memory, got {device} with "
             f"{free / 2**30:.0f}; leave it out here"
         )
