@@ -1,11 +1,12 @@
 """Replays the kernels of a step as one CUDA graph: a GPU then waits for no Python between a thousand small kernels."""
 
 from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
-Pool = tuple[int, int]  # of CUDA graphs
+Pool: TypeAlias = Any  # of CUDA graphs; PyTorch names no type for it
 WARM_UPS = 3  # before a capture: libraries choose and reserve what they need
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -66,7 +68,7 @@ class _Downsample(nn.Module):
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
-        self.weight, self.bias = conv.weight, conv.bias
+        self.weight, self.bias = conv.weight, cast(Tensor, conv.bias)
 
     def forward(self, planes: Tensor) -> Tensor:
         """(B, C, H, W) → (B, C, H/2, W/2), rounded down, channels-last in memory."""

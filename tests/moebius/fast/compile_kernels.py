@@ -21,7 +21,7 @@ from moebius.fast import trial
 from moebius.fast.denoiser import FastDenoiser
 from moebius.fast.gpu import autoencoder, denoiser
 from moebius.fast.gpu.upsample import FusedUpsample
-from moebius.kl_layers import ResnetBlock
+from moebius.kl_layers import Downsample, ResnetBlock, Upsample
 from moebius.sampler import CONDITION_IDS, UNCONDITIONAL_IDS
 
 LARGEST_SHARED = 99 * 1024  # bytes that every GPU since compute capability 8.0 has
@@ -87,9 +87,10 @@ def run_denoiser(config: MoebiusConfig, samples: int, dtype: torch.dtype) -> Non
 
 
 def run_autoencoder(in_channels: int, out_channels: int, dtype: torch.dtype) -> None:
-    model = nn.ModuleList([ResnetBlock(in_channels, out_channels, groups=32)]).to(dtype)
+    layers = [ResnetBlock(in_channels, out_channels, groups=32), Downsample(out_channels), Upsample(out_channels)]
+    model = nn.Sequential(*layers).to(dtype)
     autoencoder.fuse(model)
-    model[0](torch.empty(16, in_channels, 512, 512, dtype=dtype))
+    model(torch.empty(16, in_channels, 512, 512, dtype=dtype))
 
 
 def run_upsample(channels: int, features: torch.dtype, weights: torch.dtype) -> None:
