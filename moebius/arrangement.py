@@ -58,7 +58,7 @@ def arrange(
     """
     predict, vae_dtype = prediction(denoiser, settings, dtype, device, is_fast), VAE_DTYPES.get(dtype, dtype)
     if settings.fast:
-        vae = arrange_vae(vae, vae_dtype, device)
+        vae = arrange_vae(vae, vae_dtype, device, is_untimed=dtype == torch.float16)
     return ArrangedModel(predict, vae.to(device, vae_dtype))
 
 
@@ -70,11 +70,11 @@ def prediction(
     if is_fast:
         timesteps = ddim_timesteps(settings.steps, settings.strength)
         return FastPrediction(denoiser, timesteps, guidance, dtype, device, interval)
-    if not settings.fast:
+    if not settings.fast or dtype != torch.float16:
         return PlainPrediction(denoiser, guidance, dtype, device, interval)
     return PlainPrediction(denoiser, guidance, dtype, device, interval, wrap=partial(captured, device=device))
 
 
 def default_precision(device: torch.device) -> str:
     """Return what ``auto`` means on a device."""
-    return "fp16" if device.type == "cuda" else "fp32"
+    return "bf16" if device.type == "cuda" else "fp32"

@@ -23,7 +23,7 @@ LEAST_WINOGRAD_CHANNELS = 256  # sooner by 1.3 to 1.9 from there on, in float32;
 LEAST_FOLDED_CHANNELS = 32  # sooner by 1.4 at 32, by 2.5 at 512
 
 
-def arrange_vae(vae: Autoencoder, dtype: torch.dtype, device: torch.device) -> Autoencoder:
+def arrange_vae(vae: Autoencoder, dtype: torch.dtype, device: torch.device, is_untimed: bool = False) -> Autoencoder:
     """Put layers that are sooner into the place of others; the model is changed and returned.
 
     Maps are channels-last in memory. On GPUs the convolutions are left to their own library, and what is between them
@@ -33,6 +33,7 @@ def arrange_vae(vae: Autoencoder, dtype: torch.dtype, device: torch.device) -> A
         vae: in evaluation mode, float32.
         dtype: of the computation.
         device: where.
+        is_untimed: whether to take what has not been timed on a GPU: resampling in fewer products, CUDA graphs.
     """
     if device.type == "cpu":
         replace_layers(vae, lambda layer: _arranged(layer, dtype) or layer)
@@ -45,7 +46,9 @@ def arrange_vae(vae: Autoencoder, dtype: torch.dtype, device: torch.device) -> A
             return vae
         from moebius.fast.gpu.autoencoder import fuse  # imports Triton
 
-        fuse(vae)
+        fuse(vae, is_untimed)
+        if not is_untimed:
+            return vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # as below
         pool = shared_pool(device)
         vae.encode_slice = captured(vae.encode_slice, device, pool)  # type: ignore[method-assign]
         vae.decode_slice = captured(vae.decode_slice, device, pool)  # type: ignore[method-assign]

@@ -42,7 +42,7 @@ class ModelConfig:
             first pixel alone, as published, which loses thin strokes.
         seed: with the sample's id it decides all randomness.
         fast: the denoiser arranged for speed, where it is sooner; false: the plain one, equal to rounding.
-        precision: ``fp32``, ``bf16``, ``fp16`` (GPUs only), or ``auto``: fp16 on GPUs, fp32 on CPUs.
+        precision: ``fp32``, ``bf16``, ``fp16`` (GPUs only), or ``auto``: bf16 on GPUs, fp32 on CPUs.
         batch_size: windows in one call of the model; ``auto``: 16 on GPUs; on CPUs 4 of a small model, 1 of a
             large one.
     """

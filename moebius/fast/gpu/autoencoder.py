@@ -15,15 +15,20 @@ from moebius.kl_autoencoder import Decoder, Encoder
 from moebius.kl_layers import Downsample, ResnetBlock, Upsample
 
 
-def fuse(vae: nn.Module) -> None:
-    """Put fused layers into the place of those that they equal; the model is changed."""
+def fuse(vae: nn.Module, is_untimed: bool = False) -> None:
+    """Replace layers by fused ones that equal them; the model is changed.
+
+    Args:
+        vae: the autoencoder, or parts of it.
+        is_untimed: whether to replace its resampling, too, which has not been timed on a GPU.
+    """
     for module in list(vae.modules()):
         for name, child in module.named_children():
             if isinstance(child, ResnetBlock):
                 setattr(module, name, _FusedResnet(child))
-            elif isinstance(child, Upsample):
+            elif is_untimed and isinstance(child, Upsample):
                 setattr(module, name, SubpixelUpsample(child.conv))
-            elif isinstance(child, Downsample):
+            elif is_untimed and isinstance(child, Downsample):
                 setattr(module, name, _Downsample(child.conv))
         if isinstance(module, Encoder | Decoder) and isinstance(module.conv_norm_out, nn.GroupNorm):
             module.conv_norm_out, module.conv_act = _NormSilu(module.conv_norm_out), nn.Identity()

@@ -1,4 +1,8 @@
-"""The denoiser's layers for GPUs: the weights and results of :mod:`moebius.fast.blocks`, in fewer passes."""
+"""The denoiser's layers for GPUs: the weights and results of :mod:`moebius.fast.blocks`, in fewer passes.
+
+In float16, where the maps between the layers have the type of the products, sums join the products and passes are
+fewer still. That way has been compiled and compared, but not timed; float32 and bfloat16 take the one that has.
+"""
 
 from typing import cast
 
@@ -12,6 +16,7 @@ from moebius.fast.gpu.contexts import meet_contexts
 from moebius.fast.gpu.depthwise import Taps, gated_depthwise, norm_silu_depthwise
 from moebius.fast.gpu.group_norm import group_terms, scaled
 from moebius.fast.gpu.local_lambda import attend
+from moebius.fast.gpu.local_scores import attend_by_scores
 from moebius.fast.gpu.sums import add_and_norm, summed
 from moebius.fast.gpu.upsample import FusedUpsample
 from moebius.fast.local_lambda import TiledLocalLambda
@@ -29,7 +34,7 @@ def _fused(layer: nn.Module) -> nn.Module:
         return _FusedResidualBlock(layer)
     if isinstance(layer, FoldedSeparableConv) and layer.norm is not None:
         return _FusedSeparableConv(layer)
-    if isinstance(layer, FoldedUpsample):
+    if isinstance(layer, FoldedUpsample) and layer.shared.dtype == torch.float16:
         return FusedUpsample(layer)
     return _FusedTransformer(layer) if isinstance(layer, FoldedTransformer) else layer
 
@@ -44,7 +49,7 @@ class _FusedResidualBlock(nn.Module):
     def forward(self, features: Tensor, time_bias: Tensor) -> Tensor:
         """(B, H, W, in_channels), (out_channels,) → (B, H, W, out_channels) of the type of the features."""
         hidden, shortcut = self.conv_in(features, time_bias), self.shortcut(features)
-        if self.conv_out.pointwise.dtype == features.dtype:
+        if features.dtype == torch.float16:
             return self.conv_out(hidden, added=shortcut)
         return summed(self.conv_out(hidden), shortcut, dtype=features.dtype)
 
@@ -92,8 +97,9 @@ class _FusedTransformer(nn.Module):
         stream = self.project_in(scaled(features, *terms, self.project_in.weight.dtype))
         _, hidden = add_and_norm(stream, None, local.norm.eps, local.project.weight.dtype)
         projected, tile = local.project(hidden), 1
-        if isinstance(local, TiledLocalLambda) and local.dtype != torch.float32:
-            hidden, tile = attend(local, projected), local.tile
+        if isinstance(local, TiledLocalLambda):
+            way = attend_by_scores if projected.dtype == torch.float16 else attend
+            hidden, tile = way(local, projected), local.tile
         else:
             hidden = local.attend(projected)
         stream, hidden = add_and_norm(stream, hidden, interactive.norm.eps, interactive.query.weight.dtype, tile)
@@ -102,7 +108,7 @@ class _FusedTransformer(nn.Module):
         stream, hidden = add_and_norm(stream, hidden, feed_forward.norm.eps, feed_forward.project.weight.dtype)
         value, gate = (expand(hidden) for expand in feed_forward.expand)
         hidden = gated_depthwise(value, gate, *self.taps)
-        if stream.dtype == hidden.dtype == self.project_out.dtype:
+        if stream.dtype == torch.float16:
             stream = add_product(stream, hidden, feed_forward.project.weight)
         else:
             stream = summed(stream, feed_forward.project(hidden), dtype=self.project_out.dtype)

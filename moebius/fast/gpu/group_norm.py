@@ -8,8 +8,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-CHUNK, LARGE_CHUNK = 64, 256  # positions that one program sums up, and of maps of which that leaves enough programs
-LARGE_MAP = 1024  # positions
+CHUNK = 64  # positions that one program sums up
+LARGE_CHUNK, LARGE_MAP = 256, 1024  # the same for maps of so many positions, in float16
 CHANNELS = 64  # of a tile
 TERMS = 4096  # moments that one program reads at once
 
@@ -86,8 +86,8 @@ def scaled(features: Tensor, scale: Tensor, shift: Tensor, dtype: torch.dtype, s
 
 
 def is_fast_silu(dtype: torch.dtype) -> bool:
-    """Return whether SiLU of maps of a type may be exact to 11 bits only; the interpreter has no such instruction."""
-    return dtype != torch.float32 and not triton.knobs.runtime.interpret
+    """Return whether SiLU of maps of a type is exact to 11 bits only; the interpreter has no such instruction."""
+    return dtype == torch.float16 and not triton.knobs.runtime.interpret
 
 
 @triton.jit
