@@ -78,3 +78,8 @@ def prediction(
 def default_precision(device: torch.device) -> str:
     """Return what ``auto`` means on a device."""
     return "bf16" if device.type == "cuda" else "fp32"
+
+
+def precisions(device: torch.device) -> list[str]:
+    """Return the precisions in which a device computes: no CPU multiplies float16 as fast as the others."""
+    return [name for name, dtype in DTYPES.items() if dtype != torch.float16 or device.type != "cpu"]

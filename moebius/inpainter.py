@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from moebius import vae as autoencoder
-from moebius.arrangement import DTYPES, Prediction, arrange, default_precision, prediction
+from moebius.arrangement import DTYPES, Prediction, arrange, default_precision, precisions, prediction
 from moebius.compositing import match_colours, to_uint8
 from moebius.denoiser import Denoiser
 from moebius.fast.sampling import best_batch_size, gpu_arithmetic, is_sooner
@@ -59,12 +59,13 @@ class Inpainter:
         self.settings = settings or InpaintSettings()
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         precision = self.settings.precision
-        self.dtype = DTYPES[default_precision(self.device) if precision == "auto" else precision]
+        precision = default_precision(self.device) if precision == "auto" else precision
+        if precision not in precisions(self.device):
+            raise ValueError(f"precision {precision} needs a GPU; a CPU computes in fp32 or bf16")
+        self.dtype = DTYPES[precision]
         size = self.settings.batch_size
         self.config = denoiser.config
         self.batch_size = best_batch_size(self.config, self.device) if size == "auto" else int(size)
-        if self.dtype == torch.float16 and self.device.type == "cpu":
-            raise ValueError("precision fp16 needs a GPU; a CPU computes in bf16 or fp32")
         is_fast = self.settings.fast and is_sooner(denoiser.config, self.device)
         self._turn = turns(self.device)
         # float16 ends at 65,504: a sample that leaves it is computed again in bfloat16, by a model made then.

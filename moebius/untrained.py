@@ -25,8 +25,11 @@ def untrained_model() -> tuple[Denoiser, KlAutoencoder]:
 
 
 def randomise(model: nn.Module) -> None:
-    """Put a model into evaluation mode, with none of the zeros and ones that new layers start from."""
+    """Put a model into evaluation mode, with none of the zeros and ones that new layers start from.
+
+    What is added is positive and negative alike: otherwise maps grow from layer to layer, out of float16.
+    """
     for tensor in [*model.parameters(), *model.buffers()]:
         if tensor.is_floating_point():
-            tensor.data.add_(torch.rand_like(tensor), alpha=0.1)
+            tensor.data.add_(torch.rand_like(tensor).sub_(0.5), alpha=0.1)
     model.eval()

@@ -9,7 +9,15 @@ import pyarrow as pa
 import ray
 
 from moebius.weights import Weights
-from pipeline.cluster.connect import avoiding, connected, describe_shortage, node_resources, shrink_pool, size_pool
+from pipeline.cluster.connect import (
+    avoiding,
+    check_precision,
+    connected,
+    describe_shortage,
+    node_resources,
+    shrink_pool,
+    size_pool,
+)
 from pipeline.cluster.notify import notified
 from pipeline.cluster.patience import Patience
 from pipeline.cluster.summary import Summary
@@ -103,6 +111,7 @@ def run_job(
                     block_bytes = ROWS_BYTES if config.run.decode == "workers" else BLOCK_BYTES
                     with connected(config.run.address, block_bytes), open_roster() as roster:
                         pool = size_pool(config.run, node_resources())
+                        check_precision(config.model.precision, pool)
                         on_pool(pool)
                         meter.watch(samples_to_do=lambda: plan.todo, model_calls=lambda: pool.model_calls)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from moebius import vae as autoencoder
-from moebius.arrangement import DTYPES, ArrangedModel, arrange, default_precision
+from moebius.arrangement import DTYPES, ArrangedModel, arrange, default_precision, precisions
 from moebius.bench.ceilings import Ceilings, measure_ceilings
 from moebius.bench.counting import parameter_count, step_macs, vae_macs, weight_bytes
 from moebius.bench.timing import median_s
@@ -98,14 +98,14 @@ def measure_model(weights: Weights, device: torch.device, batch_sizes: Sequence[
     if device.type == "cpu":
         torch.set_num_threads(1)
     make_current(device)
-    ceilings = {precision: measure_ceilings(device, dtype, least_s) for precision, dtype in DTYPES.items()}
+    ceilings = {precision: measure_ceilings(device, DTYPES[precision], least_s) for precision in precisions(device)}
     denoiser, vae = weights.load()
     sizes = parameter_count(denoiser), parameter_count(vae)
     del denoiser, vae
     runs = [
         run
         for path in PATHS
-        for precision in DTYPES
+        for precision in ceilings
         for run in _measure(weights, device, path, precision, sorted(set(batch_sizes)), ceilings[precision], least_s)
     ]
     usual = (PATHS[is_sooner(weights.config, device)], default_precision(device))

@@ -14,8 +14,8 @@ from moebius.kl_layers import ResnetBlock
 from moebius.sampler import CONDITION_IDS, UNCONDITIONAL_IDS
 from moebius.untrained import randomise
 
-# Largest error over largest value. Such a model in bfloat16 is 2e-3 from itself in float32.
-BOUNDS = {torch.float32: 2e-3, torch.bfloat16: 2e-2, torch.float16: 5e-3}
+# Largest error over largest value. Such a model in bfloat16 is 1.7e-2 from itself in float32, in float16 4e-3.
+BOUNDS = {torch.float32: 2e-3, torch.bfloat16: 5e-2, torch.float16: 2e-2}
 CONFIG = MoebiusConfig((32, 96), heads=4, image_size=256, category_width=8, context_width=16)
 SAMPLES, TIMESTEP = 2, 500
 
@@ -38,6 +38,8 @@ def check(device: torch.device, fuse_denoiser: Fuse, fuse_autoencoder: Fuse | No
         model = Denoiser(CONFIG)
         randomise(model)
         for dtype, bound in BOUNDS.items():
+            if dtype == torch.float16 and device.type == "cpu":
+                continue  # no kernels there, see moebius.arrangement.precisions
             with gpu_arithmetic(device, dtype):
                 compare(f"a guided step in {dtype}", *_guided_steps(model, fuse_denoiser, dtype, device), bound)
                 if fuse_autoencoder:

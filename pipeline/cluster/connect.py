@@ -124,6 +124,16 @@ def describe_shortage(pool: Pool) -> str:
     return f"{wanted}; free in the cluster are {cpus}" + (f" and {gpus}" if pool.gpus else "")
 
 
+def check_precision(precision: str, pool: Pool) -> None:
+    """Refuse a precision in which the workers of a pool do not compute.
+
+    Raises:
+        ConfigError: fp16 for workers without a GPU.
+    """
+    if precision == "fp16" and not pool.gpus:
+        raise ConfigError("model.precision=fp16 needs GPUs, and the cluster has none free; use bf16 or fp32 there")
+
+
 def shrink_pool(pool: Pool, run: RunConfig, nodes: Sequence[Mapping[str, float]]) -> Pool:
     """A pool for fewer nodes: as many workers as fit there, of the same size, and at least one."""
     try:

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -92,6 +93,38 @@ def test_whole_model_multiplies_as_its_precision_says(tiny_weights, monkeypatch)
     assert len(calls) == 3 and set(calls) == {(torch.device("cpu"), torch.float32)}
 
 
+def test_what_exceeds_float16_is_computed_again_in_bfloat16_and_nothing_else(tiny_weights):
+    inpainter = Inpainter.from_pretrained(str(tiny_weights), InpaintSettings(steps=2, batch_size=2))
+    pictures, masks = (
+        [textured(64, 64), textured(64, 64)[::-1].copy()],
+        [hole((64, 64), slice(20, 40), slice(9, 40))] * 2,
+    )
+    expected, real, wider = inpainter.generate(pictures, masks, [1, 2]), inpainter.model.predict, []
+
+    def overflowing(inputs, timestep):
+        noise = real(inputs, timestep).clone()
+        noise[0, 0, 0, 0] = torch.inf
+        return noise
+
+    def other(inputs, timestep):
+        wider.append(timestep)
+        return real(inputs, timestep).neg()
+
+    inpainter.model = replace(inpainter.model, predict=overflowing)
+    with pytest.raises(FloatingPointError):
+        inpainter.generate(pictures, masks, [1, 2])
+    inpainter.dtype, inpainter._wider = torch.float16, lambda: other  # as on a GPU
+    first, second = inpainter.generate(pictures, masks, [1, 2])
+    assert wider and np.array_equal(second, expected[1])
+    inpainter.model = replace(inpainter.model, predict=other)
+    assert np.array_equal(first, inpainter.generate(pictures, masks, [1, 2])[0])
+
+
+def test_float16_needs_a_gpu(tiny_weights):
+    with pytest.raises(ValueError, match="fp16 needs a GPU"):
+        Inpainter.from_pretrained(str(tiny_weights), InpaintSettings(precision="fp16"), device="cpu")
+
+
 def test_result_agrees_across_batch_sizes(tiny_weights, inpainter):
     mask, image = CASES["wide"], textured(40, 400)
     larger = Inpainter.from_pretrained(str(tiny_weights), InpaintSettings(steps=2, batch_size=3))
@@ -123,7 +156,7 @@ def test_wrong_shapes_are_named(inpainter):
 
 
 def test_settings_out_of_range_are_named():
-    for wrong in ({"steps": 0}, {"precision": "fp16"}, {"batch_size": 0}, {"context": 0.5}, {"max_upscale": 0.1}):
+    for wrong in ({"steps": 0}, {"precision": "fp8"}, {"batch_size": 0}, {"context": 0.5}, {"max_upscale": 0.1}):
         with pytest.raises(ValueError, match="got"):
             InpaintSettings(**wrong)
 

@@ -14,12 +14,15 @@ from torch import nn
 
 from moebius.blocks import DepthwiseSeparableConv, LambdaTransformer, ResidualBlock
 from moebius.config import MoebiusConfig
+from moebius.denoiser import Denoiser
 from moebius.fast import gpu, trial
 from moebius.fast.blocks import FoldedResidualBlock, FoldedSeparableConv, FoldedTransformer
+from moebius.fast.denoiser import FastDenoiser
 from moebius.fast.fold import ChannelsLastConv
 from moebius.fast.local_lambda import TiledLocalLambda
 from moebius.kl_autoencoder import KlAutoencoder, KlAutoencoderConfig
-from moebius.kl_layers import ResnetBlock
+from moebius.kl_layers import Downsample, ResnetBlock, Upsample
+from moebius.sampler import CONDITION_IDS, UNCONDITIONAL_IDS
 from moebius.untrained import randomise
 from tests.conftest import relative_error
 
@@ -91,12 +94,32 @@ def test_transformer(kernels, heads, side, dtype, rows):
 
 
 @torch.no_grad()
-def test_autoencoder(kernels):
+def test_whole_denoiser_in_float16(kernels):
+    config = MoebiusConfig((32, 64), heads=2, image_size=64, category_width=8, context_width=16)
+    model = randomised(Denoiser(config).eval())
+    inputs, predictions = torch.randn(1, 9, 8, 8), []
+    for dtype in (torch.float32, torch.float16, torch.float16):
+        fast = FastDenoiser(model, (CONDITION_IDS, UNCONDITIONAL_IDS))
+        biases = fast.time_biases([500])[0]
+        fast.lower(dtype)
+        if len(predictions) == 2:
+            kernels["denoiser"].fuse(fast)
+            assert any(type(module).__name__ == "FusedUpsample" for module in fast.modules())
+        predictions.append(fast(inputs, biases, 2))
+    exact, plain, ours = predictions
+    assert relative_error(plain, exact) <= 5e-3 and relative_error(ours, exact) <= 5e-3
+    assert relative_error(ours, exact) <= 2 * relative_error(plain, exact) > 1e-5
+
+
+@pytest.mark.parametrize("is_untimed", [False, True], ids=["as timed", "with its resampling"])
+@torch.no_grad()
+def test_autoencoder(kernels, is_untimed):
     plain = KlAutoencoder(KlAutoencoderConfig((32, 64)))
     randomised(plain)
     ours = copy.deepcopy(plain)
-    kernels["autoencoder"].fuse(ours)
-    assert not any(isinstance(module, ResnetBlock) for module in ours.modules())
+    kernels["autoencoder"].fuse(ours, is_untimed)
+    kinds = {type(module) for module in ours.modules()}
+    assert ResnetBlock not in kinds and (Upsample in kinds) == (Downsample in kinds) == (not is_untimed)
     pictures = torch.randn(1, 3, 8, 8)
     latents = plain.encode(pictures).latent_dist.mean
     assert relative_error(ours.encode(pictures).latent_dist.mean, latents) <= 1e-4
