@@ -21,17 +21,17 @@ from torch.profiler import ProfilerActivity, profile
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT)]
 
-from moebius import vae as autoencoder  # noqa: E402 - see above
-from moebius.arrangement import DTYPES, ArrangedModel, arrange  # noqa: E402
+from moebius.autoencoder import vae as autoencoder  # noqa: E402 - see above
+from moebius.autoencoder.kl import KlAutoencoder  # noqa: E402
 from moebius.bench.ceilings import measure_ceilings  # noqa: E402
 from moebius.bench.checkpoints import PUBLISHED_VAE  # noqa: E402
-from moebius.config import MoebiusConfig  # noqa: E402
-from moebius.denoiser import Denoiser  # noqa: E402
 from moebius.fast.sampling import gpu_arithmetic  # noqa: E402
 from moebius.hardware import make_current  # noqa: E402
-from moebius.kl_autoencoder import KlAutoencoder  # noqa: E402
-from moebius.schedule import ddim_timesteps  # noqa: E402
-from moebius.settings import InpaintSettings  # noqa: E402
+from moebius.inference.prepare import DTYPES, ArrangedModel, arrange  # noqa: E402
+from moebius.inference.settings import InpaintSettings  # noqa: E402
+from moebius.network.config import MoebiusConfig  # noqa: E402
+from moebius.network.denoiser import Denoiser  # noqa: E402
+from moebius.sampling.schedule import ddim_timesteps  # noqa: E402
 
 ROWS = 40  # of a table: each of the others takes less than a hundredth
 Launches = Mapping[str, Sequence[int]]

@@ -18,7 +18,7 @@ from jobs.cli.exit_codes import DONE
 from jobs.cli.parser import new_parser
 from jobs.pictures.sheet import save_sheet, strip, with_hole
 from jobs.tables.evaluation import means_lines, published_lines
-from moebius.settings import InpaintSettings
+from moebius.inference.settings import InpaintSettings
 from pipeline.config.job import MaskConfig, ModelConfig
 from pipeline.errors import ConfigError
 from pipeline.evaluation.baselines import BASELINES

@@ -1,4 +1,8 @@
-"""Moebius: lightweight image inpainting (arXiv 2606.19195), without any cluster code."""
+"""Moebius: lightweight image inpainting (arXiv 2606.19195), without any cluster code.
+
+Public: ``Inpainter`` and its ``InpaintSettings`` (:mod:`moebius.inference`), ``Denoiser``, ``MoebiusConfig`` and
+``load_denoiser`` (:mod:`moebius.network`), imported on first use.
+"""
 
 import os
 from importlib import import_module
@@ -6,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from moebius.checkpoint import load_denoiser
-    from moebius.config import MoebiusConfig
-    from moebius.denoiser import Denoiser
-    from moebius.inpainter import Inpainter
-    from moebius.settings import InpaintSettings
+    from moebius.inference.inpainter import Inpainter
+    from moebius.inference.settings import InpaintSettings
+    from moebius.network.config import MoebiusConfig
+    from moebius.network.denoiser import Denoiser
 
 __all__ = ["Denoiser", "InpaintSettings", "Inpainter", "MoebiusConfig", "load_denoiser"]
 
 _MODULES = {
-    "Denoiser": "denoiser",
-    "InpaintSettings": "settings",
-    "Inpainter": "inpainter",
-    "MoebiusConfig": "config",
+    "Denoiser": "network.denoiser",
+    "InpaintSettings": "inference.settings",
+    "Inpainter": "inference.inpainter",
+    "MoebiusConfig": "network.config",
     "load_denoiser": "checkpoint",
 }
 
@@ -26,7 +30,7 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use: workers that only read and write start a second sooner without PyTorch."""
+    """Import on first use: workers that only read and write start a second faster without PyTorch."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"moebius.{_MODULES[name]}"), name)

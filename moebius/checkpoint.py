@@ -12,8 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from moebius.config import MoebiusConfig
-from moebius.denoiser import Denoiser
+from moebius.network.config import MoebiusConfig
+from moebius.network.denoiser import Denoiser
 
 # Our module names → published ones; "parent.child" is looked up before "child".
 PUBLISHED_NAMES = {

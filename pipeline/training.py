@@ -77,7 +77,7 @@ def takes_gpus(config: TrainingConfig) -> bool:
 
 
 def _train(fields: dict[str, Any]) -> None:
-    from moebius.threads import torch_threads
+    from moebius.inference.threads import torch_threads
     from moebius.train.loop import train
     from moebius.train.tasks import build_task
 

@@ -20,7 +20,7 @@ import imagecodecs
 import numpy as np
 from PIL import Image
 
-from moebius.holes import Box
+from moebius.windows import Box
 from pipeline.codecs.decode import decode
 from pipeline.codecs.encode import encode
 from pipeline.config.job import MaskConfig

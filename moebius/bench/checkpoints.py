@@ -4,10 +4,10 @@ from pathlib import Path
 
 import torch
 
+from moebius.autoencoder.kl import KlAutoencoder, KlAutoencoderConfig
 from moebius.checkpoint import published_name, write_state_dict
-from moebius.config import MoebiusConfig
-from moebius.denoiser import Denoiser
-from moebius.kl_autoencoder import KlAutoencoder, KlAutoencoderConfig
+from moebius.network.config import MoebiusConfig
+from moebius.network.denoiser import Denoiser
 
 SEED = 0
 PUBLISHED_VAE = KlAutoencoderConfig((128, 256, 512, 512), layers_per_block=2, scaling_factor=0.13025)

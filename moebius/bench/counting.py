@@ -6,13 +6,13 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from moebius import vae as autoencoder
-from moebius.config import MoebiusConfig
-from moebius.denoiser import Denoiser
+from moebius.autoencoder import vae as autoencoder
+from moebius.autoencoder.kl import KlAutoencoder, KlAutoencoderConfig
+from moebius.autoencoder.small import SmallAutoencoder, SmallAutoencoderConfig
 from moebius.fast import FastDenoiser
-from moebius.kl_autoencoder import KlAutoencoder, KlAutoencoderConfig
-from moebius.sampler import CONDITION_IDS, UNCONDITIONAL_IDS
-from moebius.small_vae import SmallAutoencoder, SmallAutoencoderConfig
+from moebius.network.config import MoebiusConfig
+from moebius.network.denoiser import Denoiser
+from moebius.sampling.sampler import CONDITION_IDS, UNCONDITIONAL_IDS
 
 
 def step_macs(config: MoebiusConfig, is_fast: bool) -> int:

@@ -9,17 +9,17 @@ from dataclasses import dataclass
 
 import torch
 
-from moebius import vae as autoencoder
-from moebius.arrangement import DTYPES, ArrangedModel, arrange, default_precision, precisions
+from moebius.autoencoder import vae as autoencoder
 from moebius.bench.ceilings import Ceilings, measure_ceilings
 from moebius.bench.counting import parameter_count, step_macs, vae_macs, weight_bytes
 from moebius.bench.timing import median_s
-from moebius.config import MoebiusConfig
 from moebius.fast.sampling import gpu_arithmetic, is_sooner
 from moebius.hardware import forget_peak_memory, make_current, memory_mb, peak_memory_mb
-from moebius.schedule import ddim_timesteps
-from moebius.settings import InpaintSettings
-from moebius.weights import Weights
+from moebius.inference.prepare import DTYPES, ArrangedModel, arrange, default_precision, precisions
+from moebius.inference.settings import InpaintSettings
+from moebius.network.config import MoebiusConfig
+from moebius.sampling.schedule import ddim_timesteps
+from moebius.weights.files import Weights
 
 PATHS = ("reference", "fast")
 

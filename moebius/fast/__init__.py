@@ -1,4 +1,4 @@
-"""The same weights, arranged for speed; ``moebius.denoiser`` and its layers say what is computed."""
+"""The same weights, arranged for speed; ``moebius.network.denoiser`` and its layers say what is computed."""
 
 from moebius.fast.denoiser import FastDenoiser
 

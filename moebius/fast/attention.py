@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from moebius.autoencoder.kl_layers import Attention
 from moebius.fast.fold import ChannelsLastGroupNorm, linear
 from moebius.fast.products import product
-from moebius.kl_layers import Attention
 
 BAND = 512  # queries whose scores stay in the cache
 

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from moebius.autoencoder.kl import KlAutoencoder
+from moebius.autoencoder.kl_layers import Attention, ResnetBlock, Upsample
 from moebius.fast import cpu, gpu
 from moebius.fast.attention import SingleHeadAttention
 from moebius.fast.fold import linear, replace_layers
 from moebius.fast.graph import captured, shared_pool
 from moebius.fast.upsample import FoldedUpsample
 from moebius.fast.winograd import WinogradConv, is_plain
-from moebius.kl_autoencoder import KlAutoencoder
-from moebius.kl_layers import Attention, ResnetBlock, Upsample
 
 if TYPE_CHECKING:
-    from moebius.vae import Autoencoder
+    from moebius.autoencoder.vae import Autoencoder
 
 LEAST_WINOGRAD_CHANNELS = 256  # sooner by 1.3 to 1.9 from there on, in float32; not in bfloat16, which rounds its sums
 LEAST_FOLDED_CHANNELS = 32  # sooner by 1.4 at 32, by 2.5 at 512

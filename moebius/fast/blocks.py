@@ -1,13 +1,13 @@
-"""The denoiser's blocks on channels-last maps, with constants folded; the counterpart of ``moebius.blocks``."""
+"""The denoiser's blocks on channels-last maps, with constants folded; the counterpart of ``moebius.network.blocks``."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from moebius.blocks import DepthwiseSeparableConv, LambdaTransformer, MixFeedForward, ResidualBlock
 from moebius.fast.fold import ChannelNorm, ChannelsLastConv, ChannelsLastGroupNorm, fold_norm, linear
 from moebius.fast.interactive_lambda import FoldedInteractiveLambda
 from moebius.fast.local_lambda import fold_local
+from moebius.network.blocks import DepthwiseSeparableConv, LambdaTransformer, MixFeedForward, ResidualBlock
 
 
 class FoldedSeparableConv(nn.Module):

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from moebius.blocks import LambdaTransformer, ResidualBlock
-from moebius.denoiser import Denoiser, DownLevel, UpLevel
 from moebius.fast.blocks import FoldedResidualBlock, FoldedSeparableConv, FoldedTransformer, join_channels
 from moebius.fast.fold import ChannelsLastConv, Linear
 from moebius.fast.local_lambda import FoldedLocalLambda
 from moebius.fast.upsample import FoldedUpsample
-from moebius.functional import timestep_embedding
+from moebius.network.blocks import LambdaTransformer, ResidualBlock
+from moebius.network.denoiser import Denoiser, DownLevel, UpLevel
+from moebius.network.functional import timestep_embedding
 
 # Layers that stay in float32 when others are lowered, and that are exact in float32 where others need not be. What is
 # rounded on the way down moves all that follows, and shortcuts and changes of resolution move all of their map;
@@ -28,7 +28,7 @@ PRECISE_IN_FLOAT16 = re.compile(r"^time\b|\bnorm$")
 
 
 class FastDenoiser(nn.Module):
-    """Computes what :class:`moebius.denoiser.Denoiser` does, for contexts that are known beforehand.
+    """Computes what :class:`moebius.network.denoiser.Denoiser` does, for contexts that are known beforehand.
 
     What depends on weights and contexts alone is computed here, once; what depends on the timestep besides,
     by :meth:`time_biases`, once a run. What the contexts do not touch is computed once for all branches.
@@ -94,7 +94,7 @@ class FastDenoiser(nn.Module):
         """Predict the noise under each of the first so many contexts.
 
         Args:
-            latents: (B, 2C + 1, h, w), see :meth:`moebius.denoiser.Denoiser.forward`.
+            latents: (B, 2C + 1, h, w), see :meth:`moebius.network.denoiser.Denoiser.forward`.
             time_biases: of one timestep, one row of :meth:`time_biases`.
             branches: how many contexts.
 

@@ -4,11 +4,11 @@ import torch
 from torch import Tensor, nn
 
 from moebius.fast.fold import ChannelNorm, fold_norm, linear
-from moebius.lambda_layers import InteractiveLambda
+from moebius.network.lambda_layers import InteractiveLambda
 
 
 class FoldedInteractiveLambda(nn.Module):
-    """Equals :class:`moebius.lambda_layers.InteractiveLambda` for contexts that are known beforehand.
+    """Equals :class:`moebius.network.lambda_layers.InteractiveLambda` for contexts that are known beforehand.
 
     Args:
         norm: before the layer.

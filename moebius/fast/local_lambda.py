@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from moebius.fast.fold import ChannelNorm, ChannelsLastConv, fold_norm, linear
-from moebius.lambda_layers import LocalLambda
+from moebius.network.lambda_layers import LocalLambda
 
 TILE = 4  # positions along a side: neighbours are gathered once a tile, and 324 products serve 225 taps
 
@@ -21,7 +21,7 @@ def fold_local(norm: nn.LayerNorm, layer: LocalLambda, side: int) -> "FoldedLoca
 
 
 class FoldedLocalLambda(nn.Module):
-    """Equals :class:`moebius.lambda_layers.LocalLambda` and the norm before it."""
+    """Equals :class:`moebius.network.lambda_layers.LocalLambda` and the norm before it."""
 
     is_exact = False  # see :class:`moebius.fast.fold.Linear`
 

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from moebius.config import MoebiusConfig
-from moebius.denoiser import Denoiser
 from moebius.fast import cpu, gpu
 from moebius.fast.denoiser import FastDenoiser
 from moebius.fast.graph import captured, shared_pool
-from moebius.sampler import CONDITION_IDS, UNCONDITIONAL_IDS, WHOLE_INTERVAL
+from moebius.network.config import MoebiusConfig
+from moebius.network.denoiser import Denoiser
+from moebius.sampling.sampler import CONDITION_IDS, UNCONDITIONAL_IDS, WHOLE_INTERVAL
 
 LARGE = 256  # channels at the first level
 
@@ -31,7 +31,7 @@ def best_batch_size(config: MoebiusConfig, device: torch.device) -> int:
 
 
 class FastPrediction:
-    """The guided noise of :class:`moebius.sampler.PlainPrediction`, with what is constant over a run computed once.
+    """The guided noise of :class:`PlainPrediction`, with everything that is constant over a run computed once.
 
     Args:
         denoiser: in evaluation mode, float32; it is left as it is.

@@ -16,15 +16,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from moebius.autoencoder.small import SmallAutoencoder, SmallAutoencoderConfig
+from moebius.autoencoder.vae import load_vae
 from moebius.checkpoint import CheckpointError
-from moebius.small_vae import SmallAutoencoder, SmallAutoencoderConfig
 from moebius.train.devices import choose_device
 from moebius.train.grids import write_grid
 from moebius.train.loop import process_index
 from moebius.train.photos import PhotoCrops
 from moebius.train.random_masks import random_mask
 from moebius.train.settings import TrainSettings
-from moebius.vae import load_vae
 
 KL_WEIGHT = 1e-3
 GRADIENT_WEIGHT = 0.5

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moebius.sampler import CONDITION_IDS, UNCONDITIONAL_IDS
-from moebius.schedule import TRAIN_STEPS, alphas_cumprod
+from moebius.sampling.sampler import CONDITION_IDS, UNCONDITIONAL_IDS
+from moebius.sampling.schedule import TRAIN_STEPS, alphas_cumprod
 
 NOISE_OFFSET = 0.0357
 

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moebius.functional import latent_mask
+from moebius.autoencoder.vae import encode_pairs
+from moebius.network.functional import latent_mask
 from moebius.train.photos import PhotoCrops
 from moebius.train.random_masks import PUBLISHED, random_mask
-from moebius.vae import encode_pairs
 
 if TYPE_CHECKING:
-    from moebius.vae import Autoencoder
+    from moebius.autoencoder.vae import Autoencoder
 
 ENCODED_AT_ONCE = 16  # pairs, which bounds memory at the published size
 

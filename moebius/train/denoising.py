@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from moebius.autoencoder.vae import check_latents, decode, encode_pairs, load_vae
 from moebius.checkpoint import load_denoiser, published_name, write_state_dict
-from moebius.config import MoebiusConfig
-from moebius.denoiser import Denoiser
-from moebius.functional import latent_mask
-from moebius.sampler import ddim_sample
+from moebius.network.config import MoebiusConfig
+from moebius.network.denoiser import Denoiser
+from moebius.network.functional import latent_mask
+from moebius.sampling.sampler import ddim_sample
 from moebius.train.batches import NoisyBatch, noisy_batch
 from moebius.train.cached_latents import CachedLatents
 from moebius.train.devices import choose_device
@@ -27,7 +28,6 @@ from moebius.train.photos import PhotoCrops
 from moebius.train.random_masks import random_mask
 from moebius.train.recompute import recompute_blocks
 from moebius.train.settings import LEAST_NOISE_WEIGHT, TrainSettings
-from moebius.vae import check_latents, decode, encode_pairs, load_vae
 
 GRID_SEED = 7
 GRID_SAMPLES = 8

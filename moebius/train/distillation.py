@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from moebius.denoiser import LAYERS_DOWN
-from moebius.solvers import clean_latents
+from moebius.network.denoiser import LAYERS_DOWN
+from moebius.sampling.solvers import clean_latents
 from moebius.train.batches import NoisyBatch
 from moebius.train.losses import balance, distillation_losses
 from moebius.train.teacher import Teacher

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from moebius.blocks import LambdaTransformer, ResidualBlock
+from moebius.network.blocks import LambdaTransformer, ResidualBlock
 
 
 def recompute_blocks(model: nn.Module) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from moebius.checkpoint import read_state_dict
-from moebius.config import MoebiusConfig
+from moebius.network.config import MoebiusConfig
 from moebius.train.autoencoder import AutoencoderTask
 from moebius.train.denoising import DenoiserTask
 from moebius.train.devices import choose_device
@@ -13,7 +13,7 @@ from moebius.train.loop import Task
 from moebius.train.settings import TrainSettings
 from moebius.train.teacher import load_teacher
 from moebius.train.teacher_task import TeacherTask
-from moebius.weights import find_weights
+from moebius.weights.files import find_weights
 
 SMALL_CONFIG = MoebiusConfig(
     channels=(64, 128, 192),

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from moebius.checkpoint import CheckpointError, check_entries, computable, read_state_dict
-from moebius.config import MoebiusConfig
+from moebius.network.config import MoebiusConfig
 from moebius.train.linear_attention import gated_linear_attention
 
 HEADS = 8
@@ -59,7 +59,7 @@ class GatedLinearAttention(nn.Module):
 
 
 class Teacher(nn.Module):
-    """The denoiser of PixelHacker; same inputs and outputs as :class:`moebius.denoiser.Denoiser`.
+    """The denoiser of PixelHacker; same inputs and outputs as :class:`moebius.network.denoiser.Denoiser`.
 
     Args:
         channels: width of each of the four levels.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from moebius.holes import Box
+from moebius.windows import Box
 from pipeline.codecs import exif
 from pipeline.codecs.tiff_bands import ASSOCIATED_ALPHA
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from moebius.settings import InpaintSettings
+from moebius.inference.settings import InpaintSettings
 from pipeline.config.job import MaskConfig, RunConfig
 from pipeline.errors import ConfigError
 from pipeline.evaluation.perceptual import Perceptual, Sums

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from moebius.holes import Box
+from moebius.windows import Box
 
 LUMA = (0.299, 0.587, 0.114)
 SCALES = 3

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from moebius.inpainter import Inpainter
-from moebius.settings import InpaintSettings
+from moebius.inference.inpainter import Inpainter
+from moebius.inference.settings import InpaintSettings
 from pipeline.config.job import MaskConfig
 from pipeline.evaluation.baselines import BASELINES
 from pipeline.evaluation.masks import MASKS, draw_mask, read_hole

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from moebius.schedule import ddim_timesteps
+from moebius.sampling.schedule import ddim_timesteps
 from pipeline.config.job import JobConfig
 from pipeline.database import Catalog
 from pipeline.errors import ConfigError, SampleError

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from moebius.holes import Box
+from moebius.windows import Box
 from pipeline.codecs.decode import decode
 from pipeline.codecs.photo import Photo
 from pipeline.errors import SampleError

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from moebius import Inpainter
-from moebius.compositing import match_colours
-from moebius.inpainter import window_seed
+from moebius.inference.inpainter import window_seed
+from moebius.windows.compositing import match_colours
 from pipeline.faults.judge import fail
 from pipeline.records import Record
 

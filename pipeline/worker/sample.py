@@ -9,8 +9,7 @@ from functools import reduce
 import numpy as np
 from PIL import Image
 
-from moebius.holes import CELL_PX, Box
-from moebius.windows import Window, cut_window, paste_window, plan_windows
+from moebius.windows import CELL_PX, Box, Window, cut_window, paste_window, plan_windows
 from pipeline.codecs.decode import bits_per_channel, decode
 from pipeline.codecs.encode import check_encodable, encode
 from pipeline.codecs.photo import Photo

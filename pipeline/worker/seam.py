@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from moebius.holes import Box
+from moebius.windows import Box
 
 EDGE = 2  # pixels outside the hole that are looked at
 FLAT, SATURATED = "flat", "saturated"

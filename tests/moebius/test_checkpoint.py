@@ -8,7 +8,7 @@ from safetensors import SafetensorError
 import moebius.checkpoint as checkpoint
 from moebius import MoebiusConfig, load_denoiser
 from moebius.checkpoint import CheckpointError, published_name, read_state_dict, write_state_dict
-from moebius.denoiser import Denoiser
+from moebius.network.denoiser import Denoiser
 from tests.conftest import GOLDEN, TINY_GOLDEN
 
 

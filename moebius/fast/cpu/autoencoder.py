@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from moebius.autoencoder.kl import Decoder, Encoder
 from moebius.fast.autoencoder import Resnet
 from moebius.fast.cpu.passes import group_norm, normed
-from moebius.fast.trial import bounds, compare
-from moebius.kl_autoencoder import Decoder, Encoder
+from moebius.fast.self_check import bounds, compare
 
 
 def fuse(vae: nn.Module) -> None:

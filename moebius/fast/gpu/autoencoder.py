@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from moebius.autoencoder.kl import Decoder, Encoder
+from moebius.autoencoder.kl_layers import Downsample, ResnetBlock, Upsample
 from moebius.fast.gpu.group_norm import group_terms, scaled
 from moebius.fast.gpu.subpixel import SubpixelUpsample
 from moebius.fast.gpu.sums import summed
-from moebius.kl_autoencoder import Decoder, Encoder
-from moebius.kl_layers import Downsample, ResnetBlock, Upsample
 
 
 def fuse(vae: nn.Module, is_untimed: bool = False) -> None:

@@ -15,7 +15,7 @@ from moebius.bench.ceilings import Ceilings
 from moebius.bench.counting import step_macs
 from moebius.bench.flux import measure_flux
 from moebius.bench.model import measure_model
-from moebius.weights import find_weights
+from moebius.weights.files import find_weights
 from tests.conftest import ROOT
 
 BARE_MACHINE = """

@@ -15,14 +15,14 @@ from triton import knobs
 from triton.backends.compiler import GPUTarget
 from triton.runtime.jit import JITFunction
 
-from moebius.config import MoebiusConfig
-from moebius.denoiser import Denoiser
-from moebius.fast import trial
+from moebius.autoencoder.kl_layers import Downsample, ResnetBlock, Upsample
+from moebius.fast import self_check
 from moebius.fast.denoiser import FastDenoiser
 from moebius.fast.gpu import autoencoder, denoiser
 from moebius.fast.gpu.upsample import FusedUpsample
-from moebius.kl_layers import Downsample, ResnetBlock, Upsample
-from moebius.sampler import CONDITION_IDS, UNCONDITIONAL_IDS
+from moebius.network.config import MoebiusConfig
+from moebius.network.denoiser import Denoiser
+from moebius.sampling.sampler import CONDITION_IDS, UNCONDITIONAL_IDS
 
 LARGEST_SHARED = 99 * 1024  # bytes that every GPU since compute capability 8.0 has
 SPILLED = re.compile(r"([1-9]\d+) bytes spill stores")  # a register or two are nothing
@@ -73,7 +73,7 @@ def main() -> None:
         for features in (torch.float32, torch.bfloat16):  # of the denoiser, of the autoencoder
             run_upsample(512, features, torch.bfloat16)
         triton.runtime.driver.set_active(Driver(80))
-        run_denoiser(trial.CONFIG, trial.SAMPLES, torch.float32)
+        run_denoiser(self_check.CONFIG, self_check.SAMPLES, torch.float32)
         run_autoencoder(128, 128, torch.float32)
         run_upsample(128, torch.float32, torch.float32)
 

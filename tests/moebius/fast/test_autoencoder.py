@@ -5,20 +5,20 @@ import pytest
 import torch
 from torch import nn
 
+import moebius.autoencoder.vae
 import moebius.fast.attention
 import moebius.fast.autoencoder
 import moebius.fast.upsample
 import moebius.fast.winograd
-import moebius.vae
 from moebius import Inpainter
+from moebius.autoencoder.kl import KlAutoencoder, KlAutoencoderConfig
+from moebius.autoencoder.kl_layers import Attention, ResnetBlock
+from moebius.autoencoder.vae import decode, encode
 from moebius.fast.attention import SingleHeadAttention
 from moebius.fast.autoencoder import arrange_vae
 from moebius.fast.upsample import FoldedUpsample
 from moebius.fast.winograd import WinogradConv
-from moebius.kl_autoencoder import KlAutoencoder, KlAutoencoderConfig
-from moebius.kl_layers import Attention, ResnetBlock
-from moebius.settings import InpaintSettings
-from moebius.vae import decode, encode
+from moebius.inference.settings import InpaintSettings
 from tests.conftest import relative_error, textured
 
 CPU = torch.device("cpu")
@@ -74,7 +74,9 @@ def test_winograd_equals_the_convolution_at_any_size(size):
 def test_at_strength_one_the_original_is_not_encoded(tiny_weights, monkeypatch):
     encoded = []
     monkeypatch.setattr(
-        moebius.vae, "encode", lambda vae, images, *rest: encoded.append(len(images)) or encode(vae, images, *rest)
+        moebius.autoencoder.vae,
+        "encode",
+        lambda vae, images, *rest: encoded.append(len(images)) or encode(vae, images, *rest),
     )
     photo, mask = textured(64, 64), np.zeros((64, 64), bool)
     mask[20:40, 20:40] = True

@@ -8,10 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from moebius.blocks import DepthwiseSeparableConv, LambdaTransformer, ResidualBlock
-from moebius.config import MoebiusConfig
-from moebius.denoiser import Denoiser
-from moebius.fast import cpu, trial
+from moebius.autoencoder.kl_layers import ResnetBlock
+from moebius.fast import cpu, self_check
 from moebius.fast.autoencoder import Resnet
 from moebius.fast.blocks import FoldedResidualBlock, FoldedSeparableConv, FoldedTransformer
 from moebius.fast.cpu import autoencoder, compiled
@@ -21,9 +19,11 @@ from moebius.fast.cpu import product as products
 from moebius.fast.cpu.passes import Norm, Taps, gated_depthwise, group_norm, norm_silu_depthwise, normed
 from moebius.fast.denoiser import FastDenoiser
 from moebius.fast.fold import ChannelsLastConv, Linear
-from moebius.kl_layers import ResnetBlock
-from moebius.sampler import CONDITION_IDS, UNCONDITIONAL_IDS
-from moebius.untrained import randomise
+from moebius.network.blocks import DepthwiseSeparableConv, LambdaTransformer, ResidualBlock
+from moebius.network.config import MoebiusConfig
+from moebius.network.denoiser import Denoiser
+from moebius.sampling.sampler import CONDITION_IDS, UNCONDITIONAL_IDS
+from moebius.weights.untrained import randomise
 from tests.conftest import relative_error
 
 CPU = torch.device("cpu")
@@ -117,7 +117,7 @@ def test_layers_named_precise_are_exact_in_float32_and_of_two_parts_beside_bfloa
     monkeypatch.setattr(local_layers, "has_tiles", lambda: True)
     monkeypatch.setattr(fused_layers, "has_tiles", lambda: True)
     for dtype, of_precise, of_others in ((torch.float32, 3, 2), (torch.bfloat16, 2, 1)):
-        model = FastDenoiser(Denoiser(trial.CONFIG), (CONDITION_IDS, UNCONDITIONAL_IDS)).lower(dtype)
+        model = FastDenoiser(Denoiser(self_check.CONFIG), (CONDITION_IDS, UNCONDITIONAL_IDS)).lower(dtype)
         fused_layers.fuse(model)
         parts = {
             name: int(layer.weight) for name, layer in model.named_modules() if isinstance(layer, products.Product)
@@ -292,6 +292,6 @@ def test_a_trial_that_fails_or_differs_leaves_pytorchs_layers(forgotten, monkeyp
     monkeypatch.setattr(cpu.logger, "warning", lambda message, *values: warnings.append(message % values))
     for error in (OSError("no C compiler"), ArithmeticError("a guided step differs by 5.0e-01")):
         forgotten.cache_clear()
-        monkeypatch.setattr(trial, "check", lambda *_, error=error: (_ for _ in ()).throw(error))
+        monkeypatch.setattr(self_check, "check", lambda *_, error=error: (_ for _ in ()).throw(error))
         assert not cpu.serves(CPU)
         assert str(error) in warnings.pop()

@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from moebius import MoebiusConfig, load_denoiser
-from moebius.denoiser import Denoiser
 from moebius.fast import FastDenoiser
-from moebius.sampler import CONDITION_IDS, UNCONDITIONAL_IDS
+from moebius.network.denoiser import Denoiser
+from moebius.sampling.sampler import CONDITION_IDS, UNCONDITIONAL_IDS
 from tests.conftest import TINY_GOLDEN, golden, golden_state_dict, relative_error
 
 BRANCHES = (CONDITION_IDS, UNCONDITIONAL_IDS)

@@ -12,18 +12,18 @@ import pytest
 import torch
 from torch import nn
 
-from moebius.blocks import DepthwiseSeparableConv, LambdaTransformer, ResidualBlock
-from moebius.config import MoebiusConfig
-from moebius.denoiser import Denoiser
-from moebius.fast import gpu, trial
+from moebius.autoencoder.kl import KlAutoencoder, KlAutoencoderConfig
+from moebius.autoencoder.kl_layers import Downsample, ResnetBlock, Upsample
+from moebius.fast import gpu, self_check
 from moebius.fast.blocks import FoldedResidualBlock, FoldedSeparableConv, FoldedTransformer
 from moebius.fast.denoiser import FastDenoiser
 from moebius.fast.fold import ChannelsLastConv
 from moebius.fast.local_lambda import TiledLocalLambda
-from moebius.kl_autoencoder import KlAutoencoder, KlAutoencoderConfig
-from moebius.kl_layers import Downsample, ResnetBlock, Upsample
-from moebius.sampler import CONDITION_IDS, UNCONDITIONAL_IDS
-from moebius.untrained import randomise
+from moebius.network.blocks import DepthwiseSeparableConv, LambdaTransformer, ResidualBlock
+from moebius.network.config import MoebiusConfig
+from moebius.network.denoiser import Denoiser
+from moebius.sampling.sampler import CONDITION_IDS, UNCONDITIONAL_IDS
+from moebius.weights.untrained import randomise
 from tests.conftest import relative_error
 
 pytestmark = pytest.mark.skipif(find_spec("triton") is None, reason="Triton has wheels for Linux alone")
@@ -162,7 +162,7 @@ def test_a_trial_that_fails_or_differs_leaves_pytorchs_layers(kernels, monkeypat
     monkeypatch.setattr(torch.cuda, "device", nullcontext)
     for error in (RuntimeError("no C compiler"), ArithmeticError("a guided step differs by 5.0e-01")):
         gpu.serves.cache_clear()
-        monkeypatch.setattr(trial, "check", lambda *_, error=error: (_ for _ in ()).throw(error))
+        monkeypatch.setattr(self_check, "check", lambda *_, error=error: (_ for _ in ()).throw(error))
         assert not gpu.serves(device)
         assert str(error) in warnings.pop()
     gpu.serves.cache_clear()
@@ -171,10 +171,10 @@ def test_a_trial_that_fails_or_differs_leaves_pytorchs_layers(kernels, monkeypat
 
 def test_trial_tells_a_wrong_kernel():
     right = torch.randn(8)
-    trial.compare("a step", right, right + 1e-4, 2e-3)
+    self_check.compare("a step", right, right + 1e-4, 2e-3)
     for wrong in (right + 1, right * torch.nan):
         with pytest.raises(ArithmeticError, match="a step differs by"):
-            trial.compare("a step", wrong, right, 2e-3)
+            self_check.compare("a step", wrong, right, 2e-3)
 
 
 def test_kernels_compile_for_gpus():

@@ -2,10 +2,10 @@ import pytest
 import torch
 from torch import nn
 
-from moebius.config import MoebiusConfig
 from moebius.fast.local_lambda import DirectLocalLambda, TiledLocalLambda, fold_local
-from moebius.lambda_layers import LocalLambda
-from moebius.untrained import randomise
+from moebius.network.config import MoebiusConfig
+from moebius.network.lambda_layers import LocalLambda
+from moebius.weights.untrained import randomise
 from tests.conftest import relative_error
 
 WAYS = {"direct": lambda norm, layer, side: DirectLocalLambda(norm, layer), "tiled": TiledLocalLambda}

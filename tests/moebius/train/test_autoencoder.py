@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from moebius.autoencoder.vae import encode, load_vae
 from moebius.checkpoint import CheckpointError
 from moebius.train.autoencoder import spoil
 from moebius.train.loop import train
 from moebius.train.settings import TrainSettings
 from moebius.train.tasks import build_task
-from moebius.vae import encode, load_vae
 
 
 def test_the_autoencoder_trains_and_its_latents_have_deviation_one(packed_photos, tmp_path):

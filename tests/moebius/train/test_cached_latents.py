@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from moebius.small_vae import SmallAutoencoder, SmallAutoencoderConfig
+from moebius.autoencoder.small import SmallAutoencoder, SmallAutoencoderConfig
 from moebius.train.cached_latents import CachedLatents
 from moebius.train.photos import PhotoCrops
 

@@ -2,7 +2,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from moebius.config import MoebiusConfig
+from moebius.network.config import MoebiusConfig
 from moebius.train.batches import noisy_batch
 from moebius.train.denoising import fresh_denoiser, noise_losses
 

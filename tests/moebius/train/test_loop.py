@@ -15,7 +15,7 @@ from moebius.train.distillation import Distillation
 from moebius.train.loop import average_gradients, process_index, train
 from moebius.train.settings import TrainSettings
 from moebius.train.teacher import Teacher
-from moebius.weights import find_weights
+from moebius.weights.files import find_weights
 from tests.conftest import ROOT, TINY, write_tiny_weights
 
 SCRIPT = """

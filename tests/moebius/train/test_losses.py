@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from moebius.checkpoint import load_denoiser
-from moebius.schedule import alphas_cumprod
+from moebius.sampling.schedule import alphas_cumprod
 from moebius.train.batches import NoisyBatch
 from moebius.train.distillation import Distillation, balancing_weights
 from moebius.train.losses import DistillationLosses, balance, distillation_losses, gradient_norm

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from moebius.denoiser import Denoiser
+from moebius.network.denoiser import Denoiser
 from moebius.train.ema import Ema
 from moebius.train.optimizers import Optimizers, learning_rate, takes_muon
 from moebius.train.settings import TrainSettings

@@ -1,7 +1,7 @@
 import torch
 
-from moebius.config import MoebiusConfig
-from moebius.denoiser import Denoiser
+from moebius.network.config import MoebiusConfig
+from moebius.network.denoiser import Denoiser
 from moebius.train.recompute import recompute_blocks
 
 TINY = MoebiusConfig(channels=(32, 32), image_size=64, category_width=16, context_width=16)

@@ -3,8 +3,8 @@ import csv
 import pytest
 import torch
 
+from moebius.autoencoder.small import SmallAutoencoder, SmallAutoencoderConfig
 from moebius.checkpoint import CheckpointError
-from moebius.small_vae import SmallAutoencoder, SmallAutoencoderConfig
 from moebius.train import denoising, optimizers
 from moebius.train.loop import VALIDATION, train
 from moebius.train.settings import TrainSettings

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageDraw, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
-from moebius.holes import Box
+from moebius.windows import Box
 from pipeline.codecs.decode import decode
 from pipeline.codecs.encode import FORMAT_MODES, encode
 from pipeline.codecs.jpeg_segments import metadata_segments

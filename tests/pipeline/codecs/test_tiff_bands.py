@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from moebius.holes import Box
+from moebius.windows import Box
 from pipeline.codecs.decode import decode
 from pipeline.codecs.encode import check_encodable, encode
 from pipeline.errors import SampleError

@@ -1,0 +1,5 @@
+"""Inpainting with a loaded model: ``settings``, the model made ready on a device (``prepare``), photos (``inpainter``).
+
+Public: ``inpainter.Inpainter`` and ``settings.InpaintSettings``. Nothing is imported here, since ``settings`` needs no
+PyTorch.
+"""

@@ -1,0 +1,287 @@
+"""Inpaint photos of any size: windows around the holes, the model in batches of one shape, exact compositing."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import logging
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache, partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moebius.autoencoder import vae as autoencoder
+from moebius.fast.sampling import best_batch_size, gpu_arithmetic, is_sooner
+from moebius.hardware import memory_mb
+from moebius.inference.prepare import DTYPES, Prediction, arrange, default_precision, precisions, prediction
+from moebius.inference.settings import InpaintSettings
+from moebius.inference.threads import Item, Result, compute_each, most_threads
+from moebius.network.denoiser import Denoiser
+from moebius.network.functional import latent_mask
+from moebius.sampling.sampler import sampling_loop
+from moebius.weights.files import find_weights
+from moebius.windows.compositing import match_colours, to_uint8
+from moebius.windows.window import Window, cut_window, paste_window, plan_windows
+
+if TYPE_CHECKING:
+    from moebius.autoencoder.vae import Autoencoder
+
+logger = logging.getLogger(__name__)
+
+MEMORY_SHARE = 0.5  # of a machine's memory, for batches that a CPU computes beside each other
+BYTES_PER_VALUE = 36  # of memory, for each pixel of a batch and channel of the first level: 3 GB at the published size
+
+
+class Inpainter:
+    """A denoiser and an autoencoder on one device, ready to repaint windows and whole photos.
+
+    On a CPU every batch is computed by one thread, as in a job, and as many at once as PyTorch has threads. Threads may
+    share an inpainter: on a GPU one waits for the other.
+
+    >>> inpainter = Inpainter.from_pretrained("nano")
+    >>> photo, mask = np.zeros((48, 64, 3), np.uint8), np.zeros((48, 64), bool)
+    >>> inpainter([photo], [mask], [0])[0].shape
+    (48, 64, 3)
+    """
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        vae: Autoencoder,
+        settings: InpaintSettings | None = None,
+        device: str | torch.device | None = None,
+    ) -> None:
+        self.settings = settings or InpaintSettings()
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        precision = self.settings.precision
+        precision = default_precision(self.device) if precision == "auto" else precision
+        if precision not in precisions(self.device):
+            raise ValueError(f"precision {precision} needs a GPU; a CPU computes in fp32 or bf16")
+        self.dtype = DTYPES[precision]
+        size = self.settings.batch_size
+        self.config = denoiser.config
+        self.batch_size = best_batch_size(self.config, self.device) if size == "auto" else int(size)
+        is_fast = self.settings.fast and is_sooner(denoiser.config, self.device)
+        self._turn = turns(self.device)
+        # float16 ends at 65,504: a sample that leaves it is computed again in bfloat16, by a model made then.
+        again = copy.deepcopy(denoiser) if self.dtype == torch.float16 and not is_fast else denoiser
+        self._wider = cache(partial(prediction, again, self.settings, torch.bfloat16, self.device, is_fast))
+        ((_, self.model),) = self._each(
+            lambda _: arrange(denoiser, vae, self.settings, self.dtype, self.device, is_fast), [None]
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        weights: str = "nano",
+        settings: InpaintSettings | None = None,
+        device: str | torch.device | None = None,
+    ) -> Inpainter:
+        """Load weights by name, path or ``hf://`` uri; see :func:`moebius.weights.find_weights` for the errors."""
+        return cls(*find_weights(weights).load(), settings=settings, device=device)
+
+    @property
+    def window_px(self) -> int:
+        """Side of the squares that the model sees."""
+        return self.config.image_size
+
+    def __call__(
+        self,
+        images: Sequence[np.ndarray],
+        masks: Sequence[np.ndarray],
+        seeds: Sequence[int],
+        on_progress: Callable[[int, int], object] | None = None,
+    ) -> list[np.ndarray]:
+        """Repaint photos where their masks say so; every other pixel stays as it is.
+
+        Args:
+            images: (H, W, 3) uint8 each, of any sizes.
+            masks: (H, W) bool each, true = repaint.
+            seeds: one a photo; a result depends on its photo, mask and seed alone.
+            on_progress: called after each batch with the windows that are done and those there are.
+
+        Returns:
+            (H, W, 3) uint8 each.
+
+        Raises:
+            ValueError: lists of different lengths, or an image and mask that do not fit each other.
+            FloatingPointError: the model produced NaN or infinite pixels.
+        """
+        if not len(images) == len(masks) == len(seeds):
+            raise ValueError(f"got {len(images)} images, {len(masks)} masks and {len(seeds)} seeds")
+        results = [image.copy() for image in images]
+        work = []  # one entry per window of any photo, so that batches fill across photos
+        for index, (image, mask) in enumerate(zip(images, masks, strict=True)):
+            check_pair(image, mask)
+            windows = plan_windows(mask, self.window_px, self.settings.context, self.settings.max_upscale)
+            work += [(index, number, window) for number, window in enumerate(windows)]
+        batches = [work[start : start + self.batch_size] for start in range(0, len(work), self.batch_size)]
+
+        def fill(batch: list[tuple[int, int, Window]]) -> list[np.ndarray]:
+            cuts = [cut_window(images[index], masks[index], window, self.window_px) for index, _, window in batch]
+            return self.fill(
+                [pixels for pixels, _ in cuts],
+                [hole for _, hole in cuts],
+                [window_seed(seeds[index], number) for index, number, _ in batch],
+            )
+
+        done = 0
+        for batch, fills in self._each(fill, batches):
+            for (index, _, window), filled in zip(batch, fills, strict=True):
+                paste_window(results[index], masks[index], window, filled)
+            done += len(batch)
+            if on_progress:
+                on_progress(done, len(work))
+        return results
+
+    def fill(self, pixels: Sequence[np.ndarray], masks: Sequence[np.ndarray], seeds: Sequence[int]) -> list[np.ndarray]:
+        """:meth:`generate` a batch of windows, and match the colours of each to those around its hole."""
+        generated = self.generate(pixels, masks, seeds)
+        return [match_colours(*window) for window in zip(pixels, generated, masks, strict=True)]
+
+    def generate(
+        self,
+        pixels: Sequence[np.ndarray],
+        masks: Sequence[np.ndarray],
+        seeds: Sequence[int],
+        noise: Tensor | np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Run the model on one batch of windows; fewer than ``batch_size`` are padded so that the shape is the same.
+
+        Args:
+            pixels: (window_px, window_px, 3) uint8 each, at most ``batch_size``.
+            masks: (window_px, window_px) bool each.
+            seeds: one per window; where noise is given, they are not used.
+            noise: (windows, 3, C, h, w), standard normal: the start noise, with its offset if it is to have one, and
+                the noise of two posteriors, of the image and of the masked image. ``None``: drawn from the seeds.
+
+        Returns:
+            (windows, window_px, window_px, 3) uint8: the model's whole pictures.
+
+        Raises:
+            ValueError: lists of different lengths, more windows than a batch holds, or noise of another shape.
+            FloatingPointError: the model produced NaN or infinite pixels.
+        """
+        if not len(pixels) == len(masks) == len(seeds):
+            raise ValueError(f"got {len(pixels)} windows, {len(masks)} masks and {len(seeds)} seeds")
+        size = self.batch_size  # read once: another thread may lower it meanwhile
+        drawn = (
+            torch.stack([self._noise(seed) for seed in seeds]) if noise is None else self._checked(noise, len(seeds))
+        )
+        padded = torch.cat([drawn, drawn.new_zeros(max(size - len(drawn), 0), *drawn.shape[1:])])
+        ((_, pictures),) = self._each(lambda _: self._generate(pixels, masks, padded, size), [None])
+        return pictures
+
+    def _each(self, work: Callable[[Item], Result], batches: Sequence[Item]) -> Iterable[tuple[Item, Result]]:
+        """Compute batches: on a CPU as a job does, see :func:`compute_each`; on other devices one after the other."""
+        if self.device.type == "cpu":
+            return compute_each(work, batches, self._batches_at_once())
+        return ((batch, work(batch)) for batch in batches)
+
+    def _batches_at_once(self) -> int:
+        """Batches that the cores and half of the memory of this machine hold."""
+        values = self.batch_size * self.config.channels[0] * self.config.image_size**2
+        in_memory = MEMORY_SHARE * memory_mb(self.device) * 1e6 / (BYTES_PER_VALUE * values)
+        return max(1, min(most_threads(), int(in_memory)))
+
+    @torch.inference_mode()
+    def _generate(
+        self, pixels: Sequence[np.ndarray], masks: Sequence[np.ndarray], noise: Tensor, size: int
+    ) -> np.ndarray:
+        """:meth:`generate`, of a batch of ``size`` with its noise."""
+        images = self._padded(np.stack(pixels), size).permute(0, 3, 1, 2).float() / 127.5 - 1
+        hole = self._padded(np.stack(masks), size)[:, None].float()
+        blanked = images * (1 - hole)
+        # Kernels and graphs are launched on the current device, which may be another.
+        with self._turn, torch.cuda.device_of(images), gpu_arithmetic(self.device, self.dtype):
+            decoded = self._decoded(self.model.predict, images, blanked, hole, noise.to(self.device))[: len(pixels)]
+            is_finite = decoded.isfinite().flatten(1).all(1)
+            if self.dtype == torch.float16 and not is_finite.all():
+                logger.warning("%d windows exceeded float16 and are computed again in bfloat16", (~is_finite).sum())
+                again = self._decoded(self._wider(), images, blanked, hole, noise.to(self.device))[: len(pixels)]
+                decoded = torch.where(is_finite[:, None, None, None], decoded, again)
+            return to_uint8(decoded / 2 + 0.5).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+    def _decoded(self, predict: Prediction, images: Tensor, blanked: Tensor, hole: Tensor, noise: Tensor) -> Tensor:
+        """Sample by a prediction and decode.
+
+        Args:
+            predict: the guided noise.
+            images, blanked: (B, 3, H, W) in [-1, 1], with and without what is in the holes.
+            hole: (B, 1, H, W), 1 = repaint.
+            noise: (B, 3, C, h, w).
+
+        Returns:
+            (B, 3, H, W), about [-1, 1].
+        """
+        if self.settings.strength == 1 or autoencoder.spreads_colours(self.model.vae):
+            masked_latents = autoencoder.encode(self.model.vae, blanked, noise[:, 2], hole)
+            latents = masked_latents  # from noise alone, or from noisy colours of what is around the hole
+        else:
+            posterior_noise = noise[:, 1:].transpose(0, 1)
+            latents, masked_latents = autoencoder.encode_pairs(self.model.vae, images, hole, posterior_noise)
+        sampled = sampling_loop(
+            predict,
+            latents,
+            latent_mask(hole, self.config.latent_size, self.settings.latent_mask),
+            masked_latents,
+            steps=self.settings.steps,
+            strength=self.settings.strength,
+            noise=noise[:, 0],
+            solver=self.settings.sampler,
+        )
+        return autoencoder.decode(self.model.vae, sampled, blanked, hole)
+
+    def _noise(self, seed: int) -> Tensor:
+        """Start noise and the noise of two posteriors, drawn on the CPU so that every device gets the same."""
+        config = self.config
+        generator = torch.Generator().manual_seed(seed)
+        noise = torch.randn(3, config.latent_channels, config.latent_size, config.latent_size, generator=generator)
+        if self.settings.noise_offset:
+            noise[0] += self.settings.noise_offset * torch.randn(config.latent_channels, 1, 1, generator=generator)
+        return noise
+
+    def _checked(self, noise: Tensor | np.ndarray, count: int) -> Tensor:
+        """Noise that was given for so many windows."""
+        side = self.config.latent_size
+        shape = (count, 3, self.config.latent_channels, side, side)
+        if tuple(noise.shape) != shape:
+            raise ValueError(f"noise must be {shape}, got {tuple(noise.shape)}")
+        return torch.as_tensor(noise, dtype=torch.float32, device="cpu")
+
+    def _padded(self, batch: np.ndarray, size: int) -> Tensor:
+        if len(batch) > size:
+            raise ValueError(f"at most {size} windows fit a batch, got {len(batch)}")
+        padding = np.zeros((size - len(batch), *batch.shape[1:]), batch.dtype)
+        whole = torch.from_numpy(np.concatenate([batch, padding]))
+        return whole.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else whole
+
+
+def check_pair(image: np.ndarray, mask: np.ndarray) -> None:
+    """Refuse an image and a mask that do not belong together.
+
+    Raises:
+        ValueError: wrong type or shape; the message says both.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ValueError(f"image must be (H, W, 3) uint8, got {image.shape} {image.dtype}")
+    if mask.dtype != np.bool_ or mask.shape != image.shape[:2]:
+        raise ValueError(f"mask must be {image.shape[:2]} bool like its image, got {mask.shape} {mask.dtype}")
+
+
+def window_seed(seed: int, number: int) -> int:
+    """Seed of a photo's ``number``-th window."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{number}".encode()).digest()[:8], "big") >> 1
+
+
+def turns(device: torch.device) -> AbstractContextManager:
+    """Return the lock under which a thread computes: threads that share a model on a GPU take turns.
+
+    The inputs and results of a captured step lie at fixed places there. On a CPU every call has its own.
+    """
+    return nullcontext() if device.type == "cpu" else threading.Lock()

@@ -1,0 +1,85 @@
+"""The two arrangements of a model, plain and for speed, made ready on a device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
+
+import torch
+
+from moebius.fast.autoencoder import arrange_vae
+from moebius.fast.graph import captured
+from moebius.fast.sampling import FastPrediction
+from moebius.inference.settings import InpaintSettings
+from moebius.network.denoiser import Denoiser
+from moebius.sampling.sampler import PlainPrediction
+from moebius.sampling.schedule import ddim_timesteps
+
+if TYPE_CHECKING:
+    from moebius.autoencoder.vae import Autoencoder
+
+# Of the denoiser. The published autoencoder overflows in float16, whose place bfloat16 takes there.
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+VAE_DTYPES = {torch.float16: torch.bfloat16}
+
+Prediction: TypeAlias = PlainPrediction | FastPrediction
+
+
+@dataclass(frozen=True)
+class ArrangedModel:
+    """A model ready to sample.
+
+    Args:
+        predict: inputs (B, 2C + 1, h, w) and a timestep → guided noise (B, C, h, w) float32.
+        vae: the autoencoder.
+    """
+
+    predict: Prediction
+    vae: Autoencoder
+
+
+def arrange(
+    denoiser: Denoiser,
+    vae: Autoencoder,
+    settings: InpaintSettings,
+    dtype: torch.dtype,
+    device: torch.device,
+    is_fast: bool,
+) -> ArrangedModel:
+    """Make a model ready; it may be changed by that.
+
+    Args:
+        denoiser, vae: in evaluation mode, float32.
+        settings: whose steps, strength and guidance count, and whether the autoencoder is optimized.
+        dtype: of the computation.
+        device: where.
+        is_fast: whether the denoiser is optimized; small ones are faster as they are.
+    """
+    predict, vae_dtype = prediction(denoiser, settings, dtype, device, is_fast), VAE_DTYPES.get(dtype, dtype)
+    if settings.fast:
+        vae = arrange_vae(vae, vae_dtype, device, is_untimed=dtype == torch.float16)
+    return ArrangedModel(predict, vae.to(device, vae_dtype))
+
+
+def prediction(
+    denoiser: Denoiser, settings: InpaintSettings, dtype: torch.dtype, device: torch.device, is_fast: bool
+) -> Prediction:
+    """Return the guided noise of a denoiser as a function; see :func:`arrange` for the arguments."""
+    guidance, interval = settings.guidance, settings.guidance_interval
+    if is_fast:
+        timesteps = ddim_timesteps(settings.steps, settings.strength)
+        return FastPrediction(denoiser, timesteps, guidance, dtype, device, interval)
+    if not settings.fast or dtype != torch.float16:
+        return PlainPrediction(denoiser, guidance, dtype, device, interval)
+    return PlainPrediction(denoiser, guidance, dtype, device, interval, wrap=partial(captured, device=device))
+
+
+def default_precision(device: torch.device) -> str:
+    """Return what ``auto`` means on a device."""
+    return "bf16" if device.type == "cuda" else "fp32"
+
+
+def precisions(device: torch.device) -> list[str]:
+    """Return the precisions in which a device computes: no CPU multiplies float16 as fast as the others."""
+    return [name for name, dtype in DTYPES.items() if dtype != torch.float16 or device.type != "cpu"]

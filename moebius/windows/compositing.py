@@ -1,0 +1,91 @@
+"""Put generated pixels into a photo: colour matching and pasting, as published and exact."""
+
+import numpy as np
+import torch
+from PIL import Image, ImageFilter
+from torch import Tensor
+
+from moebius.windows.holes import Box
+
+RING_PX = 5
+COMPENSATION = 1.1
+
+
+def to_uint8(generated: Tensor) -> Tensor:
+    """floor(255·x) of values in [0, 1], as published, on the device where they are.
+
+    Raises:
+        FloatingPointError: NaN or infinity among the values.
+    """
+    if not torch.isfinite(generated).all():
+        raise FloatingPointError("the model produced NaN or infinite pixels")
+    return generated.clamp(0, 1).double().mul_(255).to(torch.uint8)  # which drops the fraction
+
+
+def ring_around(mask: np.ndarray) -> np.ndarray:
+    """The mask's bounding box grown by about ``RING_PX`` on each side, minus the mask: (H, W) bool → (H, W) bool.
+
+    Source: the published code; per axis [mid − half, mid + half], half = (hi − lo + 1)//2 + 5, clipped to the image.
+    """
+    ring = np.zeros_like(mask)
+    box = Box.around(mask)
+    if box is None:
+        return ring
+    spans = []
+    for low, high in ((box.top, box.bottom - 1), (box.left, box.right - 1)):
+        middle, half = (low + high) // 2, (high - low + 1) // 2 + RING_PX
+        spans.append(slice(max(middle - half, 0), middle + half + 1))
+    ring[tuple(spans)] = True
+    return ring & ~mask
+
+
+def colour_offset(image: np.ndarray, generated: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """What to add to the generated colours so that they agree with the photo around the hole.
+
+    Source: the published colour compensation, 1.1·(mean image − mean generated) over the ring.
+
+    Args:
+        image: (H, W, 3) uint8.
+        generated: (H, W, 3) uint8, the model's picture of the same place.
+        mask: (H, W) bool, true = repaint.
+
+    Returns:
+        (3,) float64, in grey levels; zero where the hole leaves no ring.
+    """
+    ring = ring_around(mask)
+    box = Box.around(ring)
+    if box is None:
+        return np.zeros(3)
+    inside = ring[box.slices]
+    means = [pixels[box.slices][inside].mean(axis=0) for pixels in (image, generated)]
+    return COMPENSATION * (means[0] - means[1])
+
+
+def match_colours(image: np.ndarray, generated: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The generated picture, (H, W, 3) uint8, shifted by :func:`colour_offset`, whose arguments these are."""
+    levels = np.arange(256)[:, None] + colour_offset(image, generated, mask)
+    table = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+    return np.array(Image.fromarray(generated).point(table.T.ravel().tolist()))
+
+
+def paste_published(
+    image: np.ndarray, generated: np.ndarray, mask: np.ndarray, compensate_colour: bool = False
+) -> np.ndarray:
+    """The published paste, kept as reference: it blends over a blurred mask and so changes pixels outside it.
+
+    Args:
+        image: (H, W, 3) uint8.
+        generated: (H, W, 3) uint8.
+        mask: (H, W) bool, true = repaint.
+        compensate_colour: shift the generated colours by :func:`colour_offset` first.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    colours = generated.astype(np.float64)
+    if compensate_colour:
+        colours += colour_offset(image, generated, mask)
+    blurred = Image.fromarray(mask.astype(np.uint8) * 255).filter(ImageFilter.GaussianBlur(3))
+    blend = np.asarray(blurred, dtype=np.float64)[..., None] / 255
+    blended = colours / 255 * blend + image / 255 * (1 - blend)  # clipped last: shifted colours may leave the range
+    return np.floor(255 * np.clip(blended, 0, 1)).astype(np.uint8)
