@@ -61,9 +61,9 @@ def test_library_computes_as_a_job_does_whatever_threads_there_are(tiny_weights,
     progress: list[tuple[int, int]] = []
 
     class Noted(Inpainter):
-        def _sample(self, *given):
+        def _decoded(self, *given):
             seen.append(torch.get_num_threads())
-            return super()._sample(*given)
+            return super()._decoded(*given)
 
     inpainter = Noted.from_pretrained(str(tiny_weights), settings)
     results = inpainter(*case, on_progress=lambda *done: progress.append(done))
@@ -92,11 +92,11 @@ def test_threads_that_share_a_gpu_s_model_take_turns(tiny_weights, case):
     def sample(*given):
         inside.append(1)
         most.append(len(inside))
-        result = inpainter._sample(*given)
+        result = inpainter._decoded(*given)
         inside.pop()
         return result
 
-    gpu._sample = sample
+    gpu._decoded = sample
     images, masks, seeds = case
     threads = [threading.Thread(target=gpu, args=(images, masks, seeds)) for _ in range(3)]
     for thread in threads:
