@@ -18,12 +18,12 @@ sys.path[:0] = [str(ROOT), str(GOLDEN)]
 
 from recipe import fill  # noqa: E402 - see above
 
-from moebius.checkpoint import load_denoiser  # noqa: E402
 from moebius.fast import gpu  # noqa: E402
 from moebius.fast.sampling import FastPrediction, best_batch_size, gpu_arithmetic  # noqa: E402
 from moebius.hardware import make_current  # noqa: E402
 from moebius.inference.prepare import DTYPES  # noqa: E402
 from moebius.network.config import MoebiusConfig  # noqa: E402
+from moebius.network.published import load_denoiser  # noqa: E402
 from moebius.sampling.sampler import PlainPrediction  # noqa: E402
 
 TINY = MoebiusConfig(channels=(32, 64, 128), image_size=128, category_width=96, context_width=48)

@@ -9,11 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from moebius.checkpoint import load_denoiser
     from moebius.inference.inpainter import Inpainter
     from moebius.inference.settings import InpaintSettings
     from moebius.network.config import MoebiusConfig
     from moebius.network.denoiser import Denoiser
+    from moebius.network.published import load_denoiser
 
 __all__ = ["Denoiser", "InpaintSettings", "Inpainter", "MoebiusConfig", "load_denoiser"]
 
@@ -22,7 +22,7 @@ _MODULES = {
     "InpaintSettings": "inference.settings",
     "Inpainter": "inference.inpainter",
     "MoebiusConfig": "network.config",
-    "load_denoiser": "checkpoint",
+    "load_denoiser": "network.published",
 }
 
 # PyTorch reads this at its first tensor and asks the system for maps in pages of 2 MB, not of 4 kB each.

@@ -20,8 +20,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from moebius import Denoiser, MoebiusConfig
-from moebius.autoencoder.vae import untrained_vae
-from moebius.checkpoint import published_name
+from moebius.network.published import published_name
+from moebius.weights.untrained import untrained_vae
 from tests.joined_cluster import joined_cluster
 from tests.s3_server import s3_server
 

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from moebius.autoencoder.interface import CONFIG, LOG_VARIANCES, WEIGHTS, Decoded, Encoded, LatentDistribution
 from moebius.autoencoder.kl_layers import Downsample, MidBlock, Upsample, group_norm, levels
-from moebius.autoencoder.small import CONFIG, LOG_VARIANCES, WEIGHTS, Decoded, Encoded, LatentDistribution
 from moebius.checkpoint import CheckpointError, check_entries, read_state_dict, write_state_dict
 
 CLASS_NAME = "AutoencoderKL"

@@ -18,12 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from moebius.autoencoder.colour_spread import spread_colours
+from moebius.autoencoder.interface import CONFIG, LOG_VARIANCES, WEIGHTS, Decoded, Encoded, LatentDistribution
 from moebius.checkpoint import CheckpointError, check_entries, read_state_dict, write_state_dict
 
 CLASS_NAME = "SmallAutoencoder"
-CONFIG = "config.json"
-WEIGHTS = "diffusion_pytorch_model.safetensors"
-LOG_VARIANCES = (-30.0, 20.0)
 IMAGE_CHANNELS = 3
 FACTOR = 8  # pixels per latent position along one side
 
@@ -49,33 +47,6 @@ class SmallAutoencoderConfig:
     def __post_init__(self) -> None:
         for name in ("widths", "encoder_blocks", "decoder_blocks"):
             object.__setattr__(self, name, tuple(getattr(self, name)))  # JSON has lists only
-
-
-@dataclass(frozen=True)
-class LatentDistribution:
-    """Normal distribution of latents: ``mean`` and ``logvar``, each (B, C, h, w)."""
-
-    mean: Tensor
-    logvar: Tensor
-
-    @property
-    def std(self) -> Tensor:
-        """(B, C, h, w)."""
-        return (0.5 * self.logvar).exp()
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """What ``encode`` returns, as ``AutoencoderKL`` names it."""
-
-    latent_dist: LatentDistribution
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """What ``decode`` returns, as ``AutoencoderKL`` names it: ``sample``, (B, 3, H, W), about [-1, 1]."""
-
-    sample: Tensor
 
 
 class PlainBlock(nn.Module):

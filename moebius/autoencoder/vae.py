@@ -9,8 +9,9 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from moebius.autoencoder.kl import KlAutoencoder, KlAutoencoderConfig, load_kl_autoencoder
-from moebius.autoencoder.small import CLASS_NAME, CONFIG, SmallAutoencoder, load_small_autoencoder
+from moebius.autoencoder.interface import CONFIG
+from moebius.autoencoder.kl import KlAutoencoder, load_kl_autoencoder
+from moebius.autoencoder.small import CLASS_NAME, SmallAutoencoder, load_small_autoencoder
 from moebius.checkpoint import CheckpointError
 from moebius.network.config import MoebiusConfig
 
@@ -106,15 +107,3 @@ def decode(vae: Autoencoder, latents: Tensor, blanked: Tensor | None = None, hol
     if isinstance(vae, SmallAutoencoder) and blanked is not None and holes is not None:
         return vae.decode(unscaled, blanked.to(vae.dtype), holes.to(vae.dtype)).sample.float()
     return vae.decode(unscaled).sample.float()
-
-
-def untrained_vae(latent_channels: int = 4) -> KlAutoencoder:
-    """A small autoencoder of factor 8 with random weights, drawn from torch's current random state."""
-    config = KlAutoencoderConfig(
-        block_out_channels=(16, 32, 32, 32),
-        latent_channels=latent_channels,
-        norm_num_groups=8,
-        mid_block_add_attention=False,
-        scaling_factor=1.0,
-    )
-    return KlAutoencoder(config).eval().requires_grad_(False)

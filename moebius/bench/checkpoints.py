@@ -5,9 +5,10 @@ from pathlib import Path
 import torch
 
 from moebius.autoencoder.kl import KlAutoencoder, KlAutoencoderConfig
-from moebius.checkpoint import published_name, write_state_dict
+from moebius.checkpoint import write_state_dict
 from moebius.network.config import MoebiusConfig
 from moebius.network.denoiser import Denoiser
+from moebius.network.published import published_name
 
 SEED = 0
 PUBLISHED_VAE = KlAutoencoderConfig((128, 256, 512, 512), layers_per_block=2, scaling_factor=0.13025)

@@ -1,4 +1,4 @@
-"""What a user chooses: names of weights and how they are run. Light to import: nothing here needs PyTorch."""
+"""How a user chooses to run the model. Light to import: nothing here needs PyTorch."""
 
 import math
 from collections.abc import Sequence
@@ -6,12 +6,6 @@ from dataclasses import dataclass
 
 from moebius.sampling.schedule import TRAIN_STEPS, ddim_timesteps
 
-HUB_WEIGHTS = {
-    "places2": "hf://hustvl/Moebius/ft_places2",
-    "celebahq": "hf://hustvl/Moebius/ft_celebahq",
-    "ffhq": "hf://hustvl/Moebius/ft_ffhq",
-    "pretrained": "hf://hustvl/Moebius/pretrained",
-}
 PRECISIONS = ("fp32", "bf16", "fp16")
 SAMPLERS = ("ddim", "dpm++")
 LATENT_MASKS = ("any", "nearest")

@@ -1,4 +1,5 @@
-"""The denoiser: its sizes (``config``), pure functions, layers, blocks and the whole U-Net (``denoiser``).
+"""The denoiser: its sizes (``config``), pure functions, layers, blocks, the whole U-Net and its published checkpoints.
 
-Public: ``config.MoebiusConfig`` and ``denoiser.Denoiser``. Nothing is imported here: ``config`` needs no PyTorch.
+Public: ``config.MoebiusConfig``, ``denoiser.Denoiser`` and ``published.load_denoiser``. Nothing is imported here, since
+``config`` needs no PyTorch.
 """

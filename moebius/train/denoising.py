@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from moebius.autoencoder.vae import check_latents, decode, encode_pairs, load_vae
-from moebius.checkpoint import load_denoiser, published_name, write_state_dict
+from moebius.checkpoint import write_state_dict
 from moebius.network.config import MoebiusConfig
 from moebius.network.denoiser import Denoiser
 from moebius.network.functional import latent_mask
+from moebius.network.published import load_denoiser, published_name
 from moebius.sampling.sampler import ddim_sample
 from moebius.train.batches import NoisyBatch, noisy_batch
 from moebius.train.cached_latents import CachedLatents

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moebius.autoencoder.vae import check_latents, load_vae
-from moebius.checkpoint import CheckpointError, load_denoiser
-from moebius.inference.settings import HUB_WEIGHTS
+from moebius.checkpoint import CheckpointError
 from moebius.network.config import MoebiusConfig
 from moebius.network.denoiser import Denoiser
-from moebius.weights.hub import HUB, HubError, HubFolder
+from moebius.network.published import load_denoiser
+from moebius.weights.hub import HUB, HUB_WEIGHTS, HubError, HubFolder
 from moebius.weights.untrained import UNTRAINED_CONFIG, untrained_model
 
 if TYPE_CHECKING:

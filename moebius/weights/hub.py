@@ -7,6 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 HUB = "hf://"
+HUB_WEIGHTS = {
+    "places2": "hf://hustvl/Moebius/ft_places2",
+    "celebahq": "hf://hustvl/Moebius/ft_celebahq",
+    "ffhq": "hf://hustvl/Moebius/ft_ffhq",
+    "pretrained": "hf://hustvl/Moebius/pretrained",
+}
 
 
 class HubError(OSError):

@@ -3,8 +3,7 @@
 import torch
 from torch import nn
 
-from moebius.autoencoder.kl import KlAutoencoder
-from moebius.autoencoder.vae import untrained_vae
+from moebius.autoencoder.kl import KlAutoencoder, KlAutoencoderConfig
 from moebius.network.config import MoebiusConfig
 from moebius.network.denoiser import Denoiser
 
@@ -22,6 +21,18 @@ def untrained_model() -> tuple[Denoiser, KlAutoencoder]:
         vae = untrained_vae(UNTRAINED_CONFIG.latent_channels)
         vae.decoder.conv_out.weight.mul_(0.05)  # nearly flat fills, rather than noise in loud colours
     return denoiser.eval().requires_grad_(False), vae
+
+
+def untrained_vae(latent_channels: int = 4) -> KlAutoencoder:
+    """A small autoencoder of factor 8 with random weights, drawn from torch's current random state."""
+    config = KlAutoencoderConfig(
+        block_out_channels=(16, 32, 32, 32),
+        latent_channels=latent_channels,
+        norm_num_groups=8,
+        mid_block_add_attention=False,
+        scaling_factor=1.0,
+    )
+    return KlAutoencoder(config).eval().requires_grad_(False)
 
 
 def randomise(model: nn.Module) -> None:

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from moebius.inference.settings import HUB_WEIGHTS, InpaintSettings
+from moebius.inference.settings import InpaintSettings
+from moebius.weights.hub import HUB_WEIGHTS
 from pipeline.config.data import MaskConfig, SinkConfig, SourceConfig, absolute_uri, as_extension, choose
 from pipeline.config.notify import parse_notify, public_notify
 from pipeline.errors import ConfigError

@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from moebius import Inpainter, load_denoiser
-from moebius.autoencoder.vae import decode, untrained_vae
+from moebius.autoencoder.vae import decode
 from moebius.fast.autoencoder import arrange_vae
 from moebius.fast.sampling import FastPrediction, gpu_arithmetic
 from moebius.inference.settings import InpaintSettings
 from moebius.sampling.sampler import PlainPrediction, ddim_sample, sampling_loop
 from moebius.sampling.schedule import ddim_timesteps
+from moebius.weights.untrained import untrained_vae
 from tests.conftest import ROOT, TINY_GOLDEN, golden, relative_error, textured
 
 CPU = torch.device("cpu")

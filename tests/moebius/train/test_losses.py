@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from moebius.checkpoint import load_denoiser
+from moebius import load_denoiser
 from moebius.sampling.schedule import alphas_cumprod
 from moebius.train.batches import NoisyBatch
 from moebius.train.distillation import Distillation, balancing_weights

@@ -4,7 +4,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from moebius.checkpoint import CheckpointError, published_name
+from moebius.checkpoint import CheckpointError
+from moebius.network.published import published_name
 from moebius.train.settings import TrainSettings
 from moebius.train.tasks import build_task
 from moebius.train.teacher import Teacher, load_teacher
