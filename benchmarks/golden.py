@@ -18,8 +18,9 @@ sys.path[:0] = [str(ROOT), str(GOLDEN)]
 
 from recipe import fill  # noqa: E402 - see above
 
-from moebius.fast import gpu  # noqa: E402
-from moebius.fast.sampling import FastPrediction, best_batch_size, gpu_arithmetic  # noqa: E402
+from moebius.fast.backend import is_available  # noqa: E402
+from moebius.fast.gpu_arithmetic import gpu_arithmetic  # noqa: E402
+from moebius.fast.sampling import FastPrediction, best_batch_size  # noqa: E402
 from moebius.hardware import make_current  # noqa: E402
 from moebius.inference.prepare import DTYPES  # noqa: E402
 from moebius.network.config import MoebiusConfig  # noqa: E402
@@ -39,7 +40,7 @@ def main() -> int:
     options = parser.parse_args()
     device = torch.device(options.device)
     make_current(device)
-    is_right = device.type != "cuda" or gpu.serves(device)  # else it would be PyTorch's layers that are near
+    is_right = device.type != "cuda" or is_available(device)  # else it would be PyTorch's layers that are near
     for name, config in {"unet_tiny": TINY, "unet_full": MoebiusConfig()}.items():
         if options.tiny and name != "unet_tiny":
             continue

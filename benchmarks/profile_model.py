@@ -25,7 +25,7 @@ from moebius.autoencoder import vae as autoencoder  # noqa: E402 - see above
 from moebius.autoencoder.kl import KlAutoencoder  # noqa: E402
 from moebius.bench.ceilings import measure_ceilings  # noqa: E402
 from moebius.bench.checkpoints import PUBLISHED_VAE  # noqa: E402
-from moebius.fast.sampling import gpu_arithmetic  # noqa: E402
+from moebius.fast.gpu_arithmetic import gpu_arithmetic  # noqa: E402
 from moebius.hardware import make_current  # noqa: E402
 from moebius.inference.prepare import DTYPES, ArrangedModel, arrange  # noqa: E402
 from moebius.inference.settings import InpaintSettings  # noqa: E402

@@ -13,7 +13,8 @@ from moebius.autoencoder import vae as autoencoder
 from moebius.bench.ceilings import Ceilings, measure_ceilings
 from moebius.bench.counting import parameter_count, step_macs, vae_macs, weight_bytes
 from moebius.bench.timing import median_s
-from moebius.fast.sampling import gpu_arithmetic, is_sooner
+from moebius.fast.gpu_arithmetic import gpu_arithmetic
+from moebius.fast.sampling import is_sooner
 from moebius.hardware import forget_peak_memory, make_current, memory_mb, peak_memory_mb
 from moebius.inference.prepare import DTYPES, ArrangedModel, arrange, default_precision, precisions
 from moebius.inference.settings import InpaintSettings

@@ -1,14 +1,12 @@
 """Guided noise from the denoiser arranged for speed, and where it is the sooner one."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from moebius.fast import cpu, gpu
+from moebius.fast.backend import backend_for
 from moebius.fast.denoiser import FastDenoiser
 from moebius.fast.graph import captured, shared_pool
 from moebius.network.config import MoebiusConfig
@@ -57,14 +55,9 @@ class FastPrediction:
             biases = model.time_biases(timesteps).to(device)
         self.biases = dict(zip(timesteps, biases, strict=True))
         self.model = model.lower(dtype).to(device).eval()
-        if gpu.serves(device):
-            from moebius.fast.gpu.denoiser import fuse  # imports Triton
-
-            fuse(self.model)
-        elif cpu.serves(device):
-            from moebius.fast.cpu.denoiser import fuse as fuse_on_cpu  # loads the C kernels
-
-            fuse_on_cpu(self.model)
+        backend = backend_for(device)
+        if backend is not None:
+            backend.fuse_denoiser(self.model)
         pool = shared_pool(device)
         self._guided = captured(self._both, device, pool)
         self._alone = captured(partial(self.model, branches=1), device, pool)
@@ -78,32 +71,3 @@ class FastPrediction:
     def _both(self, inputs: Tensor, biases: Tensor) -> Tensor:
         condition, unconditional = self.model(inputs, biases, 2).chunk(2)
         return unconditional + self.guidance * (condition - unconditional)
-
-
-@contextmanager
-def gpu_arithmetic(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
-    """How a GPU multiplies: always in the same order, and in float32 where the model computes in it.
-
-    Of a model in another type, what stays in float32 is rounded to the ten bits of TF32 where it enters products, which
-    is several times faster. On a CPU nothing changes.
-    """
-    precision = "ieee" if dtype == torch.float32 else "tf32"
-    products: Any = torch.backends.cuda.matmul
-    convolutions: Any = torch.backends.cudnn
-    settings = [
-        (convolutions, "deterministic", True),
-        (convolutions, "benchmark", False),
-        (convolutions.conv, "fp32_precision", precision),
-        (products, "fp32_precision", precision),
-        (products, "allow_fp16_reduced_precision_reduction", False),  # sums stay float32
-    ]
-    if device.type != "cuda":
-        settings = []
-    before = [getattr(holder, name) for holder, name, _ in settings]
-    for holder, name, value in settings:
-        setattr(holder, name, value)
-    try:
-        yield
-    finally:
-        for (holder, name, _), value in zip(settings, before, strict=True):
-            setattr(holder, name, value)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from moebius.autoencoder.kl_layers import ResnetBlock
 from moebius.fast.denoiser import FastDenoiser
-from moebius.fast.sampling import gpu_arithmetic
+from moebius.fast.gpu_arithmetic import gpu_arithmetic
 from moebius.network.config import MoebiusConfig
 from moebius.network.denoiser import Denoiser
 from moebius.sampling.sampler import CONDITION_IDS, UNCONDITIONAL_IDS

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from moebius.autoencoder import vae as autoencoder
-from moebius.fast.sampling import best_batch_size, gpu_arithmetic, is_sooner
+from moebius.fast.gpu_arithmetic import gpu_arithmetic
+from moebius.fast.sampling import best_batch_size, is_sooner
 from moebius.hardware import memory_mb
 from moebius.inference.prepare import DTYPES, Prediction, arrange, default_precision, precisions, prediction
 from moebius.inference.settings import InpaintSettings

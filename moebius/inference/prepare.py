@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 
-from moebius.fast.autoencoder import arrange_vae
+from moebius.fast.autoencoder import optimize_autoencoder
 from moebius.fast.graph import captured
 from moebius.fast.sampling import FastPrediction
 from moebius.inference.settings import InpaintSettings
@@ -58,7 +58,7 @@ def arrange(
     """
     predict, vae_dtype = prediction(denoiser, settings, dtype, device, is_fast), VAE_DTYPES.get(dtype, dtype)
     if settings.fast:
-        vae = arrange_vae(vae, vae_dtype, device, is_untimed=dtype == torch.float16)
+        vae = optimize_autoencoder(vae, vae_dtype, device, is_untimed=dtype == torch.float16)
     return ArrangedModel(predict, vae.to(device, vae_dtype))
 
 

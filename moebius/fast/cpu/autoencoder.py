@@ -5,9 +5,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from moebius.autoencoder.kl import Decoder, Encoder
-from moebius.fast.autoencoder import Resnet
 from moebius.fast.cpu.passes import group_norm, normed
 from moebius.fast.self_check import bounds, compare
+from moebius.fast.vae_layers import Resnet
 
 
 def fuse(vae: nn.Module) -> None:

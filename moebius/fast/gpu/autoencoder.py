@@ -15,23 +15,24 @@ from moebius.fast.gpu.subpixel import SubpixelUpsample
 from moebius.fast.gpu.sums import summed
 
 
-def fuse(vae: nn.Module, is_untimed: bool = False) -> None:
-    """Replace layers by fused ones that equal them; the model is changed.
-
-    Args:
-        vae: the autoencoder, or parts of it.
-        is_untimed: whether to replace its resampling, too, which has not been timed on a GPU.
-    """
+def fuse(vae: nn.Module) -> None:
+    """Replace residual blocks and last norms of an autoencoder, or of parts of it, by fused layers that equal them."""
     for module in list(vae.modules()):
         for name, child in module.named_children():
             if isinstance(child, ResnetBlock):
                 setattr(module, name, _FusedResnet(child))
-            elif is_untimed and isinstance(child, Upsample):
-                setattr(module, name, SubpixelUpsample(child.conv))
-            elif is_untimed and isinstance(child, Downsample):
-                setattr(module, name, _Downsample(child.conv))
         if isinstance(module, Encoder | Decoder) and isinstance(module.conv_norm_out, nn.GroupNorm):
             module.conv_norm_out, module.conv_act = _NormSilu(module.conv_norm_out), nn.Identity()
+
+
+def fuse_resampling(vae: nn.Module) -> None:
+    """Replace the layers that change the resolution, too; this has not been timed on a GPU."""
+    for module in list(vae.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, Upsample):
+                setattr(module, name, SubpixelUpsample(child.conv))
+            elif isinstance(child, Downsample):
+                setattr(module, name, _Downsample(child.conv))
 
 
 class _NormSilu(nn.Module):

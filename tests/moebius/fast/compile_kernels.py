@@ -1,4 +1,4 @@
-"""Compiles the kernels for GPUs that need not be there, as the arranged model launches them, and looks at the result.
+"""Compiles the kernels for GPUs that need not be there, as the optimized model launches them, and looks at the result.
 
 The denoiser of the published widths and blocks of the autoencoder run on tensors without data.
 """
@@ -24,7 +24,7 @@ from moebius.network.config import MoebiusConfig
 from moebius.network.denoiser import Denoiser
 from moebius.sampling.sampler import CONDITION_IDS, UNCONDITIONAL_IDS
 
-LARGEST_SHARED = 99 * 1024  # bytes that every GPU since compute capability 8.0 has
+MAX_SHARED_BYTES = 99 * 1024  # that every GPU since compute capability 8.0 has
 SPILLED = re.compile(r"([1-9]\d+) bytes spill stores")  # a register or two are nothing
 RUN, seen = JITFunction.run, set[str]()
 
@@ -54,7 +54,7 @@ def launch(kernel: JITFunction, *arguments, grid, warmup, **constants) -> None:
         return
     seen.add(compiled.hash)
     name, shared = kernel.__name__, compiled.metadata.shared
-    assert shared <= LARGEST_SHARED, (name, constants, shared)
+    assert shared <= MAX_SHARED_BYTES, (name, constants, shared)
     assert not SPILLED.search(log.getvalue()), (name, constants, log.getvalue())
     if not name.endswith("_content"):  # whose NaN remain in the exponentials of keys less their maximum
         assert "max.f32" not in compiled.asm["ptx"], name  # it makes a number of NaN
@@ -89,7 +89,8 @@ def run_denoiser(config: MoebiusConfig, samples: int, dtype: torch.dtype) -> Non
 def run_autoencoder(in_channels: int, out_channels: int, dtype: torch.dtype) -> None:
     layers = [ResnetBlock(in_channels, out_channels, groups=32), Downsample(out_channels), Upsample(out_channels)]
     model = nn.Sequential(*layers).to(dtype)
-    autoencoder.fuse(model, is_untimed=True)
+    autoencoder.fuse(model)
+    autoencoder.fuse_resampling(model)
     model(torch.empty(16, in_channels, 512, 512, dtype=dtype))
 
 

@@ -15,7 +15,7 @@ from moebius.autoencoder.kl import KlAutoencoder, KlAutoencoderConfig
 from moebius.autoencoder.kl_layers import Attention, ResnetBlock
 from moebius.autoencoder.vae import decode, encode
 from moebius.fast.attention import SingleHeadAttention
-from moebius.fast.autoencoder import arrange_vae
+from moebius.fast.autoencoder import optimize_autoencoder
 from moebius.fast.upsample import FoldedUpsample
 from moebius.fast.winograd import WinogradConv
 from moebius.inference.settings import InpaintSettings
@@ -38,14 +38,14 @@ def with_attention() -> KlAutoencoder:
 
 
 @torch.no_grad()
-def test_arranged_autoencoder_equals_the_plain_one(monkeypatch):
-    monkeypatch.setattr(moebius.fast.autoencoder, "LEAST_WINOGRAD_CHANNELS", 16)
+def test_optimized_autoencoder_equals_the_plain_one(monkeypatch):
+    monkeypatch.setattr(moebius.fast.autoencoder, "MIN_WINOGRAD_CHANNELS", 16)
     # Small bands, so that a map has several and the last is a shorter one.
     monkeypatch.setattr(moebius.fast.attention, "BAND", 32)
     monkeypatch.setattr(moebius.fast.upsample, "BAND", 33)
     monkeypatch.setattr(moebius.fast.winograd, "BAND_TILES", 5)
     plain = with_attention()
-    fast = arrange_vae(copy.deepcopy(plain), torch.float32, CPU)
+    fast = optimize_autoencoder(copy.deepcopy(plain), torch.float32, CPU)
     kinds = [type(module) for module in fast.modules()]
     assert WinogradConv in kinds and kinds.count(FoldedUpsample) == 3 and kinds.count(SingleHeadAttention) == 2
     assert not any(isinstance(module, (ResnetBlock, Attention)) for module in fast.modules())
@@ -54,11 +54,11 @@ def test_arranged_autoencoder_equals_the_plain_one(monkeypatch):
 
 
 @torch.no_grad()
-def test_arranged_autoencoder_in_bfloat16_is_about_as_near_as_the_plain_one():
+def test_optimized_autoencoder_in_bfloat16_is_about_as_near_as_the_plain_one():
     torch.manual_seed(0)
     truth = pass_through(untrained := with_attention())
     plain = pass_through(copy.deepcopy(untrained).bfloat16())
-    fast = pass_through(arrange_vae(copy.deepcopy(untrained), torch.bfloat16, CPU).bfloat16())
+    fast = pass_through(optimize_autoencoder(copy.deepcopy(untrained), torch.bfloat16, CPU).bfloat16())
     for ours, theirs, expected in zip(fast, plain, truth, strict=True):
         assert relative_error(ours, expected) <= 2 * relative_error(theirs, expected)  # more sums, each rounded
 

@@ -14,7 +14,6 @@ pytestmark = pytest.mark.skipif(
 
 COUNT = """
 import sys
-from moebius.fast.autoencoder import Resnet
 from moebius.fast.cpu import autoencoder, compiled
 count, run = 0, compiled.subprocess.run
 def counted(*arguments, **named):

@@ -9,8 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from moebius.autoencoder.kl_layers import ResnetBlock
-from moebius.fast import cpu, self_check
-from moebius.fast.autoencoder import Resnet
+from moebius.fast import self_check
 from moebius.fast.blocks import FoldedResidualBlock, FoldedSeparableConv, FoldedTransformer
 from moebius.fast.cpu import autoencoder, compiled
 from moebius.fast.cpu import denoiser as fused_layers
@@ -19,6 +18,7 @@ from moebius.fast.cpu import product as products
 from moebius.fast.cpu.passes import Norm, Taps, gated_depthwise, group_norm, norm_silu_depthwise, normed
 from moebius.fast.denoiser import FastDenoiser
 from moebius.fast.fold import ChannelsLastConv, Linear
+from moebius.fast.vae_layers import Resnet
 from moebius.network.blocks import DepthwiseSeparableConv, LambdaTransformer, ResidualBlock
 from moebius.network.config import MoebiusConfig
 from moebius.network.denoiser import Denoiser
@@ -272,26 +272,3 @@ def test_convolution_of_stride_two():
     plain = ChannelsLastConv(torch.randn(48, 32, 3, 3), torch.randn(48), stride=2)
     features = torch.randn(2, 8, 6, 32)
     assert relative_error(fused(plain)(features), plain(features)) <= 2e-5
-
-
-@pytest.fixture
-def forgotten():
-    """The answer of an earlier trial, and afterwards that of this one."""
-    cpu.serves.cache_clear()
-    yield cpu.serves
-    cpu.serves.cache_clear()
-
-
-def test_the_kernels_serve_here(forgotten):
-    assert cpu.serves(CPU)
-    assert not cpu.serves(torch.device("cuda"))
-
-
-def test_a_trial_that_fails_or_differs_leaves_pytorchs_layers(forgotten, monkeypatch):
-    warnings = []
-    monkeypatch.setattr(cpu.logger, "warning", lambda message, *values: warnings.append(message % values))
-    for error in (OSError("no C compiler"), ArithmeticError("a guided step differs by 5.0e-01")):
-        forgotten.cache_clear()
-        monkeypatch.setattr(self_check, "check", lambda *_, error=error: (_ for _ in ()).throw(error))
-        assert not cpu.serves(CPU)
-        assert str(error) in warnings.pop()

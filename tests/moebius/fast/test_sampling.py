@@ -8,8 +8,9 @@ import torch
 
 from moebius import Inpainter, load_denoiser
 from moebius.autoencoder.vae import decode
-from moebius.fast.autoencoder import arrange_vae
-from moebius.fast.sampling import FastPrediction, gpu_arithmetic
+from moebius.fast.autoencoder import optimize_autoencoder
+from moebius.fast.gpu_arithmetic import gpu_arithmetic
+from moebius.fast.sampling import FastPrediction
 from moebius.inference.settings import InpaintSettings
 from moebius.sampling.sampler import PlainPrediction, ddim_sample, sampling_loop
 from moebius.sampling.schedule import ddim_timesteps
@@ -79,7 +80,7 @@ def test_pictures_of_a_run_in_bfloat16_are_within_two_grey_levels_of_the_publish
     predict = FastPrediction(denoiser, timesteps, float(given["guidance_scale"]), torch.bfloat16, CPU)
     latents = [given[name] for name in ("latents", "mask", "masked_latents")]
     final = sampling_loop(predict, *latents, steps=20, strength=0.99, noise=given["noise"])
-    pictures = to_grey_levels(arrange_vae(vae, torch.bfloat16, CPU).bfloat16(), final / scale)
+    pictures = to_grey_levels(optimize_autoencoder(vae, torch.bfloat16, CPU).bfloat16(), final / scale)
     assert expected.std() > 20 and (pictures - expected).abs().mean() <= 2
 
 
@@ -103,7 +104,7 @@ def test_outside_its_interval_guidance_leaves_the_condition_alone(tiny_golden_st
 
 SWITCHES = """
 import torch
-from moebius.fast.sampling import gpu_arithmetic
+from moebius.fast.gpu_arithmetic import gpu_arithmetic
 
 gpu, products, convolutions = torch.device("cuda"), torch.backends.cuda.matmul, torch.backends.cudnn
 read = lambda: (products.fp32_precision, convolutions.conv.fp32_precision) if {newer} else (
