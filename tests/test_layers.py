@@ -12,6 +12,15 @@ from tests.conftest import ROOT
 
 # Ground first; packages and modules on one line do not import each other.
 LAYERS = {
+    "moebius": """
+checkpoint hardware
+network
+autoencoder sampling
+sampler weights windows
+fast
+inference train
+bench
+""",
     "pipeline": """
 database records timed uris
 errors metrics
