@@ -53,7 +53,7 @@ def main() -> None:
     denoiser, vae = Denoiser(config).eval(), KlAutoencoder(PUBLISHED_VAE).eval()
     model = arrange(denoiser, vae, usual, dtype, device, is_fast=True)
     if device.type == "cuda":
-        ceilings = measure_ceilings(device, dtype, least_s=0.2)
+        ceilings = measure_ceilings(device, dtype, min_s=0.2)
         sys.stdout.write(f"memory: {ceilings.memory_gb_s:.0f} GB/s; products: {ceilings.matmul_gflops:.0f} GFLOP/s\n\n")
     for name, part in _parts(model, size, device).items():
         with gpu_arithmetic(device, dtype):

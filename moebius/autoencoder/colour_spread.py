@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 RELAXATIONS = 4  # at full resolution; twice as many at each half, where they cost a quarter
-MOST_RELAXATIONS = 32
+MAX_RELAXATIONS = 32
 
 
 def spread_colours(blanked: Tensor, holes: Tensor, relaxations: int = RELAXATIONS) -> Tensor:
@@ -29,7 +29,7 @@ def spread_colours(blanked: Tensor, holes: Tensor, relaxations: int = RELAXATION
         return blanked + blanked.sum(dim=(2, 3), keepdim=True) / area * holes
     share = functional.avg_pool2d(known, 2)
     means = functional.avg_pool2d(blanked, 2) / share.clamp(min=0.25)
-    coarse = spread_colours(means, (share == 0).to(holes.dtype), min(2 * relaxations, MOST_RELAXATIONS))
+    coarse = spread_colours(means, (share == 0).to(holes.dtype), min(2 * relaxations, MAX_RELAXATIONS))
     guess = functional.interpolate(coarse, scale_factor=2.0, mode="bilinear")
     colours = blanked + guess * holes
     for _ in range(relaxations):

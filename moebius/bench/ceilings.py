@@ -25,22 +25,22 @@ class Ceilings:
     matmul_gflops: float
     memory_gb_s: float
 
-    def least_s(self, macs: int, moved_bytes: int) -> float:
+    def min_s(self, macs: int, moved_bytes: int) -> float:
         """Seconds that so many multiply-accumulates and bytes take at least, whichever is longer."""
         return max(2e-9 * macs / self.matmul_gflops, 1e-9 * moved_bytes / self.memory_gb_s)
 
 
-def measure_ceilings(device: torch.device, dtype: torch.dtype, least_s: float) -> Ceilings:
+def measure_ceilings(device: torch.device, dtype: torch.dtype, min_s: float) -> Ceilings:
     """Measure both with as many threads as are set."""
     side, size = SIDES.get(device.type, 2048), COPIED_BYTES.get(device.type, 1 << 28)
     left, right = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
-    product_s = fastest_s(lambda: product(left, right), device, least_s)
+    product_s = fastest_s(lambda: product(left, right), device, min_s)
     if device.type == "cpu" and is_available(device):
         from moebius.fast.cpu.product import Product  # loads the C kernels
 
         ours = Product(Linear(right, None))
-        product_s = min(product_s, fastest_s(lambda: ours(left), device, least_s))
+        product_s = min(product_s, fastest_s(lambda: ours(left), device, min_s))
     source = torch.ones(size // 4, device=device)
     target = torch.empty_like(source)
-    copy_s = fastest_s(lambda: target.copy_(source), device, least_s)
+    copy_s = fastest_s(lambda: target.copy_(source), device, min_s)
     return Ceilings(2e-9 * side**3 / product_s, 2e-9 * size / copy_s)

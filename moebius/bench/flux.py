@@ -79,7 +79,7 @@ def check_room(device: torch.device) -> None:
 @torch.inference_mode()
 def measure_flux(
     device: torch.device,
-    least_s: float,
+    min_s: float,
     side_px: int = 512,
     transformer_config: Mapping[str, Any] = TRANSFORMER,
     vae_config: Mapping[str, Any] = VAE,
@@ -102,8 +102,8 @@ def measure_flux(
         "img_ids": torch.zeros(tokens, 3, device=device),
         "txt_ids": torch.zeros(TEXT_TOKENS, 3, device=device),
     }
-    step_s = median_s(lambda: transformer(**inputs), device, least_s)
-    vae_s = median_s(lambda: (vae.encode(pictures), vae.decode(latents)), device, least_s)
+    step_s = median_s(lambda: transformer(**inputs), device, min_s)
+    vae_s = median_s(lambda: (vae.encode(pictures), vae.decode(latents)), device, min_s)
     return FluxFigures(parameter_count(transformer), STEPS, step_s, vae_s, STEPS * step_s + vae_s)
 
 

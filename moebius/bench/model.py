@@ -14,7 +14,7 @@ from moebius.bench.ceilings import Ceilings, measure_ceilings
 from moebius.bench.counting import parameter_count, step_macs, vae_macs, weight_bytes
 from moebius.bench.timing import median_s
 from moebius.fast.gpu_arithmetic import gpu_arithmetic
-from moebius.fast.sampling import is_sooner
+from moebius.fast.sampling import is_faster
 from moebius.hardware import forget_peak_memory, make_current, memory_mb, peak_memory_mb
 from moebius.inference.prepare import DTYPES, ArrangedModel, arrange, default_precision, precisions
 from moebius.inference.settings import InpaintSettings
@@ -86,7 +86,7 @@ class ModelFigures:
     windows_per_second: float
 
 
-def measure_model(weights: Weights, device: torch.device, batch_sizes: Sequence[int], least_s: float) -> ModelFigures:
+def measure_model(weights: Weights, device: torch.device, batch_sizes: Sequence[int], min_s: float) -> ModelFigures:
     """Measure every combination; on CPUs with one thread, as workers compute.
 
     Args:
@@ -94,12 +94,12 @@ def measure_model(weights: Weights, device: torch.device, batch_sizes: Sequence[
         device: where.
         batch_sizes: windows in one call; those for which the memory would not do, as far as smaller ones tell, are left
             out with a warning.
-        least_s: seconds that each figure is measured for.
+        min_s: seconds that each figure is measured for.
     """
     if device.type == "cpu":
         torch.set_num_threads(1)
     make_current(device)
-    ceilings = {precision: measure_ceilings(device, DTYPES[precision], least_s) for precision in precisions(device)}
+    ceilings = {precision: measure_ceilings(device, DTYPES[precision], min_s) for precision in precisions(device)}
     denoiser, vae = weights.load()
     sizes = parameter_count(denoiser), parameter_count(vae)
     del denoiser, vae
@@ -107,9 +107,9 @@ def measure_model(weights: Weights, device: torch.device, batch_sizes: Sequence[
         run
         for path in PATHS
         for precision in ceilings
-        for run in _measure(weights, device, path, precision, sorted(set(batch_sizes)), ceilings[precision], least_s)
+        for run in _measure(weights, device, path, precision, sorted(set(batch_sizes)), ceilings[precision], min_s)
     ]
-    usual = (PATHS[is_sooner(weights.config, device)], default_precision(device))
+    usual = (PATHS[is_faster(weights.config, device)], default_precision(device))
     best = max(run.images_per_s for run in runs if (run.path, run.precision) == usual)
     return ModelFigures(*sizes, len(_timesteps()), ceilings, runs, best)
 
@@ -127,7 +127,7 @@ def _measure(
     precision: str,
     batch_sizes: Sequence[int],
     ceilings: Ceilings,
-    least_s: float,
+    min_s: float,
 ) -> Iterator[ModelRun]:
     """The model is loaded anew for each arrangement, so that no other stands in its memory."""
     started = time.perf_counter()
@@ -145,10 +145,10 @@ def _measure(
             continue
         forget_peak_memory(device)
         with gpu_arithmetic(device, DTYPES[precision]):
-            step_s, vae_s = _times(arranged, weights.config, batch_size, device, least_s)
+            step_s, vae_s = _times(arranged, weights.config, batch_size, device, min_s)
         image_s = (steps * step_s + vae_s) / batch_size
-        floor_s = ceilings.least_s(batch_size * a_step, weight_bytes(arranged.predict.model))
-        vae_floor_s = ceilings.least_s(batch_size * a_picture, weight_bytes(arranged.vae))
+        floor_s = ceilings.min_s(batch_size * a_step, weight_bytes(arranged.predict.model))
+        vae_floor_s = ceilings.min_s(batch_size * a_picture, weight_bytes(arranged.vae))
         peaks_mb[batch_size] = peak_memory_mb(device)
         text = "%s, %s, %d windows: %.3g s a guided step, %.3g s of the autoencoder"
         logger.info(text, path, precision, batch_size, step_s, vae_s)
@@ -180,16 +180,16 @@ def _expected_mb(peaks_mb: Mapping[int, float], batch_size: int) -> float:
 
 
 def _times(
-    model: ArrangedModel, config: MoebiusConfig, batch_size: int, device: torch.device, least_s: float
+    model: ArrangedModel, config: MoebiusConfig, batch_size: int, device: torch.device, min_s: float
 ) -> tuple[float, float]:
     """Seconds of a guided step, and of the autoencoder, for a batch."""
     timestep, channels, side = _timesteps()[0], config.latent_channels, config.latent_size
     inputs = torch.randn(batch_size, 2 * channels + 1, side, side, device=device)
     images = torch.rand(2 * batch_size, 3, config.image_size, config.image_size, device=device)
     noise = torch.randn(2 * batch_size, channels, side, side, device=device)
-    step_s = median_s(lambda: model.predict(inputs, timestep), device, least_s)
+    step_s = median_s(lambda: model.predict(inputs, timestep), device, min_s)
     latents = noise[:batch_size]
     vae_s = median_s(
-        lambda: (autoencoder.encode(model.vae, images, noise), autoencoder.decode(model.vae, latents)), device, least_s
+        lambda: (autoencoder.encode(model.vae, images, noise), autoencoder.decode(model.vae, latents)), device, min_s
     )
     return step_s, vae_s

@@ -13,19 +13,19 @@ from moebius.network.config import MoebiusConfig
 from moebius.network.denoiser import Denoiser
 from moebius.sampling.sampler import CONDITION_IDS, UNCONDITIONAL_IDS, WHOLE_INTERVAL
 
-LARGE = 256  # channels at the first level
+MIN_LARGE_CHANNELS = 256  # channels at the first level
 
 
-def is_sooner(config: MoebiusConfig, device: torch.device) -> bool:
+def is_faster(config: MoebiusConfig, device: torch.device) -> bool:
     """Whether the denoiser arranged for speed is sooner than the plain one: as far as measured."""
-    return device.type == "cpu" or (device.type == "cuda" and config.channels[0] >= LARGE)
+    return device.type == "cpu" or (device.type == "cuda" and config.channels[0] >= MIN_LARGE_CHANNELS)
 
 
 def best_batch_size(config: MoebiusConfig, device: torch.device) -> int:
     """Windows in one call that give most a second; on CPUs the maps of several of a large model leave the caches."""
     if device.type == "cuda":
         return 16
-    return 4 if device.type == "cpu" and config.channels[0] < LARGE else 1
+    return 4 if device.type == "cpu" and config.channels[0] < MIN_LARGE_CHANNELS else 1
 
 
 class FastPrediction:

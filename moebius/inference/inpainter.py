@@ -17,11 +17,11 @@ from torch import Tensor
 
 from moebius.autoencoder import vae as autoencoder
 from moebius.fast.gpu_arithmetic import gpu_arithmetic
-from moebius.fast.sampling import best_batch_size, is_sooner
+from moebius.fast.sampling import best_batch_size, is_faster
 from moebius.hardware import memory_mb
 from moebius.inference.prepare import DTYPES, Prediction, arrange, default_precision, precisions, prediction
 from moebius.inference.settings import InpaintSettings
-from moebius.inference.threads import Item, Result, compute_each, most_threads
+from moebius.inference.threads import Item, Result, compute_each, max_threads
 from moebius.network.denoiser import Denoiser
 from moebius.network.functional import latent_mask
 from moebius.sampling.sampler import sampling_loop
@@ -67,7 +67,7 @@ class Inpainter:
         size = self.settings.batch_size
         self.config = denoiser.config
         self.batch_size = best_batch_size(self.config, self.device) if size == "auto" else int(size)
-        is_fast = self.settings.fast and is_sooner(denoiser.config, self.device)
+        is_fast = self.settings.fast and is_faster(denoiser.config, self.device)
         self._turn = turns(self.device)
         # float16 ends at 65,504: a sample that leaves it is computed again in bfloat16, by a model made then.
         again = copy.deepcopy(denoiser) if self.dtype == torch.float16 and not is_fast else denoiser
@@ -188,7 +188,7 @@ class Inpainter:
         """Batches that the cores and half of the memory of this machine hold."""
         values = self.batch_size * self.config.channels[0] * self.config.image_size**2
         in_memory = MEMORY_SHARE * memory_mb(self.device) * 1e6 / (BYTES_PER_VALUE * values)
-        return max(1, min(most_threads(), int(in_memory)))
+        return max(1, min(max_threads(), int(in_memory)))
 
     @torch.inference_mode()
     def _generate(

@@ -18,7 +18,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def most_threads() -> int:
+def max_threads() -> int:
     """Threads that may compute at once: those the caller has given PyTorch, as far as there are cores for them."""
     return min(torch.get_num_threads(), usable_cores())
 

@@ -28,7 +28,7 @@ from moebius.train.loop import process_index
 from moebius.train.photos import PhotoCrops
 from moebius.train.random_masks import random_mask
 from moebius.train.recompute import recompute_blocks
-from moebius.train.settings import LEAST_NOISE_WEIGHT, TrainSettings
+from moebius.train.settings import MIN_NOISE_WEIGHT, TrainSettings
 
 GRID_SEED = 7
 GRID_SAMPLES = 8
@@ -66,7 +66,7 @@ def noise_losses(predicted: Tensor, batch: NoisyBatch, noise_cap: float, known_w
     weights = known_weight + (1 - known_weight) * holes
     if noise_cap:
         ratios = (1 - batch.alphas) / batch.alphas
-        weights = weights * ratios.clamp(LEAST_NOISE_WEIGHT, noise_cap).view(-1, 1, 1, 1)
+        weights = weights * ratios.clamp(MIN_NOISE_WEIGHT, noise_cap).view(-1, 1, 1, 1)
     total = (errors * weights).sum() / (weights.sum() * errors.shape[1])
     hole = (errors * holes).detach().sum() / (holes.sum() * errors.shape[1]).clamp(min=1)
     return {"total": total, "hole": hole}

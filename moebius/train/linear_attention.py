@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 CHUNK = 64
-LARGEST_DECAY = 60.0
+MAX_DECAY = 60.0
 
 
 def gated_linear_attention(queries: Tensor, keys: Tensor, values: Tensor, log_gates: Tensor) -> Tensor:
@@ -37,7 +37,7 @@ def gated_linear_attention(queries: Tensor, keys: Tensor, values: Tensor, log_ga
 
 def _scores(queries: Tensor, keys: Tensor, decay: Tensor) -> Tensor:
     """Σ_k q_ik·k_jk·exp(d_ik − d_jk) for j ≤ i, else 0: (B, heads, C, C)."""
-    if float(decay.detach().min()) > -LARGEST_DECAY:
+    if float(decay.detach().min()) > -MAX_DECAY:
         scores = (queries * decay.exp()) @ (keys * (-decay).exp()).mT
     else:  # exp(−d) would overflow: one difference a pair and channel
         pairs = (decay[:, :, :, None] - decay[:, :, None]).clamp(max=0)  # (B, heads, C, C, K)

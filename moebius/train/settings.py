@@ -8,7 +8,7 @@ from moebius.train.random_masks import BRUSHES, PUBLISHED
 
 MODES = ("vae", "diffusion", "teacher", "distil")
 BALANCINGS = ("published", "paper")
-LEAST_NOISE_WEIGHT = 0.5
+MIN_NOISE_WEIGHT = 0.5
 RANGES = {
     "steps": (1, math.inf),
     "batch_size": (1, math.inf),
@@ -153,5 +153,5 @@ class TrainSettings:
             raise ValueError("mode vae needs a batch_size of 2 at least: half the crops have no hole")
         if self.mode == "teacher" and self.init:
             raise ValueError(f"a teacher starts from scratch: leave init empty, got {self.init}")
-        if 0 < self.noise_cap < LEAST_NOISE_WEIGHT:
-            raise ValueError(f"noise_cap must be 0 or at least {LEAST_NOISE_WEIGHT}, got {self.noise_cap}")
+        if 0 < self.noise_cap < MIN_NOISE_WEIGHT:
+            raise ValueError(f"noise_cap must be 0 or at least {MIN_NOISE_WEIGHT}, got {self.noise_cap}")

@@ -76,9 +76,9 @@ def plan_windows(mask: np.ndarray, size_px: int, context: float = 1.5, max_upsca
     if extent is None:
         return []
     labels, holes = find_holes(mask, extent, size_px, context)
-    least_px = math.ceil(size_px / max_upscale)
-    groups = _share_windows(holes, least_px / context)
-    squares = [_square_around(box, mask.shape, least_px, context) for box, _ in groups]
+    min_px = math.ceil(size_px / max_upscale)
+    groups = _share_windows(holes, min_px / context)
+    squares = [_square_around(box, mask.shape, min_px, context) for box, _ in groups]
     merged = _merge_nested(groups, squares, size_px)
     return [_window(square, box, members, labels) for square, box, members in merged]
 
@@ -151,10 +151,10 @@ def _share_windows(holes: list[Hole], fits_px: float) -> list[Group]:
     return [(Box(*map(int, edges[index])), members) for index, members in enumerate(groups)]
 
 
-def _square_around(box: Box, shape: tuple[int, int], least_px: int, context: float) -> Square:
+def _square_around(box: Box, shape: tuple[int, int], min_px: int, context: float) -> Square:
     """Place the window of a group of holes, given by their common box, in an image of (height, width)."""
     height, width = shape
-    side = min(max(least_px, math.ceil(context * box.longest_px)), max(least_px, height, width))
+    side = min(max(min_px, math.ceil(context * box.longest_px)), max(min_px, height, width))
     top = _placed((box.top + box.bottom) // 2, side, height)
     return Square(top, _placed((box.left + box.right) // 2, side, width), side)
 

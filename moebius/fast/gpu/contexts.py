@@ -5,7 +5,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-LARGEST_TILE = 4096  # queries of one position times their width, in one program: more would not fit the registers
+MAX_TILE = 4096  # queries of one position times their width, in one program: more would not fit the registers
 
 
 def meet_contexts(queries: Tensor, table: Tensor, values: Tensor, samples: int) -> Tensor:
@@ -25,7 +25,7 @@ def meet_contexts(queries: Tensor, table: Tensor, values: Tensor, samples: int) 
     output = queries.new_empty(branches * samples, height, width, channels)
     count = samples * (channels // key_width)
     padded = max(16, triton.next_power_of_2(key_width))
-    block = max(16, min(LARGEST_TILE // padded, triton.next_power_of_2(count)))
+    block = max(16, min(MAX_TILE // padded, triton.next_power_of_2(count)))
     _meet_contexts[(positions, triton.cdiv(count, block), branches)](
         queries,
         table,

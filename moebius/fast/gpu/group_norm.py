@@ -9,7 +9,7 @@ import triton.language as tl
 from torch import Tensor
 
 CHUNK = 64  # positions that one program sums up
-LARGE_CHUNK, LARGE_MAP = 256, 1024  # the same for maps of so many positions, in float16
+LARGE_CHUNK, MIN_LARGE_MAP = 256, 1024  # the same for maps of so many positions, in float16
 CHANNELS = 64  # of a tile
 TERMS = 4096  # moments that one program reads at once
 
@@ -35,7 +35,7 @@ def group_terms(
     rows, height, width, channels = features.shape
     positions = height * width
     length = min(
-        LARGE_CHUNK if positions >= LARGE_MAP else CHUNK, positions & -positions
+        LARGE_CHUNK if positions >= MIN_LARGE_MAP else CHUNK, positions & -positions
     )  # a power of two that divides
     chunks, block = positions // length, min(CHANNELS, triton.next_power_of_2(channels))
     means, squares = features.new_empty(2, rows, chunks, channels, dtype=torch.float32)

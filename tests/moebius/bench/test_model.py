@@ -76,8 +76,8 @@ def test_operations_are_those_of_the_paper_and_fewer_arranged_for_speed():
 
 def test_floor_is_the_longer_of_operations_and_bytes():
     ceilings = Ceilings(matmul_gflops=100.0, memory_gb_s=10.0)
-    assert ceilings.least_s(macs=50 * 10**9, moved_bytes=10**9) == pytest.approx(1.0)
-    assert ceilings.least_s(macs=10**9, moved_bytes=5 * 10**9) == pytest.approx(0.5)
+    assert ceilings.min_s(macs=50 * 10**9, moved_bytes=10**9) == pytest.approx(1.0)
+    assert ceilings.min_s(macs=10**9, moved_bytes=5 * 10**9) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 import moebius.inference.inpainter
 from moebius import Inpainter, InpaintSettings
 from moebius.hardware import usable_cores
-from moebius.inference.threads import compute_each, most_threads, torch_threads
+from moebius.inference.threads import compute_each, max_threads, torch_threads
 from tests.conftest import textured
 
 
@@ -113,4 +113,4 @@ def test_cores_are_bound_by_the_quota_of_the_container(tmp_path, monkeypatch):
         monkeypatch.setattr("moebius.hardware.CONTAINER_QUOTA", tmp_path / "cpu.max")
         assert usable_cores() == expected
     with torch_threads(3):
-        assert most_threads() == min(3, cores)
+        assert max_threads() == min(3, cores)
