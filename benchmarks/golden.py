@@ -1,4 +1,4 @@
-"""Compare the model with the published code's outputs on any device: the plain one and the one arranged for speed.
+"""Compare the model with the published code's outputs on any device: the plain one and the optimized one.
 
 Needs torch, safetensors and numpy alone: ``python benchmarks/golden.py --device cuda``. Exit code 1 if one is too far,
 if a result depends on its place in a batch, or if the kernels for GPUs do not serve on one.
@@ -22,7 +22,7 @@ from moebius.fast.backend import is_available  # noqa: E402
 from moebius.fast.gpu_arithmetic import gpu_arithmetic  # noqa: E402
 from moebius.fast.sampling import FastPrediction, best_batch_size  # noqa: E402
 from moebius.hardware import make_current  # noqa: E402
-from moebius.inference.prepare import DTYPES  # noqa: E402
+from moebius.inference.preparation import DTYPES  # noqa: E402
 from moebius.network.config import MoebiusConfig  # noqa: E402
 from moebius.network.published import load_denoiser  # noqa: E402
 from moebius.sampling.sampler import PlainPrediction  # noqa: E402
@@ -33,7 +33,7 @@ PATHS = {"reference": PlainPrediction, "fast": FastPrediction}
 
 
 def main() -> int:
-    """Print the largest difference of each arrangement over the largest value."""
+    """Print the largest difference of each path over the largest value."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--tiny", action="store_true", help="the small model alone")

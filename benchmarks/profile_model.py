@@ -1,7 +1,7 @@
 """Show where the time of a guided step and of the autoencoder goes, operation by operation or kernel by kernel.
 
 Of our own kernels for GPUs it also tells how many bytes they moved a second, to compare with what the memory can do.
-Needs torch only; random weights of the published size, the model as a job arranges it:
+Needs torch only; random weights of the published size, the model as a job prepares it:
 ``python benchmarks/profile_model.py --device cuda --precision bf16 --batch-size 16``.
 """
 
@@ -27,7 +27,7 @@ from moebius.bench.ceilings import measure_ceilings  # noqa: E402
 from moebius.bench.checkpoints import PUBLISHED_VAE  # noqa: E402
 from moebius.fast.gpu_arithmetic import gpu_arithmetic  # noqa: E402
 from moebius.hardware import make_current  # noqa: E402
-from moebius.inference.prepare import DTYPES, ArrangedModel, arrange  # noqa: E402
+from moebius.inference.preparation import DTYPES, PreparedModel, prepare  # noqa: E402
 from moebius.inference.settings import InpaintSettings  # noqa: E402
 from moebius.network.config import MoebiusConfig  # noqa: E402
 from moebius.network.denoiser import Denoiser  # noqa: E402
@@ -51,7 +51,7 @@ def main() -> None:
     make_current(device)
     config, usual = MoebiusConfig(), InpaintSettings()
     denoiser, vae = Denoiser(config).eval(), KlAutoencoder(PUBLISHED_VAE).eval()
-    model = arrange(denoiser, vae, usual, dtype, device, is_fast=True)
+    model = prepare(denoiser, vae, usual, dtype, device, is_fast=True)
     if device.type == "cuda":
         ceilings = measure_ceilings(device, dtype, min_s=0.2)
         sys.stdout.write(f"memory: {ceilings.memory_gb_s:.0f} GB/s; products: {ceilings.matmul_gflops:.0f} GFLOP/s\n\n")
@@ -61,7 +61,7 @@ def main() -> None:
         sys.stdout.write(f"{name}, {options.precision}, a batch of {size} on {device}\n{table}\n")
 
 
-def _parts(model: ArrangedModel, size: int, device: torch.device) -> dict[str, Callable[[], object]]:
+def _parts(model: PreparedModel, size: int, device: torch.device) -> dict[str, Callable[[], object]]:
     """What is looked at, each by itself."""
     config, usual = MoebiusConfig(), InpaintSettings()
     timestep, side, width = ddim_timesteps(usual.steps, usual.strength)[0], config.latent_size, config.latent_channels

@@ -1,4 +1,4 @@
-"""Time the denoiser and the autoencoder, plain and arranged for speed, in each precision and batch size."""
+"""Time the denoiser and the autoencoder, plain and optimized, in each precision and batch size."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from moebius.bench.timing import median_s
 from moebius.fast.gpu_arithmetic import gpu_arithmetic
 from moebius.fast.sampling import is_faster
 from moebius.hardware import forget_peak_memory, make_current, memory_mb, peak_memory_mb
-from moebius.inference.prepare import DTYPES, ArrangedModel, arrange, default_precision, precisions
+from moebius.inference.preparation import DTYPES, PreparedModel, default_precision, precisions, prepare
 from moebius.inference.settings import InpaintSettings
 from moebius.network.config import MoebiusConfig
 from moebius.sampling.schedule import ddim_timesteps
@@ -29,10 +29,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ModelRun:
-    """One arrangement of the model at one precision and batch size.
+    """Figures of one path through the model at one precision and batch size.
 
     Args:
-        path: ``reference``, the plain model, or ``fast``, the one arranged for speed.
+        path: ``reference``, the plain model, or ``fast``, the optimized one.
         precision, batch_size: of this run.
         step_s: one guided step of a batch, both branches.
         vae_s: the autoencoder for a batch: two encodings and a decoding.
@@ -44,7 +44,7 @@ class ModelRun:
         of_floor: ``floor_s`` over ``step_s``: 1 is all that this device can do.
         vae_of_floor: likewise.
         peak_mb: largest memory: of tensors on a GPU, else of the process.
-        load_s: reading the checkpoint and arranging it.
+        load_s: reading the checkpoint and preparing the model.
     """
 
     path: str
@@ -73,9 +73,9 @@ class ModelFigures:
         vae_parameters: of the autoencoder.
         steps: guided steps a picture.
         ceilings: by precision.
-        runs: one an arrangement, precision and batch size that the memory of the device holds.
-        windows_per_second: of the arrangement and precision that a job takes on this device, at the best batch size:
-            of one GPU, or of one CPU core, since a job computes with one thread a window there.
+        runs: one per path, precision and batch size that fits the memory of the device.
+        windows_per_second: of the path and precision that a job takes on this device, at the best batch size:
+            per GPU, or per CPU core, since a job computes each window with one thread there.
     """
 
     parameters: int
@@ -129,10 +129,10 @@ def _measure(
     ceilings: Ceilings,
     min_s: float,
 ) -> Iterator[ModelRun]:
-    """The model is loaded anew for each arrangement, so that no other stands in its memory."""
+    """Load the model anew for each path and precision, so that no other takes memory, and time it by batch size."""
     started = time.perf_counter()
     denoiser, vae = weights.load()
-    arranged = arrange(denoiser, vae, InpaintSettings(fast=path == "fast"), DTYPES[precision], device, path == "fast")
+    model = prepare(denoiser, vae, InpaintSettings(fast=path == "fast"), DTYPES[precision], device, path == "fast")
     del denoiser
     load_s = time.perf_counter() - started
     a_step, a_picture = step_macs(weights.config, path == "fast"), vae_macs(vae.config, weights.config)
@@ -145,10 +145,10 @@ def _measure(
             continue
         forget_peak_memory(device)
         with gpu_arithmetic(device, DTYPES[precision]):
-            step_s, vae_s = _times(arranged, weights.config, batch_size, device, min_s)
+            step_s, vae_s = _times(model, weights.config, batch_size, device, min_s)
         image_s = (steps * step_s + vae_s) / batch_size
-        floor_s = ceilings.min_s(batch_size * a_step, weight_bytes(arranged.predict.model))
-        vae_floor_s = ceilings.min_s(batch_size * a_picture, weight_bytes(arranged.vae))
+        floor_s = ceilings.min_s(batch_size * a_step, weight_bytes(model.predict.model))
+        vae_floor_s = ceilings.min_s(batch_size * a_picture, weight_bytes(model.vae))
         peaks_mb[batch_size] = peak_memory_mb(device)
         text = "%s, %s, %d windows: %.3g s a guided step, %.3g s of the autoencoder"
         logger.info(text, path, precision, batch_size, step_s, vae_s)
@@ -180,7 +180,7 @@ def _expected_mb(peaks_mb: Mapping[int, float], batch_size: int) -> float:
 
 
 def _times(
-    model: ArrangedModel, config: MoebiusConfig, batch_size: int, device: torch.device, min_s: float
+    model: PreparedModel, config: MoebiusConfig, batch_size: int, device: torch.device, min_s: float
 ) -> tuple[float, float]:
     """Seconds of a guided step, and of the autoencoder, for a batch."""
     timestep, channels, side = _timesteps()[0], config.latent_channels, config.latent_size

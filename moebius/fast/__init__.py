@@ -1,4 +1,9 @@
-"""The same weights, arranged for speed; ``moebius.network.denoiser`` and its layers say what is computed."""
+"""The optimized denoiser and autoencoder: the same weights and the same results to rounding, in less time.
+
+Public: ``FastDenoiser``, ``sampling`` (guided noise), ``autoencoder.optimize_autoencoder``, ``backend`` (kernels of our
+own for CPUs and GPUs) and ``gpu_arithmetic``. What is computed is in :mod:`moebius.network` and
+:mod:`moebius.autoencoder`.
+"""
 
 from moebius.fast.denoiser import FastDenoiser
 

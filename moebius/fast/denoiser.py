@@ -1,4 +1,4 @@
-"""The whole denoiser arranged for speed: same weights, same results to rounding, fixed contexts and timesteps."""
+"""The whole denoiser, optimized: same weights, same results to rounding, fixed contexts and timesteps."""
 
 import copy
 import re

@@ -119,5 +119,5 @@ def replace_layers(module: nn.Module, replaced: Callable[[nn.Module], nn.Module]
 
 
 def _constant(value: Tensor) -> nn.Parameter:
-    """A copy: what is arranged for speed shares no memory with what it was made from."""
+    """Copy a value: an optimized layer shares no memory with the layer that it was made from."""
     return nn.Parameter(value.detach().clone(memory_format=torch.contiguous_format), requires_grad=False)

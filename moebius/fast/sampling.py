@@ -1,4 +1,4 @@
-"""Guided noise from the denoiser arranged for speed, and where it is the sooner one."""
+"""Guided noise from the optimized denoiser, and where that is the faster one."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -17,12 +17,15 @@ MIN_LARGE_CHANNELS = 256  # channels at the first level
 
 
 def is_faster(config: MoebiusConfig, device: torch.device) -> bool:
-    """Whether the denoiser arranged for speed is sooner than the plain one: as far as measured."""
+    """Return whether the optimized denoiser is faster than the plain one, as far as measured."""
     return device.type == "cpu" or (device.type == "cuda" and config.channels[0] >= MIN_LARGE_CHANNELS)
 
 
 def best_batch_size(config: MoebiusConfig, device: torch.device) -> int:
-    """Windows in one call that give most a second; on CPUs the maps of several of a large model leave the caches."""
+    """Return the number of windows per call with the highest throughput.
+
+    On CPUs the maps of several windows of a large model do not fit the caches.
+    """
     if device.type == "cuda":
         return 16
     return 4 if device.type == "cpu" and config.channels[0] < MIN_LARGE_CHANNELS else 1
@@ -32,12 +35,12 @@ class FastPrediction:
     """The guided noise of :class:`PlainPrediction`, with everything that is constant over a run computed once.
 
     Args:
-        denoiser: in evaluation mode, float32; it is left as it is.
-        timesteps: all that will be asked for.
+        denoiser: in evaluation mode, float32; it is not changed.
+        timesteps: every timestep that the prediction will be called with.
         guidance: scale of latent categories guidance; at 1 the unconditional half is not computed.
-        dtype: of the computation, but for what :meth:`FastDenoiser.lower` keeps in float32.
-        device: where.
-        interval: first and last timestep of guidance; outside of them the condition is computed alone.
+        dtype: the type to compute in; :meth:`FastDenoiser.lower` keeps some layers in float32.
+        device: the device to compute on.
+        interval: first and last timestep of guidance; outside of them only the condition is computed.
     """
 
     def __init__(

@@ -19,7 +19,7 @@ from moebius.autoencoder import vae as autoencoder
 from moebius.fast.gpu_arithmetic import gpu_arithmetic
 from moebius.fast.sampling import best_batch_size, is_faster
 from moebius.hardware import memory_mb
-from moebius.inference.prepare import DTYPES, Prediction, arrange, default_precision, precisions, prediction
+from moebius.inference.preparation import DTYPES, Prediction, default_precision, precisions, prediction, prepare
 from moebius.inference.settings import InpaintSettings
 from moebius.inference.threads import Item, Result, compute_each, max_threads
 from moebius.network.denoiser import Denoiser
@@ -73,7 +73,7 @@ class Inpainter:
         again = copy.deepcopy(denoiser) if self.dtype == torch.float16 and not is_fast else denoiser
         self._wider = cache(partial(prediction, again, self.settings, torch.bfloat16, self.device, is_fast))
         ((_, self.model),) = self._each(
-            lambda _: arrange(denoiser, vae, self.settings, self.dtype, self.device, is_fast), [None]
+            lambda _: prepare(denoiser, vae, self.settings, self.dtype, self.device, is_fast), [None]
         )
 
     @classmethod

@@ -26,7 +26,7 @@ class InpaintSettings:
             sampling has 0.0357; 0 adds none.
         latent_mask: how the mask comes to the size of the latents. ``any``: a position is repainted if any of its
             pixels is; ``nearest``: as published, by its first pixel alone, which loses thin strokes.
-        fast: use the denoiser arranged for speed where it is sooner (on GPUs for large models); equal to rounding.
+        fast: use the optimized denoiser where it is faster (on GPUs for large models); equal to rounding.
         precision: ``fp32``, ``bf16``, ``fp16`` (on GPUs only; the autoencoder then computes in bf16), or ``auto``: bf16
             on GPUs, fp32 on CPUs.
         batch_size: windows in one call, or ``auto``: 16 on GPUs; on CPUs 4 of a small model, 1 of a large one.

@@ -29,7 +29,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_bench_model_on_a_machine_without_the_pipelines_packages_measures_every_arrangement(tiny_weights, tmp_path):
+def test_bench_model_on_a_machine_without_the_pipelines_packages_measures_every_path(tiny_weights, tmp_path):
     target = tmp_path / "figures" / "model.json"
     arguments = ["model", "--weights", str(tiny_weights), "--device", "cpu", "--quick", "--output", str(target)]
     result = subprocess.run(
@@ -68,7 +68,7 @@ def test_batch_sizes_that_the_memory_does_not_hold_are_left_out(tiny_weights, mo
 
 
 @pytest.mark.slow
-def test_operations_are_those_of_the_paper_and_fewer_arranged_for_speed():
+def test_operations_are_those_of_the_paper_and_fewer_when_optimized():
     plain, fast = (step_macs(MoebiusConfig(), is_fast) for is_fast in (False, True))
     assert plain == pytest.approx(2 * 0.154e12, rel=0.01)  # both branches
     assert fast < 0.76 * plain

@@ -64,7 +64,7 @@ def test_bfloat16_full_size_is_near_the_published_code():
 
 
 @torch.no_grad()
-def test_arranging_and_lowering_leave_the_plain_model_as_it_was(tiny_golden_state):
+def test_optimizing_and_lowering_leave_the_plain_model_as_it_was(tiny_golden_state):
     model = load_denoiser(tiny_golden_state, TINY_GOLDEN)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     FastDenoiser(model, BRANCHES).lower(torch.bfloat16)

@@ -1,4 +1,4 @@
-"""The two arrangements of a model, plain and for speed, made ready on a device."""
+"""A model made ready on a device, plain or optimized."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from moebius.sampling.schedule import ddim_timesteps
 if TYPE_CHECKING:
     from moebius.autoencoder.vae import Autoencoder
 
-# Of the denoiser. The published autoencoder overflows in float16, whose place bfloat16 takes there.
+# Types of the denoiser. The published autoencoder overflows in float16 and computes in bfloat16 instead.
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 VAE_DTYPES = {torch.float16: torch.bfloat16}
 
@@ -27,7 +27,7 @@ Prediction: TypeAlias = PlainPrediction | FastPrediction
 
 
 @dataclass(frozen=True)
-class ArrangedModel:
+class PreparedModel:
     """A model ready to sample.
 
     Args:
@@ -39,33 +39,33 @@ class ArrangedModel:
     vae: Autoencoder
 
 
-def arrange(
+def prepare(
     denoiser: Denoiser,
     vae: Autoencoder,
     settings: InpaintSettings,
     dtype: torch.dtype,
     device: torch.device,
     is_fast: bool,
-) -> ArrangedModel:
-    """Make a model ready; it may be changed by that.
+) -> PreparedModel:
+    """Make a model ready to sample; the given modules may be changed.
 
     Args:
         denoiser, vae: in evaluation mode, float32.
-        settings: whose steps, strength and guidance count, and whether the autoencoder is optimized.
-        dtype: of the computation.
-        device: where.
+        settings: their steps, strength and guidance are used, and ``fast`` decides on the autoencoder.
+        dtype: the type to compute in.
+        device: the device to compute on.
         is_fast: whether the denoiser is optimized; small ones are faster as they are.
     """
     predict, vae_dtype = prediction(denoiser, settings, dtype, device, is_fast), VAE_DTYPES.get(dtype, dtype)
     if settings.fast:
         vae = optimize_autoencoder(vae, vae_dtype, device, is_untimed=dtype == torch.float16)
-    return ArrangedModel(predict, vae.to(device, vae_dtype))
+    return PreparedModel(predict, vae.to(device, vae_dtype))
 
 
 def prediction(
     denoiser: Denoiser, settings: InpaintSettings, dtype: torch.dtype, device: torch.device, is_fast: bool
 ) -> Prediction:
-    """Return the guided noise of a denoiser as a function; see :func:`arrange` for the arguments."""
+    """Return the guided noise of a denoiser as a function; see :func:`prepare` for the arguments."""
     guidance, interval = settings.guidance, settings.guidance_interval
     if is_fast:
         timesteps = ddim_timesteps(settings.steps, settings.strength)
