@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from moebius.autoencoder.kl import Decoder, Encoder
-from moebius.fast.cpu.passes import group_norm, normed
+from moebius.fast.cpu.group_norm import group_terms, normed
 from moebius.fast.self_check import bounds, compare
 from moebius.fast.vae_layers import Resnet
 
@@ -42,5 +42,5 @@ class _NormSilu(nn.Module):
         """(B, C, H, W) → (B, C, H, W), channels-last in memory."""
         features = planes.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1)
         norm = self.norm
-        terms = group_norm(features, norm.num_groups, norm.eps, norm.weight.float(), norm.bias.float())
+        terms = group_terms(features, norm.num_groups, norm.eps, norm.weight.float(), norm.bias.float())
         return normed(features, terms, planes.dtype, has_silu=True).permute(0, 3, 1, 2)

@@ -7,8 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from moebius.fast.blocks import FoldedResidualBlock, FoldedSeparableConv, FoldedTransformer, add_branches
+from moebius.fast.cpu.depthwise import Taps, gated_depthwise, norm_silu_depthwise
+from moebius.fast.cpu.group_norm import Norm, group_terms
 from moebius.fast.cpu.local_lambda import fuse_local
-from moebius.fast.cpu.passes import Norm, Taps, gated_depthwise, group_norm, norm_silu_depthwise
 from moebius.fast.cpu.product import Product, has_tiles
 from moebius.fast.fold import ChannelsLastConv, ChannelsLastGroupNorm, Linear, replace_layers
 
@@ -101,7 +102,7 @@ class _StridedConv(nn.Module):
 
 
 def _terms(features: Tensor, norm: ChannelsLastGroupNorm) -> Norm:
-    return group_norm(features, norm.groups, norm.eps, norm.weight, norm.bias)
+    return group_terms(features, norm.groups, norm.eps, norm.weight, norm.bias)
 
 
 def _side_by_side(layers: list[Linear]) -> Linear:

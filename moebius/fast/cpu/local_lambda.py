@@ -4,8 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from moebius.fast.cpu.arguments import address, is_bf16
 from moebius.fast.cpu.compiled import kernels
-from moebius.fast.cpu.passes import Norm, address, is_bf16
+from moebius.fast.cpu.group_norm import Norm
 from moebius.fast.cpu.product import SIDE, has_tiles, parts_of, tiled
 from moebius.fast.local_lambda import FoldedLocalLambda, TiledLocalLambda
 

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from moebius.fast.cpu.arguments import address, check_width, is_bf16
 from moebius.fast.cpu.compiled import kernels
-from moebius.fast.cpu.passes import Norm, address, arguments, check_width, is_bf16, normed
+from moebius.fast.cpu.group_norm import Norm, norm_arguments, normed
 from moebius.fast.fold import Linear
 from moebius.fast.local_lambda import FoldedLocalLambda
 from moebius.fast.products import product
@@ -73,7 +74,7 @@ class Product(nn.Module):
             is_bf16(features),
             features.numel() // self.inputs,
             self.inputs,
-            *arguments(norm),
+            *norm_arguments(norm),
             address(self.weight, torch.bfloat16),
             self.weight.shape[2],
             self.outputs,

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from moebius.autoencoder.kl import Decoder, Encoder
 from moebius.autoencoder.kl_layers import Downsample, ResnetBlock, Upsample
-from moebius.fast.gpu.group_norm import group_terms, scaled
+from moebius.fast.gpu.group_norm import group_terms, normed
 from moebius.fast.gpu.subpixel import SubpixelUpsample
 from moebius.fast.gpu.sums import summed
 
@@ -46,7 +46,7 @@ class _NormSilu(nn.Module):
         """(B, C, H, W) → (B, C, H, W), channels-last in memory."""
         features, norm = _channels_last(planes), self.norm
         terms = group_terms(features, norm.num_groups, norm.eps, norm.weight, norm.bias, self.added)
-        return scaled(features, *terms, planes.dtype, silu=True).permute(0, 3, 1, 2)
+        return normed(features, *terms, planes.dtype, has_silu=True).permute(0, 3, 1, 2)
 
 
 class _FusedResnet(nn.Module):

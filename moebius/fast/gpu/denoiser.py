@@ -14,7 +14,7 @@ from moebius.fast.blocks import FoldedResidualBlock, FoldedSeparableConv, Folded
 from moebius.fast.fold import ChannelsLastConv, ChannelsLastGroupNorm, replace_layers
 from moebius.fast.gpu.contexts import meet_contexts
 from moebius.fast.gpu.depthwise import Taps, gated_depthwise, norm_silu_depthwise
-from moebius.fast.gpu.group_norm import group_terms, scaled
+from moebius.fast.gpu.group_norm import group_terms, normed
 from moebius.fast.gpu.local_lambda import attend
 from moebius.fast.gpu.local_scores import attend_by_scores
 from moebius.fast.gpu.sums import add_and_norm, summed
@@ -94,7 +94,7 @@ class _FusedTransformer(nn.Module):
         """(samples or branches·samples, H, W, C) → (branches·samples, H, W, C), branch by branch, of the same type."""
         local, interactive, feed_forward = self.local, self.interactive, self.feed_forward
         terms = group_terms(features, self.norm.groups, self.norm.eps)
-        stream = self.project_in(scaled(features, *terms, self.project_in.weight.dtype))
+        stream = self.project_in(normed(features, *terms, self.project_in.weight.dtype))
         _, hidden = add_and_norm(stream, None, local.norm.eps, local.project.weight.dtype)
         projected, tile = local.project(hidden), 1
         if isinstance(local, TiledLocalLambda):

@@ -34,7 +34,7 @@ def norm_silu_depthwise(
     taps: Taps,
     carried: Tensor,
     dtype: torch.dtype,
-    goes_around: bool,
+    returns_input: bool,
     added: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Compute the first half of a depthwise separable convolution, with norm and SiLU before it.
@@ -43,16 +43,16 @@ def norm_silu_depthwise(
         features: (B, H, W, C), contiguous.
         scale, shift: (B, C), of the norm.
         taps: of the convolution.
-        carried: (C,), added to what goes around the convolution.
+        carried: (C,), added to the returned input.
         dtype: of the results.
-        goes_around: whether anything does.
-        added: (B, H, W, C), contiguous, also added to what goes around; ``None`` adds nothing.
+        returns_input: whether to return the convolution's input, too, with what is added to it.
+        added: (B, H, W, C), contiguous, also added to the returned input; ``None`` adds nothing.
 
     Returns:
         ReLU of the convolution, and silu(x·scale + shift) + carried + added or ``None``: (B, H, W, C) each.
     """
     output = torch.empty_like(features, dtype=dtype)
-    around = torch.empty_like(output) if goes_around else None
+    around = torch.empty_like(output) if returns_input else None
     grid, block, rows = _tiles(features, dtype)
     _norm_silu_depthwise[grid](
         features,

@@ -64,7 +64,7 @@ def group_terms(
     return scale, shift
 
 
-def scaled(features: Tensor, scale: Tensor, shift: Tensor, dtype: torch.dtype, silu: bool = False) -> Tensor:
+def normed(features: Tensor, scale: Tensor, shift: Tensor, dtype: torch.dtype, has_silu: bool = False) -> Tensor:
     """x·scale + shift, and SiLU if asked for: (B, H, W, C), twice (B, C) → (B, H, W, C) of a type."""
     rows, height, width, channels = features.shape
     positions = height * width
@@ -77,7 +77,7 @@ def scaled(features: Tensor, scale: Tensor, shift: Tensor, dtype: torch.dtype, s
         output,
         positions,
         channels,
-        SILU=silu,
+        SILU=has_silu,
         FAST=is_fast_silu(dtype),
         LENGTH=length,
         WIDTH=block,

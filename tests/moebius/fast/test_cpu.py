@@ -15,7 +15,8 @@ from moebius.fast.cpu import autoencoder, compiled
 from moebius.fast.cpu import denoiser as fused_layers
 from moebius.fast.cpu import local_lambda as local_layers
 from moebius.fast.cpu import product as products
-from moebius.fast.cpu.passes import Norm, Taps, gated_depthwise, group_norm, norm_silu_depthwise, normed
+from moebius.fast.cpu.depthwise import Taps, gated_depthwise, norm_silu_depthwise
+from moebius.fast.cpu.group_norm import Norm, group_terms, normed
 from moebius.fast.denoiser import FastDenoiser
 from moebius.fast.fold import ChannelsLastConv, Linear
 from moebius.fast.vae_layers import Resnet
@@ -152,11 +153,11 @@ def test_kernels_are_given_nothing_that_they_would_misread():
         with pytest.raises(TypeError, match="float32"):
             copy.deepcopy(product).float()(torch.randn(5, 33))
     with pytest.raises(ValueError, match="expected 3 channels"):
-        norm_silu_depthwise(torch.randn(1, 2, 2, 4), None, Taps(conv), torch.float32, keeps=False)
+        norm_silu_depthwise(torch.randn(1, 2, 2, 4), None, Taps(conv), torch.float32, returns_input=False)
     with pytest.raises(ValueError, match="expected 6 channels"):
         gated_depthwise(torch.randn(1, 2, 2, 4), Taps(conv, conv))
     with pytest.raises(TypeError, match="strides"):
-        norm_silu_depthwise(features.transpose(1, 2), None, Taps(conv), torch.float32, keeps=False)
+        norm_silu_depthwise(features.transpose(1, 2), None, Taps(conv), torch.float32, returns_input=False)
     with torch.enable_grad(), pytest.raises(TypeError, match="kernel cannot take"):
         normed(features.requires_grad_(), Norm(1e-5), torch.float32)
 
@@ -184,9 +185,9 @@ def test_norm_silu_and_filters(threads, channels, dtype):
     torch.manual_seed(0)
     conv = ChannelsLastConv(torch.randn(channels, 1, 3, 3), torch.randn(channels), groups=channels)
     features, plain = 3 + torch.randn(2, 9, 11, channels), randomised(nn.GroupNorm(32, channels))
-    norm = group_norm(features, plain.num_groups, plain.eps, plain.weight, plain.bias)
+    norm = group_terms(features, plain.num_groups, plain.eps, plain.weight, plain.bias)
     around = functional.silu(plain(features.permute(0, 3, 1, 2))).permute(0, 2, 3, 1)
-    ours, kept = norm_silu_depthwise(features, norm, Taps(conv), dtype, keeps=True)
+    ours, kept = norm_silu_depthwise(features, norm, Taps(conv), dtype, returns_input=True)
     assert ours.dtype == dtype and kept.dtype == torch.float32
     assert relative_error(kept, around) <= 1e-5
     assert relative_error(ours.float(), conv(around).relu()) <= max(ROUNDING[dtype], 1e-5)
@@ -209,13 +210,13 @@ def test_what_is_not_a_number_stays_none():
     """Or pictures of broken weights would look like others."""
     features = torch.full((1, 2, 2, 3), torch.nan)
     taps = Taps(ChannelsLastConv(torch.ones(3, 1, 3, 3), torch.zeros(3), groups=3))
-    assert norm_silu_depthwise(features, None, taps, torch.float32, keeps=False)[0].isnan().all()
+    assert norm_silu_depthwise(features, None, taps, torch.float32, returns_input=False)[0].isnan().all()
     assert gated_depthwise(features.repeat(1, 1, 1, 2).bfloat16(), Taps(*[ChannelsLastConv(
         torch.ones(3, 1, 3, 3), torch.zeros(3), groups=3)] * 2)).isnan().all()  # fmt: skip
     for bits in (0x7FC00000, -1):  # what processors make, and what broken memory may hold
         broken = torch.full((1, 2, 2, 3), bits, dtype=torch.int32).view(torch.float32)
         assert products.Product(Linear(torch.ones(2, 3), None))(broken).isnan().all()
-    terms = group_norm(torch.tensor([1.0, torch.inf, 2.0, 3.0]).view(1, 2, 2, 1), 1, 1e-5, None, None)
+    terms = group_terms(torch.tensor([1.0, torch.inf, 2.0, 3.0]).view(1, 2, 2, 1), 1, 1e-5, None, None)
     assert terms.scale.isnan().all()
 
 

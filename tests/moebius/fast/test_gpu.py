@@ -135,7 +135,7 @@ def test_bfloat16_rounds_what_is_stored_and_nothing_else(kernels):
     norms, depthwise, sums = kernels["group_norm"], kernels["depthwise"], kernels["sums"]
     terms = norms.group_terms(rounded, 32, 1e-5)
     pairs = (
-        [(norms.scaled(rounded, *terms, dtype, silu=True)) for dtype in (torch.bfloat16, torch.float32)],
+        [(norms.normed(rounded, *terms, dtype, has_silu=True)) for dtype in (torch.bfloat16, torch.float32)],
         [
             depthwise.norm_silu_depthwise(rounded, *terms, taps, bias, dtype, True)[0]
             for dtype in (torch.bfloat16, torch.float32)
