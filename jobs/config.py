@@ -26,7 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("config", metavar="CONFIG", nargs="?", help="YAML file such as conf/cluster.yaml")
     parser.add_argument("overrides", metavar="key=value", nargs="*", help="override a key, e.g. run.actors=4")
-    parser.add_argument("--reference", action="store_true", help="print docs/configuration.md: every key there is")
+    parser.add_argument(
+        "--reference", action="store_true", help="print docs/reference/configuration.md: every key there is"
+    )
     options = parser.parse_args(arguments)
     return run_command(lambda: _config(options))
 

@@ -67,7 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--protocol",
         choices=PROTOCOLS,
-        help="a data set of the paper, whose sizes and holes replace --masks and --max-pixels; see docs/evaluation.md",
+        help="a data set of the paper, whose sizes and holes replace --masks and --max-pixels; "
+        "see docs/how-to/evaluation.md",
     )
     parser.add_argument(
         "--mask-files", metavar="FOLDER", type=Path, help="masks instead of drawn ones, of a protocol too; white = hole"
@@ -82,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--guidance", type=float, default=defaults.guidance, help=f"likewise ({defaults.guidance})")
     parser.add_argument("--strength", type=float, default=defaults.strength, help=f"likewise ({defaults.strength})")
     parser.add_argument(
-        "--hub", metavar="FOLDER", type=Path, help="of torch.hub: adds LPIPS and FID, see docs/evaluation.md"
+        "--hub", metavar="FOLDER", type=Path, help="of torch.hub: adds LPIPS and FID, see docs/how-to/evaluation.md"
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write means and the figures of each photo")
     parser.add_argument(

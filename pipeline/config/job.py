@@ -172,8 +172,8 @@ class JobConfig:
     """One inpainting job.
 
     Args:
-        storage: options of fsspec, such as ``endpoint_url``, see [storage.md](storage.md); credentials rather from the
-            environment.
+        storage: options of fsspec, such as ``endpoint_url``, see [storage](../how-to/storage.md#storage); prefer the
+            environment for credentials.
     """
 
     source: SourceConfig = field(default_factory=SourceConfig)
