@@ -32,9 +32,9 @@ def test_manifest_page_describes_every_column_and_no_other():
     assert names == MANIFEST_SCHEMA.names
 
 
-def test_readme_names_every_command():
-    readme = (ROOT / "README.md").read_text()
-    assert all(f"moebius {command}" in readme for command in COMMANDS)
+def test_commands_page_has_a_row_for_every_command_and_no_other():
+    page = (DOCS / "reference" / "commands.md").read_text()
+    assert set(re.findall(r"^\| `moebius ([a-z-]+)", page, re.MULTILINE)) == COMMANDS.keys()
 
 
 def test_python_example_of_the_readme_runs(tmp_path, monkeypatch):
