@@ -54,6 +54,12 @@ def test_links_lead_to_files_and_headings_that_exist(page):
         assert not anchor or anchor in anchors(target.read_text()), link
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_files_of_the_repository_that_pages_name_exist(page):
+    named = re.findall(r"`((?:moebius|pipeline|jobs|tests|deploy|benchmarks|docs)/[\w./-]+)`", page.read_text())
+    assert [path for path in named if "NAME" not in path and not (ROOT / path).exists()] == []
+
+
 def test_masks_page_names_every_kind_and_every_setting():
     page = (DOCS / "how-to" / "masks.md").read_text()
     assert all(f"| `{kind}` |" in page for kind in MASK_KINDS)

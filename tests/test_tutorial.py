@@ -25,7 +25,11 @@ def clone(tmp_path):
     (tmp_path / "tests").symlink_to(ROOT / "tests")
     programs = tmp_path / "bin"
     programs.mkdir()
-    for name, call in {"python": "", "moebius": "-m jobs.cli"}.items():
+    module, function = re.search(
+        r'^moebius = "(.+):(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE
+    ).groups()
+    calls = {"python": "", "moebius": f"-c 'import sys; from {module} import {function}; sys.exit({function}())'"}
+    for name, call in calls.items():
         (programs / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {call} "$@"\n')
         (programs / name).chmod(0o755)
     return tmp_path
