@@ -90,3 +90,10 @@ def test_troubleshooting_page_quotes_messages_that_exist():
         if not any(text in message for text in OF_LIBRARIES):
             pieces = [piece.strip(" :(),='") for piece in message.split("…")]
             assert [piece for piece in pieces if len(piece) > 10 and piece not in texts] == [], message
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_lists_follow_an_empty_line_as_the_site_needs_it(page):
+    without_code = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    before = re.findall(r"^(.*\S.*)\n(?:- |1\. )", without_code, re.MULTILINE)
+    assert [line for line in before if not re.match(r"- |\d+\. |  |#", line)] == []
