@@ -10,9 +10,9 @@ import torch
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT)]
 
-from moebius.bench.flux import check_available, measure_flux  # noqa: E402 - see above
+from moebius.bench.flux import check_room, measure_flux  # noqa: E402 - see above
 
 if __name__ == "__main__":
     device = torch.device("cuda")
-    check_available(device)
+    check_room(device)
     sys.stdout.write(json.dumps(asdict(measure_flux(device, least_s=1.0))) + "\n")
