@@ -15,4 +15,4 @@ from moebius.bench.flux import check_room, measure_flux  # noqa: E402 - see abov
 if __name__ == "__main__":
     device = torch.device("cuda")
     check_room(device)
-    sys.stdout.write(json.dumps(asdict(measure_flux(device, least_s=1.0))) + "\n")
+    sys.stdout.write(json.dumps(asdict(measure_flux(device, min_s=1.0))) + "\n")
