@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be read or does not fit the model."""
+    """The checkpoint cannot be read or does not fit the model."""
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
@@ -30,7 +30,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
 
 
 def read_checkpoint(path: str | Path) -> Any:
-    """What a file of tensors holds, however nested; pickled code is refused, not run.
+    """Read a file of tensors, however nested; pickled code is refused, not run.
 
     Raises:
         CheckpointError: no such file, or an unreadable one.
@@ -45,7 +45,7 @@ def read_checkpoint(path: str | Path) -> Any:
 
 
 def _fault(error: Exception) -> str:
-    """In our words: those of PyTorch tell how to run the code, or are empty."""
+    """Describe a fault: PyTorch's messages tell how to run the code, or are empty."""
     if isinstance(error, UnpicklingError):
         return "it must hold tensors, and no code"
     if isinstance(error, PermissionError):
@@ -57,7 +57,7 @@ def write_state_dict(state_dict: Mapping[str, Tensor], path: str | Path) -> None
     """Write ``.safetensors``, or the ``torch.save`` format of published checkpoints for any other suffix.
 
     Raises:
-        OSError: it cannot be written, for instance since the disk is full; the old file is still there.
+        OSError: the disk is full, for instance; the old file is still there.
     """
     if Path(path).suffix == ".safetensors":
         with written_whole(path) as partial, _as_os_error(SafetensorError, path):
@@ -86,13 +86,13 @@ def _as_os_error(theirs: type[Exception], path: str | Path) -> Iterator[None]:
 
 @contextmanager
 def written_whole(path: str | Path) -> Iterator[Path]:
-    """A name to write under; then the file takes its place, so that a kill leaves the old one or the new one."""
+    """Yield a temporary name to write to, then rename it, so that a kill leaves the whole old or the whole new file."""
     partial = Path(f"{path}.partial")
     try:
         partial.touch()
         mode = partial.stat().st_mode
         yield partial
-        partial.chmod(mode)  # what safetensors writes is for its owner alone, and workers may be others
+        partial.chmod(mode)  # safetensors lets only the owner read, and workers may be other users
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
@@ -102,9 +102,9 @@ def check_entries(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tenso
     """Refuse a state dict that does not hold exactly the entries of a model.
 
     Args:
-        state_dict: what was read.
-        expected: the model's, by the same keys; only their shapes count.
-        refusal: what the message begins with.
+        state_dict: the entries that were read.
+        expected: the model's entries by the same keys; only their shapes are compared.
+        refusal: beginning of the error message.
 
     Raises:
         CheckpointError: keys or shapes that differ; the message lists them.
@@ -121,7 +121,7 @@ def check_entries(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tenso
 
 
 def computable(value: Tensor) -> Tensor:
-    """Files may hold half as many bytes; what is computed in is for the caller to say."""
+    """Return a value in float32 where it is stored in 16 bits: the caller chooses the type to compute in."""
     return value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
 
 

@@ -1,4 +1,4 @@
-"""What this machine is: its accelerator or processor, versions, and the memory that this process has used."""
+"""Facts of this machine: accelerator or processor, cores, versions, memory and the memory that this process used."""
 
 import contextlib
 import math
@@ -15,13 +15,13 @@ CONTAINER_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # microseconds of all cores to
 
 
 def make_current(device: torch.device) -> None:
-    """Launch kernels on a GPU from now on: ``cuda`` without a number is the current one already."""
+    """Launch kernels on a GPU from now on; ``cuda`` without a number is the current one already."""
     if device.type == "cuda" and device.index is not None:  # else PyTorch refuses it
         torch.cuda.set_device(device)
 
 
 def device_name(device: torch.device | None = None) -> str:
-    """Name of a device; without one, of this machine's accelerator, else of its processor."""
+    """Return the name of a device; without one, of this machine's accelerator, else of its processor."""
     if device.type == "cuda" if device else torch.cuda.is_available():
         return torch.cuda.get_device_name(device)
     processors = Path("/proc/cpuinfo")
@@ -31,7 +31,7 @@ def device_name(device: torch.device | None = None) -> str:
 
 
 def usable_cores() -> int:
-    """CPU cores that this process may use: its affinity and the quota of its container, where the system has them."""
+    """Count the CPU cores that this process may use, by its affinity and the quota of its container."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with contextlib.suppress(OSError, ValueError):
         quota, period = CONTAINER_QUOTA.read_text().split()
@@ -40,7 +40,7 @@ def usable_cores() -> int:
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """Of Python and of those packages that are installed."""
+    """Return the versions of Python and of the given packages that are installed."""
     found = {"python": platform.python_version()}
     for package in packages:
         try:
@@ -51,7 +51,7 @@ def versions(*packages: str) -> dict[str, str]:
 
 
 def forget_peak_memory(device: torch.device) -> None:
-    """Let :func:`peak_memory_mb` begin anew; where the system cannot, it goes on counting from the start."""
+    """Reset :func:`peak_memory_mb`; where the system cannot, it still counts from the start of the process."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
@@ -62,7 +62,7 @@ def forget_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """Largest memory of tensors on a GPU; elsewhere of the whole process."""
+    """Return the peak memory of tensors on a GPU; elsewhere of the whole process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
     status = Path("/proc/self/status")
@@ -73,7 +73,7 @@ def peak_memory_mb(device: torch.device) -> float:
 
 
 def memory_mb(device: torch.device) -> float:
-    """All that a GPU has; elsewhere all that the machine has, or the container that this process is in."""
+    """Return the memory of a GPU; elsewhere of the machine, or of the container that this process is in."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory / 1e6
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -1,4 +1,4 @@
-"""Smooth colours over a hole: where a small denoiser begins, and what the small decoder adds to."""
+"""Smooth colours spread over a hole: the start of sampling with a small denoiser, and the base of the small decoder."""
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ MAX_RELAXATIONS = 32
 
 
 def spread_colours(blanked: Tensor, holes: Tensor, relaxations: int = RELAXATIONS) -> Tensor:
-    """Colours that vary as little as they can between those around a hole; 0 where nothing is known.
+    """Fill holes with colours that vary as little as possible between the known ones around; 0 where nothing is known.
 
     They come near the solution of Laplace's equation: a pyramid of means gives a first guess, coarse to fine, and at
     each level every unknown pixel becomes the mean of its four neighbours a few times (Jacobi's method).
@@ -57,7 +57,7 @@ def without_hole(pixels: np.ndarray, hole: np.ndarray) -> np.ndarray:
 
 
 def _mean_of_neighbours(colours: Tensor) -> Tensor:
-    """Of the four of every pixel; a pixel at the edge counts itself."""
+    """Return the mean of each pixel's four neighbours; at the edge a pixel is its own neighbour."""
     padded = functional.pad(colours, (1, 1, 1, 1), mode="replicate")
     rows, columns = padded[..., 1:-1, :], padded[..., :, 1:-1]
     return (rows[..., :-2] + rows[..., 2:] + columns[..., :-2, :] + columns[..., 2:, :]) / 4

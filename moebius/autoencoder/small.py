@@ -1,9 +1,9 @@
-"""A small autoencoder of factor 8 for CPUs, whose decoder sees what is known around a hole.
+"""A small autoencoder of factor 8 for CPUs, whose decoder sees the known pixels around a hole.
 
 Half the layers of an ``AutoencoderKL`` run at full resolution, where they cost most and see least; here the first layer
 folds 2×2 pixels into channels and the last unfolds them. Latents of eight times fewer positions cannot hold the pixels
 between the strokes of a watermark; the decoder is shown those pixels themselves, as are the decoders for inpainting of
-arXiv 2306.04632 (asymmetric VQGAN). Without them it decodes latents alone.
+arXiv 2306.04632 (asymmetric VQGAN). Without them it decodes only latents.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class SmallAutoencoderConfig:
         encoder_blocks: residual blocks of the encoder at each of them.
         decoder_blocks: the same of the decoder.
         latent_channels: channels of the latents.
-        scaling_factor: what gives the latents of photos the deviation 1.
+        scaling_factor: factor that gives the latents of photos the deviation 1.
     """
 
     widths: tuple[int, int, int] = (32, 64, 128)
@@ -84,7 +84,7 @@ class Pyramid(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents and what is known → images."""
+    """Decoder of latents and known pixels to images."""
 
     def __init__(self, config: SmallAutoencoderConfig) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class SmallAutoencoder(nn.Module):
         """(B, 3, H, W) in [-1, 1] → distribution of (B, C, H/8, W/8).
 
         Args:
-            images: what is encoded.
+            images: the images to encode.
             holes: (B, 1, H, W), 1 = not known: there, colours spread from around are encoded.
         """
         if holes is not None:

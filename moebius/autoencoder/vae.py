@@ -51,7 +51,7 @@ def check_latents(vae: Autoencoder, config: MoebiusConfig) -> None:
 
 
 def spreads_colours(vae: Autoencoder) -> bool:
-    """Whether it encodes a hole as the colours around it, where sampling can start; others encode a grey one."""
+    """Return whether a hole is encoded as the colours around it, where sampling can start; others encode it as grey."""
     return isinstance(vae, SmallAutoencoder)
 
 
@@ -61,7 +61,7 @@ def encode(vae: Autoencoder, images: Tensor, noise: Tensor, holes: Tensor | None
     Args:
         vae: the autoencoder.
         images: (B, 3, H, W) in [-1, 1].
-        noise: (B, C, h, w), standard normal: what makes it a sample.
+        noise: (B, C, h, w), standard normal: it makes a sample of the distribution.
         holes: (B, 1, H, W), 1 = blanked in the images; a small autoencoder spreads the colours around over it.
 
     Returns:

@@ -1,1 +1,1 @@
-"""Figures of the model alone: speed, operations, memory and how near they come to what the device can do."""
+"""Benchmarks of the model without a pipeline: speed, operations and memory, beside the limits of the device."""

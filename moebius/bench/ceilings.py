@@ -1,4 +1,4 @@
-"""What a device can do at best, measured: products of large matrices by the sooner way, copies of large tensors."""
+"""Measured limits of a device: products of large matrices by the faster library, copies of large tensors."""
 
 from dataclasses import dataclass
 
@@ -15,23 +15,23 @@ COPIED_BYTES = {"cuda": 1 << 30, "cpu": 1 << 28}  # many times any cache
 
 @dataclass(frozen=True)
 class Ceilings:
-    """Of one device at one precision.
+    """Limits of one device at one precision.
 
     Args:
-        matmul_gflops: 10⁹ operations a second, a multiplication and an addition being two.
-        memory_gb_s: 10⁹ bytes a second, read and written.
+        matmul_gflops: 10⁹ operations per second; a multiply-accumulate is two.
+        memory_gb_s: 10⁹ bytes per second, read and written.
     """
 
     matmul_gflops: float
     memory_gb_s: float
 
     def min_s(self, macs: int, moved_bytes: int) -> float:
-        """Seconds that so many multiply-accumulates and bytes take at least, whichever is longer."""
+        """Return the least seconds for so many multiply-accumulates and bytes, whichever takes longer."""
         return max(2e-9 * macs / self.matmul_gflops, 1e-9 * moved_bytes / self.memory_gb_s)
 
 
 def measure_ceilings(device: torch.device, dtype: torch.dtype, min_s: float) -> Ceilings:
-    """Measure both with as many threads as are set."""
+    """Measure both limits with PyTorch's current number of threads."""
     side, size = SIDES.get(device.type, 2048), COPIED_BYTES.get(device.type, 1 << 28)
     left, right = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
     product_s = fastest_s(lambda: product(left, right), device, min_s)

@@ -15,7 +15,7 @@ PUBLISHED_VAE = KlAutoencoderConfig((128, 256, 512, 512), layers_per_block=2, sc
 
 
 def write_random_weights(folder: Path) -> None:
-    """A denoiser of 226 M and an autoencoder of 84 M parameters, below a folder that ``find_weights`` takes."""
+    """Write a denoiser of 226 M and an autoencoder of 84 M parameters into a folder that ``find_weights`` takes."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         denoiser = Denoiser(MoebiusConfig())

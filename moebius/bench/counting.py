@@ -16,7 +16,7 @@ from moebius.sampling.sampler import CONDITION_IDS, UNCONDITIONAL_IDS
 
 
 def step_macs(config: MoebiusConfig, is_fast: bool) -> int:
-    """Multiply-accumulates of one guided step of one window: both branches."""
+    """Count the multiply-accumulates of one guided step of one window, both branches."""
     with torch.device("meta"), torch.no_grad():
         denoiser = Denoiser(config).eval()
         latents = torch.empty(1, 2 * config.latent_channels + 1, config.latent_size, config.latent_size)
@@ -29,7 +29,7 @@ def step_macs(config: MoebiusConfig, is_fast: bool) -> int:
 
 
 def vae_macs(vae_config: KlAutoencoderConfig | SmallAutoencoderConfig, config: MoebiusConfig) -> int:
-    """Multiply-accumulates of the plain autoencoder for one window: it encodes two pictures and decodes one."""
+    """Count the multiply-accumulates of the plain autoencoder for one window: two encodings and one decoding."""
     with torch.device("meta"), torch.no_grad():
         if isinstance(vae_config, SmallAutoencoderConfig):
             vae: autoencoder.Autoencoder = SmallAutoencoder(vae_config)
@@ -41,13 +41,13 @@ def vae_macs(vae_config: KlAutoencoderConfig | SmallAutoencoderConfig, config: M
 
 
 def weight_bytes(model: nn.Module) -> int:
-    """What has to be read once a call whatever the batch: parameters and buffers."""
+    """Count the bytes that each call reads whatever the batch size: parameters and buffers."""
     tensors = [*model.parameters(), *model.buffers()]
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def parameter_count(model: nn.Module) -> int:
-    """Of a model."""
+    """Count the parameters of a model."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 

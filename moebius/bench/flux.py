@@ -40,7 +40,7 @@ NEEDED_BYTES = 30 << 30  # 24 GB of weights in bf16 and what is computed
 
 
 class DeviceTooSmallError(ValueError):
-    """A device that cannot hold the model."""
+    """The device cannot hold the model."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def measure_flux(
 
 
 def _random(kind: Any, config: Mapping[str, Any], device: torch.device) -> Any:
-    """Built where it runs: the host need not hold it."""
+    """Build a model with random weights on its device, so that the host need not hold it."""
     with torch.device("meta"):
         model = kind.from_config(dict(config))
     model = model.to(torch.bfloat16).to_empty(device=device).eval()

@@ -36,13 +36,13 @@ class ModelRun:
         precision, batch_size: of this run.
         step_s: one guided step of a batch, both branches.
         vae_s: the autoencoder for a batch: two encodings and a decoding.
-        image_s: all steps and the autoencoder, a picture.
+        image_s: all steps and the autoencoder, per picture.
         images_per_s: its inverse.
         vae_share: of ``image_s``.
         step_macs, vae_macs: multiply-accumulates of a batch, counted.
-        floor_s: of a step: its operations and the bytes of its weights at the ceilings of this device.
-        of_floor: ``floor_s`` over ``step_s``: 1 is all that this device can do.
-        vae_of_floor: likewise.
+        floor_s: lower bound of a step: its operations and the bytes of its weights at the limits of this device.
+        of_floor: ``floor_s`` ÷ ``step_s``; 1 is the limit of this device.
+        vae_of_floor: the same for the autoencoder.
         peak_mb: largest memory: of tensors on a GPU, else of the process.
         load_s: reading the checkpoint and preparing the model.
     """
@@ -66,12 +66,12 @@ class ModelRun:
 
 @dataclass(frozen=True)
 class ModelFigures:
-    """What ``moebius bench model`` measured.
+    """Figures of ``moebius bench model``.
 
     Args:
         parameters: of the denoiser.
         vae_parameters: of the autoencoder.
-        steps: guided steps a picture.
+        steps: guided steps per picture.
         ceilings: by precision.
         runs: one per path, precision and batch size that fits the memory of the device.
         windows_per_second: of the path and precision that a job takes on this device, at the best batch size:
@@ -91,10 +91,10 @@ def measure_model(weights: Weights, device: torch.device, batch_sizes: Sequence[
 
     Args:
         weights: of any size.
-        device: where.
-        batch_sizes: windows in one call; those for which the memory would not do, as far as smaller ones tell, are left
-            out with a warning.
-        min_s: seconds that each figure is measured for.
+        device: the device to measure.
+        batch_sizes: windows per call; sizes that need more memory than there is, as smaller ones predict, are left out
+            with a warning.
+        min_s: seconds to measure each figure for.
     """
     if device.type == "cpu":
         torch.set_num_threads(1)
@@ -172,7 +172,7 @@ def _measure(
 
 
 def _expected_mb(peaks_mb: Mapping[int, float], batch_size: int) -> float:
-    """Of a batch size, on the line through the two largest measured ones; 0 where there are not two."""
+    """Extrapolate the peak memory to a batch size from the two largest measured ones; 0 without two."""
     if len(peaks_mb) < 2:
         return 0.0
     (size, peak), (larger, higher) = sorted(peaks_mb.items())[-2:]
@@ -182,7 +182,7 @@ def _expected_mb(peaks_mb: Mapping[int, float], batch_size: int) -> float:
 def _times(
     model: PreparedModel, config: MoebiusConfig, batch_size: int, device: torch.device, min_s: float
 ) -> tuple[float, float]:
-    """Seconds of a guided step, and of the autoencoder, for a batch."""
+    """Measure the seconds of a guided step, and of the autoencoder, for a batch."""
     timestep, channels, side = _timesteps()[0], config.latent_channels, config.latent_size
     inputs = torch.randn(batch_size, 2 * channels + 1, side, side, device=device)
     images = torch.rand(2 * batch_size, 3, config.image_size, config.image_size, device=device)

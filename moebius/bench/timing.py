@@ -1,4 +1,4 @@
-"""Time calls of a device, to their end."""
+"""Times of calls on a device, until their results are complete."""
 
 import statistics
 import time
@@ -7,11 +7,11 @@ from collections.abc import Callable
 import torch
 
 MAX_CALLS = 50
-LONG_S = 20.0  # of a call: what comes first in it is nothing beside the rest
+LONG_S = 20.0  # of a call, beside which compiling and caching do not count
 
 
 def time_calls(call: Callable[[], object], device: torch.device, min_s: float) -> list[float]:
-    """Seconds of each of so many calls as take ``min_s``, at least one, after one that only counts if it is long."""
+    """Time calls for about ``min_s``, at least one; a first call only counts if it takes longer than ``LONG_S``."""
     spent = [_seconds(call, device)]
     if spent[0] > LONG_S:
         return spent
@@ -21,12 +21,12 @@ def time_calls(call: Callable[[], object], device: torch.device, min_s: float) -
 
 
 def median_s(call: Callable[[], object], device: torch.device, min_s: float) -> float:
-    """Of calls as they come: what to expect."""
+    """Return the median time of a call, which is to be expected."""
     return statistics.median(time_calls(call, device, min_s))
 
 
 def fastest_s(call: Callable[[], object], device: torch.device, min_s: float) -> float:
-    """Of the call that was disturbed least: what the device can do."""
+    """Return the time of the fastest call, which other programs disturbed least."""
     return min(time_calls(call, device, min_s))
 
 

@@ -1,4 +1,4 @@
-"""The attention of the autoencoder by bands of queries: on CPUs sooner than PyTorch's own, which is for many heads."""
+"""Attention of the autoencoder by bands of queries: on CPUs faster than PyTorch's own, which is made for many heads."""
 
 from __future__ import annotations
 

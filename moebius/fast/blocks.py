@@ -95,14 +95,14 @@ class FoldedTransformer(nn.Module):
 
 
 def add_branches(features: Tensor, change: Tensor) -> Tensor:
-    """Add what differs by branches to a map of as many rows, in place, or to one from before the branches parted."""
+    """Add a change that differs by branch to a map: in place, or to copies where the branches still share the map."""
     if features.shape[0] == change.shape[0]:
         return features.add_(change)
     return (change.unflatten(0, (-1, features.shape[0])) + features).flatten(0, 1)
 
 
 def join_channels(features: Tensor, skip: Tensor) -> Tensor:
-    """Concatenate along the channels; a skip connection from before the branches parted serves each of them."""
+    """Concatenate along the channels; a skip connection that the branches share is repeated."""
     if features.shape[0] != skip.shape[0]:
         skip = skip.repeat(features.shape[0] // skip.shape[0], 1, 1, 1)
     return torch.cat([features, skip], dim=-1)

@@ -17,9 +17,9 @@ from moebius.network.blocks import LambdaTransformer, ResidualBlock
 from moebius.network.denoiser import Denoiser, DownLevel, UpLevel
 from moebius.network.functional import timestep_embedding
 
-# Layers that stay in float32 when others are lowered, and that are exact in float32 where others need not be. What is
-# rounded on the way down moves all that follows, and shortcuts and changes of resolution move all of their map;
-# Mix-FFNs hardly matter, nor what adds to a shortcut. The lambdas of narrow heads are few.
+# Layers that stay in float32 when others are lowered, and that are exact in float32 where others need not be. Rounding
+# on the way down changes everything after it, and shortcuts and resampling change whole maps; Mix-FFNs and additions to
+# a shortcut hardly matter. The lambdas of narrow heads are few.
 PRECISE = re.compile(
     r"^(time|conv_in|conv_out)\b|\b(shortcut$|resample|norm|position$)|^down_levels\.0\.(residuals|transformers\.\d+\.local)\b"
     r"|^down_levels\.\d\.transformers\.\d+\.(project_in|local\.project|interactive|project_out)\b"
@@ -28,13 +28,13 @@ PRECISE_IN_FLOAT16 = re.compile(r"^time\b|\bnorm$")
 
 
 class FastDenoiser(nn.Module):
-    """Computes what :class:`moebius.network.denoiser.Denoiser` does, for contexts that are known beforehand.
+    """Computes the same as :class:`moebius.network.denoiser.Denoiser` for contexts that are known beforehand.
 
-    What depends on weights and contexts alone is computed here, once; what depends on the timestep besides,
-    by :meth:`time_biases`, once a run. What the contexts do not touch is computed once for all branches.
+    Values that depend only on weights and contexts are computed here, once; those that also depend on the timestep by
+    :meth:`time_biases`, once per run. Maps that the contexts have not reached yet are computed once for all branches.
 
     Args:
-        denoiser: in evaluation mode, float32; it is left as it is.
+        denoiser: in evaluation mode, float32; it is not changed.
         category_ids: ids of each guidance branch's context, ten each.
     """
 
@@ -55,7 +55,7 @@ class FastDenoiser(nn.Module):
             self._take_time_layers(denoiser)
 
     def _take_time_layers(self, denoiser: Denoiser) -> None:
-        """One layer that gives the biases of all residual blocks at once."""
+        """Join the time layers of all residual blocks into one."""
         self.time = copy.deepcopy(denoiser.time)  # `to` changes modules in place
         levels = [*denoiser.down_levels, *denoiser.up_levels]
         blocks = [block for level in levels for block in level.residuals]
@@ -68,8 +68,8 @@ class FastDenoiser(nn.Module):
     def lower(self, dtype: torch.dtype) -> "FastDenoiser":
         """Compute in another type and return itself.
 
-        In bfloat16, what costs little and decides the accuracy stays float32, and so do the maps between the layers:
-        each layer rounds what it is given. float16 has three more bits: all is computed and kept in it but the time.
+        In bfloat16, layers that cost little and decide the accuracy stay float32, and so do the maps between layers:
+        each layer rounds its input. float16 has three more bits: everything but the time is computed and kept in it.
         """
         precise = PRECISE_IN_FLOAT16 if dtype == torch.float16 else PRECISE
         self.map_dtype = torch.float16 if dtype == torch.float16 else torch.float32
@@ -85,18 +85,18 @@ class FastDenoiser(nn.Module):
         return self
 
     def time_biases(self, timesteps: Sequence[int]) -> Tensor:
-        """What :meth:`forward` needs to know of timesteps in 0 … 999: (timesteps, width of all blocks) float32."""
+        """Return the biases of timesteps in 0 … 999 for :meth:`forward`: (timesteps, width of all blocks) float32."""
         at = torch.tensor(timesteps, device=self.time_weight.device)
         sinusoid = timestep_embedding(at, self.config.channels[0])
         return functional.linear(functional.silu(self.time(sinusoid)), self.time_weight, self.time_bias)
 
     def forward(self, latents: Tensor, time_biases: Tensor, branches: int) -> Tensor:
-        """Predict the noise under each of the first so many contexts.
+        """Predict the noise under each of the first ``branches`` contexts.
 
         Args:
             latents: (B, 2C + 1, h, w), see :meth:`moebius.network.denoiser.Denoiser.forward`.
             time_biases: of one timestep, one row of :meth:`time_biases`.
-            branches: how many contexts.
+            branches: number of contexts.
 
         Returns:
             (branches·B, C, h, w) float32, context by context.
@@ -122,7 +122,7 @@ class FastDenoiser(nn.Module):
 
 
 class _FastLevel(nn.Module):
-    """The layers of one resolution, and what leads to the next one."""
+    """Layers of one resolution, and the resampling to the next one."""
 
     def __init__(self, level: DownLevel | UpLevel, side: int, contexts: Tensor) -> None:
         super().__init__()
@@ -136,6 +136,6 @@ class _FastLevel(nn.Module):
             self.resample = FoldedUpsample(level.upsample)
 
     def layer(self, index: int, features: Tensor, time_bias: Tensor, samples: int, branches: int) -> Tensor:
-        """One residual block and its transformer."""
+        """Compute one residual block and its transformer."""
         features = self.residuals[index](features, time_bias)
         return self.transformers[index](features, samples, branches)

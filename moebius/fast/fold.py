@@ -11,20 +11,20 @@ from moebius.fast.products import product
 
 
 def scale_and_shift(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
-    """A batch norm in evaluation mode as x·scale + shift, (C,) each."""
+    """Return a batch norm in evaluation mode as x·scale + shift, (C,) each."""
     assert norm.running_mean is not None and norm.running_var is not None  # always tracked in this model
     scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
     return scale, norm.bias - norm.running_mean * scale
 
 
 def fold_norm(weight: Tensor, norm: _BatchNorm) -> tuple[Tensor, Tensor]:
-    """Weight and bias of a convolution without bias, (out, …), that a batch norm follows."""
+    """Fold a batch norm into the convolution without bias before it, (out, …); return weight and bias."""
     scale, shift = scale_and_shift(norm)
     return weight * scale.view(-1, *[1] * (weight.dim() - 1)), shift
 
 
 def linear(weight: Tensor, bias: Tensor | None = None, norm: nn.LayerNorm | nn.GroupNorm | None = None) -> "Linear":
-    """A 1×1 convolution of channels-last maps, from its weight (out, in) or (out, in, 1, 1).
+    """Build a 1×1 convolution of channels-last maps from its weight (out, in) or (out, in, 1, 1).
 
     Scale and shift of a norm before it are folded in; :class:`ChannelNorm` and :class:`ChannelsLastGroupNorm` then
     leave them out. In bfloat16 that saves a rounding of the weights, too.
@@ -37,9 +37,9 @@ def linear(weight: Tensor, bias: Tensor | None = None, norm: nn.LayerNorm | nn.G
 
 
 class Linear(nn.Module):
-    """A 1×1 convolution of channels-last maps, in the type of its weight whatever it is given."""
+    """1×1 convolution of channels-last maps, in the type of its weight whatever the type of its input."""
 
-    is_exact = False  # whether a product in float32 has to be one, or may be exact to 16 bits where that is sooner
+    is_exact = False  # whether float32 products must have all 24 bits, or may have 16 where that is faster
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
@@ -48,23 +48,23 @@ class Linear(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """What it computes in."""
+        """Type that it computes in."""
         return self.weight.dtype
 
     @property
     def outputs(self) -> int:
-        """Channels of what it returns."""
+        """Channels of the output."""
         return len(self.weight)
 
     def forward(self, features: Tensor, bias: Tensor | None = None) -> Tensor:
-        """(…, in) → (…, out); ``bias`` is taken in place of the layer's own."""
+        """(…, in) → (…, out); ``bias`` replaces the layer's own."""
         rows = features.to(self.dtype).flatten(0, -2)  # of a slice, PyTorch would multiply row by row of the map
         bias = self.bias if bias is None else bias.to(self.dtype)
         return product(rows, self.weight, bias).view(*features.shape[:-1], -1)
 
 
 class ChannelsLastConv(nn.Module):
-    """A convolution of channels-last maps, padded to keep their size but for the stride, in the type of its weight."""
+    """Convolution of channels-last maps, padded to keep their size but for the stride, in the type of its weight."""
 
     is_exact = False  # see :class:`Linear`
 
@@ -83,7 +83,7 @@ class ChannelsLastConv(nn.Module):
 
 
 class ChannelsLastGroupNorm(nn.Module):
-    """A group norm of channels-last maps, float32; ``affine=False`` where a layer after it holds scale and shift."""
+    """Group norm of channels-last maps, float32; ``affine=False`` where a layer after it holds scale and shift."""
 
     def __init__(self, norm: nn.GroupNorm, affine: bool = True) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class ChannelsLastGroupNorm(nn.Module):
 
 
 class ChannelNorm(nn.Module):
-    """A layer norm over the channels of channels-last maps, float32; a layer after it holds scale and shift."""
+    """Layer norm over the channels of channels-last maps, float32; a layer after it holds scale and shift."""
 
     def __init__(self, norm: nn.LayerNorm) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ class ChannelNorm(nn.Module):
 
 
 def replace_layers(module: nn.Module, replaced: Callable[[nn.Module], nn.Module]) -> None:
-    """Put into the place of each layer what a function makes of it, then inside of that; the module is changed."""
+    """Replace each layer by what a function returns for it, then the layers inside that; the module is changed."""
     for name, child in module.named_children():
         layer = replaced(child)
         setattr(module, name, layer)

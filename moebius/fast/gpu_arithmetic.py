@@ -1,4 +1,4 @@
-"""The arithmetic of products and convolutions on GPUs."""
+"""Arithmetic of products and convolutions on GPUs: order of sums and rounding."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -23,7 +23,7 @@ class CapturedStep:
         self._captured: tuple[torch.cuda.CUDAGraph, tuple[Tensor, ...], Tensor] | None = None
 
     def __call__(self, *inputs: Tensor) -> Tensor:
-        """The result, valid until the next call."""
+        """Return the result, valid until the next call."""
         shapes = [tensor.shape for tensor in inputs]
         if self._captured is None or [place.shape for place in self._captured[1]] != shapes:
             self._captured = None  # the memory of a graph is free when it is gone

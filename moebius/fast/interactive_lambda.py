@@ -1,4 +1,4 @@
-"""Interactive-λ of a fixed context: keys, values and table as constants of a checkpoint and a guidance branch."""
+"""Interactive-λ with fixed contexts: keys, values and table are constants of a checkpoint and a guidance branch."""
 
 import torch
 from torch import Tensor, nn
@@ -28,12 +28,12 @@ class FoldedInteractiveLambda(nn.Module):
         self.register_buffer("values", layer.value_norm(layer.value(contexts).mT).mT.contiguous())  # (branches, L, V)
 
     def forward(self, features: Tensor, samples: int, branches: int) -> Tensor:
-        """Meet the contexts of the first so many branches.
+        """Compute the layer for the contexts of the first ``branches`` branches.
 
         Args:
             features: (branches·samples, H, W, C), branch by branch, or (samples, H, W, C) while all branches agree.
-            samples: how many there are.
-            branches: how many are wanted.
+            samples: number of samples.
+            branches: number of branches.
 
         Returns:
             (branches·samples, H, W, C).
@@ -41,7 +41,7 @@ class FoldedInteractiveLambda(nn.Module):
         return self.meet(self.query(self.norm(features)), samples, branches)
 
     def meet(self, queries: Tensor, samples: int, branches: int) -> Tensor:
-        """What :meth:`forward` makes of queries, (branches·samples or samples, H, W, C), float32 or bfloat16."""
+        """Compute :meth:`forward` from queries, (branches·samples or samples, H, W, C), float32 or bfloat16."""
         _, height, width, channels = queries.shape
         positions = height * width
         table, values = self.table[:branches], self.values[:branches]

@@ -1,4 +1,4 @@
-"""Local-λ with constants folded, and the sooner of two orders of its sums: by tiles, or position by position."""
+"""Local-λ with constants folded, in the faster of two orders of its sums: by tiles, or position by position."""
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ BAND_TILES = 2  # high: of one, products are small; of four, scores leave the ca
 
 
 def fold_local(norm: nn.LayerNorm, layer: LocalLambda, side: int) -> "FoldedLocalLambda":
-    """The norm and the layer of maps of so many positions along a side, by the way with fewer multiply-accumulates."""
+    """Fold a norm and the layer after it, for maps of a side, by the way with fewer multiply-accumulates."""
     window, key_width = layer.position.kernel_size[-1], layer.head_width
     direct = key_width * key_width * window**2
     tiled = 2 * layer.heads * key_width * (TILE + window - 1) ** 2
@@ -41,7 +41,7 @@ class FoldedLocalLambda(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """What :meth:`attend` computes in."""
+        """Type that :meth:`attend` computes in."""
         raise NotImplementedError
 
     def attend(self, projected: Tensor) -> Tensor:
@@ -49,14 +49,14 @@ class FoldedLocalLambda(nn.Module):
         raise NotImplementedError
 
     def split(self, projected: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries (B, H, W, C), values (B, H, W, V), and what keys make of these, (B, K, V)."""
+        """Return queries (B, H, W, C), values (B, H, W, V) and the sums of values weighted by keys, (B, K, V)."""
         channels = self.heads * self.head_width
         queries, keys, values = projected.split([channels, self.head_width, self.head_width], dim=-1)
         return queries, values, torch.bmm(keys.flatten(1, 2).softmax(dim=1).mT, values.flatten(1, 2))
 
 
 class DirectLocalLambda(FoldedLocalLambda):
-    """Builds the lambda of every position, by depthwise filters of the values: sooner for narrow heads."""
+    """Builds the lambda of every position, by depthwise filters of the values: faster for narrow heads."""
 
     def __init__(self, norm: nn.LayerNorm, layer: LocalLambda) -> None:
         super().__init__(norm, layer)
@@ -68,7 +68,7 @@ class DirectLocalLambda(FoldedLocalLambda):
 
     @property
     def dtype(self) -> torch.dtype:
-        """That of the filters."""
+        """Type of the filters."""
         return self.position.weight.dtype
 
     def attend(self, projected: Tensor) -> Tensor:
@@ -82,12 +82,12 @@ class DirectLocalLambda(FoldedLocalLambda):
 
 
 class TiledLocalLambda(FoldedLocalLambda):
-    """Builds no lambda: queries meet the taps first, and then the values around them.
+    """Builds no lambda: queries are multiplied by the taps first, and then by the values around them.
 
     Σ_k q[k]·(λc[k,v] + b[k] + Σ_δ E[k,δ]·v[n+δ]) = Σ_δ (q·E)[δ]·v[n+δ] + Σ_k q[k]·(λc[k,v] + b[k]): the second sum
     joins the first as K more neighbours, whose scores are the queries. The queries of a tile share one square of
-    neighbours; where a query stands in its tile decides where its weights stand in the square, so they are laid out
-    once for each of the places.
+    neighbours; the place of a query in its tile decides the place of its weights in the square, so they are laid out
+    once for each place.
     """
 
     def __init__(self, norm: nn.LayerNorm, layer: LocalLambda, side: int) -> None:
@@ -102,12 +102,12 @@ class TiledLocalLambda(FoldedLocalLambda):
 
     @property
     def dtype(self) -> torch.dtype:
-        """That of the taps."""
+        """Type of the taps."""
         return self.taps.dtype
 
     @property
     def filters(self) -> Tensor:
-        """What the taps were laid out from, (K, S, S)."""
+        """Filters that the taps were laid out from, (K, S, S)."""
         side = self.tile + self.window - 1
         taps = self.taps[0, :, : side * side].unflatten(-1, (side, side))
         return taps[:, : self.window, : self.window]

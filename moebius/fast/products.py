@@ -1,6 +1,6 @@
-"""Products of matrices by the sooner library: on CPUs oneDNN, in float32 as well.
+"""Products of matrices by the faster library: on CPUs oneDNN, in float32 as well.
 
-PyTorch takes MKL for those in float32, which fills half of the vectors of AMD's processors with AVX-512.
+PyTorch uses MKL for products in float32, which fills half of the vectors of AMD's processors with AVX-512.
 """
 
 import torch

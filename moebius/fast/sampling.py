@@ -32,7 +32,7 @@ def best_batch_size(config: MoebiusConfig, device: torch.device) -> int:
 
 
 class FastPrediction:
-    """The guided noise of :class:`PlainPrediction`, with everything that is constant over a run computed once.
+    """Guided noise like that of :class:`PlainPrediction`, with everything that is constant over a run computed once.
 
     Args:
         denoiser: in evaluation mode, float32; it is not changed.

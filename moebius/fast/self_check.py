@@ -1,4 +1,4 @@
-"""Small models of random weights, computed by kernels of our own and by PyTorch: whether these can be trusted here."""
+"""Comparison of kernels with PyTorch's layers on small models of random weights, before they are used on a device."""
 
 import copy
 from collections.abc import Callable
@@ -23,15 +23,15 @@ Fuse = Callable[[nn.Module], None]
 
 
 def check(device: torch.device, fuse_denoiser: Fuse, fuse_autoencoder: Fuse | None = None) -> None:
-    """Compute a guided step and a block of the autoencoder both ways.
+    """Compute a guided step and a block of the autoencoder with kernels and without.
 
     Args:
-        device: where.
-        fuse_denoiser, fuse_autoencoder: what puts layers with kernels into the place of others.
+        device: the device to check on.
+        fuse_denoiser, fuse_autoencoder: replace layers by ones with kernels.
 
     Raises:
         ArithmeticError: they differ by more than rounding.
-        Exception: a kernel cannot be compiled or run; what the compiler says.
+        Exception: a kernel cannot be compiled or run; the compiler's own error.
     """
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.default_generator.manual_seed(0)
@@ -46,12 +46,12 @@ def check(device: torch.device, fuse_denoiser: Fuse, fuse_autoencoder: Fuse | No
 
 
 def bounds(device: torch.device) -> dict[torch.dtype, float]:
-    """Return the types in which kernels compute on a device, and what is allowed in each."""
+    """Return the types in which kernels compute on a device, each with its largest allowed error."""
     return {dtype: bound for dtype, bound in BOUNDS.items() if dtype != torch.float16 or device.type != "cpu"}
 
 
 def compare(name: str, ours: Tensor, theirs: Tensor, bound: float) -> None:
-    """Raises :class:`ArithmeticError` where two results differ by more than a share of their largest value."""
+    """Raise :class:`ArithmeticError` where two results differ by more than a share of their largest value."""
     error = float((ours.float() - theirs.float()).abs().max() / theirs.float().abs().max())
     if not error <= bound:  # NaN is not, either
         raise ArithmeticError(f"{name} differs by {error:.1e} of its largest value")

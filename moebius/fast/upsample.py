@@ -58,6 +58,6 @@ class FoldedUpsample(nn.Module):
 
 
 def _per_output(weight: Tensor, dim: int) -> list[Tensor]:
-    """Weights of an axis of three → those of x, of the difference for the first and for the second output."""
+    """Turn the three weights of an axis into those of x, and of the differences for the first and second output."""
     first, _, last = weight.unbind(dim)
     return [weight.sum(dim), -first, last]

@@ -1,4 +1,4 @@
-"""3×3 convolutions with 36 products for sixteen outputs, where the plain way takes 144."""
+"""3×3 convolutions with 36 products for sixteen outputs; the plain way takes 144."""
 
 from typing import TypeGuard
 
@@ -19,7 +19,7 @@ class WinogradConv(nn.Module):
     Source: Lavin and Gray, arXiv 1509.09308, F(4×4, 3×3). A convolution is a product of polynomials read backwards:
     the values of the weights' polynomial at six points times those that stand for the inputs give the values from which
     the outputs follow. Along both axes it is the product of the two, and each of the 36 a matrix over the channels.
-    What leads to these values and back from them are matrices, too: all work is in 38 products.
+    The maps to these values and back from them are matrices, too: all work is in 38 products.
     """
 
     def __init__(self, conv: nn.Conv2d) -> None:
@@ -57,7 +57,7 @@ class WinogradConv(nn.Module):
 
 
 def is_plain(conv: nn.Module | None) -> TypeGuard[nn.Conv2d]:
-    """Whether a layer is a convolution that :class:`WinogradConv` equals."""
+    """Return whether a layer is a convolution that :class:`WinogradConv` can replace."""
     return (
         isinstance(conv, nn.Conv2d)
         and conv.kernel_size == (3, 3)

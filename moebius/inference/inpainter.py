@@ -1,4 +1,4 @@
-"""Inpaint photos of any size: windows around the holes, the model in batches of one shape, exact compositing."""
+"""Inpainting of photos of any size: windows around holes, the model in batches of one shape, exact compositing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Inpainter:
     """A denoiser and an autoencoder on one device, ready to repaint windows and whole photos.
 
     On a CPU every batch is computed by one thread, as in a job, and as many at once as PyTorch has threads. Threads may
-    share an inpainter: on a GPU one waits for the other.
+    share an inpainter; on a GPU they take turns.
 
     >>> inpainter = Inpainter.from_pretrained("nano")
     >>> photo, mask = np.zeros((48, 64, 3), np.uint8), np.zeros((48, 64), bool)
@@ -98,13 +98,13 @@ class Inpainter:
         seeds: Sequence[int],
         on_progress: Callable[[int, int], object] | None = None,
     ) -> list[np.ndarray]:
-        """Repaint photos where their masks say so; every other pixel stays as it is.
+        """Repaint photos under their masks; every other pixel is preserved.
 
         Args:
             images: (H, W, 3) uint8 each, of any sizes.
             masks: (H, W) bool each, true = repaint.
-            seeds: one a photo; a result depends on its photo, mask and seed alone.
-            on_progress: called after each batch with the windows that are done and those there are.
+            seeds: one per photo; a result depends only on its photo, mask and seed.
+            on_progress: called after each batch with the number of finished windows and of all.
 
         Returns:
             (H, W, 3) uint8 each.
@@ -185,7 +185,7 @@ class Inpainter:
         return ((batch, work(batch)) for batch in batches)
 
     def _batches_at_once(self) -> int:
-        """Batches that the cores and half of the memory of this machine hold."""
+        """Return how many batches fit the cores and half of the memory of this machine."""
         values = self.batch_size * self.config.channels[0] * self.config.image_size**2
         in_memory = MEMORY_SHARE * memory_mb(self.device) * 1e6 / (BYTES_PER_VALUE * values)
         return max(1, min(max_threads(), int(in_memory)))
@@ -194,7 +194,7 @@ class Inpainter:
     def _generate(
         self, pixels: Sequence[np.ndarray], masks: Sequence[np.ndarray], noise: Tensor, size: int
     ) -> np.ndarray:
-        """:meth:`generate`, of a batch of ``size`` with its noise."""
+        """Compute :meth:`generate` for a batch of ``size`` with its noise."""
         images = self._padded(np.stack(pixels), size).permute(0, 3, 1, 2).float() / 127.5 - 1
         hole = self._padded(np.stack(masks), size)[:, None].float()
         blanked = images * (1 - hole)
@@ -212,8 +212,8 @@ class Inpainter:
         """Sample by a prediction and decode.
 
         Args:
-            predict: the guided noise.
-            images, blanked: (B, 3, H, W) in [-1, 1], with and without what is in the holes.
+            predict: function that returns the guided noise.
+            images, blanked: (B, 3, H, W) in [-1, 1]; blanked ones are 0 in the holes.
             hole: (B, 1, H, W), 1 = repaint.
             noise: (B, 3, C, h, w).
 
@@ -222,7 +222,7 @@ class Inpainter:
         """
         if self.settings.strength == 1 or autoencoder.spreads_colours(self.model.vae):
             masked_latents = autoencoder.encode(self.model.vae, blanked, noise[:, 2], hole)
-            latents = masked_latents  # from noise alone, or from noisy colours of what is around the hole
+            latents = masked_latents  # from pure noise, or from noisy colours spread around the hole
         else:
             posterior_noise = noise[:, 1:].transpose(0, 1)
             latents, masked_latents = autoencoder.encode_pairs(self.model.vae, images, hole, posterior_noise)
@@ -239,7 +239,7 @@ class Inpainter:
         return autoencoder.decode(self.model.vae, sampled, blanked, hole)
 
     def _noise(self, seed: int) -> Tensor:
-        """Start noise and the noise of two posteriors, drawn on the CPU so that every device gets the same."""
+        """Draw the start noise and the noise of two posteriors on the CPU, so that every device gets the same."""
         config = self.config
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn(3, config.latent_channels, config.latent_size, config.latent_size, generator=generator)
@@ -248,7 +248,7 @@ class Inpainter:
         return noise
 
     def _checked(self, noise: Tensor | np.ndarray, count: int) -> Tensor:
-        """Noise that was given for so many windows."""
+        """Return the noise that was given for ``count`` windows, checked."""
         side = self.config.latent_size
         shape = (count, 3, self.config.latent_channels, side, side)
         if tuple(noise.shape) != shape:
@@ -276,7 +276,7 @@ def check_pair(image: np.ndarray, mask: np.ndarray) -> None:
 
 
 def window_seed(seed: int, number: int) -> int:
-    """Seed of a photo's ``number``-th window."""
+    """Return the seed of a photo's ``number``-th window."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{number}".encode()).digest()[:8], "big") >> 1
 
 

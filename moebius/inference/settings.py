@@ -1,4 +1,4 @@
-"""How a user chooses to run the model. Light to import: nothing here needs PyTorch."""
+"""Settings that a user chooses to run the model with. Light to import: nothing here needs PyTorch."""
 
 import math
 from collections.abc import Sequence
@@ -13,19 +13,19 @@ LATENT_MASKS = ("any", "nearest")
 
 @dataclass(frozen=True)
 class InpaintSettings:
-    """How the model is run; everything but ``batch_size`` decides the result.
+    """Settings of a run of the model; all but ``batch_size`` decide the result.
 
     Args:
         steps: steps of the DDIM schedule.
         guidance: scale of latent categories guidance.
         guidance_interval: first and last timestep, in 0 … 999, that are guided; the others cost half.
         sampler: ``ddim``, as published, or ``dpm++``, for fewer steps.
-        strength: 1 starts from noise alone, less from the photo noised to the first timestep, or, with ``nano``,
+        strength: 1 starts from pure noise, less from the photo noised to the first timestep, or, with ``nano``,
             from the colours around the hole; nothing of what was in the hole shows then.
         noise_offset: deviation of one more random number per window and channel, added to the start noise. Published
             sampling has 0.0357; 0 adds none.
         latent_mask: how the mask comes to the size of the latents. ``any``: a position is repainted if any of its
-            pixels is; ``nearest``: as published, by its first pixel alone, which loses thin strokes.
+            pixels is; ``nearest``: as published, only by its first pixel, which loses thin strokes.
         fast: use the optimized denoiser where it is faster (on GPUs for large models); equal to rounding.
         precision: ``fp32``, ``bf16``, ``fp16`` (on GPUs only; the autoencoder then computes in bf16), or ``auto``: bf16
             on GPUs, fp32 on CPUs.

@@ -1,7 +1,7 @@
-"""Threads that compute on CPUs as those of a job do: one batch each, by itself.
+"""Threads on CPUs that compute one batch each, as those of a job do.
 
 Several threads that share one operation wait for each other at its end: where other programs use the same cores, each
-waits for the slowest, and results depend in their last bits on how many they are. Batches beside each other do neither.
+waits for the slowest, and the last bits of results depend on their number. Separate batches avoid both.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,13 +19,13 @@ Result = TypeVar("Result")
 
 
 def max_threads() -> int:
-    """Threads that may compute at once: those the caller has given PyTorch, as far as there are cores for them."""
+    """Return how many threads may compute at once: PyTorch's number, but no more than there are cores."""
     return min(torch.get_num_threads(), usable_cores())
 
 
 @contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """Let PyTorch compute with so many threads, for as long as this lasts."""
+    """Let PyTorch compute with ``count`` threads inside this context."""
     usual = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -40,12 +40,12 @@ def compute_each(work: Callable[[Item], Result], items: Sequence[Item], threads:
     The caller's own number of threads stays as it is.
 
     Args:
-        work: what is computed.
-        items: in the order in which they are begun; they may end in any.
-        threads: items at once, from 1.
+        work: function of an item.
+        items: started in this order; they may finish in any.
+        threads: items at once, at least 1.
 
     Raises:
-        Exception: what ``work`` raised first; items that were not begun by then never are.
+        Exception: the first that ``work`` raised; items that were not started by then never are.
     """
     if torch.get_num_threads() == 1 and (threads == 1 or len(items) == 1):
         for item in items:

@@ -1,4 +1,4 @@
-"""The Moebius denoiser: a three-level U-Net of depthwise residual blocks and λ transformers."""
+"""Moebius denoiser: a three-level U-Net of depthwise residual blocks and λ transformers."""
 
 import torch
 from torch import Tensor, nn

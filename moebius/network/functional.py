@@ -59,7 +59,7 @@ def local_lambda(queries: Tensor, keys: Tensor, values: Tensor, window: Tensor, 
     content = torch.einsum("bkn,bvn->bkv", keys.flatten(2).softmax(dim=-1), values.flatten(2))
     position = functional.conv2d(
         values.reshape(batch * value_width, 1, height, width), window, bias, padding=window.shape[-1] // 2
-    )  # (B·V, K, H, W): each value channel alone
+    )  # (B·V, K, H, W): each value channel by itself
     lambdas = position.view(batch, value_width, key_width, height, width) + content.mT[..., None, None]
     return torch.einsum("bhkyx,bvkyx->bhvyx", queries, lambdas)
 

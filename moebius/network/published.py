@@ -58,7 +58,7 @@ PUBLISHED_NAMES = {
 
 
 def published_name(name: str) -> str:
-    """The published key of one of our state-dict keys; indices and the last part (``weight``, ``bias`` …) stay.
+    """Return the published key of one of our state-dict keys; indices and the last part (``weight``, ``bias`` …) stay.
 
     >>> published_name("down_levels.0.residuals.1.conv_in.depthwise.weight")
     'diff_model.down_blocks.0.resnets.1.conv1.conv_dw.weight'

@@ -1,4 +1,4 @@
-"""Sampling with latent categories guidance, as published: the loop, and the noise by which it steps."""
+"""Sampling with latent categories guidance, as published: the loop and the guided noise of its steps."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,7 +12,7 @@ from moebius.sampling.solvers import SOLVERS
 
 CONDITION_IDS = range(0, 10)
 UNCONDITIONAL_IDS = range(10, 20)
-WHOLE_INTERVAL = (0, TRAIN_STEPS - 1)  # of guidance
+WHOLE_INTERVAL = (0, TRAIN_STEPS - 1)  # of guidance: always
 
 # (latents (B, 2C + 1, h, w), timesteps (1,), category_ids (B, 10)) -> noise (B, C, h, w)
 NoisePredictor = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -55,7 +55,7 @@ def ddim_sample(
 
 
 def guided_noise(model: NoisePredictor, guidance: float, inputs: Tensor, timestep: int | Tensor) -> Tensor:
-    """Both branches in one call: inputs (B, 2C + 1, h, w), timestep as a number or (1,) → guided noise (B, C, h, w)."""
+    """Guide the noise, both branches in one call: (B, 2C + 1, h, w), a timestep as number or (1,) → (B, C, h, w)."""
     category_ids = torch.cat([_rows(ids, inputs) for ids in (CONDITION_IDS, UNCONDITIONAL_IDS)])
     time = timestep if isinstance(timestep, Tensor) else torch.full((1,), timestep, device=inputs.device)
     condition, unconditional = model(torch.cat([inputs, inputs]), time, category_ids).chunk(2)
@@ -63,13 +63,13 @@ def guided_noise(model: NoisePredictor, guidance: float, inputs: Tensor, timeste
 
 
 class PlainPrediction:
-    """The guided noise as the plain denoiser predicts it; what it is given and returns is float32.
+    """Guided noise of the plain denoiser; input and output are float32.
 
     Args:
         denoiser: in evaluation mode; it is moved.
         guidance: scale of latent categories guidance.
-        dtype: of the computation.
-        device: where.
+        dtype: the type to compute in.
+        device: the device to compute on.
         interval: first and last timestep of guidance; outside of them only the condition is computed.
         wrap: replaces a function of inputs and a timestep (1,) by an equal one, such as a captured CUDA graph.
     """
@@ -111,11 +111,11 @@ def sampling_loop(
     noise: Tensor,
     solver: str = "ddim",
 ) -> Tensor:
-    """The loop of :func:`ddim_sample` over any guided prediction.
+    """Run the loop of :func:`ddim_sample` over any guided prediction.
 
     Args:
         predict: inputs (B, 2C + 1, h, w) and a timestep → noise (B, C, h, w).
-        latents, mask, masked_latents, steps, strength, noise: as there.
+        latents, mask, masked_latents, steps, strength, noise: see :func:`ddim_sample`.
         solver: a key of ``SOLVERS``.
     """
     timesteps = ddim_timesteps(steps, strength)
@@ -131,5 +131,5 @@ def sampling_loop(
 
 
 def _rows(ids: range, inputs: Tensor) -> Tensor:
-    """A row of category ids for each sample, made on its device so that a GPU is not waited for."""
+    """Return a row of category ids per sample, made on its device so that nothing waits for a GPU."""
     return torch.arange(ids.start, ids.stop, device=inputs.device).expand(inputs.shape[0], -1)

@@ -12,7 +12,7 @@ BETA_START, BETA_END = 0.00085, 0.012
 
 
 def alphas_cumprod() -> Tensor:
-    """Products ᾱ_t of the training schedule: (1000,) float32."""
+    """Return the products ᾱ_t of the training schedule: (1000,) float32."""
     import torch  # not at the top: checking a configuration needs no PyTorch
 
     betas = torch.linspace(BETA_START**0.5, BETA_END**0.5, TRAIN_STEPS, dtype=torch.float32) ** 2
@@ -20,7 +20,7 @@ def alphas_cumprod() -> Tensor:
 
 
 def ddim_timesteps(steps: int, strength: float) -> list[int]:
-    """Timesteps that DDIM visits, in the order it visits them: 20 steps at strength 0.99 are 900, 850 … 0.
+    """Return the timesteps that DDIM visits, in order: 20 steps at strength 0.99 are 900, 850 … 0.
 
     Raises:
         ValueError: ``steps`` outside 1 … 1000, ``strength`` outside (0, 1], or no step left to run.

@@ -15,7 +15,7 @@ class DdimStep:
 
 
 class DpmStep:
-    """DPM-Solver++ (2M): the clean latents of two steps give a line, where DDIM takes the last alone.
+    """DPM-Solver++ (2M): extrapolates the clean latents of two steps; DDIM uses only the last.
 
     Source: arXiv 2211.01095, algorithm 2. The first and the last step are DDIM's. One object samples once.
     """
@@ -24,7 +24,7 @@ class DpmStep:
         self._earlier: tuple[Tensor, float] | None = None  # clean latents, and the step that led from there
 
     def __call__(self, current: Tensor, eps: Tensor, alpha: Tensor, alpha_next: Tensor) -> Tensor:
-        """As of :class:`DdimStep`."""
+        """Step like :meth:`DdimStep.__call__`, with its arguments."""
         clean = clean_latents(current, eps, alpha)
         if alpha_next == 1:
             return clean
@@ -42,10 +42,10 @@ SOLVERS: dict[str, Callable[[], DdimStep | DpmStep]] = {"ddim": DdimStep, "dpm++
 
 
 def clean_latents(current: Tensor, eps: Tensor, alpha: Tensor) -> Tensor:
-    """What is left when the predicted noise is taken out: (x − √(1−ᾱ)·ε) / √ᾱ; ᾱ is a scalar, or (B, 1, 1, 1)."""
+    """Remove the predicted noise from latents: (x − √(1−ᾱ)·ε) / √ᾱ; ᾱ is a scalar, or (B, 1, 1, 1)."""
     return (current - (1 - alpha).sqrt() * eps) / alpha.sqrt()
 
 
 def _log_ratio(alpha: Tensor) -> float:
-    """Logarithm of signal over noise, of amplitudes."""
+    """Return the logarithm of the ratio of signal to noise amplitude."""
     return 0.5 * math.log(float(alpha) / (1 - float(alpha)))

@@ -29,18 +29,18 @@ CHECKPOINT_NAMES = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_mo
 
 
 class WeightsUnavailableError(OSError):
-    """Weights that are neither on this machine nor to be fetched; the message says which file goes where."""
+    """The weights are not on this machine and cannot be fetched; the message says which file goes where."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """The files of one model.
+    """Files of one model.
 
     Args:
-        name: as asked for.
+        name: name or path that was asked for.
         config: sizes of the denoiser.
         denoiser: checkpoint file; ``None`` for the untrained stand-in, which is drawn from a fixed seed.
-        vae: folder of the autoencoder; ``None`` likewise.
+        vae: folder of the autoencoder; ``None`` for the untrained stand-in.
         sha256: hash of each file, by its name.
     """
 
@@ -57,7 +57,7 @@ class Weights:
 
     @property
     def fingerprint(self) -> str:
-        """Identity of the model: equal for equal files, wherever they lie; ``untrained-…`` for the stand-in."""
+        """Identity of the model: equal for equal files, wherever they are; ``untrained-…`` for the stand-in."""
         sizes = dataclasses.asdict(self.config)
         if self.config.latent_channels == MoebiusConfig.latent_channels:
             del sizes["latent_channels"]  # models of this kind were known before there was another
@@ -111,7 +111,7 @@ def find_weights(name_or_path: str) -> Weights:
 
 
 def weights_home() -> Path:
-    """Where weights put by hand are looked for: ``$MOEBIUS_HOME``, else ``~/.cache/moebius``."""
+    """Return the folder of weights that were put there by hand: ``$MOEBIUS_HOME``, else ``~/.cache/moebius``."""
     return Path(os.environ.get("MOEBIUS_HOME", "~/.cache/moebius")).expanduser()
 
 
@@ -135,7 +135,7 @@ def _vae_near(denoiser: Path) -> Path | None:
 
 
 def read_config(path: Path) -> MoebiusConfig:
-    """Sizes of a model from JSON.
+    """Read the sizes of a model from JSON.
 
     Raises:
         CheckpointError: unreadable, or with fields or values that :class:`MoebiusConfig` does not take.
@@ -153,7 +153,7 @@ def _config_near(denoiser: Path) -> MoebiusConfig:
 
 
 def _fetch_with_company(uri: str) -> Path:
-    """A checkpoint of the hub, and beside it in the cache its sizes and its autoencoder, where it has them there."""
+    """Fetch a checkpoint of the hub and, where it has them, its sizes and its autoencoder beside it."""
     target = "a folder of yours, and name that as the weights"
     names: Sequence[str] = CHECKPOINT_NAMES
     try:
@@ -185,7 +185,7 @@ def _fetch_checkpoint(folder: HubFolder, names: Sequence[str], target: str) -> P
 
 
 def _fetch(folder: HubFolder, names: Sequence[str], target: str) -> Path | None:
-    """The first of some files that is there, or an error that says which one to put where by hand."""
+    """Fetch the first of some files that exists; an error says which one to put where by hand."""
     try:
         return folder.fetch(names)
     except HubError as error:

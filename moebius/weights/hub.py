@@ -1,4 +1,4 @@
-"""Folders of the Hugging Face hub: files are fetched once, and found without a network afterwards."""
+"""Folders of the Hugging Face hub: files are fetched once and found without a network afterwards."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ HUB_WEIGHTS = {
 
 
 class HubError(OSError):
-    """A file that was not fetched before, and cannot be now; the message says why in a few words."""
+    """The file is not in the cache and cannot be fetched; the message says why in a few words."""
 
 
 @dataclass(frozen=True)
 class HubFolder:
-    """A folder of a repository of models.
+    """Folder of a repository of models.
 
     Args:
         repository: ``owner/name``.
-        path: inside it.
+        path: path inside the repository.
     """
 
     repository: str
@@ -33,7 +33,7 @@ class HubFolder:
 
     @classmethod
     def from_uri(cls, uri: str) -> HubFolder:
-        """``hf://owner/name/path``.
+        """Parse ``hf://owner/name/path``.
 
         Raises:
             ValueError: anything else.
@@ -48,14 +48,14 @@ class HubFolder:
 
     @property
     def page(self) -> str:
-        """Where a person finds it."""
+        """Web page of the folder."""
         return f"https://huggingface.co/{PurePosixPath(self.repository, 'tree', 'main', self.path)}"
 
     def fetch(self, names: Sequence[str]) -> Path | None:
-        """The first of some files that is there, as a file of this machine; ``None``: none is there.
+        """Fetch the first of some files that exists; ``None``: none does.
 
         Raises:
-            HubError: see there.
+            HubError: it cannot be fetched.
         """
         from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import (

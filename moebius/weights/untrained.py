@@ -1,4 +1,4 @@
-"""A stand-in with random weights, always the same: it shows the pipeline, not the model."""
+"""Models with random weights that are always the same: they show the pipeline, not the quality of the model."""
 
 import torch
 from torch import nn
@@ -14,7 +14,7 @@ UNTRAINED_SEED = 20260619
 
 
 def untrained_model() -> tuple[Denoiser, KlAutoencoder]:
-    """Denoiser and autoencoder in evaluation mode, with weights drawn from a fixed seed."""
+    """Build a denoiser and an autoencoder in evaluation mode, with weights drawn from a fixed seed."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(UNTRAINED_SEED)
         denoiser = Denoiser(UNTRAINED_CONFIG)
@@ -24,7 +24,7 @@ def untrained_model() -> tuple[Denoiser, KlAutoencoder]:
 
 
 def untrained_vae(latent_channels: int = 4) -> KlAutoencoder:
-    """A small autoencoder of factor 8 with random weights, drawn from torch's current random state."""
+    """Build a small autoencoder of factor 8 with random weights from torch's current random state."""
     config = KlAutoencoderConfig(
         block_out_channels=(16, 32, 32, 32),
         latent_channels=latent_channels,
@@ -38,7 +38,7 @@ def untrained_vae(latent_channels: int = 4) -> KlAutoencoder:
 def randomise(model: nn.Module) -> None:
     """Put a model into evaluation mode, with none of the zeros and ones that new layers start from.
 
-    What is added is positive and negative alike: otherwise maps grow from layer to layer, out of float16.
+    The added values are positive and negative alike: otherwise maps grow from layer to layer, out of float16.
     """
     for tensor in [*model.parameters(), *model.buffers()]:
         if tensor.is_floating_point():

@@ -1,4 +1,4 @@
-"""Put generated pixels into a photo: colour matching and pasting, as published and exact."""
+"""Compositing of generated pixels and photo: colour matching and pasting, as published and exact."""
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ COMPENSATION = 1.1
 
 
 def to_uint8(generated: Tensor) -> Tensor:
-    """floor(255·x) of values in [0, 1], as published, on the device where they are.
+    """Return floor(255·x) of values in [0, 1], as published, on their device.
 
     Raises:
         FloatingPointError: NaN or infinity among the values.
@@ -23,7 +23,7 @@ def to_uint8(generated: Tensor) -> Tensor:
 
 
 def ring_around(mask: np.ndarray) -> np.ndarray:
-    """The mask's bounding box grown by about ``RING_PX`` on each side, minus the mask: (H, W) bool → (H, W) bool.
+    """Return the mask's bounding box grown by about ``RING_PX`` per side, minus the mask: (H, W) bool → (H, W) bool.
 
     Source: the published code; per axis [mid − half, mid + half], half = (hi − lo + 1)//2 + 5, clipped to the image.
     """
@@ -40,7 +40,7 @@ def ring_around(mask: np.ndarray) -> np.ndarray:
 
 
 def colour_offset(image: np.ndarray, generated: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """What to add to the generated colours so that they agree with the photo around the hole.
+    """Return the offset that makes the generated colours agree with the photo around the hole.
 
     Source: the published colour compensation, 1.1·(mean image − mean generated) over the ring.
 
@@ -62,7 +62,7 @@ def colour_offset(image: np.ndarray, generated: np.ndarray, mask: np.ndarray) ->
 
 
 def match_colours(image: np.ndarray, generated: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The generated picture, (H, W, 3) uint8, shifted by :func:`colour_offset`, whose arguments these are."""
+    """Shift the generated picture, (H, W, 3) uint8, by :func:`colour_offset`, which takes the same arguments."""
     levels = np.arange(256)[:, None] + colour_offset(image, generated, mask)
     table = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
     return np.array(Image.fromarray(generated).point(table.T.ravel().tolist()))
@@ -71,7 +71,7 @@ def match_colours(image: np.ndarray, generated: np.ndarray, mask: np.ndarray) ->
 def paste_published(
     image: np.ndarray, generated: np.ndarray, mask: np.ndarray, compensate_colour: bool = False
 ) -> np.ndarray:
-    """The published paste, kept as reference: it blends over a blurred mask and so changes pixels outside it.
+    """Paste as published, for reference: it blends over a blurred mask and so changes pixels outside it.
 
     Args:
         image: (H, W, 3) uint8.

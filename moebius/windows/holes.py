@@ -1,4 +1,4 @@
-"""Holes of a mask: what hangs together, with long thin ones cut into pieces.
+"""Holes of a mask: connected pixels, with long thin holes cut into pieces.
 
 A line of letters, a wire or a scratch may be longer than any window, yet each of its pixels is near others that are
 known. Scaled down as one hole it would be filled with blur; its pieces are seen at native resolution.
@@ -26,7 +26,7 @@ class Box:
 
     @classmethod
     def around(cls, mask: np.ndarray) -> "Box | None":
-        """The smallest rectangle that holds every true pixel of an (H, W) bool array; ``None`` without any."""
+        """Return the smallest rectangle that holds every true pixel of an (H, W) bool array; ``None`` without any."""
         rows = np.flatnonzero(mask.any(axis=1))
         if rows.size == 0:
             return None
@@ -34,7 +34,7 @@ class Box:
         return cls(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
 
     def grown(self, margin_px: int, shape: tuple[int, ...]) -> "Box":
-        """The rectangle with a margin on every side, clipped to an image of (height, width, …)."""
+        """Return the rectangle with a margin on every side, clipped to an image of (height, width, …)."""
         return Box(
             max(self.top - margin_px, 0),
             max(self.left - margin_px, 0),
@@ -43,7 +43,7 @@ class Box:
         )
 
     def joined(self, other: "Box") -> "Box":
-        """The smallest rectangle that holds both."""
+        """Return the smallest rectangle that holds both."""
         return Box(
             min(self.top, other.top),
             min(self.left, other.left),
@@ -52,12 +52,12 @@ class Box:
         )
 
     def on_grid(self, step_px: int) -> "Box":
-        """The rectangle with its upper left corner moved outwards onto a grid."""
+        """Return the rectangle with its upper left corner moved outwards onto a grid."""
         return replace(self, top=self.top - self.top % step_px, left=self.left - self.left % step_px)
 
     @property
     def longest_px(self) -> int:
-        """The longer of both sides."""
+        """Longer of both sides."""
         return max(self.bottom - self.top, self.right - self.left)
 
     @property
@@ -67,12 +67,12 @@ class Box:
 
 
 class Hole(NamedTuple):
-    """Masked pixels that hang together, or a piece of them.
+    """Connected masked pixels, or a piece of them.
 
     Args:
-        box: around them, to the pixel.
-        cells: rows and columns of the grid where they lie.
-        label: what their cells have in the grid.
+        box: bounding box, to the pixel.
+        cells: rows and columns of the grid that hold them.
+        label: label of their cells in the grid.
     """
 
     box: Box
@@ -81,11 +81,11 @@ class Hole(NamedTuple):
 
 
 def find_holes(mask: np.ndarray, extent: Box, size_px: int, context: float) -> tuple[np.ndarray, list[Hole]]:
-    """Tell holes apart, and cut where they are thin those that are too long for a window at native resolution.
+    """Label holes, and cut the thin parts of those that are too long for a window at native resolution.
 
     Args:
         mask: (H, W) bool, true = repaint.
-        extent: the box around all of it.
+        extent: bounding box of the mask.
         size_px: side of the squares that the model sees.
         context: side of a window over the longest side of its hole.
 
@@ -104,18 +104,18 @@ def find_holes(mask: np.ndarray, extent: Box, size_px: int, context: float) -> t
 
 
 def _cut_arms(labels: np.ndarray, label: int, count: int, whole: np.ndarray, thick: int, longest: int) -> int:
-    """Label the long thin parts of a hole anew, in place, in pieces, and what is left by what hangs together.
+    """Label the long thin parts of a hole anew in pieces, and the connected parts of the rest, in place.
 
     Args:
         labels: the cells around the hole.
-        label: of the hole.
-        count: labels that are taken.
-        whole: bool like ``labels``: which cells are masked all over.
+        label: label of the hole.
+        count: number of labels in use.
+        whole: bool like ``labels``: cells that are masked completely.
         thick: side of a square of whole cells that nothing thin can hold.
         longest: side of the largest piece, in cells.
 
     Returns:
-        Labels that are taken now.
+        Number of labels in use now.
     """
     hole = labels == label
     core = ndimage.binary_opening(hole & whole, np.ones((thick, thick), bool))
@@ -141,7 +141,7 @@ def _pieces(cells: np.ndarray, longest: int) -> np.ndarray:
 
 
 def _any_in_cells(mask: np.ndarray, extent: Box) -> np.ndarray:
-    """Which cells of the grid hold a masked pixel; nothing is masked outside ``extent``."""
+    """Return which cells of the grid hold a masked pixel; nothing is masked outside ``extent``."""
     cells = np.zeros([-(-side // CELL_PX) for side in mask.shape], dtype=bool)
     top, left = extent.top // CELL_PX, extent.left // CELL_PX
     part = _by_cell(np.logical_or, mask[top * CELL_PX : extent.bottom, left * CELL_PX : extent.right])
@@ -150,13 +150,13 @@ def _any_in_cells(mask: np.ndarray, extent: Box) -> np.ndarray:
 
 
 def _all_in_cells(mask: np.ndarray, slices: tuple[slice, ...]) -> np.ndarray:
-    """Which of these cells are masked all over."""
+    """Return which of these cells are masked completely."""
     rows, columns = (slice(part.start * CELL_PX, part.stop * CELL_PX) for part in slices)
     return _by_cell(np.logical_and, mask[rows, columns])
 
 
 def _by_cell(combine: np.ufunc, part: np.ndarray) -> np.ndarray:
-    """Bring the pixels of each cell, from a corner of the grid on, to one value."""
+    """Combine the pixels of each cell, from a corner of the grid on, into one value."""
     for axis in (0, 1):
         part = combine.reduceat(part, np.arange(0, part.shape[axis], CELL_PX), axis=axis)
     return part

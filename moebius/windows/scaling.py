@@ -1,11 +1,11 @@
-"""Squares of a photo and its mask at the size that the model sees; nothing under the mask shows outside of it."""
+"""Squares of a photo and its mask scaled to the model's size; nothing under the mask shows outside of it."""
 
 import numpy as np
 from PIL import Image
 
 
 def mirrored_square(array: np.ndarray, top: int, left: int, side_px: int) -> np.ndarray:
-    """A square of an (H, W, …) array, mirrored where it reaches over the border."""
+    """Cut a square from an (H, W, …) array, mirrored where it reaches over the border."""
     for axis, start in enumerate((top, left)):
         if start >= 0 and start + side_px <= array.shape[axis]:
             array = array[(slice(None),) * axis + (slice(start, start + side_px),)]
@@ -15,10 +15,10 @@ def mirrored_square(array: np.ndarray, top: int, left: int, side_px: int) -> np.
 
 
 def magnify(pixels: np.ndarray, hole: np.ndarray, size_px: int) -> tuple[np.ndarray, np.ndarray]:
-    """Scale a square up, with nothing of what lies in its hole in the pixels around it.
+    """Scale a square up, without mixing pixels of its hole into those around it.
 
-    Scaling mixes neighbours, so known pixels are mixed with colours spread over the hole in place of its own. Inside
-    the hole the photo stays: sampling may start from it.
+    Scaling mixes neighbours, so known pixels are mixed with colours spread over the hole instead of its own. Inside
+    the hole the photo is kept, since sampling may start from it.
 
     Args:
         pixels: (side, side, 3) uint8.
@@ -70,7 +70,7 @@ def _shrunk(
 
     Args:
         colours, hole: (H, W, 3) and (H, W) bool.
-        indices: where along the axis to look, in order.
+        indices: positions along the axis, in order.
 
     Returns:
         Means of the colours, in float32, and whether anything is true in each stretch.
@@ -89,6 +89,6 @@ def _shrunk(
 
 
 def _mirrored(start: int, count: int, length: int) -> np.ndarray:
-    """Indices of ``count`` pixels from ``start``, mirrored at both borders as often as needed."""
+    """Return the indices of ``count`` pixels from ``start``, mirrored at both borders as often as needed."""
     indices = np.arange(start, start + count) % (2 * length)
     return np.minimum(indices, 2 * length - 1 - indices)

@@ -21,7 +21,7 @@ Group: TypeAlias = tuple[Box, list[Hole]]  # holes that share a window, and the 
 
 
 class Square(NamedTuple):
-    """A square in image pixels; its corner is negative where it reaches over the border."""
+    """Square in image pixels; its corner is negative where it reaches over the border."""
 
     top: int
     left: int
@@ -30,7 +30,7 @@ class Square(NamedTuple):
 
 @dataclass(frozen=True)
 class Window:
-    """A square that is shown to the model, and the part of the mask that is pasted from it.
+    """Square that is shown to the model, and the part of the mask that is pasted from it.
 
     Args:
         top, left: corner in image pixels; negative where the square reaches over the border.
@@ -46,13 +46,13 @@ class Window:
     cells: np.ndarray
 
     def seen_from(self, corner: Box) -> "Window":
-        """The same window in a part of the image that begins at a corner of the grid of cells."""
+        """Return the same window in a part of the image that begins at a corner of the grid of cells."""
         hole = self.hole
         moved = Box(hole.top - corner.top, hole.left - corner.left, hole.bottom - corner.top, hole.right - corner.left)
         return replace(self, top=self.top - corner.top, left=self.left - corner.left, hole=moved)
 
     def owned(self, mask: np.ndarray) -> np.ndarray:
-        """Masked pixels inside ``hole`` that this window repaints: (H, W) bool → (hole height, hole width) bool."""
+        """Return the pixels inside ``hole`` that this window repaints: (H, W) bool → (hole height, hole width) bool."""
         part = mask[self.hole.slices]
         cells = self.cells.repeat(CELL_PX, axis=0).repeat(CELL_PX, axis=1)
         top, left = self.hole.top % CELL_PX, self.hole.left % CELL_PX
@@ -84,10 +84,10 @@ def plan_windows(mask: np.ndarray, size_px: int, context: float = 1.5, max_upsca
 
 
 def cut_window(image: np.ndarray, mask: np.ndarray, window: Window, size_px: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cut what the model sees, scaled to its size.
+    """Cut the square that the model sees, scaled to its size.
 
     A pixel that is scaled down counts as masked when any of its sources is; before pixels are scaled up, colours are
-    spread over the hole. So what lies under the mask never shows outside of it.
+    spread over the hole. So nothing under the mask ever shows outside of it.
 
     Args:
         image: (H, W, 3) uint8.
@@ -130,7 +130,7 @@ def paste_window(result: np.ndarray, mask: np.ndarray, window: Window, filled: n
 
 
 def _share_windows(holes: list[Hole], fits_px: float) -> list[Group]:
-    """Group holes whose common bounding box still fits; first fit in reading order, large holes first and alone."""
+    """Group holes whose common bounding box still fits: first fit in reading order, after large holes by themselves."""
     holes = sorted(holes, key=lambda hole: (-max(hole.box.longest_px, fits_px), hole.box.top, hole.box.left))
     edges = np.empty((len(holes), 4), dtype=np.int64)  # top, left, bottom, right of each group so far
     groups: list[list[Hole]] = []
@@ -190,5 +190,5 @@ def _window(square: Square, box: Box, members: list[Hole], labels: np.ndarray) -
 
 
 def _placed(centre: int, side: int, length: int) -> int:
-    """Start of a stretch of ``side`` about ``centre``, inside the image, or about the image where it is smaller."""
+    """Return the start of a stretch of ``side`` about ``centre``, inside the image, or about a smaller image."""
     return (length - side) // 2 if side > length else min(max(centre - side // 2, 0), length - side)

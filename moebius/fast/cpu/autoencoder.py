@@ -1,4 +1,4 @@
-"""The autoencoder's norms for CPUs, with the SiLU after them: two passes over memory, the second one writes."""
+"""Norms of the autoencoder for CPUs with the SiLU after them, in two passes over memory; only the second writes."""
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from moebius.fast.vae_layers import Resnet
 
 
 def fuse(vae: nn.Module) -> None:
-    """Put fused layers into the place of those that they equal; the model is changed."""
+    """Replace norms and activations by fused layers that equal them; the model is changed."""
     for module in list(vae.modules()):
         if isinstance(module, Resnet):
             if isinstance(module.norm1, nn.GroupNorm) and isinstance(module.norm2, nn.GroupNorm):
@@ -22,7 +22,7 @@ def fuse(vae: nn.Module) -> None:
 
 
 def check() -> None:
-    """Raises :class:`ArithmeticError` where the fused layer differs from PyTorch's by more than rounding."""
+    """Raise :class:`ArithmeticError` where the fused layer differs from PyTorch's by more than rounding."""
     norm = nn.GroupNorm(32, 96)
     planes = torch.linspace(-3, 2, 96 * 5 * 7).sin().view(1, 7, 5, 96).permute(0, 3, 2, 1)
     for dtype, bound in bounds(torch.device("cpu")).items():
@@ -32,7 +32,7 @@ def check() -> None:
 
 
 class _NormSilu(nn.Module):
-    """In the place of a group norm and of the SiLU after it."""
+    """Replacement of a group norm and of the SiLU after it."""
 
     def __init__(self, norm: nn.GroupNorm) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The C kernels, compiled for the very processor that they run on: once on a machine, then kept."""
+"""C kernels compiled for the processor that they run on, once per machine, and cached."""
 
 import ctypes
 import hashlib
@@ -15,7 +15,7 @@ from pathlib import Path
 SOURCES = ("passes.c", "product.c", "local_lambda.c")
 HEADERS = ("rows.h", "tiles.h")
 FLAGS = ["-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-shared", "-fPIC"]
-WHOLE_VECTORS = ["-mprefer-vector-width=512"]  # of processors that have such; an option for x86 alone
+WHOLE_VECTORS = ["-mprefer-vector-width=512"]  # of processors that have such; only x86 knows the option
 TIMEOUT_S = 120
 
 _NORM = [c_void_p, c_void_p, c_long, c_float]  # scale, shift, positions, eps
@@ -32,10 +32,10 @@ SIGNATURES = {
 
 @cache
 def kernels() -> ctypes.CDLL:
-    """The functions of ``SOURCES``; those of tiles only where the processor has such.
+    """Load the functions of ``SOURCES``; functions for tiles exist only where the processor has AMX.
 
     Raises:
-        OSError: there is no C compiler, it fails, or what it made cannot be loaded.
+        OSError: there is no C compiler, it fails, or its library cannot be loaded.
     """
     folder = Path(__file__).parent
     command = [*_compiler(), *FLAGS, *(WHOLE_VECTORS if platform.machine() == "x86_64" else [])]
@@ -50,12 +50,12 @@ def kernels() -> ctypes.CDLL:
 
 
 def cache_folder() -> Path:
-    """Of this user's libraries; no weights are put there, so that what comes with weights is never run."""
+    """Return the folder of this user's libraries; weights are never put there, so nothing that comes with them runs."""
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "moebius-kernels"
 
 
 def _compiler() -> list[str]:
-    """``$CC``, else the first C compiler that is found."""
+    """Return the command of ``$CC``, else of the first C compiler that is found."""
     try:
         named = shlex.split(os.environ.get("CC", ""))
     except ValueError as error:
@@ -67,7 +67,7 @@ def _compiler() -> list[str]:
 
 
 def _processor() -> str:
-    """What tells apart processors that have other instructions."""
+    """Identify the processor and its instruction set."""
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
     except OSError:
@@ -78,7 +78,7 @@ def _processor() -> str:
 
 
 def _loaded(library: Path) -> ctypes.CDLL | None:
-    """What was kept, if nobody but this user and root could have written it and it can be loaded here."""
+    """Load a cached library if only this user and root could have written it and it fits this system."""
     try:
         found = [library.stat(), library.parent.stat()]
         if all(status.st_uid in (os.getuid(), 0) and not status.st_mode & 0o022 for status in found):
@@ -89,7 +89,7 @@ def _loaded(library: Path) -> ctypes.CDLL | None:
 
 
 def _compiled(command: list[str], to: Path) -> ctypes.CDLL:
-    """Load what a compiler makes, and keep it."""
+    """Compile a library, cache it and load it."""
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder, to.name)
         try:
@@ -105,7 +105,7 @@ def _compiled(command: list[str], to: Path) -> ctypes.CDLL:
 
 
 def _keep(made: Path, to: Path) -> None:
-    """Copy a whole library to its place at once; where that cannot be written, the next process compiles again."""
+    """Move a library into the cache in one step; where that is not writable, the next process compiles again."""
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
         to.parent.chmod(0o755)  # whatever the umask

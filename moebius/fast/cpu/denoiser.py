@@ -1,4 +1,4 @@
-"""The denoiser's layers for CPUs: the weights and results of :mod:`moebius.fast.blocks`, in fewer passes."""
+"""Layers of the denoiser for CPUs: the weights and results of :mod:`moebius.fast.blocks` in fewer passes."""
 
 from typing import cast
 
@@ -15,12 +15,12 @@ from moebius.fast.fold import ChannelsLastConv, ChannelsLastGroupNorm, Linear, r
 
 
 def fuse(module: nn.Module) -> None:
-    """Put fused layers into the place of those that they equal, then inside of them; the model is changed."""
+    """Replace layers by fused ones that equal them, then the layers inside these; the model is changed."""
     replace_layers(module, _fused)
 
 
 def _fused(layer: nn.Module) -> nn.Module:
-    """What takes the place of a layer; for most the layer itself."""
+    """Return the replacement of a layer, which for most is the layer itself."""
     if isinstance(layer, ChannelsLastConv) and layer.stride == 2 and has_tiles():
         return _StridedConv(layer)
     for kind, fused in _FUSED.items():
@@ -30,7 +30,7 @@ def _fused(layer: nn.Module) -> nn.Module:
 
 
 class _FusedSeparableConv(nn.Module):
-    """In the place of :class:`FoldedSeparableConv`."""
+    """Replacement of :class:`FoldedSeparableConv`."""
 
     def __init__(self, conv: FoldedSeparableConv) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class _FusedSeparableConv(nn.Module):
 
 
 class _FusedResidualBlock(nn.Module):
-    """In the place of :class:`FoldedResidualBlock`."""
+    """Replacement of :class:`FoldedResidualBlock`."""
 
     def __init__(self, block: FoldedResidualBlock) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class _FusedResidualBlock(nn.Module):
 
 
 class _FusedTransformer(nn.Module):
-    """In the place of :class:`FoldedTransformer`."""
+    """Replacement of :class:`FoldedTransformer`."""
 
     def __init__(self, block: FoldedTransformer) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class _FusedTransformer(nn.Module):
 
 
 class _StridedConv(nn.Module):
-    """In the place of a :class:`ChannelsLastConv` of 3×3 and stride 2, as a product of what its windows hold."""
+    """Replacement of a 3×3 :class:`ChannelsLastConv` of stride 2: one product with the contents of its windows."""
 
     def __init__(self, conv: ChannelsLastConv) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ def _terms(features: Tensor, norm: ChannelsLastGroupNorm) -> Norm:
 
 
 def _side_by_side(layers: list[Linear]) -> Linear:
-    """One layer that gives what several make of the same map."""
+    """Join layers of the same input into one that computes their outputs side by side."""
     weights, biases = zip(*((layer.weight, cast(Tensor, layer.bias)) for layer in layers), strict=True)
     joined = Linear(torch.cat(weights), torch.cat(biases))
     joined.is_exact = any(layer.is_exact for layer in layers)

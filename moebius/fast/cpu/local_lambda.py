@@ -12,14 +12,14 @@ from moebius.fast.local_lambda import FoldedLocalLambda, TiledLocalLambda
 
 
 def fuse_local(layer: FoldedLocalLambda) -> "FusedLocalLambda":
-    """What takes the place of a layer and of the sum after it."""
+    """Return the replacement of a layer and of the sum after it."""
     if isinstance(layer, TiledLocalLambda) and has_tiles():
         return _TileLocalLambda(layer)
     return FusedLocalLambda(layer)
 
 
 class FusedLocalLambda(nn.Module):
-    """The norm in the product after it; what follows is PyTorch's."""
+    """Local-λ with the norm in the product after it; the rest is PyTorch's."""
 
     def __init__(self, layer: FoldedLocalLambda) -> None:
         super().__init__()
@@ -32,12 +32,12 @@ class FusedLocalLambda(nn.Module):
         return self.add(projected, stream)
 
     def add(self, projected: Tensor, stream: Tensor) -> Tensor:
-        """Queries, keys and values (B, H, W, C + K + V) and (B, H, W, C) → the latter, with the result added."""
+        """Add the result of queries, keys and values, (B, H, W, C + K + V), to a map (B, H, W, C) in place."""
         return stream.add_(self.layer.attend(projected))
 
 
 class _TileLocalLambda(FusedLocalLambda):
-    """All of a tile of queries at once, its scores in the cache."""
+    """Local-λ by tiles of queries, whose scores stay in the cache."""
 
     def __init__(self, layer: TiledLocalLambda) -> None:
         super().__init__(layer)
@@ -47,10 +47,10 @@ class _TileLocalLambda(FusedLocalLambda):
         self.register_buffer("taps", tiled(filters.flatten(1).T, parts_of(layer)))
         self.register_buffer("content_bias", layer.content_bias.float())
         self.tile = layer.tile
-        layer.taps = layer.taps.new_empty(0)  # they are laid out here: the layer itself can only project from now on
+        layer.taps = layer.taps.new_empty(0)  # laid out here: from now on the layer can only project
 
     def add(self, projected: Tensor, stream: Tensor) -> Tensor:
-        """Queries, keys and values (B, H, W, C + K + V) and (B, H, W, C) → the latter, with the result added."""
+        """Add the result of queries, keys and values, (B, H, W, C + K + V), to a map (B, H, W, C) in place."""
         layer, (_, height, width, _) = self.layer, stream.shape
         if height % self.tile or width % self.tile:
             raise ValueError(f"a map of {height}×{width} positions has no whole tiles of {self.tile}")

@@ -18,12 +18,12 @@ SIDE, STEP, PANEL = 16, 32, 32  # of tiles.h
 
 @cache
 def has_tiles() -> bool:
-    """Whether this processor multiplies tiles of bfloat16, and the system lets it."""
+    """Return whether this processor multiplies tiles of bfloat16 and the system permits it."""
     return bool(kernels().has_tiles())
 
 
 class Product(nn.Module):
-    """In the place of :class:`moebius.fast.fold.Linear`: norms what it multiplies, adds to what is there.
+    """Replacement of :class:`moebius.fast.fold.Linear` that can norm its input and add to its output.
 
     With tiles, sums are float32 whatever the type of the weight. A product in float32 is the sum of three of bfloat16,
     exact to 16 bits, or of six where the layer has to be exact.
@@ -48,10 +48,10 @@ class Product(nn.Module):
 
         Args:
             features: float32 or bfloat16.
-            bias: (out,), taken in place of the layer's own.
-            norm: of the features.
-            into: what the product is added to, in place.
-            dtype: of a new map otherwise, float32 or bfloat16.
+            bias: (out,), replaces the layer's own.
+            norm: norm of the features; ``None``: they are normed already.
+            into: map to add the product to, in place; ``None``: a new map is made.
+            dtype: type of a new map, float32 or bfloat16.
         """
         bias = self.bias if bias is None else bias
         if self.is_tiled:
@@ -88,7 +88,7 @@ class Product(nn.Module):
 
 
 def parts_of(layer: Linear | FoldedLocalLambda) -> int:
-    """How many numbers of bfloat16 stand for one: float32 has the bits of three."""
+    """Return how many bfloat16 numbers represent one weight: three hold all the bits of float32."""
     return 1 if layer.dtype == torch.bfloat16 else 3 if layer.is_exact else 2
 
 

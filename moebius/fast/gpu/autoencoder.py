@@ -1,4 +1,4 @@
-"""The autoencoder for GPUs: norm and SiLU in two passes over memory, biases in others, upsampling in fewer products."""
+"""Layers of the autoencoder for GPUs: norm and SiLU in two passes, biases in others, resampling in fewer products."""
 
 from __future__ import annotations
 

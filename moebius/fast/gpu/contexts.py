@@ -1,4 +1,4 @@
-"""Interactive-λ of known contexts as one Triton kernel."""
+"""Interactive-λ with known contexts as one Triton kernel."""
 
 import torch
 import triton
@@ -9,13 +9,13 @@ MAX_TILE = 4096  # queries of one position times their width, in one program: mo
 
 
 def meet_contexts(queries: Tensor, table: Tensor, values: Tensor, samples: int) -> Tensor:
-    """Interactive-λ of known contexts: every position's queries meet its keys, and the weights the values.
+    """Multiply every position's queries by its keys, and these weights by the values.
 
     Args:
         queries: (branches·samples, H, W, heads·K), or (samples, …) while all branches agree; contiguous.
         table: (branches, H·W, K, L).
         values: (branches, L, V), with V = K.
-        samples: how many there are.
+        samples: number of samples.
 
     Returns:
         (branches·samples, H, W, heads·V).
@@ -62,7 +62,7 @@ def _meet_contexts(
     PADDED_LENGTH: tl.constexpr,
     EXACT: tl.constexpr,
 ):
-    """The queries of all samples and heads at one position."""
+    """Compute the queries of all samples and heads at one position."""
     position, branch = tl.program_id(0), tl.program_id(2)
     query = tl.program_id(1) * QUERIES + tl.arange(0, QUERIES)
     sample, head = query // heads, query % heads

@@ -1,4 +1,4 @@
-"""The denoiser's layers for GPUs: the weights and results of :mod:`moebius.fast.blocks`, in fewer passes.
+"""Layers of the denoiser for GPUs: the weights and results of :mod:`moebius.fast.blocks` in fewer passes.
 
 In float16, where the maps between the layers have the type of the products, sums join the products and passes are
 fewer still. That way has been compiled and compared, but not timed; float32 and bfloat16 take the one that has.
@@ -24,12 +24,12 @@ from moebius.fast.upsample import FoldedUpsample
 
 
 def fuse(module: nn.Module) -> None:
-    """Put fused layers into the place of those that they equal, then inside of them; the model is changed."""
+    """Replace layers by fused ones that equal them, then the layers inside these; the model is changed."""
     replace_layers(module, _fused)
 
 
 def _fused(layer: nn.Module) -> nn.Module:
-    """What takes the place of a layer; for most the layer itself."""
+    """Return the replacement of a layer, which for most is the layer itself."""
     if isinstance(layer, FoldedResidualBlock):
         return _FusedResidualBlock(layer)
     if isinstance(layer, FoldedSeparableConv) and layer.norm is not None:

@@ -108,7 +108,7 @@ def _tiles(features: Tensor, dtype: torch.dtype) -> tuple[tuple[int, int, int], 
 
 @triton.jit
 def _tile(width, ROWS: tl.constexpr, GROUPS: tl.constexpr, WIDTH: tl.constexpr):
-    """Where a program works: row of the batch, first line, first column of each group, channels."""
+    """Return the place of a program: row of the batch, first line, first column of each group, channels."""
     across = tl.cdiv(width, GROUPS * TOGETHER)
     top = tl.program_id(0) // across * ROWS
     column = (tl.program_id(0) % across * GROUPS + tl.arange(0, GROUPS)) * TOGETHER
@@ -117,7 +117,7 @@ def _tile(width, ROWS: tl.constexpr, GROUPS: tl.constexpr, WIDTH: tl.constexpr):
 
 @triton.jit
 def _nine(weight, channel, channels, inside):
-    """Weights of the nine taps, row by row."""
+    """Load the weights of the nine taps, row by row."""
     return (
         _tap(weight, channel, inside),
         _tap(weight + channels, channel, inside),
@@ -138,7 +138,7 @@ def _tap(weight, channel, inside):
 
 @triton.jit
 def _columns_there(column, width, inside):
-    """Whether the column before a group, its two, and the one after it lie on the map."""
+    """Return whether the column before a group, its two, and the one after it are on the map."""
     inside = inside[None, :]
     has_left = ((column > 0) & (column <= width))[:, None] & inside
     has_first, has_second = (column < width)[:, None] & inside, (column + 1 < width)[:, None] & inside
@@ -147,7 +147,7 @@ def _columns_there(column, width, inside):
 
 @triton.jit
 def _row_at(features, places, channels, there, is_row):
-    """The column before a group, its two, and the one after it; 0 outside of the map."""
+    """Load the column before a group, its two, and the one after it; 0 outside of the map."""
     left = tl.load(features + places - channels, mask=there[0] & is_row, other=0.0).to(tl.float32)
     first = tl.load(features + places, mask=there[1] & is_row, other=0.0).to(tl.float32)
     second = tl.load(features + places + channels, mask=there[2] & is_row, other=0.0).to(tl.float32)
@@ -163,7 +163,7 @@ def _silu_row(features, places, channels, there, is_row, FAST: tl.constexpr):
 
 @triton.jit
 def _norm_silu_row(features, places, channels, there, is_row, factor, offset, FAST: tl.constexpr):
-    """After a norm, which makes something else of a zero."""
+    """Load a row, norm it and compute SiLU; zeros outside of the map stay zero."""
     left, first, second, right = _row_at(features, places, channels, there, is_row)
     left = tl.where(there[0] & is_row, silu(left * factor + offset, FAST), 0.0)
     first = tl.where(there[1] & is_row, silu(first * factor + offset, FAST), 0.0)

@@ -22,12 +22,12 @@ def group_terms(
     bias: Tensor | None = None,
     added: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """A group norm as x·scale + shift.
+    """Compute a group norm as x·scale + shift.
 
     Args:
         features: (B, H, W, C), contiguous.
-        groups, eps, weight, bias: of the norm; without weight, scale and shift of the channels are left out.
-        added: (C,), what the norm is to see added to the features.
+        groups, eps, weight, bias: parameters of the norm; without a weight, the channels have neither scale nor shift.
+        added: (C,), bias to add to the features before the norm.
 
     Returns:
         scale and shift, (B, C) float32 each.
@@ -65,7 +65,7 @@ def group_terms(
 
 
 def normed(features: Tensor, scale: Tensor, shift: Tensor, dtype: torch.dtype, has_silu: bool = False) -> Tensor:
-    """x·scale + shift, and SiLU if asked for: (B, H, W, C), twice (B, C) → (B, H, W, C) of a type."""
+    """Compute x·scale + shift, with SiLU after it if asked for: (B, H, W, C), twice (B, C) → (B, H, W, C) of a type."""
     rows, height, width, channels = features.shape
     positions = height * width
     length, block = 32, min(CHANNELS, triton.next_power_of_2(channels))
@@ -118,7 +118,7 @@ def _tile(channels, WIDTH: tl.constexpr):
 
 @triton.jit
 def _moments(features, means, squares, positions, channels, LENGTH: tl.constexpr, WIDTH: tl.constexpr):
-    """Mean, and sum of squared differences from it, of each channel over a chunk of positions."""
+    """Compute the mean, and the sum of squared differences from it, of each channel over a chunk of positions."""
     row, chunk, channel = _tile(channels, WIDTH)
     at = chunk * LENGTH + tl.arange(0, LENGTH)
     inside = channel < channels
@@ -148,7 +148,7 @@ def _terms(
     CHUNKS: tl.constexpr,
     WIDTH: tl.constexpr,
 ):
-    """Moments of all chunks and channels of a group, put together (Chan's formula), as scale and shift."""
+    """Merge the moments of all chunks and channels of a group (Chan's formula) into scale and shift."""
     group, row = tl.program_id(0), tl.program_id(1)
     member = tl.arange(0, WIDTH)
     channel = group * each + member

@@ -100,7 +100,7 @@ def _gather(
     BLOCK: tl.constexpr,
     PADDED_KEY: tl.constexpr,
 ):
-    """Content, then the values in the square around a tile, 0 outside of the map, then zeros."""
+    """Gather content, the values in the square around a tile (0 outside of the map), and zeros."""
     blocks = tl.cdiv(LENGTH, BLOCK)
     row, tile, across = tl.program_id(1).to(tl.int64), tl.program_id(0) // blocks, width // TILE
     number = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
@@ -135,7 +135,7 @@ def _place(
     BLOCK: tl.constexpr,
     PADDED_KEY: tl.constexpr,
 ):
-    """Queries to where their place in a tile, their head and their tile say; maps have whole tiles."""
+    """Store queries in the order of their place in a tile, their head and their tile; maps have whole tiles."""
     head = tl.program_id(0) % heads
     at = tl.program_id(0) // heads * BLOCK + tl.arange(0, BLOCK)
     key = tl.arange(0, PADDED_KEY)

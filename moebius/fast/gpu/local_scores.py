@@ -92,7 +92,7 @@ def _chunk_content(
     KEY_WIDTH: tl.constexpr,
     PADDED: tl.constexpr,
 ):
-    """Largest keys of a chunk of positions, sums of exp(key − largest), and these weights times the values."""
+    """Compute the maximum of a chunk's keys, sums of exp(key − maximum), and these weights times the values."""
     blocks = tl.cdiv(KEY_WIDTH, KEYS)
     row, chunk, chunks = tl.program_id(1).to(tl.int64), tl.program_id(0) // blocks, tl.num_programs(0) // blocks
     at = chunk * LENGTH + tl.arange(0, LENGTH)
@@ -148,7 +148,7 @@ def _ask(
     COLUMNS: tl.constexpr,
     PADDED_KEY: tl.constexpr,
 ):
-    """The queries of one place in many tiles: copied, and multiplied by the taps as seen from that place."""
+    """Copy the queries of one place in many tiles, and multiply them by the taps as seen from that place."""
     place = tl.program_id(1)
     number = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     tile, head = number // HEADS, number % HEADS

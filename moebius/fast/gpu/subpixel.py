@@ -41,7 +41,7 @@ class SubpixelUpsample(nn.Module):
 
 
 def _per_output(weight: Tensor, axis: int) -> list[Tensor]:
-    """Weights of an axis of three → those of two for the first and for the second output."""
+    """Turn the three weights of an axis into two for the first and two for the second output."""
     first, middle, last = weight.unbind(axis)
     return [torch.stack([first, middle + last], axis), torch.stack([first + middle, last], axis)]
 

@@ -13,7 +13,7 @@ def summed(first: Tensor, second: Tensor, bias: Tensor | None = None, dtype: tor
 
     Args:
         first: (B, H, W, C), contiguous, of any type.
-        second: (B or a multiple, H, W, C), likewise; rows of ``first`` serve each of its parts.
+        second: (B or a multiple, H, W, C), contiguous; rows of ``first`` are added to each of its parts.
         bias: (C,); ``None`` adds nothing.
         dtype: of the sum; ``None`` is that of ``first``.
 
@@ -44,7 +44,7 @@ def add_and_norm(
 
     Args:
         stream: (B, H, W, C), contiguous; changed in place where it has the type and as many rows as the sum.
-        change: (B or a multiple, H, W, C); rows of the stream serve each of its parts. ``None`` adds nothing.
+        change: (B or a multiple, H, W, C); rows of the stream are added to each of its parts. ``None`` adds nothing.
         eps: of the norm.
         dtype: of the normed map.
         tile: side of the tiles in whose order the change lies in memory, a divisor of H and of W.
@@ -80,7 +80,7 @@ def add_and_norm(
 
 @triton.jit
 def _summed(first, second, bias, output, count, own, channels, LENGTH: tl.constexpr, WIDTH: tl.constexpr):
-    """Programs beside each other work on channels of the same positions, which lie beside each other in memory."""
+    """Add two maps; neighbouring programs work on channels of the same positions, which are neighbours in memory."""
     blocks = tl.cdiv(channels, WIDTH)
     at = (tl.program_id(0) // blocks).to(tl.int64) * LENGTH + tl.arange(0, LENGTH)
     channel = tl.program_id(0) % blocks * WIDTH + tl.arange(0, WIDTH)

@@ -122,7 +122,7 @@ def _places(position, channels, channel):
 
 @triton.jit
 def _differences(features, values, down, across, mixed, count, height, width, channels):
-    """A position is a column of two rows, which share what they load."""
+    """Compute the differences of two rows per position, which share their loads."""
     at, channel, is_there = _tile(count, channels)
     pair, column = at // (width + 1), at % (width + 1)
     pairs = height // 2 + 1
@@ -147,7 +147,7 @@ def _differences(features, values, down, across, mixed, count, height, width, ch
 
 @triton.jit
 def _with_left(features, sample, row, column, height, width, channels, channel, is_there):
-    """The features of a row, and those to their left; zeros outside of the map."""
+    """Load the features of a row, and those to their left; zeros outside of the map."""
     places = _places((sample * height + row) * width + column, channels, channel)
     is_row = is_there & ((row >= 0) & (row < height))[:, None]
     value = tl.load(features + places, mask=is_row & (column < width)[:, None], other=0.0)
@@ -162,7 +162,7 @@ def _store(output, position, value, channels, channel, mask):
 
 @triton.jit
 def _combine(shared, vertical, horizontal, mixed, bias, output, count, height, width, channels):
-    """A position is one of the low resolution; its four outputs share what they can."""
+    """Compute the four outputs of a low-resolution position, which share their loads."""
     at, channel, is_there = _tile(count, channels)
     line, column = at // width, at % width
     upper = line + line // height  # the line in maps of H + 1 rows
