@@ -1,4 +1,4 @@
-"""``python -m moebius.train key=value …``: one process, PyTorch alone; ``moebius distill`` reads YAML."""
+"""``python -m moebius.train key=value …``: one process, only PyTorch; ``moebius distill`` reads YAML."""
 
 import argparse
 import ast
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def _parsed(field: str) -> tuple[str, Any]:
-    """A key and its value, which is text where the key holds text and a literal of Python elsewhere."""
+    """Parse a key and its value: text for keys that hold text, a literal of Python for others."""
     key, equal, text = field.partition("=")
     if not equal or key not in {known.name for known in dataclasses.fields(TrainSettings)}:
         raise ValueError(f"no such key=value: {field}")

@@ -1,10 +1,10 @@
 """Training of the small autoencoder: absolute error of pixels, of their differences and of local means, slight KL.
 
-Half the crops (a quarter, where a decoder is trained further) are decoded from their latents alone, which makes the
-latents whole; the others beside what is known around random holes. There latents are as wrong as a denoiser's: noisy,
-and in thin holes often those of another crop or of the blanked one, so that the decoder learns whom to trust: its
-neighbours where they are near, else the latents. A decoder that is trained further sees little noise but in thin holes,
-and draws more sharply for it.
+Half the crops (a quarter, where a decoder is trained further) are decoded only from their latents, which makes the
+latents complete; the others with the known pixels around random holes. There latents are as wrong as a denoiser's:
+noisy, and in thin holes often those of another crop or of the blanked one, so that the decoder learns what to trust:
+the known pixels where they are near, else the latents. A decoder that is trained further sees little noise except in
+thin holes, and so draws more sharply.
 """
 
 from collections.abc import Mapping
@@ -33,14 +33,14 @@ MEAN_PX = 4
 CROP_PX = 128
 KNOWN_WEIGHT = 0.1  # of pixels outside the hole, which nobody will use
 WORST_NOISE = 3.0  # added to latents, in their deviations
-SLIGHT_NOISE = 0.3  # likewise, beside holes that are not thin, where the encoder learns no more
+SLIGHT_NOISE = 0.3  # the same beside holes that are not thin, where the encoder is not trained
 NEW_KINDS = ("beside", "alone", "thin", "alone")  # of crops, in turn: decoded beside a hole, alone, beside thin holes
-FURTHER_KINDS = ("beside", "alone", "thin", "thin")  # where the encoder learns no more
+FURTHER_KINDS = ("beside", "alone", "thin", "thin")  # where the encoder is not trained
 GRID_SEED = 7
 
 
 def reconstruction_loss(decoded: Tensor, images: Tensor, holes: Tensor) -> Tensor:
-    """Mean absolute error of (B, 3, H, W) images, of the differences of neighbours and of means of 4×4 pixels.
+    """Sum the mean absolute errors of (B, 3, H, W) images, of differences of neighbours and of means of 4×4 pixels.
 
     The means carry the colour, which otherwise comes long after edges and brightness. Pixels outside the
     (B, 1, H, W) holes count less.
@@ -57,7 +57,7 @@ def reconstruction_loss(decoded: Tensor, images: Tensor, holes: Tensor) -> Tenso
 def spoil(
     clean: Tensor, blank: Tensor, holes: Tensor, thin: Tensor, worst: Tensor, generator: torch.Generator
 ) -> Tensor:
-    """Latents about as wrong as those of a denoiser, (B, C, h, w).
+    """Make latents about as wrong as those of a denoiser, (B, C, h, w).
 
     Args:
         clean: (B, C, h, w), of the images.
@@ -77,10 +77,10 @@ def spoil(
 
 
 class AutoencoderTask:
-    """Crops in, crops out; the scale that gives latents the deviation 1 is measured at each export.
+    """Training task of the small autoencoder; each export measures the scale that gives latents the deviation 1.
 
     Args:
-        settings: of the run; with ``vae`` set, the decoder of that autoencoder alone is trained further.
+        settings: settings of the run; with ``vae`` set, only the decoder of that autoencoder is trained further.
     """
 
     uses_muon = False
@@ -106,7 +106,7 @@ class AutoencoderTask:
         return model
 
     def losses(self, step_index: int) -> dict[str, Tensor]:
-        """Terms of one step."""
+        """Return the terms of one step."""
         rng = np.random.default_rng([self.settings.seed, step_index, process_index()])
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         images = self.crops.batch(self.settings.batch_size, rng).to(self.device, memory_format=torch.channels_last)
@@ -152,7 +152,7 @@ class AutoencoderTask:
 
     @torch.no_grad()
     def validate(self, state: Mapping[str, Tensor]) -> dict[str, float]:
-        """Peak signal-to-noise ratio of whole crops that were encoded and decoded; the same crops always."""
+        """Measure the peak signal-to-noise ratio of whole crops that were encoded and decoded, always the same ones."""
         if self.held_out is None:
             return {}
         images = self.held_out.batch(64, np.random.default_rng(GRID_SEED)).to(self.device)
@@ -164,7 +164,7 @@ class AutoencoderTask:
 
     @torch.no_grad()
     def draw_grid(self, state: Mapping[str, Tensor], target: Path) -> None:
-        """Crops above, what comes back below."""
+        """Draw crops above their reconstructions."""
         images = self.crops.batch(8, np.random.default_rng([self.settings.seed, GRID_SEED])).to(self.device)
         vae = self._averaged(state)
         write_grid([images, vae.decode(vae.encode(images).latent_dist.mean).sample], target)

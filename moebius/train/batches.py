@@ -1,4 +1,4 @@
-"""What the denoiser trains on: latents of photos and of photos with a hole, times, noise, category ids."""
+"""Batches to train a denoiser on: latents of photos and of photos with a hole, times, noise, category ids."""
 
 from dataclasses import dataclass
 
@@ -14,13 +14,13 @@ NOISE_OFFSET = 0.0357
 
 @dataclass(frozen=True)
 class NoisyBatch:
-    """One batch.
+    """Batch of noisy latents and what to predict from them.
 
     Args:
         inputs: (B, 2C + 1, h, w): noisy latents, mask, latents of the masked image.
         timesteps: (B,) int64, in 0 … 999.
         category_ids: (B, 10) int64.
-        noise: (B, C, h, w), what is to be predicted.
+        noise: (B, C, h, w), the noise to predict.
         clean: (B, C, h, w), scaled latents.
         alphas: (B,), ᾱ of each timestep.
     """
@@ -44,12 +44,12 @@ def noisy_batch(
     """Noise latents as the published training does: t = ⌊1000·sigmoid(z)⌋, and an offset of each channel's noise.
 
     Args:
-        clean: (B, C, h, w), scaled latents of the images; the batch lies on their device.
-        masked: (B, C, h, w), of the images with their holes blanked.
+        clean: (B, C, h, w), scaled latents of the images; the batch is made on their device.
+        masked: (B, C, h, w), scaled latents of the images with their holes blanked.
         masks: (B, 1, h, w), 1 = repaint.
         unconditional: share of samples with the category ids 10–19.
-        rng: what decides everything.
-        uniform_times: t = ⌊1000·Φ(z)⌋ instead, every timestep as often as any other.
+        rng: source of all randomness.
+        uniform_times: t = ⌊1000·Φ(z)⌋ instead: all timesteps are equally frequent.
     """
     count = clean.shape[0]
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))

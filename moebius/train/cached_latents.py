@@ -25,11 +25,11 @@ class CachedLatents:
 
     Args:
         vae: the autoencoder, on its device.
-        crops: where crops come from.
-        count: pairs that are kept; their latents lie in memory as float16, with the mask 4·C + 1 bytes a position.
+        crops: source of crops.
+        count: pairs that are kept in memory as float16, with the mask 4·C + 1 bytes per position.
         latent_size: side of the latents, in positions.
-        seed: of crops, masks and posteriors.
-        kinds: of masks, see :func:`random_mask`.
+        seed: seed of crops, masks and posteriors.
+        kinds: kinds of masks, see :func:`random_mask`.
     """
 
     def __init__(
@@ -47,11 +47,11 @@ class CachedLatents:
         self.known = np.zeros(count, bool)
 
     def draw(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Clean and masked latents, (count, C, h, w) float32 each, and masks (count, 1, h, w) float32."""
+        """Draw clean and masked latents, (count, C, h, w) float32 each, and masks (count, 1, h, w) float32."""
         return self.take(rng.integers(len(self.known), size=count))
 
     def take(self, indices: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-        """The pairs of these numbers, as :meth:`draw` returns them."""
+        """Return the pairs of given numbers in the form of :meth:`draw`."""
         missing = np.unique(indices[~self.known[indices]])
         for start in range(0, len(missing), ENCODED_AT_ONCE):
             self._encode(missing[start : start + ENCODED_AT_ONCE])

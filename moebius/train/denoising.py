@@ -1,4 +1,4 @@
-"""Training of the denoiser: alone (``diffusion``) or with a teacher (``distil``)."""
+"""Training of the denoiser, by itself (``diffusion``) or with a teacher (``distil``)."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ PASSING_BIAS = 4.0
 
 
 def fresh_denoiser(config: MoebiusConfig) -> Denoiser:
-    """A denoiser from torch's random state whose first layer lets its nine channels pass.
+    """Build a denoiser from torch's random state whose first layer passes its nine channels on.
 
-    That layer is one 3×3 filter a channel and a ReLU, which would cut off half of the noisy latents: here the filters
+    That layer is one 3×3 filter per channel and a ReLU, which would cut off half of the noisy latents: here the filters
     begin as identities, and a bias of four deviations keeps the ReLU open.
     """
     model = Denoiser(config)
@@ -53,13 +53,12 @@ def fresh_denoiser(config: MoebiusConfig) -> Denoiser:
 
 
 def noise_losses(predicted: Tensor, batch: NoisyBatch, noise_cap: float, known_weight: float) -> dict[str, Tensor]:
-    """Squared error of the noise: ``total`` with the weights of :class:`TrainSettings`, ``hole`` of holes, unweighted.
+    """Return the squared errors of the noise: ``total``, weighted by :class:`TrainSettings`, and ``hole``, unweighted.
 
     Args:
         predicted: (B, C, h, w).
-        batch: what it was predicted from.
-        noise_cap: see the settings.
-        known_weight: likewise.
+        batch: batch that it was predicted from.
+        noise_cap, known_weight: see :class:`TrainSettings`.
     """
     errors = (predicted - batch.noise).square()
     holes = batch.inputs[:, batch.noise.shape[1]].unsqueeze(1)
@@ -73,13 +72,13 @@ def noise_losses(predicted: Tensor, batch: NoisyBatch, noise_cap: float, known_w
 
 
 class DenoiserTask:
-    """Photos with random holes in, losses of the predicted noise out.
+    """Training task of a denoiser on photos with random holes.
 
     Args:
-        settings: of the run.
+        settings: settings of the run.
         config: sizes of the denoiser.
         state: weights to start from, with published keys; ``None``: from scratch.
-        distillation: the teacher and its losses; ``None``: the noise alone.
+        distillation: the teacher and its losses; ``None``: only the loss of the noise.
     """
 
     uses_muon = True
@@ -115,7 +114,7 @@ class DenoiserTask:
         return CachedLatents(self.vae, crops, count, self.config.latent_size, seed, self.settings.masks)
 
     def losses(self, step_index: int) -> dict[str, Tensor]:
-        """Terms of one step."""
+        """Return the terms of one step."""
         rng = np.random.default_rng([self.settings.seed, step_index, process_index()])
         batch = self._batch(self.settings.batch_size, rng)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bf16):
@@ -136,7 +135,7 @@ class DenoiserTask:
         return noisy_batch(clean, masked, masks, settings.unconditional, rng, settings.uniform_times)
 
     def _latents(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Images (B, 3, H, W), masks (B, 1, H, W), and scaled latents of the images and of the masked images."""
+        """Draw images (B, 3, H, W), masks (B, 1, H, W), and scaled latents of the images and of the masked images."""
         images = self.crops.batch(count, rng)
         drawn = np.stack([random_mask(self.config.image_size, rng, self.settings.masks) for _ in range(count)])
         masks = torch.from_numpy(drawn).float()[:, None]
@@ -157,7 +156,7 @@ class DenoiserTask:
 
     @torch.no_grad()
     def validate(self, state: Mapping[str, Tensor]) -> dict[str, float]:
-        """Mean squared error of the noise, everywhere and in holes, over even timesteps; all runs draw the same."""
+        """Measure the mean squared error of the noise, everywhere and in holes; all runs draw the same timesteps."""
         if self.held_out is None:
             return {}
         model, rng = self._averaged(state), np.random.default_rng(VALIDATION_SEED)
@@ -178,7 +177,7 @@ class DenoiserTask:
 
     @torch.no_grad()
     def draw_grid(self, state: Mapping[str, Tensor], target: Path) -> None:
-        """Rows: photo, photo with its hole, filled from noise alone, the same pasted into the photo."""
+        """Draw rows: photo, photo with its hole, filled from pure noise, the same pasted into the photo."""
         rng = np.random.default_rng([self.settings.seed, GRID_SEED])
         images, masks, clean, masked = self._latents(GRID_SAMPLES, rng)
         model = self._averaged(state)

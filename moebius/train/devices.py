@@ -1,14 +1,14 @@
-"""Where training runs."""
+"""Device that training runs on."""
 
 import torch
 
 
 class DeviceError(ValueError):
-    """No such device on this machine."""
+    """The machine has no such device."""
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of that name; ``auto`` is the GPU where there is one.
+    """Return the device of a name; ``auto`` is the GPU where there is one.
 
     Raises:
         DeviceError: there is none.

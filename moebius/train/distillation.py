@@ -1,4 +1,4 @@
-"""The step of adaptive multi-granularity distillation: student, frozen teacher, balanced losses."""
+"""Adaptive multi-granularity distillation: student, frozen teacher and balanced losses of a step."""
 
 from collections.abc import Callable
 
@@ -28,7 +28,7 @@ class Distillation:
         self.teacher, self.balancing, self.perceptual = teacher, balancing, perceptual
 
     def losses(self, student: nn.Module, batch: NoisyBatch) -> dict[str, Tensor]:
-        """Terms of one step, their weights and the balanced ``total``."""
+        """Return the terms of one step, their weights and the balanced ``total``."""
         student_noise, student_features = _with_features(
             student, last_down_level(student), batch.inputs, batch.timesteps, batch.category_ids
         )
@@ -60,7 +60,7 @@ class Distillation:
 
 
 def balancing_weights(student: nn.Module) -> tuple[Tensor, Tensor]:
-    """The last pointwise convolution, and projection-out of the last transformer of the last down level."""
+    """Return the last pointwise convolution, and projection-out of the last transformer of the last down level."""
     last_level = last_down_level(student)
     return (
         student.get_parameter("conv_out.pointwise.weight"),
@@ -69,13 +69,13 @@ def balancing_weights(student: nn.Module) -> tuple[Tensor, Tensor]:
 
 
 def last_down_level(student: nn.Module) -> nn.Module:
-    """What the coarse loss looks at."""
+    """Return the level whose output the coarse loss compares."""
     *_, level = student.get_submodule("down_levels").children()
     return level
 
 
 def _with_features(model: nn.Module, inner: nn.Module, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """What a model returns, and what a module inside it returned meanwhile (the last output of a list)."""
+    """Return the output of a model and of a module inside it (the last one of a list)."""
     seen: list[Tensor] = []
 
     def keep(_module: nn.Module, _inputs: object, output: Tensor | list[Tensor]) -> None:

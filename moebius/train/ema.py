@@ -27,6 +27,6 @@ class Ema:
                 self.state[name].copy_(value)
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from a saved state."""
+        """Resume from a saved state."""
         for name, value in state.items():
             self.state[name].copy_(value)

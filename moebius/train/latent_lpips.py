@@ -1,6 +1,6 @@
 """LPIPS between latents, from a file of E-LatentLPIPS weights on this machine.
 
-Source: arXiv 2405.05967; the weights are CC BY-NC and are not part of this project. The distance alone is computed
+Source: arXiv 2405.05967; the weights are CC BY-NC and are not part of this project. Only the distance is computed
 here, without the random augmentations over which its authors average it.
 """
 
@@ -25,7 +25,7 @@ class LatentLpips(nn.Module):
     """Distance of latents as a loss: LPIPS and the mean absolute difference.
 
     Args:
-        latent_channels: of the autoencoder whose latents are compared.
+        latent_channels: channels of the compared latents.
     """
 
     def __init__(self, latent_channels: int = 4) -> None:
@@ -51,7 +51,7 @@ class LatentLpips(nn.Module):
         return total
 
     def between_predictions(self, student: Tensor, teacher: Tensor, _clean: Tensor) -> Tensor:
-        """Distance of the clean latents that student and teacher predict, as ``Distillation`` asks for it."""
+        """Return the distance of the clean latents of student and teacher; see ``PerceptualDistance``."""
         with torch.autocast(student.device.type, enabled=False):
             return self(student.float(), teacher.float())
 

@@ -8,7 +8,7 @@ MAX_DECAY = 60.0
 
 
 def gated_linear_attention(queries: Tensor, keys: Tensor, values: Tensor, log_gates: Tensor) -> Tensor:
-    """S_t = diag(exp g_t)·S_{t−1} + k_tᵀ·v_t, o_t = q_t·S_t: causal over positions, the state from after its update.
+    """Compute S_t = diag(exp g_t)·S_{t−1} + k_tᵀ·v_t and o_t = q_t·S_t, causal over positions.
 
     Within a chunk every pair of positions is decayed by the difference of summed log gates, which is never positive, so
     that nothing overflows however strong the gates are.
@@ -36,7 +36,7 @@ def gated_linear_attention(queries: Tensor, keys: Tensor, values: Tensor, log_ga
 
 
 def _scores(queries: Tensor, keys: Tensor, decay: Tensor) -> Tensor:
-    """Σ_k q_ik·k_jk·exp(d_ik − d_jk) for j ≤ i, else 0: (B, heads, C, C)."""
+    """Compute Σ_k q_ik·k_jk·exp(d_ik − d_jk) for j ≤ i, else 0: (B, heads, C, C)."""
     if float(decay.detach().min()) > -MAX_DECAY:
         scores = (queries * decay.exp()) @ (keys * (-decay).exp()).mT
     else:  # exp(−d) would overflow: one difference a pair and channel

@@ -1,4 +1,4 @@
-"""The training loop: losses, a step, averaged weights, checkpoints, a log; goes on where it was killed.
+"""Training loop: losses, steps, averaged weights, checkpoints and a log; it resumes after a kill.
 
 Every random draw of a step comes from the seed and the number of the step, so that a run that was killed and started
 again takes the same steps as one that was not.
@@ -28,17 +28,17 @@ VALIDATION = "validation.csv"
 
 
 class Task(Protocol):
-    """What is trained: a model, its losses and what is written of it."""
+    """Task to train: a model, its losses and its exports."""
 
     uses_muon: bool
 
     @property
     def model(self) -> nn.Module:
-        """Whose parameters move."""
+        """Model whose parameters are trained."""
         ...
 
     def losses(self, step_index: int) -> dict[str, Tensor]:
-        """Scalars by name; ``total`` is what the step reduces."""
+        """Return scalars by name; the step reduces ``total``."""
         ...
 
     def export(self, state: Mapping[str, Tensor], folder: Path) -> None:
@@ -46,7 +46,7 @@ class Task(Protocol):
         ...
 
     def validate(self, state: Mapping[str, Tensor]) -> dict[str, float]:
-        """Figures of the averaged weights on photos that training never sees; none without such photos."""
+        """Measure the averaged weights on photos that training never sees; no figures without such photos."""
         ...
 
     def draw_grid(self, state: Mapping[str, Tensor], target: Path) -> None:
@@ -58,9 +58,9 @@ def train(task: Task, settings: TrainSettings) -> None:
     """Run ``settings.steps`` steps, less those that an earlier run finished.
 
     Args:
-        task: what is trained.
-        settings: see there; ``settings.folder`` holds the checkpoint, the log, grids and the exported weights. Several
-            processes of torch.distributed see the same folder; the first writes it.
+        task: the task to train.
+        settings: settings of the run; ``settings.folder`` holds the checkpoint, the log, grids and the exported
+            weights. Several processes of torch.distributed see the same folder; the first writes it.
 
     Raises:
         CheckpointError: the folder holds the checkpoint of another model.
@@ -101,14 +101,14 @@ def train(task: Task, settings: TrainSettings) -> None:
 
 
 def process_index() -> int:
-    """Rank of this process; 0 where it is alone."""
+    """Return the rank of this process; 0 for a single one."""
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
 def average_gradients(model: nn.Module) -> None:
     """Give every process the mean gradient.
 
-    Done after the backward pass, where ``DistributedDataParallel`` does it meanwhile: its hooks would also see the
+    Done after the backward pass, not during it like ``DistributedDataParallel``, whose hooks would also see the
     extra passes that balance the losses.
     """
     if not distributed.is_initialized():

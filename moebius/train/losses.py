@@ -1,6 +1,6 @@
-"""Losses of distillation and how they are balanced: pure functions of tensors.
+"""Losses of distillation and their balancing, as pure functions of tensors.
 
-Source: arXiv 2606.19195; the published code balances with other factors than the paper says, both are here.
+Source: arXiv 2606.19195; the published code balances with other factors than the paper; both are here.
 """
 
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from moebius.train.settings import BALANCINGS
 
 @dataclass(frozen=True)
 class DistillationLosses:
-    """Scalars with gradients.
+    """Losses of a student, scalars with gradients.
 
     Args:
         task: mean squared error between the student's noise and the true noise.
-        fine: between the student's noise and the teacher's.
-        coarse: between the student's last down level and the teacher's first up level.
+        fine: the same between the student's noise and the teacher's.
+        coarse: the same between the student's last down level and the teacher's first up level.
         perceptual: distance of predicted clean latents; ``None`` without one.
     """
 
@@ -31,7 +31,7 @@ class DistillationLosses:
 
 @dataclass(frozen=True)
 class BalancedLoss:
-    """The total, with gradients, and the detached weights it was made with; ``perceptual`` is 0 without that loss."""
+    """Total with gradients and its detached weights; ``perceptual`` is 0 without that loss."""
 
     total: Tensor
     task_weight: Tensor
@@ -47,13 +47,13 @@ def distillation_losses(
     noise: Tensor,
     perceptual: Tensor | None = None,
 ) -> DistillationLosses:
-    """Losses of one batch.
+    """Compute the losses of one batch.
 
     Args:
         student_noise, teacher_noise, noise: (B, C, h, w).
         student_features: (B, C, h/4, w/4), output of the student's last down level.
-        teacher_features: likewise, of the teacher's first up block.
-        perceptual: what a latent perceptual distance gave.
+        teacher_features: (B, C, h/4, w/4), output of the teacher's first up block.
+        perceptual: value of a latent perceptual distance; ``None``: there is none.
 
     Raises:
         ValueError: features whose shapes differ.
@@ -75,13 +75,13 @@ def balance(losses: DistillationLosses, output_weight: Tensor, feature_weight: T
     """Weigh the losses by the gradients they send to two weights of the student.
 
     Args:
-        losses: of one batch; their graph is kept.
+        losses: losses of one batch; their graph is kept.
         output_weight: the last pointwise convolution.
         feature_weight: projection-out of the last transformer of the last down level.
         how: ``published`` or ``paper``.
 
     Raises:
-        ValueError: another way to balance.
+        ValueError: an unknown way to balance.
     """
     if how not in BALANCINGS:
         raise ValueError(f"balancing must be one of {', '.join(BALANCINGS)}, got {how}")
@@ -91,7 +91,7 @@ def balance(losses: DistillationLosses, output_weight: Tensor, feature_weight: T
 
 
 def gradient_norm(loss: Tensor, weight: Tensor) -> Tensor:
-    """Detached norm of ∂loss/∂weight; the graph is kept."""
+    """Return the detached norm of ∂loss/∂weight; the graph is kept."""
     (gradient,) = torch.autograd.grad(loss, weight, retain_graph=True)
     return gradient.norm().detach()
 

@@ -16,7 +16,7 @@ UNMIXED_PARTS = {"depthwise", "position", "table"}
 
 
 def takes_muon(name: str, parameter: nn.Parameter) -> bool:
-    """Whether a parameter of the denoiser is a matrix of the inner network.
+    """Return whether a parameter of the denoiser is a matrix of the inner network, which Muon trains.
 
     Embeddings, the first and the last convolution, and filters that do not mix channels go to AdamW; a 1×1 convolution
     is a matrix. ``conv_in`` and ``conv_out`` of residual blocks are inner ones.
@@ -28,13 +28,13 @@ def takes_muon(name: str, parameter: nn.Parameter) -> bool:
 
 
 class Optimizers:
-    """Both optimizers as one.
+    """Muon and AdamW behind the calls of one optimizer.
 
     PyTorch's Muon takes two-dimensional parameters only, so that filters are given to it as views of the same memory.
 
     Args:
-        model: what is trained.
-        settings: rate, decay of weights, schedule, clipping.
+        model: the model to train.
+        settings: rate, weight decay, schedule, clipping.
         muon: false gives every parameter to AdamW.
     """
 
@@ -53,7 +53,7 @@ class Optimizers:
             self.optimizers.append(Muon(self.views, weight_decay=settings.weight_decay, adjust_lr_fn="match_rms_adamw"))
 
     def step(self, step_index: int) -> float:
-        """Clip, step, forget the gradients; returns the norm of the gradient before clipping.
+        """Clip the gradients, step and drop them; return their norm before clipping.
 
         Raises:
             FloatingPointError: it is not a number, or infinite; no weight was changed.
@@ -73,11 +73,11 @@ class Optimizers:
         return float(norm)
 
     def state_dict(self) -> list[dict[str, Any]]:
-        """States of both."""
+        """Return the states of both."""
         return [optimizer.state_dict() for optimizer in self.optimizers]
 
     def load_state_dict(self, states: list[dict[str, Any]]) -> None:
-        """Go on from saved states, with the decay of these settings."""
+        """Resume from saved states, with the decay of these settings."""
         for optimizer, state in zip(self.optimizers, states, strict=True):
             decays = [group["weight_decay"] for group in optimizer.param_groups]
             optimizer.load_state_dict(state)
@@ -86,7 +86,7 @@ class Optimizers:
 
 
 def learning_rate(step_index: int, settings: TrainSettings) -> float:
-    """Linear warm-up from the first step, then a tenth after each of ``decay_steps``."""
+    """Return the rate: linear warm-up from the first step, then a tenth after each of ``decay_steps``."""
     warm = min(1.0, (step_index + 1) / max(settings.warmup_steps, 1))
     drops = sum(step_index >= step for step in settings.decay_steps)
     return settings.learning_rate * warm * 0.1**drops

@@ -21,24 +21,24 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 class PhotosError(ValueError):
-    """A file of photos that cannot be trained on; the message says why."""
+    """The photos cannot be trained on; the message says why."""
 
 
 def list_photos(folder: Path) -> list[Path]:
-    """Photos directly inside a folder, by name."""
+    """List the photos directly inside a folder, by name."""
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
 
 
 def held_out(names: list[str], count: int) -> set[str]:
-    """The names that training must never see: those of the ``count`` lowest CRC-32, so files added later move few."""
+    """Choose the names that training must never see: the ``count`` lowest CRC-32, so that added files move few."""
     return set(sorted(names, key=lambda name: (zlib.crc32(name.encode()), name))[:count])
 
 
 def pack_photos(paths: list[Path], side_px: int, target: Path) -> None:
     """Scale each photo until its shorter side is ``side_px``, cut its middle to at most 3:2, write all to a file.
 
-    Photos stand upright, as their EXIF orientation says. One that cannot be read, is damaged, has transparent parts
-    (whose colours nobody has seen) or has 16 bits of grey is left out, with a warning; the last warning counts them.
+    Photos are turned upright by their EXIF orientation. A photo that cannot be read, is damaged, has transparent parts
+    (whose colours are meaningless) or has 16 bits of grey is left out with a warning; the last warning counts them.
 
     Raises:
         PhotosError: none can be read.
@@ -59,7 +59,7 @@ def pack_photos(paths: list[Path], side_px: int, target: Path) -> None:
 
 
 def _scaled(path: Path, side_px: int) -> np.ndarray:
-    """(H, W, 3) uint8, the shorter side ``side_px``, the longer one at most half as long again."""
+    """Read a photo as (H, W, 3) uint8, the shorter side ``side_px``, the longer one at most half as long again."""
     try:
         image = _upright(path, side_px)
     except Exception as error:  # Pillow has no error of its own
@@ -73,7 +73,7 @@ def _scaled(path: Path, side_px: int) -> np.ndarray:
 
 
 def _upright(path: Path, side_px: int) -> Image.Image:
-    """A photo in RGB, turned as its EXIF says; of a JPEG perhaps a smaller one, of twice ``side_px`` at least."""
+    """Read a photo in RGB, turned by its EXIF; a JPEG perhaps at a smaller size, at least twice ``side_px``."""
     with Image.open(path) as file:
         if file.format in ("JPEG", "MPO"):
             _check_jpeg(path.read_bytes())
@@ -89,10 +89,10 @@ def _upright(path: Path, side_px: int) -> Image.Image:
 
 
 def _check_jpeg(data: bytes) -> None:
-    """Refuse a damaged JPEG, of which Pillow shows whatever it could decode.
+    """Refuse a damaged JPEG, for which Pillow returns whatever it could decode.
 
     Raises:
-        ValueError: what libjpeg says of it.
+        ValueError: the image is damaged; the message is libjpeg's.
     """
     try:
         simplejpeg.decode_jpeg(data, min_height=1, min_width=1)  # reads all, and computes an eighth of the pixels
@@ -105,7 +105,7 @@ class PhotoCrops:
     """Random square crops, a pure function of the seed and the step.
 
     Args:
-        path: file of :func:`pack_photos`.
+        path: file written by :func:`pack_photos`.
         size_px: side of the crops.
 
     Raises:
@@ -131,7 +131,7 @@ class PhotoCrops:
         self.size_px = size_px
 
     def batch(self, count: int, rng: np.random.Generator) -> Tensor:
-        """(count, 3, size, size) float32 in [-1, 1]: random photos, random scale, place and side."""
+        """Draw (count, 3, size, size) float32 in [-1, 1]: random photos, scales, places and mirrored sides."""
         return torch.stack([self._crop(rng) for _ in range(count)])
 
     def _crop(self, rng: np.random.Generator) -> Tensor:

@@ -1,6 +1,6 @@
 """Random masks to train on: brush strokes and boxes, dilated at random; seeded.
 
-Source: arXiv 2606.19195, as its published code draws them, with every length given for 512 px and scaled to the image.
+Source: arXiv 2606.19195, like those of its published code, with every length given for 512 px and scaled to the image.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ class Brush:
         strokes: fewest and most strokes.
         width: widest stroke.
         length: longest segment of a stroke.
-        box_probability: how often boxes are drawn too.
+        box_probability: probability that boxes are drawn, too.
         box: shortest and longest side of a box.
     """
 
@@ -38,7 +38,7 @@ BRUSHES = {
     "thick": Brush((1, 5), 250, 450, 0.3, (30, 300)),
     "boxes": Brush((0, 0), 0, 0, 1.0, (60, 340)),
 }
-PUBLISHED = ("thin", "medium", "thick")  # boxes alone are ours
+PUBLISHED = ("thin", "medium", "thick")  # only boxes are ours
 
 
 def random_mask(size_px: int, rng: np.random.Generator, kinds: Sequence[str] = PUBLISHED) -> np.ndarray:
@@ -46,7 +46,7 @@ def random_mask(size_px: int, rng: np.random.Generator, kinds: Sequence[str] = P
 
     Args:
         size_px: side of the square.
-        rng: what decides everything.
+        rng: source of all randomness.
         kinds: keys of ``BRUSHES``, one of which is drawn.
 
     Returns:

@@ -13,9 +13,9 @@ from moebius.network.blocks import LambdaTransformer, ResidualBlock
 
 
 def recompute_blocks(model: nn.Module) -> None:
-    """Let the residual blocks and transformers of a denoiser keep their inputs only; losses and gradients stay.
+    """Let the residual blocks and transformers of a denoiser keep only their inputs; losses and gradients are equal.
 
-    The second computation leaves the running statistics of batch norms alone, which have seen the batch already.
+    The second computation does not update the running statistics of batch norms, which have seen the batch already.
     """
     for block in model.modules():
         if isinstance(block, ResidualBlock | LambdaTransformer):
@@ -29,7 +29,7 @@ def _contexts(norms: list[_BatchNorm]) -> tuple[AbstractContextManager[None], Ab
 
 
 class _WithoutStatistics(AbstractContextManager[None]):
-    """Batch norms leave their statistics alone; entered once in every backward pass over one graph."""
+    """Keep batch norms from updating their statistics; entered once in every backward pass over one graph."""
 
     def __init__(self, norms: list[_BatchNorm]) -> None:
         self.norms = norms

@@ -1,4 +1,4 @@
-"""Logs as CSV: rows by step, which a resumed run cuts and goes on with."""
+"""Logs as CSV: rows by step, which a resumed run truncates and continues."""
 
 import csv
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from moebius.checkpoint import written_whole
 
 
 def append_row(path: Path, row: Mapping[str, float]) -> None:
-    """Add a row; columns that the file has not had yet are empty in its earlier rows."""
+    """Add a row; new columns are empty in earlier rows."""
     names = _names(path)
     if new := [name for name in row if name not in names]:
         names += new
@@ -18,7 +18,7 @@ def append_row(path: Path, row: Mapping[str, float]) -> None:
 
 
 def cut_rows(path: Path, step: int) -> None:
-    """Forget the rows of steps that a killed run took after its last checkpoint: they are taken again."""
+    """Drop the rows of steps that a killed run took after its last checkpoint, since they are taken again."""
     if names := _names(path):
         _write(path, names, [row for row in _read(path) if int(row["step"]) <= step])
 

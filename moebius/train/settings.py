@@ -1,4 +1,4 @@
-"""What a user chooses about a training run. Light to import: nothing here needs PyTorch."""
+"""Settings that a user chooses for a training run. Light to import: nothing here needs PyTorch."""
 
 import importlib.util
 import math
@@ -37,16 +37,16 @@ NEEDS = {
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """How a model is trained; ``diffusion`` with ``init`` set fine-tunes those weights.
+    """Settings of a training run; ``diffusion`` with ``init`` set fine-tunes those weights.
 
     Args:
-        mode: ``vae`` trains the autoencoder, ``diffusion`` the denoiser alone, ``distil`` the denoiser with a
-            teacher, ``teacher`` a small teacher from scratch.
+        mode: ``vae`` trains the autoencoder, ``diffusion`` the denoiser by itself, ``distil`` the denoiser with
+            a teacher, ``teacher`` a small teacher from scratch.
         photos: ``.npz`` file of packed photos, see :mod:`moebius.train.photos`.
-        held_out: likewise of photos that training never sees; each checkpoint is measured on them, see
+        held_out: ``.npz`` file of photos that training never sees; each checkpoint is measured on them, see
             ``validation.csv``. Empty: not measured.
-        folder: where checkpoints, logs, grids and weights go; a run that finds a checkpoint there goes on from it.
-        vae: folder of the autoencoder, for the denoiser; in mode ``vae``, one whose decoder alone is trained further.
+        folder: where checkpoints, logs, grids and weights go; a run that finds a checkpoint there resumes from it.
+        vae: folder of the autoencoder, for the denoiser; in mode ``vae``, one of which only the decoder is trained.
         init: weights to start from, as :func:`moebius.weights.find_weights` takes them; empty: from scratch, at the
             sizes of ``tasks.SMALL_CONFIG``.
         image_size: side of the window of a denoiser or teacher that starts from scratch, in pixels; a multiple of 64.
@@ -67,15 +67,15 @@ class TrainSettings:
         cached: crops with a mask whose latents are encoded once and kept, for the denoiser; 0: new ones each step.
         noise_cap: largest weight of a sample in the loss of ``diffusion``, its weight being the error of the clean
             latents over that of the noise, (1 − ᾱ)/ᾱ, and at least ½; 0: every sample weighs 1, as published.
-        uniform_times: train every timestep as often as any other, so that the first ones of sampling, of which the
-            published distribution draws one in seventy above 900, are soon learnt.
+        uniform_times: train all timesteps equally often, so that the first ones of sampling are learnt early; the
+            published distribution draws one in seventy above 900.
         known_weight: weight of positions outside the hole, in the loss of ``diffusion``; 1 as published.
-        seed: of weights, crops, masks and noise.
+        seed: seed of weights, crops, masks and noise.
         bf16: autocast to bfloat16.
         gradient_checkpointing: compute the inside of the denoiser's blocks again in the backward pass rather than keep
             it: less memory, about a third more time.
-        threads: of PyTorch, on a CPU. One is never slowed down by other programs, and takes the same steps on every
-            machine; more are faster on cores that have nothing else to do.
+        threads: threads of PyTorch on a CPU. One is never slowed down by other programs, and takes the same steps on
+            every machine; more are faster on idle cores.
         device: a device of PyTorch, or ``auto``: a GPU where there is one.
         checkpoint_every: steps between checkpoints, and between sample grids.
         log_every: steps between rows of ``losses.csv``.

@@ -1,4 +1,4 @@
-"""What can be trained, by the name of its mode."""
+"""Training tasks by the name of their mode."""
 
 from dataclasses import replace
 
@@ -29,11 +29,11 @@ SMALL_CONFIG = MoebiusConfig(
 
 
 def build_task(settings: TrainSettings) -> Task:
-    """The task of ``settings.mode``, with the weights it starts from and the teacher it learns from.
+    """Build the task of ``settings.mode``, with its initial weights and its teacher.
 
     Raises:
         CheckpointError: a file that does not fit.
-        WeightsUnavailableError: weights to start from that are not to be had.
+        WeightsUnavailableError: initial weights are not on this machine and cannot be fetched.
     """
     if settings.mode == "vae":
         return AutoencoderTask(settings)

@@ -1,4 +1,4 @@
-"""The teacher, PixelHacker: a Stable-Diffusion-1.5 U-Net whose self attention is gated linear attention."""
+"""Teacher of distillation, PixelHacker: a Stable-Diffusion-1.5 U-Net whose self attention is gated linear attention."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,9 +30,9 @@ class HeadNorm(nn.Module):
 
 
 class GatedLinearAttention(nn.Module):
-    """Causal over the raster order of positions; queries and keys are half as wide as values.
+    """Gated linear attention, causal over the raster order of positions; queries and keys are half as wide as values.
 
-    Takes the place of an attention of diffusers, whose names of modules the published checkpoint keeps.
+    Replaces an attention layer of diffusers and has its module names, which published checkpoints use.
     """
 
     def __init__(self, channels: int) -> None:
@@ -47,7 +47,7 @@ class GatedLinearAttention(nn.Module):
         self.g_norm_swish_gate = HeadNorm(channels // HEADS)
 
     def forward(self, hidden_states: Tensor, encoder_hidden_states: None = None, attention_mask: None = None) -> Tensor:
-        """(B, N, C) → (B, N, C); the other arguments are what diffusers passes to a self attention."""
+        """(B, N, C) → (B, N, C); diffusers passes the other arguments."""
         queries, keys, values, gate = (
             projection(hidden_states).unflatten(-1, (HEADS, -1)).transpose(1, 2)
             for projection in (self.q_proj, self.k_proj, self.v_proj, self.g_proj)
@@ -59,14 +59,14 @@ class GatedLinearAttention(nn.Module):
 
 
 class Teacher(nn.Module):
-    """The denoiser of PixelHacker; same inputs and outputs as :class:`moebius.network.denoiser.Denoiser`.
+    """Denoiser of PixelHacker; same inputs and outputs as :class:`moebius.network.denoiser.Denoiser`.
 
     Args:
         channels: width of each of the four levels.
         category_width: width of a learned category vector.
         context_width: width of the context.
         categories: rows of the category table.
-        latent_channels: of the autoencoder.
+        latent_channels: channels of the autoencoder's latents.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Teacher(nn.Module):
 
     @property
     def first_up_block(self) -> nn.Module:
-        """What the coarse loss looks at, after its up-sampler."""
+        """Block whose output after its up-sampler the coarse loss compares."""
         return self.diff_model.up_blocks[0]
 
     def forward(self, latents: Tensor, timesteps: Tensor, category_ids: Tensor) -> Tensor:
@@ -111,7 +111,7 @@ def load_teacher(path_or_state_dict: str | Path | Mapping[str, Tensor], config: 
 
     Args:
         path_or_state_dict: ``.bin`` or ``.safetensors`` file, or the state dict itself.
-        config: of a student that must speak of the same categories and latents; nothing is checked without one.
+        config: sizes of a student, which must have the same categories and latents; ``None``: nothing is checked.
 
     Raises:
         CheckpointError: unreadable, keys or shapes that differ, or a teacher that does not fit the student.

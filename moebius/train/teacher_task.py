@@ -13,7 +13,7 @@ FILE = "teacher.safetensors"
 
 
 class TeacherTask(DenoiserTask):
-    """As for a denoiser, whose levels give the widths of the teacher; the deepest one comes twice, as published."""
+    """Training task of a small teacher, as wide as a denoiser's levels; the deepest one comes twice, as published."""
 
     def _new_model(self, state: Mapping[str, Tensor] | None) -> nn.Module:
         config = self.config
