@@ -54,7 +54,7 @@ def test_without_guidance_half_of_the_work_gives_the_same(tiny_golden_state):
     assert relative_error(final, plain) <= 1e-4
 
 
-def test_inpainter_takes_the_sooner_one_unless_told_otherwise(tiny_weights):
+def test_inpainter_takes_the_faster_one_unless_told_otherwise(tiny_weights):
     settings = {"steps": 2, "batch_size": 2}
     fast = Inpainter.from_pretrained(str(tiny_weights), InpaintSettings(**settings))
     plain = Inpainter.from_pretrained(str(tiny_weights), InpaintSettings(**settings, fast=False))
