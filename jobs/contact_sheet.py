@@ -15,7 +15,7 @@ from jobs.configuration.storage_options import parse_storage_options
 from jobs.pictures.sheet import NOTHING, save_sheet, strip, with_hole
 from pipeline.codecs.decode import decode
 from pipeline.config.job import absolute_uri
-from pipeline.database import Catalog
+from pipeline.database import Database
 from pipeline.errors import ConfigError, SampleError
 from pipeline.masks.decode import read_mask
 from pipeline.records import MANIFEST_SCHEMA, OK
@@ -54,10 +54,10 @@ def _first_results(sink: Storage, count: int) -> list[dict[str, Any]]:
     Raises:
         ConfigError: there are no results.
     """
-    with Catalog() as catalog:
-        load_rows(sink, catalog, MANIFEST_SCHEMA.names)
+    with Database() as database:
+        load_rows(sink, database, MANIFEST_SCHEMA.names)
         query = f"SELECT * FROM rows WHERE status = '{OK}' ORDER BY sample_id LIMIT {count}"
-        rows = [row for table in catalog.stream(query, count) for row in table.to_pylist()]
+        rows = [row for table in database.stream(query, count) for row in table.to_pylist()]
     if not rows:
         raise ConfigError(f"no result with status ok in {sink}")
     return rows

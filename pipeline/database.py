@@ -15,7 +15,7 @@ from typing import IO, Any
 import duckdb
 import pyarrow as pa
 
-PREFIX, LOCK = "moebius-catalog-", "in-use"  # of the temporary folder, and the file in it that its process locks
+PREFIX, LOCK = "moebius-database-", "in-use"  # of the temporary folder, and the file in it that its process locks
 MEMORY = "1GB"  # beyond it, tables and joins go to the temporary folder
 BATCH_ROWS = 50_000
 _QUIET = "SET enable_progress_bar = false"
@@ -23,7 +23,7 @@ _CLOSED = "SET enable_external_access = false"  # no statement, whoever wrote it
 _READ_ONLY = "BEGIN TRANSACTION READ ONLY"
 
 
-class Catalog:
+class Database:
     """A database for one plan; use it inside ``with``."""
 
     def __init__(self) -> None:
@@ -35,17 +35,17 @@ class Catalog:
             "preserve_insertion_order": False,
             "autoinstall_known_extensions": False,
         }
-        self._database = duckdb.connect(f"{self._folder.name}/catalog.duckdb", config=settings)
-        self._database.execute(_QUIET)
-        self._database.execute(_CLOSED)
+        self._connection = duckdb.connect(f"{self._folder.name}/database.duckdb", config=settings)
+        self._connection.execute(_QUIET)
+        self._connection.execute(_CLOSED)
 
-    def __enter__(self) -> "Catalog":
+    def __enter__(self) -> "Database":
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._database.close()
+        self._connection.close()
         self._folder.cleanup()
         self._lock.close()
 
@@ -60,20 +60,20 @@ class Catalog:
                 failures.append(error)  # the database would make a text of it
                 raise
 
-        self._database.register("incoming", pa.RecordBatchReader.from_batches(schema, watched()))
+        self._connection.register("incoming", pa.RecordBatchReader.from_batches(schema, watched()))
         try:
             with without_collector():
-                self._database.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM incoming")
+                self._connection.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM incoming")
         except duckdb.Error:
             if failures:
                 raise failures[0] from None
             raise
         finally:
-            self._database.unregister("incoming")
+            self._connection.unregister("incoming")
 
     def run(self, statement: str, parameters: dict[str, Any] | None = None) -> list[tuple]:
         """Execute SQL, with ``$name`` for parameters, and return all rows of a small result."""
-        return self._database.execute(statement, parameters or {}).fetchall()
+        return self._connection.execute(statement, parameters or {}).fetchall()
 
     def stream(
         self, query: str, rows: int, parameters: dict[str, Any] | None = None, read_only: bool = False
@@ -86,7 +86,7 @@ class Catalog:
             parameters: by name.
             read_only: for a query that is not ours: it cannot change a table.
         """
-        cursor = self._database.cursor()  # other statements may run while the result is being read
+        cursor = self._connection.cursor()  # other statements may run while the result is being read
         cursor.execute(_QUIET)
         if read_only:
             cursor.execute(_READ_ONLY)
@@ -116,7 +116,7 @@ def without_collector() -> Iterator[None]:
 
 def _locked(folder: str) -> IO[bytes]:
     """A file that says that a folder is in use, until it is closed or this process ends."""
-    file = open(os.path.join(folder, "new"), "wb")  # noqa: SIM115 - closed with the catalog
+    file = open(os.path.join(folder, "new"), "wb")  # noqa: SIM115 - closed with the database
     with contextlib.suppress(OSError):  # some network disks have no locks; there leftovers stay
         fcntl.flock(file, fcntl.LOCK_EX)
     os.rename(file.name, os.path.join(folder, LOCK))  # so that nobody ever finds it unlocked

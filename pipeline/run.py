@@ -25,7 +25,7 @@ from pipeline.cluster.supervisor import Supervisor
 from pipeline.cluster.witness import DriverWitness
 from pipeline.cluster.work import Blamed
 from pipeline.config.job import JobConfig
-from pipeline.database import Catalog
+from pipeline.database import Database
 from pipeline.faults.hold import Hold, tell_hold
 from pipeline.faults.judge import fail
 from pipeline.faults.passes import History, Pass
@@ -89,13 +89,13 @@ def run_job(
     if not weights.trained:
         logger.warning("weights %r are an untrained stand-in: results show the pipeline, not the model", weights.name)
     sink = Storage(config.sink.uri, config.storage)
-    with notified(config.run.notify) as documents, Catalog() as catalog:
-        settled = SettledShards(config, weights.fingerprint, Manifest(sink), catalog)
-        left_out = find_samples(config, catalog, settled)
+    with notified(config.run.notify) as documents, Database() as database:
+        settled = SettledShards(config, weights.fingerprint, Manifest(sink), database)
+        left_out = find_samples(config, database, settled)
         with Lease(sink, run_id) as lease:
             sink.clear_staging()
             manifest = Manifest(sink, Hold(config.limits.stall_s, tell_hold))
-            plan = make_plan(config, catalog, weights.fingerprint, manifest)
+            plan = make_plan(config, database, weights.fingerprint, manifest)
             summary = Summary.begin(config, weights, run_id, plan, left_out)
             documents.append(summary.to_json)
 

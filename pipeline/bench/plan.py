@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.bench.sink import RUN_ID, fill_sink, made_up_key
 from pipeline.config.job import JobConfig
-from pipeline.database import Catalog, without_collector
+from pipeline.database import Database, without_collector
 from pipeline.manifest.log import Manifest
 from pipeline.planning.listing import find_samples
 from pipeline.planning.plan import make_plan
@@ -62,11 +62,11 @@ def measure_plan(rows: int) -> PlanFigures:
             Path(folder, name).mkdir()
         config, sink = fill_sink(folder, rows, _finished)
         clock = [time.monotonic()]
-        with Catalog() as catalog, _MadeUpListing(rows):
-            find_samples(config, catalog)
+        with Database() as database, _MadeUpListing(rows):
+            find_samples(config, database)
             clock.append(time.monotonic())
             manifest = Manifest(sink)
-            plan = make_plan(config, catalog, WEIGHTS, manifest)
+            plan = make_plan(config, database, WEIGHTS, manifest)
             clock.append(time.monotonic())
             todo = sum(leg.num_rows for leg in plan.legs())
             clock.append(time.monotonic())
@@ -91,7 +91,7 @@ def _listing(files: int) -> Iterator[StoredFile]:
 def _making_up_s(rows: int) -> float:
     """Seconds that the listings of images and masks take by themselves."""
     started = time.monotonic()
-    with without_collector():  # as the catalog reads them
+    with without_collector():  # as the database reads them
         for listing in (_listing(rows), _listing(rows)):
             deque(listing, maxlen=0)
     return time.monotonic() - started

@@ -7,7 +7,7 @@ look at.
 from collections.abc import Iterator
 from functools import partial
 
-from pipeline.database import Catalog
+from pipeline.database import Database
 from pipeline.maintenance.vacuum import TIDY_URI
 from pipeline.manifest.lease import Lease
 from pipeline.manifest.log import Manifest
@@ -37,9 +37,9 @@ def delete_replaced(manifest: Manifest, lease: Lease) -> None:
         ManifestConflictError, LeaseHeldError: another run has taken over; its rows may name the files.
     """
     manifest.check()  # who has slept must not go on from what another run has written
-    with Catalog() as catalog:
-        manifest.load_into(catalog, COLUMNS)
-        keys = _unnamed(manifest.storage, catalog)
+    with Database() as database:
+        manifest.load_into(database, COLUMNS)
+        keys = _unnamed(manifest.storage, database)
         first = next(keys, None)
         if first is None:
             return
@@ -56,11 +56,11 @@ def _delete(manifest: Manifest, lease: Lease, key: str) -> None:
     manifest.storage.delete(key)
 
 
-def _unnamed(sink: Storage, catalog: Catalog) -> Iterator[str]:
+def _unnamed(sink: Storage, database: Database) -> Iterator[str]:
     """Keys of single files that only replaced rows name."""
     tidy = TIDY_URI if sink.is_local else "output_uri"
     parameters = {"place": f"{sink}/", "stages": _STAGES, "types": _TYPES, "exception": _EXCEPTION, "verdict": _VERDICT}
-    for table in catalog.stream(_UNNAMED.format(uri=tidy), KEYS_AT_ONCE, parameters):
+    for table in database.stream(_UNNAMED.format(uri=tidy), KEYS_AT_ONCE, parameters):
         yield from (sink.key(uri) for uri in table["uri"].to_pylist())
 
 

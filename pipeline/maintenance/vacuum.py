@@ -8,7 +8,7 @@ from itertools import chain
 
 import pyarrow as pa
 
-from pipeline.database import Catalog, in_batches
+from pipeline.database import Database, in_batches
 from pipeline.errors import ConfigError
 from pipeline.manifest.lease import Lease
 from pipeline.manifest.log import FOLDER as MANIFEST_FOLDER
@@ -78,14 +78,14 @@ def check_is_sink(sink: Storage) -> None:
         raise ConfigError(f"{sink} holds no manifest, so nothing tells which results are wanted; is it a sink.uri?")
 
 
-def check_place(sink: Storage, catalog: Catalog) -> None:
-    """Make sure that the catalog's ``rows`` are of this sink, before anything is deleted by them.
+def check_place(sink: Storage, database: Database) -> None:
+    """Make sure that the database's ``rows`` are of this sink, before anything is deleted by them.
 
     Raises:
         ConfigError: they name results elsewhere, as those of a copied sink do.
     """
     query = "SELECT output_uri FROM rows WHERE NOT starts_with(output_uri, $place) LIMIT 1"
-    if elsewhere := catalog.run(query, {"place": f"{sink}/"}):
+    if elsewhere := database.run(query, {"place": f"{sink}/"}):
         raise ConfigError(
             f"rows of {sink} name results elsewhere, such as {elsewhere[0][0]}: the sink was copied or moved, or goes "
             "by another name; nothing was deleted. Give the uri that the rows have"
@@ -99,26 +99,26 @@ def _delete(sink: Storage, lease: Lease, orphan: Orphan) -> Orphan:
 
 
 def _orphans(sink: Storage, manifest: Manifest) -> Iterator[Orphan]:
-    with Catalog() as catalog:
-        manifest.load_into(catalog, ["sample_id", "output_uri"])
-        check_place(sink, catalog)
+    with Database() as database:
+        manifest.load_into(database, ["sample_id", "output_uri"])
+        check_place(sink, database)
         replaced = set(manifest.stale)
-        load_results(sink, catalog)
-        yield from unnamed_results(sink, catalog)
+        load_results(sink, database)
+        yield from unnamed_results(sink, database)
     yield from (Orphan(TEMPORARY, file.key, file.size_bytes) for file in _staged(sink))
     parts = (file for file in sink.list_files(MANIFEST_FOLDER) if file.key in replaced)
     yield from (Orphan(REPLACED, file.key, file.size_bytes) for file in parts)
 
 
-def load_results(sink: Storage, catalog: Catalog) -> None:
-    """Make the catalog's table ``files`` of the files in ``data/``, with key, size and version."""
-    catalog.create("files", _FILES, in_batches(sink.list_files(FOLDER), _FILES))
+def load_results(sink: Storage, database: Database) -> None:
+    """Make the database's table ``files`` of the files in ``data/``, with key, size and version."""
+    database.create("files", _FILES, in_batches(sink.list_files(FOLDER), _FILES))
 
 
-def unnamed_results(sink: Storage, catalog: Catalog) -> Iterator[Orphan]:
-    """Files of the catalog's ``files`` that none of its ``rows`` names, in order of their keys."""
+def unnamed_results(sink: Storage, database: Database) -> Iterator[Orphan]:
+    """Files of the database's ``files`` that none of its ``rows`` names, in order of their keys."""
     unnamed = _UNNAMED.format(uri=matching_uri(sink))
-    for table in catalog.stream(unnamed, KEYS_AT_ONCE, {"place": f"{sink}/"}):
+    for table in database.stream(unnamed, KEYS_AT_ONCE, {"place": f"{sink}/"}):
         for row in table.to_pylist():
             if _is_own(sink, row["key"]):
                 yield Orphan(RESULT, row["key"], row["size_bytes"])

@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 
-from pipeline.database import Catalog
+from pipeline.database import Database
 from pipeline.errors import ConfigError
 from pipeline.faults.hold import Hold
 from pipeline.manifest.parts import BATCH_ROWS, encode_part, open_part
@@ -51,15 +51,15 @@ class Manifest:
 
     def load(self, columns: list[str] | None = None) -> pa.Table:
         """Every current row, one a sample, in memory; ``columns`` must hold ``sample_id``."""
-        with Catalog() as catalog:
-            self.load_into(catalog, columns or MANIFEST_SCHEMA.names)
+        with Database() as database:
+            self.load_into(database, columns or MANIFEST_SCHEMA.names)
             query = "SELECT * EXCLUDE (part, position) FROM rows ORDER BY part, position"
-            tables = list(catalog.stream(query, SNAPSHOT_ROWS))
+            tables = list(database.stream(query, SNAPSHOT_ROWS))
         schema = pa.schema([MANIFEST_SCHEMA.field(name) for name in columns or MANIFEST_SCHEMA.names])
         return pa.concat_tables(tables).cast(schema) if tables else schema.empty_table()
 
-    def load_into(self, catalog: Catalog, columns: list[str]) -> None:
-        """Make the catalog's table ``rows`` of the current rows, one a sample; ``columns`` must hold ``sample_id``.
+    def load_into(self, database: Database, columns: list[str]) -> None:
+        """Make the database's table ``rows`` of the current rows, one a sample; ``columns`` must hold ``sample_id``.
 
         The table ``replaced`` holds the rows that later ones of their samples replace and that no snapshot has left out
         yet.
@@ -72,19 +72,19 @@ class Manifest:
             try:
                 self._find_parts()
                 schema = pa.schema([MANIFEST_SCHEMA.field(name) for name in columns] + _PLACE)
-                catalog.create("rows", schema, self._scan(schema))
+                database.create("rows", schema, self._scan(schema))
                 break
             except (FileNotFoundError, FileChangedError):
                 continue  # another run has replaced parts between listing and reading
         else:
             raise ManifestConflictError(f"another run keeps replacing the manifest of {self.storage}")
-        catalog.run("CREATE OR REPLACE TABLE replaced AS FROM rows LIMIT 0")
+        database.run("CREATE OR REPLACE TABLE replaced AS FROM rows LIMIT 0")
         if len(self._parts) > 1:
             superseded = f"FROM rows JOIN ({_REPEATED}) AS repeated ON {_SUPERSEDED}"
-            catalog.run(f"INSERT INTO replaced SELECT rows.* {superseded}")
+            database.run(f"INSERT INTO replaced SELECT rows.* {superseded}")
             place = "rows.part = replaced.part AND rows.position = replaced.position"
-            catalog.run(f"DELETE FROM rows USING replaced WHERE {place}")
-        self._is_unique = not catalog.run("SELECT 1 FROM replaced LIMIT 1")
+            database.run(f"DELETE FROM rows USING replaced WHERE {place}")
+        self._is_unique = not database.run("SELECT 1 FROM replaced LIMIT 1")
 
     def append(self, rows: pa.Table, marks: dict[bytes, bytes] | None = None) -> None:
         """Commit rows; they count from the moment this returns, also if the process dies right after.
@@ -208,10 +208,10 @@ class Manifest:
 
     def _dropped(self, sample_ids: Collection[str] = ()) -> dict[int, np.ndarray]:
         """Positions, by part, of rows that a later part replaces, and of those of some samples."""
-        with Catalog() as catalog:
+        with Database() as database:
             schema = pa.schema([MANIFEST_SCHEMA.field("sample_id"), *_PLACE])
-            catalog.create("rows", schema, self._scan(schema))
-            found = catalog.run(
+            database.create("rows", schema, self._scan(schema))
+            found = database.run(
                 f"SELECT part, list(position) FROM rows LEFT JOIN ({_REPEATED}) AS repeated ON {_SUPERSEDED} "
                 "WHERE repeated.last IS NOT NULL OR list_contains($removed, rows.sample_id) GROUP BY part",
                 {"removed": list(sample_ids)},

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 
-from pipeline.database import Catalog
+from pipeline.database import Database
 from pipeline.errors import ConfigError
 from pipeline.storage.storage import Storage
 
@@ -36,11 +36,11 @@ def name_hash(sample_id: str) -> str:
     return hashlib.sha256(sample_id.encode()).hexdigest()
 
 
-def leave_out_forgotten(sink: Storage, catalog: Catalog) -> int:
-    """Delete forgotten samples from the catalog's table ``samples``, and say how many they were."""
+def leave_out_forgotten(sink: Storage, database: Database) -> int:
+    """Delete forgotten samples from the database's table ``samples``, and say how many they were."""
     hashes = read_forgotten(sink)
     if not hashes:
         return 0
     statement = "DELETE FROM samples WHERE sha256(sample_id) IN (SELECT unnest($hashes))"
-    ((count,),) = catalog.run(statement, {"hashes": sorted(hashes)})
+    ((count,),) = database.run(statement, {"hashes": sorted(hashes)})
     return count

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.database import Catalog, in_batches
+from pipeline.database import Database, in_batches
 from pipeline.errors import ConfigError
 from pipeline.masks.json_stream import read_arrays
 from pipeline.storage.storage import Storage
@@ -45,23 +45,23 @@ def read_coco(
             its images.
     """
     known: dict[str, Any] = {}
-    with Catalog() as catalog:
+    with Database() as database:
         try:
             with storage.open("") as file:
                 entries = _entries(
                     read_arrays(file, ("images", "annotations"), ("categories",)), bool(categories), known
                 )
-                catalog.create("entries", _ENTRIES, in_batches(entries, _ENTRIES, ENTRIES_AT_ONCE))
+                database.create("entries", _ENTRIES, in_batches(entries, _ENTRIES, ENTRIES_AT_ONCE))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ConfigError(f"{storage} is no COCO file with images and annotations: {error!r}") from error
         chosen = _chosen(known, categories, storage)
-        _merge_repeated(catalog, storage)
-        unknown = _tell_unknown(catalog, storage)
+        _merge_repeated(database, storage)
+        unknown = _tell_unknown(database, storage)
         if unknown and left_out is not None:
             left_out["annotations without an image"] = unknown
         rows = (
             row
-            for table in catalog.stream(_JOIN, ENTRIES_AT_ONCE, {"all": not categories, "chosen": chosen})
+            for table in database.stream(_JOIN, ENTRIES_AT_ONCE, {"all": not categories, "chosen": chosen})
             for row in zip(*(table[name].to_pylist() for name in ("number", "name", "size", "shape")), strict=True)
         )
         for (_, name, size), shapes in groupby(rows, key=lambda row: row[:3]):
@@ -107,20 +107,20 @@ def _chosen(known: dict[str, Any], categories: list[str | int], storage: Storage
     ]
 
 
-def _merge_repeated(catalog: Catalog, storage: Storage) -> None:
+def _merge_repeated(database: Database, storage: Storage) -> None:
     """Of an image that is listed several times the last entry counts."""
-    for id_text, first, last in catalog.run(_REPEATED):
+    for id_text, first, last in database.run(_REPEATED):
         if first != last:
             raise ConfigError(
                 f"{storage}: {first} and {last} are both image {id_text}, so that nothing tells whose its annotations "
                 "are; number the images anew"
             )
-        catalog.run(_DELETE_REPEATED, {"id": id_text})
+        database.run(_DELETE_REPEATED, {"id": id_text})
 
 
-def _tell_unknown(catalog: Catalog, storage: Storage) -> int:
+def _tell_unknown(database: Database, storage: Storage) -> int:
     """Say how many annotations are left out since the file has no such image, and return their number."""
-    ((count, unknown, example),) = catalog.run(_UNKNOWN)
+    ((count, unknown, example),) = database.run(_UNKNOWN)
     if unknown and unknown == count:
         raise ConfigError(f"{storage}: none of its {count} annotations has the image_id of an image, such as {example}")
     if unknown:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from pipeline.codecs.kinds import HIDDEN_PATH, IMAGE_EXTENSIONS, is_image, split_extension
 from pipeline.config.job import MaskConfig
-from pipeline.database import Catalog, in_batches
+from pipeline.database import Database, in_batches
 from pipeline.errors import ConfigError
 from pipeline.masks.annotations import read_annotations
 from pipeline.masks.look_alikes import pair_annotations, pair_mask_files
@@ -61,23 +61,23 @@ class PairedMasks(_Kind):
         assert self.template is not None  # else nobody asks
         return self.template.format(path=sample_id, dir=f"{folder}/" if folder else "", stem=stem, ext=extension)
 
-    def pair(self, catalog: Catalog) -> None:
+    def pair(self, database: Database) -> None:
         """Make the table ``samples`` of ``images`` and the mask files."""
         files = (file for file in self.storage.list_files() if is_image(file.key))
-        catalog.create("masks", MASK_FILES, in_batches(files, MASK_FILES))
-        catalog.run(_PAIR_BY_PATH if self.template else _PAIR_BY_PATH_OR_STEM)
-        pair_mask_files(catalog, "images.wanted" if self.template else "images.sample_id", "key")
+        database.create("masks", MASK_FILES, in_batches(files, MASK_FILES))
+        database.run(_PAIR_BY_PATH if self.template else _PAIR_BY_PATH_OR_STEM)
+        pair_mask_files(database, "images.wanted" if self.template else "images.sample_id", "key")
         if not self.template:
-            pair_mask_files(catalog, _STEM.format("images.sample_id"), _STEM.format("key"))
+            pair_mask_files(database, _STEM.format("images.sample_id"), _STEM.format("key"))
         if self.among_images:  # whatever is the mask of another image is no image
-            catalog.run(
+            database.run(
                 "DELETE FROM samples WHERE sample_id IN (SELECT mask_key FROM samples WHERE mask_key <> sample_id)"
             )
 
     @staticmethod
-    def count_spare(catalog: Catalog) -> dict[str, int]:
+    def count_spare(database: Database) -> dict[str, int]:
         """Return how many mask files no sample has, by kind as ``left_out``; hidden ones do not count."""
-        ((spare,),) = catalog.run(_SPARE, {"hidden": HIDDEN_PATH})
+        ((spare,),) = database.run(_SPARE, {"hidden": HIDDEN_PATH})
         return {SPARE_MASKS: spare} if spare else {}
 
 
@@ -89,10 +89,10 @@ class StaticMask(_Kind):
             raise ConfigError(f"mask.uri must be one file for mask.kind=static, found none at {storage}")
         self.storage = storage
 
-    def pair(self, catalog: Catalog) -> None:
+    def pair(self, database: Database) -> None:
         """Make the table ``samples`` of ``images`` and the one mask, whose key below its own uri is empty."""
-        catalog.create("masks", MASK_FILES, in_batches([self.storage.stat()], MASK_FILES))
-        catalog.run(_SAMPLES.format(pairs="images, masks mask"))
+        database.create("masks", MASK_FILES, in_batches([self.storage.stat()], MASK_FILES))
+        database.run(_SAMPLES.format(pairs="images, masks mask"))
 
 
 class InnerMask(_Kind):
@@ -103,10 +103,10 @@ class InnerMask(_Kind):
             check_installed()
         self.kind, self.storage = config.kind, storage
 
-    def pair(self, catalog: Catalog) -> None:
+    def pair(self, database: Database) -> None:
         """Make the table ``samples`` of ``images`` alone; every image may have an alpha channel, or text."""
         mask_key = "''" if self.kind in ("alpha", "text") else "if(has_mask, '', NULL)"
-        catalog.run(
+        database.run(
             f"CREATE TABLE samples AS SELECT sample_id, version AS input_version, size_bytes, file, place, "
             f"{mask_key} AS mask_key, NULL::BIGINT AS mask_bytes, NULL::VARCHAR AS mask_spec, fault FROM images"
         )
@@ -121,18 +121,18 @@ class AnnotatedMasks(_Kind):
         self.config, self.storage = config, storage
         self.left_out: Counter[str] = Counter()
 
-    def pair(self, catalog: Catalog) -> None:
+    def pair(self, database: Database) -> None:
         """Make the table ``samples`` of ``images`` and the texts of their annotations, of which one may have several.
 
         Raises:
             ConfigError: a file that cannot be read, or of which no name is that of an image.
         """
         specs = read_annotations(self.config, self.storage, self.left_out)
-        catalog.create("specs", SPECS, in_batches(specs, SPECS, SPECS_AT_ONCE))
-        catalog.run(_PLAIN_NAMES)
-        pair_annotations(catalog)
-        catalog.run(_PAIR_BY_NAME)
-        ((named, unmatched, example),) = catalog.run(_UNMATCHED)
+        database.create("specs", SPECS, in_batches(specs, SPECS, SPECS_AT_ONCE))
+        database.run(_PLAIN_NAMES)
+        pair_annotations(database)
+        database.run(_PAIR_BY_NAME)
+        ((named, unmatched, example),) = database.run(_UNMATCHED)
         if unmatched == named:
             raise ConfigError(
                 f"{self.storage} annotates none of the images; it names {example or 'nothing'!r}, where a path below "

@@ -3,37 +3,37 @@
 Only names without an exact partner are looked at. Where several could be meant, none is taken.
 """
 
-from pipeline.database import Catalog
+from pipeline.database import Database
 from pipeline.sources.versions import with_mask_sql
 
 _FOREIGN = "strlen({0}) <> length({0})"  # more bytes than characters: not ASCII alone
 
 
-def pair_mask_files(catalog: Catalog, image_name: str, mask_name: str) -> None:
+def pair_mask_files(database: Database, image_name: str, mask_name: str) -> None:
     """Give samples without a mask the one spare mask whose name looks like theirs; several are a fault.
 
     Args:
-        catalog: with the tables ``samples``, ``images`` and ``masks``; the first is changed.
+        database: with the tables ``samples``, ``images`` and ``masks``; the first is changed.
         image_name: SQL of what an image wants its mask to be called, over a row of ``images``.
         mask_name: SQL of the same, over a row of ``masks``.
     """
-    if not catalog.run(_LONELY.format(foreign=_FOREIGN.format(image_name))):
+    if not database.run(_LONELY.format(foreign=_FOREIGN.format(image_name))):
         return
     names = {"image_name": image_name, "mask_name": mask_name}
     foreign = {"image_foreign": _FOREIGN.format(image_name), "mask_foreign": _FOREIGN.format(mask_name)}
-    catalog.run(_LOOK_ALIKES.format(**names, **foreign))
-    catalog.run(_TAKE)
-    catalog.run(_REFUSE)
+    database.run(_LOOK_ALIKES.format(**names, **foreign))
+    database.run(_TAKE)
+    database.run(_REFUSE)
 
 
-def pair_annotations(catalog: Catalog) -> None:
+def pair_annotations(database: Database) -> None:
     """Rename the annotations that look like one image each, and like no other's, after it.
 
     Args:
-        catalog: with the tables ``images`` and ``specs``; the latter is changed.
+        database: with the tables ``images`` and ``specs``; the latter is changed.
     """
-    if catalog.run(f"SELECT 1 FROM specs WHERE {_FOREIGN.format('key')} LIMIT 1"):
-        catalog.run(_RENAME)
+    if database.run(f"SELECT 1 FROM specs WHERE {_FOREIGN.format('key')} LIMIT 1"):
+        database.run(_RENAME)
 
 
 _LONELY = """

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from moebius.schedule import ddim_timesteps
 from pipeline.config.job import JobConfig
-from pipeline.database import Catalog
+from pipeline.database import Database
 from pipeline.errors import ConfigError, SampleError
 from pipeline.records import SAMPLE_SCHEMA
 from pipeline.sources.reader import Reader
@@ -81,18 +81,18 @@ def read_rate(path: Path, config: JobConfig) -> Rate:
     return Rate(rate, origin)
 
 
-def sample_windows(config: JobConfig, catalog: Catalog, window_px: int, count: int) -> WindowSample:
+def sample_windows(config: JobConfig, database: Database, window_px: int, count: int) -> WindowSample:
     """Read, decode and cut some of the samples to do, drawn by the hash of their names: the same ones every time.
 
     Args:
         config: the job.
-        catalog: with the table ``planned``.
+        database: with the table ``planned``.
         window_px: side of a window.
         count: photos at most.
     """
     columns = ", ".join(SAMPLE_SCHEMA.names)
     query = f"SELECT {columns} FROM planned WHERE found AND reason IS NOT NULL ORDER BY md5(sample_id) LIMIT {count}"
-    samples = [row for table in catalog.stream(query, count) for row in table.to_pylist()]
+    samples = [row for table in database.stream(query, count) for row in table.to_pylist()]
     reader = Reader(config)
     records, failed = [], 0
     for sample, inputs in zip(samples, reader.read_all(samples), strict=True):

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import pyarrow as pa
 
 from pipeline.config.job import JobConfig
-from pipeline.database import Catalog, in_batches
+from pipeline.database import Database, in_batches
 from pipeline.manifest.log import Manifest
 from pipeline.records import RESULT_FAULTS
 from pipeline.sources.versions import COUNT_PATTERN
@@ -35,19 +35,19 @@ class SettledShards:
         config: the job.
         weights_fingerprint: of its weights.
         manifest: of its sink.
-        catalog: gets the tables ``rows`` and ``settled``.
+        database: gets the tables ``rows`` and ``settled``.
     """
 
-    def __init__(self, config: JobConfig, weights_fingerprint: str, manifest: Manifest, catalog: Catalog) -> None:
-        self.catalog, self.source = catalog, Storage(config.source.uri, config.storage)
+    def __init__(self, config: JobConfig, weights_fingerprint: str, manifest: Manifest, database: Database) -> None:
+        self.database, self.source = database, Storage(config.source.uri, config.storage)
         self._known: set[tuple[str, str]] = set()
         self._met: list[StoredFile] = []
         inner = config.mask.kind in ("member", "alpha", "text")
         if config.source.format != "webdataset" or not inner or config.run.retry_failed or config.run.select:
             return
-        manifest.load_into(catalog, COLUMNS)
-        catalog.run(_SETTLED, {"weights": weights_fingerprint, "settings": config.fingerprint})
-        self._known = set(catalog.run("SELECT uri, version FROM settled"))
+        manifest.load_into(database, COLUMNS)
+        database.run(_SETTLED, {"weights": weights_fingerprint, "settings": config.fingerprint})
+        self._known = set(database.run("SELECT uri, version FROM settled"))
 
     def without(self, shards: Iterable[StoredFile]) -> Iterable[StoredFile]:
         """The shards that are to be opened."""
@@ -62,12 +62,12 @@ class SettledShards:
         return True
 
     def add_samples(self) -> None:
-        """Add the samples of the shards left out to the catalog's ``samples``, as their rows have them."""
+        """Add the samples of the shards left out to the database's ``samples``, as their rows have them."""
         if not self._met:
             return
         shards = [(self.source.uri(shard.key), shard.size_bytes, shard.version) for shard in self._met]
-        self.catalog.create("met", _SHARDS, in_batches(shards, _SHARDS))
-        self.catalog.run(_ADD)
+        self.database.create("met", _SHARDS, in_batches(shards, _SHARDS))
+        self.database.run(_ADD)
 
 
 _SETTLED = f"""

@@ -1,4 +1,4 @@
-"""What there is to do at all: images of the source, paired with their masks, as a table of the catalog."""
+"""What there is to do at all: images of the source, paired with their masks, as a table of the database."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import pyarrow as pa
 
 from pipeline.config.job import JobConfig
-from pipeline.database import Catalog
+from pipeline.database import Database
 from pipeline.errors import ConfigError
 from pipeline.masks.kinds import IMAGES, InnerMask, Masks, PairedMasks, open_masks
 from pipeline.planning.finished_shards import SettledShards
@@ -20,12 +20,12 @@ from pipeline.storage.storage import Storage
 
 
 @usable()
-def find_samples(config: JobConfig, catalog: Catalog, settled: SettledShards | None = None) -> dict[str, int]:
-    """List the source and pair every image with its mask: the catalog's table ``samples``, of ``SAMPLE_SCHEMA``.
+def find_samples(config: JobConfig, database: Database, settled: SettledShards | None = None) -> dict[str, int]:
+    """List the source and pair every image with its mask: the database's table ``samples``, of ``SAMPLE_SCHEMA``.
 
     Args:
         config: the job.
-        catalog: gets the table.
+        database: gets the table.
         settled: what need not be opened, since the manifest holds it.
 
     Returns:
@@ -47,20 +47,20 @@ def find_samples(config: JobConfig, catalog: Catalog, settled: SettledShards | N
     finder = open_source(config, source)
     files = finder.files(left_out)
     images = found_batches(finder, settled.without(files) if settled else files)
-    catalog.create("images", IMAGES, _with_names(images, masks))
+    database.create("images", IMAGES, _with_names(images, masks))
     # Files have one path each on a disk, and in a bucket unless the name of one is not as a disk would have it.
-    if config.source.format != "images" or (not source.is_local and catalog.run(_UNTIDY)):
-        _rename_repeated(catalog)
-    masks.pair(catalog)
+    if config.source.format != "images" or (not source.is_local and database.run(_UNTIDY)):
+        _rename_repeated(database)
+    masks.pair(database)
     if settled:
         settled.add_samples()
-    if not catalog.run("SELECT 1 FROM samples LIMIT 1"):
+    if not database.run("SELECT 1 FROM samples LIMIT 1"):
         there = left_out.there()
         raise ConfigError(f"no image below {source} matches source.pattern={config.source.pattern!r}{there}")
     found = {**left_out.by_kind(), **masks.left_out}
     if isinstance(masks, PairedMasks) and config.source.pattern == EVERYTHING:
         is_apart = not any(_holds(masks.storage, other) for other in (source, sink))
-        found |= masks.count_spare(catalog) if is_apart else {}
+        found |= masks.count_spare(database) if is_apart else {}
     return found
 
 
@@ -102,13 +102,13 @@ def _with_names(images: Iterable[pa.RecordBatch], masks: Masks) -> Iterator[pa.R
         yield pa.record_batch([*batch.columns, names], schema=IMAGES)
 
 
-def _rename_repeated(catalog: Catalog) -> None:
+def _rename_repeated(database: Database) -> None:
     """Of samples whose results would have one name the first keeps its own; others fail, with a free one."""
-    catalog.run(_REPEATED)
+    database.run(_REPEATED)
     mark = "#"
-    while catalog.run(_TAKEN, {"mark": mark}):
+    while database.run(_TAKEN, {"mark": mark}):
         mark += "#"
-    catalog.run(_RENAME, {"mark": mark})
+    database.run(_RENAME, {"mark": mark})
 
 
 _IS_UNTIDY = "(contains(sample_id, './') OR contains(sample_id, '//') OR starts_with(sample_id, '/'))"

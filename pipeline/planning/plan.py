@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from pipeline.config.job import JobConfig
-from pipeline.database import Catalog
+from pipeline.database import Database
 from pipeline.errors import ConfigError
 from pipeline.manifest.log import Manifest
 from pipeline.manifest.tombstones import leave_out_forgotten
@@ -35,7 +35,7 @@ class Plan:
     """Samples found, those left to do and why.
 
     Args:
-        catalog: holds them.
+        database: holds them.
         found: samples in the source.
         found_bytes: their size.
         without_mask: samples found that have no mask file.
@@ -49,7 +49,7 @@ class Plan:
         has_shards: whether any result lies in a shard.
     """
 
-    catalog: Catalog
+    database: Database
     found: int = 0
     found_bytes: int = 0
     without_mask: int = 0
@@ -65,7 +65,7 @@ class Plan:
     def result_counts(self) -> dict[str, int]:
         """Results that rows name in each file, as they were before the job."""
         query = "SELECT earlier_uri, count(*) FROM planned WHERE earlier_uri IS NOT NULL GROUP BY ALL"
-        return dict(self.catalog.run(query))
+        return dict(self.database.run(query))
 
     def known_good(self) -> tuple[Sample, ...]:
         """A few found samples whose earlier results stay, to prove workers by."""
@@ -73,7 +73,7 @@ class Plan:
         query = (
             f"SELECT {columns} FROM planned WHERE found AND reason IS NULL AND status = '{OK}' AND {_READABLE} LIMIT 3"
         )
-        return tuple(sample for table in self.catalog.stream(query, LEG_SAMPLES) for sample in table.to_pylist())
+        return tuple(sample for table in self.database.stream(query, LEG_SAMPLES) for sample in table.to_pylist())
 
     def legs(self) -> Iterator[pa.Table]:
         """The samples to do in order of their id, as tables of bounded length.
@@ -83,28 +83,28 @@ class Plan:
         """
         columns = ", ".join(SAMPLE_SCHEMA.names)
         query = f"SELECT {columns} FROM planned WHERE found AND reason IS NOT NULL ORDER BY sample_id"
-        return self.catalog.stream(query, LEG_SAMPLES)
+        return self.database.stream(query, LEG_SAMPLES)
 
 
 @usable()
-def make_plan(config: JobConfig, catalog: Catalog, weights_fingerprint: str, manifest: Manifest) -> Plan:
-    """Compare the catalog's ``samples`` with the rows of the manifest.
+def make_plan(config: JobConfig, database: Database, weights_fingerprint: str, manifest: Manifest) -> Plan:
+    """Compare the database's ``samples`` with the rows of the manifest.
 
     Raises:
         ConfigError: rows of other weights or settings that neither ``run.redo_changed`` nor ``run.select`` allows, rows
             at all with ``run.resume=false``.
     """
     select = config.run.select
-    forgotten = leave_out_forgotten(manifest.storage, catalog)
-    manifest.load_into(catalog, list(dict.fromkeys([*PLAN_COLUMNS, *named_columns(select)])))
-    ((row_count,),) = catalog.run("SELECT count(*) FROM rows")
+    forgotten = leave_out_forgotten(manifest.storage, database)
+    manifest.load_into(database, list(dict.fromkeys([*PLAN_COLUMNS, *named_columns(select)])))
+    ((row_count,),) = database.run("SELECT count(*) FROM rows")
     if row_count and not config.run.resume:
         raise ConfigError(
             f"run.resume=false, but {config.sink.uri} already holds {row_count} rows; choose another sink.uri"
         )
-    select_rows(catalog, select)
+    select_rows(database, select)
     keep_other = select is not None and not config.run.redo_changed
-    catalog.run(
+    database.run(
         _COMPARE,
         {
             "weights": weights_fingerprint,
@@ -114,11 +114,11 @@ def make_plan(config: JobConfig, catalog: Catalog, weights_fingerprint: str, man
             "keep_other": keep_other,
         },
     )
-    if not config.run.redo_changed and not keep_other and (mixed := catalog.run(_MIXED)):
+    if not config.run.redo_changed and not keep_other and (mixed := database.run(_MIXED)):
         raise ConfigError(_mix_message(config, weights_fingerprint, mixed))
-    has_shards = bool(catalog.run("SELECT 1 FROM planned WHERE output_member IS NOT NULL LIMIT 1"))
-    plan = Plan(catalog, forgotten=forgotten, has_shards=has_shards, faults=Counter(dict(catalog.run(_FAULTS))))
-    for found, reason, status, error_type, count, size_bytes, without_mask in catalog.run(_COUNTS):
+    has_shards = bool(database.run("SELECT 1 FROM planned WHERE output_member IS NOT NULL LIMIT 1"))
+    plan = Plan(database, forgotten=forgotten, has_shards=has_shards, faults=Counter(dict(database.run(_FAULTS))))
+    for found, reason, status, error_type, count, size_bytes, without_mask in database.run(_COUNTS):
         if not found:
             plan.gone += count
             continue
@@ -168,7 +168,7 @@ SELECT
     END AS reason
 FROM compared"""
 
-# Of a shard that was not opened again, the catalog does not know where its samples lie.
+# Of a shard that was not opened again, the database does not know where its samples lie.
 _READABLE = "(file IS NULL OR place IS NOT NULL) AND mask_key IS NOT NULL"
 
 # A shard that breaks off has no mask, and misses none.

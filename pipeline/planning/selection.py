@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import duckdb
 import pyarrow as pa
 
-from pipeline.database import BATCH_ROWS, Catalog
+from pipeline.database import BATCH_ROWS, Database
 from pipeline.errors import ConfigError
 from pipeline.records import MANIFEST_SCHEMA
 
@@ -32,23 +32,23 @@ def check_selection(expression: str | None) -> None:
         statements = duckdb.extract_statements(_query(expression))
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
         raise ConfigError(f"run.select={expression!r}: must be one expression that is true of some rows, no statement")
-    with Catalog() as catalog:
-        catalog.create("rows", MANIFEST_SCHEMA, [])
-        select_rows(catalog, expression)
+    with Database() as database:
+        database.create("rows", MANIFEST_SCHEMA, [])
+        select_rows(database, expression)
 
 
-def select_rows(catalog: Catalog, expression: str | None) -> None:
-    """Make the catalog's table ``selected``, of ids, from its table ``rows``; without an expression it is empty.
+def select_rows(database: Database, expression: str | None) -> None:
+    """Make the database's table ``selected``, of ids, from its table ``rows``; without an expression it is empty.
 
-    The expression may read tables of the catalog and nothing else: it runs in a transaction that cannot write, in a
+    The expression may read tables of the database and nothing else: it runs in a transaction that cannot write, in a
     database that opens no files but its own.
 
     Raises:
         ConfigError: an expression that the database does not understand, or that it cannot compute.
     """
     with _sentences(expression):
-        found = catalog.stream(_query(expression), BATCH_ROWS, read_only=True) if expression else ()
-        catalog.create("selected", _SELECTED, (batch for table in found for batch in table.to_batches()))
+        found = database.stream(_query(expression), BATCH_ROWS, read_only=True) if expression else ()
+        database.create("selected", _SELECTED, (batch for table in found for batch in table.to_batches()))
 
 
 def _query(expression: str) -> str:

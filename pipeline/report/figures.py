@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from itertools import pairwise
 
-from pipeline.database import Catalog
+from pipeline.database import Database
 from pipeline.errors import ConfigError
 from pipeline.manifest.log import Manifest
 from pipeline.records import FAILED, OK, STATUSES
@@ -74,48 +74,48 @@ class Figures:
         return sum(self.counts.values())
 
 
-def load_rows(sink: Storage, catalog: Catalog, columns: list[str]) -> None:
-    """Make the catalog's table ``rows``, one row a sample.
+def load_rows(sink: Storage, database: Database, columns: list[str]) -> None:
+    """Make the database's table ``rows``, one row a sample.
 
     Raises:
         ConfigError: there is no row.
     """
-    Manifest(sink).load_into(catalog, columns)
-    if not catalog.run("SELECT 1 FROM rows LIMIT 1"):
+    Manifest(sink).load_into(database, columns)
+    if not database.run("SELECT 1 FROM rows LIMIT 1"):
         raise ConfigError(f"no manifest with rows in {sink}; is that the sink.uri of a job?")
 
 
-def read_figures(sink: Storage, catalog: Catalog) -> Figures:
-    """Figures of the catalog's table ``rows``, and of the summaries of the runs that made them."""
-    by_status = dict(catalog.run("SELECT status, count(*) FROM rows GROUP BY ALL"))
-    ((pixels, windows, output_bytes),) = catalog.run(
+def read_figures(sink: Storage, database: Database) -> Figures:
+    """Figures of the database's table ``rows``, and of the summaries of the runs that made them."""
+    by_status = dict(database.run("SELECT status, count(*) FROM rows GROUP BY ALL"))
+    ((pixels, windows, output_bytes),) = database.run(
         """SELECT coalesce(sum(width * height), 0), coalesce(sum(window_count), 0), coalesce(sum(output_bytes), 0)
         FROM rows"""
     )
-    failures, left_out = _failures(catalog)
-    runs = read_runs(sink, catalog)
-    ((run_count,),) = catalog.run("SELECT count(DISTINCT run_id) FROM rows")
+    failures, left_out = _failures(database)
+    runs = read_runs(sink, database)
+    ((run_count,),) = database.run("SELECT count(DISTINCT run_id) FROM rows")
     return Figures(
         counts={status: by_status.get(status, 0) for status in STATUSES},
-        suspicious=dict(catalog.run(_SUSPICIOUS)),
+        suspicious=dict(database.run(_SUSPICIOUS)),
         pixels=int(pixels),
         windows=int(windows),
         output_bytes=int(output_bytes),
         runs=runs,
         runs_left_out=run_count - len(runs),
-        rates=read_rates(catalog),
-        stages=_stages(catalog),
+        rates=read_rates(database),
+        stages=_stages(database),
         failures=failures,
         failures_left_out=left_out,
-        hole_sizes=_hole_sizes(catalog),
-        seams=_seams(catalog),
+        hole_sizes=_hole_sizes(database),
+        seams=_seams(database),
     )
 
 
-def _stages(catalog: Catalog) -> list[StageSeconds]:
+def _stages(database: Database) -> list[StageSeconds]:
     stages = []
     for stage in STAGES:
-        ((median, p95, longest, together),) = catalog.run(
+        ((median, p95, longest, together),) = database.run(
             f"""SELECT median({stage}_s), quantile_cont({stage}_s, 0.95), max({stage}_s), sum({stage}_s) FROM rows
             WHERE isfinite({stage}_s)"""
         )
@@ -124,8 +124,8 @@ def _stages(catalog: Catalog) -> list[StageSeconds]:
     return stages
 
 
-def _failures(catalog: Catalog) -> tuple[list[FailureClass], int]:
-    found = catalog.run(
+def _failures(database: Database) -> tuple[list[FailureClass], int]:
+    found = database.run(
         f"""SELECT coalesce(error_stage, '?'), coalesce(error_type, '?'), count(*) AS number,
             min_by(left(coalesce(error_message, ''), {MESSAGE_CHARACTERS}), sample_id, {EXAMPLES}),
             min(sample_id, {EXAMPLES})
@@ -138,22 +138,22 @@ def _failures(catalog: Catalog) -> tuple[list[FailureClass], int]:
     return classes, sum(count for *_, count, _, _ in found[MOST_CLASSES:])
 
 
-def _hole_sizes(catalog: Catalog) -> list[int]:
+def _hole_sizes(database: Database) -> list[int]:
     counts = ", ".join(
         f"count(*) FILTER (mask_fraction > {low} AND mask_fraction <= {high})" for low, high in pairwise(HOLE_EDGES)
     )
-    return list(catalog.run(f"SELECT {counts} FROM rows WHERE status = '{OK}'")[0])
+    return list(database.run(f"SELECT {counts} FROM rows WHERE status = '{OK}'")[0])
 
 
-def _seams(catalog: Catalog) -> list[tuple[float, float, int]]:
+def _seams(database: Database) -> list[tuple[float, float, int]]:
     """Equal steps over all but the outermost hundredth of the scores, or over more where these are nearly alike."""
     scored = f"FROM rows WHERE status = '{OK}' AND isfinite(seam_score)"
-    ((low, high),) = catalog.run(f"SELECT quantile_disc(seam_score, 0.005), quantile_disc(seam_score, 0.995) {scored}")
+    ((low, high),) = database.run(f"SELECT quantile_disc(seam_score, 0.005), quantile_disc(seam_score, 0.995) {scored}")
     if low is None:
         return []
     step = max((high - low) / SEAM_BINS, LEAST_SEAM_STEP)
     counts = dict(
-        catalog.run(
+        database.run(
             f"""SELECT greatest(0, least({SEAM_BINS - 1}, floor((seam_score - $low) / $step)))::BIGINT AS bin, count(*)
             {scored} GROUP BY ALL""",
             {"low": low, "step": step},

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config.job import JobConfig
-from pipeline.database import Catalog
+from pipeline.database import Database
 from pipeline.errors import ConfigError
 from pipeline.manifest.tombstones import read_forgotten
 from pipeline.records import MANIFEST_SCHEMA
@@ -44,10 +44,10 @@ def make_report(sink: Storage, storage_options: Mapping[str, Any], samples: int 
         ConfigError: the sink has no rows, or samples were deleted from it meanwhile.
     """
     forgotten = read_forgotten(sink)
-    with Catalog() as catalog:
-        load_rows(sink, catalog, COLUMNS)
-        figures = read_figures(sink, catalog)
-        rows = choose_samples(catalog, samples)
+    with Database() as database:
+        load_rows(sink, database, COLUMNS)
+        figures = read_figures(sink, database)
+        rows = choose_samples(database, samples)
     evidence = Evidence(sink, storage_options, rows, MOST_S, MOST_PIXELS)
     exhibits = [
         draw_exhibit(row, files) for row, files in zip(rows, sink.in_parallel(evidence.read, rows), strict=True)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.database import Catalog
+from pipeline.database import Database
 from pipeline.storage.storage import Storage
 
 MOST_RUNS = 20  # the newest
@@ -41,9 +41,9 @@ class RunFigures:
         return self.summary.get("weights", {}).get("trained") is False
 
 
-def read_runs(sink: Storage, catalog: Catalog) -> list[RunFigures]:
-    """The newest runs that have made rows of the catalog's table ``rows``."""
-    found = catalog.run(
+def read_runs(sink: Storage, database: Database) -> list[RunFigures]:
+    """The newest runs that have made rows of the database's table ``rows``."""
+    found = database.run(
         f"""SELECT run_id, count(*), epoch(min(started_at)), max({_ENDED}) - epoch(min(started_at)) FROM rows
         WHERE run_id IS NOT NULL GROUP BY run_id ORDER BY min(started_at) DESC NULLS LAST, run_id LIMIT {MOST_RUNS}"""
     )
@@ -58,9 +58,9 @@ def _summary(sink: Storage, run_id: str) -> dict[str, Any]:
     return summary if isinstance(summary, dict) else {}
 
 
-def read_rates(catalog: Catalog) -> dict[str, list[tuple[float, float]]]:
+def read_rates(database: Database) -> dict[str, list[tuple[float, float]]]:
     """Of the largest runs: (seconds since its first row, samples ended a second); of too short ones nothing."""
-    found = catalog.run(_RATES)
+    found = database.run(_RATES)
     rates: dict[str, list[tuple[float, float]]] = {}
     for run_id, index, bin_s, count in found:
         line = rates.setdefault(run_id, [])

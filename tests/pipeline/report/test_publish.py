@@ -115,7 +115,7 @@ def test_what_is_forgotten_while_a_report_is_made_is_not_in_it(ended, tmp_path, 
     sink = Storage(str(tmp_path / "out"))
     shutil.copytree(ended[0].sink.uri, sink.root)
 
-    def choose(catalog, count):
+    def choose(database, count):
         note_forgotten(sink, ["large.jpg"])
         return []
 
