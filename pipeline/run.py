@@ -126,8 +126,8 @@ def run_job(
                         supervisor = Supervisor(
                             start_pass, patience, quarantine, plan.known_good(), _unit_bounds(config), witness
                         )
-                        for leg in plan.legs():
-                            supervisor.do(leg, commit)
+                        for chunk in plan.chunks():
+                            supervisor.do(chunk, commit)
                 delete_replaced(manifest, lease)
                 if plan.has_shards or config.sink.is_sharded:
                     repack(manifest, sink, None if plan.todo else plan.result_counts())

@@ -34,7 +34,7 @@ class PlanFigures:
         list_s: listing images and masks and pairing them.
         made_up_s: what making up their names takes of that, which a real listing does not.
         compare_s: reading the manifest and comparing.
-        legs_s: handing out what is to be done.
+        chunks_s: handing out what is to be done.
         compact_s: bringing the manifest into its final form.
         plan_peak_mb, peak_mb: largest memory of the process until the plan was there, and over all.
         manifest_mb: size of the manifest.
@@ -45,7 +45,7 @@ class PlanFigures:
     list_s: float
     made_up_s: float
     compare_s: float
-    legs_s: float
+    chunks_s: float
     compact_s: float
     plan_peak_mb: float
     peak_mb: float
@@ -68,15 +68,15 @@ def measure_plan(rows: int) -> PlanFigures:
             manifest = Manifest(sink)
             plan = make_plan(config, database, WEIGHTS, manifest)
             clock.append(time.monotonic())
-            todo = sum(leg.num_rows for leg in plan.legs())
+            todo = sum(chunk.num_rows for chunk in plan.chunks())
             clock.append(time.monotonic())
         plan_peak_mb = peak_mb()
         manifest.compact()
         clock.append(time.monotonic())
         size_mb = sum(file.size_bytes for file in sink.list_files("manifest")) / 1e6
-    list_s, compare_s, legs_s, compact_s = map(float, np.diff(clock))
+    list_s, compare_s, chunks_s, compact_s = map(float, np.diff(clock))
     return PlanFigures(
-        rows, todo, list_s, _making_up_s(rows), compare_s, legs_s, compact_s, plan_peak_mb, peak_mb(), size_mb
+        rows, todo, list_s, _making_up_s(rows), compare_s, chunks_s, compact_s, plan_peak_mb, peak_mb(), size_mb
     )
 
 

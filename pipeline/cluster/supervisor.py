@@ -31,7 +31,7 @@ Commit = Callable[[pa.Table], None]
 
 
 class Supervisor:
-    """Does the legs of a job, one after the other.
+    """Does the chunks of a job, one after the other.
 
     Args:
         start_pass: runs units through the cluster.

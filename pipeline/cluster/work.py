@@ -1,4 +1,4 @@
-"""The samples of a leg: what each has been through, and what the current pass shows."""
+"""The samples of a chunk: what each has been through, and what the current pass shows."""
 
 import heapq
 from collections import Counter
@@ -87,7 +87,7 @@ class Work:
             self.reasons[worker] = f"{kind}: {message}"
 
     def settle_deferred(self) -> None:
-        """Work in what was deferred since: a look-up takes as long as the leg is, so it is made for many at once."""
+        """Work in what was deferred since: a look-up takes as long as the chunk is, so it is made for many at once."""
         if not self._deferred:
             return
         positions = self._positions(pa.concat_tables(self._deferred))

@@ -27,7 +27,7 @@ PLAN_COLUMNS = [
     "config_fingerprint",
 ]
 NEW, CHANGED, SELECTED, DAMAGED, RETRIED, REDONE = "new", "changed", "selected", "damaged", "retried", "redone"
-LEG_SAMPLES = 1_000_000  # held in memory at once
+CHUNK_SAMPLES = 1_000_000  # held in memory at once
 
 
 @dataclass
@@ -73,9 +73,9 @@ class Plan:
         query = (
             f"SELECT {columns} FROM planned WHERE found AND reason IS NULL AND status = '{OK}' AND {_READABLE} LIMIT 3"
         )
-        return tuple(sample for table in self.database.stream(query, LEG_SAMPLES) for sample in table.to_pylist())
+        return tuple(sample for table in self.database.stream(query, CHUNK_SAMPLES) for sample in table.to_pylist())
 
-    def legs(self) -> Iterator[pa.Table]:
+    def chunks(self) -> Iterator[pa.Table]:
         """The samples to do in order of their id, as tables of bounded length.
 
         Yields:
@@ -83,7 +83,7 @@ class Plan:
         """
         columns = ", ".join(SAMPLE_SCHEMA.names)
         query = f"SELECT {columns} FROM planned WHERE found AND reason IS NOT NULL ORDER BY sample_id"
-        return self.database.stream(query, LEG_SAMPLES)
+        return self.database.stream(query, CHUNK_SAMPLES)
 
 
 @usable()

@@ -62,7 +62,7 @@ def made(config, weights="w"):
 
 def planned(config, weights="w"):
     with made(config, weights) as plan:
-        todo = [name for leg in plan.legs() for name in leg["sample_id"].to_pylist()]
+        todo = [name for chunk in plan.chunks() for name in chunk["sample_id"].to_pylist()]
         assert len(todo) == plan.todo
         return todo, dict(plan.reasons), dict(plan.done)
 
@@ -223,12 +223,12 @@ def test_nothing_found_names_place_and_pattern(config):
         found(replace(config, source=replace(config.source, pattern="*.tiff")))
 
 
-def test_legs_hold_every_sample_once_in_order(config, monkeypatch):
-    monkeypatch.setattr(pipeline.planning.plan, "LEG_SAMPLES", 2)
+def test_chunks_hold_every_sample_once_in_order(config, monkeypatch):
+    monkeypatch.setattr(pipeline.planning.plan, "CHUNK_SAMPLES", 2)
     commit(config, found(config)[2], status=FAILED)
     with made(with_run(config, retry_failed=True)) as plan:
-        legs = [leg.to_pylist() for leg in plan.legs()]
-    assert [[row["sample_id"] for row in leg] for leg in legs] == [["000.png", "001.png"], ["002.png"]]
+        chunks = [chunk.to_pylist() for chunk in plan.chunks()]
+    assert [[row["sample_id"] for row in chunk] for chunk in chunks] == [["000.png", "001.png"], ["002.png"]]
 
 
 @given(sizes=st.lists(st.integers(0, 100), max_size=50), max_samples=st.integers(1, 10), max_bytes=st.integers(1, 150))
