@@ -53,7 +53,7 @@ def _plan(options: argparse.Namespace) -> int:
     rate = _rate(options, config)
     from pipeline.database import Database
     from pipeline.manifest.log import Manifest
-    from pipeline.planning.finished_shards import SettledShards
+    from pipeline.planning.finished_shards import FinishedShards
     from pipeline.planning.listing import find_samples
     from pipeline.planning.plan import make_plan
     from pipeline.sources.left_out import describe_left_out
@@ -63,7 +63,7 @@ def _plan(options: argparse.Namespace) -> int:
     weights = fetch_weights(config.model.weights, config.storage)
     with Database() as database:
         manifest = Manifest(Storage(config.sink.uri, config.storage))
-        left_out = find_samples(config, database, SettledShards(config, weights.fingerprint, manifest, database))
+        left_out = find_samples(config, database, FinishedShards(config, weights.fingerprint, manifest, database))
         plan = make_plan(config, database, weights.fingerprint, manifest)
         sizing = _sizing(options, config, plan, rate, weights.config.image_size) if rate else {}
     lines = {

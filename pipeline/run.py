@@ -37,7 +37,7 @@ from pipeline.manifest.lease import Lease
 from pipeline.manifest.log import Manifest
 from pipeline.manifest.takeover import until_taken_over
 from pipeline.metrics import Meter
-from pipeline.planning.finished_shards import SettledShards
+from pipeline.planning.finished_shards import FinishedShards
 from pipeline.planning.listing import find_samples
 from pipeline.planning.plan import make_plan
 from pipeline.records import MANIFEST_SCHEMA, to_table
@@ -90,8 +90,8 @@ def run_job(
         logger.warning("weights %r are an untrained stand-in: results show the pipeline, not the model", weights.name)
     sink = Storage(config.sink.uri, config.storage)
     with notified(config.run.notify) as documents, Database() as database:
-        settled = SettledShards(config, weights.fingerprint, Manifest(sink), database)
-        left_out = find_samples(config, database, settled)
+        finished = FinishedShards(config, weights.fingerprint, Manifest(sink), database)
+        left_out = find_samples(config, database, finished)
         with Lease(sink, run_id) as lease:
             sink.clear_staging()
             manifest = Manifest(sink, Hold(config.limits.stall_s, tell_hold))

@@ -111,7 +111,7 @@ class Supervisor:
                     work.finish(rows, commit)
             except RayError as error:  # the flow as a whole: nothing is said about the samples that are left
                 self.patience.reason = _last_line(error)
-                work.settle_deferred()
+                work.apply_deferred()
                 return this_pass.avoided
             except BaseException:
                 self.roster.end()
@@ -121,9 +121,9 @@ class Supervisor:
         entries = self.roster.read()
         self.patience.say_troubles(entries)
         if entries.number != number:  # the roster does not answer
-            work.settle_deferred()
+            work.apply_deferred()
             return this_pass.avoided
-        work.settle_missing(this_pass, entries)
+        work.mark_missing(this_pass, entries)
         if work.blamed:
             commit(self.quarantine(work.blamed))
             work.blamed = []

@@ -80,13 +80,13 @@ class Work:
         commit(rows)
 
     def defer(self, rows: pa.Table) -> None:
-        """Take note of samples that a worker returned without doing them; :meth:`settle_deferred` works it in."""
+        """Take note of samples that a worker returned without doing them; :meth:`apply_deferred` works it in."""
         self._deferred.append(rows.select(["sample_id"]))
         columns = (rows[name].to_pylist() for name in ("worker", "error_type", "error_message"))
         for worker, kind, message in zip(*columns, strict=True):
             self.reasons[worker] = f"{kind}: {message}"
 
-    def settle_deferred(self) -> None:
+    def apply_deferred(self) -> None:
         """Work in what was deferred since: a look-up takes as long as the chunk is, so it is made for many at once."""
         if not self._deferred:
             return
@@ -98,9 +98,9 @@ class Work:
         self._histories[fresh] = History.DEFERRED
         self.progress += len(np.unique(fresh))
 
-    def settle_missing(self, this_pass: Pass, entries: Entries) -> None:
+    def mark_missing(self, this_pass: Pass, entries: Entries) -> None:
         """Note that samples of a pass did not come back: their worker died with them."""
-        self.settle_deferred()
+        self.apply_deferred()
         missing = np.flatnonzero(self._missing)
         if not this_pass.isolated:
             in_small_units = this_pass.history < History.LOST and this_pass.unit_samples(self.unit) > SMALL

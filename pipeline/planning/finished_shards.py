@@ -25,7 +25,7 @@ COLUMNS = [
 _SHARDS = pa.schema([("uri", pa.string()), ("size_bytes", pa.int64()), ("version", pa.string())])
 
 
-class SettledShards:
+class FinishedShards:
     """What the manifest knows of a source of shards.
 
     Empty where a sample may be done again although its shard is the same: masks elsewhere, or failed or chosen
@@ -35,7 +35,7 @@ class SettledShards:
         config: the job.
         weights_fingerprint: of its weights.
         manifest: of its sink.
-        database: gets the tables ``rows`` and ``settled``.
+        database: gets the tables ``rows`` and ``finished``.
     """
 
     def __init__(self, config: JobConfig, weights_fingerprint: str, manifest: Manifest, database: Database) -> None:
@@ -46,16 +46,16 @@ class SettledShards:
         if config.source.format != "webdataset" or not inner or config.run.retry_failed or config.run.select:
             return
         manifest.load_into(database, COLUMNS)
-        database.run(_SETTLED, {"weights": weights_fingerprint, "settings": config.fingerprint})
-        self._known = set(database.run("SELECT uri, version FROM settled"))
+        database.run(_FINISHED, {"weights": weights_fingerprint, "settings": config.fingerprint})
+        self._known = set(database.run("SELECT uri, version FROM finished"))
 
     def without(self, shards: Iterable[StoredFile]) -> Iterable[StoredFile]:
         """The shards that are to be opened."""
         if not self._known:
             return shards
-        return (shard for shard in shards if not self._is_settled(shard))
+        return (shard for shard in shards if not self._is_finished(shard))
 
-    def _is_settled(self, shard: StoredFile) -> bool:
+    def _is_finished(self, shard: StoredFile) -> bool:
         if (self.source.uri(shard.key), shard.version) not in self._known:
             return False
         self._met.append(shard)
@@ -70,8 +70,8 @@ class SettledShards:
         self.database.run(_ADD)
 
 
-_SETTLED = f"""
-CREATE TABLE settled AS SELECT
+_FINISHED = f"""
+CREATE TABLE finished AS SELECT
     input_uri AS uri,
     regexp_replace(input_version, {COUNT_PATTERN}, '') AS version,
     count(*) AS samples
@@ -85,9 +85,9 @@ _ADD = f"""
 INSERT INTO samples BY NAME SELECT
     rows.sample_id,
     rows.input_version,
-    met.size_bytes // settled.samples AS size_bytes,
+    met.size_bytes // finished.samples AS size_bytes,
     if(rows.error_type = 'MissingMask', NULL, '') AS mask_key
 FROM rows
 JOIN met ON rows.input_uri = met.uri
-JOIN settled ON settled.uri = met.uri AND settled.version = met.version
+JOIN finished ON finished.uri = met.uri AND finished.version = met.version
 WHERE regexp_replace(rows.input_version, {COUNT_PATTERN}, '') = met.version"""

@@ -9,7 +9,7 @@ from pipeline.config.job import JobConfig
 from pipeline.database import Database
 from pipeline.errors import ConfigError
 from pipeline.masks.kinds import IMAGES, InnerMask, Masks, PairedMasks, open_masks
-from pipeline.planning.finished_shards import SettledShards
+from pipeline.planning.finished_shards import FinishedShards
 from pipeline.planning.selection import check_selection
 from pipeline.sinks.base import FOLDER
 from pipeline.sources.base import EMPTY, EVERYTHING, found_batches
@@ -20,13 +20,13 @@ from pipeline.storage.storage import Storage
 
 
 @usable()
-def find_samples(config: JobConfig, database: Database, settled: SettledShards | None = None) -> dict[str, int]:
+def find_samples(config: JobConfig, database: Database, finished: FinishedShards | None = None) -> dict[str, int]:
     """List the source and pair every image with its mask: the database's table ``samples``, of ``SAMPLE_SCHEMA``.
 
     Args:
         config: the job.
         database: gets the table.
-        settled: what need not be opened, since the manifest holds it.
+        finished: what need not be opened, since the manifest holds it.
 
     Returns:
         How many files of the source, and masks, were left out, by kind.
@@ -46,14 +46,14 @@ def find_samples(config: JobConfig, database: Database, settled: SettledShards |
     left_out = LeftOut(inside, _leads_to(source, [other for other in others if not top.startswith(f"{other}/")]))
     finder = open_source(config, source)
     files = finder.files(left_out)
-    images = found_batches(finder, settled.without(files) if settled else files)
+    images = found_batches(finder, finished.without(files) if finished else files)
     database.create("images", IMAGES, _with_names(images, masks))
     # Files have one path each on a disk, and in a bucket unless the name of one is not as a disk would have it.
     if config.source.format != "images" or (not source.is_local and database.run(_UNTIDY)):
         _rename_repeated(database)
     masks.pair(database)
-    if settled:
-        settled.add_samples()
+    if finished:
+        finished.add_samples()
     if not database.run("SELECT 1 FROM samples LIMIT 1"):
         there = left_out.there()
         raise ConfigError(f"no image below {source} matches source.pattern={config.source.pattern!r}{there}")
