@@ -19,9 +19,9 @@ from pipeline.database import Database
 from pipeline.errors import ConfigError, SampleError
 from pipeline.masks.decode import read_mask
 from pipeline.records import MANIFEST_SCHEMA, OK
-from pipeline.report.evidence import Evidence, Files
 from pipeline.report.figures import load_rows
 from pipeline.report.review import NO_LIMIT
+from pipeline.report.row_files import RowFiles, RowFilesReader
 from pipeline.storage.errors import usable
 from pipeline.storage.storage import Storage
 
@@ -40,8 +40,8 @@ def _draw(options: argparse.Namespace) -> int:
     access = parse_storage_options(options.storage)
     sink = Storage(absolute_uri(options.sink, "SINK"), access)
     rows = _first_results(sink, options.count)
-    evidence = Evidence(sink, access, rows)
-    strips = [_strip(row, evidence.read(row)) for row in rows]
+    reader = RowFilesReader(sink, access, rows)
+    strips = [_strip(row, reader.read(row)) for row in rows]
     save_sheet(strips, options.columns, options.picture)
     sys.stdout.write(f"contact sheet: {options.picture}\n")
     return DONE
@@ -63,7 +63,7 @@ def _first_results(sink: Storage, count: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _strip(row: Mapping[str, Any], files: Files) -> Image.Image:
+def _strip(row: Mapping[str, Any], files: RowFiles) -> Image.Image:
     """Draw the pictures of a row that can be read, and state why the others are missing."""
     before = hole = after = NOTHING
     notes = [files.missing] if files.missing else []

@@ -14,7 +14,7 @@ from pipeline.codecs.decode import decode
 from pipeline.codecs.photo import Photo
 from pipeline.errors import SampleError
 from pipeline.masks.decode import read_mask
-from pipeline.report.evidence import Files, reason
+from pipeline.report.row_files import RowFiles, reason
 
 PICTURE_PX = 560  # longest side
 QUALITY = 80
@@ -44,7 +44,7 @@ class Exhibit:
     note: str = ""
 
 
-def draw_exhibit(row: Mapping[str, Any], files: Files) -> Exhibit:
+def draw_exhibit(row: Mapping[str, Any], files: RowFiles) -> Exhibit:
     """Pictures of what could be read of a sample; of a large photo only the surroundings of its hole."""
     try:
         return _draw(row, files)
@@ -52,7 +52,7 @@ def draw_exhibit(row: Mapping[str, Any], files: Files) -> Exhibit:
         return Exhibit(row, note=f"no picture: {reason(error)}")
 
 
-def _draw(row: Mapping[str, Any], files: Files) -> Exhibit:
+def _draw(row: Mapping[str, Any], files: RowFiles) -> Exhibit:
     notes = [files.missing] if files.missing else []
     before = hole = after = None
     if files.inputs is not None and row["width"]:  # else it could not be decoded

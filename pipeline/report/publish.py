@@ -10,11 +10,11 @@ from pipeline.errors import ConfigError
 from pipeline.manifest.tombstones import read_forgotten
 from pipeline.records import MANIFEST_SCHEMA
 from pipeline.report import KEY
-from pipeline.report.evidence import Evidence, reason
 from pipeline.report.figures import load_rows, read_figures
 from pipeline.report.gallery import choose_samples
 from pipeline.report.page import render_page
 from pipeline.report.pictures import MOST_PIXELS, draw_exhibit
+from pipeline.report.row_files import RowFilesReader, reason
 from pipeline.storage.errors import usable
 from pipeline.storage.storage import Storage
 
@@ -48,10 +48,8 @@ def make_report(sink: Storage, storage_options: Mapping[str, Any], samples: int 
         load_rows(sink, database, COLUMNS)
         figures = read_figures(sink, database)
         rows = choose_samples(database, samples)
-    evidence = Evidence(sink, storage_options, rows, MOST_S, MOST_PIXELS)
-    exhibits = [
-        draw_exhibit(row, files) for row, files in zip(rows, sink.in_parallel(evidence.read, rows), strict=True)
-    ]
+    reader = RowFilesReader(sink, storage_options, rows, MOST_S, MOST_PIXELS)
+    exhibits = [draw_exhibit(row, files) for row, files in zip(rows, sink.in_parallel(reader.read, rows), strict=True)]
     if read_forgotten(sink) != forgotten:  # since the rows were read; the page may show it
         raise ConfigError(f"samples were forgotten in {sink} while its report was made; make it again")
     return render_page(str(sink), figures, exhibits)

@@ -16,7 +16,7 @@ from pipeline.storage.storage import Storage
 
 
 @dataclass(frozen=True)
-class Files:
+class RowFiles:
     """What could be read of one sample.
 
     Args:
@@ -32,7 +32,7 @@ class Files:
     missing: str = ""
 
 
-class Evidence:
+class RowFilesReader:
     """Reads inputs and results of some rows of a sink; may be called from several threads.
 
     Args:
@@ -57,15 +57,15 @@ class Evidence:
         self.sinks: dict[str, str] = {}  # as the runs knew them
         self.runs = {run_id: self._open(run_id, names) for run_id in {row["run_id"] for row in rows}}
 
-    def read(self, row: Mapping[str, Any]) -> Files:
+    def read(self, row: Mapping[str, Any]) -> RowFiles:
         """Everything of one row; what cannot be read is left out, with the reason."""
         if row["error_stage"] == "read":  # then as now, and the row says why
-            return Files()
+            return RowFiles()
         pixels = (row["width"] or 0) * (row["height"] or 0)
         if pixels > self.most_pixels:
-            return Files(missing=f"a photo of {pixels / 1e6:.0f} megapixels is too large for a picture here")
+            return RowFiles(missing=f"a photo of {pixels / 1e6:.0f} megapixels is too large for a picture here")
         if time.monotonic() > self.deadline:
-            return Files(missing="no picture: reading those before it took too long")
+            return RowFiles(missing="no picture: reading those before it took too long")
         run, missing = self.runs[row["run_id"]], []
         inputs = result = None
         try:
@@ -81,7 +81,7 @@ class Evidence:
         except Exception as error:  # noqa: BLE001 - as above
             missing.append(f"the result cannot be shown: {reason(error)}")
         mask = None if isinstance(run, Exception) else run.config.mask
-        return Files(inputs, mask, result, "; ".join(missing))
+        return RowFiles(inputs, mask, result, "; ".join(missing))
 
     def _open(self, run_id: str, names: set[str]) -> Inspector | Exception:
         try:
