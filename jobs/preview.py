@@ -56,7 +56,7 @@ def _strip(sample_id: str, inputs: Inputs | Exception, config: JobConfig) -> Ima
     from pipeline.errors import SampleError
     from pipeline.masks.decode import read_mask
     from pipeline.masks.sizes import may_be_upright
-    from pipeline.report.words import percent
+    from pipeline.report.formatting import percent
 
     rgb = NOTHING
     try:

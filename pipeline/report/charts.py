@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pygal
 
 from pipeline.report.figures import HOLE_EDGES, Figures
-from pipeline.report.words import seconds, shown
+from pipeline.report.formatting import seconds, shown
 
 SIZE = {"width": 560, "height": 260}
 _DROPPED = ("script", "style", "defs", "title")  # what a page with its own style and script has no use for

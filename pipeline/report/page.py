@@ -10,13 +10,20 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from pipeline.report import words
+from pipeline.report import formatting
 from pipeline.report.charts import draw_charts
 from pipeline.report.figures import Figures
 from pipeline.report.pictures import Exhibit
 
 FOLDER = Path(__file__).parent
-FILTERS = (words.shown, words.number, words.percent, words.seconds, words.size, words.moment)
+FILTERS = (
+    formatting.shown,
+    formatting.number,
+    formatting.percent,
+    formatting.seconds,
+    formatting.size,
+    formatting.moment,
+)
 
 
 def render_page(sink: str, figures: Figures, exhibits: Sequence[Exhibit]) -> bytes:

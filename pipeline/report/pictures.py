@@ -80,7 +80,7 @@ def _draw(row: Mapping[str, Any], files: RowFiles) -> Exhibit:
         hole=_hole_uri(hole[cut], size) if hole is not None and hole.any() else None,
         after=_photo_uri(after[cut], size) if after is not None else None,
         size=size,
-        part=_words(part, row) if part else "",
+        part=_describe_part(part, row) if part else "",
         note="; ".join(notes),
     )
 
@@ -96,7 +96,7 @@ def _part(hole: np.ndarray) -> Box | None:
     return None if is_most else part
 
 
-def _words(part: Box, row: Mapping[str, Any]) -> str:
+def _describe_part(part: Box, row: Mapping[str, Any]) -> str:
     size = f"{part.right - part.left}×{part.bottom - part.top}"
     return f"{size} pixels at {part.left}, {part.top} of {row['width']}×{row['height']}"
 

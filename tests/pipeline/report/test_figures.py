@@ -8,11 +8,11 @@ from pipeline.manifest.log import Manifest
 from pipeline.records import FAILED, OK, UNCHANGED, Record, to_table
 from pipeline.report.charts import draw_charts
 from pipeline.report.figures import MOST_CLASSES, load_rows, read_figures
+from pipeline.report.formatting import moment, number, percent, seconds, shown, size
 from pipeline.report.gallery import choose_samples
 from pipeline.report.page import render_page
 from pipeline.report.publish import COLUMNS
 from pipeline.report.runs import MOST_RUNS
-from pipeline.report.words import moment, number, percent, seconds, shown, size
 from pipeline.storage.storage import Storage
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)

@@ -14,8 +14,8 @@ import pipeline.report.publish
 from pipeline.config.job import RunConfig
 from pipeline.errors import ConfigError
 from pipeline.manifest.tombstones import note_forgotten
+from pipeline.report.formatting import shown
 from pipeline.report.publish import KEY, make_report, report_run
-from pipeline.report.words import shown
 from pipeline.run import run_job
 from pipeline.storage.storage import Storage
 from tests.conftest import make_photos
