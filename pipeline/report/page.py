@@ -13,7 +13,7 @@ from markupsafe import Markup
 from pipeline.report import formatting
 from pipeline.report.charts import draw_charts
 from pipeline.report.figures import Figures
-from pipeline.report.pictures import Exhibit
+from pipeline.report.pictures import GalleryItem
 
 FOLDER = Path(__file__).parent
 FILTERS = (
@@ -26,13 +26,13 @@ FILTERS = (
 )
 
 
-def render_page(sink: str, figures: Figures, exhibits: Sequence[Exhibit]) -> bytes:
+def render_page(sink: str, figures: Figures, gallery: Sequence[GalleryItem]) -> bytes:
     """The page as UTF-8; every text of manifest and summaries is escaped.
 
     Args:
         sink: its uri.
         figures: of all samples.
-        exhibits: the samples of the gallery, in its order.
+        gallery: the samples of the gallery, in its order.
     """
     script = (FOLDER / "page.js").read_text(encoding="utf-8")
     environment = jinja2.Environment(
@@ -47,8 +47,8 @@ def render_page(sink: str, figures: Figures, exhibits: Sequence[Exhibit]) -> byt
     page = environment.get_template("page.html").render(
         sink=sink,
         figures=figures,
-        exhibits=exhibits,
-        error_classes=sorted({(item.row["error_stage"], item.row["error_type"]) for item in exhibits} - {(None, None)}),
+        gallery=gallery,
+        error_classes=sorted({(item.row["error_stage"], item.row["error_type"]) for item in gallery} - {(None, None)}),
         charts={name: Markup(svg) for name, svg in draw_charts(figures).items()},  # escaped by its maker
         configuration=json.dumps(configuration, indent=2, ensure_ascii=False) if configuration else "",
         made_at=time.time(),

@@ -24,7 +24,7 @@ SURROUNDINGS_PX = 48  # around a hole, or half of its own side if that is more
 
 
 @dataclass(frozen=True)
-class Exhibit:
+class GalleryItem:
     """One sample as a page shows it.
 
     Args:
@@ -44,15 +44,15 @@ class Exhibit:
     note: str = ""
 
 
-def draw_exhibit(row: Mapping[str, Any], files: RowFiles) -> Exhibit:
+def draw_item(row: Mapping[str, Any], files: RowFiles) -> GalleryItem:
     """Pictures of what could be read of a sample; of a large photo only the surroundings of its hole."""
     try:
         return _draw(row, files)
     except Exception as error:  # noqa: BLE001 - whatever is wrong with one sample, the others are shown
-        return Exhibit(row, note=f"no picture: {reason(error)}")
+        return GalleryItem(row, note=f"no picture: {reason(error)}")
 
 
-def _draw(row: Mapping[str, Any], files: RowFiles) -> Exhibit:
+def _draw(row: Mapping[str, Any], files: RowFiles) -> GalleryItem:
     notes = [files.missing] if files.missing else []
     before = hole = after = None
     if files.inputs is not None and row["width"]:  # else it could not be decoded
@@ -70,11 +70,11 @@ def _draw(row: Mapping[str, Any], files: RowFiles) -> Exhibit:
     cut = part.slices if part else (slice(None), slice(None))
     first = next((pixels[cut] for pixels in (after, before) if pixels is not None), None)
     if first is None:
-        return Exhibit(row, note="; ".join(notes))
+        return GalleryItem(row, note="; ".join(notes))
     height, width = first.shape[:2]
     scale = min(1.0, PICTURE_PX / max(width, height))
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    return Exhibit(
+    return GalleryItem(
         row,
         before=_photo_uri(before[cut], size) if before is not None else None,
         hole=_hole_uri(hole[cut], size) if hole is not None and hole.any() else None,

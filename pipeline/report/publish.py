@@ -13,7 +13,7 @@ from pipeline.report import KEY
 from pipeline.report.figures import load_rows, read_figures
 from pipeline.report.gallery import choose_samples
 from pipeline.report.page import render_page
-from pipeline.report.pictures import MOST_PIXELS, draw_exhibit
+from pipeline.report.pictures import MOST_PIXELS, draw_item
 from pipeline.report.row_files import RowFilesReader, reason
 from pipeline.storage.errors import usable
 from pipeline.storage.storage import Storage
@@ -49,10 +49,10 @@ def make_report(sink: Storage, storage_options: Mapping[str, Any], samples: int 
         figures = read_figures(sink, database)
         rows = choose_samples(database, samples)
     reader = RowFilesReader(sink, storage_options, rows, MOST_S, MOST_PIXELS)
-    exhibits = [draw_exhibit(row, files) for row, files in zip(rows, sink.in_parallel(reader.read, rows), strict=True)]
+    gallery = [draw_item(row, files) for row, files in zip(rows, sink.in_parallel(reader.read, rows), strict=True)]
     if read_forgotten(sink) != forgotten:  # since the rows were read; the page may show it
         raise ConfigError(f"samples were forgotten in {sink} while its report was made; make it again")
-    return render_page(str(sink), figures, exhibits)
+    return render_page(str(sink), figures, gallery)
 
 
 def report_run(config: JobConfig, summary: "Summary") -> None:
