@@ -26,11 +26,11 @@ FORMAT_MODES = {
 _KEPT = ("exif", "icc_profile", "dpi", "xmp")
 # Compressions of TIFF without loss that Pillow writes; with JPEG and WebP it does not know how well a file was stored.
 _LOSSLESS_TIFF = ("raw", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "packbits", "lzma", "zstd")
-_MOST_SIDE_PX = {"WEBP": 16383, "JPEG": 65500}
-_MOST_JPEG_BYTES = {"exif": 65533, "xmp": 65504}  # of one segment, without what stands before them
+_MAX_SIDE_PX = {"WEBP": 16383, "JPEG": 65500}
+_MAX_JPEG_BYTES = {"exif": 65533, "xmp": 65504}  # of one segment, without what stands before them
 # The least and most that a format's resolution can say, in dots per inch; a TIFF has its own tags of it.
-_MOST_METRIC_DPI = (2**31 - 1) * png_chunks.METRES_PER_INCH
-_DPI = {"PNG": (png_chunks.METRES_PER_INCH, _MOST_METRIC_DPI), "BMP": (0, _MOST_METRIC_DPI), "JPEG": (1, 65535)}
+_MAX_METRIC_DPI = (2**31 - 1) * png_chunks.METRES_PER_INCH
+_DPI = {"PNG": (png_chunks.METRES_PER_INCH, _MAX_METRIC_DPI), "BMP": (0, _MAX_METRIC_DPI), "JPEG": (1, 65535)}
 Settings = dict[str, Any]
 
 
@@ -44,15 +44,15 @@ def check_encodable(photo: Photo, image_format: str) -> str:
     if _mode_in(photo, container) not in FORMAT_MODES.get(container, ()):
         advice = "set sink.image_format=png" if image_format == "source" else "set sink.image_format=source"
         raise SampleError("encode", "UnsupportedMode", f"{container} cannot hold {photo.mode} pixels exactly; {advice}")
-    (height, width), most_px = photo.pixels.shape[:2], _MOST_SIDE_PX.get(container)
-    if most_px and max(height, width) > most_px:
+    (height, width), max_px = photo.pixels.shape[:2], _MAX_SIDE_PX.get(container)
+    if max_px and max(height, width) > max_px:
         advice = "png" if photo.mode in FORMAT_MODES["PNG"] else "source"
-        sentence = f"{container} holds at most {most_px} pixels a side, the image is {width}x{height}"
+        sentence = f"{container} holds at most {max_px} pixels a side, the image is {width}x{height}"
         raise SampleError("encode", "UnsupportedSize", f"{sentence}; set sink.image_format={advice}")
     if container == "PNG" and "chunks" not in photo.encoder:
-        profile_bytes, most_bytes = len(photo.encoder.get("icc_profile", b"")), png_chunks.MOST_PILLOW_PROFILE_BYTES
-        if profile_bytes > most_bytes:
-            sentence = f"an ICC profile of {profile_bytes} bytes makes a PNG that readers refuse, most is {most_bytes}"
+        profile_bytes, max_bytes = len(photo.encoder.get("icc_profile", b"")), png_chunks.MAX_PILLOW_PROFILE_BYTES
+        if profile_bytes > max_bytes:
+            sentence = f"an ICC profile of {profile_bytes} bytes makes a PNG that readers refuse, most is {max_bytes}"
             raise SampleError("encode", "UnsupportedMetadata", f"{sentence}; set sink.image_format=source")
     return container
 
@@ -115,7 +115,7 @@ def _encode_tiff(photo: Photo, pixels: np.ndarray) -> bytes:
     """A TIFF without Pillow: JPEG stays JPEG of the same tables, none stays none, all others become Deflate."""
     source, compression = photo.encoder, "raw" if photo.encoder.get("compression") == "raw" else "deflate"
     is_jpeg = (
-        source.get("jpeg") and photo.mode in ("L", "RGB", "CMYK") and max(pixels.shape[:2]) <= tiff_jpeg.MOST_SIDE_PX
+        source.get("jpeg") and photo.mode in ("L", "RGB", "CMYK") and max(pixels.shape[:2]) <= tiff_jpeg.MAX_SIDE_PX
     )
     return encode_tiff(
         pixels,
@@ -139,9 +139,9 @@ def _kept(photo: Photo, container: str, wanted: Sequence[str] = _KEPT) -> Settin
     if dpi and limits and all(isinstance(value, Real) and limits[0] <= float(value) <= limits[1] for value in dpi):
         kept["dpi"] = dpi
     if container == "JPEG":
-        if len(kept.get("exif", b"")) > _MOST_JPEG_BYTES["exif"]:
+        if len(kept.get("exif", b"")) > _MAX_JPEG_BYTES["exif"]:
             kept["exif"] = orientation_alone(kept["exif"])
-        if len(kept.get("xmp", b"")) > _MOST_JPEG_BYTES["xmp"]:
+        if len(kept.get("xmp", b"")) > _MAX_JPEG_BYTES["xmp"]:
             del kept["xmp"]
     return kept
 

@@ -10,7 +10,7 @@ PREFIX = b"Exif\0\0"
 _ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 _JPEG_START = b"\xff\xd8\xff"
 _ENTRY_BYTES = 12
-_MOST_DIRECTORIES = 16
+_MAX_DIRECTORIES = 16
 _SHORT, _LONG = 3, 4
 # Where a directory says that its picture lies, and how long it is: as JPEG, in strips, in tiles.
 _PLACES = ((513, 514), (273, 279), (324, 325))
@@ -85,7 +85,7 @@ def _link(tiff: bytes, order: str, start: int) -> int:
 def _directories(tiff: bytes, order: str, link: int) -> Iterator[int]:
     """The offsets of the directories behind the first; they may lead in a circle."""
     seen: set[int] = set()
-    while len(seen) < _MOST_DIRECTORIES and link + 4 <= len(tiff):
+    while len(seen) < _MAX_DIRECTORIES and link + 4 <= len(tiff):
         (start,) = struct.unpack_from(order + "I", tiff, link)
         if not start or start in seen:
             return

@@ -18,7 +18,7 @@ _ARITHMETIC = (0xC9, 0xCA)
 _END_OF_IMAGE = b"\xff\xd9"
 _UNKNOWN_LAYOUT = "Could not determine subsampling"  # TurboJPEG's refusal of what libjpeg can decode
 _FILLER = b"\x55" * 64
-_LARGEST_MCU_PX = 32  # the last pixels of an arithmetic code may depend on what follows it
+_MAX_MCU_PX = 32  # the last pixels of an arithmetic code may depend on what follows it
 _PREMATURE_END, _MISSING_SCANS = "premature end of data segment", "premature end, its last scans are missing"
 
 
@@ -46,7 +46,7 @@ def decode_jpeg(data: bytes, mode: str, stage: str = "decode") -> np.ndarray:
     if picture.missing_scans:
         raise _damaged(stage, _MISSING_SCANS)
     # No decoder warns of an arithmetic code that ends too soon.
-    if picture.frame in _ARITHMETIC and _depends_on_what_follows(data, picture.scans[-1], pixels, _LARGEST_MCU_PX):
+    if picture.frame in _ARITHMETIC and _depends_on_what_follows(data, picture.scans[-1], pixels, _MAX_MCU_PX):
         raise _damaged(stage, _PREMATURE_END)
     return pixels
 

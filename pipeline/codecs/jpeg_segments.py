@@ -15,7 +15,7 @@ _PHOTOSHOP = (0xED, b"Photoshop 3.0\0")
 _KEPT = (_EXIF, _XMP, _EXTENSION, (0xE2, b"ICC_PROFILE\0"), (0xED, b""), (0xFE, b""))
 _TIFF_STARTS = (b"II*\0", b"MM\0*")
 _EXTENSION_HEADER_BYTES = 35 + 32 + 4 + 4  # name, digest, whole length, offset
-_MOST_CONTENT_BYTES = 65533
+_MAX_CONTENT_BYTES = 65533
 Segment = tuple[int, bytes]  # marker and content
 
 
@@ -96,7 +96,7 @@ def _without_thumbnails(found: list[Segment], has_extension: bool) -> Iterator[S
     for marker, content in _with_whole_exif(found):
         if _is((marker, content), _EXIF):
             name, kept_exif = content[: len(exif.PREFIX)], exif.without_thumbnail(content)[len(exif.PREFIX) :]
-            room = _MOST_CONTENT_BYTES - len(name)
+            room = _MAX_CONTENT_BYTES - len(name)
             yield from ((marker, name + kept_exif[at : at + room]) for at in range(0, max(len(kept_exif), 1), room))
         elif _is((marker, content), _XMP):
             name, zero, packet = content.partition(b"\0")
@@ -104,7 +104,7 @@ def _without_thumbnails(found: list[Segment], has_extension: bool) -> Iterator[S
             if packet:
                 yield marker, name + zero + packet
         elif kept != resources and _is((marker, content), _PHOTOSHOP):
-            room = _MOST_CONTENT_BYTES - len(_PHOTOSHOP[1])
+            room = _MAX_CONTENT_BYTES - len(_PHOTOSHOP[1])
             yield from ((marker, _PHOTOSHOP[1] + kept[at : at + room]) for at in range(0, len(kept), room))
             kept = b""
         else:

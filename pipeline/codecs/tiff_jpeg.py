@@ -9,7 +9,7 @@ from PIL import Image, JpegImagePlugin, TiffImagePlugin
 from pipeline.codecs import jpeg_segments, jpeg_settings
 from pipeline.codecs.tiff_writer import JpegStrip
 
-MOST_SIDE_PX = 65500  # of libjpeg
+MAX_SIDE_PX = 65500  # of libjpeg
 _TABLES = 347
 _STRIPS, _TILES = (273, 279), (324, 325)  # their offsets and lengths
 _RGB, _YCBCR = 2, 6
@@ -45,7 +45,7 @@ def encode_strip(pixels: np.ndarray, mode: str, settings: dict[str, Any]) -> Jpe
     """Encode pixels as the only strip of a TIFF file.
 
     Args:
-        pixels: (H, W[, bands]) uint8, at most ``MOST_SIDE_PX`` a side.
+        pixels: (H, W[, bands]) uint8, at most ``MAX_SIDE_PX`` a side.
         mode: ``L``, ``RGB`` or ``CMYK``.
         settings: what :func:`stored_settings` found.
     """

@@ -16,7 +16,7 @@ MASK_KINDS = ("paired", "static", "member", "column", "alpha", "boxes", "coco", 
 ANCHORS = ("top-left", "top-right", "bottom-left", "bottom-right")
 SINK_FORMATS = ("images", "webdataset", "parquet")
 SHARD_NAME = re.compile(r"[^/]*([*?\[{]|\.(tar(\.(gz|bz2|xz|zst))?|tgz|tbz2|txz|tzst|parquet|parq|pq)$)", re.IGNORECASE)
-MOST_SHARD_BYTES = 1 << 30  # half of what a column of Arrow holds
+MAX_SHARD_BYTES = 1 << 30  # half of what a column of Arrow holds
 TEMPLATE_FIELDS = ("path", "dir", "stem", "ext")
 RESULT_FORMATS = ("png", "jpeg", "webp", "tiff", "bmp", "ppm")
 IMAGE_FORMATS = ("source", "png", "webp", "jpeg")
@@ -220,8 +220,8 @@ class SinkConfig:
         for key in ("shard_samples", "shard_bytes"):
             if getattr(self, key) < 1:
                 raise ConfigError(f"sink.{key} must be positive, got {getattr(self, key)}")
-        if self.shard_bytes > MOST_SHARD_BYTES:
-            raise ConfigError(f"sink.shard_bytes must be at most {MOST_SHARD_BYTES}, got {self.shard_bytes}")
+        if self.shard_bytes > MAX_SHARD_BYTES:
+            raise ConfigError(f"sink.shard_bytes must be at most {MAX_SHARD_BYTES}, got {self.shard_bytes}")
         if taken := sorted({as_extension(name) for name in self.carry} & self._own_names):
             raise ConfigError(
                 f"sink.carry cannot take {', '.join(taken)}: results are called that in a {self.format} sink"

@@ -17,7 +17,7 @@ from pipeline.masks.sizes import TURNED, is_on_side, size_mismatch
 from pipeline.storage.storage import Storage
 
 SPECS_PER_LINE = ("sample_id", "file_name")
-MOST_STATED_PIXELS = 1 << 26  # by a COCO file of an image that has fewer
+MAX_STATED_PIXELS = 1 << 26  # by a COCO file of an image that has fewer
 Spec = dict[str, Any]
 
 
@@ -113,7 +113,7 @@ def _annotated_size(parts: list[Spec], shape: tuple[int, int], config: MaskConfi
     if not config.resize or is_on_side(stated, shape):
         stored = shape[::-1] if config.upright and is_turned else shape
         raise size_mismatch("annotated at", stated, stored, orientation, config)
-    if stated[0] * stated[1] > max(4 * shape[0] * shape[1], MOST_STATED_PIXELS):
+    if stated[0] * stated[1] > max(4 * shape[0] * shape[1], MAX_STATED_PIXELS):
         raise ValueError(f"annotated at {stated[1]}x{stated[0]} pixels, far more than the image has")
     return stated
 

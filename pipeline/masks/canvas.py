@@ -8,8 +8,8 @@ from PIL import Image, ImageDraw
 
 FARTHEST_PX = 10_000_000  # of a coordinate; anything beyond is a broken annotation
 SLACK_PX, SLACK_FRACTION = 2.0, 0.01  # by which polygons may lie outside the picture, in pixels or of its side
-LEAST_AREA_PX = 1e-6  # of a polygon
-MOST_RELATIVE = 1.5  # of a coordinate that is a part of a side; a box may lie over the border
+MIN_AREA_PX = 1e-6  # of a polygon
+MAX_RELATIVE = 1.5  # of a coordinate that is a part of a side; a box may lie over the border
 RELATIVE_SLACK = 0.25  # by so much it does where coordinates are taken for parts unasked
 
 
@@ -45,7 +45,7 @@ class Canvas:
         """
         height, width = self.shape
         left, top, right, bottom = numbers = [_coordinate(value) for value in box]
-        if units == "relative" and max(map(abs, numbers)) > MOST_RELATIVE:
+        if units == "relative" and max(map(abs, numbers)) > MAX_RELATIVE:
             raise ValueError(f"box {box} is not in parts of width and height; mask.box_units=pixel takes pixels")
         if units == "pixel" and _is_relative(box):
             raise ValueError(
@@ -140,7 +140,7 @@ def _is_line(numbers: list[float]) -> bool:
     """Whether a polygon is a point or a straight line, there and back."""
     points = np.reshape(numbers, (-1, 2)) - numbers[:2] if numbers else np.zeros((1, 2))
     farthest = points[np.abs(points).sum(axis=1).argmax()]
-    return bool((np.abs(points[:, 0] * farthest[1] - points[:, 1] * farthest[0]) <= LEAST_AREA_PX).all())
+    return bool((np.abs(points[:, 0] * farthest[1] - points[:, 1] * farthest[0]) <= MIN_AREA_PX).all())
 
 
 def _coordinate(value: float) -> float:

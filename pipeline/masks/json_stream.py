@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from typing import IO, Any
 
 CHUNK_BYTES = 1 << 20
-LONGEST_CHARS = 1 << 28  # of one element
+MAX_CHARS = 1 << 28  # of one element
 UNDECIDED_CHARS = 3  # such as .5 or e+5 behind 1, which is a number without them, too
 _SPACE = re.compile(r"[ \t\r\n]*")
 _DECODER = json.JSONDecoder()
@@ -91,7 +91,7 @@ class _Text:
             try:
                 value, end = _DECODER.raw_decode(self._buffer, self._position)
             except ValueError:
-                if self._is_whole or len(self._buffer) - self._position > LONGEST_CHARS:
+                if self._is_whole or len(self._buffer) - self._position > MAX_CHARS:
                     raise
             else:
                 if end + UNDECIDED_CHARS < len(self._buffer) or self._is_whole:

@@ -15,10 +15,10 @@ from pipeline.masks.values import MaskValues
 
 LABEL_SHARE = 0.1  # flat areas below the threshold, over the area at or above it
 ALONE_SHARE = 0.005  # the same of areas that stand alone
-LEAST_ZERO_SHARE = 0.01  # of the mask; where zero is rarer, the ground itself may have another value
+MIN_ZERO_SHARE = 0.01  # of the mask; where zero is rarer, the ground itself may have another value
 COLOURFUL = 32  # difference of the channels, in 8 bits
-MOST_LABELS = 32  # colours in one mask; soft edges have more
-LEAST_SLOPE_VALUES, LEAST_SLOPE_SHARE = 3, 0.95  # of a faint slope: its values, and the small steps between them
+MAX_LABELS = 32  # colours in one mask; soft edges have more
+MIN_SLOPE_VALUES, MIN_SLOPE_SHARE = 3, 0.95  # of a faint slope: its values, and the small steps between them
 SMALL_STEP = 8  # one is at most the largest value over this
 
 
@@ -38,7 +38,7 @@ def refuse_labels(values: MaskValues, mask: np.ndarray, config: MaskConfig) -> N
     numbers = values.numbers
     below = (numbers > values.noise) & ~mask
     area = np.count_nonzero(mask)
-    is_ground_zero = np.count_nonzero(numbers <= values.noise) >= LEAST_ZERO_SHARE * numbers.size
+    is_ground_zero = np.count_nonzero(numbers <= values.noise) >= MIN_ZERO_SHARE * numbers.size
     if not is_ground_zero or np.count_nonzero(below) <= ALONE_SHARE * area:
         return
     flat = below & _flat(numbers)
@@ -67,7 +67,7 @@ def _is_lost(values: MaskValues, below: np.ndarray, flat: np.ndarray, enough: fl
     colours = values.colours[flat]
     differences = colours.max(axis=1, initial=0) - colours.min(axis=1, initial=np.iinfo(colours.dtype).max)
     colourful = colours[differences > COLOURFUL * (values.full_scale // 255)]
-    return len(colourful) > enough and len(np.unique(colourful[:, :3] @ _AS_ONE)) <= MOST_LABELS
+    return len(colourful) > enough and len(np.unique(colourful[:, :3] @ _AS_ONE)) <= MAX_LABELS
 
 
 _AS_ONE = np.array([1 << 32, 1 << 16, 1])  # three channels of up to 16 bits as one number
@@ -87,7 +87,7 @@ def _flat(numbers: np.ndarray) -> np.ndarray:
 def _is_slope(numbers: np.ndarray, mask: np.ndarray, flat: np.ndarray) -> bool:
     """Whether values below the threshold go up and down little by little, as those of something faint and soft do."""
     found = np.unique(numbers[flat])
-    if len(found) < LEAST_SLOPE_VALUES:
+    if len(found) < MIN_SLOPE_VALUES:
         return False
     most, steps, small = max(1, int(found[-1]) // SMALL_STEP), 0, 0
     for before, behind in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
@@ -96,7 +96,7 @@ def _is_slope(numbers: np.ndarray, mask: np.ndarray, flat: np.ndarray) -> bool:
         sizes = np.abs(one[differs].astype(np.int32) - other[differs])
         steps += len(sizes)
         small += int(np.count_nonzero(sizes <= most))
-    return small >= LEAST_SLOPE_SHARE * steps
+    return small >= MIN_SLOPE_SHARE * steps
 
 
 def _touched(areas: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -10,8 +10,8 @@ from pipeline.records import FAILED, OK, STATUSES
 from pipeline.report.runs import RunFigures, read_rates, read_runs
 from pipeline.storage.storage import Storage
 
-SEAM_BINS, LEAST_SEAM_STEP = 30, 0.1
-MOST_CLASSES, EXAMPLES, MESSAGE_CHARACTERS = 30, 3, 400
+SEAM_BINS, MIN_SEAM_STEP = 30, 0.1
+MAX_CLASSES, EXAMPLES, MESSAGE_CHARACTERS = 30, 3, 400
 HOLE_EDGES = (0.0, 0.001, 0.003, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # of mask_fraction
 STAGES = ("decode", "inpaint", "encode")
 
@@ -133,9 +133,9 @@ def _failures(database: Database) -> tuple[list[FailureClass], int]:
     )
     classes = [
         FailureClass(stage, kind, count, list(zip(names, messages, strict=True)))
-        for stage, kind, count, messages, names in found[:MOST_CLASSES]
+        for stage, kind, count, messages, names in found[:MAX_CLASSES]
     ]
-    return classes, sum(count for *_, count, _, _ in found[MOST_CLASSES:])
+    return classes, sum(count for *_, count, _, _ in found[MAX_CLASSES:])
 
 
 def _hole_sizes(database: Database) -> list[int]:
@@ -151,7 +151,7 @@ def _seams(database: Database) -> list[tuple[float, float, int]]:
     ((low, high),) = database.run(f"SELECT quantile_disc(seam_score, 0.005), quantile_disc(seam_score, 0.995) {scored}")
     if low is None:
         return []
-    step = max((high - low) / SEAM_BINS, LEAST_SEAM_STEP)
+    step = max((high - low) / SEAM_BINS, MIN_SEAM_STEP)
     counts = dict(
         database.run(
             f"""SELECT greatest(0, least({SEAM_BINS - 1}, floor((seam_score - $low) / $step)))::BIGINT AS bin, count(*)

@@ -18,7 +18,7 @@ from pipeline.report.row_files import RowFiles, reason
 
 PICTURE_PX = 560  # longest side
 QUALITY = 80
-MOST_PIXELS = 40_000_000  # of a photo that is decoded for a page
+MAX_PIXELS = 40_000_000  # of a photo that is decoded for a page
 HOLE_COLOUR = (230, 30, 60, 150)
 SURROUNDINGS_PX = 48  # around a hole, or half of its own side if that is more
 
@@ -57,15 +57,15 @@ def _draw(row: Mapping[str, Any], files: RowFiles) -> GalleryItem:
     before = hole = after = None
     if files.inputs is not None and row["width"]:  # else it could not be decoded
         try:
-            photo = decode(files.inputs.image, MOST_PIXELS)
+            photo = decode(files.inputs.image, MAX_PIXELS)
             before = _seen(photo)
             if files.mask is not None:
-                hole = read_mask(files.inputs.mask, photo, files.mask, MOST_PIXELS)
+                hole = read_mask(files.inputs.mask, photo, files.mask, MAX_PIXELS)
         except SampleError as error:
             if error.message != row["error_message"]:  # else it is known
                 notes.append(error.message)
     if files.result is not None:
-        after = _seen(decode(files.result, MOST_PIXELS))
+        after = _seen(decode(files.result, MAX_PIXELS))
     part = _part(hole) if hole is not None else None
     cut = part.slices if part else (slice(None), slice(None))
     first = next((pixels[cut] for pixels in (after, before) if pixels is not None), None)

@@ -13,7 +13,7 @@ from pipeline.report import KEY
 from pipeline.report.figures import load_rows, read_figures
 from pipeline.report.gallery import choose_samples
 from pipeline.report.page import render_page
-from pipeline.report.pictures import MOST_PIXELS, draw_item
+from pipeline.report.pictures import MAX_PIXELS, draw_item
 from pipeline.report.row_files import RowFilesReader, reason
 from pipeline.storage.errors import usable
 from pipeline.storage.storage import Storage
@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # it imports the model
     from pipeline.cluster.summary import Summary
 
 SAMPLES = 36
-MOST_S = 60.0  # for reading pictures
+MAX_READ_S = 60.0  # for reading pictures
 ROWS_AT_END_OF_RUN = 5_000_000  # beyond which a run leaves its report to ``moebius report``
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def make_report(sink: Storage, storage_options: Mapping[str, Any], samples: int 
         load_rows(sink, database, COLUMNS)
         figures = read_figures(sink, database)
         rows = choose_samples(database, samples)
-    reader = RowFilesReader(sink, storage_options, rows, MOST_S, MOST_PIXELS)
+    reader = RowFilesReader(sink, storage_options, rows, MAX_READ_S, MAX_PIXELS)
     gallery = [draw_item(row, files) for row, files in zip(rows, sink.in_parallel(reader.read, rows), strict=True)]
     if read_forgotten(sink) != forgotten:  # since the rows were read; the page may show it
         raise ConfigError(f"samples were forgotten in {sink} while its report was made; make it again")

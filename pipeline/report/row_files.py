@@ -39,8 +39,8 @@ class RowFilesReader:
         sink: whose rows they are. It may have been moved since: results are read below it, and nowhere else.
         storage_options: of the sink and of the source.
         rows: that will be asked for.
-        most_s: after so many seconds nothing more is read.
-        most_pixels: of a larger photo nothing is read.
+        max_s: after so many seconds nothing more is read.
+        max_pixels: of a larger photo nothing is read.
     """
 
     def __init__(
@@ -48,11 +48,11 @@ class RowFilesReader:
         sink: Storage,
         storage_options: Mapping[str, Any],
         rows: Sequence[Mapping[str, Any]],
-        most_s: float = math.inf,
-        most_pixels: int = NO_LIMIT,
+        max_s: float = math.inf,
+        max_pixels: int = NO_LIMIT,
     ) -> None:
         self.sink, self.options = sink, storage_options
-        self.deadline, self.most_pixels = time.monotonic() + most_s, most_pixels
+        self.deadline, self.max_pixels = time.monotonic() + max_s, max_pixels
         names = {row["sample_id"] for row in rows}
         self.sinks: dict[str, str] = {}  # as the runs knew them
         self.runs = {run_id: self._open(run_id, names) for run_id in {row["run_id"] for row in rows}}
@@ -62,7 +62,7 @@ class RowFilesReader:
         if row["error_stage"] == "read":  # then as now, and the row says why
             return RowFiles()
         pixels = (row["width"] or 0) * (row["height"] or 0)
-        if pixels > self.most_pixels:
+        if pixels > self.max_pixels:
             return RowFiles(missing=f"a photo of {pixels / 1e6:.0f} megapixels is too large for a picture here")
         if time.monotonic() > self.deadline:
             return RowFiles(missing="no picture: reading those before it took too long")

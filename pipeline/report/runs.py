@@ -8,9 +8,9 @@ from typing import Any
 from pipeline.database import Database
 from pipeline.storage.storage import Storage
 
-MOST_RUNS = 20  # the newest
+MAX_RUNS = 20  # the newest
 CHARTED_RUNS = 4  # by the number of their rows
-MOST_BINS, LEAST_BINS, ROWS_A_BIN = 60, 5, 4  # of the time that a run took
+MAX_BINS, MIN_BINS, ROWS_PER_BIN = 60, 5, 4  # of the time that a run took
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def read_runs(sink: Storage, database: Database) -> list[RunFigures]:
     """The newest runs that have made rows of the database's table ``rows``."""
     found = database.run(
         f"""SELECT run_id, count(*), epoch(min(started_at)), max({_ENDED}) - epoch(min(started_at)) FROM rows
-        WHERE run_id IS NOT NULL GROUP BY run_id ORDER BY min(started_at) DESC NULLS LAST, run_id LIMIT {MOST_RUNS}"""
+        WHERE run_id IS NOT NULL GROUP BY run_id ORDER BY min(started_at) DESC NULLS LAST, run_id LIMIT {MAX_RUNS}"""
     )
     return [RunFigures(run_id, rows, at, rows_s, _summary(sink, run_id)) for run_id, rows, at, rows_s in found]
 
@@ -75,9 +75,9 @@ _ENDED = "(epoch(started_at) + coalesce(decode_s, 0) + coalesce(inpaint_s, 0) + 
 _RATES = f"""
 WITH spans AS (
     SELECT run_id, epoch(min(started_at)) AS first, max({_ENDED}) - first AS span_s,
-        least({MOST_BINS}, count(*) // {ROWS_A_BIN}) AS bins
+        least({MAX_BINS}, count(*) // {ROWS_PER_BIN}) AS bins
     FROM rows WHERE started_at IS NOT NULL AND run_id IS NOT NULL GROUP BY run_id
-    HAVING bins >= {LEAST_BINS} AND span_s > 0 ORDER BY count(*) DESC, run_id LIMIT {CHARTED_RUNS}
+    HAVING bins >= {MIN_BINS} AND span_s > 0 ORDER BY count(*) DESC, run_id LIMIT {CHARTED_RUNS}
 )
 SELECT run_id, least(floor(({_ENDED} - first) / span_s * bins), bins - 1)::BIGINT, any_value(span_s / bins), count(*)
 FROM rows JOIN spans USING (run_id) WHERE started_at IS NOT NULL GROUP BY ALL ORDER BY 1, 2"""

@@ -15,7 +15,7 @@ from pipeline.storage.storage import Storage, StoredFile
 
 EVERYTHING = "**/*"  # the pattern by default, which need not be looked at ten million times
 EMPTY = "-empty-"  # name of a result's folder whose name in the source has no character
-LONGEST_RANGE = 100_000  # of numbers in braces
+MAX_RANGE = 100_000  # of numbers in braces
 
 
 class Found(NamedTuple):
@@ -171,6 +171,6 @@ def _alternatives(braced: str) -> list[str]:
     if not numbers:
         return braced.split(",")
     first, last = sorted(map(int, numbers.groups()))
-    if last - first >= LONGEST_RANGE:
-        raise ValueError(f"{{{braced}}} spans more than {LONGEST_RANGE} numbers; use * instead")
+    if last - first >= MAX_RANGE:
+        raise ValueError(f"{{{braced}}} spans more than {MAX_RANGE} numbers; use * instead")
     return [f"{number:0{len(numbers[1])}}" for number in range(first, last + 1)]

@@ -14,7 +14,7 @@ from pipeline.codecs.kinds import (
 from pipeline.storage.storage import LINK_TO_NOTHING, StoredFile
 
 KINDS = 20  # that are told, the most frequent ones
-MOST_KINDS = 10_000  # that are held in memory
+MAX_KINDS = 10_000  # that are held in memory
 OTHER = "other"
 
 
@@ -66,7 +66,7 @@ class LeftOut:
                 self._count(kind_of(key))
 
     def _count(self, kind: str) -> None:
-        self._counts[kind if kind in self._counts or len(self._counts) < MOST_KINDS else OTHER] += 1
+        self._counts[kind if kind in self._counts or len(self._counts) < MAX_KINDS else OTHER] += 1
 
     def by_kind(self) -> dict[str, int]:
         """How many files of each kind were left out, most frequent first; rare kinds are one, ``OTHER``."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.sources.tar_headers import BROKEN, Bounds, BrokenHeaderError, read_headers
 
-MOST_LINKS = 40  # one leading to the next
+MAX_LINKS = 40  # one leading to the next
 _WITHOUT_BYTES = (tarfile.DIRTYPE, b"D", b"V")  # folders, those of incremental archives, and the label of an archive
 Place = tuple[int, int]  # start and length
 
@@ -96,7 +96,7 @@ class Tree:
                 link_count += target is not None
                 if target is None:
                     folder.append(name)
-                elif target.startswith("/") or link_count > MOST_LINKS:
+                elif target.startswith("/") or link_count > MAX_LINKS:
                     return broken
                 else:
                     left += target.split("/")[::-1]

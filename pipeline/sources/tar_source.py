@@ -18,8 +18,8 @@ from pipeline.sources.tar_streams import SUFFIXES, is_compressed, is_shard, open
 from pipeline.sources.versions import with_count
 from pipeline.storage.storage import Storage, StoredFile
 
-MOST_EXPANSION = 200  # a compressed shard that grows more than that, and by more than this, is a bomb
-LEAST_BOMB_BYTES = 1 << 30
+MAX_EXPANSION = 200  # a compressed shard that grows more than that, and by more than this, is a bomb
+MIN_BOMB_BYTES = 1 << 30
 _NOWHERE: Place = (-1, 0)  # place of a member that is not there
 
 
@@ -151,7 +151,7 @@ class TarShards:
 def bounds_of(shard: StoredFile) -> Bounds:
     """How deep in a shard its members may lie."""
     if is_compressed(shard.key):
-        return Bounds(expansion=max(LEAST_BOMB_BYTES, MOST_EXPANSION * shard.size_bytes))
+        return Bounds(expansion=max(MIN_BOMB_BYTES, MAX_EXPANSION * shard.size_bytes))
     return Bounds(end=shard.size_bytes or None)  # 0 where a storage does not know it
 
 

@@ -26,9 +26,9 @@ from pipeline.storage.errors import (
 
 PART_BYTES = 32 << 20  # a larger read is several requests at once
 PARTS_AT_ONCE = 4
-LARGEST_PUT_BYTES = 100 << 20  # in one request
+MAX_PUT_BYTES = 100 << 20  # in one request
 SIGNATURE_BYTES = 16  # tell what an object holds
-TRIES, FIRST_PAUSE_S, LONGEST_PAUSE_S = 5, 0.2, 10.0
+TRIES, FIRST_PAUSE_S, MAX_PAUSE_S = 5, 0.2, 10.0
 CONNECTIONS = 32
 CONFLICT, NOT_IMPLEMENTED = 409, 501
 
@@ -108,7 +108,7 @@ def open_object(filesystem: AbstractFileSystem, path: str, block_bytes: int | No
 def put_object(filesystem: AbstractFileSystem, path: str, data: bytes, only_if_absent: bool = False) -> None:
     """Store ``bucket/key`` with its type, whatever characters the key has; a large object in parts."""
     kind = content_type(path, data[:SIGNATURE_BYTES])
-    if len(data) > LARGEST_PUT_BYTES:
+    if len(data) > MAX_PUT_BYTES:
         filesystem.pipe_file(path, data, mode="create" if only_if_absent else "overwrite", ContentType=kind)
         return
     bucket, _, key = path.partition("/")
@@ -210,4 +210,4 @@ async def _read(filesystem: AbstractFileSystem, request: Mapping[str, str], size
 
 
 def _pause_s(attempt: int) -> float:
-    return random.uniform(0, min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**attempt))
+    return random.uniform(0, min(MAX_PAUSE_S, FIRST_PAUSE_S * 2**attempt))

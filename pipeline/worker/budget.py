@@ -14,14 +14,14 @@ class ByteBudget:
     """
 
     def __init__(self, total_bytes: int, places: int) -> None:
-        self.total_bytes, self.least_bytes = total_bytes, total_bytes // places
+        self.total_bytes, self.min_bytes = total_bytes, total_bytes // places
         self._free_bytes = total_bytes
         self._returned = threading.Condition()
         self._turn = threading.Lock()
 
     def take(self, wanted_bytes: int) -> int:
         """Wait until so much is free, take it, and say how much to give back."""
-        taken = min(max(wanted_bytes, self.least_bytes), self.total_bytes)
+        taken = min(max(wanted_bytes, self.min_bytes), self.total_bytes)
         with self._turn, self._returned:
             self._returned.wait_for(lambda: self._free_bytes >= taken)
             self._free_bytes -= taken

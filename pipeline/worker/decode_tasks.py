@@ -20,7 +20,7 @@ from pipeline.timed import Timed
 from pipeline.worker.sample import finish, new_record, prepare
 from pipeline.worker.units import samples_of
 
-MOST_WINDOWS = 32  # of a sample that travels; one with more stays with its worker from decoding to encoding
+MAX_WINDOWS = 32  # of a sample that travels; one with more stays with its worker from decoding to encoding
 BLOCK_BYTES = 16 << 20
 _WINDOWS = pa.list_(pa.large_binary())
 CUT_SCHEMA = pa.schema(
@@ -82,7 +82,7 @@ def _cut(record: Record, inputs: Inputs | Exception, config: JobConfig, window_p
     except Exception as error:  # noqa: BLE001 - whatever one sample does, the others go on
         fail(record, stage, error)
         return {}
-    if len(job.windows) > MOST_WINDOWS:
+    if len(job.windows) > MAX_WINDOWS:
         return {"image": inputs.image, "mask": inputs.mask}
     windows = [job.cut(number, window_px) for number in range(len(job.windows))]
     return {

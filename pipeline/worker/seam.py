@@ -8,7 +8,7 @@ from moebius.holes import Box
 
 EDGE = 2  # pixels outside the hole that are looked at
 FLAT, SATURATED = "flat", "saturated"
-LEAST_BORDER = 16  # steps; a smaller border may well have one colour
+MIN_BORDER = 16  # steps; a smaller border may well have one colour
 ONE_COLOUR = 4  # grey levels between the darkest and the brightest
 SEVERAL_COLOURS = 8.0  # grey levels of standard deviation
 
@@ -65,7 +65,7 @@ def look_at_border(pixels: np.ndarray, mask: np.ndarray) -> Border:
 
 def _suspicion(within: np.ndarray, near: np.ndarray) -> str | None:
     """What is wrong with the outermost pixels of a fill, (N, 3), beside those just outside it."""
-    if len(within) < LEAST_BORDER or any(np.ptp(channel) > ONE_COLOUR for channel in within.T):
+    if len(within) < MIN_BORDER or any(np.ptp(channel) > ONE_COLOUR for channel in within.T):
         return None
     is_black, is_white = within.max() <= ONE_COLOUR, within.min() >= 255 - ONE_COLOUR
     if is_black or is_white:

@@ -144,17 +144,17 @@ def test_format_that_cannot_hold_the_pixels_says_so(case, image_format):
 
 
 @pytest.mark.parametrize(
-    ("image_format", "most_px", "mode", "advice"),
+    ("image_format", "max_px", "mode", "advice"),
     [("webp", 16383, "RGB", "png"), ("jpeg", 65500, "L", "png"), ("jpeg", 65500, "CMYK", "source")],
 )
-def test_format_that_cannot_hold_the_size_says_so_before_the_model_runs(image_format, most_px, mode, advice):
+def test_format_that_cannot_hold_the_size_says_so_before_the_model_runs(image_format, max_px, mode, advice):
     def strip(length_px: int) -> Photo:
         return Photo(np.zeros((length_px, 1, *{"L": (), "RGB": (3,), "CMYK": (4,)}[mode]), np.uint8), mode, "TIFF")
 
-    assert check_encodable(strip(most_px), image_format) == image_format.upper()
-    assert Image.open(io.BytesIO(encode(strip(most_px), strip(most_px).pixels, image_format)[0])).height == most_px
-    with pytest.raises(SampleError, match=rf"{most_px} pixels a side.*1x{most_px + 1}; .*image_format={advice}'"):
-        check_encodable(strip(most_px + 1), image_format)
+    assert check_encodable(strip(max_px), image_format) == image_format.upper()
+    assert Image.open(io.BytesIO(encode(strip(max_px), strip(max_px).pixels, image_format)[0])).height == max_px
+    with pytest.raises(SampleError, match=rf"{max_px} pixels a side.*1x{max_px + 1}; .*image_format={advice}'"):
+        check_encodable(strip(max_px + 1), image_format)
 
 
 def orientation_beyond_16_bits() -> Image.Exif:

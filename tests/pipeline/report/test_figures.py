@@ -7,12 +7,12 @@ from pipeline.database import Database
 from pipeline.manifest.log import Manifest
 from pipeline.records import FAILED, OK, UNCHANGED, Record, to_table
 from pipeline.report.charts import draw_charts
-from pipeline.report.figures import MOST_CLASSES, load_rows, read_figures
+from pipeline.report.figures import MAX_CLASSES, load_rows, read_figures
 from pipeline.report.formatting import moment, number, percent, seconds, shown, size
 from pipeline.report.gallery import choose_samples
 from pipeline.report.page import render_page
 from pipeline.report.publish import COLUMNS
-from pipeline.report.runs import MOST_RUNS
+from pipeline.report.runs import MAX_RUNS
 from pipeline.storage.storage import Storage
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -88,12 +88,12 @@ def test_runs_beyond_the_newest_are_counted(tmp_path):
     sink = Storage(str(tmp_path))
     manifest = Manifest(sink)
     manifest.load(["sample_id"])
-    rows = [Record(str(i), OK, run_id=f"{i:03}", started_at=BEGAN + timedelta(days=i)) for i in range(MOST_RUNS + 3)]
+    rows = [Record(str(i), OK, run_id=f"{i:03}", started_at=BEGAN + timedelta(days=i)) for i in range(MAX_RUNS + 3)]
     manifest.append(to_table([*rows, Record("other hand", OK)]))
     with Database() as database:
         load_rows(sink, database, COLUMNS)
         figures = read_figures(sink, database)
-    assert len(figures.runs) == MOST_RUNS and figures.runs[0].run_id == rows[-1].run_id and figures.runs_left_out == 3
+    assert len(figures.runs) == MAX_RUNS and figures.runs[0].run_id == rows[-1].run_id and figures.runs_left_out == 3
     assert "3 older runs are not listed" in render_page("sink", figures, []).decode()
 
 
@@ -112,11 +112,11 @@ def test_kinds_of_failure_beyond_counting_are_summed(tmp_path):
     sink = Storage(str(tmp_path))
     manifest = Manifest(sink)
     manifest.load(["sample_id"])
-    manifest.append(to_table([Record(str(i), FAILED, "read", f"Kind{i}") for i in range(MOST_CLASSES + 7)]))
+    manifest.append(to_table([Record(str(i), FAILED, "read", f"Kind{i}") for i in range(MAX_CLASSES + 7)]))
     with Database() as database:
         load_rows(sink, database, COLUMNS)
         figures = read_figures(sink, database)
-        assert len(figures.failures) == MOST_CLASSES and figures.failures_left_out == 7
+        assert len(figures.failures) == MAX_CLASSES and figures.failures_left_out == 7
         assert draw_charts(figures) == {}
 
 

@@ -125,7 +125,7 @@ def test_what_is_forgotten_while_a_report_is_made_is_not_in_it(ended, tmp_path, 
 
 
 def test_pictures_end_when_their_time_is_over(ended, monkeypatch):
-    monkeypatch.setattr(pipeline.report.publish, "MOST_S", -1.0)
+    monkeypatch.setattr(pipeline.report.publish, "MAX_READ_S", -1.0)
     html = make_report(Storage(ended[0].sink.uri), {})
     assert len(cards(html)) == 10 and b"took too long" in html and not Page(html).of("img")
 
