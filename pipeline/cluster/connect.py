@@ -170,8 +170,8 @@ def size_pool(run: RunConfig, nodes: Sequence[Mapping[str, float]]) -> Pool:
     if not gpus_each and run.actors != "auto":
         room = [-(-actors // len(hosts))] * len(hosts)
     share = max(1, min(int(node["CPU"] // held) for node, held in zip(hosts, room, strict=True)))
-    a_node = min(actors, max(room))
+    per_node = min(actors, max(room))
     if run.decode == "tasks" and gpus_each:
-        return Pool(actors, gpus_each, 1, share, a_node, task_cpus=1)
+        return Pool(actors, gpus_each, 1, share, per_node, task_cpus=1)
     # A part of each share stays free, for the tasks of run.decode=tasks where there are no other nodes.
-    return Pool(actors, gpus_each, min(max(1, share * 4 // 5), share * 0.8), share, a_node)
+    return Pool(actors, gpus_each, min(max(1, share * 4 // 5), share * 0.8), share, per_node)

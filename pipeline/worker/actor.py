@@ -248,4 +248,4 @@ class InpaintActor:
 
 def _decoded_bytes(pool: Pool) -> int:
     """What the photos inside this worker may take: its share of a part of this machine's memory."""
-    return int(DECODED_FRACTION * 1e6 * memory_mb(torch.device("cpu")) / pool.a_node)
+    return int(DECODED_FRACTION * 1e6 * memory_mb(torch.device("cpu")) / pool.per_node)

@@ -12,7 +12,7 @@ class Pool:
         gpus: GPUs that each reserves.
         cpus: CPU cores that each reserves; the rest is left to Ray.
         threads: CPU threads that each uses for the model, and to decode and encode.
-        a_node: how many share a node at most.
+        per_node: how many share a node at most.
         task_cpus: CPU cores that a task takes which decodes or encodes.
     """
 
@@ -20,7 +20,7 @@ class Pool:
     gpus: float
     cpus: float
     threads: int
-    a_node: int = 1
+    per_node: int = 1
     task_cpus: float = 0.1
 
     @property
