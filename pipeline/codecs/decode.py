@@ -21,7 +21,7 @@ from pipeline.codecs import (
 from pipeline.codecs.bmp_alpha import has_lost_alpha
 from pipeline.codecs.header import open_checked
 from pipeline.codecs.heif_boxes import read_main_picture
-from pipeline.codecs.high_bit_depth import decode_deep, full_scale_grey
+from pipeline.codecs.high_bit_depth import decode_high_bit_depth, full_scale_grey
 from pipeline.codecs.jpeg_pixels import JPEG_MODES, decode_jpeg
 from pipeline.codecs.photo import Photo
 from pipeline.codecs.png_integrity import check_rows
@@ -145,7 +145,7 @@ def decode(data: bytes, max_pixels: int, header: Image.Image | None = None) -> P
         raise SampleError("decode", "UnsupportedMode", message)
     if bits > 8 and (image.mode in ("RGB", "RGBA") or "transparency" in image.info):
         check_whole(image, data, "decode")
-        pixels, mode = decode_deep(image, data)
+        pixels, mode = decode_high_bit_depth(image, data)
         return Photo(pixels, mode, container, encoder)
     image = load_pixels(image, data)
     if container == "PNG":  # what stands behind the pixels is known by now

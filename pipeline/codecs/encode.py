@@ -102,9 +102,9 @@ def _is_pillows_tiff(photo: Photo) -> bool:
     """Whether Pillow can write a TIFF of a photo that was one, with its compression, bands and tags."""
     source, compression = photo.encoder, photo.encoder.get("compression")
     tags = source.get("tiffinfo", Image.Exif()).keys()
-    is_deep_colour = photo.mode.startswith("RGB") and photo.pixels.dtype == np.uint16
+    is_high_bit_depth = photo.mode.startswith("RGB") and photo.pixels.dtype == np.uint16
     is_other_band = photo.alpha is not None and _extra_samples(photo) != tiff_bands.UNASSOCIATED_ALPHA
-    if is_deep_colour or is_other_band or "X" in photo.mode:
+    if is_high_bit_depth or is_other_band or "X" in photo.mode:
         return False
     has_groups = not TiffImagePlugin.TiffTags.TAGS_V2_GROUPS.keys().isdisjoint(tags)
     is_map = not tiff_tags.GEOGRAPHIC.keys().isdisjoint(tags)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from pipeline.codecs.decode import bits_per_channel, check_whole, load_pixels
 from pipeline.codecs.header import open_checked
-from pipeline.codecs.high_bit_depth import decode_deep
+from pipeline.codecs.high_bit_depth import decode_high_bit_depth
 from pipeline.codecs.webp_settings import estimate_quality
 from pipeline.config.job import MaskConfig
 from pipeline.errors import MACHINE_ERRORS, SampleError
@@ -94,7 +94,7 @@ def _is_lossy(image: Image.Image, data: bytes) -> bool:
 def _values(image: Image.Image, data: bytes) -> MaskValues:
     if image.mode in ("RGB", "RGBA") and bits_per_channel(image, data) > 8:
         check_whole(image, data, "mask")
-        return _of_channels(decode_deep(image, data)[0])
+        return _of_channels(decode_high_bit_depth(image, data)[0])
     image = load_pixels(image, data, stage="mask")
     transparent = image.info.get("transparency")
     if image.mode == "I" and image.format == "PPM":  # whose full scale is that of 16 bits to Pillow

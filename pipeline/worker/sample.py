@@ -106,8 +106,8 @@ def sample_seed(seed: int, sample_id: str) -> int:
 
 def decoded_bytes(header: Image.Image, image: bytes) -> int:
     """About how much memory a sample takes from its decoding to its encoding, by its opened header."""
-    deep = bits_per_channel(header, image) > 8
-    return header.width * header.height * (2 if deep else 1) * BYTES_PER_PIXEL
+    is_high_bit_depth = bits_per_channel(header, image) > 8
+    return header.width * header.height * (2 if is_high_bit_depth else 1) * BYTES_PER_PIXEL
 
 
 def prepare(

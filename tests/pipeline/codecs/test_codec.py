@@ -181,7 +181,7 @@ def test_whatever_an_encoder_raises_fails_the_sample(container, mode, settings, 
     assert (caught.value.stage, caught.value.kind) == ("encode", kind)
 
 
-def deep_colour_png(*extra: bytes) -> bytes:
+def high_bit_depth_png(*extra: bytes) -> bytes:
     """A 2x2 PNG with 16 bits a colour channel, with another chunk by name and content; Pillow cannot write it."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
@@ -203,7 +203,7 @@ BAD = {
     "truncated jpeg": (LOSSY["jpeg"][:-300], "TruncatedImage", "truncated"),
     "truncated png": (LOSSLESS["png rgb"][:-900], "TruncatedImage", "truncated: it ends inside its IDAT chunk"),
     "header only": (LOSSY["jpeg"][:20], "UnreadableImage|BrokenImage|TruncatedImage", "."),
-    "16 bit colour transparent": (deep_colour_png(b"tRNS", bytes(6)), "UnsupportedMode", "16 bits"),
+    "16 bit colour transparent": (high_bit_depth_png(b"tRNS", bytes(6)), "UnsupportedMode", "16 bits"),
     "float": (
         saved(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF"),
         "UnsupportedMode",
