@@ -15,13 +15,13 @@ from pipeline.errors import ConfigError
 from pipeline.masks.annotations import read_annotations
 from pipeline.masks.look_alikes import pair_annotations, pair_mask_files
 from pipeline.masks.text import check_installed
-from pipeline.sources.base import FOUND
+from pipeline.sources.base import SAMPLE_REF_SCHEMA
 from pipeline.sources.versions import with_mask_sql
 from pipeline.storage.storage import Storage
 
 MASK_FILES = pa.schema([("key", pa.string()), ("size_bytes", pa.int64()), ("version", pa.string())])
 SPECS = pa.schema([("key", pa.string()), ("spec", pa.string())])
-IMAGES = FOUND.append(pa.field("wanted", pa.string()))
+IMAGES = SAMPLE_REF_SCHEMA.append(pa.field("wanted", pa.string()))
 SPECS_AT_ONCE = 2000  # one may be long
 SPARE_MASKS = "masks without an image"
 

@@ -12,7 +12,7 @@ from pipeline.masks.kinds import IMAGES, InnerMask, Masks, PairedMasks, open_mas
 from pipeline.planning.finished_shards import FinishedShards
 from pipeline.planning.selection import check_selection
 from pipeline.sinks.base import FOLDER
-from pipeline.sources.base import EMPTY, EVERYTHING, found_batches
+from pipeline.sources.base import EMPTY, EVERYTHING, sample_ref_batches
 from pipeline.sources.left_out import LeftOut
 from pipeline.sources.registry import open_source
 from pipeline.storage.errors import usable
@@ -46,7 +46,7 @@ def find_samples(config: JobConfig, database: Database, finished: FinishedShards
     left_out = LeftOut(inside, _leads_to(source, [other for other in others if not top.startswith(f"{other}/")]))
     finder = open_source(config, source)
     files = finder.files(left_out)
-    images = found_batches(finder, finished.without(files) if finished else files)
+    images = sample_ref_batches(finder, finished.without(files) if finished else files)
     database.create("images", IMAGES, _with_names(images, masks))
     # Files have one path each on a disk, and in a bucket unless the name of one is not as a disk would have it.
     if config.source.format != "images" or (not source.is_local and database.run(_UNTIDY)):

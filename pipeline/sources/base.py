@@ -18,7 +18,7 @@ EMPTY = "-empty-"  # name of a result's folder whose name in the source has no c
 MAX_RANGE = 100_000  # of numbers in braces
 
 
-class Found(NamedTuple):
+class SampleRef(NamedTuple):
     """One sample of a source.
 
     Args:
@@ -40,7 +40,7 @@ class Found(NamedTuple):
     fault: str | None = None
 
 
-FOUND = pa.schema(
+SAMPLE_REF_SCHEMA = pa.schema(
     [
         ("sample_id", pa.string()),
         ("size_bytes", pa.int64()),
@@ -53,7 +53,7 @@ FOUND = pa.schema(
 )
 
 
-_FILES = pa.schema(list(FOUND)[: len(StoredFile._fields)])
+_FILES = pa.schema(list(SAMPLE_REF_SCHEMA)[: len(StoredFile._fields)])
 
 
 class Source(Protocol):
@@ -66,7 +66,7 @@ class Source(Protocol):
             ConfigError: nothing lies at the uri, or it is not of this format.
         """
 
-    def samples(self, files: Iterable[StoredFile]) -> Iterator[Found]:
+    def samples(self, files: Iterable[StoredFile]) -> Iterator[SampleRef]:
         """The samples of files.
 
         Raises:
@@ -86,15 +86,15 @@ class ImageFolder:
         files = matching_files(self.storage, self.pattern)
         return (left_out or LeftOut()).sift(files, lambda key: key[key.rfind(".") :].lower() in taken)
 
-    def samples(self, files: Iterable[StoredFile]) -> Iterator[Found]:
+    def samples(self, files: Iterable[StoredFile]) -> Iterator[SampleRef]:
         """See :class:`Source`."""
-        return (Found(*file) for file in files)
+        return (SampleRef(*file) for file in files)
 
     def batches(self, files: Iterable[StoredFile]) -> Iterator[pa.RecordBatch]:
-        """The same as record batches of ``FOUND``, without an object for each of millions of samples."""
+        """The same as record batches of ``SAMPLE_REF_SCHEMA``, without an object for each of millions of samples."""
         for batch in in_batches(files, _FILES):
-            missing = [pa.nulls(len(batch), field.type) for field in list(FOUND)[len(_FILES) :]]
-            yield pa.record_batch([*batch.columns, *missing], schema=FOUND)
+            missing = [pa.nulls(len(batch), field.type) for field in list(SAMPLE_REF_SCHEMA)[len(_FILES) :]]
+            yield pa.record_batch([*batch.columns, *missing], schema=SAMPLE_REF_SCHEMA)
 
 
 def name_fault(sample_id: str) -> str | None:
@@ -117,9 +117,11 @@ def place_name(sample_id: str) -> str:
     return re.sub("(^|/)(?=/)", rf"\1{EMPTY}", name) if "//" in name or name.startswith("/") else name
 
 
-def found_batches(source: Source, files: Iterable[StoredFile]) -> Iterator[pa.RecordBatch]:
-    """The samples of files as record batches of ``FOUND``."""
-    return source.batches(files) if isinstance(source, ImageFolder) else in_batches(source.samples(files), FOUND)
+def sample_ref_batches(source: Source, files: Iterable[StoredFile]) -> Iterator[pa.RecordBatch]:
+    """The samples of files as record batches of ``SAMPLE_REF_SCHEMA``."""
+    if isinstance(source, ImageFolder):
+        return source.batches(files)
+    return in_batches(source.samples(files), SAMPLE_REF_SCHEMA)
 
 
 def matching_files(storage: Storage, pattern: str) -> Iterator[StoredFile]:

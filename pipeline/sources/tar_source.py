@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pipeline.codecs.kinds import IMAGE_EXTENSIONS
 from pipeline.config.job import JobConfig
 from pipeline.errors import ConfigError
-from pipeline.sources.base import Found, matching_files, name_fault
+from pipeline.sources.base import SampleRef, matching_files, name_fault
 from pipeline.sources.left_out import LeftOut
 from pipeline.sources.tar_headers import BROKEN, Bounds, UnmarkedEndError
 from pipeline.sources.tar_members import Link, Members, Part, Place, Refused, Tree, read_members
@@ -44,15 +44,15 @@ class TarShards:
             raise ConfigError(f"no shard ({', '.join(SUFFIXES)}) below {self.storage} matches {self.pattern!r}{there}")
         return shards
 
-    def samples(self, files: Iterable[StoredFile]) -> Iterator[Found]:
+    def samples(self, files: Iterable[StoredFile]) -> Iterator[SampleRef]:
         """See :class:`pipeline.sources.base.Source`."""
         for found in self.storage.in_parallel(self._samples_in, files):
             version = with_count(found[0].version, len(found)) if found else ""
             yield from (sample._replace(version=version) for sample in found)
 
-    def _samples_in(self, shard: StoredFile) -> list[Found]:
+    def _samples_in(self, shard: StoredFile) -> list[SampleRef]:
         """Of one shard; one that breaks off is a failed sample of its own, behind those before that."""
-        found: list[Found] = []
+        found: list[SampleRef] = []
         linked: list[tuple[int, Members]] = []  # known only when the shard is known whole
         tree, unfinished = Tree(), ""
         try:
@@ -71,14 +71,14 @@ class TarShards:
             if unfinished or not isinstance(error, UnmarkedEndError):
                 message = f"BrokenShard: {shard.key} cannot be read beyond {len(found)} samples, {error}"
                 inside = f"; {unfinished!r} had begun and is not whole" if unfinished else ""
-                found.append(Found(shard.key, 0, shard.version, shard.key, fault=_as_text(message + inside)))
+                found.append(SampleRef(shard.key, 0, shard.version, shard.key, fault=_as_text(message + inside)))
         except FileNotFoundError:  # deleted since it was listed
             return []
         for index, members in linked:
             found[index] = self._sample(shard, members, tree)
         return self._told_apart(found)
 
-    def _told_apart(self, found: list[Found]) -> list[Found]:
+    def _told_apart(self, found: list[SampleRef]) -> list[SampleRef]:
         """Samples of a shard; one whose mask is missing only because it does not lie beside its image says so."""
         if not self.mask or all(sample.has_mask or sample.fault for sample in found):
             return found
@@ -93,24 +93,24 @@ class TarShards:
             for sample in found
         ]
 
-    def _sample(self, shard: StoredFile, members: Members, tree: Tree) -> Found:
+    def _sample(self, shard: StoredFile, members: Members, tree: Tree) -> SampleRef:
         name = _as_text(f"{shard.key}/{members.key}")
         parts, image = members.by_extension, self._image(members)
         if image is None:
             fault = f"MissingImage: its members are {', '.join(sorted(parts))}; names end at their first dot"
-            return Found(name, 0, shard.version, shard.key, fault=_as_text(fault))
+            return SampleRef(name, 0, shard.version, shard.key, fault=_as_text(fault))
         wanted = [tree.find(image)]
         wanted += [
             tree.find(parts[other]) if other and other in parts else _NOWHERE for other in (self.mask, *self.carried)
         ]
         faults = [part.fault for part in wanted if isinstance(part, Refused)]
         if faults:
-            return Found(name, 0, shard.version, shard.key, fault=_as_text(faults[0]))
+            return SampleRef(name, 0, shard.version, shard.key, fault=_as_text(faults[0]))
         places = [part for part in wanted if not isinstance(part, Refused)]
         has_mask = bool(self.mask) and self.mask in parts
         nothing = (places[0][0], 0)  # in the place of what is not there
         place = [number for at in places for number in (nothing if at == _NOWHERE else at)]
-        return Found(name, sum(place[1::2]), shard.version, shard.key, place, has_mask, name_fault(name))
+        return SampleRef(name, sum(place[1::2]), shard.version, shard.key, place, has_mask, name_fault(name))
 
     def _image(self, members: Members) -> Part | None:
         return next((part for name, part in members.by_extension.items() if self._is_image(name)), None)
@@ -140,12 +140,12 @@ class TarShards:
         return [at[:-1] for at in cut]
 
     @staticmethod
-    def _cut(shard: StoredFile, key: str, rest: str) -> Found:
+    def _cut(shard: StoredFile, key: str, rest: str) -> SampleRef:
         name = _as_text(f"{shard.key}/{key}.{rest}")
         fault = (
             f"UnusableName: {name}: names of members end at their first dot, so its image and mask are none of {key}"
         )
-        return Found(name, 0, shard.version, shard.key, fault=f"{_as_text(fault)}; rename them")
+        return SampleRef(name, 0, shard.version, shard.key, fault=f"{_as_text(fault)}; rename them")
 
 
 def bounds_of(shard: StoredFile) -> Bounds:
