@@ -16,8 +16,8 @@ UNDONE = (DEFERRED, HELD)
 
 # One input, as planned:
 # - input_version changes whenever the image or its own mask does;
-# - file is where the image lies, below the source's uri, null where that is the sample_id; place says where in it, as
-#   its source format writes that;
+# - file is the key of the file with the image, below the source's uri, null where that is the sample_id; locator says
+#   where in it the image is, in the terms of its source format;
 # - size_bytes are those of image and mask, mask_bytes of a mask that is a file of its own, else null;
 # - mask_key is relative to the mask uri, null where there is none to be found; mask_spec is the text of annotations;
 # - fault says, as "Type: sentence", why it cannot be read, where the plan knows it already.
@@ -27,7 +27,7 @@ SAMPLE_SCHEMA = pa.schema(
         ("input_version", pa.string()),
         ("size_bytes", pa.int64()),
         ("file", pa.string()),
-        ("place", pa.list_(pa.int64())),
+        ("locator", pa.list_(pa.int64())),
         ("mask_key", pa.string()),
         ("mask_bytes", pa.int64()),
         ("mask_spec", pa.string()),

@@ -107,7 +107,7 @@ class InnerMask(_Kind):
         """Make the table ``samples`` of ``images`` alone; every image may have an alpha channel, or text."""
         mask_key = "''" if self.kind in ("alpha", "text") else "if(has_mask, '', NULL)"
         database.run(
-            f"CREATE TABLE samples AS SELECT sample_id, version AS input_version, size_bytes, file, place, "
+            f"CREATE TABLE samples AS SELECT sample_id, version AS input_version, size_bytes, file, locator, "
             f"{mask_key} AS mask_key, NULL::BIGINT AS mask_bytes, NULL::VARCHAR AS mask_spec, fault FROM images"
         )
 
@@ -156,7 +156,7 @@ CREATE TABLE samples AS SELECT
     {with_mask_sql("images.version", "mask.version")} AS input_version,
     images.size_bytes + coalesce(mask.size_bytes, 0) AS size_bytes,
     images.file,
-    images.place,
+    images.locator,
     mask.key AS mask_key,
     mask.size_bytes AS mask_bytes,
     NULL::VARCHAR AS mask_spec,
@@ -193,7 +193,7 @@ SELECT
     {with_mask_sql("images.version", "md5(specs.spec)")} AS input_version,
     images.size_bytes,
     images.file,
-    images.place,
+    images.locator,
     if(specs.spec IS NULL, NULL, '') AS mask_key,
     NULL::BIGINT AS mask_bytes,
     specs.spec AS mask_spec,

@@ -123,8 +123,8 @@ CASE WHEN {_IS_UNTIDY} THEN replace(replace({_NAMED}, '//', '/{EMPTY}/'), '//', 
 # Samples whose results would have the name of another's before them, and how many times it was used by then.
 _REPEATED = f"""
 CREATE TABLE repeated AS
-WITH named AS (SELECT rowid AS id, sample_id, file, place, {_PLACE_NAME} AS place_name FROM images)
-SELECT id, place_name, row_number() OVER (PARTITION BY place_name ORDER BY file, place, sample_id) AS number FROM named
+WITH named AS (SELECT rowid AS id, sample_id, file, locator, {_PLACE_NAME} AS place_name FROM images)
+SELECT id, place_name, row_number() OVER (PARTITION BY place_name ORDER BY file, locator, sample_id) AS number FROM named
 WHERE place_name IN (SELECT place_name FROM named GROUP BY place_name HAVING count(*) > 1)
 QUALIFY number > 1"""
 

@@ -169,7 +169,7 @@ SELECT
 FROM compared"""
 
 # Of a shard that was not opened again, the database does not know where its samples lie.
-_READABLE = "(file IS NULL OR place IS NOT NULL) AND mask_key IS NOT NULL"
+_READABLE = "(file IS NULL OR locator IS NOT NULL) AND mask_key IS NOT NULL"
 
 # A shard that breaks off has no mask, and misses none.
 _COUNTS = """

@@ -26,7 +26,7 @@ class SampleRef(NamedTuple):
         size_bytes: of what is read for it, about.
         version: changes whenever its file does.
         file: key of the file that holds it; ``None`` where that is the sample's own name.
-        place: where in that file, as the format writes it; ``None`` where the sample is the file.
+        locator: where in that file, as the format writes it; ``None`` where the sample is the file.
         has_mask: whether the source holds a mask beside the image.
         fault: why it cannot be read, as ``Type: sentence``.
     """
@@ -35,7 +35,7 @@ class SampleRef(NamedTuple):
     size_bytes: int
     version: str
     file: str | None = None
-    place: list[int] | None = None
+    locator: list[int] | None = None
     has_mask: bool = False
     fault: str | None = None
 
@@ -46,7 +46,7 @@ SAMPLE_REF_SCHEMA = pa.schema(
         ("size_bytes", pa.int64()),
         ("version", pa.string()),
         ("file", pa.string()),
-        ("place", pa.list_(pa.int64())),
+        ("locator", pa.list_(pa.int64())),
         ("has_mask", pa.bool_()),
         ("fault", pa.string()),
     ]
@@ -106,7 +106,7 @@ def name_fault(sample_id: str) -> str | None:
 
 
 def place_name(sample_id: str) -> str:
-    """Path of a sample's result: ``./a``, as tar calls what lies in a folder, is the place of ``a``.
+    """Path of a sample's result: ``./a``, as tar names the files of a folder, becomes ``a``.
 
     Object stores tell ``a//b`` from ``a/b``, disks and some servers do not; so a folder without a name gets one.
 

@@ -10,7 +10,7 @@ from pipeline.sources.tar_headers import BROKEN, Bounds, BrokenHeaderError, read
 
 MAX_LINKS = 40  # one leading to the next
 _WITHOUT_BYTES = (tarfile.DIRTYPE, b"D", b"V")  # folders, those of incremental archives, and the label of an archive
-Place = tuple[int, int]  # start and length
+Location = tuple[int, int]  # start and length
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Refused:
     fault: str
 
 
-Part = Place | Link | Refused
+Part = Location | Link | Refused
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Tree:
     """Files of a shard by their paths, as unpacking it would create them."""
 
     def __init__(self) -> None:
-        self._files: dict[str, Place | Refused] = {}
+        self._files: dict[str, Location | Refused] = {}
         self._links: dict[str, str] = {}
 
     def add(self, member: tarfile.TarInfo) -> Part:
@@ -72,14 +72,14 @@ class Tree:
             self._files.pop(path, None)
             self._links[path] = member.linkname
             return Link(path)
-        return self._put(path, _place(member))
+        return self._put(path, _locate(member))
 
-    def _put(self, path: str, file: Place | Refused) -> Place | Refused:
+    def _put(self, path: str, file: Location | Refused) -> Location | Refused:
         self._links.pop(path, None)
         self._files[path] = file
         return file
 
-    def find(self, part: Part) -> Place | Refused:
+    def find(self, part: Part) -> Location | Refused:
         """Where a member's bytes are, once all members have been added."""
         if not isinstance(part, Link):
             return part
@@ -103,7 +103,7 @@ class Tree:
         return self._files.get("/".join(folder)) or broken
 
 
-def _place(member: tarfile.TarInfo) -> Place | Refused:
+def _locate(member: tarfile.TarInfo) -> Location | Refused:
     if member.issparse():
         return Refused(f"UnsupportedMember: {member.name} is a sparse file, of which the shard holds parts only")
     if not member.isreg():

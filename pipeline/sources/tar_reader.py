@@ -26,7 +26,7 @@ class ShardCursor:
         self._file = self._stack.enter_context(open_shard(storage, key))
 
     def read(self, start: int, end: int) -> bytes:
-        """Bytes from one place to another, none of which lies behind this cursor.
+        """Bytes from ``start`` to ``end``, neither behind this cursor.
 
         Raises:
             one of ``BROKEN``: the shard breaks off.
@@ -44,7 +44,7 @@ class ShardCursor:
 
 
 class TarReader:
-    """See :class:`pipeline.sources.inputs.FormatReader`; reads the places that ``TarShards`` has found."""
+    """See :class:`pipeline.sources.inputs.FormatReader`; reads by the locators of ``TarShards``."""
 
     def __init__(self, config: JobConfig, storage: Storage) -> None:
         self.storage, self.carried = storage, config.sink.carry
@@ -60,7 +60,7 @@ class TarReader:
             blocks = [(start, self._bytes(stretch[0], start, end)) for start, end in _blocks(stretch)]
         except Exception as error:  # noqa: BLE001 - raised where each sample is dealt with
             return [error] * len(stretch)
-        return [self._inputs(sample["place"], blocks) for sample in stretch]
+        return [self._inputs(sample["locator"], blocks) for sample in stretch]
 
     def _bytes(self, sample: Sample, start: int, end: int) -> bytes:
         key = sample["file"]
@@ -73,8 +73,8 @@ class TarReader:
             except BROKEN as error:
                 raise SampleError("read", "BrokenShard", f"{key} cannot be read any more: {error}") from error
 
-    def _inputs(self, place: Sequence[int], blocks: Sequence[tuple[int, bytes]]) -> Inputs:
-        parts = [_part(blocks, at, size) for at, size in zip(place[::2], place[1::2], strict=True)]
+    def _inputs(self, locator: Sequence[int], blocks: Sequence[tuple[int, bytes]]) -> Inputs:
+        parts = [_part(blocks, at, size) for at, size in zip(locator[::2], locator[1::2], strict=True)]
         image, mask, *carried = parts
         values = [pa.array([part or None], pa.binary()) for part in carried]
         return Inputs(image, mask, pa.record_batch(values, names=self.carried))
@@ -108,7 +108,7 @@ def _spans(samples: Sequence[Sample]) -> list[tuple[int, int]]:
     return [
         (start, start + size)
         for sample in samples
-        for start, size in zip(sample["place"][::2], sample["place"][1::2], strict=True)
+        for start, size in zip(sample["locator"][::2], sample["locator"][1::2], strict=True)
     ]
 
 

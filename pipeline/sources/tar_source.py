@@ -1,7 +1,7 @@
 """Samples in tar shards, as WebDataset lays them out: members that share a key, such as ``7.jpg`` and ``7.mask.png``.
 
 The plan notes where in its shard each member lies, so that a worker reads the samples of a unit with one request and a
-shard needs no order of work. A compressed shard has no such places but those in its decompressed stream.
+shard needs no order of work. In a compressed shard these are positions in the decompressed stream.
 """
 
 from collections import Counter
@@ -13,20 +13,20 @@ from pipeline.errors import ConfigError
 from pipeline.sources.base import SampleRef, matching_files, name_fault
 from pipeline.sources.left_out import LeftOut
 from pipeline.sources.tar_headers import BROKEN, Bounds, UnmarkedEndError
-from pipeline.sources.tar_members import Link, Members, Part, Place, Refused, Tree, read_members
+from pipeline.sources.tar_members import Link, Location, Members, Part, Refused, Tree, read_members
 from pipeline.sources.tar_streams import SUFFIXES, is_compressed, is_shard, open_shard
 from pipeline.sources.versions import with_count
 from pipeline.storage.storage import Storage, StoredFile
 
 MAX_EXPANSION = 200  # a compressed shard that grows more than that, and by more than this, is a bomb
 MIN_BOMB_BYTES = 1 << 30
-_NOWHERE: Place = (-1, 0)  # place of a member that is not there
+_NOWHERE: Location = (-1, 0)  # location of a missing member
 
 
 class TarShards:
     """Samples of all shards below a uri whose path matches a pattern.
 
-    The place of a sample is start and length of its image, its mask and its carried members, a length of 0 for none.
+    A sample's locator holds start and length of its image, its mask and its carried members; length 0 means missing.
     """
 
     def __init__(self, config: JobConfig, storage: Storage) -> None:
@@ -106,11 +106,11 @@ class TarShards:
         faults = [part.fault for part in wanted if isinstance(part, Refused)]
         if faults:
             return SampleRef(name, 0, shard.version, shard.key, fault=_as_text(faults[0]))
-        places = [part for part in wanted if not isinstance(part, Refused)]
+        locations = [part for part in wanted if not isinstance(part, Refused)]
         has_mask = bool(self.mask) and self.mask in parts
-        nothing = (places[0][0], 0)  # in the place of what is not there
-        place = [number for at in places for number in (nothing if at == _NOWHERE else at)]
-        return SampleRef(name, sum(place[1::2]), shard.version, shard.key, place, has_mask, name_fault(name))
+        missing = (locations[0][0], 0)
+        locator = [number for at in locations for number in (missing if at == _NOWHERE else at)]
+        return SampleRef(name, sum(locator[1::2]), shard.version, shard.key, locator, has_mask, name_fault(name))
 
     def _image(self, members: Members) -> Part | None:
         return next((part for name, part in members.by_extension.items() if self._is_image(name)), None)

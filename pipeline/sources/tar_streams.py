@@ -87,7 +87,7 @@ def is_shard(key: str) -> bool:
 
 
 def is_compressed(key: str) -> bool:
-    """Whether a shard has no places but those in its decompressed stream."""
+    """Whether positions in a shard are those in its decompressed stream."""
     return not key.lower().endswith(".tar")
 
 

@@ -64,6 +64,6 @@ def kinds(found: Sequence[SampleRef], shard: str = "x.tar") -> dict[str, str | N
 
 def parts(sample: SampleRef, data: bytes) -> tuple[bytes, ...]:
     """The bytes at a sample's places."""
-    assert sample.place
-    starts, sizes = sample.place[::2], sample.place[1::2]
+    assert sample.locator
+    starts, sizes = sample.locator[::2], sample.locator[1::2]
     return tuple(data[start : start + size] for start, size in zip(starts, sizes, strict=True))

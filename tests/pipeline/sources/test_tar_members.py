@@ -168,7 +168,7 @@ def test_members_that_lie_apart_are_told(tmp_path):
 @pytest.mark.parametrize("kind", ["alpha", "static"])
 def test_member_without_an_extension_is_never_the_mask_of_another_kind(tmp_path, kind):
     (found,) = find(tmp_path / "x.tar", tar([("a.jpg", b"image"), ("a", b"text")]), MaskConfig(kind))
-    assert found.place is not None and found.place[3] == 0 and not found.has_mask
+    assert found.locator is not None and found.locator[3] == 0 and not found.has_mask
 
 
 @pytest.mark.parametrize("name", ["x.tar", "x.tar.gz", "x.tar.zst"])
