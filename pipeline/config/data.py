@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pipeline.errors import ConfigError
-from pipeline.uris import is_place
+from pipeline.uris import is_origin
 
 SOURCE_FORMATS = ("images", "webdataset", "parquet")
 MASK_KINDS = ("paired", "static", "member", "column", "alpha", "boxes", "coco", "text")
@@ -30,7 +30,7 @@ def absolute_uri(uri: str, key: str) -> str:
         key: of the configuration, or argument of a command, that gives it.
 
     Raises:
-        ConfigError: an empty uri, one of no place, or one with credentials.
+        ConfigError: an empty uri, one without an origin, or one with credentials.
     """
     if not uri:
         raise ConfigError(f"{key} must not be empty")
@@ -173,7 +173,7 @@ class MaskConfig:
 
 def _check_hosts(hosts: Collection[Any]) -> None:
     for host in hosts:
-        if not is_place(host):
+        if not is_origin(host):
             raise ConfigError(
                 f"source.hosts must be buckets or hosts such as s3://bucket or https://cdn.example.com, got {host!r}"
             )
