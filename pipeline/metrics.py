@@ -96,8 +96,8 @@ class Meter:
         """Samples by status and failures by kind, of rows that are in the manifest."""
         for status, count in collections.Counter(rows["status"].to_pylist()).items():
             self.add("samples", count, status=status)
-        places = zip(*(rows[name].to_pylist() for name in ("status", "error_stage", "error_type")), strict=True)
-        for (status, stage, kind), count in collections.Counter(places).items():
+        outcomes = zip(*(rows[name].to_pylist() for name in ("status", "error_stage", "error_type")), strict=True)
+        for (status, stage, kind), count in collections.Counter(outcomes).items():
             if status == FAILED:
                 kind = (kind or "").encode("ascii", "backslashreplace").decode()  # Ray takes no other text
                 self.add("failures", count, stage=stage or "", error=kind)

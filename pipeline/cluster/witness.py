@@ -52,9 +52,9 @@ class DriverWitness(Witness):
 
         A folder that holds nothing at all may be one that is not mounted, so it tells nothing.
         """
-        places = [self._reader.source, *([self._reader.masks] if self._reader.has_mask_files else [])]
+        storages = [self._reader.source, *([self._reader.masks] if self._reader.has_mask_files else [])]
         records: list[Record] = []
-        if all(map(_holds_files, places)):
+        if all(map(_holds_files, storages)):
             deadline = time.monotonic() + LOOK_S
             for start in range(0, len(samples), SAMPLES_AT_ONCE):
                 some = samples.slice(start, SAMPLES_AT_ONCE).select(SAMPLE_SCHEMA.names).to_pylist()

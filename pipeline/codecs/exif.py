@@ -12,14 +12,14 @@ _JPEG_START = b"\xff\xd8\xff"
 _ENTRY_BYTES = 12
 _MAX_DIRECTORIES = 16
 _SHORT, _LONG = 3, 4
-# Where a directory says that its picture lies, and how long it is: as JPEG, in strips, in tiles.
-_PLACES = ((513, 514), (273, 279), (324, 325))
+# Tags of a directory with offset and length of its picture: as JPEG, in strips, in tiles.
+_PICTURE_TAGS = ((513, 514), (273, 279), (324, 325))
 _GROUPS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo, ExifTags.IFD.Interop)
 Span = tuple[int, int]
 
 
 def without_thumbnail(exif: bytes) -> bytes:
-    """Remove the thumbnails of EXIF, and leave every other byte in its place, as maker notes count offsets.
+    """Remove the thumbnails of EXIF, and leave every other byte in its position, as maker notes count offsets.
 
     Args:
         exif: with or without ``Exif\\0\\0``, from outside.
@@ -97,22 +97,22 @@ def _directories(tiff: bytes, order: str, link: int) -> Iterator[int]:
 def _pictures(tiff: bytes, order: str, start: int) -> Iterator[Span]:
     """The bytes of a directory's pictures, as far as the file goes."""
     (count,) = struct.unpack_from(order + "H", tiff, start)
-    places = [start + 2 + _ENTRY_BYTES * index for index in range(count)]
-    values = {struct.unpack_from(order + "H", tiff, place)[0]: _numbers(tiff, order, place) for place in places}
-    for offsets, lengths in _PLACES:
+    entries = [start + 2 + _ENTRY_BYTES * index for index in range(count)]
+    values = {struct.unpack_from(order + "H", tiff, entry)[0]: _numbers(tiff, order, entry) for entry in entries}
+    for offsets, lengths in _PICTURE_TAGS:
         for offset, length in zip(values.get(offsets, ()), values.get(lengths, ()), strict=False):
             if offset < len(tiff):
                 yield offset, min(offset + length, len(tiff))
 
 
-def _numbers(tiff: bytes, order: str, place: int) -> tuple[int, ...]:
+def _numbers(tiff: bytes, order: str, entry: int) -> tuple[int, ...]:
     """The value of an entry, where it is a whole number or several."""
-    _, kind, count = struct.unpack_from(order + "HHI", tiff, place)
+    _, kind, count = struct.unpack_from(order + "HHI", tiff, entry)
     if kind not in (_SHORT, _LONG) or count > len(tiff):
         return ()
     letter, size = ("H", 2) if kind == _SHORT else ("I", 4)
-    place = place + 8 if count * size <= 4 else struct.unpack_from(order + "I", tiff, place + 8)[0]
-    return struct.unpack_from(f"{order}{count}{letter}", tiff, place)
+    entry = entry + 8 if count * size <= 4 else struct.unpack_from(order + "I", tiff, entry + 8)[0]
+    return struct.unpack_from(f"{order}{count}{letter}", tiff, entry)
 
 
 def _loaded(exif: bytes) -> Image.Exif:

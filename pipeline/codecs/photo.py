@@ -60,19 +60,19 @@ class Photo:
         pixels[mask, -1] = np.iinfo(pixels.dtype).max
         return replace(self, pixels=pixels)
 
-    def repaint(self, patch: np.ndarray, mask: np.ndarray, place: Box) -> np.ndarray:
-        """Put the masked pixels of a patch into their place; alpha stays.
+    def repaint(self, patch: np.ndarray, mask: np.ndarray, box: Box) -> np.ndarray:
+        """Copy the masked pixels of a patch into the photo; alpha is preserved.
 
         Args:
-            patch: (h, w, 3) uint8 of the place, equal to :meth:`rgb` outside the mask.
-            mask: (h, w) bool of the place.
-            place: what holds every masked pixel.
+            patch: (h, w, 3) uint8, of the size of the box, equal to :meth:`rgb` outside the mask.
+            mask: (h, w) bool, of the size of the box.
+            box: contains every masked pixel.
 
         Returns:
             ``pixels`` itself, changed, where it can be written to, else a copy.
         """
         result = self.pixels if self.pixels.flags.writeable else self.pixels.copy()
-        region = result[place.slices]
+        region = result[box.slices]
         scale = 257 if result.dtype == np.uint16 else 1  # 255 is full in 8 bits, 65535 in 16
         if self.mode == "RGB":
             region[:] = patch

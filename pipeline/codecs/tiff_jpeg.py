@@ -65,9 +65,9 @@ def _parts(
     for offset_tag, length_tag in (_STRIPS, _TILES):
         offsets, lengths = image.tag_v2.get(offset_tag, ()), image.tag_v2.get(length_tag, ())
         if offsets and lengths:
-            places = list(zip(offsets, lengths, strict=False))
-            places = places[:1] if common and image.tag_v2.get(TiffImagePlugin.PLANAR_CONFIGURATION) != 2 else places
-            return [_opened(common, data[start : start + length]) for start, length in places]
+            strips = list(zip(offsets, lengths, strict=False))
+            strips = strips[:1] if common and image.tag_v2.get(TiffImagePlugin.PLANAR_CONFIGURATION) != 2 else strips
+            return [_opened(common, data[start : start + length]) for start, length in strips]
     return []
 
 

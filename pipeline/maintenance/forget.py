@@ -8,12 +8,12 @@ from pipeline.database import Database
 from pipeline.errors import ConfigError
 from pipeline.maintenance.repack import repack
 from pipeline.maintenance.replaced import delete_replaced
-from pipeline.maintenance.vacuum import check_is_sink, check_place
+from pipeline.maintenance.vacuum import check_is_sink, check_rows_are_of
 from pipeline.manifest.lease import Lease
 from pipeline.manifest.log import Manifest
 from pipeline.manifest.tombstones import name_hash, note_forgotten, read_forgotten
 from pipeline.sinks.base import FOLDER
-from pipeline.sources.base import place_name
+from pipeline.sources.base import result_name
 from pipeline.storage.storage import Storage
 
 
@@ -40,7 +40,7 @@ def forget(sink: Storage, sample_ids: Sequence[str], run_id: str) -> int:
         manifest = Manifest(sink)
         with Database() as database:
             manifest.load_into(database, ["sample_id", "output_uri", "output_member"])
-            check_place(sink, database)
+            check_rows_are_of(sink, database)
             query = "SELECT sample_id FROM rows WHERE list_contains($ids, sample_id)"
             names = [name for (name,) in database.run(query, {"ids": list(sample_ids)})]
             results = _single_results(sink, database, names)
@@ -65,7 +65,7 @@ def _single_results(sink: Storage, database: Database, names: Sequence[str]) -> 
 
     A failed sample may have kept an earlier result (:mod:`pipeline.maintenance.replaced`), which no row names any more.
     """
-    uris = [sink.uri(f"{FOLDER}/{place_name(name)}{suffix}") for name in names for suffix in ("", *IMAGE_EXTENSIONS)]
+    uris = [sink.uri(f"{FOLDER}/{result_name(name)}{suffix}") for name in names for suffix in ("", *IMAGE_EXTENSIONS)]
     found = database.run(_RESULTS, {"ids": names, "uris": uris})
     return [sink.key(uri) for (uri,) in found]
 

@@ -59,7 +59,7 @@ def _delete(manifest: Manifest, lease: Lease, key: str) -> None:
 def _unnamed(sink: Storage, database: Database) -> Iterator[str]:
     """Keys of single files that only replaced rows name."""
     tidy = TIDY_URI if sink.is_local else "output_uri"
-    parameters = {"place": f"{sink}/", "stages": _STAGES, "types": _TYPES, "exception": _EXCEPTION, "verdict": _VERDICT}
+    parameters = {"root": f"{sink}/", "stages": _STAGES, "types": _TYPES, "exception": _EXCEPTION, "verdict": _VERDICT}
     for table in database.stream(_UNNAMED.format(uri=tidy), KEYS_AT_ONCE, parameters):
         yield from (sink.key(uri) for uri in table["uri"].to_pylist())
 
@@ -67,7 +67,7 @@ def _unnamed(sink: Storage, database: Database) -> Iterator[str]:
 _UNNAMED = f"""
 WITH earlier AS (
     SELECT DISTINCT {{uri}} AS uri FROM replaced
-    WHERE output_member IS NULL AND starts_with(output_uri, $place) AND sample_id IN (
+    WHERE output_member IS NULL AND starts_with(output_uri, $root) AND sample_id IN (
         SELECT sample_id FROM rows WHERE status <> '{FAILED}'
         OR NOT list_contains($stages, error_stage) AND NOT list_contains($types, error_type)
             AND (error_type NOT LIKE $exception OR error_type = $verdict)

@@ -78,14 +78,14 @@ def check_is_sink(sink: Storage) -> None:
         raise ConfigError(f"{sink} holds no manifest, so nothing tells which results are wanted; is it a sink.uri?")
 
 
-def check_place(sink: Storage, database: Database) -> None:
+def check_rows_are_of(sink: Storage, database: Database) -> None:
     """Make sure that the database's ``rows`` are of this sink, before anything is deleted by them.
 
     Raises:
         ConfigError: they name results elsewhere, as those of a copied sink do.
     """
-    query = "SELECT output_uri FROM rows WHERE NOT starts_with(output_uri, $place) LIMIT 1"
-    if elsewhere := database.run(query, {"place": f"{sink}/"}):
+    query = "SELECT output_uri FROM rows WHERE NOT starts_with(output_uri, $root) LIMIT 1"
+    if elsewhere := database.run(query, {"root": f"{sink}/"}):
         raise ConfigError(
             f"rows of {sink} name results elsewhere, such as {elsewhere[0][0]}: the sink was copied or moved, or goes "
             "by another name; nothing was deleted. Give the uri that the rows have"
@@ -101,7 +101,7 @@ def _delete(sink: Storage, lease: Lease, orphan: Orphan) -> Orphan:
 def _orphans(sink: Storage, manifest: Manifest) -> Iterator[Orphan]:
     with Database() as database:
         manifest.load_into(database, ["sample_id", "output_uri"])
-        check_place(sink, database)
+        check_rows_are_of(sink, database)
         replaced = set(manifest.stale)
         load_results(sink, database)
         yield from unnamed_results(sink, database)
@@ -118,7 +118,7 @@ def load_results(sink: Storage, database: Database) -> None:
 def unnamed_results(sink: Storage, database: Database) -> Iterator[Orphan]:
     """Files of the database's ``files`` that none of its ``rows`` names, in order of their keys."""
     unnamed = _UNNAMED.format(uri=matching_uri(sink))
-    for table in database.stream(unnamed, KEYS_AT_ONCE, {"place": f"{sink}/"}):
+    for table in database.stream(unnamed, KEYS_AT_ONCE, {"root": f"{sink}/"}):
         for row in table.to_pylist():
             if _is_own(sink, row["key"]):
                 yield Orphan(RESULT, row["key"], row["size_bytes"])
@@ -148,7 +148,7 @@ def _is_own(sink: Storage, key: str) -> bool:
 # A uri is the sink's own and the key.
 _UNNAMED = """
 SELECT key, size_bytes FROM files
-WHERE NOT EXISTS (SELECT 1 FROM rows WHERE {uri} = concat($place, files.key))
+WHERE NOT EXISTS (SELECT 1 FROM rows WHERE {uri} = concat($root, files.key))
 ORDER BY key"""
 
 # To a disk a/./b and a//b, as members of shards and objects may be called, are a/b.

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from pipeline.database import Database
-from pipeline.maintenance.vacuum import check_is_sink, check_place, load_results, matching_uri, unnamed_results
+from pipeline.maintenance.vacuum import check_is_sink, check_rows_are_of, load_results, matching_uri, unnamed_results
 from pipeline.manifest.lease import Lease
 from pipeline.manifest.log import Manifest
 from pipeline.records import FAILED, MANIFEST_SCHEMA, RESULT_DAMAGED, RESULT_FAULTS, RESULT_MISSING
@@ -121,9 +121,9 @@ def _compare(sink: Storage, manifest: Manifest, database: Database, with_hashes:
 def _compare_listing(sink: Storage, manifest: Manifest, database: Database) -> None:
     """Add what is missing, or has another size than its row says, to ``faults``."""
     manifest.load_into(database, COLUMNS)
-    check_place(sink, database)
+    check_rows_are_of(sink, database)
     load_results(sink, database)
-    database.run(_JOIN.format(uri=matching_uri(sink)), {"place": f"{sink}/"})
+    database.run(_JOIN.format(uri=matching_uri(sink)), {"root": f"{sink}/"})
     database.create("faults", _FAULTS, iter(()))
     database.run(_LISTED)
 
@@ -175,7 +175,7 @@ _JOIN = """
 CREATE OR REPLACE TABLE compared AS
 SELECT rows.*, files.key, files.size_bytes,
     sum(output_bytes) OVER (PARTITION BY output_uri) AS file_bytes
-FROM rows LEFT JOIN files ON {uri} = concat($place, files.key)
+FROM rows LEFT JOIN files ON {uri} = concat($root, files.key)
 WHERE status <> 'failed'"""
 
 # A tar holds at least the bytes of its results; a Parquet file may be smaller, since it is compressed.

@@ -30,7 +30,7 @@ REQUESTS = 16  # under way at once
 SNAPSHOT_ROWS = 250_000  # in one part
 _COMMIT, _SNAPSHOT, _COMPLETE = b"moebius.commit", b"moebius.snapshot", b"moebius.snapshot-complete"
 _FENCE = b"moebius.fence"
-_PLACE = [pa.field("part", pa.int64()), pa.field("position", pa.int64())]
+_POSITION = [pa.field("part", pa.int64()), pa.field("position", pa.int64())]
 
 
 class ManifestConflictError(RuntimeError):
@@ -71,7 +71,7 @@ class Manifest:
         for _ in range(LOAD_TRIES):
             try:
                 self._find_parts()
-                schema = pa.schema([MANIFEST_SCHEMA.field(name) for name in columns] + _PLACE)
+                schema = pa.schema([MANIFEST_SCHEMA.field(name) for name in columns] + _POSITION)
                 database.create("rows", schema, self._scan(schema))
                 break
             except (FileNotFoundError, FileChangedError):
@@ -82,8 +82,8 @@ class Manifest:
         if len(self._parts) > 1:
             superseded = f"FROM rows JOIN ({_REPEATED}) AS repeated ON {_SUPERSEDED}"
             database.run(f"INSERT INTO replaced SELECT rows.* {superseded}")
-            place = "rows.part = replaced.part AND rows.position = replaced.position"
-            database.run(f"DELETE FROM rows USING replaced WHERE {place}")
+            same_row = "rows.part = replaced.part AND rows.position = replaced.position"
+            database.run(f"DELETE FROM rows USING replaced WHERE {same_row}")
         self._is_unique = not database.run("SELECT 1 FROM replaced LIMIT 1")
 
     def append(self, rows: pa.Table, marks: dict[bytes, bytes] | None = None) -> None:
@@ -197,19 +197,19 @@ class Manifest:
         self._next_number = max(numbers.values(), default=-1) + 1
 
     def _scan(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-        """Rows of all current parts, with the place where each stands."""
+        """Rows of all current parts, with part and position of each."""
         for number, key in enumerate(tuple(self._parts)):  # not those that a snapshot adds meanwhile
             start = 0
             with open_part(self.storage, key) as part:
-                for batch in part.iter_batches(BATCH_ROWS, columns=schema.names[: -len(_PLACE)]):
-                    place = [pa.array(np.full(len(batch), number)), pa.array(np.arange(start, start + len(batch)))]
+                for batch in part.iter_batches(BATCH_ROWS, columns=schema.names[: -len(_POSITION)]):
+                    position = [pa.array(np.full(len(batch), number)), pa.array(np.arange(start, start + len(batch)))]
                     start += len(batch)
-                    yield pa.record_batch([*_columns(batch, schema), *place], schema=schema)
+                    yield pa.record_batch([*_columns(batch, schema), *position], schema=schema)
 
     def _dropped(self, sample_ids: Collection[str] = ()) -> dict[int, np.ndarray]:
         """Positions, by part, of rows that a later part replaces, and of those of some samples."""
         with Database() as database:
-            schema = pa.schema([MANIFEST_SCHEMA.field("sample_id"), *_PLACE])
+            schema = pa.schema([MANIFEST_SCHEMA.field("sample_id"), *_POSITION])
             database.create("rows", schema, self._scan(schema))
             found = database.run(
                 f"SELECT part, list(position) FROM rows LEFT JOIN ({_REPEATED}) AS repeated ON {_SUPERSEDED} "
@@ -221,7 +221,7 @@ class Manifest:
     def _pieces(self, dropped: dict[int, np.ndarray]) -> Iterator[pa.Table]:
         """All rows but the dropped ones, in tables of bounded size."""
         waiting: list[pa.RecordBatch] = []
-        for batch in self._scan(pa.schema([*MANIFEST_SCHEMA, *_PLACE])):
+        for batch in self._scan(pa.schema([*MANIFEST_SCHEMA, *_POSITION])):
             part, positions = batch["part"][0].as_py(), batch["position"].to_numpy()
             kept = ~np.isin(positions, dropped.get(part, []))
             waiting.append(batch.filter(pa.array(kept)).select(MANIFEST_SCHEMA.names))
@@ -279,9 +279,9 @@ class Manifest:
 
 
 def _columns(batch: pa.RecordBatch, schema: pa.Schema) -> Iterator[pa.Array]:
-    """Those of a schema but for the place; a column that an earlier version did not write is null."""
+    """Columns of a schema except part and position; a column that an earlier version did not write is null."""
     written = set(batch.schema.names)
-    for column in list(schema)[: -len(_PLACE)]:
+    for column in list(schema)[: -len(_POSITION)]:
         yield batch[column.name] if column.name in written else pa.nulls(len(batch), column.type)
 
 

@@ -41,7 +41,7 @@ def find_samples(config: JobConfig, database: Database, finished: FinishedShards
     mask_files = {} if isinstance(masks, InnerMask) else {"mask.uri": masks.storage}
     _refuse_results_among_inputs(sink, {"source.uri": source, **mask_files})
     # Neither results nor masks are inputs, where their folders lie inside the source.
-    top, others = f"{_place(source)}/", [_place(storage) for storage in (sink, *mask_files.values())]
+    top, others = f"{_location(source)}/", [_location(storage) for storage in (sink, *mask_files.values())]
     inside = tuple(f"{other.removeprefix(top)}/" for other in others if other.startswith(top))
     left_out = LeftOut(inside, _leads_to(source, [other for other in others if not top.startswith(f"{other}/")]))
     finder = open_source(config, source)
@@ -65,30 +65,30 @@ def find_samples(config: JobConfig, database: Database, finished: FinishedShards
 
 
 def _holds(outer: Storage, inner: Storage) -> bool:
-    return f"{_place(inner)}/".startswith(f"{_place(outer)}/")
+    return f"{_location(inner)}/".startswith(f"{_location(outer)}/")
 
 
 def _refuse_results_among_inputs(sink: Storage, inputs: Mapping[str, Storage]) -> None:
     """Make sure that no result becomes an input, or replaces one."""
-    results = f"{_place(sink, FOLDER)}/"
+    results = f"{_location(sink, FOLDER)}/"
     for key, storage in inputs.items():
-        place = _place(storage)
-        if place == _place(sink):
+        location = _location(storage)
+        if location == _location(sink):
             raise ConfigError(f"sink.uri must be another than {key}, {storage}: results would become inputs")
-        if f"{place}/".startswith(results):
+        if f"{location}/".startswith(results):
             raise ConfigError(f"{key} must not lie in {FOLDER}/ of sink.uri, {sink}: results would replace inputs")
 
 
-def _place(storage: Storage, folder: str = "") -> str:
-    """Where a storage or a folder of it is, under one name even where links give it several."""
+def _location(storage: Storage, folder: str = "") -> str:
+    """Path or uri of a storage or a folder of it, with links resolved."""
     return os.path.realpath(storage.path(folder)) if storage.is_local else storage.uri(folder)
 
 
-def _leads_to(storage: Storage, places: Iterable[str]) -> Callable[[str], bool]:
-    """Return what tells whether links lead from a folder of a local storage to one of some places, or into one."""
+def _leads_to(storage: Storage, locations: Iterable[str]) -> Callable[[str], bool]:
+    """Return a test whether a folder of a local storage links to one of the locations, or into one."""
     if not storage.is_local:
         return lambda folder: False
-    inside = tuple(f"{place}/" for place in places)
+    inside = tuple(f"{location}/" for location in locations)
     return lambda folder: f"{os.path.realpath(os.path.join(storage.root, folder))}/".startswith(inside)
 
 
@@ -114,21 +114,22 @@ def _rename_repeated(database: Database) -> None:
 _IS_UNTIDY = "(contains(sample_id, './') OR contains(sample_id, '//') OR starts_with(sample_id, '/'))"
 _UNTIDY = f"SELECT 1 FROM images WHERE {_IS_UNTIDY} LIMIT 1"
 
-# As :func:`pipeline.sources.base.place_name` has it; three slashes in a row take two rounds.
+# Equals :func:`pipeline.sources.base.result_name`; three slashes in a row take two rounds.
 _UNDOTTED = r"regexp_replace(sample_id, '(^|/)(\./)+', '\1', 'g')"
 _NAMED = f"concat(if(starts_with({_UNDOTTED}, '/'), '{EMPTY}', ''), {_UNDOTTED})"
-_PLACE_NAME = f"""
+_RESULT_NAME = f"""
 CASE WHEN {_IS_UNTIDY} THEN replace(replace({_NAMED}, '//', '/{EMPTY}/'), '//', '/{EMPTY}/') ELSE sample_id END"""
 
 # Samples whose results would have the name of another's before them, and how many times it was used by then.
 _REPEATED = f"""
 CREATE TABLE repeated AS
-WITH named AS (SELECT rowid AS id, sample_id, file, locator, {_PLACE_NAME} AS place_name FROM images)
-SELECT id, place_name, row_number() OVER (PARTITION BY place_name ORDER BY file, locator, sample_id) AS number FROM named
-WHERE place_name IN (SELECT place_name FROM named GROUP BY place_name HAVING count(*) > 1)
+WITH named AS (SELECT rowid AS id, sample_id, file, locator, {_RESULT_NAME} AS result_name FROM images)
+SELECT id, result_name, row_number() OVER (PARTITION BY result_name ORDER BY file, locator, sample_id) AS number
+FROM named
+WHERE result_name IN (SELECT result_name FROM named GROUP BY result_name HAVING count(*) > 1)
 QUALIFY number > 1"""
 
-_TAKEN = f"SELECT 1 FROM repeated JOIN images ON {_PLACE_NAME} = place_name || $mark || number LIMIT 1"
+_TAKEN = f"SELECT 1 FROM repeated JOIN images ON {_RESULT_NAME} = result_name || $mark || number LIMIT 1"
 
 _RENAME = """
 UPDATE images SET

@@ -17,7 +17,7 @@ from pipeline.faults.hold import Hold
 from pipeline.faults.judge import fail
 from pipeline.records import Record
 from pipeline.sinks.shards import PARQUET, TAR, ShardWriter
-from pipeline.sources.base import place_name
+from pipeline.sources.base import result_name
 from pipeline.sources.inputs import NOTHING_CARRIED
 from pipeline.storage.storage import Storage, attempt
 from pipeline.timed import Timed
@@ -114,7 +114,7 @@ class ImageSink:
 
     def _key(self, record: Record) -> str:
         suffix = f".{record.output_format}" if self.suffix is None else self.suffix
-        return f"{FOLDER}/{place_name(record.sample_id)}{suffix}"
+        return f"{FOLDER}/{result_name(record.sample_id)}{suffix}"
 
 
 def _explained(fault: Exception, key: str) -> Exception:

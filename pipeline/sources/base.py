@@ -105,12 +105,12 @@ def name_fault(sample_id: str) -> str | None:
     return None
 
 
-def place_name(sample_id: str) -> str:
+def result_name(sample_id: str) -> str:
     """Path of a sample's result: ``./a``, as tar names the files of a folder, becomes ``a``.
 
     Object stores tell ``a//b`` from ``a/b``, disks and some servers do not; so a folder without a name gets one.
 
-    >>> place_name("a//b.png")
+    >>> result_name("a//b.png")
     'a/-empty-/b.png'
     """
     name = re.sub(r"(^|/)(\./)+", r"\1", sample_id)

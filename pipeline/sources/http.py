@@ -82,7 +82,7 @@ class _AllowedRedirects(urllib.request.HTTPRedirectHandler):
 
 
 def forbidden(stage: str, subject: str, uri: str) -> SampleError:
-    """Return the error of a uri that leads to a origin that is not allowed."""
+    """Return the error of a uri whose origin is not allowed."""
     try:
         origin = origin_of(uri)
     except ValueError:

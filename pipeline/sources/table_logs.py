@@ -72,8 +72,8 @@ def _tables(keys: Iterable[str]) -> Iterator[tuple[str, str]]:
                 yield kind, found[1]
 
 
-def _refusal(kind: str, place: str) -> ConfigError:
+def _refusal(kind: str, table: str) -> ConfigError:
     return ConfigError(
-        f"{place} is {kind}, where files of deleted rows stay until they are cleaned up, and its log is not read: "
+        f"{table} is {kind}, where files of deleted rows stay until they are cleaned up, and its log is not read: "
         "export it to plain Parquet files, or name the valid files, as in source.pattern='{a,b}.parquet'"
     )

@@ -76,11 +76,11 @@ def answering(refusal: type[OSError] = FileExistsError) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def usable(place: str | None = None) -> Iterator[None]:
-    """Before any work, a place that is not there, is no folder or is closed to us is a fault of the configuration.
+def usable(subject: str | None = None) -> Iterator[None]:
+    """Raise a missing path, one that is no folder, or one without permission as a fault of the configuration.
 
     Args:
-        place: what the message begins with, in place of the path that the system names.
+        subject: begins the message; by default the path that the system names.
 
     Raises:
         ConfigError: it is one of these.
@@ -90,7 +90,7 @@ def usable(place: str | None = None) -> Iterator[None]:
     except OSError as error:
         if not isinstance(error, _UNUSABLE) and error.errno not in _UNUSABLE_NUMBERS:
             raise
-        named = place or error.filename
+        named = subject or error.filename
         reason = error.strerror or str(error)
         if isinstance(error, PermissionError) and error.strerror is None:  # s3fs says no more than "Forbidden"
             reason = f"{reason}: source.uri, mask.uri, sink.uri or model.weights is not open to these credentials"

@@ -10,11 +10,11 @@ class ByteBudget:
 
     Args:
         total_bytes: how much can be taken.
-        places: how many can hold a part at the same time, however small.
+        slots: how many can hold a part at the same time, however small.
     """
 
-    def __init__(self, total_bytes: int, places: int) -> None:
-        self.total_bytes, self.min_bytes = total_bytes, total_bytes // places
+    def __init__(self, total_bytes: int, slots: int) -> None:
+        self.total_bytes, self.min_bytes = total_bytes, total_bytes // slots
         self._free_bytes = total_bytes
         self._returned = threading.Condition()
         self._turn = threading.Lock()

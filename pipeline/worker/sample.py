@@ -35,7 +35,7 @@ class SampleJob:
         source: the compressed input, which an empty mask passes through.
         photo, mask: what was decoded.
         seen: (H, W, 3) uint8, the photo as the model sees it.
-        place: what surrounds the mask, on the grid of cells; ``None`` for an empty one.
+        box: surrounds the mask, on the grid of cells; ``None`` for an empty mask.
         patch: a copy of that part of ``seen``, which the fills are written into.
         windows: still to be filled; empty for a sample without a hole.
     """
@@ -46,14 +46,14 @@ class SampleJob:
     mask: np.ndarray
     seen: np.ndarray
     windows: list[Window]
-    place: Box | None = None
+    box: Box | None = None
     patch: np.ndarray = field(default_factory=lambda: np.empty((0, 0, 3), np.uint8))
 
     def __post_init__(self) -> None:
         hole = Box.around(self.mask)
         if hole:
-            self.place = hole.grown(EDGE, self.mask.shape).on_grid(CELL_PX)
-            self.patch = self.seen[self.place.slices].copy()
+            self.box = hole.grown(EDGE, self.mask.shape).on_grid(CELL_PX)
+            self.patch = self.seen[self.box.slices].copy()
 
     def cut(self, number: int, size_px: int) -> tuple[np.ndarray, np.ndarray]:
         """What the model sees of one window; nothing that another window has made."""
@@ -61,21 +61,21 @@ class SampleJob:
 
     def paste(self, number: int, filled: np.ndarray) -> None:
         """Put one fill into the picture."""
-        assert self.place is not None  # there is a window
-        paste_window(self.patch, self.mask[self.place.slices], self.windows[number].seen_from(self.place), filled)
+        assert self.box is not None  # there is a window
+        paste_window(self.patch, self.mask[self.box.slices], self.windows[number].seen_from(self.box), filled)
 
     def composite(self) -> np.ndarray:
-        """The photo's pixels with all fills in their place; sees to it that nothing else has changed, and by how much.
+        """Return the photo's pixels with all fills, and record ``outside_max_diff``.
 
         Raises:
             SampleError: a pixel outside the mask has changed.
         """
         self.record.outside_max_diff = 0
-        if self.place is None:
+        if self.box is None:
             return self.photo.pixels
-        inside, mask = self.place.slices, self.mask[self.place.slices]
+        inside, mask = self.box.slices, self.mask[self.box.slices]
         before = self.photo.pixels[inside].copy()
-        pixels = self.photo.repaint(self.patch, mask, self.place)  # writes nowhere else
+        pixels = self.photo.repaint(self.patch, mask, self.box)  # writes nowhere else
         self.record.outside_max_diff = largest = outside_max_diff(before, pixels[inside], mask)
         if largest:
             raise SampleError("inpaint", "OutsideChanged", f"a pixel outside the mask changed by {largest}")
@@ -157,8 +157,8 @@ def finish(job: SampleJob, config: JobConfig) -> bytes:
         record.outside_max_diff = 0
     else:
         pixels = job.composite()
-        if job.place:
-            border = look_at_border(job.patch, job.mask[job.place.slices])
+        if job.box:
+            border = look_at_border(job.patch, job.mask[job.box.slices])
             record.seam_score, record.suspicious = border.seam_score, border.suspicious
             if border.suspicious and config.limits.suspicious == "fail":
                 message = f"the fill is {border.suspicious} along its border, limits.suspicious=fail"

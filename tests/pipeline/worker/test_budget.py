@@ -5,7 +5,7 @@ from pipeline.worker.budget import ByteBudget
 
 
 def test_budget_is_never_exceeded_and_all_get_their_turn():
-    budget, lock = ByteBudget(100, places=100), threading.Lock()
+    budget, lock = ByteBudget(100, slots=100), threading.Lock()
     in_use, highest, turns = 0, 0, []
 
     def work(wanted: int) -> None:
@@ -31,7 +31,7 @@ def test_budget_is_never_exceeded_and_all_get_their_turn():
 
 
 def test_large_request_is_not_overtaken_for_ever():
-    budget, order = ByteBudget(100, places=100), []
+    budget, order = ByteBudget(100, slots=100), []
 
     def work(name: str, wanted: int) -> None:
         taken = budget.take(wanted)
@@ -51,8 +51,8 @@ def test_large_request_is_not_overtaken_for_ever():
     assert order == ["large", "small"]
 
 
-def test_no_more_than_the_places_hold_a_part():
-    budget = ByteBudget(100, places=4)
+def test_no_more_than_the_slots_hold_a_part():
+    budget = ByteBudget(100, slots=4)
     taken = [budget.take(1) for _ in range(4)]
     assert taken == [25] * 4
     late = threading.Thread(target=budget.take, args=(1,), daemon=True)
