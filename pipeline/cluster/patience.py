@@ -113,6 +113,6 @@ class Patience:
 
     def _end(self, work: Work, why: str) -> JobError:
         return JobError(
-            f"{work.left} of {len(work.names)} samples are left: {why.rstrip('. ')}. The last reason: {self.reason}. "
-            "Once the cause is mended, the same command goes on"
+            f"{work.unfinished} of {len(work.names)} samples are left: {why.rstrip('. ')}. "
+            f"The last reason: {self.reason}. Once the cause is mended, the same command goes on"
         )

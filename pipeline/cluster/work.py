@@ -42,8 +42,8 @@ class Work:
         self._deferred: list[pa.Table] = []
 
     @property
-    def left(self) -> int:
-        """How many samples are to be done."""
+    def unfinished(self) -> int:
+        """Number of samples that are still to be done."""
         return int(np.count_nonzero(self._histories != _DONE))
 
     def next_history(self, stuck: Collection[History] = ()) -> History | None:

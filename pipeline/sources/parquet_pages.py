@@ -103,9 +103,9 @@ class GuardedFile:
     def _check(self, chunk: Chunk, page: Page) -> None:
         value_count = page.value_count + (chunk.value_count if chunk.is_repeated else 0)
         stored_bytes = page.stored_bytes + (chunk.stored_bytes if chunk.is_repeated else 0)
-        taken_bytes = max(page.expanded_bytes, VALUE_BYTES * value_count)  # a row of lists may take all values
-        if taken_bytes > max(self._limit_bytes, EXPANSION * stored_bytes):
-            raise LargePageError(f"{stored_bytes} bytes of a page expand to {taken_bytes}")
+        needed_bytes = max(page.expanded_bytes, VALUE_BYTES * value_count)  # a row of lists may take all values
+        if needed_bytes > max(self._limit_bytes, EXPANSION * stored_bytes):
+            raise LargePageError(f"{stored_bytes} bytes of a page expand to {needed_bytes}")
         chunk.value_count, chunk.stored_bytes = value_count, stored_bytes
         chunk.next_header += page.header_bytes + page.stored_bytes
 

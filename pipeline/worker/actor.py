@@ -48,7 +48,7 @@ HUNG = 72  # exit code
 class SampleTask(Outcome):
     """A sample on its way through a worker, and what it holds."""
 
-    taken_bytes: int = 0
+    reserved_bytes: int = 0
     done: threading.Event = field(default_factory=threading.Event)
     _claim: threading.Lock = field(default_factory=threading.Lock)
 
@@ -108,7 +108,7 @@ class InpaintActor:
         batches = self.loop.runners + BATCHES_BESIDE
         self.budget = ByteBudget(_decoded_bytes(pool), pool.threads + batches * self.inpainter.batch_size)
         self.meter.watch(
-            bytes_in_flight=lambda: self.budget.taken_bytes, windows_waiting=lambda: self.loop.windows_waiting
+            bytes_in_flight=lambda: self.budget.reserved_bytes, windows_waiting=lambda: self.loop.windows_waiting
         )
 
     def load_model(self, weights: Weights) -> Inpainter:
@@ -184,7 +184,7 @@ class InpaintActor:
             raise inputs
         task.carried = inputs.carried
         header = open_checked(inputs.image, self.config.limits.max_pixels)
-        task.taken_bytes = self.budget.take(decoded_bytes(header, inputs.image))
+        task.reserved_bytes = self.budget.reserve(decoded_bytes(header, inputs.image))
         self.cpus.submit(Urgency.BEGIN, self._step("decode", self._decode, task, inputs, header))
 
     def _decode(self, task: SampleTask, inputs: Inputs, header: Image.Image) -> None:
@@ -218,7 +218,7 @@ class InpaintActor:
             self._complete(task)
 
     def _complete(self, task: SampleTask) -> None:
-        self.budget.give_back(task.taken_bytes)
+        self.budget.release(task.reserved_bytes)
         self.steps += not is_undone(task.record)
         task.complete()
 

@@ -129,7 +129,7 @@ def finish_samples(batch: pa.Table, config: JobConfig, run_id: str, window_px: i
 
 def _finish(row: Mapping[str, Any], config: JobConfig, window_px: int) -> Outcome:
     outcome, stage = Outcome(record_of(row)), "decode"
-    if row["fills"] is None:  # failed, given back, or done by the worker
+    if row["fills"] is None:  # failed, deferred, or done by the worker
         return outcome
     try:
         job = prepare(outcome.record, Inputs(row["image"], row["mask"]), config, window_px)
