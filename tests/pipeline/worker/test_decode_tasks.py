@@ -14,7 +14,7 @@ from pipeline.storage.storage import Storage
 from pipeline.worker.decode_tasks import MAX_WINDOWS
 from tests.conftest import make_photos, textured
 from tests.pipeline.scenarios.test_run import job, run
-from tests.pipeline.worker.test_gpu_actor import unit
+from tests.pipeline.worker.test_actor import unit
 
 TIMES = {"started_at", "decode_s", "inpaint_s", "encode_s", "worker", "output_uri"}
 
