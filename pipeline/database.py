@@ -1,4 +1,4 @@
-"""Tables larger than memory: an embedded database (DuckDB) in a temporary folder, gone when it is closed."""
+"""An embedded database (DuckDB) in a temporary folder, for tables larger than memory."""
 
 import contextlib
 import fcntl
@@ -24,7 +24,7 @@ _READ_ONLY = "BEGIN TRANSACTION READ ONLY"
 
 
 class Database:
-    """A database for one plan; use it inside ``with``."""
+    """A temporary database, deleted when the ``with`` block ends."""
 
     def __init__(self) -> None:
         _clear_leftovers()
@@ -50,14 +50,14 @@ class Database:
         self._lock.close()
 
     def create(self, table: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
-        """Create or replace a table and fill it, batch by batch; what the batches raise is raised here."""
+        """Create or replace a table from batches; exceptions of the iterable are re-raised."""
         failures: list[Exception] = []
 
         def watched() -> Iterator[pa.RecordBatch]:
             try:
                 yield from batches
             except Exception as error:
-                failures.append(error)  # the database would make a text of it
+                failures.append(error)  # DuckDB would replace it with text
                 raise
 
         self._connection.register("incoming", pa.RecordBatchReader.from_batches(schema, watched()))
@@ -78,13 +78,13 @@ class Database:
     def stream(
         self, query: str, rows: int, parameters: dict[str, Any] | None = None, read_only: bool = False
     ) -> Iterator[pa.Table]:
-        """The result of a query, with ``$name`` for parameters, so many rows at a time.
+        """Yield the result of a query, with ``$name`` for parameters, in tables of ``rows`` rows.
 
         Args:
             query: one statement.
             rows: of each table but the last.
             parameters: by name.
-            read_only: for a query that is not ours: it cannot change a table.
+            read_only: forbid changes; for queries of users.
         """
         cursor = self._connection.cursor()  # other statements may run while the result is being read
         cursor.execute(_QUIET)
@@ -104,7 +104,7 @@ class Database:
 
 @contextlib.contextmanager
 def without_collector() -> Iterator[None]:
-    """Pause the search for reference cycles: millions of rows hold none, and it takes half of their time."""
+    """Disable the garbage collector: millions of rows have no cycles, and collecting takes half of the time."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -115,7 +115,7 @@ def without_collector() -> Iterator[None]:
 
 
 def _locked(folder: str) -> IO[bytes]:
-    """A file that says that a folder is in use, until it is closed or this process ends."""
+    """Lock a file that marks the folder as in use until it is closed or the process ends."""
     file = open(os.path.join(folder, "new"), "wb")  # noqa: SIM115 - closed with the database
     with contextlib.suppress(OSError):  # some network disks have no locks; there leftovers stay
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -124,7 +124,7 @@ def _locked(folder: str) -> IO[bytes]:
 
 
 def _clear_leftovers() -> None:
-    """Delete the folders of killed processes, also of other containers that share the place of temporary files."""
+    """Delete folders of killed processes, including other containers that share the temporary folder."""
     for lock in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{LOCK}"):
         with contextlib.suppress(OSError), lock.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -134,7 +134,7 @@ def _clear_leftovers() -> None:
 def in_batches(
     rows: Iterable[Sequence[Any]], schema: pa.Schema, batch_rows: int = BATCH_ROWS
 ) -> Iterator[pa.RecordBatch]:
-    """Tuples as record batches."""
+    """Convert tuples to record batches."""
     iterator = iter(rows)
     while chunk := list(islice(iterator, batch_rows)):
         columns = [pa.array(values, field.type) for values, field in zip(zip(*chunk, strict=True), schema, strict=True)]
