@@ -1,4 +1,4 @@
-"""One sample inside a worker: decoded and cut into windows before the model, composited and encoded after it."""
+"""The steps of one sample: decode and cut windows before the model, composite and encode after it."""
 
 import hashlib
 import time
@@ -28,15 +28,15 @@ BYTES_PER_PIXEL = 14  # as decoded, as seen, repainted and encoded, with the mas
 
 @dataclass
 class SampleJob:
-    """A decoded sample on its way through the model.
+    """A decoded sample and its windows.
 
     Args:
         record: its manifest row so far.
         source: the compressed input, which an empty mask passes through.
         photo, mask: what was decoded.
-        seen: (H, W, 3) uint8, the photo as the model sees it.
+        seen: (H, W, 3) uint8, the photo as RGB for the model.
         box: surrounds the mask, on the grid of cells; ``None`` for an empty mask.
-        patch: a copy of that part of ``seen``, which the fills are written into.
+        patch: copy of ``seen`` inside the box; fills are written into it.
         windows: still to be filled; empty for a sample without a hole.
     """
 
@@ -56,11 +56,11 @@ class SampleJob:
             self.patch = self.seen[self.box.slices].copy()
 
     def cut(self, number: int, size_px: int) -> tuple[np.ndarray, np.ndarray]:
-        """What the model sees of one window; nothing that another window has made."""
+        """Return the model's input for one window; it does not depend on other windows."""
         return cut_window(self.seen, self.mask, self.windows[number], size_px)
 
     def paste(self, number: int, filled: np.ndarray) -> None:
-        """Put one fill into the picture."""
+        """Write one fill into the patch."""
         assert self.box is not None  # there is a window
         paste_window(self.patch, self.mask[self.box.slices], self.windows[number].seen_from(self.box), filled)
 
@@ -83,7 +83,7 @@ class SampleJob:
 
 
 def new_record(sample: Sample, config: JobConfig, reader: Reader, weights_fingerprint: str, run_id: str) -> Record:
-    """The part of a manifest row that is known before the sample is opened; failed until shown otherwise."""
+    """Build the part of a manifest row that is known before the sample is opened; its status is failed."""
     return Record(
         sample_id=sample["sample_id"],
         status=FAILED,
@@ -100,12 +100,12 @@ def new_record(sample: Sample, config: JobConfig, reader: Reader, weights_finger
 
 
 def sample_seed(seed: int, sample_id: str) -> int:
-    """Seed of a sample: of the job's seed and the id alone, so that batching, retries and resume change nothing."""
+    """Return a seed from the job's seed and the sample's id, independent of batching, retries and resume."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{sample_id}".encode()).digest()[:8], "big") >> 1
 
 
 def decoded_bytes(header: Image.Image, image: bytes) -> int:
-    """About how much memory a sample takes from its decoding to its encoding, by its opened header."""
+    """Estimate the memory of a sample from decoding to encoding, from its opened header."""
     is_high_bit_depth = bits_per_channel(header, image) > 8
     return header.width * header.height * (2 if is_high_bit_depth else 1) * BYTES_PER_PIXEL
 
@@ -120,7 +120,7 @@ def prepare(
         inputs: what was read.
         config: the job.
         window_px: side of the squares that the model sees.
-        header: the image as :func:`pipeline.codecs.header.open_checked` opened it, where it was.
+        header: the image as opened by :func:`pipeline.codecs.header.open_checked`, if it was.
 
     Raises:
         SampleError: the image or the mask cannot be used.
@@ -144,7 +144,7 @@ def prepare(
 
 
 def finish(job: SampleJob, config: JobConfig) -> bytes:
-    """Composite, check and encode a sample whose windows are all filled; completes its row but for the uri.
+    """Composite, check and encode a sample whose windows are filled; complete its row except for the uri.
 
     Raises:
         SampleError: the result cannot be encoded, a pixel outside the mask has changed, or the fill is suspicious
@@ -173,7 +173,7 @@ def finish(job: SampleJob, config: JobConfig) -> bytes:
 
 
 def outside_max_diff(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> int:
-    """Largest change of any value outside the mask: (H, W[, bands]) arrays and (H, W) bool."""
+    """Return the largest change of any value outside the mask; arrays (H, W[, bands]), mask (H, W) bool."""
     largest, width = 0, mask.shape[1]
     for top in range(0, len(mask), ROWS_AT_ONCE):
         band = slice(top, top + ROWS_AT_ONCE)
@@ -195,6 +195,6 @@ def outside_max_diff(before: np.ndarray, after: np.ndarray, mask: np.ndarray) ->
 
 
 def _words(rows: np.ndarray) -> np.ndarray:
-    """Rows as machine words where they consist of whole ones: an eighth of the comparisons."""
+    """View rows as 64-bit words if their length allows it, for an eighth of the comparisons."""
     flat = np.ascontiguousarray(rows).reshape(len(rows), -1)
     return flat.view(np.uint64) if flat.shape[1] * flat.itemsize % 8 == 0 else flat
