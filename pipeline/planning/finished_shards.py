@@ -1,6 +1,6 @@
-"""Shards of which the manifest holds every sample as a run now would make it: they need not be opened again.
+"""Finds shards whose samples all have valid rows in the manifest, so that they need not be opened again.
 
-A sample's version ends with the number of samples in its shard (``… of 1000``), so its rows tell whether all are there.
+A sample's version ends with the number of samples in its shard (``… of 1000``), so the rows show whether all exist.
 """
 
 from collections.abc import Iterable
@@ -26,10 +26,10 @@ _SHARDS = pa.schema([("uri", pa.string()), ("size_bytes", pa.int64()), ("version
 
 
 class FinishedShards:
-    """What the manifest knows of a source of shards.
+    """The finished shards of a source.
 
-    Empty where a sample may be done again although its shard is the same: masks elsewhere, or failed or chosen
-    samples done once more.
+    Empty where samples may be reprocessed although their shard is unchanged: with masks elsewhere, or with failed or
+    selected samples.
 
     Args:
         config: the job.
@@ -50,7 +50,7 @@ class FinishedShards:
         self._known = set(database.run("SELECT uri, version FROM finished"))
 
     def without(self, shards: Iterable[StoredFile]) -> Iterable[StoredFile]:
-        """The shards that are to be opened."""
+        """Yield the shards that must be opened."""
         if not self._known:
             return shards
         return (shard for shard in shards if not self._is_finished(shard))
@@ -62,7 +62,7 @@ class FinishedShards:
         return True
 
     def add_samples(self) -> None:
-        """Add the samples of the shards left out to the database's ``samples``, as their rows have them."""
+        """Add the samples of skipped shards to the table ``samples``, from their rows."""
         if not self._met:
             return
         shards = [(self.source.uri(shard.key), shard.size_bytes, shard.version) for shard in self._met]

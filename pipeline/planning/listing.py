@@ -1,4 +1,4 @@
-"""What there is to do at all: images of the source, paired with their masks, as a table of the database."""
+"""Lists the images of the source and pairs them with their masks, in a table of the database."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,15 +21,15 @@ from pipeline.storage.storage import Storage
 
 @usable()
 def find_samples(config: JobConfig, database: Database, finished: FinishedShards | None = None) -> dict[str, int]:
-    """List the source and pair every image with its mask: the database's table ``samples``, of ``SAMPLE_SCHEMA``.
+    """List the source, pair every image with its mask, and create the table ``samples`` of ``SAMPLE_SCHEMA``.
 
     Args:
         config: the job.
         database: gets the table.
-        finished: what need not be opened, since the manifest holds it.
+        finished: shards that need not be opened.
 
     Returns:
-        How many files of the source, and masks, were left out, by kind.
+        Number of files of the source, and of masks, that were left out, by kind.
 
     Raises:
         ConfigError: nothing at ``source.uri`` or ``mask.uri``, no image that matches, or a faulty ``run.select``.
@@ -40,7 +40,7 @@ def find_samples(config: JobConfig, database: Database, finished: FinishedShards
     sink = Storage(config.sink.uri, config.storage)
     mask_files = {} if isinstance(masks, InnerMask) else {"mask.uri": masks.storage}
     _refuse_results_among_inputs(sink, {"source.uri": source, **mask_files})
-    # Neither results nor masks are inputs, where their folders lie inside the source.
+    # Results and masks are no inputs, even if their folders are inside the source.
     top, others = f"{_location(source)}/", [_location(storage) for storage in (sink, *mask_files.values())]
     inside = tuple(f"{other.removeprefix(top)}/" for other in others if other.startswith(top))
     left_out = LeftOut(inside, _leads_to(source, [other for other in others if not top.startswith(f"{other}/")]))
@@ -69,7 +69,7 @@ def _holds(outer: Storage, inner: Storage) -> bool:
 
 
 def _refuse_results_among_inputs(sink: Storage, inputs: Mapping[str, Storage]) -> None:
-    """Make sure that no result becomes an input, or replaces one."""
+    """Refuse a sink whose results would become inputs or replace them."""
     results = f"{_location(sink, FOLDER)}/"
     for key, storage in inputs.items():
         location = _location(storage)
@@ -93,7 +93,7 @@ def _leads_to(storage: Storage, locations: Iterable[str]) -> Callable[[str], boo
 
 
 def _with_names(images: Iterable[pa.RecordBatch], masks: Masks) -> Iterator[pa.RecordBatch]:
-    """Add what each image's mask is called, where it has a name of its own."""
+    """Add the name of each image's mask, if masks have names of their own."""
     for batch in images:
         if masks.name_of is None:
             names = pa.nulls(len(batch), pa.string())
@@ -103,7 +103,7 @@ def _with_names(images: Iterable[pa.RecordBatch], masks: Masks) -> Iterator[pa.R
 
 
 def _rename_repeated(database: Database) -> None:
-    """Of samples whose results would have one name the first keeps its own; others fail, with a free one."""
+    """Rename samples whose results would share a name: the first keeps it, the others fail under a free name."""
     database.run(_REPEATED)
     mark = "#"
     while database.run(_TAKEN, {"mark": mark}):
@@ -120,7 +120,7 @@ _NAMED = f"concat(if(starts_with({_UNDOTTED}, '/'), '{EMPTY}', ''), {_UNDOTTED})
 _RESULT_NAME = f"""
 CASE WHEN {_IS_UNTIDY} THEN replace(replace({_NAMED}, '//', '/{EMPTY}/'), '//', '/{EMPTY}/') ELSE sample_id END"""
 
-# Samples whose results would have the name of another's before them, and how many times it was used by then.
+# Samples whose result name was used by an earlier sample, and how often.
 _REPEATED = f"""
 CREATE TABLE repeated AS
 WITH named AS (SELECT rowid AS id, sample_id, file, locator, {_RESULT_NAME} AS result_name FROM images)

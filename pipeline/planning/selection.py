@@ -1,4 +1,4 @@
-"""Which finished samples are to be done again, by an SQL expression over their rows."""
+"""Selects finished samples to reprocess, by an SQL expression over their rows."""
 
 import contextlib
 import re
@@ -15,16 +15,16 @@ _SELECTED = pa.schema([MANIFEST_SCHEMA.field("sample_id")])
 
 
 def named_columns(expression: str | None) -> list[str]:
-    """The columns of the manifest whose names stand in an expression."""
+    """Return the columns of the manifest that an expression names."""
     words = {word.lower() for word in re.findall(r"\w+", expression or "")}
     return [name for name in MANIFEST_SCHEMA.names if name in words]
 
 
 def check_selection(expression: str | None) -> None:
-    """Try an expression on a manifest without rows, before anything is listed.
+    """Validate an expression on an empty manifest, before anything is listed.
 
     Raises:
-        ConfigError: the database does not understand it, or it is more than an expression.
+        ConfigError: it is invalid, or more than an expression.
     """
     if expression is None:
         return
@@ -38,13 +38,13 @@ def check_selection(expression: str | None) -> None:
 
 
 def select_rows(database: Database, expression: str | None) -> None:
-    """Make the database's table ``selected``, of ids, from its table ``rows``; without an expression it is empty.
+    """Create the table ``selected`` of ids from the table ``rows``; empty without an expression.
 
     The expression may read tables of the database and nothing else: it runs in a transaction that cannot write, in a
     database that opens no files but its own.
 
     Raises:
-        ConfigError: an expression that the database does not understand, or that it cannot compute.
+        ConfigError: the expression is invalid, or its evaluation fails.
     """
     with _sentences(expression):
         found = database.stream(_query(expression), BATCH_ROWS, read_only=True) if expression else ()
@@ -57,7 +57,7 @@ def _query(expression: str) -> str:
 
 @contextlib.contextmanager
 def _sentences(expression: str | None) -> Iterator[None]:
-    """Say what the database says, without its picture of the place."""
+    """Return the database's error message without the excerpt of the query."""
     try:
         yield
     except duckdb.Error as error:
