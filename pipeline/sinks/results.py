@@ -1,4 +1,4 @@
-"""Reads results back, by the rows that name them."""
+"""Reads results by their manifest rows."""
 
 import tarfile
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from pipeline.storage.storage import Storage
 
 
 def read_result(row: Mapping[str, Any], storage_options: Mapping[str, Any]) -> bytes:
-    """The encoded image that a manifest row names, alone or in a shard.
+    """Read the encoded image that a manifest row names, from a file or a shard.
 
     Args:
         row: with ``output_uri`` and ``output_member``.
