@@ -1,4 +1,4 @@
-"""COCO files, read piece by piece: what is annotated in each of their images."""
+"""Reads annotations of images from COCO files, element by element."""
 
 import json
 import logging
@@ -31,14 +31,14 @@ logger = logging.getLogger(__name__)
 def read_coco(
     storage: Storage, categories: list[str | int], left_out: Counter[str] | None = None
 ) -> Iterator[tuple[str, str]]:
-    """Yield the images of a COCO file and what is annotated in them, also where that is nothing.
+    """Yield the images of a COCO file with their annotations, including images without any.
 
     Ids are compared as text, so that ``"1"`` is ``1``. The file may be larger than memory.
 
     Args:
         storage: the file.
-        categories: names or ids of those to repaint; none means all.
-        left_out: is given the number of annotations that belong to no image.
+        categories: names or ids to repaint; empty means all.
+        left_out: receives the number of annotations that belong to no image.
 
     Raises:
         ConfigError: no COCO file, a category that it does not have, two images of one id, or no annotation of any of
@@ -70,7 +70,7 @@ def read_coco(
 
 
 def _entries(arrays: Iterator[tuple[str, Any]], with_categories: bool, known: dict[str, Any]) -> Iterator[tuple]:
-    """Images and annotations as rows of ``_ENTRIES``; categories go into a dictionary."""
+    """Yield images and annotations as rows of ``_ENTRIES``; collect categories in a dictionary."""
     for number, (kind, entry) in enumerate(arrays):
         if kind == "categories":
             known[_id_text(entry["id"])] = entry.get("name")
@@ -85,19 +85,19 @@ def _entries(arrays: Iterator[tuple[str, Any]], with_categories: bool, known: di
 
 
 def _shape(annotation: dict[str, Any]) -> Any:
-    """The segmentation, or the box where that is empty."""
+    """Return the segmentation, or the box if it is empty."""
     found = annotation.get("segmentation")
     is_blank = not found or (isinstance(found, list) and not any(found))
     return {"bbox": annotation.get("bbox")} if is_blank else found
 
 
 def _id_text(value: object) -> str:
-    """An id as text; tables of numbers with gaps make 1.0 of 1."""
+    """Return an id as text; tools that store numbers with gaps write 1 as 1.0."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _chosen(known: dict[str, Any], categories: list[str | int], storage: Storage) -> list[str]:
-    """Ids of the categories that are asked for."""
+    """Return the ids of the requested categories."""
     names = {str(name) for name in known.values()}
     if missing := [str(asked) for asked in categories if str(asked) not in names and str(asked) not in known]:
         has = ", ".join(map(str, known.values())) or "none"
@@ -108,7 +108,7 @@ def _chosen(known: dict[str, Any], categories: list[str | int], storage: Storage
 
 
 def _merge_repeated(database: Database, storage: Storage) -> None:
-    """Of an image that is listed several times the last entry counts."""
+    """Keep the last entry of images that are listed several times."""
     for id_text, first, last in database.run(_REPEATED):
         if first != last:
             raise ConfigError(
@@ -119,7 +119,7 @@ def _merge_repeated(database: Database, storage: Storage) -> None:
 
 
 def _tell_unknown(database: Database, storage: Storage) -> int:
-    """Say how many annotations are left out since the file has no such image, and return their number."""
+    """Warn about annotations that are left out because the file has no such image, and return their number."""
     ((count, unknown, example),) = database.run(_UNKNOWN)
     if unknown and unknown == count:
         raise ConfigError(f"{storage}: none of its {count} annotations has the image_id of an image, such as {example}")

@@ -1,4 +1,4 @@
-"""Which mask belongs to which image."""
+"""Pairs images with masks, by kind of mask."""
 
 import logging
 import posixpath
@@ -29,11 +29,11 @@ logger = logging.getLogger(__name__)
 
 
 class _Kind:
-    """What kinds of masks have in common unless they say otherwise.
+    """Defaults of mask kinds.
 
     Args:
-        name_of: what the mask of a sample is called, where it has a name of its own.
-        left_out: what is no mask of any image, by kind, once masks are paired.
+        name_of: returns the name of a sample's mask, if masks have names of their own.
+        left_out: counts of unpaired masks, by kind, after pairing.
     """
 
     name_of: Callable[[str], str] | None = None
@@ -62,7 +62,7 @@ class PairedMasks(_Kind):
         return self.template.format(path=sample_id, dir=f"{folder}/" if folder else "", stem=stem, ext=extension)
 
     def pair(self, database: Database) -> None:
-        """Make the table ``samples`` of ``images`` and the mask files."""
+        """Create the table ``samples`` from ``images`` and the mask files."""
         files = (file for file in self.storage.list_files() if is_image(file.key))
         database.create("masks", MASK_FILES, in_batches(files, MASK_FILES))
         database.run(_PAIR_BY_PATH if self.template else _PAIR_BY_PATH_OR_STEM)
@@ -76,7 +76,7 @@ class PairedMasks(_Kind):
 
     @staticmethod
     def count_spare(database: Database) -> dict[str, int]:
-        """Return how many mask files no sample has, by kind as ``left_out``; hidden ones do not count."""
+        """Count mask files without a sample, by kind as ``left_out``, except hidden ones."""
         ((spare,),) = database.run(_SPARE, {"hidden": HIDDEN_PATH})
         return {SPARE_MASKS: spare} if spare else {}
 
@@ -90,13 +90,13 @@ class StaticMask(_Kind):
         self.storage = storage
 
     def pair(self, database: Database) -> None:
-        """Make the table ``samples`` of ``images`` and the one mask, whose key below its own uri is empty."""
+        """Create the table ``samples`` from ``images`` and the one mask, whose key below its own uri is empty."""
         database.create("masks", MASK_FILES, in_batches([self.storage.stat()], MASK_FILES))
         database.run(_SAMPLES.format(pairs="images, masks mask"))
 
 
 class InnerMask(_Kind):
-    """What the source holds in or beside the image: its alpha channel, text in it, a tar member, a column."""
+    """Masks inside the source: alpha channel, detected text, tar member, or column."""
 
     def __init__(self, config: MaskConfig, storage: Storage, source: Storage) -> None:
         if config.kind == "text":
@@ -104,7 +104,7 @@ class InnerMask(_Kind):
         self.kind, self.storage = config.kind, storage
 
     def pair(self, database: Database) -> None:
-        """Make the table ``samples`` of ``images`` alone; every image may have an alpha channel, or text."""
+        """Create the table ``samples`` from ``images`` only; every image may have an alpha channel, or text."""
         mask_key = "''" if self.kind in ("alpha", "text") else "if(has_mask, '', NULL)"
         database.run(
             f"CREATE TABLE samples AS SELECT sample_id, version AS input_version, size_bytes, file, locator, "
@@ -113,7 +113,7 @@ class InnerMask(_Kind):
 
 
 class AnnotatedMasks(_Kind):
-    """Boxes or COCO annotations in one file, by the image's path below the source."""
+    """Boxes or COCO annotations in one file, keyed by the image's path below the source."""
 
     def __init__(self, config: MaskConfig, storage: Storage, source: Storage) -> None:
         if not storage.is_file():
@@ -122,10 +122,10 @@ class AnnotatedMasks(_Kind):
         self.left_out: Counter[str] = Counter()
 
     def pair(self, database: Database) -> None:
-        """Make the table ``samples`` of ``images`` and the texts of their annotations, of which one may have several.
+        """Create the table ``samples`` from ``images`` and their annotations, of which one image may have several.
 
         Raises:
-            ConfigError: a file that cannot be read, or of which no name is that of an image.
+            ConfigError: the file cannot be read, or none of its names is that of an image.
         """
         specs = read_annotations(self.config, self.storage, self.left_out)
         database.create("specs", SPECS, in_batches(specs, SPECS, SPECS_AT_ONCE))
@@ -149,7 +149,7 @@ class AnnotatedMasks(_Kind):
             )
 
 
-# A mask that is drawn anew, or appears at last, makes the sample a changed one.
+# A changed or new mask makes the sample a changed one.
 _SAMPLES = f"""
 CREATE TABLE samples AS SELECT
     images.sample_id,
@@ -171,7 +171,7 @@ _PAIR_BY_PATH = _SAMPLES.format(pairs="images LEFT JOIN masks mask ON mask.key =
 
 _STEM = f"regexp_replace({{}}, '\\.({'|'.join(sorted(name[1:] for name in IMAGE_EXTENSIONS))})$', '', 'i')"
 
-# Of several masks with the image's stem, the one of the same path counts, else a .png, else the first by name.
+# Several masks may have the image's stem: prefer the same path, then a .png, then the first by name.
 _PAIR_BY_PATH_OR_STEM = _SAMPLES.format(
     pairs=f"""(
         SELECT images.*, coalesce(same.key, substr(alike.ranked, 2)) AS mask_key
@@ -205,7 +205,7 @@ FROM images LEFT JOIN (
     GROUP BY key
 ) specs ON specs.key = images.sample_id"""
 
-# As :func:`pipeline.masks.annotations.plain_name` has it, unless an image has the very name.
+# Normalized as by :func:`pipeline.masks.annotations.plain_name`, unless an image has exactly this name.
 _PLAIN_NAMES = r"""
 UPDATE specs SET key = regexp_replace(replace(key, '\', '/'), '^(\./+)+', '')
 WHERE (contains(key, '\') OR starts_with(key, './')) AND key NOT IN (SELECT sample_id FROM images)"""
@@ -228,6 +228,6 @@ Masks = PairedMasks | StaticMask | InnerMask | AnnotatedMasks
 
 
 def open_masks(config: MaskConfig, storage: Storage, source: Storage) -> Masks:
-    """What pairs images with their masks."""
+    """Create the pairing of a mask kind."""
     kind = InnerMask if config.kind == "boxes" and config.column else _MASKS[config.kind]
     return kind(config, storage, source)

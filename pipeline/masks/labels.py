@@ -1,4 +1,4 @@
-"""Masks of labels of classes or objects, some of which lie below the threshold and would be lost.
+"""Detects masks of class or object labels, some of which are below the threshold and would be lost.
 
 Soft edges and faint rests lie below it, too. Labels cover flat areas, which either leave a gap below the threshold, are
 colours, or stand alone: connected to nothing that reaches the threshold.
@@ -23,15 +23,15 @@ SMALL_STEP = 8  # one is at most the largest value over this
 
 
 def refuse_labels(values: MaskValues, mask: np.ndarray, config: MaskConfig) -> None:
-    """Refuse a mask of labels of which some are below the threshold, unless that is another than the default.
+    """Refuse a mask with labels below the threshold, unless the threshold is not the default.
 
     Args:
         values: of a mask file.
-        mask: where they reach the threshold.
+        mask: pixels that reach the threshold.
         config: for the message.
 
     Raises:
-        SampleError: naming the way out.
+        SampleError: labels would be lost; the message names the remedy.
     """
     if config.threshold != MaskConfig.threshold:  # somebody has thought about it
         return
@@ -59,7 +59,7 @@ def refuse_labels(values: MaskValues, mask: np.ndarray, config: MaskConfig) -> N
 
 
 def _is_lost(values: MaskValues, below: np.ndarray, flat: np.ndarray, enough: float, threshold: float) -> bool:
-    """Whether flat areas beside those at the threshold are labels, by the gap between them or by their colours."""
+    """Return whether flat areas below the threshold are labels, by a gap in the values or by their colours."""
     half_way = max(1, math.ceil(threshold * values.full_scale)) // 2
     has_gap = not (below & (values.numbers >= half_way)).any()
     if has_gap or values.colours is None:
@@ -74,7 +74,7 @@ _AS_ONE = np.array([1 << 32, 1 << 16, 1])  # three channels of up to 16 bits as 
 
 
 def _flat(numbers: np.ndarray) -> np.ndarray:
-    """(H, W) bool: equal to all eight neighbours; false at the border."""
+    """Return pixels that equal all eight neighbours, (H, W) bool; false at the border."""
     flat = np.zeros(numbers.shape, bool)
     sideways = (numbers[:, 1:-1] == numbers[:, :-2]) & (numbers[:, 1:-1] == numbers[:, 2:])
     middle = numbers[:, 1:-1]
@@ -85,7 +85,7 @@ def _flat(numbers: np.ndarray) -> np.ndarray:
 
 
 def _is_slope(numbers: np.ndarray, mask: np.ndarray, flat: np.ndarray) -> bool:
-    """Whether values below the threshold go up and down little by little, as those of something faint and soft do."""
+    """Return whether values below the threshold change in small steps, as those of faint soft shapes do."""
     found = np.unique(numbers[flat])
     if len(found) < MIN_SLOPE_VALUES:
         return False
@@ -100,7 +100,7 @@ def _is_slope(numbers: np.ndarray, mask: np.ndarray, flat: np.ndarray) -> bool:
 
 
 def _touched(areas: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """(H, W) bool: the areas that hold a pixel of the mask, corners connecting them."""
+    """Return the 8-connected areas that contain a pixel of the mask, (H, W) bool."""
     numbered, count = ndimage.label(areas, np.ones((3, 3)))
     is_touched = np.zeros(count + 1, bool)
     is_touched[numbered[mask]] = True

@@ -1,6 +1,6 @@
-"""Pairs names that look the same but are written in two forms of Unicode: Linux composes ``é``, a Mac takes it apart.
+"""Pairs names that differ only in Unicode normalization: Linux composes ``é``, macOS decomposes it.
 
-Only names without an exact partner are looked at. Where several could be meant, none is taken.
+Only names without an exact partner are considered. Ambiguous names are not paired.
 """
 
 from pipeline.database import Database
@@ -10,12 +10,12 @@ _FOREIGN = "strlen({0}) <> length({0})"  # more bytes than characters: not ASCII
 
 
 def pair_mask_files(database: Database, image_name: str, mask_name: str) -> None:
-    """Give samples without a mask the one spare mask whose name looks like theirs; several are a fault.
+    """Pair samples without a mask with the only unpaired mask of an equal normalized name; several are a fault.
 
     Args:
         database: with the tables ``samples``, ``images`` and ``masks``; the first is changed.
-        image_name: SQL of what an image wants its mask to be called, over a row of ``images``.
-        mask_name: SQL of the same, over a row of ``masks``.
+        image_name: SQL of the name that an image expects of its mask, over a row of ``images``.
+        mask_name: SQL of a mask's name, over a row of ``masks``.
     """
     if not database.run(_LONELY.format(foreign=_FOREIGN.format(image_name))):
         return
@@ -27,7 +27,7 @@ def pair_mask_files(database: Database, image_name: str, mask_name: str) -> None
 
 
 def pair_annotations(database: Database) -> None:
-    """Rename the annotations that look like one image each, and like no other's, after it.
+    """Rename annotations whose normalized name matches exactly one image.
 
     Args:
         database: with the tables ``images`` and ``specs``; the latter is changed.
@@ -40,7 +40,7 @@ _LONELY = """
 SELECT 1 FROM samples JOIN images USING (sample_id)
 WHERE mask_key IS NULL AND samples.fault IS NULL AND {foreign} LIMIT 1"""
 
-# As many pairs as there are images times masks of a name: one, where it is plain which belong together.
+# The number of pairs is images × masks of a name: 1 if it is unambiguous.
 _LOOK_ALIKES = """
 CREATE OR REPLACE TABLE look_alikes AS
 WITH lonely AS (

@@ -27,17 +27,17 @@ def check_installed() -> None:
 
 
 def find_text(rgb: np.ndarray, score: float) -> np.ndarray:
-    """Where text stands, in any script, straight or turned.
+    """Find text of any script and rotation.
 
     The detector looks at photos of up to 2000 pixels a side; larger ones are scaled down for it. It runs in one thread,
     so the same pixels give the same answer on the same kind of processor; several threads may call at once.
 
     Args:
         rgb: (H, W, 3) uint8.
-        score: how sure the detector is of a line, 0 … 1; lines below are left alone.
+        score: minimum confidence of a line, 0 … 1.
 
     Returns:
-        (H, W) bool: the quadrangles around the lines, in full.
+        (H, W) bool: the filled quadrangles around the lines.
     """
     height, width = rgb.shape[:2]
     canvas = Image.new("1", (width, height))

@@ -1,4 +1,4 @@
-"""What a manifest of any size says in a few numbers; computed by the database, never row by row here."""
+"""Statistics of a manifest of any size, computed in the database."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,7 +18,7 @@ STAGES = ("decode", "inpaint", "encode")
 
 @dataclass(frozen=True)
 class FailureClass:
-    """Samples that failed in the same way, with the names and messages of the first of them."""
+    """Samples that failed in the same way, with some names and messages."""
 
     stage: str
     kind: str
@@ -28,7 +28,7 @@ class FailureClass:
 
 @dataclass(frozen=True)
 class StageSeconds:
-    """Seconds a sample that a stage took: the middle, the slow end, and all together."""
+    """Seconds per sample of a stage: median, 95th percentile, maximum and sum."""
 
     stage: str
     median_s: float
@@ -39,19 +39,19 @@ class StageSeconds:
 
 @dataclass(frozen=True)
 class Figures:
-    """Everything that the page says in numbers.
+    """All numbers of the page.
 
     Args:
         counts: samples by status.
         suspicious: results by what is suspicious about them.
         pixels, windows, output_bytes: sums over all samples.
         runs: the newest first.
-        runs_left_out: older ones that have rows, too.
-        rates: of each charted run, (seconds since its first row, samples a second).
+        runs_left_out: number of older runs that have rows.
+        rates: of each charted run, (seconds since its first row, samples per second).
         failures: the most frequent first.
         failures_left_out: failed samples of further classes.
-        hole_sizes: samples between two of ``HOLE_EDGES``.
-        seams: (lower edge, upper edge, samples); the outermost hold what lies beyond them, too.
+        hole_sizes: number of samples between two of ``HOLE_EDGES``.
+        seams: (lower edge, upper edge, samples); the outermost bins include values beyond them.
     """
 
     counts: dict[str, int]
@@ -70,12 +70,12 @@ class Figures:
 
     @property
     def samples(self) -> int:
-        """Of all statuses."""
+        """Number of samples of all statuses."""
         return sum(self.counts.values())
 
 
 def load_rows(sink: Storage, database: Database, columns: list[str]) -> None:
-    """Make the database's table ``rows``, one row a sample.
+    """Create the table ``rows``, one row per sample.
 
     Raises:
         ConfigError: there is no row.
@@ -86,7 +86,7 @@ def load_rows(sink: Storage, database: Database, columns: list[str]) -> None:
 
 
 def read_figures(sink: Storage, database: Database) -> Figures:
-    """Figures of the database's table ``rows``, and of the summaries of the runs that made them."""
+    """Compute figures from the table ``rows`` and from the summaries of its runs."""
     by_status = dict(database.run("SELECT status, count(*) FROM rows GROUP BY ALL"))
     ((pixels, windows, output_bytes),) = database.run(
         """SELECT coalesce(sum(width * height), 0), coalesce(sum(window_count), 0), coalesce(sum(output_bytes), 0)
@@ -146,7 +146,7 @@ def _hole_sizes(database: Database) -> list[int]:
 
 
 def _seams(database: Database) -> list[tuple[float, float, int]]:
-    """Equal steps over all but the outermost hundredth of the scores, or over more where these are nearly alike."""
+    """Count scores in equal bins over their central 99 %, or over a wider range if they are nearly equal."""
     scored = f"FROM rows WHERE status = '{OK}' AND isfinite(seam_score)"
     ((low, high),) = database.run(f"SELECT quantile_disc(seam_score, 0.005), quantile_disc(seam_score, 0.995) {scored}")
     if low is None:

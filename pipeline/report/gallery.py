@@ -1,4 +1,4 @@
-"""Which samples a page shows."""
+"""Chooses the samples of the gallery."""
 
 from typing import Any
 
@@ -7,11 +7,11 @@ from pipeline.records import FAILED, OK, UNCHANGED
 
 
 def choose_samples(database: Database, count: int) -> list[dict[str, Any]]:
-    """Rows to show: of results the worst seams and a cross-section, of failures some of each class, a few unchanged.
+    """Choose rows: the worst seams, a cross-section of results, failures of each class, and a few unchanged samples.
 
     Args:
         database: with the table ``rows``.
-        count: of rows at most.
+        count: maximum number of rows.
     """
     failed, unchanged = count // 4, min(2, count // 8)
     rows = _rows(database, _FAILURES, failed)

@@ -1,4 +1,4 @@
-"""The page itself: one HTML file that needs, and is allowed, nothing from anywhere else."""
+"""Renders the page: one self-contained HTML file whose policy forbids external resources."""
 
 import base64
 import hashlib
@@ -27,7 +27,7 @@ FILTERS = (
 
 
 def render_page(sink: str, figures: Figures, gallery: Sequence[GalleryItem]) -> bytes:
-    """The page as UTF-8; every text of manifest and summaries is escaped.
+    """Render the page as UTF-8; all text from manifest and summaries is escaped.
 
     Args:
         sink: its uri.

@@ -1,4 +1,4 @@
-"""Small pictures of a sample: its photo, its hole, its result."""
+"""Thumbnails of a sample: its photo, hole and result."""
 
 import base64
 import io
@@ -31,7 +31,7 @@ class GalleryItem:
         row: its columns of the manifest.
         before, hole, after: pictures as data URIs, as many as there are, all of the same part of the photo.
         size: (width, height) of these pictures in pixels.
-        part: which part of the photo, in words; empty for all of it.
+        part: description of the part of the photo; empty for all of it.
         note: why a picture is missing; empty if none is.
     """
 
@@ -45,7 +45,7 @@ class GalleryItem:
 
 
 def draw_item(row: Mapping[str, Any], files: RowFiles) -> GalleryItem:
-    """Pictures of what could be read of a sample; of a large photo only the surroundings of its hole."""
+    """Draw the pictures of a sample; of a large photo only the surroundings of its hole."""
     try:
         return _draw(row, files)
     except Exception as error:  # noqa: BLE001 - whatever is wrong with one sample, the others are shown
@@ -86,7 +86,7 @@ def _draw(row: Mapping[str, Any], files: RowFiles) -> GalleryItem:
 
 
 def _part(hole: np.ndarray) -> Box | None:
-    """A hole, (H, W) bool, with its surroundings; ``None`` where that is most of the photo."""
+    """Return the box of a hole, (H, W) bool, with its surroundings; ``None`` if it is most of the photo."""
     box = Box.around(hole)
     if box is None:
         return None
@@ -102,7 +102,7 @@ def _describe_part(part: Box, row: Mapping[str, Any]) -> str:
 
 
 def _seen(photo: Photo) -> np.ndarray:
-    """(H, W, 3) uint8, or (H, W, 4) with alpha, so that a page shows through what is transparent."""
+    """Return (H, W, 3) uint8, or (H, W, 4) if the photo has alpha."""
     alpha = photo.alpha
     if alpha is None:
         return photo.rgb()
@@ -115,7 +115,7 @@ def _photo_uri(pixels: np.ndarray, size: tuple[int, int]) -> str:
 
 
 def _hole_uri(hole: np.ndarray, size: tuple[int, int]) -> str:
-    """Red where the hole is, transparent elsewhere."""
+    """Draw the hole in red, transparent elsewhere."""
     covered = Image.fromarray(hole.astype(np.uint8) * 255).resize(size, Image.Resampling.BOX)
     red = np.zeros((size[1], size[0], 4), np.uint8)
     red[np.asarray(covered) > 0] = HOLE_COLOUR

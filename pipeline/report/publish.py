@@ -1,4 +1,4 @@
-"""From a sink to its page."""
+"""Makes the report of a sink."""
 
 import logging
 from collections.abc import Mapping
@@ -33,12 +33,12 @@ COLUMNS = [name for name in MANIFEST_SCHEMA.names if name not in _UNUSED]
 
 @usable()
 def make_report(sink: Storage, storage_options: Mapping[str, Any], samples: int = SAMPLES) -> bytes:
-    """The page of a sink whose job has ended or is at work, as HTML.
+    """Make the HTML page of a sink, also while its job is running.
 
     Args:
         sink: of the job.
         storage_options: of the sink and of the source.
-        samples: with pictures, at most.
+        samples: maximum number of samples with pictures.
 
     Raises:
         ConfigError: the sink has no rows, or samples were deleted from it meanwhile.
@@ -56,7 +56,7 @@ def make_report(sink: Storage, storage_options: Mapping[str, Any], samples: int 
 
 
 def report_run(config: JobConfig, summary: "Summary") -> None:
-    """What a run does about its report at its end; whatever goes wrong is a warning."""
+    """Write the report of a run at its end; errors are logged as warnings."""
     if not config.run.report or not summary.samples["done_now"]:
         return
     if summary.samples["found"] > ROWS_AT_END_OF_RUN:

@@ -1,4 +1,4 @@
-"""The files behind manifest rows, as far as they are still there."""
+"""Reads the input and result files of manifest rows, as far as they still exist."""
 
 import math
 import time
@@ -17,13 +17,13 @@ from pipeline.storage.storage import Storage
 
 @dataclass(frozen=True)
 class RowFiles:
-    """What could be read of one sample.
+    """The files of one sample, as far as they could be read.
 
     Args:
         inputs: image and mask as stored, ``None`` if they are gone.
         mask: how the mask is read.
         result: the encoded image, ``None`` if there is none.
-        missing: why there is less than there was; empty otherwise.
+        missing: why files are missing; empty otherwise.
     """
 
     inputs: Inputs | None = None
@@ -36,11 +36,11 @@ class RowFilesReader:
     """Reads inputs and results of some rows of a sink; may be called from several threads.
 
     Args:
-        sink: whose rows they are. It may have been moved since: results are read below it, and nowhere else.
+        sink: contains the rows. It may have been moved: results are read only below it.
         storage_options: of the sink and of the source.
-        rows: that will be asked for.
-        max_s: after so many seconds nothing more is read.
-        max_pixels: of a larger photo nothing is read.
+        rows: that will be requested.
+        max_s: time limit in seconds, after which nothing is read.
+        max_pixels: files of larger photos are not read.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class RowFilesReader:
         self.runs = {run_id: self._open(run_id, names) for run_id in {row["run_id"] for row in rows}}
 
     def read(self, row: Mapping[str, Any]) -> RowFiles:
-        """Everything of one row; what cannot be read is left out, with the reason."""
+        """Read the files of one row; unreadable ones are omitted with the reason."""
         if row["error_stage"] == "read":  # then as now, and the row says why
             return RowFiles()
         pixels = (row["width"] or 0) * (row["height"] or 0)
@@ -92,7 +92,7 @@ class RowFilesReader:
             return error
 
     def _result_uri(self, row: Mapping[str, Any]) -> str:
-        """Where a result lies now."""
+        """Return the current uri of a result."""
         output_uri, was = row["output_uri"], self.sinks.get(row["run_id"])
         for root in [self.sink, *([Storage(was, self.options)] if was else [])]:
             if root.holds(output_uri):
@@ -103,6 +103,6 @@ class RowFilesReader:
 
 
 def reason(error: Exception) -> str:
-    """An error in one short line."""
+    """Describe an error in one short line."""
     text = error.message if isinstance(error, SampleError) else f"{type(error).__name__}: {error}"
     return shown(text.strip())[:200]

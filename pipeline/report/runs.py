@@ -1,4 +1,4 @@
-"""The runs that made a manifest: what each did, and how fast."""
+"""Figures and throughput of the runs behind a manifest."""
 
 import json
 from collections.abc import Mapping
@@ -15,10 +15,10 @@ MAX_BINS, MIN_BINS, ROWS_PER_BIN = 60, 5, 4  # of the time that a run took
 
 @dataclass(frozen=True)
 class RunFigures:
-    """One run, by its rows and by its own summary where that is there.
+    """One run, from its rows and, if it exists, its summary.
 
     Args:
-        rows: of the manifest that it made.
+        rows: number of its rows in the manifest.
         began_at: when its first row was begun, seconds since 1970.
         rows_s: seconds from there to the end of its last row.
         summary: what ``runs/<run_id>.json`` says, empty without it.
@@ -32,17 +32,17 @@ class RunFigures:
 
     @property
     def samples_per_s(self) -> float | None:
-        """Over the time from its first row to the end of its last."""
+        """Samples per second from its first row to the end of its last."""
         return self.rows / self.rows_s if self.rows_s else None
 
     @property
     def is_untrained(self) -> bool:
-        """Whether its weights were a stand-in."""
+        """Whether its weights were an untrained stand-in."""
         return self.summary.get("weights", {}).get("trained") is False
 
 
 def read_runs(sink: Storage, database: Database) -> list[RunFigures]:
-    """The newest runs that have made rows of the database's table ``rows``."""
+    """Read the newest runs with rows in the table ``rows``."""
     found = database.run(
         f"""SELECT run_id, count(*), epoch(min(started_at)), max({_ENDED}) - epoch(min(started_at)) FROM rows
         WHERE run_id IS NOT NULL GROUP BY run_id ORDER BY min(started_at) DESC NULLS LAST, run_id LIMIT {MAX_RUNS}"""
@@ -59,7 +59,7 @@ def _summary(sink: Storage, run_id: str) -> dict[str, Any]:
 
 
 def read_rates(database: Database) -> dict[str, list[tuple[float, float]]]:
-    """Of the largest runs: (seconds since its first row, samples ended a second); of too short ones nothing."""
+    """Return the largest runs' throughput: (seconds since the first row, samples per second), without short runs."""
     found = database.run(_RATES)
     rates: dict[str, list[tuple[float, float]]] = {}
     for run_id, index, bin_s, count in found:

@@ -19,7 +19,7 @@ def read_result(row: Mapping[str, Any], storage_options: Mapping[str, Any]) -> b
     """
     uri = row["output_uri"]
     scheme = uri.find("://")
-    # On object stores no more than the bucket or first folder: a "::" further in means more in a uri.
+    # On object stores, open only the bucket or first folder: "::" has a meaning in uris.
     end = uri.rfind("/") if scheme < 0 else uri.find("/", scheme + len("://") + 1)
     folder, name = uri[:end], uri[end + 1 :]
     storage = Storage(folder, storage_options)
