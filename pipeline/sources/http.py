@@ -1,4 +1,4 @@
-"""Reads files behind http(s) uris that a table names: without credentials of the job, and never from another host."""
+"""Reads http(s) uris of a table: without the job's credentials, and only from allowed hosts."""
 
 import base64
 import http.client
@@ -24,7 +24,7 @@ class HttpFiles:
     """Fetches whole files.
 
     Args:
-        allowed: hosts that are asked; redirects to others are refused.
+        allowed: permitted hosts; redirects to others are refused.
         max_bytes: of a file.
     """
 
@@ -35,7 +35,7 @@ class HttpFiles:
         """Return the content of a file.
 
         Raises:
-            SampleError: it is not there, not permitted, too large, or redirected to a host that is not allowed.
+            SampleError: it is missing, not permitted, too large, or redirected to a host that is not allowed.
             OSError: the server does not answer.
         """
         opener = urllib.request.build_opener(_AllowedRedirects(stage, uri, self._allowed))
@@ -102,7 +102,7 @@ def _refusal(stage: str, uri: str, status: int) -> Exception:
 
 
 def _request(uri: str) -> urllib.request.Request:
-    """Return a request for exactly the host that was checked, with the user of the uri, who is not told to others."""
+    """Build a request to exactly the checked host, with the uri's user, which is not sent to other hosts."""
     parts, host = urlsplit(uri), origin_of(uri)
     path, query = quote(parts.path or "/", _ESCAPED), quote(parts.query, _ESCAPED)
     request = urllib.request.Request(f"{host}{path}?{query}" if query else f"{host}{path}")

@@ -37,10 +37,10 @@ class LinkedFiles:
 
         Args:
             stage: that needs it.
-            uri: as a table has it.
+            uri: as in the table.
 
         Raises:
-            SampleError: its origin is not allowed, it is missing, or too large.
+            SampleError: its origin is not allowed, or it is missing or too large.
             OSError: the storage does not answer.
         """
         if len(uri) > MAX_URI_LENGTH:
@@ -61,7 +61,7 @@ class LinkedFiles:
         return self._from(stage, self._open(f"{scheme}{folder[len(scheme) :]}"), uri[len(folder) + 1 :])
 
     def _check(self, stage: str, uri: str) -> None:
-        """Refuse what would be fetched with the job's credentials, or from inside its network, by a table's wish.
+        """Refuse uris that would use the job's credentials, or reach into its network, against the configuration.
 
         Raises:
             SampleError: the uri has no origin, or one that is not allowed.

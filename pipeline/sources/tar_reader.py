@@ -1,4 +1,4 @@
-"""Reads samples out of tar shards: those that lie together with one request."""
+"""Reads samples from tar shards; adjacent samples share a request."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -15,21 +15,21 @@ from pipeline.storage.errors import answering
 from pipeline.storage.storage import Storage
 
 REQUEST_BYTES = 16 << 20  # read at once at most
-GAP_BYTES = 1 << 20  # between samples is rather read than a request more made
+GAP_BYTES = 1 << 20  # smaller gaps between samples are read rather than split into two requests
 
 
 class ShardCursor:
-    """The decompressed bytes of a compressed shard, from front to back."""
+    """Reads the decompressed bytes of a compressed shard sequentially."""
 
     def __init__(self, storage: Storage, key: str) -> None:
         self._stack, self.position = ExitStack(), 0
         self._file = self._stack.enter_context(open_shard(storage, key))
 
     def read(self, start: int, end: int) -> bytes:
-        """Bytes from ``start`` to ``end``, neither behind this cursor.
+        """Read the bytes from ``start`` to ``end``, neither before the current position.
 
         Raises:
-            one of ``BROKEN``: the shard breaks off.
+            one of ``BROKEN``: the shard is truncated.
         """
         self._file.seek(start)
         data = self._file.read(end - start)
@@ -39,7 +39,7 @@ class ShardCursor:
         return data
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._stack.close()
 
 
@@ -81,7 +81,7 @@ class TarReader:
 
 
 def stretches(samples: Sequence[Sample]) -> Iterator[list[Sample]]:
-    """Samples that lie one behind the other in a shard, so that one request of bounded size reads all of them."""
+    """Group adjacent samples of a shard that one request of bounded size can read."""
     stretch: list[Sample] = []
     for sample in samples:
         if stretch and not _goes_on(stretch, sample):
@@ -113,7 +113,7 @@ def _spans(samples: Sequence[Sample]) -> list[tuple[int, int]]:
 
 
 def _blocks(samples: Sequence[Sample]) -> list[tuple[int, int]]:
-    """Return what to read, in order: a large member between those of a sample is left out, since no limit holds it."""
+    """Return the ranges to read, in order, without large unrelated members between those of a sample."""
     blocks: list[tuple[int, int]] = []
     for start, end in sorted(_spans(samples)):
         if blocks and start <= blocks[-1][1] + GAP_BYTES:

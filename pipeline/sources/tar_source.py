@@ -1,7 +1,7 @@
-"""Samples in tar shards, as WebDataset lays them out: members that share a key, such as ``7.jpg`` and ``7.mask.png``.
+"""Samples in WebDataset tar shards: members that share a key, such as ``7.jpg`` and ``7.mask.png``.
 
-The plan notes where in its shard each member lies, so that a worker reads the samples of a unit with one request and a
-shard needs no order of work. In a compressed shard these are positions in the decompressed stream.
+The plan stores the location of each member, so that a worker reads the samples of a unit with one request, in any
+order. In a compressed shard, locations refer to the decompressed stream.
 """
 
 from collections import Counter
@@ -18,13 +18,13 @@ from pipeline.sources.tar_streams import SUFFIXES, is_compressed, is_shard, open
 from pipeline.sources.versions import with_count
 from pipeline.storage.storage import Storage, StoredFile
 
-MAX_EXPANSION = 200  # a compressed shard that grows more than that, and by more than this, is a bomb
-MIN_BOMB_BYTES = 1 << 30
+MAX_EXPANSION = 200  # decompressed ÷ compressed bytes, beyond which a shard is refused
+MIN_BOMB_BYTES = 1 << 30  # decompressed bytes that are always accepted
 _NOWHERE: Location = (-1, 0)  # location of a missing member
 
 
 class TarShards:
-    """Samples of all shards below a uri whose path matches a pattern.
+    """Finds the samples of all shards below a uri whose path matches a pattern.
 
     A sample's locator holds start and length of its image, its mask and its carried members; length 0 means missing.
     """
@@ -51,7 +51,7 @@ class TarShards:
             yield from (sample._replace(version=version) for sample in found)
 
     def _samples_in(self, shard: StoredFile) -> list[SampleRef]:
-        """Of one shard; one that breaks off is a failed sample of its own, behind those before that."""
+        """Find the samples of one shard; a truncated shard adds one failed sample after those before the damage."""
         found: list[SampleRef] = []
         linked: list[tuple[int, Members]] = []  # known only when the shard is known whole
         tree, unfinished = Tree(), ""
@@ -79,7 +79,7 @@ class TarShards:
         return self._told_apart(found)
 
     def _told_apart(self, found: list[SampleRef]) -> list[SampleRef]:
-        """Samples of a shard; one whose mask is missing only because it does not lie beside its image says so."""
+        """Explain missing masks of samples whose mask is not adjacent to their image in the shard."""
         if not self.mask or all(sample.has_mask or sample.fault for sample in found):
             return found
         repeated = {name for name, count in Counter(sample.sample_id for sample in found).items() if count > 1}
@@ -128,9 +128,9 @@ class TarShards:
         return any(map(self._is_image, parts)) and all(name in parts for name in (self.mask, *self.carried) if name)
 
     def _cut_names(self, members: Members) -> list[str]:
-        """Take image and mask of which a dot in their name has made members of a shorter name, return what is cut off.
+        """Remove image and mask whose names were split at an inner dot, and return the parts that were cut off.
 
-        One image without a mask may be anything that belongs to the sample.
+        An image without a mask may be any other file of the sample.
         """
         parts, ending = members.by_extension, f".{self.mask}"
         starts = [name.removesuffix(self.mask) for name in parts if self.mask and name.endswith(ending)]
@@ -149,12 +149,12 @@ class TarShards:
 
 
 def bounds_of(shard: StoredFile) -> Bounds:
-    """How deep in a shard its members may lie."""
+    """Return the limits of offsets in a shard."""
     if is_compressed(shard.key):
         return Bounds(expansion=max(MIN_BOMB_BYTES, MAX_EXPANSION * shard.size_bytes))
     return Bounds(end=shard.size_bytes or None)  # 0 where a storage does not know it
 
 
 def _as_text(text: str) -> str:
-    """Text with the bytes of names that are not UTF-8 escaped."""
+    """Escape the bytes of names that are not UTF-8."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
