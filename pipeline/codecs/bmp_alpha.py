@@ -1,4 +1,4 @@
-"""Transparency in a BMP file that Pillow leaves out unsaid."""
+"""Detects transparency in BMP files that Pillow ignores."""
 
 from PIL import Image
 
@@ -8,9 +8,9 @@ _MIN_ALPHA_MASK_HEADER_BYTES = 56  # bytes of the header
 
 
 def has_lost_alpha(image: Image.Image, data: bytes) -> bool:
-    """Whether a BMP that was opened without alpha has a mask of it.
+    """Return whether a BMP that was opened without alpha has an alpha mask.
 
-    Without a mask the fourth byte of a pixel means nothing by the format, whatever a program has left there.
+    Without such a mask, the format gives the fourth byte of a pixel no meaning.
     """
     is_masked = (
         _number(data, _COMPRESSION) in _BY_MASKS and _number(data, _HEADER_BYTES) >= _MIN_ALPHA_MASK_HEADER_BYTES

@@ -1,4 +1,4 @@
-"""Compressed bytes to pixels, in the mode and at the depth that they were stored with."""
+"""Decodes compressed images to pixels of the stored mode and bit depth."""
 
 import re
 from typing import Any
@@ -34,7 +34,7 @@ _PLAIN_MODES = {"1": "L", "P": "RGB", "PA": "RGBA", "YCbCr": "RGB", "RGBX": "RGB
 _KEPT_MODES = ("L", "LA", "RGB", "RGBA", "CMYK", "I;16")
 _TIFF_BITS, _TIFF_X_RESOLUTION = 258, 282
 _SCALED_GREY = {"L;2": 85, "L;4": 17}  # by so much Pillow does, but for the grey that is transparent
-# What Pillow has done to a turned TIFF when it has loaded it, undone.
+# Inverse of the rotation that Pillow applies to a TIFF when it loads it.
 _TURNED_BACK = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -82,7 +82,7 @@ def _is_jpeg(image: Image.Image) -> bool:
 
 
 def check_whole(image: Image.Image, data: bytes, stage: str) -> None:
-    """Look for what Pillow passes over: missing and damaged pixels, and alpha in a BMP."""
+    """Detect faults that Pillow ignores: missing and damaged pixels, and alpha in a BMP."""
     try:
         if image.format == "PNG":
             check_rows(data, stage)
@@ -98,7 +98,7 @@ def check_whole(image: Image.Image, data: bytes, stage: str) -> None:
 
 
 def bits_per_channel(image: Image.Image, data: bytes) -> int:
-    """Of the file, where Pillow might cut them to 8."""
+    """Return the bits per channel of the file, where Pillow might reduce them to 8."""
     try:
         if image.format == "PNG":
             return data[24]
@@ -159,7 +159,7 @@ def decode(data: bytes, max_pixels: int, header: Image.Image | None = None) -> P
 
 
 def _plain_pixels(image: Image.Image, container: str) -> tuple[np.ndarray, str]:
-    """Pixels and mode of a decoded image, palettes resolved."""
+    """Return pixels and mode of a decoded image, with palettes resolved."""
     try:
         if "transparency" in image.info:
             image = image.convert("RGBA")
@@ -177,11 +177,11 @@ def _plain_pixels(image: Image.Image, container: str) -> tuple[np.ndarray, str]:
 
 
 def _metadata(image: Image.Image, stored_exif: bytes = b"") -> dict[str, Any]:
-    """Return what any other format can keep too, EXIF as JPEG has it.
+    """Return the metadata that other formats can keep as well, with EXIF as in JPEG.
 
     Args:
         image: opened.
-        stored_exif: the EXIF to take in place of what Pillow has read.
+        stored_exif: replaces the EXIF that Pillow has read.
     """
     kept = {key: image.info[key] for key in ("icc_profile", "exif", "dpi", "xmp") if image.info.get(key)}
     if stored_exif:

@@ -1,4 +1,4 @@
-"""EXIF without its thumbnail, which would still show what was removed from a photo."""
+"""Removes EXIF thumbnails, which would still show the removed content."""
 
 import contextlib
 import struct
@@ -25,8 +25,8 @@ def without_thumbnail(exif: bytes) -> bytes:
         exif: with or without ``Exif\\0\\0``, from outside.
 
     Returns:
-        The same without thumbnails. Where they cannot be told from the rest, orientation alone is left; what is no
-        EXIF stays as it is.
+        EXIF without thumbnails; only the orientation if they cannot be separated from the rest; the input if it is no
+        EXIF.
     """
     prefix = _prefix(exif)
     tiff = exif[len(prefix) :]
@@ -43,7 +43,7 @@ def without_thumbnail(exif: bytes) -> bytes:
 
 
 def orientation_alone(exif: bytes) -> bytes:
-    """Return EXIF, with or without ``Exif\\0\\0`` as it came, that says no more than how an image is turned."""
+    """Return EXIF with the orientation only, with or without ``Exif\\0\\0`` as in the input."""
     tags, alone = _loaded(exif), Image.Exif()
     if ExifTags.Base.Orientation in tags:
         alone[ExifTags.Base.Orientation] = tags[ExifTags.Base.Orientation]
@@ -51,7 +51,7 @@ def orientation_alone(exif: bytes) -> bytes:
 
 
 def orientation(exif: bytes) -> int:
-    """Return how viewers turn an image by its EXIF, 1 … 8; 1, not at all, where that says nothing else."""
+    """Return the EXIF orientation, 1 … 8; 1 (no rotation) by default."""
     turned = _loaded(exif).get(ExifTags.Base.Orientation)
     return turned if isinstance(turned, int) and 1 <= turned <= 8 else 1
 
@@ -61,11 +61,11 @@ def _prefix(exif: bytes) -> bytes:
 
 
 def _cleaned(tiff: bytes, order: str) -> bytes:
-    """Cut the first directory off those that follow it, and blank their pictures."""
+    """Unlink the directories after the first, and blank their pictures."""
     (first,) = struct.unpack_from(order + "I", tiff, 4)
     link = _link(tiff, order, first)
     if link + 4 > len(tiff) or not any(tiff[link : link + 4]):
-        return tiff  # there is one directory alone
+        return tiff  # there is only one directory
     result = bytearray(tiff)
     result[link : link + 4] = bytes(4)
     spans = sorted(span for start in _directories(tiff, order, link) for span in _pictures(tiff, order, start))

@@ -11,7 +11,7 @@ _WHITE_IS_ZERO = 0
 
 
 def decode_high_bit_depth(image: Image.Image, data: bytes) -> tuple[np.ndarray, str]:
-    """The pixels of a file with more than 8 bits a channel.
+    """Decode the pixels of a file with more than 8 bits per channel.
 
     Args:
         image: its header, opened and checked.
@@ -22,7 +22,7 @@ def decode_high_bit_depth(image: Image.Image, data: bytes) -> tuple[np.ndarray, 
         explain.
 
     Raises:
-        SampleError: broken, or anything else than colour of 16 bits.
+        SampleError: damaged, or not 16 bits per colour channel.
     """
     if image.format not in ("PNG", "TIFF") or "transparency" in image.info:
         raise SampleError("decode", "UnsupportedMode", _refusal(image))

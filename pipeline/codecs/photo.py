@@ -30,7 +30,7 @@ class Photo:
     encoder: dict[str, Any] = field(default_factory=dict)
 
     def rgb(self) -> np.ndarray:
-        """What the model sees: (H, W, 3) uint8, without alpha."""
+        """Return the model's input: (H, W, 3) uint8, without alpha."""
         if self.mode == "CMYK":
             return np.asarray(Image.fromarray(self.pixels, self.mode).convert("RGB"))
         seen = (self.pixels >> 8).astype(np.uint8) if self.pixels.dtype == np.uint16 else self.pixels
@@ -51,7 +51,7 @@ class Photo:
 
     @cached_property
     def orientation(self) -> int:
-        """How viewers turn the image by its EXIF, 1 … 8; 1, not at all, where that says nothing else."""
+        """EXIF orientation of the image, 1 … 8; 1 (no rotation) by default."""
         return exif.orientation(self.encoder.get("exif", b""))
 
     def opaque(self, mask: np.ndarray) -> "Photo":

@@ -1,4 +1,4 @@
-"""Whether the strips and tiles of a TIFF file are whole, where libtiff fills what is missing and says nothing."""
+"""Checks that the strips and tiles of a TIFF file are intact, where libtiff silently fills missing data."""
 
 import zlib
 from collections.abc import Callable, Sequence
@@ -68,7 +68,7 @@ def _deflate_check(image: TiffImagePlugin.TiffImageFile, stage: str) -> Callable
 
 
 def _piece_bytes(image: TiffImagePlugin.TiffImageFile) -> int:
-    """How much a strip or tile unpacks to, at most."""
+    """Return the maximum number of decompressed bytes of a strip or tile."""
     tags = image.tag_v2
     columns = tags.get(_TILE_COLUMNS, tags[_COLUMNS])
     rows = tags.get(_TILE_ROWS, min(tags.get(_ROWS_PER_STRIP, tags[_ROWS]), tags[_ROWS]))

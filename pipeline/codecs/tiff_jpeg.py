@@ -31,7 +31,7 @@ def stored_settings(image: TiffImagePlugin.TiffImageFile, data: bytes) -> dict[s
     bands = {len(part.layer) for part in found}
     is_one_kind = len(bands) == 1 and len({len(tables_of_part) for tables_of_part in tables}) == 1
     is_by_band = is_one_kind and bands == {image.tag_v2.get(TiffImagePlugin.SAMPLESPERPIXEL, 1)}
-    # Of several files each with its own tables, and of each band by itself, the finest.
+    # Keep the finest tables: for each band if all parts have the same ones, otherwise one for all.
     finest = (
         np.min(tables, axis=0) if is_by_band else np.min([table for part in tables for table in part], axis=0)[None]
     )
