@@ -26,7 +26,7 @@ CHANGED_EVERY = 1000  # samples, so that there is something to do
 
 @dataclass(frozen=True)
 class PlanFigures:
-    """What planning took.
+    """Figures of planning.
 
     Args:
         rows: in the manifest, and samples in the source.

@@ -32,7 +32,7 @@ KINDS = ("TruncatedImage", "UnreadableImage", "MissingMask", "MaskSizeMismatch")
 
 @dataclass(frozen=True)
 class ReportFigures:
-    """What a report took.
+    """Figures of making a report.
 
     Args:
         rows: in the manifest.
@@ -96,7 +96,7 @@ def _columns(total: int, config: JobConfig, start: int, stop: int) -> Mapping[st
 
 
 def _write_run(config: JobConfig, sink: Storage) -> None:
-    """What a run notes about itself, as far as a report reads it."""
+    """Write the part of a run's summary that a report reads."""
     summary = {"run_id": RUN_ID, "state": "ended", "configuration": asdict(config) | {"storage": {}}}
     sink.write(f"runs/{RUN_ID}.json", json.dumps(summary).encode())
 

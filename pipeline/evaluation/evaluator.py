@@ -1,4 +1,4 @@
-"""Evaluation in this process, or by workers of Ray: what is measured of a photo does not depend on where."""
+"""Runs the evaluation in this process or on Ray workers, with equal results."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from pipeline.errors import ConfigError
 from pipeline.evaluation.perceptual import Perceptual, Sums
 from pipeline.evaluation.run import Case, Row, evaluate, open_methods
 
-Measured = tuple[list[Row], list[Case]]  # of one photo; cases only where pictures of them are wanted
+Measured = tuple[list[Row], list[Case]]  # of one photo; cases only if pictures of them are requested
 
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """What is measured on every photo.
+    """Configuration of an evaluation.
 
     Args:
         weights, baselines: the methods, see :func:`pipeline.evaluation.run.open_methods`.
         settings: of the models.
-        masks: keys of ``MASKS``.
+        masks: kinds of holes, keys of ``MASKS``.
         seed: of holes and models.
         max_pixels: of a photo as it is measured.
         side_px: side of the square that is cut from a photo instead; ``None``: photos stay whole.
@@ -45,11 +45,11 @@ class EvaluationConfig:
 
 
 class Evaluator:
-    """One worker, with methods and metrics of its own.
+    """Measures photos with its own methods and metrics.
 
     Args:
-        config: what is measured.
-        perceptual: metrics that are open already.
+        config: of the evaluation.
+        perceptual: metrics that are already loaded.
     """
 
     def __init__(self, config: EvaluationConfig, perceptual: Perceptual | None = None) -> None:
@@ -69,7 +69,7 @@ class Evaluator:
         return rows, cases
 
     def sums(self) -> Sums:
-        """What FID needs of all photos so far."""
+        """Return the sums for FID over all photos so far."""
         return self.perceptual.sums() if self.perceptual else {}
 
 
@@ -84,9 +84,9 @@ def evaluate_photos(
 
     Args:
         photos: files.
-        config: what is measured.
+        config: of the evaluation.
         pictured: photos at the beginning whose cases are kept.
-        total: is given what FID needs, when all are done.
+        total: receives the sums for FID at the end.
         workers: of the cluster at ``RAY_ADDRESS``, or of one on this machine; each takes a GPU where there are some,
             and all must see the files. 0: this process, without Ray.
 
@@ -94,7 +94,7 @@ def evaluate_photos(
         ConfigError: see :class:`Evaluator`, or more workers than the cluster has GPUs or cores for.
     """
     if workers:
-        Evaluator(config, total)  # what workers would die of is said here
+        Evaluator(config, total)  # raise here what would end the workers
         yield from _on_ray(photos, config, pictured, total, workers)
         return
     evaluator = Evaluator(config, total)

@@ -91,7 +91,7 @@ def read_square(path: Path, side_px: int) -> np.ndarray:
 
 
 def _open_photo(path: Path) -> Image.Image:
-    """As a job would show it to the model."""
+    """Open a photo and return its pixels as a job passes them to the model."""
     try:
         return Image.fromarray(decode(path.read_bytes(), NO_LIMIT).rgb())
     except (OSError, SampleError) as error:

@@ -18,7 +18,7 @@ from pipeline.storage.storage import Storage
 
 
 def forget(sink: Storage, sample_ids: Sequence[str], run_id: str) -> int:
-    """Remove samples from a sink for good; started again after a crash, it goes on.
+    """Remove samples from a sink permanently; running it again after a crash resumes it.
 
     The note comes first, so that no later run does them again; then report and single results go, then the rows, then
     shards are written anew without them.
@@ -29,7 +29,7 @@ def forget(sink: Storage, sample_ids: Sequence[str], run_id: str) -> int:
         run_id: to hold the sink by.
 
     Returns:
-        How many rows were removed.
+        Number of removed rows.
 
     Raises:
         ConfigError: a sample that no row names, or a sink that is not where its rows say.

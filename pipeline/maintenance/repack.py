@@ -55,14 +55,14 @@ def repack(manifest: Manifest, sink: Storage, counts: Mapping[str, int] | None =
 
 
 def _result_counts(manifest: Manifest) -> dict[str, int]:
-    """Results that rows name in each file."""
+    """Return the number of results that rows name in each file."""
     with Database() as database:
         manifest.load_into(database, ["sample_id", "output_uri"])
         return dict(database.run("SELECT output_uri, count(*) FROM rows WHERE output_uri IS NOT NULL GROUP BY ALL"))
 
 
 def _rows_in(manifest: Manifest, shards: dict[str, str]) -> Iterable[pa.Table]:
-    """The current rows of each of some shards."""
+    """Yield the current rows of each shard."""
     with Database() as database:
         manifest.load_into(database, MANIFEST_SCHEMA.names)
         query = "SELECT * EXCLUDE (part, position) FROM rows WHERE output_uri = $uri"

@@ -1,4 +1,4 @@
-"""Deletes results that their samples no longer have, or have under another name, after the rows that say so.
+"""Deletes results that later rows have replaced, after these rows are committed.
 
 Rows that later ones replace stay in the manifest until it is compacted, so they tell also after a crash which files to
 look at.
@@ -57,7 +57,7 @@ def _delete(manifest: Manifest, lease: Lease, key: str) -> None:
 
 
 def _unnamed(sink: Storage, database: Database) -> Iterator[str]:
-    """Keys of single files that only replaced rows name."""
+    """Yield keys of single files that only replaced rows name."""
     tidy = TIDY_URI if sink.is_local else "output_uri"
     parameters = {"root": f"{sink}/", "stages": _STAGES, "types": _TYPES, "exception": _EXCEPTION, "verdict": _VERDICT}
     for table in database.stream(_UNNAMED.format(uri=tidy), KEYS_AT_ONCE, parameters):

@@ -1,4 +1,4 @@
-"""Files of a sink that nothing needs: results without a row, what killed processes left, parts that were replaced."""
+"""Finds and deletes unused files of a sink: results without a row, temporary files, and replaced parts."""
 
 import os
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ class Orphan:
 
 
 def find_orphans(sink: Storage, run_id: str) -> Iterator[Orphan]:
-    """What :func:`delete_orphans` would delete now.
+    """Find the files that :func:`delete_orphans` would delete.
 
     Raises:
         ConfigError: no sink, or one that is not where its rows say.
@@ -51,7 +51,7 @@ def find_orphans(sink: Storage, run_id: str) -> Iterator[Orphan]:
 
 
 def delete_orphans(sink: Storage, run_id: str) -> Iterator[Orphan]:
-    """Delete what nothing needs while holding the sink, and yield it; raises as :func:`find_orphans` does.
+    """Delete unused files while holding the sink, and yield them; raises as :func:`find_orphans` does.
 
     A run that sleeps, and has written results that it did not commit, meets a conflict when it wakes, rather than name
     in its rows what was deleted here.
@@ -69,7 +69,7 @@ def delete_orphans(sink: Storage, run_id: str) -> Iterator[Orphan]:
 
 @usable()
 def check_is_sink(sink: Storage) -> None:
-    """Make sure that there is a manifest, before anything is written.
+    """Check that there is a manifest, before anything is written.
 
     Raises:
         ConfigError: there is none.
@@ -79,7 +79,7 @@ def check_is_sink(sink: Storage) -> None:
 
 
 def check_rows_are_of(sink: Storage, database: Database) -> None:
-    """Make sure that the database's ``rows`` are of this sink, before anything is deleted by them.
+    """Check that the table ``rows`` names results of this sink, before anything is deleted by it.
 
     Raises:
         ConfigError: they name results elsewhere, as those of a copied sink do.
@@ -111,12 +111,12 @@ def _orphans(sink: Storage, manifest: Manifest) -> Iterator[Orphan]:
 
 
 def load_results(sink: Storage, database: Database) -> None:
-    """Make the database's table ``files`` of the files in ``data/``, with key, size and version."""
+    """Create the table ``files`` of the files in ``data/``, with key, size and version."""
     database.create("files", _FILES, in_batches(sink.list_files(FOLDER), _FILES))
 
 
 def unnamed_results(sink: Storage, database: Database) -> Iterator[Orphan]:
-    """Files of the database's ``files`` that none of its ``rows`` names, in order of their keys."""
+    """Yield the files of the table ``files`` that no row names, in order of their keys."""
     unnamed = _UNNAMED.format(uri=matching_uri(sink))
     for table in database.stream(unnamed, KEYS_AT_ONCE, {"root": f"{sink}/"}):
         for row in table.to_pylist():
@@ -125,7 +125,7 @@ def unnamed_results(sink: Storage, database: Database) -> Iterator[Orphan]:
 
 
 def matching_uri(sink: Storage) -> str:
-    """The SQL expression by which ``output_uri`` of a row is compared with the names of files."""
+    """Return the SQL expression that compares ``output_uri`` of a row with names of files."""
     return TIDY_URI if sink.is_local else "output_uri"
 
 
@@ -134,7 +134,7 @@ def _staged(sink: Storage) -> Iterator[StoredFile]:
 
 
 def _is_own(sink: Storage, key: str) -> bool:
-    """Whether a file lies in the sink itself: not behind a link, and by a name that a result can have."""
+    """Return whether a file is in the sink itself, not behind a link, and has a valid name of a result."""
     try:
         path = sink.path(key)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Comparison of a sink's files with the rows that name them: missing and damaged results, files without a row."""
+"""Compares the files of a sink with its rows: missing and damaged results, files without a row."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -60,7 +60,7 @@ class Findings:
 
     @property
     def agree(self) -> bool:
-        """Whether every row has its result and every file its row."""
+        """Return whether every row has its result and every file its row."""
         return not self.counts
 
 
@@ -104,7 +104,7 @@ def verify_and_mark(sink: Storage, run_id: str, with_hashes: bool) -> Findings:
 
 
 def _compare(sink: Storage, manifest: Manifest, database: Database, with_hashes: bool) -> Findings:
-    """Fill the database's tables ``rows``, ``files`` and ``faults``, and count what is in them."""
+    """Create the tables ``rows``, ``files`` and ``faults``, and count their entries."""
     _compare_listing(sink, manifest, database)
     read_bytes = _compare_hashes(sink, database) if with_hashes else 0
     ((files,),) = database.run("SELECT count(*) FROM files")
@@ -119,7 +119,7 @@ def _compare(sink: Storage, manifest: Manifest, database: Database, with_hashes:
 
 
 def _compare_listing(sink: Storage, manifest: Manifest, database: Database) -> None:
-    """Add what is missing, or has another size than its row says, to ``faults``."""
+    """Add missing results, and results of unexpected size, to ``faults``."""
     manifest.load_into(database, COLUMNS)
     check_rows_are_of(sink, database)
     load_results(sink, database)
@@ -129,7 +129,7 @@ def _compare_listing(sink: Storage, manifest: Manifest, database: Database) -> N
 
 
 def _compare_hashes(sink: Storage, database: Database) -> int:
-    """Read what the listing shows, several files at once, add what differs to ``faults``, and return the bytes read."""
+    """Read listed files concurrently, add differing results to ``faults``, and return the bytes read."""
     found: list[Fault] = []
     total_bytes, read = 0, partial(faults_of, sink)
     for read_bytes, faults in sink.in_parallel(read, _expected(database), even_local=True):
@@ -143,7 +143,7 @@ def _compare_hashes(sink: Storage, database: Database) -> int:
 
 
 def _expected(database: Database) -> Iterator[Expected]:
-    """The results of each file, in order of their files, so that a shard is read once."""
+    """Yield the results of each file, grouped by file, so that a shard is read once."""
     waiting: list[tuple[str, str | None, str]] = []
     current: str | None = None
     for table in database.stream(_TO_HASH, ROWS_AT_ONCE):
