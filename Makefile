@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 KERNELS := $(wildcard moebius/fast/cpu/*.[ch])
 
-.PHONY: help demo test test-all drill fuzz lint format clean
+.PHONY: help demo test test-all drill fuzz lint format docs clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -44,6 +44,11 @@ format: $(VENV)/.installed  ## put the code into its form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/clang-format -i $(KERNELS)
+
+docs: $(VENV)/.installed  ## build the documentation site in out/site; any warning is an error
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "site: $(CURDIR)/out/site/index.html"
 
 clean:  ## remove the environment and all results
 	rm -rf $(VENV) out

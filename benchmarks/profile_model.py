@@ -1,6 +1,6 @@
 """Show where the time of a guided step and of the autoencoder goes, operation by operation or kernel by kernel.
 
-Of our own kernels for GPUs it also tells how many bytes they moved a second, to compare with what the memory can do.
+It times each of our kernels for GPUs by itself, with its bytes per second beside those of a copy.
 Needs torch only; random weights of the published size, the model as a job arranges it:
 ``python benchmarks/profile_model.py --device cuda --precision bf16 --batch-size 16``.
 """
@@ -8,8 +8,10 @@ Needs torch only; random weights of the published size, the model as a job arran
 import argparse
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,6 @@ from torch.profiler import ProfilerActivity, profile
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT)]
 
-from moebius import vae as autoencoder  # noqa: E402 - see above
 from moebius.arrangement import DTYPES, ArrangedModel, arrange  # noqa: E402
 from moebius.bench.ceilings import measure_ceilings  # noqa: E402
 from moebius.bench.checkpoints import PUBLISHED_VAE  # noqa: E402
@@ -34,7 +35,7 @@ from moebius.schedule import ddim_timesteps  # noqa: E402
 from moebius.settings import InpaintSettings  # noqa: E402
 
 ROWS = 40  # of a table: each of the others takes less than a hundredth
-Launches = Mapping[str, Sequence[int]]
+SLICE = 4  # windows
 
 
 @torch.inference_mode()
@@ -52,30 +53,32 @@ def main() -> None:
     config, usual = MoebiusConfig(), InpaintSettings()
     denoiser, vae = Denoiser(config).eval(), KlAutoencoder(PUBLISHED_VAE).eval()
     model = arrange(denoiser, vae, usual, dtype, device, is_fast=True)
+    ceilings = None
     if device.type == "cuda":
         ceilings = measure_ceilings(device, dtype, least_s=0.2)
         sys.stdout.write(f"memory: {ceilings.memory_gb_s:.0f} GB/s; products: {ceilings.matmul_gflops:.0f} GFLOP/s\n\n")
     for name, part in _parts(model, size, device).items():
         with gpu_arithmetic(device, dtype):
-            table = _table(part, device)
+            table = _table(part, device, ceilings.memory_gb_s if ceilings else 0.0)
         sys.stdout.write(f"{name}, {options.precision}, a batch of {size} on {device}\n{table}\n")
 
 
 def _parts(model: ArrangedModel, size: int, device: torch.device) -> dict[str, Callable[[], object]]:
-    """What is looked at, each by itself."""
+    """Return what is looked at, each by itself; the autoencoder computes a few windows at once."""
     config, usual = MoebiusConfig(), InpaintSettings()
     timestep, side, width = ddim_timesteps(usual.steps, usual.strength)[0], config.latent_size, config.latent_channels
     latents, inputs = (torch.randn(size, count, side, side, device=device) for count in (width, 2 * width + 1))
     images = torch.rand(size, 3, config.image_size, config.image_size, device=device)
-    return {
-        "a guided step": lambda: model.predict(inputs, timestep),
-        "an encoding": lambda: autoencoder.encode(model.vae, images, latents),
-        "a decoding": lambda: autoencoder.decode(model.vae, latents),
+    encode, decode = (getattr(step, "function", step) for step in (model.vae.encode_slice, model.vae.decode_slice))
+    return {  # without CUDA graphs, whose kernels cannot be told apart
+        "a guided step": lambda: model.predict.model(inputs, model.predict.biases[timestep], 2),
+        "an encoding": lambda: encode(images[:SLICE].to(model.vae.dtype)),
+        "a decoding": lambda: decode(latents[:SLICE].to(model.vae.dtype)),
     }
 
 
-def _table(part: Callable[[], object], device: torch.device) -> str:
-    """Once for what the first call sets up, once to be looked at."""
+def _table(part: Callable[[], object], device: torch.device, memory_gb_s: float) -> str:
+    """Run once for what the first call sets up, once to look at it, and each kernel of ours by itself."""
     with noted_launches() as launches:
         part()
     on_gpu = device.type == "cuda"
@@ -88,13 +91,51 @@ def _table(part: Callable[[], object], device: torch.device) -> str:
     averages = profiled.key_averages(group_by_input_shape=not on_gpu)
     by = "self_device_time_total" if on_gpu else "self_cpu_time_total"
     table = averages.table(sort_by=by, row_limit=ROWS, max_name_column_width=80, max_shapes_column_width=80)
-    return table + speeds(launches, averages)
+    if not on_gpu:
+        return table
+    from triton.testing import do_bench
+
+    median_ms = partial(do_bench, warmup=3, rep=12, return_mode="median")
+    return table + kernel_table(launches, memory_gb_s, median_ms)
+
+
+Row = tuple[float, int, int]  # milliseconds, launches, bytes
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One launch of a kernel.
+
+    Args:
+        name: of the kernel.
+        again: launches it again with the same arguments.
+        arguments: tensors and numbers.
+    """
+
+    name: str
+    again: Callable[[], object]
+    arguments: Sequence[object]
+
+    @property
+    def moved_bytes(self) -> int:
+        """Bytes of the tensors that it was given, each read or written once."""
+        tensors = [argument for argument in self.arguments if isinstance(argument, Tensor)]
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+    @property
+    def shapes(self) -> str:
+        """Shapes and types of these tensors."""
+        tensors = [argument for argument in self.arguments if isinstance(argument, Tensor)]
+        return ", ".join(f"{tuple(tensor.shape)} {str(tensor.dtype)[6:]}" for tensor in tensors)
+
+
+Launches = dict[tuple[str, str], tuple[Launch, int]]  # by name and shapes: the first of them, and how many
 
 
 @contextmanager
 def noted_launches() -> Iterator[Launches]:
-    """Of each of our kernels, the bytes of what each of its launches is given to read and to write."""
-    launches: dict[str, list[int]] = defaultdict(list)
+    """Count the launches of our kernels; the tensors of the first of each shape stay in memory until that is gone."""
+    launches: Launches = {}
     if find_spec("triton") is None:
         yield launches
         return
@@ -103,8 +144,9 @@ def noted_launches() -> Iterator[Launches]:
     run = JITFunction.run
 
     def noted_run(kernel: Any, *arguments: object, **named: object) -> object:
-        tensors = [argument for argument in arguments if isinstance(argument, Tensor)]
-        launches[kernel.__name__].append(sum(tensor.numel() * tensor.element_size() for tensor in tensors))
+        launch = Launch(kernel.__name__, partial(run, kernel, *arguments, **named), arguments)
+        first, count = launches.get((launch.name, launch.shapes), (launch, 0))
+        launches[launch.name, launch.shapes] = first, count + 1
         return run(kernel, *arguments, **named)
 
     JITFunction.run = noted_run
@@ -114,16 +156,31 @@ def noted_launches() -> Iterator[Launches]:
         JITFunction.run = run
 
 
-def speeds(launches: Launches, averages: Sequence[Any]) -> str:
-    """Bytes a second of each of our kernels, the longest first."""
-    lines = []
-    for event in sorted(averages, key=lambda event: -event.self_device_time_total):
-        sizes = next((sizes for name, sizes in launches.items() if event.key.endswith(name)), None)
-        if sizes and event.self_device_time_total:
-            moved = event.count * sum(sizes) / len(sizes)
-            rate = moved / event.self_device_time_total / 1e3  # of bytes and microseconds
-            lines.append(f"{event.key}: {event.count} launches, {moved / 1e9:.2f} GB at {rate:.0f} GB/s\n")
-    return "".join(lines)
+def kernel_table(launches: Launches, memory_gb_s: float, median_ms: Callable[[Callable[[], object]], float]) -> str:
+    """Time each kernel of ours for each of its shapes, and compare its bytes per second with those of a copy.
+
+    Args:
+        launches: of one part.
+        memory_gb_s: of a copy of a large tensor.
+        median_ms: milliseconds that a function takes on the GPU.
+
+    Returns:
+        One line per kernel, the longest first, then one per kernel and shapes.
+    """
+    totals: dict[str, Row] = defaultdict(lambda: (0.0, 0, 0))
+    rows: list[tuple[Row, str]] = []
+    for (name, shapes), (launch, count) in launches.items():
+        row = (count * median_ms(launch.again), count, count * launch.moved_bytes)
+        rows.append((row, f"{name} {shapes}"))
+        totals[name] = (totals[name][0] + row[0], totals[name][1] + row[1], totals[name][2] + row[2])
+    tables = (((row, name) for name, row in totals.items()), rows)
+    return "".join(_line(*row, memory_gb_s, name) for table in tables for row, name in sorted(table, reverse=True))
+
+
+def _line(ms: float, count: int, moved: int, memory_gb_s: float, name: str) -> str:
+    rate = moved / ms / 1e6
+    share = rate / memory_gb_s
+    return f"{ms:8.3f} ms {count:4} launches {moved / 1e9:7.3f} GB {rate:6.0f} GB/s {share:5.2f} of a copy  {name}\n"
 
 
 if __name__ == "__main__":

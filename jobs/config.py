@@ -27,7 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add_config(parser, "conf/cluster.yaml", optional=True)
     add_overrides(parser, "run.actors=4")
-    parser.add_argument("--reference", action="store_true", help="print docs/configuration.md, which lists every key")
+    parser.add_argument(
+        "--reference", action="store_true", help="print docs/reference/configuration.md, which lists every key"
+    )
     options = parser.parse_args(arguments)
     return run_command(lambda: _config(options))
 

@@ -55,7 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--baselines", nargs="*", default=list(BASELINES), choices=BASELINES, help="fills without a model (all)")
     add("--limit", type=positive, help="maximum number of photos, spread over the folder (all)")
     add("--max-pixels", type=positive, default=MEGAPIXEL, help="scale larger photos down to this size (1000000)")
-    protocol = "a data set of the paper, whose sizes and holes replace --masks and --max-pixels; see docs/evaluation.md"
+    protocol = (
+        "a data set of the paper, whose sizes and holes replace --masks and --max-pixels; see docs/how-to/evaluation.md"
+    )
     add("--protocol", choices=PROTOCOLS, help=protocol)
     files = "use these masks instead of drawn ones, also for a protocol; white = hole"
     add("--mask-files", metavar="FOLDER", type=Path, help=files)
@@ -66,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--steps", type=int, default=model.steps, help=f"as model.steps of a job ({model.steps})")
     add("--guidance", type=float, default=model.guidance, help=f"as model.guidance of a job ({model.guidance})")
     add("--strength", type=float, default=model.strength, help=f"as model.strength of a job ({model.strength})")
-    hub = "folder of torch.hub; adds LPIPS and FID, see docs/evaluation.md"
+    hub = "folder of torch.hub; adds LPIPS and FID, see docs/how-to/evaluation.md"
     add("--hub", metavar="FOLDER", type=Path, help=hub)
     add("--json", metavar="FILE", type=Path, help="write the means and the figures of each photo")
     sheet = "write a .png or .jpg: photo, hole, every fill"

@@ -41,7 +41,7 @@ SAMPLE_SCHEMA = pa.schema(
 
 @dataclass
 class Record:
-    """One manifest row; the columns are described in ``docs/manifest.md``."""
+    """One manifest row; the columns are described in ``docs/reference/manifest.md``."""
 
     sample_id: str
     status: str

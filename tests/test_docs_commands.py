@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(r"^(?:\$ )?(moebius [a-z](?:[^\\\n]|\\\n|\\.)*)", re.MULTILINE)
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SHOWN = [
     (page.name, command)
     for page in PAGES
@@ -31,9 +31,10 @@ def words(command: str) -> list[str]:
 
 @pytest.fixture
 def workplace(tmp_path, monkeypatch):
-    """A folder with the configurations, and the one that the page about operations shows."""
+    """Enter a folder with the configurations and the one that the page about operations shows."""
     (tmp_path / "conf").symlink_to(ROOT / "conf")
-    shown = re.search(r"```yaml\n(# nightly.yaml\n.*?)```", (ROOT / "docs" / "operations.md").read_text(), re.DOTALL)
+    page = (ROOT / "docs" / "how-to" / "operations.md").read_text()
+    shown = re.search(r"```yaml\n(# nightly.yaml\n.*?)```", page, re.DOTALL)
     (tmp_path / "nightly.yaml").write_text(shown[1])
     monkeypatch.chdir(tmp_path)
 

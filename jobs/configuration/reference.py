@@ -1,4 +1,4 @@
-"""Generates ``docs/configuration.md`` from the dataclasses of configurations: names, types, defaults, meaning."""
+"""Generates ``docs/reference/configuration.md`` from the configuration dataclasses: names, types, defaults, meaning."""
 
 import inspect
 import re
@@ -17,11 +17,11 @@ _ROLE = re.compile(r":\w+:(?=`)")  # of reStructuredText
 
 _HEAD = """# Configuration
 
-This page is made from the code by `moebius config --reference > docs/configuration.md`.
+This page is made from the code by `moebius config --reference > docs/reference/configuration.md`.
 
 A job reads one YAML file and then its `key=value` overrides. Keys that neither sets have the defaults below; an unknown
 key, a wrong type or a value out of range ends the command with exit code 2 and a message that names file, line and key.
-[`conf/inpaint.yaml`](../conf/inpaint.yaml) states every key of a job; `moebius init` writes a copy of it.
+[`conf/inpaint.yaml`](../../conf/inpaint.yaml) states every key of a job; `moebius init` writes a copy of it.
 
 A file may build on others: `base: inpaint.yaml`, or `base: [cluster.yaml, reprocess.yaml]`. Later files override
 earlier ones, and the file itself overrides them all. Their names are relative to the file; all other local paths are
@@ -31,12 +31,12 @@ the result with the origin of each value; it reads configurations of inpainting 
 
 | profile | for |
 |---|---|
-| [`conf/inpaint.yaml`](../conf/inpaint.yaml) | every key with its default |
-| [`conf/laptop.yaml`](../conf/laptop.yaml) | a machine without a GPU that stays usable |
-| [`conf/one_gpu.yaml`](../conf/one_gpu.yaml) | one GPU, and an error where there is none |
-| [`conf/cluster.yaml`](../conf/cluster.yaml) | a running Ray cluster and object storage |
-| [`conf/reprocess.yaml`](../conf/reprocess.yaml) | some finished samples once more, chosen by their rows |
-| [`conf/demo.yaml`](../conf/demo.yaml) | `make demo` |
+| [`conf/inpaint.yaml`](../../conf/inpaint.yaml) | every key with its default |
+| [`conf/laptop.yaml`](../../conf/laptop.yaml) | a machine without a GPU that stays usable |
+| [`conf/one_gpu.yaml`](../../conf/one_gpu.yaml) | one GPU, and an error where there is none |
+| [`conf/cluster.yaml`](../../conf/cluster.yaml) | a running Ray cluster and object storage |
+| [`conf/reprocess.yaml`](../../conf/reprocess.yaml) | some finished samples once more, chosen by their rows |
+| [`conf/demo.yaml`](../../conf/demo.yaml) | `make demo` |
 """
 
 

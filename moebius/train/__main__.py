@@ -20,7 +20,7 @@ def main() -> None:
     keys = "\n".join(f"  {field.name}={field.default}" for field in dataclasses.fields(TrainSettings))
     parser = argparse.ArgumentParser(
         prog="python -m moebius.train",
-        description="Train a model; see docs/training.md and moebius/train/settings.py.",
+        description="Train a model; see docs/how-to/training.md and moebius/train/settings.py.",
         epilog=f"keys and their defaults:\n{keys}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -29,7 +29,7 @@ PACKAGES = ("torch", "ray", "pyarrow", "fsspec", "pillow", "numpy")
 
 @dataclass
 class Summary:
-    """Configuration, counts, timings and state of a run; see ``docs/manifest.md``.
+    """Configuration, counts, timings and state of a run; see ``docs/reference/manifest.md``.
 
     Args:
         state: ``running``, ``ended``, ``failed``, or ``stopped`` by a signal.

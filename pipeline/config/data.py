@@ -59,14 +59,14 @@ def choose(key: str, value: str, choices: Collection[str]) -> None:
 
 @dataclass(frozen=True)
 class SourceConfig:
-    """Where the images are.
+    """Where the images are read from.
 
     Args:
         format: ``images`` (files), ``webdataset`` (tar shards) or ``parquet``.
-        uri: folder or prefix of the files; of shards also one file, or names with globs and braces.
+        uri: folder or prefix of the files; for shards also one file, or names with globs and braces.
         pattern: glob over paths below ``uri``.
-        image: extension of the image's member in shards, null for any image's; the image's column in Parquet files,
-            null for ``image``.
+        image: in shards, the extension of the image's member, null for that of any image; in Parquet files, the image's
+            column, null for ``image``.
         key: column of Parquet files that names a sample; null names it by file and row.
         hosts: buckets and hosts, beside the source's own, that uris in Parquet files may lead to, such as
             ``s3://other-bucket`` or ``https://cdn.example.com``.
@@ -95,31 +95,31 @@ class SourceConfig:
 
 @dataclass(frozen=True)
 class MaskConfig:
-    """Where the masks are and how they are read; at or above the threshold, and not zero, means repaint.
+    """Where masks come from and how they are read; values at or above the threshold, and not zero, are filled.
 
     Args:
         kind: ``paired`` (a mask file for each image), ``static`` (one mask for all), ``member`` (of a tar shard, beside
             the image), ``column`` (of a Parquet file), ``alpha`` (what the image's own alpha channel makes
             transparent), ``boxes`` (JSON lines, or a column), ``coco`` (annotations) or ``text`` (overlaid text, found
             in the pixels).
-        uri: folder of the masks, or the one file of mask or annotations; without meaning for ``alpha`` and ``text``.
+        uri: folder of the masks, or the one file of mask or annotations; unused by ``alpha`` and ``text``.
         template: name of an image's mask below ``uri``, with ``{path}``, ``{dir}``, ``{stem}`` and ``{ext}`` of the
             sample's name; null tries the same path, then the same stem with any image extension.
         member: extension of the mask's member in a tar shard: ``7.mask.png`` is the mask of ``7.jpg``.
-        column: of masks, or of boxes, in Parquet files.
-        threshold: of full scale, 0 … 1.
-        channel: ``colour``: the strongest channel of a mask file, times its opacity; ``alpha``: its opacity alone, for
-            strokes of any colour on transparent ground.
-        upright: masks and annotations were drawn on the image as viewers show it, turned by its EXIF orientation; they
-            are turned as it is stored.
+        column: column of masks, or of boxes, in Parquet files.
+        threshold: share of full scale, 0 … 1, from which on a value is filled.
+        channel: ``colour``: the strongest channel of a mask file, times its opacity; ``alpha``: only its opacity, for
+            strokes of any colour on a transparent ground.
+        upright: whether masks and annotations were drawn on the image as viewers show it, turned by its EXIF
+            orientation; they are turned to the stored orientation.
         resize: scale a mask of another size than its image, which is an error otherwise.
         anchor: put a mask of another size, unscaled, into that corner, such as ``bottom-right``.
         box_format: ``xyxy`` (left, top, right, bottom) or ``xywh`` (left, top, width, height).
         box_units: ``pixel``, or ``relative`` to width and height of the image.
         categories: names or ids of a COCO file; an empty list means all.
-        text_score: how sure the detector must be of a line of text, 0 … 1.
-        invert: repaint what the mask leaves out.
-        close_px: fill gaps and notches up to twice that wide.
+        text_score: least confidence of the detector in a line of text, 0 … 1.
+        invert: fill what the mask leaves out.
+        close_px: close gaps and notches up to twice that wide.
         dilate_px: grow the hole by that many pixels on every side.
         min_fraction: a mask that covers less of its image, but not nothing, fails the sample.
         max_fraction: a mask that covers more of its image fails the sample.
@@ -198,12 +198,12 @@ class SinkConfig:
     """Where results go, and how.
 
     Args:
-        uri: folder or prefix.
-        format: ``images`` (a file each), ``webdataset`` (tar shards) or ``parquet``.
+        uri: folder or prefix that receives the results.
+        format: ``images`` (one file per result), ``webdataset`` (tar shards) or ``parquet``.
         image_format: ``source`` keeps each image's own format; ``png`` and ``webp`` are lossless, ``jpeg`` is not.
-        carry: columns of a Parquet source, or extensions of members of its shards, that go with the results.
-        shard_samples: results in a shard, at most.
-        shard_bytes: at which a shard is full; its last result may exceed them.
+        carry: columns of a Parquet source, or extensions of members of its shards, to store beside the results.
+        shard_samples: maximum number of results per shard.
+        shard_bytes: size at which a shard is full; its last result may exceed it.
     """
 
     uri: str = "out/"

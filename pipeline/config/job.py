@@ -30,21 +30,21 @@ class ModelConfig:
     Args:
         weights: ``nano``, ``places2``, ``celebahq``, ``ffhq``, ``pretrained``, or a folder or file, local or remote,
             ``hf://`` too; ``untrained`` is a stand-in that shows the pipeline, not the model.
-        steps: of the sampler.
+        steps: number of sampling steps.
         guidance: scale of latent categories guidance.
         guidance_interval: first and last timestep, in 0 … 999, that are guided; the others cost half.
         sampler: ``ddim``, as published, or ``dpm++``, for fewer steps.
-        strength: 1: from noise alone; less: from the photo noised to the first step; ``nano`` from the
+        strength: 1 starts from pure noise; less starts from the photo noised to the first step, ``nano`` from the
             colours around the hole.
-        noise_offset: deviation of one more random number per window and channel in the start noise; published sampling
-            has 0.0357.
-        latent_mask: ``any``: a position of the latents is repainted if any of its 8×8 pixels is; ``nearest``: by its
-            first pixel alone, as published, which loses thin strokes.
-        seed: with the sample's id it decides all randomness.
-        fast: the denoiser arranged for speed, where it is sooner; false: the plain one, equal to rounding.
+        noise_offset: standard deviation of one more random number per window and channel in the start noise; published
+            sampling has 0.0357.
+        latent_mask: ``any``: a position of the latents is filled if any of its 8×8 pixels is; ``nearest``: only its
+            first pixel decides, as published, which loses thin strokes.
+        seed: decides all randomness, together with the sample's id.
+        fast: use the optimized denoiser where it is faster; false uses the plain one, equal within rounding.
         precision: ``fp32``, ``bf16``, ``fp16`` (GPUs only), or ``auto``: bf16 on GPUs, fp32 on CPUs.
-        batch_size: windows in one call of the model; ``auto``: 16 on GPUs; on CPUs 4 of a small model, 1 of a
-            large one.
+        batch_size: windows in one call of the model; ``auto``: 16 on GPUs; on CPUs 4 for a small model, 1 for a large
+            one.
     """
 
     weights: str = "nano"
@@ -70,8 +70,8 @@ class WindowConfig:
     """How windows are cut around holes.
 
     Args:
-        context: side of a window over the longest side of its hole.
-        max_upscale: how far small surroundings may be magnified.
+        context: side of a window ÷ longest side of its hole.
+        max_upscale: largest factor by which small surroundings are magnified.
     """
 
     context: float = 1.5
@@ -83,20 +83,20 @@ class RunConfig:
     """How the job runs.
 
     Args:
-        actors: workers that hold the model, or ``auto``: one a GPU, without GPUs one for four CPU cores.
-        gpus_per_actor: GPUs a worker takes, a fraction shares one; ``auto``: 1 where the cluster has GPUs.
+        actors: number of workers, or ``auto``: one per GPU, without GPUs one per four CPU cores.
+        gpus_per_actor: GPUs per worker, a fraction shares one; ``auto``: 1 where the cluster has GPUs.
         decode: ``workers``: where the model is, in threads beside it; ``tasks``: on any node of the cluster, for nodes
             with too few CPU cores for their GPUs. It costs a second decoding and the transport of the windows.
-        address: of the Ray cluster; null means ``RAY_ADDRESS``, else a cluster of this job's own on this machine.
-        resume: go on with what the sink already holds; false refuses a sink with results.
-        select: do again the samples whose rows make this SQL expression true, such as ``seam_score > 2``, beside what
-            is new or changed. All other rows stay, also those of other weights or settings.
-        retry_failed: do failed samples again: true for all, or their error types, such as ``MissingMask,FileNotFound``.
-        redo_changed: do again what was made with other weights or settings.
+        address: address of the Ray cluster; null means ``RAY_ADDRESS``, else a local cluster for this job.
+        resume: continue with a sink that holds results; false refuses it.
+        select: redo the samples whose rows make this SQL expression true, such as ``seam_score > 2``, beside what is
+            new or changed. All other rows stay, also those of other weights or settings.
+        retry_failed: retry failed samples: true for all, or their error types, such as ``MissingMask,FileNotFound``.
+        redo_changed: redo results of other weights or settings.
         report: write ``report.html`` into the sink when the run ends and has done something.
-        log: lines of the driver's log as ``text``, or as ``json`` for collectors of logs.
-        notify: a command, or the http(s) URL of a webhook, that gets the run's JSON when the run has ended, whichever
-            way.
+        log: format of the driver's log: ``text``, or ``json`` for collectors of logs.
+        notify: a command, or the http(s) URL of a webhook, that gets the run's JSON when the run has ended, however it
+            ended.
     """
 
     actors: int | str = "auto"
@@ -134,17 +134,17 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class LimitsConfig:
-    """What is refused, and how much may fail.
+    """Bounds on inputs, time and failures.
 
     Args:
-        max_pixels: of an image or a mask, checked before decoding.
-        max_bytes: of a compressed image with its mask, checked before reading.
-        max_failed_fraction: of all samples; above it the exit code is 3.
-        sample_s: seconds that one step of a sample (decoding, encoding, a window in the model) may take; one that takes
-            longer is tried once more, and then fails as ``TimedOut``.
-        stall_s: seconds after which the job ends when workers do no step of any sample and meet nothing but faults of
-            their environment (storage, credentials, devices); the same command goes on.
-        suspicious: what becomes of fills of one flat colour, black or white: ``keep`` them, marked in the manifest, or
+        max_pixels: pixels of an image or a mask, checked before decoding.
+        max_bytes: bytes of a compressed image with its mask, checked before reading.
+        max_failed_fraction: share of all samples that may fail; above it the exit code is 3.
+        sample_s: seconds that one step of a sample (decoding, encoding, a window in the model) may take; a step that
+            takes longer is retried once, and then fails the sample as ``TimedOut``.
+        stall_s: seconds after which the job ends when workers complete no step of any sample and meet only faults of
+            their environment (storage, credentials, devices); the same command finishes the rest.
+        suspicious: treatment of fills of one flat colour, black or white: ``keep`` them, marked in the manifest, or
             ``fail`` their samples.
     """
 
@@ -172,8 +172,8 @@ class JobConfig:
     """One inpainting job.
 
     Args:
-        storage: options of fsspec, such as ``endpoint_url``, see [storage.md](storage.md); credentials rather from the
-            environment.
+        storage: Options of fsspec, such as ``endpoint_url``, see [storage](../how-to/storage.md#storage). Prefer the
+            environment for credentials.
     """
 
     source: SourceConfig = field(default_factory=SourceConfig)

@@ -76,7 +76,7 @@ def _refuse_unknown(sink: Storage, names: set[str]) -> None:
     if unknown:
         raise ConfigError(
             f"no row of {sink} is called {', '.join(map(repr, unknown))}; nothing was removed. A sample_id is the path "
-            "below source.uri, see docs/manifest.md"
+            "below source.uri, see docs/reference/manifest.md"
         )
 
 

@@ -80,7 +80,7 @@ def submit(node, folder: Path, entrypoint: list[str], *options: str) -> subproce
     server, _, env = node
     command = [*RAY, "job", "submit", "--address", server, "--working-dir", str(folder), *options, "--", *entrypoint]
     job = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600, check=False)
-    print(job.stdout, job.stderr)  # noqa: T201 - what docs/deploy.md shows
+    print(job.stdout, job.stderr)  # noqa: T201 - what docs/how-to/deploy.md shows
     return job
 
 

@@ -37,6 +37,6 @@ def test_storage_options_are_hidden_and_the_address_of_the_environment_is_told(c
 
 def test_reference_page_is_up_to_date(capsys):
     assert main(["--reference"]) == 0
-    page = (ROOT / "docs" / "configuration.md").read_text()
-    assert page == capsys.readouterr().out, "run `moebius config --reference > docs/configuration.md`"
+    page = (ROOT / "docs" / "reference" / "configuration.md").read_text()
+    assert page == capsys.readouterr().out, "run `moebius config --reference > docs/reference/configuration.md`"
     assert all(line.rstrip(" |").count("|") >= 2 for line in page.splitlines() if line.startswith("| `"))

@@ -134,17 +134,31 @@ def test_profile_has_a_table_for_each_part_of_the_model():
     assert all("convolution" in table for table in parts[1:])
 
 
-def test_profile_tells_what_our_kernels_moved_a_second(monkeypatch):
+def test_profile_times_each_of_our_kernels_by_shape(monkeypatch):
     jit = pytest.importorskip("triton.runtime.jit")
     spec = importlib.util.spec_from_file_location("profile_model", ROOT / "benchmarks" / "profile_model.py")
-    profile_model = importlib.util.module_from_spec(spec)
+    profile_model = sys.modules["profile_model"] = importlib.util.module_from_spec(spec)  # its dataclass looks there
     spec.loader.exec_module(profile_model)
     launched = []
     monkeypatch.setattr(jit.JITFunction, "run", lambda kernel, *given, **named: launched.append((given, named)))
     maps = torch.empty(1000, dtype=torch.bfloat16), torch.empty(1000), None, 7
     with profile_model.noted_launches() as launches:
-        jit.JITFunction.run(SimpleNamespace(__name__="_scaled"), *maps, grid=(1,), warmup=False)
-    assert launched == [(maps, {"grid": (1,), "warmup": False})] and launches == {"_scaled": [6000]}
-    events = [SimpleNamespace(key="_scaled", count=5, self_device_time_total=0.1)]  # microseconds
-    events += [SimpleNamespace(key="gemm", count=1, self_device_time_total=9.0)]
-    assert profile_model.speeds(launches, events) == "_scaled: 5 launches, 0.00 GB at 300 GB/s\n"
+        for given in (maps, maps, (torch.empty(5000),)):
+            jit.JITFunction.run(SimpleNamespace(__name__="_scaled"), *given, grid=(1,), warmup=False)
+        jit.JITFunction.run(SimpleNamespace(__name__="_summed"), torch.empty(10), grid=(1,), warmup=False)
+    assert launched[0] == (maps, {"grid": (1,), "warmup": False}) and len(launched) == 4
+
+    def median_ms(again):
+        again()
+        return 0.5 * launched[-1][0][0].element_size()
+
+    lines = profile_model.kernel_table(launches, 0.1, median_ms).splitlines()
+    names = [line.split(" of a copy  ")[1] for line in lines]
+    both = "_scaled (1000,) bfloat16, (1000,) float32"
+    assert names[:2] == ["_scaled", "_summed"] and set(names[2:]) == {
+        both,
+        "_scaled (5000,) float32",
+        "_summed (10,) float32",
+    }
+    assert lines[0].split()[:3] == ["4.000", "ms", "3"] and "0.08 of a copy" in lines[0]  # 32,000 bytes in 4 ms
+    assert next(line for line in lines if both in line).split()[2] == "2"

@@ -1,0 +1,18 @@
+"""Time FLUX.1-Fill-dev with random weights on a GPU; needs torch and diffusers: ``python benchmarks/flux.py``."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).parent.parent
+sys.path[:0] = [str(ROOT)]
+
+from moebius.bench.flux import check_available, measure_flux  # noqa: E402 - see above
+
+if __name__ == "__main__":
+    device = torch.device("cuda")
+    check_available(device)
+    sys.stdout.write(json.dumps(asdict(measure_flux(device, least_s=1.0))) + "\n")
