@@ -106,7 +106,7 @@ def _origin_parts(scheme: str, first: str) -> int:
     """Return how many parts of a path name what credentials are given for."""
     if scheme == "hf":
         return 3 if first in ("datasets", "spaces", "buckets") else 2
-    return 2 if first.startswith("arn:") else 1  # an access point's name stands behind a slash
+    return 2 if first.startswith("arn:") else 1  # an access point's name follows a slash
 
 
 class AllowedOrigins:

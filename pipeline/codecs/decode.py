@@ -148,7 +148,7 @@ def decode(data: bytes, max_pixels: int, header: Image.Image | None = None) -> P
         pixels, mode = decode_high_bit_depth(image, data)
         return Photo(pixels, mode, container, encoder)
     image = load_pixels(image, data)
-    if container == "PNG":  # what stands behind the pixels is known by now
+    if container == "PNG":  # chunks after the pixels have been read by now
         encoder |= _metadata(image)
     if bits > 8 and not image.mode.startswith("I;16"):
         why = describe_tiff(data) if container == "TIFF" else None

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from pipeline.codecs import jpeg_segments, png_chunks, tiff_bands, tiff_jpeg, tiff_tags
-from pipeline.codecs.exif import orientation_alone
+from pipeline.codecs.exif import orientation_only
 from pipeline.codecs.photo import Photo
 from pipeline.codecs.tiff_writer import encode_tiff
 from pipeline.errors import MACHINE_ERRORS, SampleError
@@ -140,7 +140,7 @@ def _kept(photo: Photo, container: str, wanted: Sequence[str] = _KEPT) -> Settin
         kept["dpi"] = dpi
     if container == "JPEG":
         if len(kept.get("exif", b"")) > _MAX_JPEG_BYTES["exif"]:
-            kept["exif"] = orientation_alone(kept["exif"])
+            kept["exif"] = orientation_only(kept["exif"])
         if len(kept.get("xmp", b"")) > _MAX_JPEG_BYTES["xmp"]:
             del kept["xmp"]
     return kept

@@ -35,19 +35,19 @@ def without_thumbnail(exif: bytes) -> bytes:
     try:
         cleaned = prefix + _cleaned(tiff, _ORDERS[tiff[:4]])
     except (struct.error, ValueError):
-        return orientation_alone(exif) if _JPEG_START in tiff else exif
+        return orientation_only(exif) if _JPEG_START in tiff else exif
     if cleaned == exif:
         return exif
     said = _said(exif)
-    return cleaned if said is not None and _said(cleaned) == said else orientation_alone(exif)
+    return cleaned if said is not None and _said(cleaned) == said else orientation_only(exif)
 
 
-def orientation_alone(exif: bytes) -> bytes:
+def orientation_only(exif: bytes) -> bytes:
     """Return EXIF with the orientation only, with or without ``Exif\\0\\0`` as in the input."""
-    tags, alone = _loaded(exif), Image.Exif()
+    tags, kept = _loaded(exif), Image.Exif()
     if ExifTags.Base.Orientation in tags:
-        alone[ExifTags.Base.Orientation] = tags[ExifTags.Base.Orientation]
-    return _prefix(exif) + alone.tobytes().removeprefix(PREFIX)
+        kept[ExifTags.Base.Orientation] = tags[ExifTags.Base.Orientation]
+    return _prefix(exif) + kept.tobytes().removeprefix(PREFIX)
 
 
 def orientation(exif: bytes) -> int:

@@ -92,7 +92,7 @@ def _without_thumbnails(found: list[Segment], has_extension: bool) -> Iterator[S
     resources = b"".join(
         content[len(_PHOTOSHOP[1]) :] for marker, content in found if _is((marker, content), _PHOTOSHOP)
     )
-    kept = photoshop.without_thumbnail(resources)  # one may go on in the next segment
+    kept = photoshop.without_thumbnail(resources)  # one may continue in the next segment
     for marker, content in _with_whole_exif(found):
         if _is((marker, content), _EXIF):
             name, kept_exif = content[: len(exif.PREFIX)], exif.without_thumbnail(content)[len(exif.PREFIX) :]

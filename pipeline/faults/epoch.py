@@ -11,7 +11,7 @@ from pipeline.storage.storage import Storage
 
 KEY = ".epoch"
 LOCAL_MAX_AGE_S, REMOTE_MAX_AGE_S = 0.01, 1.0  # an answer is used again for that long
-_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # goes on while the machine is suspended
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # continues while the machine is suspended
 
 
 class SinkTakenOver(RuntimeError):

@@ -1,7 +1,7 @@
 """Attributes an error to the sample, the worker's environment, or a storage that accepts nothing.
 
 A fault of the *content* (bytes, mask, pixels) is the same on every machine and fails the sample at once. A fault of the
-*environment* (missing file, permission, network, memory, device, installation) may be that of one machine alone: the
+*environment* (missing file, permission, network, memory, device, installation) may be that of one machine only: the
 sample is deferred, and fails only when a worker that is proven to work meets a fault again
 (:mod:`pipeline.worker.worker`). A storage that is full or read-only, and credentials that are refused, never fail a
 sample.

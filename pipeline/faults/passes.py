@@ -2,7 +2,7 @@
 
 A fresh sample is tried in a large unit. One that a worker deferred is tried again by a worker that proves that it
 works (:mod:`pipeline.worker.known_good`). One whose unit never came back, since its worker died, is tried in a small
-unit and then alone; what kills two proven workers that do nothing else is quarantined.
+unit and then in isolation; a sample that kills two tested workers is quarantined.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class History(IntEnum):
     LOST_AGAIN = 3
 
 
-DEATHS = 2  # of proven workers that a sample was alone with; then it is to blame
+DEATHS = 2  # of tested workers with no other sample, after which the sample is to blame
 
 
 @dataclass(frozen=True)

@@ -64,9 +64,9 @@ class Entries:
         alive: workers with a recent sign of life.
         steps: finished model calls and samples, by worker.
         troubles: of workers that can do nothing now.
-        proven: workers that proved that they work, and then began a sample alone.
-        begun: how often each sample was begun alone by a worker that had just proven to work, by ``sample_id``.
-        hung: samples that a worker died with, alone, because they took too long.
+        proven: workers that passed a test and then began a sample in isolation.
+        begun: how often tested workers began each sample in isolation, by ``sample_id``.
+        hung: samples in isolation whose worker ended itself because they took too long.
         silence_s: seconds since the last sign of life of any worker; ``inf`` before the first.
     """
 

@@ -36,7 +36,7 @@ def delete_replaced(manifest: Manifest, lease: Lease) -> None:
     Raises:
         ManifestConflictError, LeaseHeldError: another run has taken over; its rows may name the files.
     """
-    manifest.check()  # who has slept must not go on from what another run has written
+    manifest.check()  # a run that was suspended must not continue after another run has written
     with Database() as database:
         manifest.load_into(database, COLUMNS)
         keys = _unnamed(manifest.storage, database)

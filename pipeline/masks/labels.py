@@ -1,7 +1,7 @@
 """Detects masks of class or object labels, some of which are below the threshold and would be lost.
 
 Soft edges and faint rests lie below it, too. Labels cover flat areas, which either leave a gap below the threshold, are
-colours, or stand alone: connected to nothing that reaches the threshold.
+colours, or are isolated: connected to nothing that reaches the threshold.
 """
 
 import math
@@ -14,7 +14,7 @@ from pipeline.errors import SampleError
 from pipeline.masks.values import MaskValues
 
 LABEL_SHARE = 0.1  # flat areas below the threshold, over the area at or above it
-ALONE_SHARE = 0.005  # the same of areas that stand alone
+ISOLATED_SHARE = 0.005  # the same of isolated areas
 MIN_ZERO_SHARE = 0.01  # of the mask; where zero is rarer, the ground itself may have another value
 COLOURFUL = 32  # difference of the channels, in 8 bits
 MAX_LABELS = 32  # colours in one mask; soft edges have more
@@ -39,14 +39,14 @@ def refuse_labels(values: MaskValues, mask: np.ndarray, config: MaskConfig) -> N
     below = (numbers > values.noise) & ~mask
     area = np.count_nonzero(mask)
     is_ground_zero = np.count_nonzero(numbers <= values.noise) >= MIN_ZERO_SHARE * numbers.size
-    if not is_ground_zero or np.count_nonzero(below) <= ALONE_SHARE * area:
+    if not is_ground_zero or np.count_nonzero(below) <= ISOLATED_SHARE * area:
         return
     flat = below & _flat(numbers)
-    if np.count_nonzero(flat) <= ALONE_SHARE * area or _is_slope(numbers, mask, flat):
+    if np.count_nonzero(flat) <= ISOLATED_SHARE * area or _is_slope(numbers, mask, flat):
         return
-    alone = flat & ~_touched(below | mask, mask)
-    if np.count_nonzero(alone) > ALONE_SHARE * area:
-        flat = alone
+    isolated = flat & ~_touched(below | mask, mask)
+    if np.count_nonzero(isolated) > ISOLATED_SHARE * area:
+        flat = isolated
     elif not _is_lost(values, below, flat, LABEL_SHARE * area, config.threshold):
         return
     raise SampleError(

@@ -44,7 +44,7 @@ def read_values(data: bytes, max_pixels: int, channel: str) -> MaskValues:
     Args:
         data: the file.
         max_pixels: limit, checked before a pixel is decoded.
-        channel: ``colour``, or ``alpha`` to take the opacity alone.
+        channel: ``colour``, or ``alpha`` to take only the opacity.
 
     Raises:
         SampleError: unreadable, without the requested alpha channel, or of a depth without a full scale.

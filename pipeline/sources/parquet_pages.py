@@ -90,7 +90,7 @@ class GuardedFile:
     def _page(self, at: int, data: bytes) -> Page:
         try:
             return read_header(data)
-        except IndexError:  # it goes on behind what was read
+        except IndexError:  # it continues after the bytes read
             here = self._file.tell()
             self._file.seek(at)
             data = self._file.read(MAX_HEADER_BYTES)

@@ -51,7 +51,7 @@ class Reader:
                 continue
             if mask is not None:
                 inputs = Inputs(inputs.image, mask, inputs.carried)
-            size_bytes = len(inputs.image) + len(inputs.mask)  # of a row the plan knows the average alone
+            size_bytes = len(inputs.image) + len(inputs.mask)  # of a row the plan knows only the average
             yield too_many_bytes(size_bytes, self.max_bytes) or inputs
 
     def mask_uri(self, sample: Sample) -> str | None:

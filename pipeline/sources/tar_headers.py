@@ -184,7 +184,9 @@ def _check_member(member: tarfile.TarInfo, behind: int, headers: HeaderFile, bou
     Raises:
         tarfile.ReadError: it does not.
     """
-    if member.size < 0 or behind <= member.offset:  # the next header would be one that was read before, for ever
+    if (
+        member.size < 0 or behind <= member.offset
+    ):  # the next header would be one that was read before, in an endless loop
         raise tarfile.ReadError(f"{member.name} has a size of {member.size} bytes")
     check_extensions(headers.blocks)
     has_data = behind > member.offset_data and not member.issparse()

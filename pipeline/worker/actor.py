@@ -158,7 +158,7 @@ class InpaintActor:
         """Start processing a sample that was read."""
         try:
             self._admit(task, inputs)
-        except Exception as error:  # noqa: BLE001 - whatever one sample does, the others go on
+        except Exception as error:  # noqa: BLE001 - one sample must not affect the others
             self._end(task, "read", error)
 
     def new_hold(self) -> Hold:
@@ -207,7 +207,7 @@ class InpaintActor:
             with self.watchdog.watching(self.config.limits.sample_s, partial(self._abandon, task, stage)):
                 try:
                     work(task, *given)
-                except Exception as error:  # noqa: BLE001 - whatever one sample does, the others go on
+                except Exception as error:  # noqa: BLE001 - one sample must not affect the others
                     self._end(task, stage, error)
 
         return step

@@ -174,7 +174,7 @@ class ModelLoop:
             for window, picture in zip(batch, pictures, strict=True):
                 window.generated = picture
             return
-        except Exception as error:  # noqa: BLE001 - whatever one window does, the others go on
+        except Exception as error:  # noqa: BLE001 - one window must not affect the others
             fault, lacks_memory = error.with_traceback(None), is_out_of_memory(error)
             if not lacks_memory and _DEVICE_FAULT.search(str(error)):
                 os._exit(DEVICE_LOST)  # the device is of no more use to this process; Ray starts another
@@ -211,7 +211,7 @@ def _failing(window: _Window) -> Iterator[None]:
     """Fail only the window's sample if the block raises."""
     try:
         yield
-    except Exception as error:  # noqa: BLE001 - the others go on
+    except Exception as error:  # noqa: BLE001 - one window must not affect the others
         fail(window.entry.job.record, "inpaint", error)
 
 

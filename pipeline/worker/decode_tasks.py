@@ -79,7 +79,7 @@ def _cut(record: Record, inputs: Inputs | Exception, config: JobConfig, window_p
             raise inputs
         stage = "decode"
         job = prepare(record, inputs, config, window_px)
-    except Exception as error:  # noqa: BLE001 - whatever one sample does, the others go on
+    except Exception as error:  # noqa: BLE001 - one sample must not affect the others
         fail(record, stage, error)
         return {}
     if len(job.windows) > MAX_WINDOWS:

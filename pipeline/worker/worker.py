@@ -25,7 +25,7 @@ from pipeline.worker.units import samples_of
 
 FIRST_PAUSE_S, MAX_PAUSE_S = 5.0, 60.0
 STORAGE_STAGES = ("read", "mask", "write")  # no fault of a mask's content is ever deferred
-STUCK_S = 900.0  # without a turn for any thread of Python: something holds the interpreter's lock for ever
+STUCK_S = 900.0  # without a turn for any Python thread: something holds the interpreter's lock forever
 
 
 class Worker:
