@@ -15,13 +15,13 @@ from jobs.configuration.storage_options import parse_storage_options
 from jobs.pictures.sheet import NOTHING, save_sheet, strip, with_hole
 from pipeline.codecs.decode import decode
 from pipeline.config.job import absolute_uri
-from pipeline.database import Catalog
+from pipeline.database import Database
 from pipeline.errors import ConfigError, SampleError
 from pipeline.masks.decode import read_mask
 from pipeline.records import MANIFEST_SCHEMA, OK
-from pipeline.report.evidence import Evidence, Files
 from pipeline.report.figures import load_rows
 from pipeline.report.review import NO_LIMIT
+from pipeline.report.row_files import RowFiles, RowFilesReader
 from pipeline.storage.errors import usable
 from pipeline.storage.storage import Storage
 
@@ -40,8 +40,8 @@ def _draw(options: argparse.Namespace) -> int:
     access = parse_storage_options(options.storage)
     sink = Storage(absolute_uri(options.sink, "SINK"), access)
     rows = _first_results(sink, options.count)
-    evidence = Evidence(sink, access, rows)
-    strips = [_strip(row, evidence.read(row)) for row in rows]
+    reader = RowFilesReader(sink, access, rows)
+    strips = [_strip(row, reader.read(row)) for row in rows]
     save_sheet(strips, options.columns, options.picture)
     sys.stdout.write(f"contact sheet: {options.picture}\n")
     return DONE
@@ -54,16 +54,16 @@ def _first_results(sink: Storage, count: int) -> list[dict[str, Any]]:
     Raises:
         ConfigError: there are no results.
     """
-    with Catalog() as catalog:
-        load_rows(sink, catalog, MANIFEST_SCHEMA.names)
+    with Database() as database:
+        load_rows(sink, database, MANIFEST_SCHEMA.names)
         query = f"SELECT * FROM rows WHERE status = '{OK}' ORDER BY sample_id LIMIT {count}"
-        rows = [row for table in catalog.stream(query, count) for row in table.to_pylist()]
+        rows = [row for table in database.stream(query, count) for row in table.to_pylist()]
     if not rows:
         raise ConfigError(f"no result with status ok in {sink}")
     return rows
 
 
-def _strip(row: Mapping[str, Any], files: Files) -> Image.Image:
+def _strip(row: Mapping[str, Any], files: RowFiles) -> Image.Image:
     """Draw the pictures of a row that can be read, and state why the others are missing."""
     before = hole = after = NOTHING
     notes = [files.missing] if files.missing else []

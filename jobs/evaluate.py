@@ -26,7 +26,7 @@ from pipeline.evaluation.masks import MASKS
 from pipeline.evaluation.protocols import PROTOCOLS, Protocol
 
 if TYPE_CHECKING:
-    from pipeline.evaluation.examiner import Examination, Measured
+    from pipeline.evaluation.evaluator import EvaluationConfig, Measured
     from pipeline.evaluation.run import Case
 
 MEGAPIXEL = 1_000_000
@@ -88,7 +88,7 @@ def _evaluate(options: argparse.Namespace) -> int:
             f"--protocol {options.protocol} is measured with the masks of {protocol.masks_of}: "
             "name a folder of them with --mask-files"
         )
-    from pipeline.evaluation.examiner import examine
+    from pipeline.evaluation.evaluator import evaluate_photos
     from pipeline.evaluation.perceptual import Perceptual
     from pipeline.evaluation.photos import check_photos, find_photos
     from pipeline.evaluation.run import check_installed, summarise
@@ -101,14 +101,14 @@ def _evaluate(options: argparse.Namespace) -> int:
         raise ConfigError(f"FID needs at least two photos, got {len(photos)}")
     if not options.weights and not options.baselines:
         raise ConfigError("evaluate needs a method: name --weights or --baselines")
-    examination = _examination(options, settings, protocol)
+    config = _evaluation_config(options, settings, protocol)
     for path in filter(None, (options.json, options.sheet)):  # fail before measuring, not after
         check_writable(path)
     pictured = options.sheet_rows if options.sheet else 0
     rows: list[Row] = []
     strips: list[Image.Image] = []
-    examined = examine(photos, examination, pictured, perceptual, options.workers)
-    for measured, cases in _with_progress(examined, len(photos)):
+    results = evaluate_photos(photos, config, pictured, perceptual, options.workers)
+    for measured, cases in _with_progress(results, len(photos)):
         rows += measured
         strips += [_strip(case) for case in cases[: pictured - len(strips)]]
     means = summarise(rows, perceptual)
@@ -121,11 +121,13 @@ def _evaluate(options: argparse.Namespace) -> int:
     return DONE
 
 
-def _examination(options: argparse.Namespace, settings: InpaintSettings, protocol: Protocol | None) -> "Examination":
-    from pipeline.evaluation.examiner import Examination
+def _evaluation_config(
+    options: argparse.Namespace, settings: InpaintSettings, protocol: Protocol | None
+) -> "EvaluationConfig":
+    from pipeline.evaluation.evaluator import EvaluationConfig
     from pipeline.evaluation.photos import find_masks
 
-    return Examination(
+    return EvaluationConfig(
         [ModelConfig(weights=name).weights for name in options.weights],
         options.baselines,
         settings,
@@ -164,10 +166,10 @@ def _settings(options: argparse.Namespace) -> InpaintSettings:
         raise ConfigError(str(error)) from error
 
 
-def _with_progress(examined: Iterator["Measured"], total: int) -> Iterator["Measured"]:
+def _with_progress(results: Iterator["Measured"], total: int) -> Iterator["Measured"]:
     """Pass photos on, and print to standard error how many are measured, every ``PROGRESS_EVERY_S`` seconds."""
     printed = time.monotonic()
-    for done, measured in enumerate(examined, 1):
+    for done, measured in enumerate(results, 1):
         yield measured
         if time.monotonic() - printed >= PROGRESS_EVERY_S:
             printed = time.monotonic()

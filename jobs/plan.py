@@ -51,9 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _plan(options: argparse.Namespace) -> int:
     config = load_config(options.config, options.overrides)
     rate = _rate(options, config)
-    from pipeline.database import Catalog
+    from pipeline.database import Database
     from pipeline.manifest.log import Manifest
-    from pipeline.planning.finished_shards import SettledShards
+    from pipeline.planning.finished_shards import FinishedShards
     from pipeline.planning.listing import find_samples
     from pipeline.planning.plan import make_plan
     from pipeline.sources.left_out import describe_left_out
@@ -61,10 +61,10 @@ def _plan(options: argparse.Namespace) -> int:
     from pipeline.storage.weights import fetch_weights
 
     weights = fetch_weights(config.model.weights, config.storage)
-    with Catalog() as catalog:
+    with Database() as database:
         manifest = Manifest(Storage(config.sink.uri, config.storage))
-        left_out = find_samples(config, catalog, SettledShards(config, weights.fingerprint, manifest, catalog))
-        plan = make_plan(config, catalog, weights.fingerprint, manifest)
+        left_out = find_samples(config, database, FinishedShards(config, weights.fingerprint, manifest, database))
+        plan = make_plan(config, database, weights.fingerprint, manifest)
         sizing = _sizing(options, config, plan, rate, weights.config.image_size) if rate else {}
     lines = {
         "samples found": f"{plan.found} ({plan.found_bytes / 1e6:.1f} MB)",
@@ -115,7 +115,7 @@ def _sizing(
 
     if not plan.todo:
         return {"sizing": "nothing to do"}
-    sample = sample_windows(config, plan.catalog, window_px, options.sample)
+    sample = sample_windows(config, plan.database, window_px, options.sample)
     return describe_sizing(plan.todo, sample, rate, options.gpu_hour_cost)
 
 

@@ -32,17 +32,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _preview(options: argparse.Namespace) -> int:
     config = load_config(options.config, options.overrides)
     check_writable(options.picture)
-    from pipeline.database import Catalog
+    from pipeline.database import Database
     from pipeline.planning.listing import find_samples
     from pipeline.records import SAMPLE_SCHEMA
     from pipeline.sources.reader import Reader
 
-    with Catalog() as catalog:
-        find_samples(config, catalog)
+    with Database() as database:
+        find_samples(config, database)
         # By hash: spread over the source, and the same samples each time while a user tries settings.
         columns = ", ".join(SAMPLE_SCHEMA.names)
         query = f"SELECT {columns} FROM samples ORDER BY md5(sample_id) LIMIT {options.count}"
-        samples = [row for table in catalog.stream(query, options.count) for row in table.to_pylist()]
+        samples = [row for table in database.stream(query, options.count) for row in table.to_pylist()]
     found = Reader(config).read_all(samples)
     strips = [_strip(sample["sample_id"], inputs, config) for sample, inputs in zip(samples, found, strict=True)]
     save_sheet(strips, options.columns, options.picture)
@@ -56,7 +56,7 @@ def _strip(sample_id: str, inputs: Inputs | Exception, config: JobConfig) -> Ima
     from pipeline.errors import SampleError
     from pipeline.masks.decode import read_mask
     from pipeline.masks.sizes import may_be_upright
-    from pipeline.report.words import percent
+    from pipeline.report.formatting import percent
 
     rgb = NOTHING
     try:

@@ -1,4 +1,4 @@
-"""Tables larger than memory: an embedded database (DuckDB) in a temporary folder, gone when it is closed."""
+"""An embedded database (DuckDB) in a temporary folder, for tables larger than memory."""
 
 import contextlib
 import fcntl
@@ -15,7 +15,7 @@ from typing import IO, Any
 import duckdb
 import pyarrow as pa
 
-PREFIX, LOCK = "moebius-catalog-", "in-use"  # of the temporary folder, and the file in it that its process locks
+PREFIX, LOCK = "moebius-database-", "in-use"  # of the temporary folder, and the file in it that its process locks
 MEMORY = "1GB"  # beyond it, tables and joins go to the temporary folder
 BATCH_ROWS = 50_000
 _QUIET = "SET enable_progress_bar = false"
@@ -23,8 +23,8 @@ _CLOSED = "SET enable_external_access = false"  # no statement, whoever wrote it
 _READ_ONLY = "BEGIN TRANSACTION READ ONLY"
 
 
-class Catalog:
-    """A database for one plan; use it inside ``with``."""
+class Database:
+    """A temporary database, deleted when the ``with`` block ends."""
 
     def __init__(self) -> None:
         _clear_leftovers()
@@ -35,58 +35,58 @@ class Catalog:
             "preserve_insertion_order": False,
             "autoinstall_known_extensions": False,
         }
-        self._database = duckdb.connect(f"{self._folder.name}/catalog.duckdb", config=settings)
-        self._database.execute(_QUIET)
-        self._database.execute(_CLOSED)
+        self._connection = duckdb.connect(f"{self._folder.name}/database.duckdb", config=settings)
+        self._connection.execute(_QUIET)
+        self._connection.execute(_CLOSED)
 
-    def __enter__(self) -> "Catalog":
+    def __enter__(self) -> "Database":
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._database.close()
+        self._connection.close()
         self._folder.cleanup()
         self._lock.close()
 
     def create(self, table: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
-        """Create or replace a table and fill it, batch by batch; what the batches raise is raised here."""
+        """Create or replace a table from batches; exceptions of the iterable are re-raised."""
         failures: list[Exception] = []
 
         def watched() -> Iterator[pa.RecordBatch]:
             try:
                 yield from batches
             except Exception as error:
-                failures.append(error)  # the database would make a text of it
+                failures.append(error)  # DuckDB would replace it with text
                 raise
 
-        self._database.register("incoming", pa.RecordBatchReader.from_batches(schema, watched()))
+        self._connection.register("incoming", pa.RecordBatchReader.from_batches(schema, watched()))
         try:
             with without_collector():
-                self._database.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM incoming")
+                self._connection.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM incoming")
         except duckdb.Error:
             if failures:
                 raise failures[0] from None
             raise
         finally:
-            self._database.unregister("incoming")
+            self._connection.unregister("incoming")
 
     def run(self, statement: str, parameters: dict[str, Any] | None = None) -> list[tuple]:
         """Execute SQL, with ``$name`` for parameters, and return all rows of a small result."""
-        return self._database.execute(statement, parameters or {}).fetchall()
+        return self._connection.execute(statement, parameters or {}).fetchall()
 
     def stream(
         self, query: str, rows: int, parameters: dict[str, Any] | None = None, read_only: bool = False
     ) -> Iterator[pa.Table]:
-        """The result of a query, with ``$name`` for parameters, so many rows at a time.
+        """Yield the result of a query, with ``$name`` for parameters, in tables of ``rows`` rows.
 
         Args:
             query: one statement.
             rows: of each table but the last.
             parameters: by name.
-            read_only: for a query that is not ours: it cannot change a table.
+            read_only: forbid changes; for queries of users.
         """
-        cursor = self._database.cursor()  # other statements may run while the result is being read
+        cursor = self._connection.cursor()  # other statements may run while the result is being read
         cursor.execute(_QUIET)
         if read_only:
             cursor.execute(_READ_ONLY)
@@ -104,7 +104,7 @@ class Catalog:
 
 @contextlib.contextmanager
 def without_collector() -> Iterator[None]:
-    """Pause the search for reference cycles: millions of rows hold none, and it takes half of their time."""
+    """Disable the garbage collector: millions of rows have no cycles, and collecting takes half of the time."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -115,8 +115,8 @@ def without_collector() -> Iterator[None]:
 
 
 def _locked(folder: str) -> IO[bytes]:
-    """A file that says that a folder is in use, until it is closed or this process ends."""
-    file = open(os.path.join(folder, "new"), "wb")  # noqa: SIM115 - closed with the catalog
+    """Lock a file that marks the folder as in use until it is closed or the process ends."""
+    file = open(os.path.join(folder, "new"), "wb")  # noqa: SIM115 - closed with the database
     with contextlib.suppress(OSError):  # some network disks have no locks; there leftovers stay
         fcntl.flock(file, fcntl.LOCK_EX)
     os.rename(file.name, os.path.join(folder, LOCK))  # so that nobody ever finds it unlocked
@@ -124,7 +124,7 @@ def _locked(folder: str) -> IO[bytes]:
 
 
 def _clear_leftovers() -> None:
-    """Delete the folders of killed processes, also of other containers that share the place of temporary files."""
+    """Delete folders of killed processes, including other containers that share the temporary folder."""
     for lock in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{LOCK}"):
         with contextlib.suppress(OSError), lock.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -134,7 +134,7 @@ def _clear_leftovers() -> None:
 def in_batches(
     rows: Iterable[Sequence[Any]], schema: pa.Schema, batch_rows: int = BATCH_ROWS
 ) -> Iterator[pa.RecordBatch]:
-    """Tuples as record batches."""
+    """Convert tuples to record batches."""
     iterator = iter(rows)
     while chunk := list(islice(iterator, batch_rows)):
         columns = [pa.array(values, field.type) for values, field in zip(zip(*chunk, strict=True), schema, strict=True)]

@@ -1,35 +1,33 @@
-"""The ways in which things go wrong: a sample fails alone, a configuration or a damaged manifest stops the job."""
+"""Exceptions of the pipeline: some fail one sample, others stop the job."""
 
 from pipeline.uris import public_text
 
 STAGES = ("read", "decode", "mask", "inpaint", "encode", "write")
-
-
-MACHINE_ERRORS = (MemoryError, ImportError)  # met while decoding or encoding, they tell nothing about the image
+MACHINE_ERRORS = (MemoryError, ImportError)  # caused by the machine, not by the image, while decoding or encoding
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot work; raised before any worker starts."""
+    """An invalid configuration; raised before any worker starts."""
 
     def __init__(self, message: str) -> None:
         super().__init__(public_text(message))
 
 
 class DamagedManifestError(RuntimeError):
-    """A part of the manifest that is not what was written; the message names it and the way out."""
+    """A part of the manifest is damaged; the message names the part and the remedy."""
 
 
 class JobError(RuntimeError):
-    """The job ended with samples that nothing is known about; the same command goes on with them."""
+    """The job ended before all samples were processed; running the same command again resumes it."""
 
 
 class SampleError(Exception):
-    """Why one sample fails; becomes its manifest row and touches no other sample.
+    """The failure of one sample; it becomes the sample's manifest row and affects no other sample.
 
     Args:
         stage: one of ``STAGES``.
         kind: short name for counting and filtering, such as ``TruncatedImage``.
-        message: a sentence for a person; secrets of uris in it are hidden.
+        message: human-readable sentence; secrets in uris are hidden.
     """
 
     def __init__(self, stage: str, kind: str, message: str) -> None:
@@ -40,17 +38,17 @@ class SampleError(Exception):
 
     @property
     def columns(self) -> dict[str, str]:
-        """The error as manifest columns."""
+        """Return the error as manifest columns."""
         return {"error_stage": self.stage, "error_type": self.kind, "error_message": self.message}
 
     @classmethod
     def wrap(cls, stage: str, error: Exception) -> "SampleError":
-        """The error itself, or any other exception of a stage in this form."""
+        """Return a ``SampleError`` unchanged, and wrap any other exception of the stage."""
         return error if isinstance(error, cls) else cls(stage, type(error).__name__, str(error) or repr(error))
 
 
 class AccessError(SampleError):
-    """What one machine meets where a sample should be: nothing, another file, or no permission.
+    """A sample that this machine cannot access: missing, changed, or not permitted.
 
-    Another machine may find the sample there, so this alone does not fail it; see :mod:`pipeline.faults.judge`.
+    Another machine may be able to read it, so it does not fail the sample by itself; see :mod:`pipeline.faults.judge`.
     """

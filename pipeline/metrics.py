@@ -19,7 +19,7 @@ PREFIX = "moebius_"
 RUN = "run"  # the label of all of them: the run's id
 READ_GAUGES_S = 5.0  # Ray exports every ten seconds
 
-# Name → what it says, and its labels beside the run's id.
+# Name → description, and the labels in addition to the run's id.
 COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "samples": ("samples whose rows are committed", ("status",)),
     "failures": ("failed samples whose rows are committed", ("stage", "error")),
@@ -42,7 +42,7 @@ HISTOGRAMS: dict[str, tuple[str, list[float]]] = {
 
 
 class Meter:
-    """The metrics of one run in one process.
+    """Metrics of one run in one process.
 
     Args:
         run_id: name of the run.
@@ -65,19 +65,19 @@ class Meter:
         }
 
     def add(self, name: str, value: float, **labels: str) -> None:
-        """Let a counter grow."""
+        """Increment a counter."""
         if value > 0:
             self._counters[name].inc(value, labels)
 
     def watch(self, **readers: Callable[[], float]) -> None:
-        """Let gauges show what these functions say, until this process or :meth:`close` ends it."""
+        """Set gauges from these functions regularly, until :meth:`close` or the end of the process."""
         is_first, self._readers = not self._readers, {**self._readers, **readers}
         self._read_gauges()
         if is_first:
             threading.Thread(target=self._keep_reading, daemon=True).start()
 
     def close(self) -> None:
-        """Show no gauges any more."""
+        """Stop updating the gauges."""
         self._closed.set()
 
     def _keep_reading(self) -> None:
@@ -89,21 +89,21 @@ class Meter:
             self._gauges[name].set(read())
 
     def observe(self, name: str, value: float) -> None:
-        """Add to a histogram."""
+        """Record a value in a histogram."""
         self._histograms[name].observe(value)
 
     def count_committed(self, rows: pa.Table) -> None:
-        """Samples by status and failures by kind, of rows that are in the manifest."""
+        """Count committed rows by status, and failures by stage and error type."""
         for status, count in collections.Counter(rows["status"].to_pylist()).items():
             self.add("samples", count, status=status)
-        places = zip(*(rows[name].to_pylist() for name in ("status", "error_stage", "error_type")), strict=True)
-        for (status, stage, kind), count in collections.Counter(places).items():
+        outcomes = zip(*(rows[name].to_pylist() for name in ("status", "error_stage", "error_type")), strict=True)
+        for (status, stage, kind), count in collections.Counter(outcomes).items():
             if status == FAILED:
                 kind = (kind or "").encode("ascii", "backslashreplace").decode()  # Ray takes no other text
                 self.add("failures", count, stage=stage or "", error=kind)
 
     def count_stages(self, records: Sequence[Record], read_s: float, write_s: float) -> None:
-        """What a unit took, stage by stage, and what it gave."""
+        """Add the seconds of each stage of a unit, its output bytes and its deferred samples."""
         self.add("stage_seconds", read_s, stage="read")
         for stage in ("decode", "inpaint", "encode"):
             self.add("stage_seconds", sum(getattr(record, f"{stage}_s") or 0.0 for record in records), stage=stage)
@@ -114,5 +114,5 @@ class Meter:
 
 @lru_cache(maxsize=1)
 def meter_of(run_id: str) -> Meter:
-    """The meter of this process, for tasks, of which each process does many."""
+    """Return this process's meter; tasks of one process share it."""
     return Meter(run_id)

@@ -1,4 +1,4 @@
-"""The rows of the pipeline: samples to do, and their rows in the manifest."""
+"""Schemas of planned samples and of manifest rows."""
 
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -7,27 +7,30 @@ import pyarrow as pa
 
 OK, UNCHANGED, FAILED = "ok", "unchanged", "failed"
 STATUSES = (OK, UNCHANGED, FAILED)
-RESULT_DAMAGED, RESULT_MISSING = RESULT_FAULTS = ("ResultDamaged", "ResultMissing")  # error types; done again unasked
-# Status of a row that a worker returns for a sample which is still to be done; neither is ever in a manifest.
-DEFERRED = "deferred"  # by a fault that may be the worker's own; another try decides
-HELD = "held"  # by a storage that takes nothing, or refused credentials: never the sample's fault
+RESULT_DAMAGED, RESULT_MISSING = RESULT_FAULTS = (
+    "ResultDamaged",
+    "ResultMissing",
+)  # error types that are always retried
+# Statuses of rows that workers return for unfinished samples; they never appear in a manifest.
+DEFERRED = "deferred"  # the fault may be the worker's own, so the sample is retried
+HELD = "held"  # the storage accepts no writes, or refuses the credentials: never the sample's fault
 UNDONE = (DEFERRED, HELD)
 
 
-# One input, as planned:
+# One planned sample:
 # - input_version changes whenever the image or its own mask does;
-# - file is where the image lies, below the source's uri, null where that is the sample_id; place says where in it, as
-#   its source format writes that;
+# - file is the key of the file with the image, below the source's uri, null where that is the sample_id; locator says
+#   where in it the image is, in the terms of its source format;
 # - size_bytes are those of image and mask, mask_bytes of a mask that is a file of its own, else null;
-# - mask_key is relative to the mask uri, null where there is none to be found; mask_spec is the text of annotations;
-# - fault says, as "Type: sentence", why it cannot be read, where the plan knows it already.
+# - mask_key is relative to the mask uri, null if there is no mask; mask_spec holds the annotations as text;
+# - fault is a reason, known when planning, why it cannot be read, as "Type: sentence".
 SAMPLE_SCHEMA = pa.schema(
     [
         ("sample_id", pa.string()),
         ("input_version", pa.string()),
         ("size_bytes", pa.int64()),
         ("file", pa.string()),
-        ("place", pa.list_(pa.int64())),
+        ("locator", pa.list_(pa.int64())),
         ("mask_key", pa.string()),
         ("mask_bytes", pa.int64()),
         ("mask_spec", pa.string()),
@@ -85,5 +88,5 @@ MANIFEST_SCHEMA = pa.schema([pa.field(column.name, _arrow_type(column.type)) for
 
 
 def to_table(records: list[Record]) -> pa.Table:
-    """Manifest rows as an Arrow table of ``MANIFEST_SCHEMA``."""
+    """Convert records to an Arrow table of ``MANIFEST_SCHEMA``."""
     return pa.Table.from_pylist([vars(record) for record in records], schema=MANIFEST_SCHEMA)

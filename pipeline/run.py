@@ -1,4 +1,4 @@
-"""The whole job on one screen: plan → inpaint → commit, until nothing is left to do."""
+"""Run a whole job: plan, inpaint and commit until every sample has its row."""
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
@@ -25,7 +25,7 @@ from pipeline.cluster.supervisor import Supervisor
 from pipeline.cluster.witness import DriverWitness
 from pipeline.cluster.work import Blamed
 from pipeline.config.job import JobConfig
-from pipeline.database import Catalog
+from pipeline.database import Database
 from pipeline.faults.hold import Hold, tell_hold
 from pipeline.faults.judge import fail
 from pipeline.faults.passes import History, Pass
@@ -37,7 +37,7 @@ from pipeline.manifest.lease import Lease
 from pipeline.manifest.log import Manifest
 from pipeline.manifest.takeover import until_taken_over
 from pipeline.metrics import Meter
-from pipeline.planning.finished_shards import SettledShards
+from pipeline.planning.finished_shards import FinishedShards
 from pipeline.planning.listing import find_samples
 from pipeline.planning.plan import make_plan
 from pipeline.records import MANIFEST_SCHEMA, to_table
@@ -52,11 +52,11 @@ from pipeline.worker.units import SMALL_UNITS, UnitBounds
 from pipeline.worker.window_actor import WindowActor
 from pipeline.worker.worker import Worker
 
-TASK_RETRIES = 3  # by Ray, before a unit is left to the next pass
-UNITS_AT_WORK = 3  # in an actor: one is read and decoded, one in the model, one encoded and written
+TASK_RETRIES = 3  # by Ray, before a unit is deferred to the next pass
+UNITS_AT_WORK = 3  # per actor: one being read and decoded, one in the model, one being encoded and written
 UNITS_IN_FLIGHT = 4
 MAX_BLOCKS = 2048
-ROWS_BYTES = 32 << 10  # a unit's rows are more, so they leave the worker when it is done and wait for no other
+ROWS_BYTES = 32 << 10  # smaller than a unit's rows, so that they leave the worker as soon as the unit is done
 
 logger = logging.getLogger(__name__)
 
@@ -68,34 +68,34 @@ def run_job(
     worker: type[InpaintActor] = InpaintActor,
     on_pool: Callable[[Pool], None] = lambda pool: None,
 ) -> Summary:
-    """Do everything that the sink does not hold yet.
+    """Process the samples that the sink does not hold yet.
 
     Args:
         config: the job.
         run_id: unique name of this run.
-        on_rows: called with newly committed rows, at first with none, and the number of samples to do.
-        worker: what hosts the model.
-        on_pool: called when the size of the pool of workers is known.
+        on_rows: called with newly committed rows and the number of samples to process; first with no rows.
+        worker: class that hosts the model.
+        on_pool: called once the worker pool is sized.
 
     Returns:
-        What was done; it stands in ``runs/<run_id>.json`` of the sink as well.
+        Summary of the run, also written to ``runs/<run_id>.json`` of the sink.
 
     Raises:
-        ConfigError, WeightsUnavailableError, CheckpointError: nothing was started.
-        LeaseHeldError, ManifestConflictError: another run works on the same sink.
-        JobError: the workers do not work.
+        ConfigError, WeightsUnavailableError, CheckpointError: raised before any worker starts.
+        LeaseHeldError, ManifestConflictError: another run is using the sink.
+        JobError: no worker can make progress.
     """
     weights = fetch_weights(config.model.weights, config.storage)
     if not weights.trained:
         logger.warning("weights %r are an untrained stand-in: results show the pipeline, not the model", weights.name)
     sink = Storage(config.sink.uri, config.storage)
-    with notified(config.run.notify) as documents, Catalog() as catalog:
-        settled = SettledShards(config, weights.fingerprint, Manifest(sink), catalog)
-        left_out = find_samples(config, catalog, settled)
+    with notified(config.run.notify) as documents, Database() as database:
+        finished = FinishedShards(config, weights.fingerprint, Manifest(sink), database)
+        left_out = find_samples(config, database, finished)
         with Lease(sink, run_id) as lease:
             sink.clear_staging()
             manifest = Manifest(sink, Hold(config.limits.stall_s, tell_hold))
-            plan = make_plan(config, catalog, weights.fingerprint, manifest)
+            plan = make_plan(config, database, weights.fingerprint, manifest)
             summary = Summary.begin(config, weights, run_id, plan, left_out)
             documents.append(summary.to_json)
 
@@ -126,8 +126,8 @@ def run_job(
                         supervisor = Supervisor(
                             start_pass, patience, quarantine, plan.known_good(), _unit_bounds(config), witness
                         )
-                        for leg in plan.legs():
-                            supervisor.do(leg, commit)
+                        for chunk in plan.chunks():
+                            supervisor.do(chunk, commit)
                 delete_replaced(manifest, lease)
                 if plan.has_shards or config.sink.is_sharded:
                     repack(manifest, sink, None if plan.todo else plan.result_counts())
@@ -146,7 +146,7 @@ def _start_pass(
     units: pa.ListArray,
     this_pass: Pass,
 ) -> Iterable[pa.Table]:
-    """The flow of one pass: units of samples go in, their rows come out."""
+    """Start the Ray Data flow of one pass, and return its rows as they arrive."""
     if this_pass.avoided:
         pool = shrink_pool(pool, config.run, node_resources(this_pass.avoided))
     engine_arguments = (config, weights.fingerprint, run_id, pool)
@@ -183,7 +183,7 @@ def _start_pass(
                 WindowActor,
                 fn_constructor_args=(worker, *engine_arguments, roster),
                 batch_size=None,
-                max_task_retries=1,  # none would let the next units fail while the worker is being replaced
+                max_task_retries=1,  # with 0, the next units would fail while the worker is being replaced
                 **on_workers,
             )
             .map_batches(end, batch_size=None, **in_tasks)
@@ -198,14 +198,14 @@ def _blocks(units: pa.ListArray) -> list[pa.Table]:
 
 
 def _unit_bounds(config: JobConfig) -> UnitBounds:
-    """A unit that ends in shards has the samples of one, and the others are many and small."""
+    """Return the unit size: one shard for a sharded sink, otherwise small units."""
     if not config.sink.is_sharded:
         return SMALL_UNITS
     return UnitBounds(config.sink.shard_samples, config.sink.shard_bytes, each_actor=1)
 
 
 def _quarantined(config: JobConfig, weights_fingerprint: str, run_id: str, blamed: Sequence[Blamed]) -> pa.Table:
-    """Failed rows of samples that no worker survived."""
+    """Return failed rows for samples that killed every worker."""
     reader = Reader(config)
     records = []
     for sample, error in blamed:

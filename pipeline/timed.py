@@ -1,4 +1,4 @@
-"""How long items were waited for."""
+"""Measures the time spent waiting for items."""
 
 import time
 from collections.abc import Iterator
@@ -8,10 +8,10 @@ T = TypeVar("T")
 
 
 class Timed(Iterator[T]):
-    """Passes items on and adds up how long each was waited for.
+    """Iterator that sums the seconds spent waiting for its items in ``spent_s``.
 
     Args:
-        items: to pass on.
+        items: the wrapped iterator.
     """
 
     def __init__(self, items: Iterator[T]) -> None:

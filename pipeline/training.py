@@ -13,11 +13,11 @@ PATHS = ("photos", "held_out", "folder", "vae", "teacher", "perceptual")
 
 @dataclass(frozen=True)
 class TrainingConfig(TrainSettings):
-    """The settings of a run, and over how many processes it is spread.
+    """Settings of a training run, and its number of processes.
 
     Args:
         processes: 1 trains in this process, without Ray; more are workers of Ray Train, all of which must see
-            ``folder`` and ``photos``, and each of which takes ``batch_size`` crops a step.
+            ``folder`` and ``photos``, and each of which takes ``batch_size`` crops per step.
 
     Raises:
         ValueError: a value out of range.
@@ -32,7 +32,7 @@ class TrainingConfig(TrainSettings):
 
 
 def run_training(config: TrainingConfig) -> None:
-    """Train to the end; a run that was killed goes on from its last checkpoint.
+    """Train to the end; an interrupted run resumes from its last checkpoint.
 
     Raises:
         ConfigError: several processes, without Ray Train.

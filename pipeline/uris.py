@@ -1,4 +1,4 @@
-"""What a uri may show, and where it leads: the only place that takes uris apart to hide secrets or to allow hosts."""
+"""Parses uris: hides their secrets, and finds the origin (bucket, host or repository) that they lead to."""
 
 import re
 from collections.abc import Iterable
@@ -60,10 +60,10 @@ def protocol_of(uri: str) -> str:
     return _ALIASES.get(scheme, scheme)
 
 
-def place_of(uri: str) -> str:
+def origin_of(uri: str) -> str:
     """Return the bucket, host or repository that a uri leads to, spelt in one way.
 
-    >>> place_of("https://CDN.example.com:443/a.png?v=1"), place_of("s3a://bucket/a/b.png")
+    >>> origin_of("https://CDN.example.com:443/a.png?v=1"), origin_of("s3a://bucket/a/b.png")
     ('https://cdn.example.com', 's3://bucket')
 
     Raises:
@@ -73,21 +73,21 @@ def place_of(uri: str) -> str:
     if scheme in DEFAULT_PORTS:
         return f"{scheme}://{_host(uri, DEFAULT_PORTS[scheme])}"
     parts = uri.partition("://")[2].split("/")
-    place = "/".join(parts[: _place_parts(scheme, parts[0])])
-    if not scheme or not place or ".." in parts or "::" in uri:
+    origin = "/".join(parts[: _origin_parts(scheme, parts[0])])
+    if not scheme or not origin or ".." in parts or "::" in uri:
         raise ValueError(f"{public_uri(uri)!r} names no bucket or host")
-    return f"{scheme}://{place}"
+    return f"{scheme}://{origin}"
 
 
-def is_place(uri: object) -> bool:
+def is_origin(uri: object) -> bool:
     """Return whether a value is a uri of a whole bucket, host or repository, and of nothing in it."""
     try:
-        place = place_of(uri) if isinstance(uri, str) else ""
+        origin = origin_of(uri) if isinstance(uri, str) else ""
     except ValueError:
         return False
     name = str(uri).partition("://")[2].rstrip("/")
-    is_whole = not set("/?#@") & set(name) if scheme_of(place) in DEFAULT_PORTS else name in place
-    return bool(place) and is_whole
+    is_whole = not set("/?#@") & set(name) if scheme_of(origin) in DEFAULT_PORTS else name in origin
+    return bool(origin) and is_whole
 
 
 def _host(uri: str, default_port: int) -> str:
@@ -102,25 +102,25 @@ def _host(uri: str, default_port: int) -> str:
     return host if port in (None, default_port) else f"{host}:{port}"
 
 
-def _place_parts(scheme: str, first: str) -> int:
+def _origin_parts(scheme: str, first: str) -> int:
     """Return how many parts of a path name what credentials are given for."""
     if scheme == "hf":
         return 3 if first in ("datasets", "spaces", "buckets") else 2
-    return 2 if first.startswith("arn:") else 1  # an access point's name stands behind a slash
+    return 2 if first.startswith("arn:") else 1  # an access point's name follows a slash
 
 
-class AllowedPlaces:
+class AllowedOrigins:
     """Buckets and hosts that uris in tables may lead to.
 
     Args:
-        source_uri: whose own place is one of them.
+        source_uri: whose own origin is one of them.
         hosts: more of them, ``source.hosts``.
     """
 
     def __init__(self, source_uri: str, hosts: Iterable[str]) -> None:
-        self._places = {place_of(host) for host in hosts}
+        self._origins = {origin_of(host) for host in hosts}
         with suppress(ValueError):  # a local source has none
-            self._places.add(place_of(source_uri))
+            self._origins.add(origin_of(source_uri))
 
     def __contains__(self, uri: str) -> bool:
-        return place_of(uri) in self._places
+        return origin_of(uri) in self._origins

@@ -38,7 +38,7 @@ LONG_FILES = [
     "tests/pipeline/cluster/test_cluster.py",
     "tests/pipeline/scenarios/test_whose_fault.py",
     "tests/pipeline/scenarios/test_faults.py",
-    "tests/pipeline/worker/test_codec_tasks.py",
+    "tests/pipeline/worker/test_decode_tasks.py",
     "tests/pipeline/scenarios/test_other_readers.py",
     "tests/moebius/fast/test_gpu.py",
     "tests/jobs/test_evaluate.py",
@@ -110,7 +110,7 @@ def saved(image: Image.Image, container: str = "PNG", **options) -> bytes:
 
 def planned_sample(name: str, **fields) -> dict:
     """A sample as a plan has it, with the fields of ``SAMPLE_SCHEMA``: a file with a mask of the same name."""
-    plain = {"sample_id": name, "input_version": "", "size_bytes": 10, "file": name, "place": None}
+    plain = {"sample_id": name, "input_version": "", "size_bytes": 10, "file": name, "locator": None}
     return {**plain, "mask_key": name, "mask_bytes": None, "mask_spec": None, "fault": None, **fields}
 
 

@@ -1,1 +1,1 @@
-"""How fast the pipeline is: benchmarks of planning, flow and reports."""
+"""Benchmarks of planning, flow, jobs and reports."""

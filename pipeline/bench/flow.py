@@ -27,10 +27,10 @@ SAMPLE_EVERY_S = 2.0  # reading the page tables of all processes takes a moment
 
 @dataclass(frozen=True)
 class FlowFigures:
-    """What one run of the flow showed.
+    """Figures of one run of the flow.
 
     Args:
-        samples: how many there were.
+        samples: number of samples.
         samples_per_s: from the first batch of the model to the last.
         wall_s: of the whole job, with the start of the cluster and of the workers.
         busy: share of that time in which the model was at work, over all workers.
@@ -68,7 +68,7 @@ class SleepingModel:
     def generate(
         self, pixels: Sequence[np.ndarray], masks: Sequence[np.ndarray], seeds: Sequence[int]
     ) -> list[np.ndarray]:
-        """As :meth:`moebius.Inpainter.generate`."""
+        """See :meth:`moebius.Inpainter.generate`."""
         started = time.monotonic()
         if self.batch_s:
             time.sleep(self.batch_s)
@@ -109,7 +109,7 @@ def write_corpus(folder: Path, samples: int, side_px: int, distinct: int = 64) -
 
 
 def plain_loop(folder: Path, processes: int) -> float:
-    """Samples a second of a loop that decodes photo and mask to arrays and encodes the photo's again, to files."""
+    """Return samples per second of a plain loop that decodes photo and mask, and encodes the photo to a file."""
     names = sorted(path.stem for path in (folder / "photos").iterdir())
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory(dir=folder) as out, context.Pool(processes) as pool:

@@ -26,14 +26,14 @@ from pipeline.worker.actor import InpaintActor
 
 @dataclass(frozen=True)
 class JobFigures:
-    """What one run of the job showed.
+    """Figures of one run of the job.
 
     Args:
         samples: photos, one window each.
         threads: of the model, in the job and without it.
         job_images_per_s: from the first call of the model to the end of the last one.
         bare_images_per_s: of the bare model over the same windows, half of them before the job and half after it.
-        of_bare: the first over the second.
+        of_bare: ``job_images_per_s`` ÷ ``bare_images_per_s``.
         wall_s: of the whole job, with the start of the cluster, of the worker and of the model.
     """
 
@@ -55,7 +55,7 @@ class TimedInpainter(Inpainter):
         seeds: Sequence[int],
         noise: torch.Tensor | np.ndarray | None = None,
     ) -> np.ndarray:
-        """As :meth:`moebius.Inpainter.generate`."""
+        """See :meth:`moebius.Inpainter.generate`."""
         started = time.monotonic()
         pictures = super().generate(pixels, masks, seeds, noise)
         note_call(Path(os.environ[LOGS], f"{os.getpid()}-{threading.get_ident()}.log"), started)
@@ -102,7 +102,7 @@ def measure_job(weights: str, samples: int, steps: int) -> JobFigures:
 
 
 def _bare_s(weights: Weights, config: JobConfig, photos: Sequence[Path], threads: int) -> float:
-    """Seconds for batches of cut windows through the model; on a CPU by threads that compute alone, as in a worker."""
+    """Return the seconds of the model for batches of windows; on a CPU with single-core threads, as in a worker."""
     inpainter = Inpainter(*weights.load(), settings=config.inpaint_settings)
     cuts = [_cut(path, inpainter) for path in photos]
     batches: SimpleQueue[list[tuple[np.ndarray, np.ndarray]]] = SimpleQueue()

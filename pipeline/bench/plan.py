@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.bench.sink import RUN_ID, fill_sink, made_up_key
 from pipeline.config.job import JobConfig
-from pipeline.database import Catalog, without_collector
+from pipeline.database import Database, without_collector
 from pipeline.manifest.log import Manifest
 from pipeline.planning.listing import find_samples
 from pipeline.planning.plan import make_plan
@@ -26,7 +26,7 @@ CHANGED_EVERY = 1000  # samples, so that there is something to do
 
 @dataclass(frozen=True)
 class PlanFigures:
-    """What planning took.
+    """Figures of planning.
 
     Args:
         rows: in the manifest, and samples in the source.
@@ -34,7 +34,7 @@ class PlanFigures:
         list_s: listing images and masks and pairing them.
         made_up_s: what making up their names takes of that, which a real listing does not.
         compare_s: reading the manifest and comparing.
-        legs_s: handing out what is to be done.
+        chunks_s: handing out what is to be done.
         compact_s: bringing the manifest into its final form.
         plan_peak_mb, peak_mb: largest memory of the process until the plan was there, and over all.
         manifest_mb: size of the manifest.
@@ -45,7 +45,7 @@ class PlanFigures:
     list_s: float
     made_up_s: float
     compare_s: float
-    legs_s: float
+    chunks_s: float
     compact_s: float
     plan_peak_mb: float
     peak_mb: float
@@ -62,21 +62,21 @@ def measure_plan(rows: int) -> PlanFigures:
             Path(folder, name).mkdir()
         config, sink = fill_sink(folder, rows, _finished)
         clock = [time.monotonic()]
-        with Catalog() as catalog, _MadeUpListing(rows):
-            find_samples(config, catalog)
+        with Database() as database, _MadeUpListing(rows):
+            find_samples(config, database)
             clock.append(time.monotonic())
             manifest = Manifest(sink)
-            plan = make_plan(config, catalog, WEIGHTS, manifest)
+            plan = make_plan(config, database, WEIGHTS, manifest)
             clock.append(time.monotonic())
-            todo = sum(leg.num_rows for leg in plan.legs())
+            todo = sum(chunk.num_rows for chunk in plan.chunks())
             clock.append(time.monotonic())
         plan_peak_mb = peak_mb()
         manifest.compact()
         clock.append(time.monotonic())
         size_mb = sum(file.size_bytes for file in sink.list_files("manifest")) / 1e6
-    list_s, compare_s, legs_s, compact_s = map(float, np.diff(clock))
+    list_s, compare_s, chunks_s, compact_s = map(float, np.diff(clock))
     return PlanFigures(
-        rows, todo, list_s, _making_up_s(rows), compare_s, legs_s, compact_s, plan_peak_mb, peak_mb(), size_mb
+        rows, todo, list_s, _making_up_s(rows), compare_s, chunks_s, compact_s, plan_peak_mb, peak_mb(), size_mb
     )
 
 
@@ -91,7 +91,7 @@ def _listing(files: int) -> Iterator[StoredFile]:
 def _making_up_s(rows: int) -> float:
     """Seconds that the listings of images and masks take by themselves."""
     started = time.monotonic()
-    with without_collector():  # as the catalog reads them
+    with without_collector():  # as the database reads them
         for listing in (_listing(rows), _listing(rows)):
             deque(listing, maxlen=0)
     return time.monotonic() - started

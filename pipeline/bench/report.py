@@ -17,7 +17,7 @@ from PIL import Image
 from pipeline.bench.plan import peak_mb
 from pipeline.bench.sink import RUN_ID, fill_sink, made_up_key
 from pipeline.config.job import JobConfig
-from pipeline.database import Catalog
+from pipeline.database import Database
 from pipeline.records import FAILED, OK
 from pipeline.report.figures import load_rows
 from pipeline.report.gallery import choose_samples
@@ -32,7 +32,7 @@ KINDS = ("TruncatedImage", "UnreadableImage", "MissingMask", "MaskSizeMismatch")
 
 @dataclass(frozen=True)
 class ReportFigures:
-    """What a report took.
+    """Figures of making a report.
 
     Args:
         rows: in the manifest.
@@ -96,16 +96,16 @@ def _columns(total: int, config: JobConfig, start: int, stop: int) -> Mapping[st
 
 
 def _write_run(config: JobConfig, sink: Storage) -> None:
-    """What a run notes about itself, as far as a report reads it."""
+    """Write the part of a run's summary that a report reads."""
     summary = {"run_id": RUN_ID, "state": "ended", "configuration": asdict(config) | {"storage": {}}}
     sink.write(f"runs/{RUN_ID}.json", json.dumps(summary).encode())
 
 
 def _write_files(config: JobConfig, sink: Storage) -> None:
     """Photo, mask and result of the samples that the report will choose."""
-    with Catalog() as catalog:
-        load_rows(sink, catalog, COLUMNS)
-        chosen = choose_samples(catalog, SAMPLES)
+    with Database() as database:
+        load_rows(sink, database, COLUMNS)
+        chosen = choose_samples(database, SAMPLES)
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     mask[HOLE] = 255
     generator = np.random.default_rng(0)

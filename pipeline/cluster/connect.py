@@ -63,7 +63,7 @@ def _kept_terminate_handler() -> Iterator[None]:
 
 def _set_up_data(block_bytes: int | None) -> None:
     """Let Ray Data run quietly, leave failed units to the supervisor, and cut blocks at ``block_bytes``."""
-    # Retry limits have no other spelling before Ray 2.64, which is why pyproject.toml ends its range there.
+    # Retry limits have no other spelling before Ray 2.64; hence the upper bound in pyproject.toml.
     warnings.filterwarnings("ignore", category=RayDeprecationWarning)
     for few in ("The maximum number of concurrent tasks", "The minimum number of concurrent actors"):
         warnings.filterwarnings("ignore", message=few)  # of a job with few units
@@ -135,7 +135,7 @@ def check_precision(precision: str, pool: Pool) -> None:
 
 
 def shrink_pool(pool: Pool, run: RunConfig, nodes: Sequence[Mapping[str, float]]) -> Pool:
-    """A pool for fewer nodes: as many workers as fit there, of the same size, and at least one."""
+    """Return a pool for fewer nodes: as many workers of the same size as fit, and at least one."""
     try:
         fitting = size_pool(replace(run, actors="auto"), nodes).actors
     except ConfigError:  # no node that is left has room; the cluster may grow
@@ -147,11 +147,11 @@ def size_pool(run: RunConfig, nodes: Sequence[Mapping[str, float]]) -> Pool:
     """Fit the actor pool to the nodes of a cluster: every actor must fit onto one of them.
 
     Args:
-        run: what was asked for.
+        run: the requested pool.
         nodes: ``CPU`` and ``GPU`` of each node.
 
     Raises:
-        ConfigError: more actors with GPUs asked for than there is room for, parts of several GPUs, or no CPU core.
+        ConfigError: more GPU actors than fit, fractions of several GPUs, or no CPU core.
     """
     gpus = sum(node.get("GPU", 0.0) for node in nodes)
     gpus_each = (1.0 if gpus else 0.0) if run.gpus_per_actor == "auto" else float(run.gpus_per_actor)
@@ -170,8 +170,8 @@ def size_pool(run: RunConfig, nodes: Sequence[Mapping[str, float]]) -> Pool:
     if not gpus_each and run.actors != "auto":
         room = [-(-actors // len(hosts))] * len(hosts)
     share = max(1, min(int(node["CPU"] // held) for node, held in zip(hosts, room, strict=True)))
-    a_node = min(actors, max(room))
+    per_node = min(actors, max(room))
     if run.decode == "tasks" and gpus_each:
-        return Pool(actors, gpus_each, 1, share, a_node, task_cpus=1)
+        return Pool(actors, gpus_each, 1, share, per_node, task_cpus=1)
     # A part of each share stays free, for the tasks of run.decode=tasks where there are no other nodes.
-    return Pool(actors, gpus_each, min(max(1, share * 4 // 5), share * 0.8), share, a_node)
+    return Pool(actors, gpus_each, min(max(1, share * 4 // 5), share * 0.8), share, per_node)

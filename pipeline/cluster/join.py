@@ -15,7 +15,7 @@ from pipeline.cluster.ray_process import away_from_user_modules, set_variables, 
 from pipeline.errors import ConfigError
 
 ANSWER_S = 10.0  # a cluster that does not take a connection by then is not there
-TOKEN_PLACES = "RAY_AUTH_TOKEN, the file that RAY_AUTH_TOKEN_PATH names, or ~/.ray/auth_token"
+TOKEN_SOURCES = "RAY_AUTH_TOKEN, the file that RAY_AUTH_TOKEN_PATH names, or ~/.ray/auth_token"
 
 
 def join(address: str) -> None:
@@ -63,19 +63,19 @@ def _use_token_if_asked(address: str) -> None:
     """
     asked_here = get_authentication_mode() == AuthenticationMode.TOKEN
     if asked_here and not _has_token():  # Ray's core would end this process
-        raise ConfigError(f"run.address: RAY_AUTH_MODE=token, but there is no token in {TOKEN_PLACES}")
+        raise ConfigError(f"run.address: RAY_AUTH_MODE=token, but there is no token in {TOKEN_SOURCES}")
     if not _refuses(address):
         return
     if not _has_token():
         raise ConfigError(
             f"run.address: the cluster at {address} asks for a token and there is none here: put that of its nodes "
-            f"into {TOKEN_PLACES}"
+            f"into {TOKEN_SOURCES}"
         )
     set_variables({"RAY_AUTH_MODE": "token"})
     if asked_here or _refuses(address):
         raise ConfigError(
             f"run.address: the cluster at {address} does not take the token that is here, the first of "
-            f"{TOKEN_PLACES}: put that of its nodes there"
+            f"{TOKEN_SOURCES}: put that of its nodes there"
         )
 
 

@@ -1,4 +1,4 @@
-"""How long a job waits: for workers that meet faults of their environment, for signs of life, for the first worker."""
+"""Time-outs of a job: faults of the environment, silent workers, and the start of the first worker."""
 
 import logging
 import time
@@ -8,21 +8,21 @@ from pipeline.cluster.work import Work
 from pipeline.errors import JobError
 from pipeline.faults.roster import Entries, RemoteRoster, Roster
 
-SAY_START_S = 60.0  # without any worker, until the user is told
+SAY_START_S = 60.0  # without any worker, until the log says so
 QUIET_S = 1800.0  # loading weights, or waiting for a node of a busy cluster, may take that long
 
 logger = logging.getLogger(__name__)
 
 
 class Patience:
-    """Says once what troubles workers, and ends a job for which there is no hope.
+    """Reports each trouble of workers once, and ends a job that makes no progress.
 
     Args:
         roster: what workers report to.
-        stall_s: how long nothing may move while workers meet nothing but faults of their environment.
+        stall_s: maximum time without progress while workers meet only faults of their environment.
         actors: size of the pool.
-        shortage: says what the cluster lacks to start a worker.
-        quiet_s: how long nothing may move, whatever workers meet or do not meet.
+        shortage: describes which resources the cluster lacks to start a worker.
+        quiet_s: maximum time without progress for any reason.
     """
 
     def __init__(
@@ -37,27 +37,27 @@ class Patience:
         self.quiet_s = max(quiet_s, stall_s)
         self.reason = "none was told"
         self._moved_at = time.monotonic()  # when something last moved, or the first fault after that was met
-        self._last_move = self._moved_at  # the former alone
+        self._last_move = self._moved_at  # when something last moved
         self._steps: dict[str, int] = {}
         self._is_stalled = False
         self._said: set[str] = set()
 
     def note_done(self) -> None:
-        """Something moved: a sample came through, or a worker has done a step of one."""
+        """Record progress: a sample succeeded, or a worker finished a step."""
         self._moved_at = self._last_move = time.monotonic()
         self._is_stalled = False
 
     def note_fault(self, reason: str | None = None) -> None:
-        """A fault of the environment was met, and nothing came through with it."""
+        """Record a fault of the environment without progress."""
         self.reason = reason or self.reason
         if not self._is_stalled:
             self._is_stalled, self._moved_at = True, time.monotonic()
 
     def check(self, work: Work) -> None:
-        """Make sure that something moves.
+        """Check that the job makes progress.
 
         Raises:
-            JobError: nothing has for too long.
+            JobError: there was none for too long.
         """
         now = time.monotonic()
         if self._is_stalled and now - self._moved_at > self.stall_s:
@@ -66,14 +66,14 @@ class Patience:
             raise self._end(work, f"no worker has done a step for {self.quiet_s:.0f} s. {self.shortage()}")
 
     def look_after_workers(self, work: Work, expected: int | None = None) -> None:
-        """Say what troubles workers, and make sure that some can work and live.
+        """Report troubles of workers, and check that some are alive and able to work.
 
         Args:
-            work: what they do.
-            expected: how many workers take part; by default all of the pool.
+            work: their samples.
+            expected: number of participating workers; by default the whole pool.
 
         Raises:
-            JobError: none can work, or none has shown life for too long, or see :meth:`check`.
+            JobError: no worker can work, none has been alive for too long, or see :meth:`check`.
         """
         entries = self.roster.read()
         self.say_troubles(entries)
@@ -100,19 +100,19 @@ class Patience:
             self.say(f"no worker has started for {SAY_START_S:.0f} s, still waiting. {self.shortage()}")
 
     def say_troubles(self, entries: Entries) -> None:
-        """Write a line for each worker that does nothing, once for each host and reason."""
+        """Log a warning for each worker that cannot work, once per host and reason."""
         for worker, trouble in entries.troubles.items():
             host = entries.seats[worker].host if worker in entries.seats else worker
             self.say(f"a worker on {host} does nothing for now: {trouble.reason}")
 
     def say(self, line: str) -> None:
-        """Write a line into the log, unless it was written before."""
+        """Log a warning, unless it was logged before."""
         if line not in self._said:
             self._said.add(line)
             logger.warning("%s", line)
 
     def _end(self, work: Work, why: str) -> JobError:
         return JobError(
-            f"{work.left} of {len(work.names)} samples are left: {why.rstrip('. ')}. The last reason: {self.reason}. "
-            "Once the cause is mended, the same command goes on"
+            f"{work.unfinished} of {len(work.names)} samples are left: {why.rstrip('. ')}. "
+            f"The last reason: {self.reason}. Once the cause is mended, the same command goes on"
         )

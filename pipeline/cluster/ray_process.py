@@ -1,4 +1,4 @@
-"""Ray in this process: its environment variables, and what its core writes."""
+"""Controls Ray in this process: environment variables and output of its core."""
 
 import contextlib
 import os
@@ -31,9 +31,9 @@ def set_variables(variables: Mapping[str, str]) -> None:
 
 @contextlib.contextmanager
 def restored_afterwards() -> Iterator[None]:
-    """Set what every driver needs, and restore it at the end, with what Ray sets: the next cluster is as the first.
+    """Set the variables of a driver, and restore them and Ray's own at the end, for the next cluster.
 
-    Inside, the lines that Ray's nodes send to drivers are not printed: the supervisor reports what matters.
+    Inside the block, lines that Ray's nodes send to drivers are not printed: the supervisor reports what matters.
     """
     kept = {name: value for name, value in os.environ.items() if name.startswith(PREFIXES)}
     # Private, as `log_to_driver=False` stops lines of workers only. Ray's debugger uses the same switch.
@@ -53,7 +53,7 @@ def restored_afterwards() -> Iterator[None]:
 
 @contextlib.contextmanager
 def silent_core() -> Iterator[None]:
-    """Drop what Ray's core writes to standard error, such as remarks on its own log level."""
+    """Discard output of Ray's core on standard error, such as remarks on its own log level."""
     sys.stderr.flush()
     kept = os.dup(2)
     try:
@@ -67,9 +67,9 @@ def silent_core() -> Iterator[None]:
 
 @contextlib.contextmanager
 def away_from_user_modules() -> Iterator[None]:
-    """Connect from another folder: workers look for modules in the driver's working directory before anywhere else.
+    """Change the folder while connecting: workers import from the driver's working directory first.
 
-    A ``pipeline.py`` or a ``jobs/`` of the user's would replace ours there, although the driver has imported ours.
+    A ``pipeline.py`` or ``jobs/`` of the user would replace ours there, although the driver has imported ours.
     """
     root, here = Path(pipeline.__file__).resolve().parent.parent, Path.cwd()
     installed = {*site.getsitepackages(), site.getusersitepackages()}

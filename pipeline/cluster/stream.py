@@ -1,4 +1,4 @@
-"""Items of an iterator by the clock: waiting for the next one does not stop whoever waits."""
+"""Iterate with a time-out: waiting for the next item does not block the consumer."""
 
 import queue
 import threading
@@ -10,9 +10,9 @@ CLOSE_S = 5.0  # are given to the thread of an iterator to close it
 
 
 def by_clock(items: Iterable[T], tick_s: float) -> Iterator[T | None]:
-    """Yield the items as they come, and ``None`` whenever ``tick_s`` seconds pass without one.
+    """Yield items as they arrive, and ``None`` whenever ``tick_s`` seconds pass without one.
 
-    A thread of its own draws the items. When this generator is closed early, that thread closes the iterator after the
+    A background thread draws the items. When this generator is closed early, that thread closes the iterator after the
     item that it is waiting for.
 
     Raises:
@@ -36,7 +36,7 @@ def by_clock(items: Iterable[T], tick_s: float) -> Iterator[T | None]:
 
 
 class _Drawing(Generic[T]):
-    """The thread that draws the items."""
+    """Background thread that draws the items."""
 
     def __init__(self, items: Iterable[T]) -> None:
         self.ready: queue.Queue[T | object] = queue.Queue()
@@ -48,7 +48,7 @@ class _Drawing(Generic[T]):
         self._thread.start()
 
     def stop(self) -> None:
-        """Draw no more."""
+        """Stop drawing."""
         self._stopped.set()
         self._thread.join(CLOSE_S)
 

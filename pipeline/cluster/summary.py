@@ -1,4 +1,4 @@
-"""What a run did, for people and for ``runs/<run_id>.json``."""
+"""Summary of a run, for the log and ``runs/<run_id>.json``."""
 
 import contextlib
 import json
@@ -29,13 +29,13 @@ PACKAGES = ("torch", "ray", "pyarrow", "fsspec", "pillow", "numpy")
 
 @dataclass
 class Summary:
-    """Everything worth knowing about a run; see ``docs/reference/manifest.md``.
+    """Configuration, counts, timings and state of a run; see ``docs/reference/manifest.md``.
 
     Args:
         state: ``running``, ``ended``, ``failed``, or ``stopped`` by a signal.
         samples: found in the source, gone from it, done in this run, and the found ones by status.
         errors: failed samples by error type.
-        warnings: samples done in this run that a person should look at, by what may be wrong.
+        warnings: samples of this run that a person should check, by possible fault.
         left_out: files of the source that are no samples, by kind.
         reason: why it failed.
     """
@@ -58,7 +58,7 @@ class Summary:
     def begin(
         cls, config: JobConfig, weights: Weights, run_id: str, plan: Plan, left_out: Mapping[str, int]
     ) -> "Summary":
-        """Of a run that has a plan and has done nothing."""
+        """Create the summary of a run that has a plan and no results."""
         return cls(
             run_id=run_id,
             state="running",
@@ -80,12 +80,12 @@ class Summary:
 
     @property
     def key(self) -> str:
-        """Where the summary stands in the sink."""
+        """Key of the summary in the sink."""
         return f"runs/{self.run_id}.json"
 
     @property
     def failed_fraction(self) -> float:
-        """Failed samples of all that were found."""
+        """Failed samples ÷ found samples."""
         return self.samples.get(FAILED, 0) / max(self.samples["found"], 1)
 
     def count(self, rows: pa.Table) -> None:
@@ -102,7 +102,7 @@ class Summary:
 
     @contextlib.contextmanager
     def kept_in(self, sink: Storage) -> Iterator[None]:
-        """Written into a sink now and when the block ends, with how it ended."""
+        """Write the summary to a sink now, and again with the final state when the block ends."""
         sink.write(self.key, self.to_json())
         began_s = time.monotonic()  # the wall clock may be set meanwhile
         try:
@@ -121,5 +121,5 @@ class Summary:
         self.timings["run_s"] = time.monotonic() - began_s
 
     def to_json(self) -> bytes:
-        """Indented JSON."""
+        """Serialize to indented JSON."""
         return json.dumps(asdict(self), indent=2, default=str).encode()

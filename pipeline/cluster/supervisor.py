@@ -1,4 +1,4 @@
-"""Passes over samples until each has its row: who is at fault is decided here, from what workers return and report."""
+"""Runs passes over samples until each has its row, and decides who is at fault."""
 
 import contextlib
 import logging
@@ -25,21 +25,21 @@ FIRST_WAIT_S, MAX_WAIT_S = 1.0, 30.0  # before another pass over samples of whic
 
 logger = logging.getLogger(__name__)
 
-# A list of samples a unit → rows of samples, done or still to be done; the units of workers that died are missing.
+# One list of samples per unit → rows, finished or deferred; units of workers that died are missing.
 StartPass = Callable[[pa.ListArray, Pass], Iterable[pa.Table]]
 Commit = Callable[[pa.Table], None]
 
 
 class Supervisor:
-    """Does the legs of a job, one after the other.
+    """Processes the chunks of a job one by one.
 
     Args:
         start_pass: runs units through the cluster.
         patience: how long to wait, and what workers report to.
-        quarantine: makes failed rows of samples that killed proven workers when they were alone with them.
-        known_good: samples that earlier runs brought through.
+        quarantine: makes failed rows of samples that killed proven workers with no other sample.
+        known_good: samples that succeeded in earlier runs.
         bounds: of a unit.
-        witness: looks where no worker can prove itself.
+        witness: checks samples itself where no worker can be tested.
     """
 
     def __init__(
@@ -56,14 +56,14 @@ class Supervisor:
         self.bounds, self.witness = bounds, witness or Witness()
 
     def do(self, samples: pa.Table, commit: Commit) -> None:
-        """Pass over the samples, then over what is left of them, until nothing is.
+        """Run passes over the samples until none is unfinished.
 
         Args:
-            samples: what to do, with the columns of ``SAMPLE_SCHEMA``.
-            commit: makes rows permanent; sees every sample once.
+            samples: to process, with the columns of ``SAMPLE_SCHEMA``.
+            commit: makes rows permanent; receives every sample once.
 
         Raises:
-            JobError: nothing comes through, which is no sample's fault.
+            JobError: no sample succeeds, for a reason that is no sample's fault.
         """
         spread = -(-len(samples) // (self.patience.actors * self.bounds.each_actor))
         work = Work(samples, max(1, min(self.bounds.samples, spread)))
@@ -85,7 +85,7 @@ class Supervisor:
         self.known_good = (*work.known_good(), *self.known_good)[:KNOWN_GOOD]
 
     def _known_good(self, history: History, work: Work) -> tuple[Sample, ...]:
-        """Samples that workers can prove themselves by; they may have been moved away since."""
+        """Return samples to test workers with; they may have been moved since."""
         known = (*work.known_good(), *self.known_good)[:KNOWN_GOOD]
         return () if history is History.FRESH else self.witness.readable(known)
 
@@ -101,7 +101,7 @@ class Supervisor:
         time.sleep(wait_s)
 
     def _run(self, this_pass: Pass, work: Work, commit: Commit) -> frozenset[str]:
-        """Do one pass, and return the nodes that the next one avoids."""
+        """Run one pass, and return the nodes that the next one avoids."""
         samples = work.begin_pass(this_pass.history)
         units = make_units(samples, this_pass.unit_samples(work.unit), self.bounds.size_bytes)
         with _logged_deaths() as deaths:
@@ -109,9 +109,9 @@ class Supervisor:
                 number = self.roster.new_pass()
                 for rows in self._gathered(by_clock(self.start_pass(units, this_pass), TICK_S), work):
                     work.finish(rows, commit)
-            except RayError as error:  # the flow as a whole: nothing is said about the samples that are left
+            except RayError as error:  # the flow as a whole; it says nothing about unfinished samples
                 self.patience.reason = _last_line(error)
-                work.settle_deferred()
+                work.apply_deferred()
                 return this_pass.avoided
             except BaseException:
                 self.roster.end()
@@ -121,9 +121,9 @@ class Supervisor:
         entries = self.roster.read()
         self.patience.say_troubles(entries)
         if entries.number != number:  # the roster does not answer
-            work.settle_deferred()
+            work.apply_deferred()
             return this_pass.avoided
-        work.settle_missing(this_pass, entries)
+        work.mark_missing(this_pass, entries)
         if work.blamed:
             commit(self.quarantine(work.blamed))
             work.blamed = []
@@ -135,7 +135,7 @@ class Supervisor:
         return this_pass.avoided | useless.keys() if is_known else frozenset()
 
     def _gathered(self, tables: Iterator[pa.Table | None], work: Work) -> Iterator[pa.Table]:
-        """Collect rows for a commit: often at first, then less and less, so that a long run leaves few parts."""
+        """Collect rows for a commit, with growing intervals, so that a long run leaves few parts."""
         started = committed = time.monotonic()
         waiting: list[pa.Table] = []
         try:
@@ -156,7 +156,7 @@ class Supervisor:
             yield pa.concat_tables(waiting)
 
     def _done(self, table: pa.Table, work: Work) -> pa.Table:
-        """Take note of samples that are still to be done, and return the rows of the others."""
+        """Record deferred samples, and return the rows of finished ones."""
         undone = pc.is_in(table["status"], pa.array(UNDONE))
         deferred, done = table.filter(undone), table.filter(pc.invert(undone))
         if done.num_rows:
@@ -172,7 +172,7 @@ class Supervisor:
 
 @contextlib.contextmanager
 def _logged_deaths() -> Iterator[list[BaseException]]:
-    """Collect how workers died, which Ray Data says in its log alone; for messages, never to decide anything."""
+    """Collect causes of death of workers from Ray Data's log; used in messages only."""
     deaths: list[BaseException] = []
 
     class Collector(logging.Handler):

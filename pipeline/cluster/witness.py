@@ -1,4 +1,4 @@
-"""The driver as a second witness: where no sample came through that a worker could prove itself by, it looks itself."""
+"""The driver reads samples itself when no known-good sample exists to test workers with."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -22,16 +22,16 @@ class Witness:
     """Knows nothing; see :class:`DriverWitness`."""
 
     def readable(self, samples: Sequence[Sample]) -> tuple[Sample, ...]:
-        """Those of some samples that can be read."""
+        """Return the samples that can be read."""
         return tuple(samples)
 
     def find_inaccessible(self, samples: pa.Table) -> pa.Table:
-        """Failed rows of samples that are missing, replaced or closed although their storages answer."""
+        """Return failed rows of samples that are missing, replaced or not permitted although the storage answers."""
         return to_table([])
 
 
 class DriverWitness(Witness):
-    """What this process can read.
+    """Checks which samples this process can read.
 
     Args:
         config: the job.
@@ -48,13 +48,13 @@ class DriverWitness(Witness):
         return tuple(sample for sample, inputs in found if not isinstance(inputs, Exception))
 
     def find_inaccessible(self, samples: pa.Table) -> pa.Table:
-        """See :class:`Witness`; looks for about ``LOOK_S``, and as long as it finds some.
+        """See :class:`Witness`; stops after about ``LOOK_S``, or when it finds none.
 
-        A folder that holds nothing at all may be one that is not mounted, so it tells nothing.
+        An empty folder may be one that is not mounted, so it proves nothing.
         """
-        places = [self._reader.source, *([self._reader.masks] if self._reader.has_mask_files else [])]
+        storages = [self._reader.source, *([self._reader.masks] if self._reader.has_mask_files else [])]
         records: list[Record] = []
-        if all(map(_holds_files, places)):
+        if all(map(_holds_files, storages)):
             deadline = time.monotonic() + LOOK_S
             for start in range(0, len(samples), SAMPLES_AT_ONCE):
                 some = samples.slice(start, SAMPLES_AT_ONCE).select(SAMPLE_SCHEMA.names).to_pylist()

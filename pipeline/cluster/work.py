@@ -1,4 +1,4 @@
-"""The samples of a leg: what each has been through, and what the current pass shows."""
+"""State of the samples of a chunk: their histories, and the results of the current pass."""
 
 import heapq
 from collections import Counter
@@ -15,23 +15,23 @@ from pipeline.records import OK, SAMPLE_SCHEMA
 from pipeline.sources.inputs import Sample
 
 Blamed = tuple[Sample, SampleError]  # a sample that killed proven workers, and the fault that it fails with
-KNOWN_GOOD = 3  # samples are kept to prove workers by: those that took the model the least time
-SMALL = 4  # samples in a unit that are tried one by one when it is lost
+KNOWN_GOOD = 3  # samples kept to test workers with: those that took the model the least time
+SMALL = 4  # samples of a lost unit that are retried one by one
 _DONE = 127
 
 
 class Work:
-    """Samples with their histories.
+    """Samples of a chunk with their histories.
 
     Args:
         samples: with the columns of ``SAMPLE_SCHEMA``.
-        unit: samples in a unit of fresh ones.
+        unit: number of samples in a unit of fresh ones.
     """
 
     def __init__(self, samples: pa.Table, unit: int) -> None:
         self.samples, self.unit = samples, unit
         self.names = samples["sample_id"].combine_chunks()
-        self.progress = 0  # samples that came to an end, and steps of their histories
+        self.progress = 0  # finished samples and changes of histories
         self.blamed: list[Blamed] = []
         self._histories = np.full(len(self.names), History.FRESH, np.int8)
         self._deaths: Counter[str] = Counter()
@@ -42,31 +42,31 @@ class Work:
         self._deferred: list[pa.Table] = []
 
     @property
-    def left(self) -> int:
-        """How many samples are to be done."""
+    def unfinished(self) -> int:
+        """Number of samples that are still to be done."""
         return int(np.count_nonzero(self._histories != _DONE))
 
     def next_history(self, stuck: Collection[History] = ()) -> History | None:
-        """Of the samples that come next, but for some; ``None`` when there are no others."""
+        """Return the history to process next, except ``stuck`` ones; ``None`` if there is no other."""
         found = set(np.unique(self._histories).tolist()) - {_DONE, *stuck}
         return History(min(found)) if found else None
 
     def begin_pass(self, history: History) -> pa.Table:
-        """The samples of a history, of which nothing has come back yet.
+        """Start a pass over the samples of a history, and return them.
 
-        From here on ``productive`` are the workers of this pass that brought samples to an end, and ``reasons`` tell of
-        those that deferred any why.
+        During the pass, ``productive`` holds the workers that finished samples, and ``reasons`` why workers deferred
+        samples.
         """
         self._missing = self._histories == history
         self.productive, self.reasons = set(), {}
         return self.samples_of(history)
 
     def samples_of(self, history: History) -> pa.Table:
-        """The samples that have been through that."""
+        """Return the samples of a history."""
         return self.samples.filter(pa.array(self._histories == history))
 
     def finish(self, rows: pa.Table, commit: Callable[[pa.Table], None]) -> None:
-        """Commit rows of samples that are at their end; whatever Ray delivers twice is committed once."""
+        """Commit rows of finished samples; rows that Ray delivers twice are committed once."""
         if not rows.num_rows:
             return
         positions, first = np.unique(self._positions(rows), return_index=True)
@@ -80,14 +80,14 @@ class Work:
         commit(rows)
 
     def defer(self, rows: pa.Table) -> None:
-        """Take note of samples that a worker returned without doing them; :meth:`settle_deferred` works it in."""
+        """Queue samples that a worker deferred, for :meth:`apply_deferred`."""
         self._deferred.append(rows.select(["sample_id"]))
         columns = (rows[name].to_pylist() for name in ("worker", "error_type", "error_message"))
         for worker, kind, message in zip(*columns, strict=True):
             self.reasons[worker] = f"{kind}: {message}"
 
-    def settle_deferred(self) -> None:
-        """Work in what was deferred since: a look-up takes as long as the leg is, so it is made for many at once."""
+    def apply_deferred(self) -> None:
+        """Update the histories of queued samples; one look-up serves many, as its cost grows with the chunk."""
         if not self._deferred:
             return
         positions = self._positions(pa.concat_tables(self._deferred))
@@ -98,9 +98,9 @@ class Work:
         self._histories[fresh] = History.DEFERRED
         self.progress += len(np.unique(fresh))
 
-    def settle_missing(self, this_pass: Pass, entries: Entries) -> None:
-        """Note that samples of a pass did not come back: their worker died with them."""
-        self.settle_deferred()
+    def mark_missing(self, this_pass: Pass, entries: Entries) -> None:
+        """Mark samples of a pass that did not come back as lost: their worker died."""
+        self.apply_deferred()
         missing = np.flatnonzero(self._missing)
         if not this_pass.isolated:
             in_small_units = this_pass.history < History.LOST and this_pass.unit_samples(self.unit) > SMALL
@@ -117,11 +117,11 @@ class Work:
                 self.blamed.append((self._sample(int(position)), _blame(self._deaths[name], name in entries.hung)))
 
     def known_good(self) -> tuple[Sample, ...]:
-        """Samples that came through, the quickest first."""
+        """Return samples that succeeded, fastest first."""
         return tuple(self._sample(position) for _, position in sorted(self._good, reverse=True))
 
     def useless_nodes(self, this_pass: Pass, entries: Entries) -> dict[str, str]:
-        """Nodes of which nothing came through in a pass, with the reason; none if that is so on all nodes."""
+        """Return nodes on which no sample of a pass succeeded, with the reason; none if that holds for all nodes."""
         workers: dict[str, list[str]] = {}
         for worker, seat in entries.seats.items():
             workers.setdefault(seat.node_id, []).append(worker)

@@ -1,4 +1,4 @@
-"""Compressed bytes to pixels, in the mode and at the depth that they were stored with."""
+"""Decodes compressed images to pixels of the stored mode and bit depth."""
 
 import re
 from typing import Any
@@ -21,7 +21,7 @@ from pipeline.codecs import (
 from pipeline.codecs.bmp_alpha import has_lost_alpha
 from pipeline.codecs.header import open_checked
 from pipeline.codecs.heif_boxes import read_main_picture
-from pipeline.codecs.high_bit_depth import decode_deep, full_scale_grey
+from pipeline.codecs.high_bit_depth import decode_high_bit_depth, full_scale_grey
 from pipeline.codecs.jpeg_pixels import JPEG_MODES, decode_jpeg
 from pipeline.codecs.photo import Photo
 from pipeline.codecs.png_integrity import check_rows
@@ -34,7 +34,7 @@ _PLAIN_MODES = {"1": "L", "P": "RGB", "PA": "RGBA", "YCbCr": "RGB", "RGBX": "RGB
 _KEPT_MODES = ("L", "LA", "RGB", "RGBA", "CMYK", "I;16")
 _TIFF_BITS, _TIFF_X_RESOLUTION = 258, 282
 _SCALED_GREY = {"L;2": 85, "L;4": 17}  # by so much Pillow does, but for the grey that is transparent
-# What Pillow has done to a turned TIFF when it has loaded it, undone.
+# Inverse of the rotation that Pillow applies to a TIFF when it loads it.
 _TURNED_BACK = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -82,7 +82,7 @@ def _is_jpeg(image: Image.Image) -> bool:
 
 
 def check_whole(image: Image.Image, data: bytes, stage: str) -> None:
-    """Look for what Pillow passes over: missing and damaged pixels, and alpha in a BMP."""
+    """Detect faults that Pillow ignores: missing and damaged pixels, and alpha in a BMP."""
     try:
         if image.format == "PNG":
             check_rows(data, stage)
@@ -98,7 +98,7 @@ def check_whole(image: Image.Image, data: bytes, stage: str) -> None:
 
 
 def bits_per_channel(image: Image.Image, data: bytes) -> int:
-    """Of the file, where Pillow might cut them to 8."""
+    """Return the bits per channel of the file, where Pillow might reduce them to 8."""
     try:
         if image.format == "PNG":
             return data[24]
@@ -145,10 +145,10 @@ def decode(data: bytes, max_pixels: int, header: Image.Image | None = None) -> P
         raise SampleError("decode", "UnsupportedMode", message)
     if bits > 8 and (image.mode in ("RGB", "RGBA") or "transparency" in image.info):
         check_whole(image, data, "decode")
-        pixels, mode = decode_deep(image, data)
+        pixels, mode = decode_high_bit_depth(image, data)
         return Photo(pixels, mode, container, encoder)
     image = load_pixels(image, data)
-    if container == "PNG":  # what stands behind the pixels is known by now
+    if container == "PNG":  # chunks after the pixels have been read by now
         encoder |= _metadata(image)
     if bits > 8 and not image.mode.startswith("I;16"):
         why = describe_tiff(data) if container == "TIFF" else None
@@ -159,7 +159,7 @@ def decode(data: bytes, max_pixels: int, header: Image.Image | None = None) -> P
 
 
 def _plain_pixels(image: Image.Image, container: str) -> tuple[np.ndarray, str]:
-    """Pixels and mode of a decoded image, palettes resolved."""
+    """Return pixels and mode of a decoded image, with palettes resolved."""
     try:
         if "transparency" in image.info:
             image = image.convert("RGBA")
@@ -177,11 +177,11 @@ def _plain_pixels(image: Image.Image, container: str) -> tuple[np.ndarray, str]:
 
 
 def _metadata(image: Image.Image, stored_exif: bytes = b"") -> dict[str, Any]:
-    """Return what any other format can keep too, EXIF as JPEG has it.
+    """Return the metadata that other formats can keep as well, with EXIF as in JPEG.
 
     Args:
         image: opened.
-        stored_exif: the EXIF to take in place of what Pillow has read.
+        stored_exif: replaces the EXIF that Pillow has read.
     """
     kept = {key: image.info[key] for key in ("icc_profile", "exif", "dpi", "xmp") if image.info.get(key)}
     if stored_exif:

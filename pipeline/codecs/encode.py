@@ -1,4 +1,4 @@
-"""Pixels back to compressed bytes, in the format and with the settings and the metadata that they came with."""
+"""Encodes pixels in the format, settings and metadata of their source."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -9,12 +9,12 @@ import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from pipeline.codecs import jpeg_segments, png_chunks, tiff_bands, tiff_jpeg, tiff_tags
-from pipeline.codecs.exif import orientation_alone
+from pipeline.codecs.exif import orientation_only
 from pipeline.codecs.photo import Photo
 from pipeline.codecs.tiff_writer import encode_tiff
 from pipeline.errors import MACHINE_ERRORS, SampleError
 
-# What each format holds without loss of a mode; other combinations fail with a sentence rather than convert.
+# Modes that each format holds without loss; other combinations fail with a message rather than convert.
 FORMAT_MODES = {
     "PNG": ("L", "LA", "RGB", "RGBA", "I;16", "LA;16", "RGB;16", "RGBA;16"),
     "JPEG": ("L", "RGB", "CMYK"),
@@ -26,16 +26,16 @@ FORMAT_MODES = {
 _KEPT = ("exif", "icc_profile", "dpi", "xmp")
 # Compressions of TIFF without loss that Pillow writes; with JPEG and WebP it does not know how well a file was stored.
 _LOSSLESS_TIFF = ("raw", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "packbits", "lzma", "zstd")
-_MOST_SIDE_PX = {"WEBP": 16383, "JPEG": 65500}
-_MOST_JPEG_BYTES = {"exif": 65533, "xmp": 65504}  # of one segment, without what stands before them
+_MAX_SIDE_PX = {"WEBP": 16383, "JPEG": 65500}
+_MAX_JPEG_BYTES = {"exif": 65533, "xmp": 65504}  # of one segment, without its prefix
 # The least and most that a format's resolution can say, in dots per inch; a TIFF has its own tags of it.
-_MOST_METRIC_DPI = (2**31 - 1) * png_chunks.METRES_PER_INCH
-_DPI = {"PNG": (png_chunks.METRES_PER_INCH, _MOST_METRIC_DPI), "BMP": (0, _MOST_METRIC_DPI), "JPEG": (1, 65535)}
+_MAX_METRIC_DPI = (2**31 - 1) * png_chunks.METRES_PER_INCH
+_DPI = {"PNG": (png_chunks.METRES_PER_INCH, _MAX_METRIC_DPI), "BMP": (0, _MAX_METRIC_DPI), "JPEG": (1, 65535)}
 Settings = dict[str, Any]
 
 
 def check_encodable(photo: Photo, image_format: str) -> str:
-    """Pillow's name of the format that a photo will be written in; worth knowing before the model runs.
+    """Return Pillow's name of the output format, and check before the model runs that it can hold the photo.
 
     Raises:
         SampleError: the format cannot hold the photo's mode, size or ICC profile.
@@ -44,15 +44,15 @@ def check_encodable(photo: Photo, image_format: str) -> str:
     if _mode_in(photo, container) not in FORMAT_MODES.get(container, ()):
         advice = "set sink.image_format=png" if image_format == "source" else "set sink.image_format=source"
         raise SampleError("encode", "UnsupportedMode", f"{container} cannot hold {photo.mode} pixels exactly; {advice}")
-    (height, width), most_px = photo.pixels.shape[:2], _MOST_SIDE_PX.get(container)
-    if most_px and max(height, width) > most_px:
+    (height, width), max_px = photo.pixels.shape[:2], _MAX_SIDE_PX.get(container)
+    if max_px and max(height, width) > max_px:
         advice = "png" if photo.mode in FORMAT_MODES["PNG"] else "source"
-        sentence = f"{container} holds at most {most_px} pixels a side, the image is {width}x{height}"
+        sentence = f"{container} holds at most {max_px} pixels a side, the image is {width}x{height}"
         raise SampleError("encode", "UnsupportedSize", f"{sentence}; set sink.image_format={advice}")
     if container == "PNG" and "chunks" not in photo.encoder:
-        profile_bytes, most_bytes = len(photo.encoder.get("icc_profile", b"")), png_chunks.MOST_PILLOW_PROFILE_BYTES
-        if profile_bytes > most_bytes:
-            sentence = f"an ICC profile of {profile_bytes} bytes makes a PNG that readers refuse, most is {most_bytes}"
+        profile_bytes, max_bytes = len(photo.encoder.get("icc_profile", b"")), png_chunks.MAX_PILLOW_PROFILE_BYTES
+        if profile_bytes > max_bytes:
+            sentence = f"an ICC profile of {profile_bytes} bytes makes a PNG that readers refuse, most is {max_bytes}"
             raise SampleError("encode", "UnsupportedMetadata", f"{sentence}; set sink.image_format=source")
     return container
 
@@ -94,17 +94,17 @@ def encode(photo: Photo, pixels: np.ndarray, image_format: str) -> tuple[bytes, 
 
 
 def _mode_in(photo: Photo, container: str) -> str:
-    """The mode that a photo's pixels take in a format: a band without a meaning is kept as alpha is, or left out."""
+    """Return the mode of a photo's pixels in a format: a band without a meaning is kept like alpha, or dropped."""
     return photo.mode.replace("X", "A") if container == "TIFF" else tiff_bands.without_extra_band(photo.mode)
 
 
 def _is_pillows_tiff(photo: Photo) -> bool:
-    """Whether Pillow can write a TIFF of a photo that was one, with its compression, bands and tags."""
+    """Return whether Pillow can write a TIFF photo with its compression, bands and tags."""
     source, compression = photo.encoder, photo.encoder.get("compression")
     tags = source.get("tiffinfo", Image.Exif()).keys()
-    is_deep_colour = photo.mode.startswith("RGB") and photo.pixels.dtype == np.uint16
+    is_high_bit_depth = photo.mode.startswith("RGB") and photo.pixels.dtype == np.uint16
     is_other_band = photo.alpha is not None and _extra_samples(photo) != tiff_bands.UNASSOCIATED_ALPHA
-    if is_deep_colour or is_other_band or "X" in photo.mode:
+    if is_high_bit_depth or is_other_band or "X" in photo.mode:
         return False
     has_groups = not TiffImagePlugin.TiffTags.TAGS_V2_GROUPS.keys().isdisjoint(tags)
     is_map = not tiff_tags.GEOGRAPHIC.keys().isdisjoint(tags)
@@ -112,10 +112,10 @@ def _is_pillows_tiff(photo: Photo) -> bool:
 
 
 def _encode_tiff(photo: Photo, pixels: np.ndarray) -> bytes:
-    """A TIFF without Pillow: JPEG stays JPEG of the same tables, none stays none, all others become Deflate."""
+    """Encode a TIFF without Pillow: keep JPEG with its tables or no compression; all others become Deflate."""
     source, compression = photo.encoder, "raw" if photo.encoder.get("compression") == "raw" else "deflate"
     is_jpeg = (
-        source.get("jpeg") and photo.mode in ("L", "RGB", "CMYK") and max(pixels.shape[:2]) <= tiff_jpeg.MOST_SIDE_PX
+        source.get("jpeg") and photo.mode in ("L", "RGB", "CMYK") and max(pixels.shape[:2]) <= tiff_jpeg.MAX_SIDE_PX
     )
     return encode_tiff(
         pixels,
@@ -133,15 +133,15 @@ def _extra_samples(photo: Photo) -> tuple[int, ...] | None:
 
 
 def _kept(photo: Photo, container: str, wanted: Sequence[str] = _KEPT) -> Settings:
-    """What a photo says beside its pixels, as far as a format has room for it."""
+    """Return the metadata of a photo that a format can hold."""
     kept = {key: photo.encoder[key] for key in wanted if key in photo.encoder}
     dpi, limits = kept.pop("dpi", ()), _DPI.get(container)
     if dpi and limits and all(isinstance(value, Real) and limits[0] <= float(value) <= limits[1] for value in dpi):
         kept["dpi"] = dpi
     if container == "JPEG":
-        if len(kept.get("exif", b"")) > _MOST_JPEG_BYTES["exif"]:
-            kept["exif"] = orientation_alone(kept["exif"])
-        if len(kept.get("xmp", b"")) > _MOST_JPEG_BYTES["xmp"]:
+        if len(kept.get("exif", b"")) > _MAX_JPEG_BYTES["exif"]:
+            kept["exif"] = orientation_only(kept["exif"])
+        if len(kept.get("xmp", b"")) > _MAX_JPEG_BYTES["xmp"]:
             del kept["xmp"]
     return kept
 

@@ -1,4 +1,4 @@
-"""EXIF without its thumbnail, which would still show what was removed from a photo."""
+"""Removes EXIF thumbnails, which would still show the removed content."""
 
 import contextlib
 import struct
@@ -10,23 +10,23 @@ PREFIX = b"Exif\0\0"
 _ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 _JPEG_START = b"\xff\xd8\xff"
 _ENTRY_BYTES = 12
-_MOST_DIRECTORIES = 16
+_MAX_DIRECTORIES = 16
 _SHORT, _LONG = 3, 4
-# Where a directory says that its picture lies, and how long it is: as JPEG, in strips, in tiles.
-_PLACES = ((513, 514), (273, 279), (324, 325))
+# Tags of a directory with offset and length of its picture: as JPEG, in strips, in tiles.
+_PICTURE_TAGS = ((513, 514), (273, 279), (324, 325))
 _GROUPS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo, ExifTags.IFD.Interop)
 Span = tuple[int, int]
 
 
 def without_thumbnail(exif: bytes) -> bytes:
-    """Remove the thumbnails of EXIF, and leave every other byte in its place, as maker notes count offsets.
+    """Remove the thumbnails of EXIF, and leave every other byte in its position, as maker notes count offsets.
 
     Args:
         exif: with or without ``Exif\\0\\0``, from outside.
 
     Returns:
-        The same without thumbnails. Where they cannot be told from the rest, orientation alone is left; what is no
-        EXIF stays as it is.
+        EXIF without thumbnails; only the orientation if they cannot be separated from the rest; the input if it is no
+        EXIF.
     """
     prefix = _prefix(exif)
     tiff = exif[len(prefix) :]
@@ -35,23 +35,23 @@ def without_thumbnail(exif: bytes) -> bytes:
     try:
         cleaned = prefix + _cleaned(tiff, _ORDERS[tiff[:4]])
     except (struct.error, ValueError):
-        return orientation_alone(exif) if _JPEG_START in tiff else exif
+        return orientation_only(exif) if _JPEG_START in tiff else exif
     if cleaned == exif:
         return exif
     said = _said(exif)
-    return cleaned if said is not None and _said(cleaned) == said else orientation_alone(exif)
+    return cleaned if said is not None and _said(cleaned) == said else orientation_only(exif)
 
 
-def orientation_alone(exif: bytes) -> bytes:
-    """Return EXIF, with or without ``Exif\\0\\0`` as it came, that says no more than how an image is turned."""
-    tags, alone = _loaded(exif), Image.Exif()
+def orientation_only(exif: bytes) -> bytes:
+    """Return EXIF with the orientation only, with or without ``Exif\\0\\0`` as in the input."""
+    tags, kept = _loaded(exif), Image.Exif()
     if ExifTags.Base.Orientation in tags:
-        alone[ExifTags.Base.Orientation] = tags[ExifTags.Base.Orientation]
-    return _prefix(exif) + alone.tobytes().removeprefix(PREFIX)
+        kept[ExifTags.Base.Orientation] = tags[ExifTags.Base.Orientation]
+    return _prefix(exif) + kept.tobytes().removeprefix(PREFIX)
 
 
 def orientation(exif: bytes) -> int:
-    """Return how viewers turn an image by its EXIF, 1 … 8; 1, not at all, where that says nothing else."""
+    """Return the EXIF orientation, 1 … 8; 1 (no rotation) by default."""
     turned = _loaded(exif).get(ExifTags.Base.Orientation)
     return turned if isinstance(turned, int) and 1 <= turned <= 8 else 1
 
@@ -61,11 +61,11 @@ def _prefix(exif: bytes) -> bytes:
 
 
 def _cleaned(tiff: bytes, order: str) -> bytes:
-    """Cut the first directory off those that follow it, and blank their pictures."""
+    """Unlink the directories after the first, and blank their pictures."""
     (first,) = struct.unpack_from(order + "I", tiff, 4)
     link = _link(tiff, order, first)
     if link + 4 > len(tiff) or not any(tiff[link : link + 4]):
-        return tiff  # there is one directory alone
+        return tiff  # there is only one directory
     result = bytearray(tiff)
     result[link : link + 4] = bytes(4)
     spans = sorted(span for start in _directories(tiff, order, link) for span in _pictures(tiff, order, start))
@@ -85,7 +85,7 @@ def _link(tiff: bytes, order: str, start: int) -> int:
 def _directories(tiff: bytes, order: str, link: int) -> Iterator[int]:
     """The offsets of the directories behind the first; they may lead in a circle."""
     seen: set[int] = set()
-    while len(seen) < _MOST_DIRECTORIES and link + 4 <= len(tiff):
+    while len(seen) < _MAX_DIRECTORIES and link + 4 <= len(tiff):
         (start,) = struct.unpack_from(order + "I", tiff, link)
         if not start or start in seen:
             return
@@ -97,22 +97,22 @@ def _directories(tiff: bytes, order: str, link: int) -> Iterator[int]:
 def _pictures(tiff: bytes, order: str, start: int) -> Iterator[Span]:
     """The bytes of a directory's pictures, as far as the file goes."""
     (count,) = struct.unpack_from(order + "H", tiff, start)
-    places = [start + 2 + _ENTRY_BYTES * index for index in range(count)]
-    values = {struct.unpack_from(order + "H", tiff, place)[0]: _numbers(tiff, order, place) for place in places}
-    for offsets, lengths in _PLACES:
+    entries = [start + 2 + _ENTRY_BYTES * index for index in range(count)]
+    values = {struct.unpack_from(order + "H", tiff, entry)[0]: _numbers(tiff, order, entry) for entry in entries}
+    for offsets, lengths in _PICTURE_TAGS:
         for offset, length in zip(values.get(offsets, ()), values.get(lengths, ()), strict=False):
             if offset < len(tiff):
                 yield offset, min(offset + length, len(tiff))
 
 
-def _numbers(tiff: bytes, order: str, place: int) -> tuple[int, ...]:
+def _numbers(tiff: bytes, order: str, entry: int) -> tuple[int, ...]:
     """The value of an entry, where it is a whole number or several."""
-    _, kind, count = struct.unpack_from(order + "HHI", tiff, place)
+    _, kind, count = struct.unpack_from(order + "HHI", tiff, entry)
     if kind not in (_SHORT, _LONG) or count > len(tiff):
         return ()
     letter, size = ("H", 2) if kind == _SHORT else ("I", 4)
-    place = place + 8 if count * size <= 4 else struct.unpack_from(order + "I", tiff, place + 8)[0]
-    return struct.unpack_from(f"{order}{count}{letter}", tiff, place)
+    entry = entry + 8 if count * size <= 4 else struct.unpack_from(order + "I", tiff, entry + 8)[0]
+    return struct.unpack_from(f"{order}{count}{letter}", tiff, entry)
 
 
 def _loaded(exif: bytes) -> Image.Exif:

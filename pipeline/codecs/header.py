@@ -1,4 +1,4 @@
-"""Image files opened by their own signature, with all limits checked before a pixel is decoded."""
+"""Opens image files by signature, and checks all limits before a pixel is decoded."""
 
 import io
 
@@ -26,7 +26,7 @@ def open_checked(data: bytes, max_pixels: int, stage: str = "decode") -> Image.I
     Raises:
         SampleError: not an image that is taken, damaged chunks of a PNG, too many pixels, or several frames.
     """
-    Image.MAX_IMAGE_PIXELS = None  # max_pixels is our limit, checked below from the header alone
+    Image.MAX_IMAGE_PIXELS = None  # max_pixels is our limit, checked below from the header only
     image = _open(data, stage)
     pixels = image.width * image.height
     if pixels > max_pixels:
@@ -83,7 +83,7 @@ def _unopened(data: bytes, kind: str) -> str:
 
 
 def _register_heif(stage: str) -> None:
-    """Let Pillow read HEIC, where the extra is installed."""
+    """Register HEIC with Pillow, if the extra is installed."""
     try:
         from pillow_heif import register_heif_opener
     except ImportError:

@@ -25,14 +25,14 @@ class MainPicture:
 
     @property
     def has_other_colours(self) -> bool:
-        """Whether its numbers are colours of another kind than sRGB, told by nothing that other formats keep."""
+        """Return whether the colours are not sRGB according to properties that other formats cannot keep."""
         return self.colours is not None and not (
             self.colours[0] in _SDR_PRIMARIES and self.colours[1] in _SDR_TRANSFERS
         )
 
 
 def read_main_picture(data: bytes) -> MainPicture:
-    """The properties of a file's main picture; what cannot be found is taken for usual."""
+    """Read the properties of a file's main picture; missing ones have usual values."""
     boxes = dict[bytes, bytes]()
     properties = list[tuple[bytes, bytes]]()
     for path, content in _walk(data, b""):
@@ -56,7 +56,7 @@ def read_main_picture(data: bytes) -> MainPicture:
 
 
 def _walk(data: bytes, inside: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Paths and contents of all boxes that are of use here."""
+    """Yield paths and contents of all relevant boxes."""
     position = 0
     while position + 8 <= len(data):
         size, kind, start = int.from_bytes(data[position : position + 4], "big"), data[position + 4 : position + 8], 8

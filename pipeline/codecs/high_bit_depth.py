@@ -6,29 +6,30 @@ from PIL import Image, TiffImagePlugin
 from pipeline.codecs.tiff_bands import UNSPECIFIED, extra_samples, stored_bands, unexplained
 from pipeline.errors import SampleError
 
-DEEP_MODES = {2: "LA;16", 3: "RGB;16", 4: "RGBA;16"}  # by channels; grey alone is Pillow's own I;16
+HIGH_BIT_DEPTH_MODES = {2: "LA;16", 3: "RGB;16", 4: "RGBA;16"}  # by channels; grey only is Pillow's own I;16
 _WHITE_IS_ZERO = 0
 
 
-def decode_deep(image: Image.Image, data: bytes) -> tuple[np.ndarray, str]:
-    """The pixels of a file with more than 8 bits a channel.
+def decode_high_bit_depth(image: Image.Image, data: bytes) -> tuple[np.ndarray, str]:
+    """Decode the pixels of a file with more than 8 bits per channel.
 
     Args:
         image: its header, opened and checked.
         data: the file.
 
     Returns:
-        (H, W, channels) uint16, and one of ``DEEP_MODES``; with ``X`` for a channel that a TIFF does not explain.
+        (H, W, channels) uint16, and one of ``HIGH_BIT_DEPTH_MODES``, with ``X`` for a channel that a TIFF does not
+        explain.
 
     Raises:
-        SampleError: broken, or anything else than colour of 16 bits.
+        SampleError: damaged, or not 16 bits per colour channel.
     """
     if image.format not in ("PNG", "TIFF") or "transparency" in image.info:
         raise SampleError("decode", "UnsupportedMode", _refusal(image))
     pixels = stored_bands(image, data)
-    if pixels.ndim != 3 or pixels.dtype != np.uint16 or pixels.shape[2] not in DEEP_MODES:
+    if pixels.ndim != 3 or pixels.dtype != np.uint16 or pixels.shape[2] not in HIGH_BIT_DEPTH_MODES:
         raise SampleError("decode", "UnsupportedMode", _refusal(image))
-    mode = DEEP_MODES[pixels.shape[2]]
+    mode = HIGH_BIT_DEPTH_MODES[pixels.shape[2]]
     return pixels, unexplained(mode) if image.format == "TIFF" and extra_samples(image) == UNSPECIFIED else mode
 
 

@@ -1,7 +1,7 @@
-"""JPEG files to pixels, with every sign of damage in their scans taken for what it is.
+"""Decodes JPEG files, and treats every sign of damage in their scans as an error.
 
-Pillow shows whatever could be decoded of a damaged scan and says nothing; libjpeg-turbo warns. Wrong bits after which a
-decoder finds back into step, with as many blocks as there should be, are seen by neither.
+Pillow silently returns the part of a damaged scan that could be decoded; libjpeg-turbo warns. Neither detects wrong
+bits after which the decoder resynchronizes with the right number of blocks.
 """
 
 import io
@@ -18,7 +18,7 @@ _ARITHMETIC = (0xC9, 0xCA)
 _END_OF_IMAGE = b"\xff\xd9"
 _UNKNOWN_LAYOUT = "Could not determine subsampling"  # TurboJPEG's refusal of what libjpeg can decode
 _FILLER = b"\x55" * 64
-_LARGEST_MCU_PX = 32  # the last pixels of an arithmetic code may depend on what follows it
+_MAX_MCU_PX = 32  # the last pixels of an arithmetic code may depend on what follows it
 _PREMATURE_END, _MISSING_SCANS = "premature end of data segment", "premature end, its last scans are missing"
 
 
@@ -46,13 +46,13 @@ def decode_jpeg(data: bytes, mode: str, stage: str = "decode") -> np.ndarray:
     if picture.missing_scans:
         raise _damaged(stage, _MISSING_SCANS)
     # No decoder warns of an arithmetic code that ends too soon.
-    if picture.frame in _ARITHMETIC and _depends_on_what_follows(data, picture.scans[-1], pixels, _LARGEST_MCU_PX):
+    if picture.frame in _ARITHMETIC and _depends_on_what_follows(data, picture.scans[-1], pixels, _MAX_MCU_PX):
         raise _damaged(stage, _PREMATURE_END)
     return pixels
 
 
 def _decode_strictly(data: bytes, mode: str) -> tuple[np.ndarray, bytes]:
-    """Pixels, and the bytes that they were decoded from: the file, or one without flaws that touch no pixel."""
+    """Return pixels and the bytes they were decoded from: the file, or one without flaws that affect no pixel."""
     space = JPEG_MODES[mode]
     try:
         pixels = simplejpeg.decode_jpeg(data, space)
@@ -67,7 +67,7 @@ def _decode_strictly(data: bytes, mode: str) -> tuple[np.ndarray, bytes]:
 
 
 def _decode_by_pillow(data: bytes, stage: str) -> np.ndarray:
-    """The pixels of a layout that TurboJPEG does not take, if none of them is made up."""
+    """Decode a layout that TurboJPEG does not support, if no pixel is invented."""
     try:
         pixels, picture = _seen_by_pillow(data), read_picture(data)
         is_whole = bool(picture.scans) and not picture.missing_scans
@@ -81,7 +81,7 @@ def _decode_by_pillow(data: bytes, stage: str) -> np.ndarray:
 
 
 def _depends_on_what_follows(data: bytes, scan: Scan, pixels: np.ndarray, margin_px: int = 0) -> bool:
-    """Whether pixels change with bytes put behind the last scan, which means that data is missing.
+    """Return whether bytes appended to the last scan change pixels, which means that data is missing.
 
     Args:
         data: the file.

@@ -1,4 +1,4 @@
-"""The scans of a JPEG file: where they are, whether one is missing, and the flaws around them that touch no pixel.
+"""Parses the scans of a JPEG file: finds them, missing ones, and flaws around them that affect no pixel.
 
 Source: ITU-T T.81, annex B for the segments, G.1 for progressive scans.
 """
@@ -31,7 +31,7 @@ class Scan:
     start: int
 
     def end_in(self, data: bytes) -> int:
-        """Where its data ends in the file."""
+        """Return the end of its data in the file."""
         found = _MARKER.search(data, self.start)
         return found.start() if found else len(data)
 
@@ -43,7 +43,7 @@ class Scan:
 
 @dataclass(frozen=True)
 class Picture:
-    """How the first picture of a file is coded.
+    """Coding of the first picture of a file.
 
     Args:
         frame: marker of its frame header, 0xC0 … 0xCF; 0 where there is none.
@@ -57,7 +57,7 @@ class Picture:
 
     @property
     def missing_scans(self) -> bool:
-        """Whether the file ends before all coefficients of all components have their full precision."""
+        """Return whether the file ends before all coefficients of all components have full precision."""
         expected = self.frame_header[6::3]
         if self.frame not in _PROGRESSIVE:
             return not set(expected) <= {number for scan in self.scans for number in scan.components}
@@ -94,7 +94,7 @@ def read_picture(data: bytes) -> Picture:
 
 
 def with_sound_header(data: bytes) -> bytes:
-    """The pixels of a file alone, without the flaws that libjpeg warns of though no pixel depends on them.
+    """Return a file with only the pixels, without flaws that libjpeg warns of though no pixel depends on them.
 
     These are bytes between segments, version numbers and colour transforms that nobody knows, profiles in pieces that
     do not fit, and the end that is not marked.
@@ -118,7 +118,7 @@ def with_sound_header(data: bytes) -> bytes:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Marker, start and end of every segment up to the end of the picture, over whatever lies between them."""
+    """Yield marker, start and end of every segment up to the end of the picture, skipping bytes between them."""
     position = 2
     while (found := _MARKER.search(data, position)) and found.end() + 2 <= len(data):
         marker, start = data[found.start() + 1], found.start()

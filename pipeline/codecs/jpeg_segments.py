@@ -1,4 +1,4 @@
-"""The parts of a JPEG file around its pixels: what is kept, and how."""
+"""Copies metadata segments of JPEG files."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ _PHOTOSHOP = (0xED, b"Photoshop 3.0\0")
 _KEPT = (_EXIF, _XMP, _EXTENSION, (0xE2, b"ICC_PROFILE\0"), (0xED, b""), (0xFE, b""))
 _TIFF_STARTS = (b"II*\0", b"MM\0*")
 _EXTENSION_HEADER_BYTES = 35 + 32 + 4 + 4  # name, digest, whole length, offset
-_MOST_CONTENT_BYTES = 65533
+_MAX_CONTENT_BYTES = 65533
 Segment = tuple[int, bytes]  # marker and content
 
 
@@ -38,15 +38,15 @@ def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def has_optimized_tables(data: bytes) -> bool:
-    """Whether a JPEG's Huffman tables were made for it; the standard ones are quicker to encode with, and longer."""
+    """Return whether a JPEG has optimized Huffman tables; standard ones encode faster to larger files."""
     table_bytes = sum(end - start - 4 for marker, start, end in segments(data) if marker == _HUFFMAN_TABLES)
     return table_bytes not in _STANDARD_TABLE_BYTES
 
 
 def metadata_segments(data: bytes) -> bytes:
-    """Return EXIF, XMP, ICC profile, IPTC and comments, one after the other, to the byte.
+    """Return EXIF, XMP, ICC profile, IPTC and comments, concatenated and byte-identical.
 
-    Left out are thumbnails, and XMP that announces what stood behind the picture.
+    Thumbnails are omitted, and XMP that refers to data behind the picture.
     """
     found = [(marker, data[start + 4 : end]) for marker, start, end in segments(data)]
     found = [segment for segment in found if any(_is(segment, kind) for kind in _KEPT)]
@@ -61,13 +61,13 @@ def _is(segment: Segment, kind: Segment) -> bool:
 
 
 def first_exif(data: bytes) -> bytes:
-    """Return the first EXIF of a JPEG, joined where it goes on in further segments; empty where there is none."""
+    """Return the first EXIF of a JPEG, joined from its segments; empty if there is none."""
     found = [(marker, data[start + 4 : end]) for marker, start, end in segments(data)]
     return next((content for marker, content in _with_whole_exif(found) if _is((marker, content), _EXIF)), b"")
 
 
 def _with_whole_exif(found: list[Segment]) -> list[Segment]:
-    """Join EXIF with what follows of it in further segments; one that begins as TIFF is another EXIF."""
+    """Join EXIF with its continuation in further segments; one that begins as TIFF is another EXIF."""
     result = list[Segment]()
     last = None  # position of the EXIF before
     for segment in found:
@@ -81,7 +81,7 @@ def _with_whole_exif(found: list[Segment]) -> list[Segment]:
 
 
 def _is_extension_true(found: list[Segment]) -> bool:
-    """Whether the second part of XMP can stay as it is; it has a digest, so it is kept or dropped as a whole."""
+    """Return whether to keep the second part of XMP; it has a digest, so it is kept or dropped as a whole."""
     parts = [content for marker, content in found if _is((marker, content), _EXTENSION)]
     parts.sort(key=lambda content: content[35:67] + content[71:75])  # by digest and offset
     whole = b"".join(content[_EXTENSION_HEADER_BYTES:] for content in parts)
@@ -92,11 +92,11 @@ def _without_thumbnails(found: list[Segment], has_extension: bool) -> Iterator[S
     resources = b"".join(
         content[len(_PHOTOSHOP[1]) :] for marker, content in found if _is((marker, content), _PHOTOSHOP)
     )
-    kept = photoshop.without_thumbnail(resources)  # one may go on in the next segment
+    kept = photoshop.without_thumbnail(resources)  # one may continue in the next segment
     for marker, content in _with_whole_exif(found):
         if _is((marker, content), _EXIF):
             name, kept_exif = content[: len(exif.PREFIX)], exif.without_thumbnail(content)[len(exif.PREFIX) :]
-            room = _MOST_CONTENT_BYTES - len(name)
+            room = _MAX_CONTENT_BYTES - len(name)
             yield from ((marker, name + kept_exif[at : at + room]) for at in range(0, max(len(kept_exif), 1), room))
         elif _is((marker, content), _XMP):
             name, zero, packet = content.partition(b"\0")
@@ -104,7 +104,7 @@ def _without_thumbnails(found: list[Segment], has_extension: bool) -> Iterator[S
             if packet:
                 yield marker, name + zero + packet
         elif kept != resources and _is((marker, content), _PHOTOSHOP):
-            room = _MOST_CONTENT_BYTES - len(_PHOTOSHOP[1])
+            room = _MAX_CONTENT_BYTES - len(_PHOTOSHOP[1])
             yield from ((marker, _PHOTOSHOP[1] + kept[at : at + room]) for at in range(0, len(kept), room))
             kept = b""
         else:
@@ -117,7 +117,7 @@ def _framed(segment: Segment) -> bytes:
 
 
 def with_metadata(jpeg: bytes, metadata: bytes) -> bytes:
-    """An encoded JPEG with segments put where readers look for them: behind the JFIF header."""
+    """Insert segments into an encoded JPEG after its JFIF header, where readers expect them."""
     start = 2
     marker, _, end = next(segments(jpeg))
     if marker == _APP0:
@@ -126,7 +126,7 @@ def with_metadata(jpeg: bytes, metadata: bytes) -> bytes:
 
 
 def without_adobe(jpeg: bytes) -> bytes:
-    """A JPEG without Adobe's marker: readers that find none take four components as they are, not inverted."""
+    """Remove Adobe's marker from a JPEG, so that readers do not invert four components."""
     for marker, start, end in segments(jpeg):
         if marker == _APP14 and jpeg.startswith(b"Adobe", start + 4):
             return jpeg[:start] + jpeg[end:]

@@ -1,4 +1,4 @@
-"""How the components of a JPEG file are stored: their tables, subsampling and colours."""
+"""Reads how the components of a JPEG file are stored: tables, subsampling and colours."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ def component_settings(image: JpegImagePlugin.JpegImageFile) -> dict[str, Any]:
         ``keep_rgb``: the components are red, green and blue; ``is_inverted``: see :func:`is_inverted`.
     """
     is_rgb = _is_rgb(image)
-    # Of what Pillow cannot write (4:4:0, 4:1:1, subsampled RGB) comes 4:4:4, which loses no colour.
+    # Subsamplings that Pillow cannot write (4:4:0, 4:1:1, subsampled RGB) become 4:4:4, which loses no colour.
     sampling = 0 if is_rgb else max(JpegImagePlugin.get_sampling(image), 0)
     settings: dict[str, Any] = {
         "subsampling": sampling if len(image.layer) == 3 else -1,
@@ -46,12 +46,12 @@ def component_tables(image: JpegImagePlugin.JpegImageFile) -> list[list[int]]:
 
 
 def is_inverted(image: Image.Image) -> bool:
-    """Whether the inks of a CMYK file are inverted: by convention they are where Adobe's marker is."""
+    """Return whether the inks of a CMYK file are inverted: by convention, if Adobe's marker is present."""
     return "adobe_transform" in image.info
 
 
 def _is_rgb(image: JpegImagePlugin.JpegImageFile) -> bool:
-    """Whether three components are red, green and blue, by the rule of libjpeg."""
+    """Return whether three components are red, green and blue, by the rule of libjpeg."""
     if len(image.layer) != 3 or "jfif" in image.info:
         return False
     if "adobe_transform" in image.info:

@@ -26,7 +26,7 @@ def heic_is_installed() -> bool:
 
 
 def is_image(key: str) -> bool:
-    """Whether a name has an image extension; hidden files never count."""
+    """Return whether a name has an image extension and is not hidden."""
     return key[key.rfind(".") :].lower() in IMAGE_EXTENSIONS and key[key.rfind("/") + 1] != "."
 
 
@@ -37,7 +37,7 @@ def split_extension(key: str) -> tuple[str, str]:
 
 
 def is_hidden_folder(folder: str, hidden: tuple[str, ...] = (".",)) -> bool:
-    """Whether a path leads through a folder whose name begins as hidden ones do, or that a tool keeps for itself."""
+    """Return whether a path contains a hidden folder or a private one of a tool."""
     return any(
         part.lower() in _TOOL_FOLDERS or (part.startswith(hidden) and part not in (".", ".."))
         for part in folder.split("/")

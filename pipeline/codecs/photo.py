@@ -30,7 +30,7 @@ class Photo:
     encoder: dict[str, Any] = field(default_factory=dict)
 
     def rgb(self) -> np.ndarray:
-        """What the model sees: (H, W, 3) uint8, without alpha."""
+        """Return the model's input: (H, W, 3) uint8, without alpha."""
         if self.mode == "CMYK":
             return np.asarray(Image.fromarray(self.pixels, self.mode).convert("RGB"))
         seen = (self.pixels >> 8).astype(np.uint8) if self.pixels.dtype == np.uint16 else self.pixels
@@ -51,7 +51,7 @@ class Photo:
 
     @cached_property
     def orientation(self) -> int:
-        """How viewers turn the image by its EXIF, 1 … 8; 1, not at all, where that says nothing else."""
+        """EXIF orientation of the image, 1 … 8; 1 (no rotation) by default."""
         return exif.orientation(self.encoder.get("exif", b""))
 
     def opaque(self, mask: np.ndarray) -> "Photo":
@@ -60,19 +60,19 @@ class Photo:
         pixels[mask, -1] = np.iinfo(pixels.dtype).max
         return replace(self, pixels=pixels)
 
-    def repaint(self, patch: np.ndarray, mask: np.ndarray, place: Box) -> np.ndarray:
-        """Put the masked pixels of a patch into their place; alpha stays.
+    def repaint(self, patch: np.ndarray, mask: np.ndarray, box: Box) -> np.ndarray:
+        """Copy the masked pixels of a patch into the photo; alpha is preserved.
 
         Args:
-            patch: (h, w, 3) uint8 of the place, equal to :meth:`rgb` outside the mask.
-            mask: (h, w) bool of the place.
-            place: what holds every masked pixel.
+            patch: (h, w, 3) uint8, of the size of the box, equal to :meth:`rgb` outside the mask.
+            mask: (h, w) bool, of the size of the box.
+            box: contains every masked pixel.
 
         Returns:
             ``pixels`` itself, changed, where it can be written to, else a copy.
         """
         result = self.pixels if self.pixels.flags.writeable else self.pixels.copy()
-        region = result[place.slices]
+        region = result[box.slices]
         scale = 257 if result.dtype == np.uint16 else 1  # 255 is full in 8 bits, 65535 in 16
         if self.mode == "RGB":
             region[:] = patch

@@ -8,7 +8,7 @@ import imagecodecs
 import numpy as np
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-LEVEL = 4  # of libdeflate: with these filters about the size of zlib's level 6, several times sooner
+LEVEL = 4  # of libdeflate: with these filters about the size of zlib's level 6, several times faster
 METRES_PER_INCH = 0.0254
 ROWS_AT_ONCE = 32  # that stay in the cache
 SAMPLES, SAMPLE_ROWS = 4, 8  # that a filter is chosen by
@@ -17,7 +17,7 @@ _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # by channels: grey, grey and alpha, c
 _KEPT = (b"cHRM", b"gAMA", b"iCCP", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"pHYs", b"eXIf", b"tEXt", b"zTXt", b"iTXt")
 _XMP_KEYWORD = b"XML:com.adobe.xmp\0\0\0\0\0"
 # Up to so many bytes of an ICC profile Pillow opens a PNG; beyond so many it is a bomb to us, too.
-MOST_PILLOW_PROFILE_BYTES, MOST_PROFILE_BYTES = (1 << 20) - 1, 16 << 20
+MAX_PILLOW_PROFILE_BYTES, MAX_PROFILE_BYTES = (1 << 20) - 1, 16 << 20
 Chunk = tuple[bytes, bytes]
 
 
@@ -31,10 +31,10 @@ def large_profile(data: bytes) -> bytes:
     start, end = _profile_chunk(data)
     unpacker = zlib.decompressobj()
     try:
-        profile = unpacker.decompress(data[start + 8 : end - 4].partition(b"\0")[2][1:], MOST_PROFILE_BYTES)
+        profile = unpacker.decompress(data[start + 8 : end - 4].partition(b"\0")[2][1:], MAX_PROFILE_BYTES)
     except zlib.error:
         return b""
-    return profile if unpacker.eof and len(profile) > MOST_PILLOW_PROFILE_BYTES else b""
+    return profile if unpacker.eof and len(profile) > MAX_PILLOW_PROFILE_BYTES else b""
 
 
 def without_large_profile(data: bytes) -> bytes:
@@ -110,7 +110,7 @@ def read_chunks(data: bytes) -> Iterator[Chunk]:
 
 
 def framed(chunk: Chunk) -> bytes:
-    """A chunk as it stands in a file: length, name, content, checksum."""
+    """Encode a chunk as in a file: length, name, content, checksum."""
     name, content = chunk
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(content, zlib.crc32(name)))
 

@@ -1,4 +1,4 @@
-"""Whether a PNG file is whole: its chunks by their checksums, its pixels by how many bytes they unpack to."""
+"""Checks that a PNG file is intact: checksums of chunks, and the number of bytes of pixels."""
 
 import zlib
 from itertools import dropwhile, takewhile
@@ -23,7 +23,7 @@ _ANCILLARY = 0x20  # this bit of a name says that no pixel depends on the chunk
 
 
 def check_chunks(data: bytes, stage: str) -> None:
-    """Check the checksum of every chunk up to IEND; nothing that is damaged is left out unsaid.
+    """Check the checksum of every chunk up to IEND, including ancillary ones.
 
     Raises:
         SampleError: a chunk is cut off or damaged; the message names it.

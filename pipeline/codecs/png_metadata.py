@@ -5,7 +5,7 @@ import zlib
 from pipeline.codecs import exif, photoshop, xmp
 from pipeline.codecs.png_chunks import Chunk
 
-MOST_TEXT_BYTES = 1 << 24
+MAX_TEXT_BYTES = 1 << 24
 _XMP_NAME = b"XML:com.adobe.xmp"
 _RAW_PROFILES = (b"Raw profile type exif", b"Raw profile type APP1", b"Raw profile type xmp", b"Raw profile type 8bim")
 _HEX_LINE_CHARACTERS = 72
@@ -43,7 +43,7 @@ def _text(name: bytes, rest: bytes) -> bytes | None:
         return rest
     unpacker = zlib.decompressobj()
     try:
-        text = unpacker.decompress(rest, MOST_TEXT_BYTES)
+        text = unpacker.decompress(rest, MAX_TEXT_BYTES)
     except zlib.error:
         return None
     return text if unpacker.eof else None

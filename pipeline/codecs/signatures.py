@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes, and why some kinds of image are not taken."""
+"""Identifies files by their first bytes, and explains why some kinds of image are not accepted."""
 
 import io
 import re
@@ -97,7 +97,7 @@ def image_kind(data: bytes) -> str | None:
 
 
 def describe_foreign(data: bytes) -> str | None:
-    """What a file is that :func:`image_kind` does not know; ``None`` where nothing is known of it."""
+    """Describe a file that :func:`image_kind` does not know; ``None`` if it is not recognized."""
     if not data:
         return "empty"
     for pattern, name in _FOREIGN:
@@ -110,7 +110,7 @@ def describe_foreign(data: bytes) -> str | None:
 
 
 def describe_jpeg(data: bytes) -> str | None:
-    """Why a JPEG is none that decoders take, by its frame; ``None`` where that says nothing."""
+    """Describe why decoders do not support a JPEG, by its frame; ``None`` if there is no reason."""
     frame, header = read_frame(data)
     if not frame and _JPEG_LS.search(data, 0, 65536):
         return "JPEG-LS (SOF55)"
@@ -126,7 +126,7 @@ def describe_jpeg(data: bytes) -> str | None:
 
 
 def describe_tiff(data: bytes) -> str | None:
-    """What a TIFF's first image holds that is not taken; ``None`` where its tags say nothing against it."""
+    """Describe what is unsupported in a TIFF's first image; ``None`` if its tags show nothing."""
     try:
         tags = TiffImagePlugin.ImageFileDirectory_v2(data[:16] if data[2:3] in b"+" or data[3:4] in b"+" else data[:8])
         file = io.BytesIO(data)
@@ -152,7 +152,7 @@ def describe_tiff(data: bytes) -> str | None:
 
 
 def describe_thumbnail(image: Image.Image) -> str | None:
-    """What a TIFF is whose first picture is a thumbnail of the one that counts; ``None`` for all others."""
+    """Describe a TIFF whose first picture is a thumbnail of the main one; ``None`` for all others."""
     tags = image.tag_v2  # type: ignore[attr-defined]
     kind = tags.get(_SUBFILE_TYPE, 0)
     if _SUBFILES not in tags or not isinstance(kind, int) or not kind & _REDUCED:
@@ -168,7 +168,7 @@ def _numbers(tags: TiffImagePlugin.ImageFileDirectory_v2, tag: int) -> tuple[int
 
 
 def reason_of_plugin(data: bytes, kind: str) -> str:
-    """What Pillow's reader of a format says against a file; ``Image.open`` hides it."""
+    """Return the error of Pillow's reader of a format, which ``Image.open`` hides."""
     Image.init()
     try:
         Image.OPEN[kind][0](io.BytesIO(data), "")

@@ -21,7 +21,7 @@ _COLOUR_BANDS = {
     5: 4,
 }  # by photometric interpretation; of the others Pillow knows no extra band
 _MODES = {1: "LA", 2: "RGBA"}
-_MOST_TILE_PIXELS = 1 << 24  # of an image that is smaller than its tiles
+_MAX_TILE_PIXELS = 1 << 24  # of an image that is smaller than its tiles
 
 
 def unexplained(mode: str) -> str:
@@ -87,7 +87,7 @@ def _check_tiles(image: TiffImagePlugin.TiffImageFile) -> None:
     width, height = (image.tag_v2.get(tag, 0) for tag in (TiffImagePlugin.TILEWIDTH, TiffImagePlugin.TILELENGTH))
     if not isinstance(width, int) or not isinstance(height, int):
         raise SampleError("decode", "BrokenImage", "TIFF whose tiles have no size")
-    if width * height > max(_MOST_TILE_PIXELS, 4 * image.width * image.height):
+    if width * height > max(_MAX_TILE_PIXELS, 4 * image.width * image.height):
         sentence = f"TIFF of {image.width}x{image.height} pixels with tiles of {width}x{height}"
         raise SampleError("decode", "BrokenImage", sentence)
 

@@ -1,4 +1,4 @@
-"""Whether the strips and tiles of a TIFF file are whole, where libtiff fills what is missing and says nothing."""
+"""Checks that the strips and tiles of a TIFF file are intact, where libtiff silently fills missing data."""
 
 import zlib
 from collections.abc import Callable, Sequence
@@ -68,18 +68,18 @@ def _deflate_check(image: TiffImagePlugin.TiffImageFile, stage: str) -> Callable
 
 
 def _piece_bytes(image: TiffImagePlugin.TiffImageFile) -> int:
-    """How much a strip or tile unpacks to, at most."""
+    """Return the maximum number of decompressed bytes of a strip or tile."""
     tags = image.tag_v2
     columns = tags.get(_TILE_COLUMNS, tags[_COLUMNS])
     rows = tags.get(_TILE_ROWS, min(tags.get(_ROWS_PER_STRIP, tags[_ROWS]), tags[_ROWS]))
-    most_pixels = (tags[_COLUMNS] + _TILE_PX) * (tags[_ROWS] + _TILE_PX)  # whatever the tags of a tile say
-    return min(columns * rows, most_pixels) * tags.get(_SAMPLES, 1) * max(tags.get(_BITS, (1,))) // 8 + 1
+    max_pixels = (tags[_COLUMNS] + _TILE_PX) * (tags[_ROWS] + _TILE_PX)  # whatever the tags of a tile say
+    return min(columns * rows, max_pixels) * tags.get(_SAMPLES, 1) * max(tags.get(_BITS, (1,))) // 8 + 1
 
 
-def _check_by_zlib(piece: bytes, most_bytes: int, stage: str) -> None:
+def _check_by_zlib(piece: bytes, max_bytes: int, stage: str) -> None:
     stream, rest, unpacked = zlib.decompressobj(), piece, 0
     try:
-        while not stream.eof and unpacked < most_bytes:
+        while not stream.eof and unpacked < max_bytes:
             part, rest = stream.decompress(rest, _AT_ONCE_BYTES), stream.unconsumed_tail
             unpacked += len(part)
             if not part and not rest and not stream.eof:

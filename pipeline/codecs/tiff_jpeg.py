@@ -9,7 +9,7 @@ from PIL import Image, JpegImagePlugin, TiffImagePlugin
 from pipeline.codecs import jpeg_segments, jpeg_settings
 from pipeline.codecs.tiff_writer import JpegStrip
 
-MOST_SIDE_PX = 65500  # of libjpeg
+MAX_SIDE_PX = 65500  # of libjpeg
 _TABLES = 347
 _STRIPS, _TILES = (273, 279), (324, 325)  # their offsets and lengths
 _RGB, _YCBCR = 2, 6
@@ -31,7 +31,7 @@ def stored_settings(image: TiffImagePlugin.TiffImageFile, data: bytes) -> dict[s
     bands = {len(part.layer) for part in found}
     is_one_kind = len(bands) == 1 and len({len(tables_of_part) for tables_of_part in tables}) == 1
     is_by_band = is_one_kind and bands == {image.tag_v2.get(TiffImagePlugin.SAMPLESPERPIXEL, 1)}
-    # Of several files each with its own tables, and of each band by itself, the finest.
+    # Keep the finest tables: for each band if all parts have the same ones, otherwise one for all.
     finest = (
         np.min(tables, axis=0) if is_by_band else np.min([table for part in tables for table in part], axis=0)[None]
     )
@@ -45,7 +45,7 @@ def encode_strip(pixels: np.ndarray, mode: str, settings: dict[str, Any]) -> Jpe
     """Encode pixels as the only strip of a TIFF file.
 
     Args:
-        pixels: (H, W[, bands]) uint8, at most ``MOST_SIDE_PX`` a side.
+        pixels: (H, W[, bands]) uint8, at most ``MAX_SIDE_PX`` a side.
         mode: ``L``, ``RGB`` or ``CMYK``.
         settings: what :func:`stored_settings` found.
     """
@@ -65,9 +65,9 @@ def _parts(
     for offset_tag, length_tag in (_STRIPS, _TILES):
         offsets, lengths = image.tag_v2.get(offset_tag, ()), image.tag_v2.get(length_tag, ())
         if offsets and lengths:
-            places = list(zip(offsets, lengths, strict=False))
-            places = places[:1] if common and image.tag_v2.get(TiffImagePlugin.PLANAR_CONFIGURATION) != 2 else places
-            return [_opened(common, data[start : start + length]) for start, length in places]
+            strips = list(zip(offsets, lengths, strict=False))
+            strips = strips[:1] if common and image.tag_v2.get(TiffImagePlugin.PLANAR_CONFIGURATION) != 2 else strips
+            return [_opened(common, data[start : start + length]) for start, length in strips]
     return []
 
 

@@ -34,7 +34,7 @@ _GROUPS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 
 
 def kept_tags(image: TiffImagePlugin.TiffImageFile, wanted: tuple[int, ...]) -> Image.Exif:
-    """Those of the wanted tags that an image has, and its Exif and GPS directories."""
+    """Return the wanted tags of an image, and its Exif and GPS directories."""
     tags, kept = image.getexif(), Image.Exif()
     for tag in wanted:
         if tag in tags and _is_writable(tag, tags[tag]):
@@ -54,7 +54,7 @@ def kept_tags(image: TiffImagePlugin.TiffImageFile, wanted: tuple[int, ...]) -> 
 
 
 def _is_writable(tag: int, value: Any, group: int | None = None) -> bool:
-    """Whether a tag's value is of the kind that it must be; a file may say anything."""
+    """Return whether a tag's value has the required type."""
     if group is None and tag == ORIENTATION:
         return value in range(1, 9)
     if group is None and tag in DESCRIPTIVE and not isinstance(value, str | bytes):

@@ -1,4 +1,4 @@
-"""TIFF files of one strip, where Pillow writes none as they came: deep colour, bands without a meaning, JPEG inside."""
+"""Writes single-strip TIFF files that Pillow cannot: high bit depth, bands without a meaning, JPEG compression."""
 
 import io
 from dataclasses import dataclass

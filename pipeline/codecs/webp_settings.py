@@ -1,4 +1,4 @@
-"""How a WebP file was compressed."""
+"""Reads the compression settings of WebP files."""
 
 from collections.abc import Iterator
 from itertools import repeat

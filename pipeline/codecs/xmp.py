@@ -22,7 +22,7 @@ _NAMESPACES = (
     "http://ns.oplus.com/photos/",
     "http://ns.xiaomi.com/photos/",
 )
-# Of other namespaces these alone, by how they begin: videos, thumbnails, the place of a signature of the old pixels.
+# Prefixes of names in other namespaces: videos, thumbnails, the location of a signature of the old pixels.
 _PROPERTIES = (
     "http://ns.google.com/photos/1.0/camera/ MicroVideo",
     "http://ns.google.com/photos/1.0/camera/ MotionPhoto",
@@ -94,7 +94,7 @@ class _Finder:
             self.cuts.extend(self._attribute_cuts(self._parser.CurrentByteIndex, attributes[::2]))
 
     def _attribute_cuts(self, start: int, names: list[str]) -> Iterator[tuple[int, int]]:
-        """Of a start tag that the parser found sound: attributes by their full names, declarations by their value."""
+        """Yield the parts of a valid start tag to remove: attributes by full name, declarations by value."""
         left = iter(names)
         tag_name = _TAG_NAME.match(self._xmp, start)
         found = _ATTRIBUTE.match(self._xmp, tag_name.end()) if tag_name else None

@@ -9,14 +9,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pipeline.errors import ConfigError
-from pipeline.uris import is_place
+from pipeline.uris import is_origin
 
 SOURCE_FORMATS = ("images", "webdataset", "parquet")
 MASK_KINDS = ("paired", "static", "member", "column", "alpha", "boxes", "coco", "text")
 ANCHORS = ("top-left", "top-right", "bottom-left", "bottom-right")
 SINK_FORMATS = ("images", "webdataset", "parquet")
 SHARD_NAME = re.compile(r"[^/]*([*?\[{]|\.(tar(\.(gz|bz2|xz|zst))?|tgz|tbz2|txz|tzst|parquet|parq|pq)$)", re.IGNORECASE)
-MOST_SHARD_BYTES = 1 << 30  # half of what a column of Arrow holds
+MAX_SHARD_BYTES = 1 << 30  # half of what a column of Arrow holds
 TEMPLATE_FIELDS = ("path", "dir", "stem", "ext")
 RESULT_FORMATS = ("png", "jpeg", "webp", "tiff", "bmp", "ppm")
 IMAGE_FORMATS = ("source", "png", "webp", "jpeg")
@@ -30,7 +30,7 @@ def absolute_uri(uri: str, key: str) -> str:
         key: of the configuration, or argument of a command, that gives it.
 
     Raises:
-        ConfigError: an empty uri, one of no place, or one with credentials.
+        ConfigError: an empty uri, one without an origin, or one with credentials.
     """
     if not uri:
         raise ConfigError(f"{key} must not be empty")
@@ -173,7 +173,7 @@ class MaskConfig:
 
 def _check_hosts(hosts: Collection[Any]) -> None:
     for host in hosts:
-        if not is_place(host):
+        if not is_origin(host):
             raise ConfigError(
                 f"source.hosts must be buckets or hosts such as s3://bucket or https://cdn.example.com, got {host!r}"
             )
@@ -220,8 +220,8 @@ class SinkConfig:
         for key in ("shard_samples", "shard_bytes"):
             if getattr(self, key) < 1:
                 raise ConfigError(f"sink.{key} must be positive, got {getattr(self, key)}")
-        if self.shard_bytes > MOST_SHARD_BYTES:
-            raise ConfigError(f"sink.shard_bytes must be at most {MOST_SHARD_BYTES}, got {self.shard_bytes}")
+        if self.shard_bytes > MAX_SHARD_BYTES:
+            raise ConfigError(f"sink.shard_bytes must be at most {MAX_SHARD_BYTES}, got {self.shard_bytes}")
         if taken := sorted({as_extension(name) for name in self.carry} & self._own_names):
             raise ConfigError(
                 f"sink.carry cannot take {', '.join(taken)}: results are called that in a {self.format} sink"

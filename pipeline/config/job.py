@@ -20,7 +20,7 @@ _LATER_KEYS = (
     *("member", "column", "channel", "upright"),
 )
 _ERROR_TYPE = re.compile(r"[A-Z]\w*|error")  # the latter of struct and zlib
-_PLACES = ("uri", "template")
+_LOCATIONS = ("uri", "template")
 _SCHEDULING = ("weights", "batch_size")  # weights have a fingerprint of their own
 
 
@@ -231,7 +231,7 @@ class JobConfig:
     def fingerprint(self) -> str:
         """Identity of everything but the weights that decides a result; places, limits and scheduling do not."""
         deciding = {
-            "mask": _deciding(self.mask, _PLACES if self.mask.kind == "member" else (*_PLACES, "member")),
+            "mask": _deciding(self.mask, _LOCATIONS if self.mask.kind == "member" else (*_LOCATIONS, "member")),
             "model": _deciding(self.model, _SCHEDULING),
             "window": asdict(self.window),
             "image_format": self.sink.image_format,

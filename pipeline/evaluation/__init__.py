@@ -1,1 +1,1 @@
-"""How good fills are: metrics, protocols, classical fills."""
+"""Evaluates fills: metrics, protocols, classical baselines."""

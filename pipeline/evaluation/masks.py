@@ -73,7 +73,7 @@ MASKS: dict[str, Callable[[int, int, np.random.Generator], np.ndarray]] = {
 
 
 def draw_mask(kind: str, name: str, seed: int, height: int, width: int) -> np.ndarray:
-    """The hole of one photo, a function of kind, name and seed alone.
+    """Draw the hole of one photo, which depends only on kind, name and seed.
 
     Args:
         kind: a key of ``MASKS``.

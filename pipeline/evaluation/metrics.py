@@ -1,4 +1,4 @@
-"""How near a filled photo comes to the true one, inside the hole."""
+"""Metrics of a filled photo against the true one, inside the hole."""
 
 import numpy as np
 from scipy import ndimage
@@ -44,7 +44,7 @@ def ssim(truth: np.ndarray, filled: np.ndarray, mask: np.ndarray) -> float:
 
 
 def texture_distance(truth: np.ndarray, filled: np.ndarray, mask: np.ndarray) -> float:
-    """How differently the two are textured in a hole: 0 alike, 1 where one has texture and the other none.
+    """Texture distance in a hole: 0 if equal, 1 if only one of the two has texture.
 
     Energies a and b of log-Gabor filters (three octaves, four orientations, a quadrature pair each), averaged over
     about a wavelength, compared as |a − b| / (a + b + floor), averaged over filters and pixels of the hole. No network

@@ -50,7 +50,7 @@ class Perceptual:
 
     @torch.no_grad()
     def lpips(self, truth: np.ndarray, filled: np.ndarray) -> float:
-        """Between two photos, (H, W, 3) uint8 each."""
+        """Return LPIPS between two photos, (H, W, 3) uint8 each."""
         ours, theirs = (_batch(pixels).float() / 127.5 - 1 for pixels in (truth, filled))
         distance = float(self.lpips_metric(ours, theirs))
         self.lpips_metric.reset()
@@ -58,13 +58,13 @@ class Perceptual:
 
     @torch.no_grad()
     def add(self, kind: str, method: str, truth: np.ndarray, filled: np.ndarray) -> None:
-        """One more pair, (H, W, 3) uint8 each, for the FID of a method on a kind of mask."""
+        """Add a pair, (H, W, 3) uint8 each, to the FID of a method on a kind of mask."""
         metric = self.fid_metrics[kind, method]
         metric.update(_batch(truth), real=True)
         metric.update(_batch(filled), real=False)
 
     def sums(self) -> Sums:
-        """What :meth:`merge` takes: the pairs that were added here."""
+        """Return the sums over the added pairs, for :meth:`merge`."""
         return {key: [getattr(metric, name).numpy() for name in SUMS] for key, metric in self.fid_metrics.items()}
 
     def merge(self, sums: Sums) -> None:
@@ -76,7 +76,7 @@ class Perceptual:
                 setattr(metric, name, getattr(metric, name) + torch.tensor(value))
 
     def fid(self, kind: str, method: str) -> float:
-        """Of all pairs so far, at least two."""
+        """Return FID over all pairs so far, at least two."""
         return float(self.fid_metrics[kind, method].compute())
 
 

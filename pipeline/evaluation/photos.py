@@ -14,7 +14,7 @@ from pipeline.codecs.kinds import IMAGE_EXTENSIONS
 from pipeline.errors import ConfigError, SampleError
 from pipeline.report.review import NO_LIMIT
 
-LEAST_PX = 64  # of a photo's shorter side
+MIN_PX = 64  # of a photo's shorter side
 
 
 def find_photos(folder: Path, limit: int | None) -> list[Path]:
@@ -73,7 +73,7 @@ def read_photo(path: Path, max_pixels: int) -> np.ndarray:
     """Pixels as (H, W, 3) uint8, scaled down to ``max_pixels``.
 
     Raises:
-        ConfigError: no readable image, or one of less than ``LEAST_PX``.
+        ConfigError: no readable image, or one of less than ``MIN_PX``.
     """
     image = _open_photo(path)
     size = _scaled_size(path, image.size, max_pixels)
@@ -91,7 +91,7 @@ def read_square(path: Path, side_px: int) -> np.ndarray:
 
 
 def _open_photo(path: Path) -> Image.Image:
-    """As a job would show it to the model."""
+    """Open a photo and return its pixels as a job passes them to the model."""
     try:
         return Image.fromarray(decode(path.read_bytes(), NO_LIMIT).rgb())
     except (OSError, SampleError) as error:
@@ -102,8 +102,8 @@ def _scaled_size(path: Path, size: tuple[int, int], max_pixels: int) -> tuple[in
     width, height = size
     scale = min(1.0, math.sqrt(max_pixels / (width * height)))
     scaled = (max(1, round(width * scale)), max(1, round(height * scale)))
-    if min(scaled) < LEAST_PX:
-        raise ConfigError(f"photos to measure on must be at least {LEAST_PX} px, got {scaled[0]}x{scaled[1]} of {path}")
+    if min(scaled) < MIN_PX:
+        raise ConfigError(f"photos to measure on must be at least {MIN_PX} px, got {scaled[0]}x{scaled[1]} of {path}")
     return scaled
 
 

@@ -1,4 +1,4 @@
-"""How the paper measures: photos, their size, holes, and the figures that it reports for them.
+"""Protocols of the paper: photos, sizes, holes, and published figures.
 
 Source: arXiv 2606.19195, tables of Places2, CelebA-HQ and FFHQ.
 """

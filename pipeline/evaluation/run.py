@@ -29,7 +29,7 @@ Fill = Callable[[np.ndarray, np.ndarray, int], np.ndarray]  # photo with its hol
 
 @dataclass(frozen=True)
 class Case:
-    """One photo, one hole, and what each method made of it.
+    """One photo, one hole, and the fill of each method.
 
     Args:
         photo: name of the file.
@@ -76,7 +76,7 @@ def check_installed() -> None:
 
 
 def open_methods(weights: Sequence[str], settings: InpaintSettings, baselines: Sequence[str]) -> dict[str, Fill]:
-    """What fills holes, by name: fills without a model first, then each model by the name of its weights."""
+    """Open the methods by name: baselines first, then each model by the name of its weights."""
     methods: dict[str, Fill] = {name: _without_seed(BASELINES[name]) for name in baselines}
     for name in weights:
         denoiser, vae = fetch_weights(name, {}).load()

@@ -1,1 +1,1 @@
-"""Whose fault a failure is, and what workers report about themselves."""
+"""Attributes failures to samples, workers or storages, and collects reports of workers."""

@@ -11,18 +11,18 @@ from pipeline.storage.storage import Storage
 
 KEY = ".epoch"
 LOCAL_MAX_AGE_S, REMOTE_MAX_AGE_S = 0.01, 1.0  # an answer is used again for that long
-_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # goes on while the machine is suspended
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # continues while the machine is suspended
 
 
 class SinkTakenOver(RuntimeError):
-    """The sink is another run's, or nobody's: this run is over."""
+    """This run no longer holds the sink."""
 
 
 TAKEN_OVER = SinkTakenOver.__name__  # as rows name it
 
 
 class Epoch:
-    """The time during which one run holds a sink.
+    """The period in which one run holds a sink.
 
     Args:
         storage: of the sink.
@@ -36,26 +36,26 @@ class Epoch:
         self._lock = threading.Lock()
 
     def begin(self) -> None:
-        """Name this run; workers of all others store nothing from now on."""
+        """Start the epoch of this run; workers of other runs store nothing from now on."""
         self.storage.write(KEY, self.run_id.encode())
 
     def end(self) -> None:
-        """Name nobody, unless another run was named since."""
+        """End the epoch, unless another run has started one."""
         if self.is_current():
             self.storage.delete(KEY)
 
     def is_current(self) -> bool:
-        """Whether the sink is this run's, by a look at the storage."""
+        """Return whether this run holds the sink, by reading the storage."""
         try:
             return self.storage.read(KEY) == self.run_id.encode()
         except FileNotFoundError:
             return False
 
     def check(self) -> None:
-        """Make sure that the sink is this run's; the answer is at most ``_max_age_s`` old. Safe to call from threads.
+        """Check that this run holds the sink; the answer is at most ``_max_age_s`` old. Thread-safe.
 
         Raises:
-            SinkTakenOver: it is not.
+            SinkTakenOver: it does not.
             OSError: the storage does not answer.
         """
         with self._lock:

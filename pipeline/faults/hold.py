@@ -1,4 +1,4 @@
-"""Waiting with finished work in hand while a storage accepts nothing, so that none of it is done twice."""
+"""Retries writes of finished work while a storage accepts nothing, so that no work is repeated."""
 
 import logging
 import time
@@ -14,14 +14,14 @@ logger = logging.getLogger(__name__)
 
 
 class Hold:
-    """Repeats what a storage refuses for reasons of its own: it is full, read-only, or, where it is remote, silent.
+    """Retries operations that a full, read-only or (if remote) silent storage refuses.
 
-    When it has waited in vain for the whole limit, it waits no more until something is accepted again. Threads may
-    share one.
+    After waiting for the whole limit without success, it does not wait again until the storage accepts something.
+    Threads may share one.
 
     Args:
-        limit_s: how long to wait.
-        tell: called with a sentence when the waiting begins, and with ``None`` when the storage accepts again.
+        limit_s: maximum time to wait.
+        tell: called with a sentence when waiting begins, and with ``None`` when the storage accepts again.
     """
 
     def __init__(self, limit_s: float = 0.0, tell: Callable[[str | None], None] = lambda _: None) -> None:
@@ -29,15 +29,15 @@ class Hold:
         self._is_waiting = self._has_given_up = False
 
     def retry(self, work: Callable[[], Exception | None], error: Exception | None, is_local: bool) -> Exception | None:
-        """Repeat work that has just ended with an error until it ends otherwise, or the limit is over.
+        """Retry work that has just failed until it succeeds or the limit is reached.
 
         Args:
-            work: returns what went wrong.
-            error: what went wrong the first time, if anything.
+            work: returns its error, if any.
+            error: the error of the first attempt, if any.
             is_local: whether the storage is a disk.
 
         Returns:
-            What went wrong at last.
+            The last error, if any.
         """
         pause_s, deadline = FIRST_PAUSE_S, time.monotonic() + self.limit_s
         while error and _is_refusal(error, is_local) and not self._has_given_up:
@@ -57,7 +57,7 @@ class Hold:
 
 
 def tell_hold(reason: str | None) -> None:
-    """Write a line into the log when the driver begins to wait, and when it goes on."""
+    """Log when the driver begins to wait, and when it resumes."""
     logger.warning("%s", reason or "the storage accepts results again")
 
 

@@ -1,7 +1,7 @@
-"""Whose fault an error is: the sample's, the worker's environment's, or that of a storage that accepts nothing.
+"""Attributes an error to the sample, the worker's environment, or a storage that accepts nothing.
 
 A fault of the *content* (bytes, mask, pixels) is the same on every machine and fails the sample at once. A fault of the
-*environment* (missing file, permission, network, memory, device, installation) may be that of one machine alone: the
+*environment* (missing file, permission, network, memory, device, installation) may be that of one machine only: the
 sample is deferred, and fails only when a worker that is proven to work meets a fault again
 (:mod:`pipeline.worker.worker`). A storage that is full or read-only, and credentials that are refused, never fail a
 sample.
@@ -26,7 +26,7 @@ class TimedOut(Exception):
 
 
 def judge(error: Exception) -> str:
-    """The status that an error gives to its sample: ``FAILED``, ``DEFERRED`` or ``HELD``."""
+    """Return the status for an error: ``FAILED``, ``DEFERRED`` or ``HELD``."""
     if isinstance(error, SampleError):
         return DEFERRED if isinstance(error, AccessError) else FAILED
     if isinstance(error, CredentialsError | SinkTakenOver):
@@ -37,7 +37,7 @@ def judge(error: Exception) -> str:
 
 
 def fail(record: Record, stage: str, error: Exception) -> Record:
-    """Turn a row into that of a sample without a result: failed, or still to be done if :func:`judge` says so."""
+    """Set the error and status of a row according to :func:`judge`, and return it."""
     fault = SampleError.wrap(stage, error)
     record.status = judge(error)
     record.output_format = record.output_bytes = record.output_sha256 = record.output_uri = record.output_member = None
@@ -46,16 +46,16 @@ def fail(record: Record, stage: str, error: Exception) -> Record:
 
 
 def confirm(record: Record) -> None:
-    """Fail a deferred sample: somebody who is proven to work has met a fault again."""
+    """Fail a deferred sample after a tested worker has met the fault again."""
     if record.status == DEFERRED:
         record.status = FAILED
 
 
 def is_undone(record: Record) -> bool:
-    """Whether the sample is still to be done."""
+    """Return whether the sample is deferred or held."""
     return record.status in UNDONE
 
 
 def may_pass(error: Exception) -> bool:
-    """Whether what a worker meets may end by itself: a storage that is away comes back, an installation does not."""
+    """Return whether an error may be transient: a storage may come back, a broken installation does not."""
     return isinstance(error, OSError | AccessError) or type(error).__name__ in MEMORY_ERRORS

@@ -1,8 +1,8 @@
-"""What a sample has been through decides how it is tried next.
+"""Decides how a sample is tried next from its history.
 
 A fresh sample is tried in a large unit. One that a worker deferred is tried again by a worker that proves that it
 works (:mod:`pipeline.worker.known_good`). One whose unit never came back, since its worker died, is tried in a small
-unit and then alone; what kills two proven workers that do nothing else is quarantined.
+unit and then in isolation; a sample that kills two tested workers is quarantined.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from pipeline.sources.inputs import Sample
 
 
 class History(IntEnum):
-    """What a sample that is to be done has been through; passes take the lowest first."""
+    """History of an unfinished sample; passes process the lowest first."""
 
     FRESH = 0
     DEFERRED = 1  # a worker returned it with a fault that may be the worker's own
@@ -20,17 +20,17 @@ class History(IntEnum):
     LOST_AGAIN = 3
 
 
-DEATHS = 2  # of proven workers that a sample was alone with; then it is to blame
+DEATHS = 2  # of tested workers with no other sample, after which the sample is to blame
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One try at samples of the same history.
+    """One pass over samples of the same history.
 
     Args:
         history: of the samples.
-        known_good: samples that came through before, which workers prove themselves by where they must.
-        avoided: nodes whose workers do nothing but defer or die.
+        known_good: samples that succeeded before, to test workers with.
+        avoided: nodes whose workers only defer or die.
     """
 
     history: History = History.FRESH
@@ -39,19 +39,19 @@ class Pass:
 
     @property
     def confirms(self) -> bool:
-        """Whether a worker may fail a sample for a fault of the environment, once it is proven to work."""
+        """Whether a tested worker may fail a sample for a fault of the environment."""
         return self.history is not History.FRESH
 
     @property
     def tries(self) -> int:
-        """How often workers may begin a unit; Ray gives the unit of a worker that died to the next, without end."""
+        """Maximum attempts per unit; Ray itself would retry the unit of a dead worker forever."""
         return DEATHS if self.isolated else 1
 
     @property
     def isolated(self) -> bool:
-        """Whether a worker holds one sample at a time, so that what kills it takes nothing else with it."""
+        """Whether a worker holds one sample at a time, so that a crash affects no other sample."""
         return self.history is History.LOST_AGAIN
 
     def unit_samples(self, usual: int) -> int:
-        """Samples in a unit, where fresh ones have so many."""
+        """Return the samples per unit, given those of a fresh unit."""
         return {History.LOST: max(1, usual // 8), History.LOST_AGAIN: 1}.get(self.history, usual)

@@ -1,4 +1,4 @@
-"""The roster of a job's workers: where each runs, what troubles it, and which samples it began alone.
+"""The roster of a job's workers: where each runs, its trouble, and the isolated samples that it began.
 
 Workers report to it beside the rows that they return, so that a worker which dies leaves word of what it was doing.
 One small Ray actor on the driver's node holds it; without Ray it is a plain object.
@@ -35,7 +35,7 @@ class Seat(NamedTuple):
 
     @classmethod
     def here(cls) -> "Seat":
-        """This process's."""
+        """Return the seat of this process."""
         if not ray.is_initialized():
             return cls(socket.gethostname(), "")
         node_id = ray.get_runtime_context().get_node_id()
@@ -43,11 +43,11 @@ class Seat(NamedTuple):
 
 
 class Trouble(NamedTuple):
-    """What keeps a worker from doing any sample.
+    """A fault that keeps a worker from processing any sample.
 
     Args:
         reason: type and message of the error.
-        may_pass: whether it may end by itself, as the absence of a storage does.
+        may_pass: whether it may be transient, such as an unreachable storage.
     """
 
     reason: str
@@ -56,17 +56,17 @@ class Trouble(NamedTuple):
 
 @dataclass
 class Entries:
-    """What the roster tells of one pass.
+    """The reports of one pass.
 
     Args:
         number: of the pass.
         seats: of each worker, by name; one that died and came back has another name.
-        alive: workers that have shown life in the last moments.
-        steps: calls of the model and samples that came to an end, by worker.
+        alive: workers with a recent sign of life.
+        steps: finished model calls and samples, by worker.
         troubles: of workers that can do nothing now.
-        proven: workers that proved that they work, and then began a sample alone.
-        begun: how often each sample was begun alone by a worker that had just proven to work, by ``sample_id``.
-        hung: samples that a worker died with, alone, because they took too long.
+        proven: workers that passed a test and then began a sample in isolation.
+        begun: how often tested workers began each sample in isolation, by ``sample_id``.
+        hung: samples in isolation whose worker ended itself because they took too long.
         silence_s: seconds since the last sign of life of any worker; ``inf`` before the first.
     """
 
@@ -90,22 +90,22 @@ class RosterClient(Protocol):
     """How a worker reports; only the beginnings are noted before their call returns, and raise ``RayError``."""
 
     def start(self, worker: str, seat: Seat) -> None:
-        """A worker exists."""
+        """Report that a worker started."""
 
     def live(self, worker: str, steps: int = 0) -> None:
-        """A worker lives, and has come so far."""
+        """Report a sign of life and the finished steps of a worker."""
 
     def trouble(self, worker: str, trouble: Trouble | None) -> None:
-        """A worker can do nothing, or again can."""
+        """Report that a worker cannot work, or can again (``None``)."""
 
     def begin_unit(self, sample_id: str) -> int:
-        """A worker begins the unit whose first sample this is; says how often workers have done so."""
+        """Report the start of the unit with this first sample, and return how often it was started."""
 
     def begin(self, worker: str, sample_id: str) -> None:
-        """A worker that works begins a sample alone."""
+        """Report that a tested worker starts a sample in isolation."""
 
     def hang(self, sample_ids: list[str]) -> None:
-        """A worker dies, since a step of one of these samples takes too long."""
+        """Report that a worker ends itself because a step of one of these samples timed out."""
 
 
 class Roster:
@@ -142,7 +142,7 @@ class Roster:
         self._entries.hung.update(sample_ids)
 
     def end(self) -> None:
-        """Let workers begin no more units, so that a flow that nobody waits for drains."""
+        """Stop workers from starting units, so that an abandoned flow drains."""
         self._is_over = True
 
     def new_pass(self) -> int:
@@ -152,7 +152,7 @@ class Roster:
         return self._entries.number
 
     def read(self) -> Entries:
-        """What is known now."""
+        """Return the current entries."""
         now = time.monotonic()
         alive = {worker for worker, sign in self._last_signs.items() if now - sign < ALIVE_S}
         self._entries.alive = alive & self._entries.seats.keys()
@@ -194,7 +194,7 @@ class RemoteRoster:
         return ray.get(self._actor.new_pass.remote(), timeout=ANSWER_S)
 
     def read(self) -> Entries:
-        """What is known now, or was the last time that the roster answered."""
+        """Return the current entries, or the last known ones if the roster does not answer."""
         try:
             self._last_read, self._read_at = ray.get(self._actor.read.remote(), timeout=ANSWER_S), time.monotonic()
             return self._last_read

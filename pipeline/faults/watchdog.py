@@ -1,4 +1,4 @@
-"""Notices steps of work that take too long, and tells somebody that this process lives."""
+"""Detects steps of work that exceed a time limit, and sends signs of life."""
 
 import itertools
 import threading
@@ -17,7 +17,7 @@ class _Step:
 
 
 class Watchdog:
-    """Watches steps from a thread of its own.
+    """Watches steps from a background thread.
 
     Time is counted in ticks, not by a clock: a machine that sleeps for an hour has not worked for an hour.
 

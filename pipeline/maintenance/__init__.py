@@ -1,1 +1,1 @@
-"""What keeps a sink tidy: repacking, vacuum, deletion, verification."""
+"""Maintenance of a sink: repacking, vacuum, deletion, verification."""

@@ -4,21 +4,21 @@ from collections.abc import Sequence
 
 from pipeline import report
 from pipeline.codecs.kinds import IMAGE_EXTENSIONS
-from pipeline.database import Catalog
+from pipeline.database import Database
 from pipeline.errors import ConfigError
 from pipeline.maintenance.repack import repack
 from pipeline.maintenance.replaced import delete_replaced
-from pipeline.maintenance.vacuum import check_is_sink, check_place
+from pipeline.maintenance.vacuum import check_is_sink, check_rows_are_of
 from pipeline.manifest.lease import Lease
 from pipeline.manifest.log import Manifest
 from pipeline.manifest.tombstones import name_hash, note_forgotten, read_forgotten
 from pipeline.sinks.base import FOLDER
-from pipeline.sources.base import place_name
+from pipeline.sources.base import result_name
 from pipeline.storage.storage import Storage
 
 
 def forget(sink: Storage, sample_ids: Sequence[str], run_id: str) -> int:
-    """Remove samples from a sink for good; started again after a crash, it goes on.
+    """Remove samples from a sink permanently; running it again after a crash resumes it.
 
     The note comes first, so that no later run does them again; then report and single results go, then the rows, then
     shards are written anew without them.
@@ -29,7 +29,7 @@ def forget(sink: Storage, sample_ids: Sequence[str], run_id: str) -> int:
         run_id: to hold the sink by.
 
     Returns:
-        How many rows were removed.
+        Number of removed rows.
 
     Raises:
         ConfigError: a sample that no row names, or a sink that is not where its rows say.
@@ -38,13 +38,13 @@ def forget(sink: Storage, sample_ids: Sequence[str], run_id: str) -> int:
     check_is_sink(sink)
     with Lease(sink, run_id) as lease:
         manifest = Manifest(sink)
-        with Catalog() as catalog:
-            manifest.load_into(catalog, ["sample_id", "output_uri", "output_member"])
-            check_place(sink, catalog)
+        with Database() as database:
+            manifest.load_into(database, ["sample_id", "output_uri", "output_member"])
+            check_rows_are_of(sink, database)
             query = "SELECT sample_id FROM rows WHERE list_contains($ids, sample_id)"
-            names = [name for (name,) in catalog.run(query, {"ids": list(sample_ids)})]
-            results = _single_results(sink, catalog, names)
-            has_shards = bool(catalog.run("SELECT 1 FROM rows WHERE output_member IS NOT NULL LIMIT 1"))
+            names = [name for (name,) in database.run(query, {"ids": list(sample_ids)})]
+            results = _single_results(sink, database, names)
+            has_shards = bool(database.run("SELECT 1 FROM rows WHERE output_member IS NOT NULL LIMIT 1"))
         _refuse_unknown(sink, set(sample_ids) - set(names))
         note_forgotten(sink, names)
         delete_replaced(manifest, lease)  # what a killed run has left, while there are rows that name it
@@ -60,13 +60,13 @@ def forget(sink: Storage, sample_ids: Sequence[str], run_id: str) -> int:
     return len(names)
 
 
-def _single_results(sink: Storage, catalog: Catalog, names: Sequence[str]) -> list[str]:
+def _single_results(sink: Storage, database: Database, names: Sequence[str]) -> list[str]:
     """Keys of files that may hold results of samples and that no row of another sample names.
 
     A failed sample may have kept an earlier result (:mod:`pipeline.maintenance.replaced`), which no row names any more.
     """
-    uris = [sink.uri(f"{FOLDER}/{place_name(name)}{suffix}") for name in names for suffix in ("", *IMAGE_EXTENSIONS)]
-    found = catalog.run(_RESULTS, {"ids": names, "uris": uris})
+    uris = [sink.uri(f"{FOLDER}/{result_name(name)}{suffix}") for name in names for suffix in ("", *IMAGE_EXTENSIONS)]
+    found = database.run(_RESULTS, {"ids": names, "uris": uris})
     return [sink.key(uri) for (uri,) in found]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
 
-from pipeline.database import Catalog
+from pipeline.database import Database
 from pipeline.manifest.log import Manifest
 from pipeline.records import MANIFEST_SCHEMA
 from pipeline.sinks.base import FOLDER
@@ -55,19 +55,19 @@ def repack(manifest: Manifest, sink: Storage, counts: Mapping[str, int] | None =
 
 
 def _result_counts(manifest: Manifest) -> dict[str, int]:
-    """Results that rows name in each file."""
-    with Catalog() as catalog:
-        manifest.load_into(catalog, ["sample_id", "output_uri"])
-        return dict(catalog.run("SELECT output_uri, count(*) FROM rows WHERE output_uri IS NOT NULL GROUP BY ALL"))
+    """Return the number of results that rows name in each file."""
+    with Database() as database:
+        manifest.load_into(database, ["sample_id", "output_uri"])
+        return dict(database.run("SELECT output_uri, count(*) FROM rows WHERE output_uri IS NOT NULL GROUP BY ALL"))
 
 
 def _rows_in(manifest: Manifest, shards: dict[str, str]) -> Iterable[pa.Table]:
-    """The current rows of each of some shards."""
-    with Catalog() as catalog:
-        manifest.load_into(catalog, MANIFEST_SCHEMA.names)
+    """Yield the current rows of each shard."""
+    with Database() as database:
+        manifest.load_into(database, MANIFEST_SCHEMA.names)
         query = "SELECT * EXCLUDE (part, position) FROM rows WHERE output_uri = $uri"
         for uri in shards:
-            yield pa.concat_tables(catalog.stream(query, ROWS_AT_ONCE, {"uri": uri})).cast(MANIFEST_SCHEMA)
+            yield pa.concat_tables(database.stream(query, ROWS_AT_ONCE, {"uri": uri})).cast(MANIFEST_SCHEMA)
 
 
 def _moved(sink: Storage, key: str, rows: pa.Table) -> pa.Table:

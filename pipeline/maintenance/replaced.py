@@ -1,4 +1,4 @@
-"""Deletes results that their samples no longer have, or have under another name, after the rows that say so.
+"""Deletes results that later rows have replaced, after these rows are committed.
 
 Rows that later ones replace stay in the manifest until it is compacted, so they tell also after a crash which files to
 look at.
@@ -7,7 +7,7 @@ look at.
 from collections.abc import Iterator
 from functools import partial
 
-from pipeline.database import Catalog
+from pipeline.database import Database
 from pipeline.maintenance.vacuum import TIDY_URI
 from pipeline.manifest.lease import Lease
 from pipeline.manifest.log import Manifest
@@ -36,10 +36,10 @@ def delete_replaced(manifest: Manifest, lease: Lease) -> None:
     Raises:
         ManifestConflictError, LeaseHeldError: another run has taken over; its rows may name the files.
     """
-    manifest.check()  # who has slept must not go on from what another run has written
-    with Catalog() as catalog:
-        manifest.load_into(catalog, COLUMNS)
-        keys = _unnamed(manifest.storage, catalog)
+    manifest.check()  # a run that was suspended must not continue after another run has written
+    with Database() as database:
+        manifest.load_into(database, COLUMNS)
+        keys = _unnamed(manifest.storage, database)
         first = next(keys, None)
         if first is None:
             return
@@ -56,18 +56,18 @@ def _delete(manifest: Manifest, lease: Lease, key: str) -> None:
     manifest.storage.delete(key)
 
 
-def _unnamed(sink: Storage, catalog: Catalog) -> Iterator[str]:
-    """Keys of single files that only replaced rows name."""
+def _unnamed(sink: Storage, database: Database) -> Iterator[str]:
+    """Yield keys of single files that only replaced rows name."""
     tidy = TIDY_URI if sink.is_local else "output_uri"
-    parameters = {"place": f"{sink}/", "stages": _STAGES, "types": _TYPES, "exception": _EXCEPTION, "verdict": _VERDICT}
-    for table in catalog.stream(_UNNAMED.format(uri=tidy), KEYS_AT_ONCE, parameters):
+    parameters = {"root": f"{sink}/", "stages": _STAGES, "types": _TYPES, "exception": _EXCEPTION, "verdict": _VERDICT}
+    for table in database.stream(_UNNAMED.format(uri=tidy), KEYS_AT_ONCE, parameters):
         yield from (sink.key(uri) for uri in table["uri"].to_pylist())
 
 
 _UNNAMED = f"""
 WITH earlier AS (
     SELECT DISTINCT {{uri}} AS uri FROM replaced
-    WHERE output_member IS NULL AND starts_with(output_uri, $place) AND sample_id IN (
+    WHERE output_member IS NULL AND starts_with(output_uri, $root) AND sample_id IN (
         SELECT sample_id FROM rows WHERE status <> '{FAILED}'
         OR NOT list_contains($stages, error_stage) AND NOT list_contains($types, error_type)
             AND (error_type NOT LIKE $exception OR error_type = $verdict)

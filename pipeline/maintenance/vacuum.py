@@ -1,4 +1,4 @@
-"""Files of a sink that nothing needs: results without a row, what killed processes left, parts that were replaced."""
+"""Finds and deletes unused files of a sink: results without a row, temporary files, and replaced parts."""
 
 import os
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from itertools import chain
 
 import pyarrow as pa
 
-from pipeline.database import Catalog, in_batches
+from pipeline.database import Database, in_batches
 from pipeline.errors import ConfigError
 from pipeline.manifest.lease import Lease
 from pipeline.manifest.log import FOLDER as MANIFEST_FOLDER
@@ -39,7 +39,7 @@ class Orphan:
 
 
 def find_orphans(sink: Storage, run_id: str) -> Iterator[Orphan]:
-    """What :func:`delete_orphans` would delete now.
+    """Find the files that :func:`delete_orphans` would delete.
 
     Raises:
         ConfigError: no sink, or one that is not where its rows say.
@@ -51,7 +51,7 @@ def find_orphans(sink: Storage, run_id: str) -> Iterator[Orphan]:
 
 
 def delete_orphans(sink: Storage, run_id: str) -> Iterator[Orphan]:
-    """Delete what nothing needs while holding the sink, and yield it; raises as :func:`find_orphans` does.
+    """Delete unused files while holding the sink, and yield them; raises as :func:`find_orphans` does.
 
     A run that sleeps, and has written results that it did not commit, meets a conflict when it wakes, rather than name
     in its rows what was deleted here.
@@ -69,7 +69,7 @@ def delete_orphans(sink: Storage, run_id: str) -> Iterator[Orphan]:
 
 @usable()
 def check_is_sink(sink: Storage) -> None:
-    """Make sure that there is a manifest, before anything is written.
+    """Check that there is a manifest, before anything is written.
 
     Raises:
         ConfigError: there is none.
@@ -78,14 +78,14 @@ def check_is_sink(sink: Storage) -> None:
         raise ConfigError(f"{sink} holds no manifest, so nothing tells which results are wanted; is it a sink.uri?")
 
 
-def check_place(sink: Storage, catalog: Catalog) -> None:
-    """Make sure that the catalog's ``rows`` are of this sink, before anything is deleted by them.
+def check_rows_are_of(sink: Storage, database: Database) -> None:
+    """Check that the table ``rows`` names results of this sink, before anything is deleted by it.
 
     Raises:
         ConfigError: they name results elsewhere, as those of a copied sink do.
     """
-    query = "SELECT output_uri FROM rows WHERE NOT starts_with(output_uri, $place) LIMIT 1"
-    if elsewhere := catalog.run(query, {"place": f"{sink}/"}):
+    query = "SELECT output_uri FROM rows WHERE NOT starts_with(output_uri, $root) LIMIT 1"
+    if elsewhere := database.run(query, {"root": f"{sink}/"}):
         raise ConfigError(
             f"rows of {sink} name results elsewhere, such as {elsewhere[0][0]}: the sink was copied or moved, or goes "
             "by another name; nothing was deleted. Give the uri that the rows have"
@@ -99,33 +99,33 @@ def _delete(sink: Storage, lease: Lease, orphan: Orphan) -> Orphan:
 
 
 def _orphans(sink: Storage, manifest: Manifest) -> Iterator[Orphan]:
-    with Catalog() as catalog:
-        manifest.load_into(catalog, ["sample_id", "output_uri"])
-        check_place(sink, catalog)
+    with Database() as database:
+        manifest.load_into(database, ["sample_id", "output_uri"])
+        check_rows_are_of(sink, database)
         replaced = set(manifest.stale)
-        load_results(sink, catalog)
-        yield from unnamed_results(sink, catalog)
+        load_results(sink, database)
+        yield from unnamed_results(sink, database)
     yield from (Orphan(TEMPORARY, file.key, file.size_bytes) for file in _staged(sink))
     parts = (file for file in sink.list_files(MANIFEST_FOLDER) if file.key in replaced)
     yield from (Orphan(REPLACED, file.key, file.size_bytes) for file in parts)
 
 
-def load_results(sink: Storage, catalog: Catalog) -> None:
-    """Make the catalog's table ``files`` of the files in ``data/``, with key, size and version."""
-    catalog.create("files", _FILES, in_batches(sink.list_files(FOLDER), _FILES))
+def load_results(sink: Storage, database: Database) -> None:
+    """Create the table ``files`` of the files in ``data/``, with key, size and version."""
+    database.create("files", _FILES, in_batches(sink.list_files(FOLDER), _FILES))
 
 
-def unnamed_results(sink: Storage, catalog: Catalog) -> Iterator[Orphan]:
-    """Files of the catalog's ``files`` that none of its ``rows`` names, in order of their keys."""
+def unnamed_results(sink: Storage, database: Database) -> Iterator[Orphan]:
+    """Yield the files of the table ``files`` that no row names, in order of their keys."""
     unnamed = _UNNAMED.format(uri=matching_uri(sink))
-    for table in catalog.stream(unnamed, KEYS_AT_ONCE, {"place": f"{sink}/"}):
+    for table in database.stream(unnamed, KEYS_AT_ONCE, {"root": f"{sink}/"}):
         for row in table.to_pylist():
             if _is_own(sink, row["key"]):
                 yield Orphan(RESULT, row["key"], row["size_bytes"])
 
 
 def matching_uri(sink: Storage) -> str:
-    """The SQL expression by which ``output_uri`` of a row is compared with the names of files."""
+    """Return the SQL expression that compares ``output_uri`` of a row with names of files."""
     return TIDY_URI if sink.is_local else "output_uri"
 
 
@@ -134,7 +134,7 @@ def _staged(sink: Storage) -> Iterator[StoredFile]:
 
 
 def _is_own(sink: Storage, key: str) -> bool:
-    """Whether a file lies in the sink itself: not behind a link, and by a name that a result can have."""
+    """Return whether a file is in the sink itself, not behind a link, and has a valid name of a result."""
     try:
         path = sink.path(key)
     except ValueError:
@@ -148,7 +148,7 @@ def _is_own(sink: Storage, key: str) -> bool:
 # A uri is the sink's own and the key.
 _UNNAMED = """
 SELECT key, size_bytes FROM files
-WHERE NOT EXISTS (SELECT 1 FROM rows WHERE {uri} = concat($place, files.key))
+WHERE NOT EXISTS (SELECT 1 FROM rows WHERE {uri} = concat($root, files.key))
 ORDER BY key"""
 
 # To a disk a/./b and a//b, as members of shards and objects may be called, are a/b.

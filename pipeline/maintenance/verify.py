@@ -1,4 +1,4 @@
-"""Comparison of a sink's files with the rows that name them: missing and damaged results, files without a row."""
+"""Compares the files of a sink with its rows: missing and damaged results, files without a row."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from pipeline.database import Catalog
-from pipeline.maintenance.vacuum import check_is_sink, check_place, load_results, matching_uri, unnamed_results
+from pipeline.database import Database
+from pipeline.maintenance.vacuum import check_is_sink, check_rows_are_of, load_results, matching_uri, unnamed_results
 from pipeline.manifest.lease import Lease
 from pipeline.manifest.log import Manifest
 from pipeline.records import FAILED, MANIFEST_SCHEMA, RESULT_DAMAGED, RESULT_FAULTS, RESULT_MISSING
@@ -60,7 +60,7 @@ class Findings:
 
     @property
     def agree(self) -> bool:
-        """Whether every row has its result and every file its row."""
+        """Return whether every row has its result and every file its row."""
         return not self.counts
 
 
@@ -80,8 +80,8 @@ def verify(sink: Storage, run_id: str, with_hashes: bool) -> Findings:
     check_is_sink(sink)
     lease, manifest = Lease(sink, run_id), Manifest(sink)
     lease.check_free()
-    with Catalog() as catalog:
-        findings = _compare(sink, manifest, catalog, with_hashes)
+    with Database() as database:
+        findings = _compare(sink, manifest, database, with_hashes)
     if not findings.agree:  # a run in between would explain it
         lease.check_free()
         manifest.check()
@@ -94,59 +94,59 @@ def verify_and_mark(sink: Storage, run_id: str, with_hashes: bool) -> Findings:
     The next run does these samples again. No result is deleted. Arguments and errors are those of :func:`verify`.
     """
     check_is_sink(sink)
-    with Lease(sink, run_id) as lease, Catalog() as catalog:
+    with Lease(sink, run_id) as lease, Database() as database:
         manifest = Manifest(sink)
-        findings = _compare(sink, manifest, catalog, with_hashes)
+        findings = _compare(sink, manifest, database, with_hashes)
         if any(findings.counts[kind] for kind in RESULT_FAULTS):
             lease.check()
-            _mark(manifest, catalog, run_id)
+            _mark(manifest, database, run_id)
     return findings
 
 
-def _compare(sink: Storage, manifest: Manifest, catalog: Catalog, with_hashes: bool) -> Findings:
-    """Fill the catalog's tables ``rows``, ``files`` and ``faults``, and count what is in them."""
-    _compare_listing(sink, manifest, catalog)
-    read_bytes = _compare_hashes(sink, catalog) if with_hashes else 0
-    ((files,),) = catalog.run("SELECT count(*) FROM files")
-    ((results, marked),) = catalog.run(_ROW_COUNTS)
-    counts = Counter(dict(catalog.run("SELECT kind, count(*) FROM faults GROUP BY kind")))
-    examples = [Example(*row) for row in catalog.run(_EXAMPLES)]
-    for number, orphan in enumerate(unnamed_results(sink, catalog)):
+def _compare(sink: Storage, manifest: Manifest, database: Database, with_hashes: bool) -> Findings:
+    """Create the tables ``rows``, ``files`` and ``faults``, and count their entries."""
+    _compare_listing(sink, manifest, database)
+    read_bytes = _compare_hashes(sink, database) if with_hashes else 0
+    ((files,),) = database.run("SELECT count(*) FROM files")
+    ((results, marked),) = database.run(_ROW_COUNTS)
+    counts = Counter(dict(database.run("SELECT kind, count(*) FROM faults GROUP BY kind")))
+    examples = [Example(*row) for row in database.run(_EXAMPLES)]
+    for number, orphan in enumerate(unnamed_results(sink, database)):
         counts[ORPHAN] += 1
         if number < EXAMPLES:
             examples.append(Example(ORPHAN, orphan.key, f"{orphan.size_bytes} bytes that no row names"))
     return Findings(files, results, read_bytes, counts, marked, examples)
 
 
-def _compare_listing(sink: Storage, manifest: Manifest, catalog: Catalog) -> None:
-    """Add what is missing, or has another size than its row says, to ``faults``."""
-    manifest.load_into(catalog, COLUMNS)
-    check_place(sink, catalog)
-    load_results(sink, catalog)
-    catalog.run(_JOIN.format(uri=matching_uri(sink)), {"place": f"{sink}/"})
-    catalog.create("faults", _FAULTS, iter(()))
-    catalog.run(_LISTED)
+def _compare_listing(sink: Storage, manifest: Manifest, database: Database) -> None:
+    """Add missing results, and results of unexpected size, to ``faults``."""
+    manifest.load_into(database, COLUMNS)
+    check_rows_are_of(sink, database)
+    load_results(sink, database)
+    database.run(_JOIN.format(uri=matching_uri(sink)), {"root": f"{sink}/"})
+    database.create("faults", _FAULTS, iter(()))
+    database.run(_LISTED)
 
 
-def _compare_hashes(sink: Storage, catalog: Catalog) -> int:
-    """Read what the listing shows, several files at once, add what differs to ``faults``, and return the bytes read."""
+def _compare_hashes(sink: Storage, database: Database) -> int:
+    """Read listed files concurrently, add differing results to ``faults``, and return the bytes read."""
     found: list[Fault] = []
     total_bytes, read = 0, partial(faults_of, sink)
-    for read_bytes, faults in sink.in_parallel(read, _expected(catalog), even_local=True):
+    for read_bytes, faults in sink.in_parallel(read, _expected(database), even_local=True):
         total_bytes += read_bytes
         found += faults
         if len(found) >= ROWS_AT_ONCE:
-            _add_faults(catalog, found)
+            _add_faults(database, found)
             found = []
-    _add_faults(catalog, found)
+    _add_faults(database, found)
     return total_bytes
 
 
-def _expected(catalog: Catalog) -> Iterator[Expected]:
-    """The results of each file, in order of their files, so that a shard is read once."""
+def _expected(database: Database) -> Iterator[Expected]:
+    """Yield the results of each file, grouped by file, so that a shard is read once."""
     waiting: list[tuple[str, str | None, str]] = []
     current: str | None = None
-    for table in catalog.stream(_TO_HASH, ROWS_AT_ONCE):
+    for table in database.stream(_TO_HASH, ROWS_AT_ONCE):
         for key, *result in zip(*(table[name].to_pylist() for name in table.column_names), strict=True):
             if key != current and current is not None:
                 yield Expected(current, waiting)
@@ -157,16 +157,16 @@ def _expected(catalog: Catalog) -> Iterator[Expected]:
         yield Expected(current, waiting)
 
 
-def _add_faults(catalog: Catalog, found: list[Fault]) -> None:
+def _add_faults(database: Database, found: list[Fault]) -> None:
     names, kinds, messages = (list(values) for values in zip(*found, strict=True)) if found else ([], [], [])
-    catalog.run(_ADD, {"names": names, "kinds": kinds, "messages": messages})
+    database.run(_ADD, {"names": names, "kinds": kinds, "messages": messages})
 
 
-def _mark(manifest: Manifest, catalog: Catalog, run_id: str) -> None:
+def _mark(manifest: Manifest, database: Database, run_id: str) -> None:
     """Commit a failed row for each sample in ``faults``."""
     manifest.fence()
-    manifest.load_into(catalog, MANIFEST_SCHEMA.names)
-    for table in catalog.stream(_MARKED, ROWS_AT_ONCE, {"run": run_id}):
+    manifest.load_into(database, MANIFEST_SCHEMA.names)
+    for table in database.stream(_MARKED, ROWS_AT_ONCE, {"run": run_id}):
         manifest.append(table.cast(MANIFEST_SCHEMA))
     manifest.compact()
 
@@ -175,7 +175,7 @@ _JOIN = """
 CREATE OR REPLACE TABLE compared AS
 SELECT rows.*, files.key, files.size_bytes,
     sum(output_bytes) OVER (PARTITION BY output_uri) AS file_bytes
-FROM rows LEFT JOIN files ON {uri} = concat($place, files.key)
+FROM rows LEFT JOIN files ON {uri} = concat($root, files.key)
 WHERE status <> 'failed'"""
 
 # A tar holds at least the bytes of its results; a Parquet file may be smaller, since it is compressed.

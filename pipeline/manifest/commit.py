@@ -1,4 +1,4 @@
-"""How rows become permanent: what they name is there, and then they count."""
+"""Commits rows after checking that their results exist."""
 
 import os
 import time

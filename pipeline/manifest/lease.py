@@ -1,7 +1,7 @@
-"""Who works on a sink: a small file that its holder keeps renewing.
+"""The lease of a sink: a small file that its holder keeps renewing.
 
-The lease saves a second run from useless work and tells its owner whom to ask. Correctness does not rest on it: the
-manifest's exclusive commits hold even where two runs believe that the sink is theirs.
+The lease spares a second run useless work and names the holder to its user. Correctness does not depend on it: the
+manifest's exclusive commits hold even if two runs believe that they hold the sink.
 """
 
 import contextlib
@@ -30,14 +30,14 @@ class LeaseHeldError(RuntimeError):
 
 
 class Lease:
-    """Holds a sink while inside ``with``; takes over from a run that died.
+    """Holds a sink inside ``with``; takes over from a run that died.
 
     No clocks are compared: a holder is alive if its file changes while we watch, or gone if its process on this machine
     no longer exists.
 
     Raises:
         LeaseHeldError: the holder is alive; the message says who and where it is.
-        ConfigError: the storage cannot be written to, or cannot promise that of two writers one learns of the other.
+        ConfigError: the storage cannot be written to, or does not guarantee that exactly one of two creators succeeds.
     """
 
     def __init__(self, storage: Storage, run_id: str, renew_s: float = RENEW_S, silence_s: float = SILENCE_S) -> None:
@@ -73,7 +73,7 @@ class Lease:
                 self.storage.delete(KEY)
 
     def check(self) -> None:
-        """Make sure that nobody has taken the sink over, as happens while a holder sleeps.
+        """Check that no other run has taken the sink over, as may happen while this process is suspended.
 
         Raises:
             LeaseHeldError: somebody has.
@@ -82,7 +82,7 @@ class Lease:
             raise LeaseHeldError(f"{self.storage} was taken over by another run while this process slept")
 
     def check_free(self) -> None:
-        """Make sure that nobody holds the sink, without taking it.
+        """Check that no run holds the sink, without taking it.
 
         Raises:
             LeaseHeldError: a run does.
@@ -108,7 +108,7 @@ class Lease:
         return True
 
     def _check_exclusive(self) -> None:
-        """Make sure that this storage refuses to create what exists: every commit rests on that."""
+        """Check that the storage refuses to create an existing file: every commit depends on that."""
         with contextlib.suppress(FileExistsError):
             self.storage.create(KEY, self._content())
             self.storage.delete(KEY)
@@ -151,10 +151,10 @@ class Lease:
 
 
 def _holder(content: bytes) -> dict[str, Any]:
-    """The holder that a lease file names.
+    """Parse the holder from a lease file.
 
-    A file that names none, damaged or of another program, has an unknown holder that counts like any other: it is alive
-    while the file changes.
+    A damaged or foreign file has an unknown holder, which is treated like any other: it is alive while the file
+    changes.
     """
     try:
         holder = json.loads(content)
@@ -166,7 +166,7 @@ def _holder(content: bytes) -> dict[str, Any]:
 
 
 def _place() -> str:
-    """This machine, as it was started last, and the set of process numbers that are valid on it."""
+    """Identify this machine, its last boot, and its PID namespace."""
     namespace = boot = ""
     with contextlib.suppress(OSError):  # no Linux
         namespace, boot = os.readlink("/proc/self/ns/pid"), Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -174,7 +174,7 @@ def _place() -> str:
 
 
 def _is_dead(holder: dict[str, Any]) -> bool:
-    """Whether the holder is a process of this machine that no longer exists."""
+    """Return whether the holder is a process of this machine that no longer exists."""
     if holder["place"] != _place():
         return False
     try:

@@ -1,9 +1,9 @@
 """The manifest: a log of Parquet parts, each created exclusively under the next number.
 
-A part is the only commit there is. Two writers that saw the same state race for the same number: object stores (by
-conditional PUT) and local disks (by hard link) let one of them win, and the other learns it before anything is wrong.
-A later row of a sample replaces an earlier one; ``compact`` then writes all current rows as a snapshot of few parts,
-whose last one says that it replaces everything before, and deletes that. Whoever finds both knows which to ignore.
+Writing a part is the only commit. Two writers that saw the same state race for the same number: object stores (by
+conditional PUT) and local disks (by hard link) let exactly one succeed, and the other gets a conflict. A later row of
+a sample replaces an earlier one. ``compact`` writes all current rows as a snapshot of few parts, whose last part marks
+everything before as replaced, and deletes that. A reader that finds both knows which parts to ignore.
 """
 
 import re
@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 
-from pipeline.database import Catalog
+from pipeline.database import Database
 from pipeline.errors import ConfigError
 from pipeline.faults.hold import Hold
 from pipeline.manifest.parts import BATCH_ROWS, encode_part, open_part
@@ -30,15 +30,15 @@ REQUESTS = 16  # under way at once
 SNAPSHOT_ROWS = 250_000  # in one part
 _COMMIT, _SNAPSHOT, _COMPLETE = b"moebius.commit", b"moebius.snapshot", b"moebius.snapshot-complete"
 _FENCE = b"moebius.fence"
-_PLACE = [pa.field("part", pa.int64()), pa.field("position", pa.int64())]
+_POSITION = [pa.field("part", pa.int64()), pa.field("position", pa.int64())]
 
 
 class ManifestConflictError(RuntimeError):
-    """Another run wrote to the same sink since this one read it."""
+    """Another run has written to the sink since this one read it."""
 
 
 class Manifest:
-    """The manifest of one sink, as this process last saw it."""
+    """The manifest of one sink, as last read by this process."""
 
     def __init__(self, storage: Storage, hold: Hold | None = None) -> None:
         self.storage, self.hold = storage, hold or Hold()
@@ -50,19 +50,18 @@ class Manifest:
         self._layouts: set[tuple[str, ...]] = set()  # columns of current parts; several after an upgrade
 
     def load(self, columns: list[str] | None = None) -> pa.Table:
-        """Every current row, one a sample, in memory; ``columns`` must hold ``sample_id``."""
-        with Catalog() as catalog:
-            self.load_into(catalog, columns or MANIFEST_SCHEMA.names)
+        """Read the current rows, one per sample, into memory; ``columns`` must contain ``sample_id``."""
+        with Database() as database:
+            self.load_into(database, columns or MANIFEST_SCHEMA.names)
             query = "SELECT * EXCLUDE (part, position) FROM rows ORDER BY part, position"
-            tables = list(catalog.stream(query, SNAPSHOT_ROWS))
+            tables = list(database.stream(query, SNAPSHOT_ROWS))
         schema = pa.schema([MANIFEST_SCHEMA.field(name) for name in columns or MANIFEST_SCHEMA.names])
         return pa.concat_tables(tables).cast(schema) if tables else schema.empty_table()
 
-    def load_into(self, catalog: Catalog, columns: list[str]) -> None:
-        """Make the catalog's table ``rows`` of the current rows, one a sample; ``columns`` must hold ``sample_id``.
+    def load_into(self, database: Database, columns: list[str]) -> None:
+        """Create the table ``rows`` of current rows, one per sample; ``columns`` must contain ``sample_id``.
 
-        The table ``replaced`` holds the rows that later ones of their samples replace and that no snapshot has left out
-        yet.
+        The table ``replaced`` holds rows that later rows of their samples replace and that no snapshot has dropped yet.
 
         Raises:
             DamagedManifestError: a part cannot be read.
@@ -71,23 +70,23 @@ class Manifest:
         for _ in range(LOAD_TRIES):
             try:
                 self._find_parts()
-                schema = pa.schema([MANIFEST_SCHEMA.field(name) for name in columns] + _PLACE)
-                catalog.create("rows", schema, self._scan(schema))
+                schema = pa.schema([MANIFEST_SCHEMA.field(name) for name in columns] + _POSITION)
+                database.create("rows", schema, self._scan(schema))
                 break
             except (FileNotFoundError, FileChangedError):
                 continue  # another run has replaced parts between listing and reading
         else:
             raise ManifestConflictError(f"another run keeps replacing the manifest of {self.storage}")
-        catalog.run("CREATE OR REPLACE TABLE replaced AS FROM rows LIMIT 0")
+        database.run("CREATE OR REPLACE TABLE replaced AS FROM rows LIMIT 0")
         if len(self._parts) > 1:
             superseded = f"FROM rows JOIN ({_REPEATED}) AS repeated ON {_SUPERSEDED}"
-            catalog.run(f"INSERT INTO replaced SELECT rows.* {superseded}")
-            place = "rows.part = replaced.part AND rows.position = replaced.position"
-            catalog.run(f"DELETE FROM rows USING replaced WHERE {place}")
-        self._is_unique = not catalog.run("SELECT 1 FROM replaced LIMIT 1")
+            database.run(f"INSERT INTO replaced SELECT rows.* {superseded}")
+            same_row = "rows.part = replaced.part AND rows.position = replaced.position"
+            database.run(f"DELETE FROM rows USING replaced WHERE {same_row}")
+        self._is_unique = not database.run("SELECT 1 FROM replaced LIMIT 1")
 
     def append(self, rows: pa.Table, marks: dict[bytes, bytes] | None = None) -> None:
-        """Commit rows; they count from the moment this returns, also if the process dies right after.
+        """Commit rows; they are durable when this returns.
 
         Raises:
             ManifestConflictError: another run has written since this one read.
@@ -117,19 +116,19 @@ class Manifest:
         return attempt(self.storage.create, key, data)[1]
 
     def compact(self, max_parts: int = 16) -> None:
-        """Bring the manifest back to one row a sample in few files of the same columns, where it is not so already."""
+        """Rewrite the manifest as one row per sample in few files with equal columns, if it is not so already."""
         superseded = {} if self._is_unique else self._dropped()
         if superseded or len(self._layouts) > 1 or len(self._parts) > max_parts + self._snapshot_parts:
             self._write_snapshot(superseded)
         self._delete_stale()
 
     def remove(self, sample_ids: Collection[str]) -> None:
-        """Write the manifest anew without the rows of some samples; nothing that held them is left."""
+        """Rewrite the manifest without the rows of some samples, and delete the parts that held them."""
         self._write_snapshot(self._dropped(sample_ids))
         self._delete_stale()
 
     def check(self) -> None:
-        """Make sure that nobody has written since this one read, before anything goes that rows may name.
+        """Check that no other run has written since the last read, before deleting files that rows may name.
 
         Raises:
             ManifestConflictError: another run has.
@@ -139,7 +138,7 @@ class Manifest:
             raise self._conflict(newest)
 
     def fence(self) -> None:
-        """Let every other run that has read this manifest so far meet a conflict at its next commit."""
+        """Make the next commit of every other run that has read this manifest a conflict."""
         self.append(MANIFEST_SCHEMA.empty_table(), {_FENCE: b"1"})
 
     def exists(self) -> bool:
@@ -148,11 +147,11 @@ class Manifest:
 
     @property
     def stale(self) -> list[str]:
-        """Keys of parts that count no more, as of the last look."""
+        """Keys of replaced parts, as of the last read."""
         return list(self._stale)
 
     def _write_snapshot(self, dropped: dict[int, np.ndarray]) -> None:
-        """All rows but the dropped ones, by position in each part, as parts that replace all others."""
+        """Write all rows except the dropped positions of each part as parts that replace all others."""
         replaced, snapshot = list(self._parts), uuid.uuid4().hex.encode()
         pieces = self._pieces(dropped)
         piece = next(pieces, MANIFEST_SCHEMA.empty_table())
@@ -172,7 +171,7 @@ class Manifest:
         self._stale = []
 
     def _find_parts(self) -> None:
-        """See which parts count: those of the last complete snapshot and all single ones after it."""
+        """Find the current parts: those of the last complete snapshot and all single ones after it."""
         numbers = self._numbers()
         keys = sorted(numbers)
         with ThreadPoolExecutor(REQUESTS) as threads:
@@ -197,21 +196,21 @@ class Manifest:
         self._next_number = max(numbers.values(), default=-1) + 1
 
     def _scan(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-        """Rows of all current parts, with the place where each stands."""
+        """Rows of all current parts, with part and position of each."""
         for number, key in enumerate(tuple(self._parts)):  # not those that a snapshot adds meanwhile
             start = 0
             with open_part(self.storage, key) as part:
-                for batch in part.iter_batches(BATCH_ROWS, columns=schema.names[: -len(_PLACE)]):
-                    place = [pa.array(np.full(len(batch), number)), pa.array(np.arange(start, start + len(batch)))]
+                for batch in part.iter_batches(BATCH_ROWS, columns=schema.names[: -len(_POSITION)]):
+                    position = [pa.array(np.full(len(batch), number)), pa.array(np.arange(start, start + len(batch)))]
                     start += len(batch)
-                    yield pa.record_batch([*_columns(batch, schema), *place], schema=schema)
+                    yield pa.record_batch([*_columns(batch, schema), *position], schema=schema)
 
     def _dropped(self, sample_ids: Collection[str] = ()) -> dict[int, np.ndarray]:
-        """Positions, by part, of rows that a later part replaces, and of those of some samples."""
-        with Catalog() as catalog:
-            schema = pa.schema([MANIFEST_SCHEMA.field("sample_id"), *_PLACE])
-            catalog.create("rows", schema, self._scan(schema))
-            found = catalog.run(
+        """Return positions, by part, of rows that a later part replaces, and of rows of some samples."""
+        with Database() as database:
+            schema = pa.schema([MANIFEST_SCHEMA.field("sample_id"), *_POSITION])
+            database.create("rows", schema, self._scan(schema))
+            found = database.run(
                 f"SELECT part, list(position) FROM rows LEFT JOIN ({_REPEATED}) AS repeated ON {_SUPERSEDED} "
                 "WHERE repeated.last IS NOT NULL OR list_contains($removed, rows.sample_id) GROUP BY part",
                 {"removed": list(sample_ids)},
@@ -219,9 +218,9 @@ class Manifest:
         return {part: np.array(positions) for part, positions in found}
 
     def _pieces(self, dropped: dict[int, np.ndarray]) -> Iterator[pa.Table]:
-        """All rows but the dropped ones, in tables of bounded size."""
+        """Yield all rows except the dropped ones, in tables of bounded size."""
         waiting: list[pa.RecordBatch] = []
-        for batch in self._scan(pa.schema([*MANIFEST_SCHEMA, *_PLACE])):
+        for batch in self._scan(pa.schema([*MANIFEST_SCHEMA, *_POSITION])):
             part, positions = batch["part"][0].as_py(), batch["position"].to_numpy()
             kept = ~np.isin(positions, dropped.get(part, []))
             waiting.append(batch.filter(pa.array(kept)).select(MANIFEST_SCHEMA.names))
@@ -232,13 +231,13 @@ class Manifest:
             yield pa.Table.from_batches(waiting)
 
     def _numbers(self, *written: str) -> dict[str, int]:
-        """Numbers of the parts in the storage, by key.
+        """Return the numbers of the parts in the storage, by key.
 
         Args:
             written: keys of parts that this process has just written.
 
         Raises:
-            ConfigError: parts that this process knows are not listed although nobody has written later ones.
+            ConfigError: the storage does not list known parts although no later ones exist.
         """
         keys = (file.key for file in self.storage.list_files(FOLDER))
         numbers = {key: int(part[1]) for key in keys if (part := _PART.match(key))}
@@ -254,7 +253,7 @@ class Manifest:
     def _withdraw(self, key: str) -> None:
         """Delete a part whose number was free only because a snapshot of another run had replaced it.
 
-        If the other run has read the part before it went on, the part counts and stays.
+        If the other run has read the part before continuing, the part is kept.
         """
         seen = Manifest(self.storage)
         seen._find_parts()
@@ -279,9 +278,9 @@ class Manifest:
 
 
 def _columns(batch: pa.RecordBatch, schema: pa.Schema) -> Iterator[pa.Array]:
-    """Those of a schema but for the place; a column that an earlier version did not write is null."""
+    """Columns of a schema except part and position; a column that an earlier version did not write is null."""
     written = set(batch.schema.names)
-    for column in list(schema)[: -len(_PLACE)]:
+    for column in list(schema)[: -len(_POSITION)]:
         yield batch[column.name] if column.name in written else pa.nulls(len(batch), column.type)
 
 

@@ -26,7 +26,7 @@ _TAIL_BYTES = 1 << 16  # of a larger one: what Parquet's reader asks for first, 
 
 
 def encode_part(rows: pa.Table) -> bytes:
-    """A Parquet file of rows, with checksums of its pages and of its footer."""
+    """Encode rows as a Parquet file with checksums of its pages and its footer."""
     buffer = pa.BufferOutputStream()
     pq.write_table(rows, buffer, compression="zstd", row_group_size=BATCH_ROWS, write_page_checksum=True)
     data = buffer.getvalue().to_pybytes()
@@ -37,7 +37,7 @@ def encode_part(rows: pa.Table) -> bytes:
 
 @contextlib.contextmanager
 def open_part(storage: Storage, key: str) -> Iterator[pq.ParquetFile]:
-    """A part to read; whatever is wrong with its bytes is found while it is read.
+    """Open a part; damage is detected while it is read.
 
     Raises:
         DamagedManifestError: it is empty, cut off, or not what was written.
@@ -55,7 +55,7 @@ def open_part(storage: Storage, key: str) -> Iterator[pq.ParquetFile]:
 
 
 class _Watched:
-    """A file that remembers what its storage raised: Parquet's reader raises an ``OSError`` for damage, too."""
+    """A file that records errors of its storage, since Parquet's reader also raises ``OSError`` for damage."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -73,7 +73,7 @@ class _Watched:
 
 
 def _footer_bytes(tail: bytes) -> int:
-    """Length of a Parquet footer, with what follows it, by the last bytes of its file."""
+    """Return the length of a Parquet footer, with what follows it, from the last bytes of the file."""
     end = _LENGTH_BYTES + len(_MAGIC)
     return int.from_bytes(tail[-end : -len(_MAGIC)], "little") + end
 
@@ -83,10 +83,10 @@ def _hash(data: bytes) -> bytes:
 
 
 def _check(file: _Watched) -> None:
-    """Compare a part with its hashes; parts of earlier versions have none.
+    """Verify the hashes of a part; parts of earlier versions have none.
 
     Raises:
-        ValueError: it is another than was written.
+        ValueError: it differs from what was written.
     """
     size = file.seek(0, os.SEEK_END)
     tail = _read_last(file, size, size if size <= _SMALL_BYTES else _TAIL_BYTES)

@@ -1,4 +1,4 @@
-"""End of a run whose workers have found that another run holds the sink."""
+"""Ends a run when its workers find that another run holds the sink."""
 
 from collections.abc import Iterable, Iterator
 
@@ -10,10 +10,10 @@ from pipeline.manifest.lease import Lease
 
 
 def until_taken_over(tables: Iterable[pa.Table], lease: Lease) -> Iterator[pa.Table]:
-    """Pass rows on until a worker has stored nothing because another run holds the sink.
+    """Yield rows until a worker reports that another run holds the sink, and the lease confirms it.
 
-    A worker that alone believes so looks at another folder, as on a node that does not share the sink; its samples are
-    done elsewhere.
+    Otherwise the worker sees another folder, on a node that does not share the sink; its samples are processed
+    elsewhere.
 
     Args:
         tables: rows as workers return them.

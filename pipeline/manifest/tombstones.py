@@ -1,10 +1,10 @@
-"""Samples that were deleted on request: noted in the sink by the hash of their names, left out of every later run."""
+"""Records samples that were deleted on request, by the hash of their names, so that later runs skip them."""
 
 import hashlib
 import json
 from collections.abc import Iterable
 
-from pipeline.database import Catalog
+from pipeline.database import Database
 from pipeline.errors import ConfigError
 from pipeline.storage.storage import Storage
 
@@ -12,10 +12,10 @@ KEY = "forgotten.json"
 
 
 def read_forgotten(sink: Storage) -> set[str]:
-    """Hashes of the samples that a sink is not to hold again.
+    """Read the hashes of samples that were deleted on request.
 
     Raises:
-        ConfigError: the file was changed by hand, and is none any more.
+        ConfigError: the file was edited and is no longer valid.
     """
     try:
         return set(json.loads(sink.read(KEY))["sha256"])
@@ -26,21 +26,21 @@ def read_forgotten(sink: Storage) -> set[str]:
 
 
 def note_forgotten(sink: Storage, sample_ids: Iterable[str]) -> None:
-    """Add samples to those that the sink is not to hold again; for whoever holds the lease."""
+    """Record samples as deleted on request; the caller must hold the lease."""
     hashes = read_forgotten(sink) | set(map(name_hash, sample_ids))
     sink.write(KEY, json.dumps({"sha256": sorted(hashes)}, indent=0).encode())
 
 
 def name_hash(sample_id: str) -> str:
-    """What a sample's name becomes, since the name itself may tell what is to be forgotten."""
+    """Hash a sample's name, since the name itself may be personal data."""
     return hashlib.sha256(sample_id.encode()).hexdigest()
 
 
-def leave_out_forgotten(sink: Storage, catalog: Catalog) -> int:
-    """Delete forgotten samples from the catalog's table ``samples``, and say how many they were."""
+def leave_out_forgotten(sink: Storage, database: Database) -> int:
+    """Delete forgotten samples from the table ``samples``, and return their number."""
     hashes = read_forgotten(sink)
     if not hashes:
         return 0
     statement = "DELETE FROM samples WHERE sha256(sample_id) IN (SELECT unnest($hashes))"
-    ((count,),) = catalog.run(statement, {"hashes": sorted(hashes)})
+    ((count,),) = database.run(statement, {"hashes": sorted(hashes)})
     return count

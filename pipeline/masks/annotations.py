@@ -1,4 +1,4 @@
-"""Masks in words: boxes in JSON lines and COCO annotations, read into one short text a sample and drawn from it."""
+"""Masks from annotations: boxes in JSON lines and COCO files, kept as one short text per sample."""
 
 import codecs
 import json
@@ -17,15 +17,15 @@ from pipeline.masks.sizes import TURNED, is_on_side, size_mismatch
 from pipeline.storage.storage import Storage
 
 SPECS_PER_LINE = ("sample_id", "file_name")
-MOST_STATED_PIXELS = 1 << 26  # by a COCO file of an image that has fewer
+MAX_STATED_PIXELS = 1 << 26  # by a COCO file of an image that has fewer
 Spec = dict[str, Any]
 
 
 def read_boxes(storage: Storage) -> Iterator[tuple[str, str]]:
-    """Samples and their boxes from lines such as ``{"sample_id": "a/b.jpg", "boxes": [[10, 20, 110, 60]]}``.
+    """Yield samples and their boxes from lines such as ``{"sample_id": "a/b.jpg", "boxes": [[10, 20, 110, 60]]}``.
 
     Raises:
-        ConfigError: a line that is none of these, with its number.
+        ConfigError: an invalid line, with its number.
     """
     with storage.open("") as file:
         for number, line in enumerate(file, start=1):
@@ -46,23 +46,23 @@ def read_boxes(storage: Storage) -> Iterator[tuple[str, str]]:
 def read_annotations(
     config: MaskConfig, storage: Storage, left_out: Counter[str] | None = None
 ) -> Iterator[tuple[str, str]]:
-    """Names of images and what the file of ``mask.uri`` says of each; a name may come several times.
+    """Yield names of images and their annotations in the file of ``mask.uri``; a name may come several times.
 
     Args:
         config: kind of the file, and categories.
         storage: the file.
-        left_out: is given what the file holds beside that, by kind.
+        left_out: receives counts of entries that were left out, by kind.
     """
     return read_coco(storage, config.categories, left_out) if config.kind == "coco" else read_boxes(storage)
 
 
 def plain_name(name: str) -> str:
-    """A name of an image with slashes, as Windows' tools do not write it, and without ``./`` before it."""
+    """Normalize a name of an image: replace backslashes with slashes, and remove a leading ``./``."""
     return re.sub(r"^(\./+)+", "", name.replace("\\", "/"))
 
 
 def draw(spec: str, shape: tuple[int, int], config: MaskConfig, orientation: int = 1) -> np.ndarray:
-    """What a sample's annotations cover.
+    """Draw the mask of a sample's annotations.
 
     Args:
         spec: list of what :func:`read_boxes` or :func:`read_coco` found for it.
@@ -100,7 +100,7 @@ def _listed(parts: list[Spec], key: str) -> list[Any]:
 
 
 def _annotated_size(parts: list[Spec], shape: tuple[int, int], config: MaskConfig, orientation: int) -> tuple[int, int]:
-    """Height and width of the picture that coordinates of a COCO file refer to."""
+    """Return height and width of the picture that the coordinates of a COCO file refer to."""
     sizes = {(int(part.get("height", shape[0])), int(part.get("width", shape[1]))) for part in parts}
     if len(sizes) > 1:
         raise ValueError(f"the file states several sizes of it, {sorted(sizes)}")
@@ -113,13 +113,13 @@ def _annotated_size(parts: list[Spec], shape: tuple[int, int], config: MaskConfi
     if not config.resize or is_on_side(stated, shape):
         stored = shape[::-1] if config.upright and is_turned else shape
         raise size_mismatch("annotated at", stated, stored, orientation, config)
-    if stated[0] * stated[1] > max(4 * shape[0] * shape[1], MOST_STATED_PIXELS):
+    if stated[0] * stated[1] > max(4 * shape[0] * shape[1], MAX_STATED_PIXELS):
         raise ValueError(f"annotated at {stated[1]}x{stated[0]} pixels, far more than the image has")
     return stated
 
 
 def _if_turned(shape: tuple[int, int], orientation: int, config: MaskConfig) -> str:
-    """What to set if shapes belong to the picture with its sides swapped; empty where EXIF swaps none."""
+    """Return the advice for shapes that fit only with the sides swapped; empty if EXIF swaps none."""
     if orientation < TURNED:
         return ""
     other = "false" if config.upright else "true"

@@ -1,4 +1,4 @@
-"""Boxes, polygons and run lengths, drawn into one mask."""
+"""Draws boxes, polygons and run-length encodings into one mask."""
 
 import math
 from typing import Any
@@ -8,17 +8,17 @@ from PIL import Image, ImageDraw
 
 FARTHEST_PX = 10_000_000  # of a coordinate; anything beyond is a broken annotation
 SLACK_PX, SLACK_FRACTION = 2.0, 0.01  # by which polygons may lie outside the picture, in pixels or of its side
-LEAST_AREA_PX = 1e-6  # of a polygon
-MOST_RELATIVE = 1.5  # of a coordinate that is a part of a side; a box may lie over the border
+MIN_AREA_PX = 1e-6  # of a polygon
+MAX_RELATIVE = 1.5  # of a coordinate that is a part of a side; a box may lie over the border
 RELATIVE_SLACK = 0.25  # by so much it does where coordinates are taken for parts unasked
 
 
 class Canvas:
-    """A mask that shapes are added to; those without an area add nothing.
+    """A mask to draw shapes on; shapes without an area add nothing.
 
     Args:
         shape: height and width.
-        if_turned: what to set if the shapes belong to a picture with the sides swapped; empty if they cannot.
+        if_turned: advice if the shapes fit only with the sides swapped; empty if that is impossible.
     """
 
     def __init__(self, shape: tuple[int, int], if_turned: str = "") -> None:
@@ -28,12 +28,12 @@ class Canvas:
         self._columns: np.ndarray | None = None  # (W, H) of run lengths
 
     def mask(self) -> np.ndarray:
-        """(H, W) bool: what the shapes cover."""
+        """The pixels covered by shapes, (H, W) bool."""
         drawn = np.asarray(self._image)
         return drawn if self._columns is None else drawn | self._columns.T
 
     def add_box(self, box: list[float], box_format: str, units: str) -> None:
-        """Add every pixel that a box touches; what lies outside is cut off.
+        """Add every pixel that a box touches; parts outside the picture are cut off.
 
         Args:
             box: four numbers.
@@ -45,7 +45,7 @@ class Canvas:
         """
         height, width = self.shape
         left, top, right, bottom = numbers = [_coordinate(value) for value in box]
-        if units == "relative" and max(map(abs, numbers)) > MOST_RELATIVE:
+        if units == "relative" and max(map(abs, numbers)) > MAX_RELATIVE:
             raise ValueError(f"box {box} is not in parts of width and height; mask.box_units=pixel takes pixels")
         if units == "pixel" and _is_relative(box):
             raise ValueError(
@@ -64,7 +64,7 @@ class Canvas:
         self._draw.rectangle((math.floor(left), math.floor(top), math.ceil(right) - 1, math.ceil(bottom) - 1), fill=1)
 
     def add_segment(self, segment: Any) -> None:
-        """Add polygons, a run-length encoding or, for want of both, a box of COCO.
+        """Add polygons, a run-length encoding or, without both, a box of COCO.
 
         Raises:
             ValueError, TypeError, KeyError: none of these, or outside the picture.
@@ -105,7 +105,7 @@ class Canvas:
         self._draw.polygon(points, fill=1, outline=1)  # rather a pixel more than the object's rim
 
     def _fits_turned(self, right: float, bottom: float) -> bool:
-        """Whether a box that is too large for the picture would lie in it with its sides swapped."""
+        """Return whether a box that exceeds the picture would fit with the picture's sides swapped."""
         ends, (height, width) = (bottom, right), self.shape
         is_inside, would_be = (
             all(end <= side + _slack(side) for end, side in zip(ends, sides, strict=True))
@@ -137,10 +137,10 @@ def _slack(side: int) -> float:
 
 
 def _is_line(numbers: list[float]) -> bool:
-    """Whether a polygon is a point or a straight line, there and back."""
+    """Return whether a polygon is degenerate: a point or a straight line."""
     points = np.reshape(numbers, (-1, 2)) - numbers[:2] if numbers else np.zeros((1, 2))
     farthest = points[np.abs(points).sum(axis=1).argmax()]
-    return bool((np.abs(points[:, 0] * farthest[1] - points[:, 1] * farthest[0]) <= LEAST_AREA_PX).all())
+    return bool((np.abs(points[:, 0] * farthest[1] - points[:, 1] * farthest[0]) <= MIN_AREA_PX).all())
 
 
 def _coordinate(value: float) -> float:
@@ -154,14 +154,14 @@ def _coordinate(value: float) -> float:
 
 
 def _is_relative(values: list[float]) -> bool:
-    """Whether numbers look like parts of width and height: from about 0 to about 1, and not whole ones alone."""
+    """Return whether numbers look relative to the size: from about 0 to about 1, and not all integers."""
     numbers = [_coordinate(value) for value in values]
     is_small = min(numbers) >= -RELATIVE_SLACK and 0 < max(numbers) <= 1 + RELATIVE_SLACK
     return is_small and any(not isinstance(value, int) for value in values)
 
 
 def _unpacked(counts: str) -> list[int]:
-    """COCO's compressed run lengths: five bits a character, from the third on less the one before the last."""
+    """Decode COCO's compressed run lengths: 5 bits per character, later ones relative to the second last."""
     runs: list[int] = []
     value = shift = 0
     for character in counts:

@@ -1,4 +1,4 @@
-"""COCO files, read piece by piece: what is annotated in each of their images."""
+"""Reads annotations of images from COCO files, element by element."""
 
 import json
 import logging
@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.database import Catalog, in_batches
+from pipeline.database import Database, in_batches
 from pipeline.errors import ConfigError
 from pipeline.masks.json_stream import read_arrays
 from pipeline.storage.storage import Storage
@@ -31,37 +31,37 @@ logger = logging.getLogger(__name__)
 def read_coco(
     storage: Storage, categories: list[str | int], left_out: Counter[str] | None = None
 ) -> Iterator[tuple[str, str]]:
-    """Yield the images of a COCO file and what is annotated in them, also where that is nothing.
+    """Yield the images of a COCO file with their annotations, including images without any.
 
     Ids are compared as text, so that ``"1"`` is ``1``. The file may be larger than memory.
 
     Args:
         storage: the file.
-        categories: names or ids of those to repaint; none means all.
-        left_out: is given the number of annotations that belong to no image.
+        categories: names or ids to repaint; empty means all.
+        left_out: receives the number of annotations that belong to no image.
 
     Raises:
         ConfigError: no COCO file, a category that it does not have, two images of one id, or no annotation of any of
             its images.
     """
     known: dict[str, Any] = {}
-    with Catalog() as catalog:
+    with Database() as database:
         try:
             with storage.open("") as file:
                 entries = _entries(
                     read_arrays(file, ("images", "annotations"), ("categories",)), bool(categories), known
                 )
-                catalog.create("entries", _ENTRIES, in_batches(entries, _ENTRIES, ENTRIES_AT_ONCE))
+                database.create("entries", _ENTRIES, in_batches(entries, _ENTRIES, ENTRIES_AT_ONCE))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ConfigError(f"{storage} is no COCO file with images and annotations: {error!r}") from error
         chosen = _chosen(known, categories, storage)
-        _merge_repeated(catalog, storage)
-        unknown = _tell_unknown(catalog, storage)
+        _merge_repeated(database, storage)
+        unknown = _tell_unknown(database, storage)
         if unknown and left_out is not None:
             left_out["annotations without an image"] = unknown
         rows = (
             row
-            for table in catalog.stream(_JOIN, ENTRIES_AT_ONCE, {"all": not categories, "chosen": chosen})
+            for table in database.stream(_JOIN, ENTRIES_AT_ONCE, {"all": not categories, "chosen": chosen})
             for row in zip(*(table[name].to_pylist() for name in ("number", "name", "size", "shape")), strict=True)
         )
         for (_, name, size), shapes in groupby(rows, key=lambda row: row[:3]):
@@ -70,7 +70,7 @@ def read_coco(
 
 
 def _entries(arrays: Iterator[tuple[str, Any]], with_categories: bool, known: dict[str, Any]) -> Iterator[tuple]:
-    """Images and annotations as rows of ``_ENTRIES``; categories go into a dictionary."""
+    """Yield images and annotations as rows of ``_ENTRIES``; collect categories in a dictionary."""
     for number, (kind, entry) in enumerate(arrays):
         if kind == "categories":
             known[_id_text(entry["id"])] = entry.get("name")
@@ -85,19 +85,19 @@ def _entries(arrays: Iterator[tuple[str, Any]], with_categories: bool, known: di
 
 
 def _shape(annotation: dict[str, Any]) -> Any:
-    """The segmentation, or the box where that is empty."""
+    """Return the segmentation, or the box if it is empty."""
     found = annotation.get("segmentation")
     is_blank = not found or (isinstance(found, list) and not any(found))
     return {"bbox": annotation.get("bbox")} if is_blank else found
 
 
 def _id_text(value: object) -> str:
-    """An id as text; tables of numbers with gaps make 1.0 of 1."""
+    """Return an id as text; tools that store numbers with gaps write 1 as 1.0."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _chosen(known: dict[str, Any], categories: list[str | int], storage: Storage) -> list[str]:
-    """Ids of the categories that are asked for."""
+    """Return the ids of the requested categories."""
     names = {str(name) for name in known.values()}
     if missing := [str(asked) for asked in categories if str(asked) not in names and str(asked) not in known]:
         has = ", ".join(map(str, known.values())) or "none"
@@ -107,20 +107,20 @@ def _chosen(known: dict[str, Any], categories: list[str | int], storage: Storage
     ]
 
 
-def _merge_repeated(catalog: Catalog, storage: Storage) -> None:
-    """Of an image that is listed several times the last entry counts."""
-    for id_text, first, last in catalog.run(_REPEATED):
+def _merge_repeated(database: Database, storage: Storage) -> None:
+    """Keep the last entry of images that are listed several times."""
+    for id_text, first, last in database.run(_REPEATED):
         if first != last:
             raise ConfigError(
                 f"{storage}: {first} and {last} are both image {id_text}, so that nothing tells whose its annotations "
                 "are; number the images anew"
             )
-        catalog.run(_DELETE_REPEATED, {"id": id_text})
+        database.run(_DELETE_REPEATED, {"id": id_text})
 
 
-def _tell_unknown(catalog: Catalog, storage: Storage) -> int:
-    """Say how many annotations are left out since the file has no such image, and return their number."""
-    ((count, unknown, example),) = catalog.run(_UNKNOWN)
+def _tell_unknown(database: Database, storage: Storage) -> int:
+    """Warn about annotations that are left out because the file has no such image, and return their number."""
+    ((count, unknown, example),) = database.run(_UNKNOWN)
     if unknown and unknown == count:
         raise ConfigError(f"{storage}: none of its {count} annotations has the image_id of an image, such as {example}")
     if unknown:

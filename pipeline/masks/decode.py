@@ -1,4 +1,4 @@
-"""What a mask says to repaint, pixel by pixel."""
+"""Decodes masks to boolean arrays of the pixels to repaint."""
 
 import numpy as np
 from scipy import ndimage
@@ -14,7 +14,7 @@ from pipeline.masks.values import MaskValues, at_threshold, read_values
 
 
 def read_mask(data: bytes, photo: Photo, config: MaskConfig, max_pixels: int) -> np.ndarray:
-    """What to repaint of a photo.
+    """Decode the mask of a photo.
 
     Args:
         data: the mask file, or the text of annotations; empty for ``kind: alpha`` and ``text``.
@@ -26,8 +26,8 @@ def read_mask(data: bytes, photo: Photo, config: MaskConfig, max_pixels: int) ->
         (H, W) bool, true = repaint.
 
     Raises:
-        SampleError: unreadable, of another size than the image, with values that the threshold does not tell apart, or
-            covering too much or too little of it.
+        SampleError: unreadable, of another size than the image, with values that the threshold does not separate, or
+            covering too much or too little of the image.
     """
     if config.kind == "alpha":
         mask = _transparent(photo, config)
@@ -44,10 +44,10 @@ def read_mask(data: bytes, photo: Photo, config: MaskConfig, max_pixels: int) ->
 
 
 def read_mask_file(data: bytes, config: MaskConfig, max_pixels: int) -> np.ndarray:
-    """Where a mask file of any size reaches the threshold: (H, W) bool, neither fitted to an image nor inverted.
+    """Decode a mask file of any size at the threshold: (H, W) bool, neither fitted to an image nor inverted.
 
     Raises:
-        SampleError: unreadable, or with values that the threshold does not tell apart.
+        SampleError: unreadable, or with values that the threshold does not separate.
     """
     values = read_values(data, max_pixels, config.channel)
     mask = at_threshold(values, config)

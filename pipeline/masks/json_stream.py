@@ -1,4 +1,4 @@
-"""Large JSON files, read one element at a time."""
+"""Reads large JSON files one element at a time."""
 
 import codecs
 import json
@@ -7,22 +7,22 @@ from collections.abc import Collection, Iterator
 from typing import IO, Any
 
 CHUNK_BYTES = 1 << 20
-LONGEST_CHARS = 1 << 28  # of one element
+MAX_CHARS = 1 << 28  # of one element
 UNDECIDED_CHARS = 3  # such as .5 or e+5 behind 1, which is a number without them, too
 _SPACE = re.compile(r"[ \t\r\n]*")
 _DECODER = json.JSONDecoder()
 
 
 def read_arrays(file: IO[bytes], required: Collection[str], optional: Collection[str]) -> Iterator[tuple[str, Any]]:
-    """Yield the elements of arrays in a JSON object, each with the key of its array, in the order of the file.
+    """Yield the elements of arrays in a JSON object with the key of their array, in the order of the file.
 
     Args:
         file: one object, in UTF-8, 16 or 32, with or without a byte order mark.
-        required: keys of arrays that must be there.
-        optional: keys of arrays that may be; all others are skipped.
+        required: keys of mandatory arrays.
+        optional: keys of optional arrays; all others are skipped.
 
     Raises:
-        ValueError: no such object.
+        ValueError: the file is no such object.
     """
     text, missing = _Text(file), set(required)
     text.take("{")
@@ -59,7 +59,7 @@ def _elements(text: "_Text") -> Iterator[Any]:
 
 
 class _Text:
-    """A file's text, of which only the part that is being decoded is held."""
+    """The text of a file; only the part that is being decoded is in memory."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file, self._start = file, file.read(4)
@@ -67,7 +67,7 @@ class _Text:
         self._buffer, self._position, self._is_whole = "", 0, False
 
     def peek(self) -> str:
-        """The next character that is no space; empty at the end."""
+        """Return the next character that is no space; empty at the end."""
         while True:
             match = _SPACE.match(self._buffer, self._position)
             assert match is not None  # it matches nothing, too
@@ -79,19 +79,19 @@ class _Text:
             self._read()
 
     def take(self, expected: str) -> None:
-        """Go behind the next character, or make sure that nothing follows."""
+        """Consume the expected character; an empty one expects the end of the file."""
         if self.peek() != expected:
             raise ValueError(f"expected {expected or 'the end'!r}, got {self.peek() or 'the end'!r}")
         self._position += len(expected)
 
     def value(self) -> Any:
-        """Decode the next value and go behind it."""
+        """Decode and consume the next value."""
         self.peek()
         while True:
             try:
                 value, end = _DECODER.raw_decode(self._buffer, self._position)
             except ValueError:
-                if self._is_whole or len(self._buffer) - self._position > LONGEST_CHARS:
+                if self._is_whole or len(self._buffer) - self._position > MAX_CHARS:
                     raise
             else:
                 if end + UNDECIDED_CHARS < len(self._buffer) or self._is_whole:
@@ -100,7 +100,7 @@ class _Text:
             self._read()
 
     def _read(self) -> None:
-        """Hold more text: at least twice as much, so that a long value is not decoded again and again."""
+        """Read more text, at least as much as is held, so that a long value is decoded few times."""
         held = self._buffer[self._position :]
         data = self._start + self._file.read(max(CHUNK_BYTES, len(held)))
         self._start, self._is_whole = b"", not data

@@ -1,4 +1,4 @@
-"""Which mask belongs to which image."""
+"""Pairs images with masks, by kind of mask."""
 
 import logging
 import posixpath
@@ -10,18 +10,18 @@ import pyarrow as pa
 
 from pipeline.codecs.kinds import HIDDEN_PATH, IMAGE_EXTENSIONS, is_image, split_extension
 from pipeline.config.job import MaskConfig
-from pipeline.database import Catalog, in_batches
+from pipeline.database import Database, in_batches
 from pipeline.errors import ConfigError
 from pipeline.masks.annotations import read_annotations
 from pipeline.masks.look_alikes import pair_annotations, pair_mask_files
 from pipeline.masks.text import check_installed
-from pipeline.sources.base import FOUND
+from pipeline.sources.base import SAMPLE_REF_SCHEMA
 from pipeline.sources.versions import with_mask_sql
 from pipeline.storage.storage import Storage
 
 MASK_FILES = pa.schema([("key", pa.string()), ("size_bytes", pa.int64()), ("version", pa.string())])
 SPECS = pa.schema([("key", pa.string()), ("spec", pa.string())])
-IMAGES = FOUND.append(pa.field("wanted", pa.string()))
+IMAGES = SAMPLE_REF_SCHEMA.append(pa.field("wanted", pa.string()))
 SPECS_AT_ONCE = 2000  # one may be long
 SPARE_MASKS = "masks without an image"
 
@@ -29,11 +29,11 @@ logger = logging.getLogger(__name__)
 
 
 class _Kind:
-    """What kinds of masks have in common unless they say otherwise.
+    """Defaults of mask kinds.
 
     Args:
-        name_of: what the mask of a sample is called, where it has a name of its own.
-        left_out: what is no mask of any image, by kind, once masks are paired.
+        name_of: returns the name of a sample's mask, if masks have names of their own.
+        left_out: counts of unpaired masks, by kind, after pairing.
     """
 
     name_of: Callable[[str], str] | None = None
@@ -61,23 +61,23 @@ class PairedMasks(_Kind):
         assert self.template is not None  # else nobody asks
         return self.template.format(path=sample_id, dir=f"{folder}/" if folder else "", stem=stem, ext=extension)
 
-    def pair(self, catalog: Catalog) -> None:
-        """Make the table ``samples`` of ``images`` and the mask files."""
+    def pair(self, database: Database) -> None:
+        """Create the table ``samples`` from ``images`` and the mask files."""
         files = (file for file in self.storage.list_files() if is_image(file.key))
-        catalog.create("masks", MASK_FILES, in_batches(files, MASK_FILES))
-        catalog.run(_PAIR_BY_PATH if self.template else _PAIR_BY_PATH_OR_STEM)
-        pair_mask_files(catalog, "images.wanted" if self.template else "images.sample_id", "key")
+        database.create("masks", MASK_FILES, in_batches(files, MASK_FILES))
+        database.run(_PAIR_BY_PATH if self.template else _PAIR_BY_PATH_OR_STEM)
+        pair_mask_files(database, "images.wanted" if self.template else "images.sample_id", "key")
         if not self.template:
-            pair_mask_files(catalog, _STEM.format("images.sample_id"), _STEM.format("key"))
+            pair_mask_files(database, _STEM.format("images.sample_id"), _STEM.format("key"))
         if self.among_images:  # whatever is the mask of another image is no image
-            catalog.run(
+            database.run(
                 "DELETE FROM samples WHERE sample_id IN (SELECT mask_key FROM samples WHERE mask_key <> sample_id)"
             )
 
     @staticmethod
-    def count_spare(catalog: Catalog) -> dict[str, int]:
-        """Return how many mask files no sample has, by kind as ``left_out``; hidden ones do not count."""
-        ((spare,),) = catalog.run(_SPARE, {"hidden": HIDDEN_PATH})
+    def count_spare(database: Database) -> dict[str, int]:
+        """Count mask files without a sample, by kind as ``left_out``, except hidden ones."""
+        ((spare,),) = database.run(_SPARE, {"hidden": HIDDEN_PATH})
         return {SPARE_MASKS: spare} if spare else {}
 
 
@@ -89,31 +89,31 @@ class StaticMask(_Kind):
             raise ConfigError(f"mask.uri must be one file for mask.kind=static, found none at {storage}")
         self.storage = storage
 
-    def pair(self, catalog: Catalog) -> None:
-        """Make the table ``samples`` of ``images`` and the one mask, whose key below its own uri is empty."""
-        catalog.create("masks", MASK_FILES, in_batches([self.storage.stat()], MASK_FILES))
-        catalog.run(_SAMPLES.format(pairs="images, masks mask"))
+    def pair(self, database: Database) -> None:
+        """Create the table ``samples`` from ``images`` and the one mask, whose key below its own uri is empty."""
+        database.create("masks", MASK_FILES, in_batches([self.storage.stat()], MASK_FILES))
+        database.run(_SAMPLES.format(pairs="images, masks mask"))
 
 
 class InnerMask(_Kind):
-    """What the source holds in or beside the image: its alpha channel, text in it, a tar member, a column."""
+    """Masks inside the source: alpha channel, detected text, tar member, or column."""
 
     def __init__(self, config: MaskConfig, storage: Storage, source: Storage) -> None:
         if config.kind == "text":
             check_installed()
         self.kind, self.storage = config.kind, storage
 
-    def pair(self, catalog: Catalog) -> None:
-        """Make the table ``samples`` of ``images`` alone; every image may have an alpha channel, or text."""
+    def pair(self, database: Database) -> None:
+        """Create the table ``samples`` from ``images`` only; every image may have an alpha channel, or text."""
         mask_key = "''" if self.kind in ("alpha", "text") else "if(has_mask, '', NULL)"
-        catalog.run(
-            f"CREATE TABLE samples AS SELECT sample_id, version AS input_version, size_bytes, file, place, "
+        database.run(
+            f"CREATE TABLE samples AS SELECT sample_id, version AS input_version, size_bytes, file, locator, "
             f"{mask_key} AS mask_key, NULL::BIGINT AS mask_bytes, NULL::VARCHAR AS mask_spec, fault FROM images"
         )
 
 
 class AnnotatedMasks(_Kind):
-    """Boxes or COCO annotations in one file, by the image's path below the source."""
+    """Boxes or COCO annotations in one file, keyed by the image's path below the source."""
 
     def __init__(self, config: MaskConfig, storage: Storage, source: Storage) -> None:
         if not storage.is_file():
@@ -121,18 +121,18 @@ class AnnotatedMasks(_Kind):
         self.config, self.storage = config, storage
         self.left_out: Counter[str] = Counter()
 
-    def pair(self, catalog: Catalog) -> None:
-        """Make the table ``samples`` of ``images`` and the texts of their annotations, of which one may have several.
+    def pair(self, database: Database) -> None:
+        """Create the table ``samples`` from ``images`` and their annotations, of which one image may have several.
 
         Raises:
-            ConfigError: a file that cannot be read, or of which no name is that of an image.
+            ConfigError: the file cannot be read, or none of its names is that of an image.
         """
         specs = read_annotations(self.config, self.storage, self.left_out)
-        catalog.create("specs", SPECS, in_batches(specs, SPECS, SPECS_AT_ONCE))
-        catalog.run(_PLAIN_NAMES)
-        pair_annotations(catalog)
-        catalog.run(_PAIR_BY_NAME)
-        ((named, unmatched, example),) = catalog.run(_UNMATCHED)
+        database.create("specs", SPECS, in_batches(specs, SPECS, SPECS_AT_ONCE))
+        database.run(_PLAIN_NAMES)
+        pair_annotations(database)
+        database.run(_PAIR_BY_NAME)
+        ((named, unmatched, example),) = database.run(_UNMATCHED)
         if unmatched == named:
             raise ConfigError(
                 f"{self.storage} annotates none of the images; it names {example or 'nothing'!r}, where a path below "
@@ -149,14 +149,14 @@ class AnnotatedMasks(_Kind):
             )
 
 
-# A mask that is drawn anew, or appears at last, makes the sample a changed one.
+# A changed or new mask makes the sample a changed one.
 _SAMPLES = f"""
 CREATE TABLE samples AS SELECT
     images.sample_id,
     {with_mask_sql("images.version", "mask.version")} AS input_version,
     images.size_bytes + coalesce(mask.size_bytes, 0) AS size_bytes,
     images.file,
-    images.place,
+    images.locator,
     mask.key AS mask_key,
     mask.size_bytes AS mask_bytes,
     NULL::VARCHAR AS mask_spec,
@@ -171,7 +171,7 @@ _PAIR_BY_PATH = _SAMPLES.format(pairs="images LEFT JOIN masks mask ON mask.key =
 
 _STEM = f"regexp_replace({{}}, '\\.({'|'.join(sorted(name[1:] for name in IMAGE_EXTENSIONS))})$', '', 'i')"
 
-# Of several masks with the image's stem, the one of the same path counts, else a .png, else the first by name.
+# Several masks may have the image's stem: prefer the same path, then a .png, then the first by name.
 _PAIR_BY_PATH_OR_STEM = _SAMPLES.format(
     pairs=f"""(
         SELECT images.*, coalesce(same.key, substr(alike.ranked, 2)) AS mask_key
@@ -193,7 +193,7 @@ SELECT
     {with_mask_sql("images.version", "md5(specs.spec)")} AS input_version,
     images.size_bytes,
     images.file,
-    images.place,
+    images.locator,
     if(specs.spec IS NULL, NULL, '') AS mask_key,
     NULL::BIGINT AS mask_bytes,
     specs.spec AS mask_spec,
@@ -205,7 +205,7 @@ FROM images LEFT JOIN (
     GROUP BY key
 ) specs ON specs.key = images.sample_id"""
 
-# As :func:`pipeline.masks.annotations.plain_name` has it, unless an image has the very name.
+# Normalized as by :func:`pipeline.masks.annotations.plain_name`, unless an image has exactly this name.
 _PLAIN_NAMES = r"""
 UPDATE specs SET key = regexp_replace(replace(key, '\', '/'), '^(\./+)+', '')
 WHERE (contains(key, '\') OR starts_with(key, './')) AND key NOT IN (SELECT sample_id FROM images)"""
@@ -228,6 +228,6 @@ Masks = PairedMasks | StaticMask | InnerMask | AnnotatedMasks
 
 
 def open_masks(config: MaskConfig, storage: Storage, source: Storage) -> Masks:
-    """What pairs images with their masks."""
+    """Create the pairing of a mask kind."""
     kind = InnerMask if config.kind == "boxes" and config.column else _MASKS[config.kind]
     return kind(config, storage, source)

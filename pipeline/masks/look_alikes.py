@@ -1,46 +1,46 @@
-"""Pairs names that look the same but are written in two forms of Unicode: Linux composes ``é``, a Mac takes it apart.
+"""Pairs names that differ only in Unicode normalization: Linux composes ``é``, macOS decomposes it.
 
-Only names without an exact partner are looked at. Where several could be meant, none is taken.
+Only names without an exact partner are considered. Ambiguous names are not paired.
 """
 
-from pipeline.database import Catalog
+from pipeline.database import Database
 from pipeline.sources.versions import with_mask_sql
 
 _FOREIGN = "strlen({0}) <> length({0})"  # more bytes than characters: not ASCII alone
 
 
-def pair_mask_files(catalog: Catalog, image_name: str, mask_name: str) -> None:
-    """Give samples without a mask the one spare mask whose name looks like theirs; several are a fault.
+def pair_mask_files(database: Database, image_name: str, mask_name: str) -> None:
+    """Pair samples without a mask with the only unpaired mask of an equal normalized name; several are a fault.
 
     Args:
-        catalog: with the tables ``samples``, ``images`` and ``masks``; the first is changed.
-        image_name: SQL of what an image wants its mask to be called, over a row of ``images``.
-        mask_name: SQL of the same, over a row of ``masks``.
+        database: with the tables ``samples``, ``images`` and ``masks``; the first is changed.
+        image_name: SQL of the name that an image expects of its mask, over a row of ``images``.
+        mask_name: SQL of a mask's name, over a row of ``masks``.
     """
-    if not catalog.run(_LONELY.format(foreign=_FOREIGN.format(image_name))):
+    if not database.run(_LONELY.format(foreign=_FOREIGN.format(image_name))):
         return
     names = {"image_name": image_name, "mask_name": mask_name}
     foreign = {"image_foreign": _FOREIGN.format(image_name), "mask_foreign": _FOREIGN.format(mask_name)}
-    catalog.run(_LOOK_ALIKES.format(**names, **foreign))
-    catalog.run(_TAKE)
-    catalog.run(_REFUSE)
+    database.run(_LOOK_ALIKES.format(**names, **foreign))
+    database.run(_TAKE)
+    database.run(_REFUSE)
 
 
-def pair_annotations(catalog: Catalog) -> None:
-    """Rename the annotations that look like one image each, and like no other's, after it.
+def pair_annotations(database: Database) -> None:
+    """Rename annotations whose normalized name matches exactly one image.
 
     Args:
-        catalog: with the tables ``images`` and ``specs``; the latter is changed.
+        database: with the tables ``images`` and ``specs``; the latter is changed.
     """
-    if catalog.run(f"SELECT 1 FROM specs WHERE {_FOREIGN.format('key')} LIMIT 1"):
-        catalog.run(_RENAME)
+    if database.run(f"SELECT 1 FROM specs WHERE {_FOREIGN.format('key')} LIMIT 1"):
+        database.run(_RENAME)
 
 
 _LONELY = """
 SELECT 1 FROM samples JOIN images USING (sample_id)
 WHERE mask_key IS NULL AND samples.fault IS NULL AND {foreign} LIMIT 1"""
 
-# As many pairs as there are images times masks of a name: one, where it is plain which belong together.
+# The number of pairs is images × masks of a name: 1 if it is unambiguous.
 _LOOK_ALIKES = """
 CREATE OR REPLACE TABLE look_alikes AS
 WITH lonely AS (

@@ -1,4 +1,4 @@
-"""A mask brought to the size of its image: turned as the image is stored, scaled, or put into a corner."""
+"""Fits masks to the size of their image: by rotation, scaling or anchoring in a corner."""
 
 import numpy as np
 
@@ -10,20 +10,20 @@ TURNED = 5  # EXIF orientations from here on swap height and width
 
 
 def drawn_shape(shape: Shape, orientation: int, config: MaskConfig) -> tuple[int, int]:
-    """Height and width of the image as its mask is drawn: as it is shown with ``mask.upright``, else as stored."""
+    """Return height and width of the image for its mask: as shown with ``mask.upright``, otherwise as stored."""
     height, width = shape
     return (width, height) if config.upright and orientation >= TURNED else (height, width)
 
 
 def may_be_upright(shape: Shape, orientation: int, config: MaskConfig) -> bool:
-    """Whether a mask that fits the image as it is stored may have been drawn on the image as it is shown instead."""
+    """Return whether a mask that fits the stored image may have been drawn on the image as shown."""
     if config.upright or config.kind in ("alpha", "text") or orientation < 2:
         return False
     return orientation < TURNED or shape[0] == shape[1] or config.kind in ("boxes", "coco")
 
 
 def turn_back(mask: np.ndarray, orientation: int, config: MaskConfig) -> np.ndarray:
-    """Turn a mask that is drawn upright as its image is stored.
+    """Rotate an upright mask to the stored orientation of its image.
 
     Args:
         mask: (H, W) of :func:`drawn_shape`.
@@ -34,7 +34,7 @@ def turn_back(mask: np.ndarray, orientation: int, config: MaskConfig) -> np.ndar
 
 
 def fit(mask: np.ndarray, shape: Shape, orientation: int, config: MaskConfig) -> np.ndarray:
-    """Bring a mask to :func:`drawn_shape`, scaled or put into a corner where the configuration says so.
+    """Fit a mask to :func:`drawn_shape`, scaled or anchored in a corner as configured.
 
     Args:
         mask: (h, w) bool.
@@ -43,7 +43,7 @@ def fit(mask: np.ndarray, shape: Shape, orientation: int, config: MaskConfig) ->
         config: anchor, scaling and whether masks are upright.
 
     Raises:
-        SampleError: of another size, or lying on its side.
+        SampleError: another size, or sides swapped.
     """
     wanted = drawn_shape(shape, orientation, config)
     if mask.shape == wanted:
@@ -56,18 +56,18 @@ def fit(mask: np.ndarray, shape: Shape, orientation: int, config: MaskConfig) ->
 
 
 def scale(mask: np.ndarray, shape: Shape) -> np.ndarray:
-    """Scale a mask, (h, w) bool, to a height and a width: a pixel counts when any part of it did."""
+    """Scale a mask, (h, w) bool, to a shape; a pixel is set if any part of it was."""
     tall = _scaled_rows(mask, shape[0])
     return np.ascontiguousarray(_scaled_rows(np.ascontiguousarray(tall.T), shape[1]).T)
 
 
 def is_on_side(shape: Shape, wanted: Shape) -> bool:
-    """Whether a size has the proportions of another one with its sides swapped, within a pixel, and not its own."""
+    """Return whether a size has the swapped proportions of another one, within a pixel, and not the same ones."""
     return _is_alike(shape, wanted[::-1]) and not _is_alike(shape, wanted)
 
 
 def size_mismatch(what: str, size: Shape, shape: Shape, orientation: int, config: MaskConfig) -> SampleError:
-    """Why a mask of some size does not fit, and what to set.
+    """Explain why a mask's size does not fit, and which option to set.
 
     Args:
         what: the beginning of the sentence, before the size.
@@ -91,13 +91,13 @@ def size_mismatch(what: str, size: Shape, shape: Shape, orientation: int, config
 
 
 def _is_alike(one: Shape, other: Shape) -> bool:
-    """Whether two sizes have the same proportions, but for a pixel of rounding in either."""
+    """Return whether two sizes have the same proportions, within a pixel of rounding."""
     scale = one[0] / other[0]
     return abs(one[1] - other[1] * scale) <= 1 + scale
 
 
 def _scaled_rows(mask: np.ndarray, length: int) -> np.ndarray:
-    """(h, w) bool → (length, w): a row counts where it overlaps any row of the mask that counts."""
+    """Scale the rows of a mask, (h, w) bool, to (length, w); a row is set if it overlaps any set row."""
     edges = np.arange(length + 1) * len(mask)
     first, end = edges[:-1] // length, -(-edges[1:] // length)
     scaled = mask[first]

@@ -11,7 +11,7 @@ from pipeline.extras import check_extra
 if TYPE_CHECKING:
     from rapidocr import RapidOCR
 
-LEAST_PX = 8  # of a photo's shorter side; what is thinner holds no text
+MIN_PX = 8  # of a photo's shorter side; what is thinner holds no text
 SLIMMEST = 4  # sides of one to so many: the detector enlarges a shorter side to 736 pixels, so it gets a border
 TALLEST = 0.25  # of the shorter side that the detector sees; a line of text is not as tall
 SURE_LINES = 0.3  # of a pixel, where the detector sees text rather than none
@@ -27,21 +27,21 @@ def check_installed() -> None:
 
 
 def find_text(rgb: np.ndarray, score: float) -> np.ndarray:
-    """Where text stands, in any script, straight or turned.
+    """Find text of any script and rotation.
 
     The detector looks at photos of up to 2000 pixels a side; larger ones are scaled down for it. It runs in one thread,
     so the same pixels give the same answer on the same kind of processor; several threads may call at once.
 
     Args:
         rgb: (H, W, 3) uint8.
-        score: how sure the detector is of a line, 0 … 1; lines below are left alone.
+        score: minimum confidence of a line, 0 … 1.
 
     Returns:
-        (H, W) bool: the quadrangles around the lines, in full.
+        (H, W) bool: the filled quadrangles around the lines.
     """
     height, width = rgb.shape[:2]
     canvas = Image.new("1", (width, height))
-    if min(height, width) < LEAST_PX:
+    if min(height, width) < MIN_PX:
         return np.asarray(canvas)
     least = -(-max(height, width) // SLIMMEST)
     border = [(0, max(0, least - height)), (0, max(0, least - width)), (0, 0)]

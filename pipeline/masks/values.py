@@ -1,4 +1,4 @@
-"""The values of a mask file, and where they reach the threshold."""
+"""Reads the values of mask files and applies the threshold."""
 
 import math
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ from PIL import Image
 
 from pipeline.codecs.decode import bits_per_channel, check_whole, load_pixels
 from pipeline.codecs.header import open_checked
-from pipeline.codecs.high_bit_depth import decode_deep
+from pipeline.codecs.high_bit_depth import decode_high_bit_depth
 from pipeline.codecs.webp_settings import estimate_quality
 from pipeline.config.job import MaskConfig
 from pipeline.errors import MACHINE_ERRORS, SampleError
@@ -21,10 +21,10 @@ class MaskValues:
     """A mask file as one channel.
 
     Args:
-        numbers: (H, W) bool, uint8 or uint16; a colour counts by its strongest channel, times its opacity.
-        alpha: (H, W) opacity on the same scale; ``None`` where all is opaque.
+        numbers: (H, W) bool, uint8 or uint16; of colours the strongest channel, times opacity.
+        alpha: (H, W) opacity on the same scale; ``None`` if all is opaque.
         colours: (H, W, 3) of a mask in colour.
-        noise: up to this value numbers may be what a lossy format has made of zero.
+        noise: largest value that a lossy format may have made of zero.
     """
 
     numbers: np.ndarray
@@ -44,10 +44,10 @@ def read_values(data: bytes, max_pixels: int, channel: str) -> MaskValues:
     Args:
         data: the file.
         max_pixels: limit, checked before a pixel is decoded.
-        channel: ``colour``, or ``alpha`` to take the opacity alone.
+        channel: ``colour``, or ``alpha`` to take only the opacity.
 
     Raises:
-        SampleError: unreadable, without the alpha channel that is asked for, or of a depth without a full scale.
+        SampleError: unreadable, without the requested alpha channel, or of a depth without a full scale.
     """
     image = open_checked(data, max_pixels, stage="mask")
     try:
@@ -67,7 +67,7 @@ def read_values(data: bytes, max_pixels: int, channel: str) -> MaskValues:
 
 
 def at_threshold(values: MaskValues, config: MaskConfig, name: str = "the mask") -> np.ndarray:
-    """Where values are at or above the threshold, (H, W) bool; zero never is.
+    """Return the pixels at or above the threshold, (H, W) bool; zero never is.
 
     Args:
         values: of a mask.
@@ -75,7 +75,7 @@ def at_threshold(values: MaskValues, config: MaskConfig, name: str = "the mask")
         name: of what holds the values, for messages.
 
     Raises:
-        SampleError: there are values, but the threshold tells none of them from the rest.
+        SampleError: there are values, but the threshold does not separate them.
     """
     least = max(1, math.ceil(config.threshold * values.full_scale))
     mask = values.numbers >= least
@@ -94,7 +94,7 @@ def _is_lossy(image: Image.Image, data: bytes) -> bool:
 def _values(image: Image.Image, data: bytes) -> MaskValues:
     if image.mode in ("RGB", "RGBA") and bits_per_channel(image, data) > 8:
         check_whole(image, data, "mask")
-        return _of_channels(decode_deep(image, data)[0])
+        return _of_channels(decode_high_bit_depth(image, data)[0])
     image = load_pixels(image, data, stage="mask")
     transparent = image.info.get("transparency")
     if image.mode == "I" and image.format == "PPM":  # whose full scale is that of 16 bits to Pillow

@@ -1,4 +1,4 @@
-"""What a job will take, from photos that are really cut into windows and a rate that was really measured."""
+"""Estimates the time of a job from a sample of photos cut into windows and a measured rate."""
 
 import json
 import math
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from moebius.sampling.schedule import ddim_timesteps
 from pipeline.config.job import JobConfig
-from pipeline.database import Catalog
+from pipeline.database import Database
 from pipeline.errors import ConfigError, SampleError
 from pipeline.records import SAMPLE_SCHEMA
 from pipeline.sources.reader import Reader
@@ -21,11 +21,11 @@ NORMAL_95 = 1.96
 
 @dataclass(frozen=True)
 class Rate:
-    """How fast one device fills windows.
+    """Windows per second of one device.
 
     Args:
         windows_per_s: of one GPU.
-        origin: where the figure is from, in words.
+        origin: source of the figure, for a person.
     """
 
     windows_per_s: float
@@ -38,11 +38,11 @@ class Rate:
 
 @dataclass(frozen=True)
 class WindowSample:
-    """What some photos of a plan come to.
+    """Statistics of some photos of a plan.
 
     Args:
-        windows: of each photo; one that would fail has none.
-        failed: how many would fail.
+        windows: count for each photo; failures are not included.
+        failed: number of photos that would fail.
         decode_s: seconds of one CPU core for reading headers, decoding and cutting a photo, on average.
     """
 
@@ -52,19 +52,19 @@ class WindowSample:
 
     @property
     def mean(self) -> float:
-        """Windows a photo."""
+        """Mean number of windows per photo."""
         return statistics.fmean(self.windows)
 
     @property
     def margin(self) -> float:
-        """Half of the interval that holds the mean of all photos with 95 %."""
+        """Half width of the 95 % confidence interval of the mean."""
         if len(self.windows) < 2:
             return math.inf
         return NORMAL_95 * statistics.stdev(self.windows) / math.sqrt(len(self.windows))
 
 
 def read_rate(path: Path, config: JobConfig) -> Rate:
-    """The rate in a JSON of ``moebius bench model``, for as many steps as the job has.
+    """Read the rate for the job's number of steps from the JSON of ``moebius bench model``.
 
     Raises:
         ConfigError: no such file, or none with that figure.
@@ -81,18 +81,18 @@ def read_rate(path: Path, config: JobConfig) -> Rate:
     return Rate(rate, origin)
 
 
-def sample_windows(config: JobConfig, catalog: Catalog, window_px: int, count: int) -> WindowSample:
-    """Read, decode and cut some of the samples to do, drawn by the hash of their names: the same ones every time.
+def sample_windows(config: JobConfig, database: Database, window_px: int, count: int) -> WindowSample:
+    """Read, decode and cut some planned samples, chosen deterministically by the hash of their names.
 
     Args:
         config: the job.
-        catalog: with the table ``planned``.
+        database: with the table ``planned``.
         window_px: side of a window.
-        count: photos at most.
+        count: maximum number of photos.
     """
     columns = ", ".join(SAMPLE_SCHEMA.names)
     query = f"SELECT {columns} FROM planned WHERE found AND reason IS NOT NULL ORDER BY md5(sample_id) LIMIT {count}"
-    samples = [row for table in catalog.stream(query, count) for row in table.to_pylist()]
+    samples = [row for table in database.stream(query, count) for row in table.to_pylist()]
     reader = Reader(config)
     records, failed = [], 0
     for sample, inputs in zip(samples, reader.read_all(samples), strict=True):
@@ -109,7 +109,7 @@ def sample_windows(config: JobConfig, catalog: Catalog, window_px: int, count: i
 
 
 def describe_sizing(photos: int, sample: WindowSample, rate: Rate, gpu_hour_cost: float | None) -> dict[str, str]:
-    """What so many photos take, as labels and texts, with all that was assumed."""
+    """Describe the estimate for a number of photos as labels and texts, with its assumptions."""
     gpu_h = photos * sample.mean / rate.windows_per_s / 3600
     share = sample.margin / sample.mean if sample.mean else 0.0
     spread = f"± {share:.0%}" if share < math.inf else "from one photo"

@@ -1,6 +1,6 @@
-"""Shards of which the manifest holds every sample as a run now would make it: they need not be opened again.
+"""Finds shards whose samples all have valid rows in the manifest, so that they need not be opened again.
 
-A sample's version ends with the number of samples in its shard (``… of 1000``), so its rows tell whether all are there.
+A sample's version ends with the number of samples in its shard (``… of 1000``), so the rows show whether all exist.
 """
 
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import pyarrow as pa
 
 from pipeline.config.job import JobConfig
-from pipeline.database import Catalog, in_batches
+from pipeline.database import Database, in_batches
 from pipeline.manifest.log import Manifest
 from pipeline.records import RESULT_FAULTS
 from pipeline.sources.versions import COUNT_PATTERN
@@ -25,53 +25,53 @@ COLUMNS = [
 _SHARDS = pa.schema([("uri", pa.string()), ("size_bytes", pa.int64()), ("version", pa.string())])
 
 
-class SettledShards:
-    """What the manifest knows of a source of shards.
+class FinishedShards:
+    """The finished shards of a source.
 
-    Empty where a sample may be done again although its shard is the same: masks elsewhere, or failed or chosen
-    samples done once more.
+    Empty where samples may be reprocessed although their shard is unchanged: with masks elsewhere, or with failed or
+    selected samples.
 
     Args:
         config: the job.
         weights_fingerprint: of its weights.
         manifest: of its sink.
-        catalog: gets the tables ``rows`` and ``settled``.
+        database: gets the tables ``rows`` and ``finished``.
     """
 
-    def __init__(self, config: JobConfig, weights_fingerprint: str, manifest: Manifest, catalog: Catalog) -> None:
-        self.catalog, self.source = catalog, Storage(config.source.uri, config.storage)
+    def __init__(self, config: JobConfig, weights_fingerprint: str, manifest: Manifest, database: Database) -> None:
+        self.database, self.source = database, Storage(config.source.uri, config.storage)
         self._known: set[tuple[str, str]] = set()
         self._met: list[StoredFile] = []
         inner = config.mask.kind in ("member", "alpha", "text")
         if config.source.format != "webdataset" or not inner or config.run.retry_failed or config.run.select:
             return
-        manifest.load_into(catalog, COLUMNS)
-        catalog.run(_SETTLED, {"weights": weights_fingerprint, "settings": config.fingerprint})
-        self._known = set(catalog.run("SELECT uri, version FROM settled"))
+        manifest.load_into(database, COLUMNS)
+        database.run(_FINISHED, {"weights": weights_fingerprint, "settings": config.fingerprint})
+        self._known = set(database.run("SELECT uri, version FROM finished"))
 
     def without(self, shards: Iterable[StoredFile]) -> Iterable[StoredFile]:
-        """The shards that are to be opened."""
+        """Yield the shards that must be opened."""
         if not self._known:
             return shards
-        return (shard for shard in shards if not self._is_settled(shard))
+        return (shard for shard in shards if not self._is_finished(shard))
 
-    def _is_settled(self, shard: StoredFile) -> bool:
+    def _is_finished(self, shard: StoredFile) -> bool:
         if (self.source.uri(shard.key), shard.version) not in self._known:
             return False
         self._met.append(shard)
         return True
 
     def add_samples(self) -> None:
-        """Add the samples of the shards left out to the catalog's ``samples``, as their rows have them."""
+        """Add the samples of skipped shards to the table ``samples``, from their rows."""
         if not self._met:
             return
         shards = [(self.source.uri(shard.key), shard.size_bytes, shard.version) for shard in self._met]
-        self.catalog.create("met", _SHARDS, in_batches(shards, _SHARDS))
-        self.catalog.run(_ADD)
+        self.database.create("met", _SHARDS, in_batches(shards, _SHARDS))
+        self.database.run(_ADD)
 
 
-_SETTLED = f"""
-CREATE TABLE settled AS SELECT
+_FINISHED = f"""
+CREATE TABLE finished AS SELECT
     input_uri AS uri,
     regexp_replace(input_version, {COUNT_PATTERN}, '') AS version,
     count(*) AS samples
@@ -85,9 +85,9 @@ _ADD = f"""
 INSERT INTO samples BY NAME SELECT
     rows.sample_id,
     rows.input_version,
-    met.size_bytes // settled.samples AS size_bytes,
+    met.size_bytes // finished.samples AS size_bytes,
     if(rows.error_type = 'MissingMask', NULL, '') AS mask_key
 FROM rows
 JOIN met ON rows.input_uri = met.uri
-JOIN settled ON settled.uri = met.uri AND settled.version = met.version
+JOIN finished ON finished.uri = met.uri AND finished.version = met.version
 WHERE regexp_replace(rows.input_version, {COUNT_PATTERN}, '') = met.version"""

@@ -1,4 +1,4 @@
-"""What there is to do at all: images of the source, paired with their masks, as a table of the catalog."""
+"""Lists the images of the source and pairs them with their masks, in a table of the database."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import pyarrow as pa
 
 from pipeline.config.job import JobConfig
-from pipeline.database import Catalog
+from pipeline.database import Database
 from pipeline.errors import ConfigError
 from pipeline.masks.kinds import IMAGES, InnerMask, Masks, PairedMasks, open_masks
-from pipeline.planning.finished_shards import SettledShards
+from pipeline.planning.finished_shards import FinishedShards
 from pipeline.planning.selection import check_selection
 from pipeline.sinks.base import FOLDER
-from pipeline.sources.base import EMPTY, EVERYTHING, found_batches
+from pipeline.sources.base import EMPTY, EVERYTHING, sample_ref_batches
 from pipeline.sources.left_out import LeftOut
 from pipeline.sources.registry import open_source
 from pipeline.storage.errors import usable
@@ -20,16 +20,16 @@ from pipeline.storage.storage import Storage
 
 
 @usable()
-def find_samples(config: JobConfig, catalog: Catalog, settled: SettledShards | None = None) -> dict[str, int]:
-    """List the source and pair every image with its mask: the catalog's table ``samples``, of ``SAMPLE_SCHEMA``.
+def find_samples(config: JobConfig, database: Database, finished: FinishedShards | None = None) -> dict[str, int]:
+    """List the source, pair every image with its mask, and create the table ``samples`` of ``SAMPLE_SCHEMA``.
 
     Args:
         config: the job.
-        catalog: gets the table.
-        settled: what need not be opened, since the manifest holds it.
+        database: gets the table.
+        finished: shards that need not be opened.
 
     Returns:
-        How many files of the source, and masks, were left out, by kind.
+        Number of files of the source, and of masks, that were left out, by kind.
 
     Raises:
         ConfigError: nothing at ``source.uri`` or ``mask.uri``, no image that matches, or a faulty ``run.select``.
@@ -40,60 +40,60 @@ def find_samples(config: JobConfig, catalog: Catalog, settled: SettledShards | N
     sink = Storage(config.sink.uri, config.storage)
     mask_files = {} if isinstance(masks, InnerMask) else {"mask.uri": masks.storage}
     _refuse_results_among_inputs(sink, {"source.uri": source, **mask_files})
-    # Neither results nor masks are inputs, where their folders lie inside the source.
-    top, others = f"{_place(source)}/", [_place(storage) for storage in (sink, *mask_files.values())]
+    # Results and masks are no inputs, even if their folders are inside the source.
+    top, others = f"{_location(source)}/", [_location(storage) for storage in (sink, *mask_files.values())]
     inside = tuple(f"{other.removeprefix(top)}/" for other in others if other.startswith(top))
     left_out = LeftOut(inside, _leads_to(source, [other for other in others if not top.startswith(f"{other}/")]))
     finder = open_source(config, source)
     files = finder.files(left_out)
-    images = found_batches(finder, settled.without(files) if settled else files)
-    catalog.create("images", IMAGES, _with_names(images, masks))
+    images = sample_ref_batches(finder, finished.without(files) if finished else files)
+    database.create("images", IMAGES, _with_names(images, masks))
     # Files have one path each on a disk, and in a bucket unless the name of one is not as a disk would have it.
-    if config.source.format != "images" or (not source.is_local and catalog.run(_UNTIDY)):
-        _rename_repeated(catalog)
-    masks.pair(catalog)
-    if settled:
-        settled.add_samples()
-    if not catalog.run("SELECT 1 FROM samples LIMIT 1"):
+    if config.source.format != "images" or (not source.is_local and database.run(_UNTIDY)):
+        _rename_repeated(database)
+    masks.pair(database)
+    if finished:
+        finished.add_samples()
+    if not database.run("SELECT 1 FROM samples LIMIT 1"):
         there = left_out.there()
         raise ConfigError(f"no image below {source} matches source.pattern={config.source.pattern!r}{there}")
     found = {**left_out.by_kind(), **masks.left_out}
     if isinstance(masks, PairedMasks) and config.source.pattern == EVERYTHING:
         is_apart = not any(_holds(masks.storage, other) for other in (source, sink))
-        found |= masks.count_spare(catalog) if is_apart else {}
+        found |= masks.count_spare(database) if is_apart else {}
     return found
 
 
 def _holds(outer: Storage, inner: Storage) -> bool:
-    return f"{_place(inner)}/".startswith(f"{_place(outer)}/")
+    return f"{_location(inner)}/".startswith(f"{_location(outer)}/")
 
 
 def _refuse_results_among_inputs(sink: Storage, inputs: Mapping[str, Storage]) -> None:
-    """Make sure that no result becomes an input, or replaces one."""
-    results = f"{_place(sink, FOLDER)}/"
+    """Refuse a sink whose results would become inputs or replace them."""
+    results = f"{_location(sink, FOLDER)}/"
     for key, storage in inputs.items():
-        place = _place(storage)
-        if place == _place(sink):
+        location = _location(storage)
+        if location == _location(sink):
             raise ConfigError(f"sink.uri must be another than {key}, {storage}: results would become inputs")
-        if f"{place}/".startswith(results):
+        if f"{location}/".startswith(results):
             raise ConfigError(f"{key} must not lie in {FOLDER}/ of sink.uri, {sink}: results would replace inputs")
 
 
-def _place(storage: Storage, folder: str = "") -> str:
-    """Where a storage or a folder of it is, under one name even where links give it several."""
+def _location(storage: Storage, folder: str = "") -> str:
+    """Path or uri of a storage or a folder of it, with links resolved."""
     return os.path.realpath(storage.path(folder)) if storage.is_local else storage.uri(folder)
 
 
-def _leads_to(storage: Storage, places: Iterable[str]) -> Callable[[str], bool]:
-    """Return what tells whether links lead from a folder of a local storage to one of some places, or into one."""
+def _leads_to(storage: Storage, locations: Iterable[str]) -> Callable[[str], bool]:
+    """Return a test whether a folder of a local storage links to one of the locations, or into one."""
     if not storage.is_local:
         return lambda folder: False
-    inside = tuple(f"{place}/" for place in places)
+    inside = tuple(f"{location}/" for location in locations)
     return lambda folder: f"{os.path.realpath(os.path.join(storage.root, folder))}/".startswith(inside)
 
 
 def _with_names(images: Iterable[pa.RecordBatch], masks: Masks) -> Iterator[pa.RecordBatch]:
-    """Add what each image's mask is called, where it has a name of its own."""
+    """Add the name of each image's mask, if masks have names of their own."""
     for batch in images:
         if masks.name_of is None:
             names = pa.nulls(len(batch), pa.string())
@@ -102,33 +102,34 @@ def _with_names(images: Iterable[pa.RecordBatch], masks: Masks) -> Iterator[pa.R
         yield pa.record_batch([*batch.columns, names], schema=IMAGES)
 
 
-def _rename_repeated(catalog: Catalog) -> None:
-    """Of samples whose results would have one name the first keeps its own; others fail, with a free one."""
-    catalog.run(_REPEATED)
+def _rename_repeated(database: Database) -> None:
+    """Rename samples whose results would share a name: the first keeps it, the others fail under a free name."""
+    database.run(_REPEATED)
     mark = "#"
-    while catalog.run(_TAKEN, {"mark": mark}):
+    while database.run(_TAKEN, {"mark": mark}):
         mark += "#"
-    catalog.run(_RENAME, {"mark": mark})
+    database.run(_RENAME, {"mark": mark})
 
 
 _IS_UNTIDY = "(contains(sample_id, './') OR contains(sample_id, '//') OR starts_with(sample_id, '/'))"
 _UNTIDY = f"SELECT 1 FROM images WHERE {_IS_UNTIDY} LIMIT 1"
 
-# As :func:`pipeline.sources.base.place_name` has it; three slashes in a row take two rounds.
+# Equals :func:`pipeline.sources.base.result_name`; three slashes in a row take two rounds.
 _UNDOTTED = r"regexp_replace(sample_id, '(^|/)(\./)+', '\1', 'g')"
 _NAMED = f"concat(if(starts_with({_UNDOTTED}, '/'), '{EMPTY}', ''), {_UNDOTTED})"
-_PLACE_NAME = f"""
+_RESULT_NAME = f"""
 CASE WHEN {_IS_UNTIDY} THEN replace(replace({_NAMED}, '//', '/{EMPTY}/'), '//', '/{EMPTY}/') ELSE sample_id END"""
 
-# Samples whose results would have the name of another's before them, and how many times it was used by then.
+# Samples whose result name was used by an earlier sample, and how often.
 _REPEATED = f"""
 CREATE TABLE repeated AS
-WITH named AS (SELECT rowid AS id, sample_id, file, place, {_PLACE_NAME} AS place_name FROM images)
-SELECT id, place_name, row_number() OVER (PARTITION BY place_name ORDER BY file, place, sample_id) AS number FROM named
-WHERE place_name IN (SELECT place_name FROM named GROUP BY place_name HAVING count(*) > 1)
+WITH named AS (SELECT rowid AS id, sample_id, file, locator, {_RESULT_NAME} AS result_name FROM images)
+SELECT id, result_name, row_number() OVER (PARTITION BY result_name ORDER BY file, locator, sample_id) AS number
+FROM named
+WHERE result_name IN (SELECT result_name FROM named GROUP BY result_name HAVING count(*) > 1)
 QUALIFY number > 1"""
 
-_TAKEN = f"SELECT 1 FROM repeated JOIN images ON {_PLACE_NAME} = place_name || $mark || number LIMIT 1"
+_TAKEN = f"SELECT 1 FROM repeated JOIN images ON {_RESULT_NAME} = result_name || $mark || number LIMIT 1"
 
 _RENAME = """
 UPDATE images SET

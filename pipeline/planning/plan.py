@@ -1,4 +1,4 @@
-"""What a job has to do: the samples of the source against the rows of the manifest."""
+"""Plans a job: compares the samples of the source with the rows of the manifest."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from pipeline.config.job import JobConfig
-from pipeline.database import Catalog
+from pipeline.database import Database
 from pipeline.errors import ConfigError
 from pipeline.manifest.log import Manifest
 from pipeline.manifest.tombstones import leave_out_forgotten
@@ -27,29 +27,29 @@ PLAN_COLUMNS = [
     "config_fingerprint",
 ]
 NEW, CHANGED, SELECTED, DAMAGED, RETRIED, REDONE = "new", "changed", "selected", "damaged", "retried", "redone"
-LEG_SAMPLES = 1_000_000  # held in memory at once
+CHUNK_SAMPLES = 1_000_000  # held in memory at once
 
 
 @dataclass
 class Plan:
-    """Samples found, those left to do and why.
+    """The samples found, those to process and why.
 
     Args:
-        catalog: holds them.
-        found: samples in the source.
-        found_bytes: their size.
+        database: holds the tables.
+        found: number of samples in the source.
+        found_bytes: their total size.
         without_mask: samples found that have no mask file.
-        faults: samples to do that cannot be read, as the listing shows already, by type.
-        forgotten: samples found that were deleted on request, and are left out.
-        gone: rows of the manifest whose sample is no longer in the source; they stay.
-        todo: how many samples are to do.
-        reasons: how many of them are new, changed, selected, damaged, retried or redone.
-        done: how many found samples keep their row, by status.
-        errors: how many of those failed, by type.
+        faults: samples to process that the listing already shows as unreadable, by type.
+        forgotten: samples found that were deleted on request and are skipped.
+        gone: rows whose sample is no longer in the source; they are kept.
+        todo: number of samples to process.
+        reasons: number of them that are new, changed, selected, damaged, retried or redone.
+        done: number of samples that keep their row, by status.
+        errors: number of those that failed, by type.
         has_shards: whether any result lies in a shard.
     """
 
-    catalog: Catalog
+    database: Database
     found: int = 0
     found_bytes: int = 0
     without_mask: int = 0
@@ -63,48 +63,48 @@ class Plan:
     has_shards: bool = False
 
     def result_counts(self) -> dict[str, int]:
-        """Results that rows name in each file, as they were before the job."""
+        """Number of results per file that rows named before the job."""
         query = "SELECT earlier_uri, count(*) FROM planned WHERE earlier_uri IS NOT NULL GROUP BY ALL"
-        return dict(self.catalog.run(query))
+        return dict(self.database.run(query))
 
     def known_good(self) -> tuple[Sample, ...]:
-        """A few found samples whose earlier results stay, to prove workers by."""
+        """Return a few finished samples to test workers with."""
         columns = ", ".join(SAMPLE_SCHEMA.names)
         query = (
             f"SELECT {columns} FROM planned WHERE found AND reason IS NULL AND status = '{OK}' AND {_READABLE} LIMIT 3"
         )
-        return tuple(sample for table in self.catalog.stream(query, LEG_SAMPLES) for sample in table.to_pylist())
+        return tuple(sample for table in self.database.stream(query, CHUNK_SAMPLES) for sample in table.to_pylist())
 
-    def legs(self) -> Iterator[pa.Table]:
-        """The samples to do in order of their id, as tables of bounded length.
+    def chunks(self) -> Iterator[pa.Table]:
+        """Yield the samples to process, in order of their id, as tables of at most ``CHUNK_SAMPLES`` rows.
 
         Yields:
             Columns of ``SAMPLE_SCHEMA``.
         """
         columns = ", ".join(SAMPLE_SCHEMA.names)
         query = f"SELECT {columns} FROM planned WHERE found AND reason IS NOT NULL ORDER BY sample_id"
-        return self.catalog.stream(query, LEG_SAMPLES)
+        return self.database.stream(query, CHUNK_SAMPLES)
 
 
 @usable()
-def make_plan(config: JobConfig, catalog: Catalog, weights_fingerprint: str, manifest: Manifest) -> Plan:
-    """Compare the catalog's ``samples`` with the rows of the manifest.
+def make_plan(config: JobConfig, database: Database, weights_fingerprint: str, manifest: Manifest) -> Plan:
+    """Compare the table ``samples`` with the rows of the manifest.
 
     Raises:
         ConfigError: rows of other weights or settings that neither ``run.redo_changed`` nor ``run.select`` allows, rows
             at all with ``run.resume=false``.
     """
     select = config.run.select
-    forgotten = leave_out_forgotten(manifest.storage, catalog)
-    manifest.load_into(catalog, list(dict.fromkeys([*PLAN_COLUMNS, *named_columns(select)])))
-    ((row_count,),) = catalog.run("SELECT count(*) FROM rows")
+    forgotten = leave_out_forgotten(manifest.storage, database)
+    manifest.load_into(database, list(dict.fromkeys([*PLAN_COLUMNS, *named_columns(select)])))
+    ((row_count,),) = database.run("SELECT count(*) FROM rows")
     if row_count and not config.run.resume:
         raise ConfigError(
             f"run.resume=false, but {config.sink.uri} already holds {row_count} rows; choose another sink.uri"
         )
-    select_rows(catalog, select)
+    select_rows(database, select)
     keep_other = select is not None and not config.run.redo_changed
-    catalog.run(
+    database.run(
         _COMPARE,
         {
             "weights": weights_fingerprint,
@@ -114,11 +114,11 @@ def make_plan(config: JobConfig, catalog: Catalog, weights_fingerprint: str, man
             "keep_other": keep_other,
         },
     )
-    if not config.run.redo_changed and not keep_other and (mixed := catalog.run(_MIXED)):
+    if not config.run.redo_changed and not keep_other and (mixed := database.run(_MIXED)):
         raise ConfigError(_mix_message(config, weights_fingerprint, mixed))
-    has_shards = bool(catalog.run("SELECT 1 FROM planned WHERE output_member IS NOT NULL LIMIT 1"))
-    plan = Plan(catalog, forgotten=forgotten, has_shards=has_shards, faults=Counter(dict(catalog.run(_FAULTS))))
-    for found, reason, status, error_type, count, size_bytes, without_mask in catalog.run(_COUNTS):
+    has_shards = bool(database.run("SELECT 1 FROM planned WHERE output_member IS NOT NULL LIMIT 1"))
+    plan = Plan(database, forgotten=forgotten, has_shards=has_shards, faults=Counter(dict(database.run(_FAULTS))))
+    for found, reason, status, error_type, count, size_bytes, without_mask in database.run(_COUNTS):
         if not found:
             plan.gone += count
             continue
@@ -135,7 +135,7 @@ def make_plan(config: JobConfig, catalog: Catalog, weights_fingerprint: str, man
     return plan
 
 
-# Every sample and every row: why the sample is to be done, null if its row stands. ``other`` tells whether weights or
+# Every sample and every row: why to process the sample, null if its row is kept. ``other`` tells whether weights or
 # settings of the row are not those of the job.
 _COMPARE = f"""
 CREATE TABLE planned AS
@@ -168,10 +168,10 @@ SELECT
     END AS reason
 FROM compared"""
 
-# Of a shard that was not opened again, the catalog does not know where its samples lie.
-_READABLE = "(file IS NULL OR place IS NOT NULL) AND mask_key IS NOT NULL"
+# The locators of samples are unknown for shards that were not opened.
+_READABLE = "(file IS NULL OR locator IS NOT NULL) AND mask_key IS NOT NULL"
 
-# A shard that breaks off has no mask, and misses none.
+# A truncated shard needs no mask.
 _COUNTS = """
 SELECT
     found, reason, status, error_type, count(*), sum(size_bytes),
@@ -183,7 +183,7 @@ SELECT split_part(fault, ':', 1), count(*) FROM planned
 WHERE found AND reason IS NOT NULL AND fault IS NOT NULL AND NOT starts_with(fault, 'MissingMask')
 GROUP BY ALL"""
 
-# Rows that would stay, or be done again unasked, beside those of this job. Rows of samples that are gone count only
+# Rows that would be kept, or redone without request, beside those of this job. Rows of samples that are gone count only
 # while this job has none: else ``run.redo_changed`` has put the two beside each other already.
 _MIXED = f"""
 SELECT weights_fingerprint, config_fingerprint, count(*) FROM planned

@@ -1,4 +1,4 @@
-"""Which finished samples are to be done again, by an SQL expression over their rows."""
+"""Selects finished samples to reprocess, by an SQL expression over their rows."""
 
 import contextlib
 import re
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import duckdb
 import pyarrow as pa
 
-from pipeline.database import BATCH_ROWS, Catalog
+from pipeline.database import BATCH_ROWS, Database
 from pipeline.errors import ConfigError
 from pipeline.records import MANIFEST_SCHEMA
 
@@ -15,16 +15,16 @@ _SELECTED = pa.schema([MANIFEST_SCHEMA.field("sample_id")])
 
 
 def named_columns(expression: str | None) -> list[str]:
-    """The columns of the manifest whose names stand in an expression."""
+    """Return the columns of the manifest that an expression names."""
     words = {word.lower() for word in re.findall(r"\w+", expression or "")}
     return [name for name in MANIFEST_SCHEMA.names if name in words]
 
 
 def check_selection(expression: str | None) -> None:
-    """Try an expression on a manifest without rows, before anything is listed.
+    """Validate an expression on an empty manifest, before anything is listed.
 
     Raises:
-        ConfigError: the database does not understand it, or it is more than an expression.
+        ConfigError: it is invalid, or more than an expression.
     """
     if expression is None:
         return
@@ -32,23 +32,23 @@ def check_selection(expression: str | None) -> None:
         statements = duckdb.extract_statements(_query(expression))
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
         raise ConfigError(f"run.select={expression!r}: must be one expression that is true of some rows, no statement")
-    with Catalog() as catalog:
-        catalog.create("rows", MANIFEST_SCHEMA, [])
-        select_rows(catalog, expression)
+    with Database() as database:
+        database.create("rows", MANIFEST_SCHEMA, [])
+        select_rows(database, expression)
 
 
-def select_rows(catalog: Catalog, expression: str | None) -> None:
-    """Make the catalog's table ``selected``, of ids, from its table ``rows``; without an expression it is empty.
+def select_rows(database: Database, expression: str | None) -> None:
+    """Create the table ``selected`` of ids from the table ``rows``; empty without an expression.
 
-    The expression may read tables of the catalog and nothing else: it runs in a transaction that cannot write, in a
+    The expression may read tables of the database and nothing else: it runs in a transaction that cannot write, in a
     database that opens no files but its own.
 
     Raises:
-        ConfigError: an expression that the database does not understand, or that it cannot compute.
+        ConfigError: the expression is invalid, or its evaluation fails.
     """
     with _sentences(expression):
-        found = catalog.stream(_query(expression), BATCH_ROWS, read_only=True) if expression else ()
-        catalog.create("selected", _SELECTED, (batch for table in found for batch in table.to_batches()))
+        found = database.stream(_query(expression), BATCH_ROWS, read_only=True) if expression else ()
+        database.create("selected", _SELECTED, (batch for table in found for batch in table.to_batches()))
 
 
 def _query(expression: str) -> str:
@@ -57,7 +57,7 @@ def _query(expression: str) -> str:
 
 @contextlib.contextmanager
 def _sentences(expression: str | None) -> Iterator[None]:
-    """Say what the database says, without its picture of the place."""
+    """Return the database's error message without the excerpt of the query."""
     try:
         yield
     except duckdb.Error as error:

@@ -1,4 +1,4 @@
-"""Charts as SVG inside a page: drawn by pygal, coloured by the page's own style sheet, without script."""
+"""Charts as inline SVG, drawn by pygal, styled by the page, without scripts."""
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pygal
 
 from pipeline.report.figures import HOLE_EDGES, Figures
-from pipeline.report.words import seconds, shown
+from pipeline.report.formatting import seconds, shown
 
 SIZE = {"width": 560, "height": 260}
 _DROPPED = ("script", "style", "defs", "title")  # what a page with its own style and script has no use for
@@ -16,7 +16,7 @@ _Chart = Any  # of pygal, which is untyped
 
 
 def draw_charts(figures: Figures) -> dict[str, str]:
-    """SVG elements by name: ``rates``, ``stages``, ``holes`` and ``seams``, those that have something to show."""
+    """Draw SVG elements by name: ``rates``, ``stages``, ``holes`` and ``seams``, without empty charts."""
     charts = {
         "rates": (_rates(figures), "samples a second over time"),
         "stages": (_stages(figures), "seconds a stage"),
@@ -92,7 +92,7 @@ def _number(value: float) -> str:
 
 
 def _svg(chart: _Chart, label: str) -> str:
-    """Its elements alone; what pygal shows by script, when a pointer rests on a value, as the browser's own hint."""
+    """Render only the SVG elements; pygal's scripted tooltips become native ones of the browser."""
     root = ElementTree.fromstring(chart.render())
     for parent in list(root.iter()):
         parent.tag = parent.tag.partition("}")[2] or parent.tag

@@ -1,24 +1,24 @@
-"""What a manifest of any size says in a few numbers; computed by the database, never row by row here."""
+"""Statistics of a manifest of any size, computed in the database."""
 
 from dataclasses import dataclass
 from itertools import pairwise
 
-from pipeline.database import Catalog
+from pipeline.database import Database
 from pipeline.errors import ConfigError
 from pipeline.manifest.log import Manifest
 from pipeline.records import FAILED, OK, STATUSES
 from pipeline.report.runs import RunFigures, read_rates, read_runs
 from pipeline.storage.storage import Storage
 
-SEAM_BINS, LEAST_SEAM_STEP = 30, 0.1
-MOST_CLASSES, EXAMPLES, MESSAGE_CHARACTERS = 30, 3, 400
+SEAM_BINS, MIN_SEAM_STEP = 30, 0.1
+MAX_CLASSES, EXAMPLES, MESSAGE_CHARACTERS = 30, 3, 400
 HOLE_EDGES = (0.0, 0.001, 0.003, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # of mask_fraction
 STAGES = ("decode", "inpaint", "encode")
 
 
 @dataclass(frozen=True)
 class FailureClass:
-    """Samples that failed in the same way, with the names and messages of the first of them."""
+    """Samples that failed in the same way, with some names and messages."""
 
     stage: str
     kind: str
@@ -28,7 +28,7 @@ class FailureClass:
 
 @dataclass(frozen=True)
 class StageSeconds:
-    """Seconds a sample that a stage took: the middle, the slow end, and all together."""
+    """Seconds per sample of a stage: median, 95th percentile, maximum and sum."""
 
     stage: str
     median_s: float
@@ -39,19 +39,19 @@ class StageSeconds:
 
 @dataclass(frozen=True)
 class Figures:
-    """Everything that the page says in numbers.
+    """All numbers of the page.
 
     Args:
         counts: samples by status.
         suspicious: results by what is suspicious about them.
         pixels, windows, output_bytes: sums over all samples.
         runs: the newest first.
-        runs_left_out: older ones that have rows, too.
-        rates: of each charted run, (seconds since its first row, samples a second).
+        runs_left_out: number of older runs that have rows.
+        rates: of each charted run, (seconds since its first row, samples per second).
         failures: the most frequent first.
         failures_left_out: failed samples of further classes.
-        hole_sizes: samples between two of ``HOLE_EDGES``.
-        seams: (lower edge, upper edge, samples); the outermost hold what lies beyond them, too.
+        hole_sizes: number of samples between two of ``HOLE_EDGES``.
+        seams: (lower edge, upper edge, samples); the outermost bins include values beyond them.
     """
 
     counts: dict[str, int]
@@ -70,52 +70,52 @@ class Figures:
 
     @property
     def samples(self) -> int:
-        """Of all statuses."""
+        """Number of samples of all statuses."""
         return sum(self.counts.values())
 
 
-def load_rows(sink: Storage, catalog: Catalog, columns: list[str]) -> None:
-    """Make the catalog's table ``rows``, one row a sample.
+def load_rows(sink: Storage, database: Database, columns: list[str]) -> None:
+    """Create the table ``rows``, one row per sample.
 
     Raises:
         ConfigError: there is no row.
     """
-    Manifest(sink).load_into(catalog, columns)
-    if not catalog.run("SELECT 1 FROM rows LIMIT 1"):
+    Manifest(sink).load_into(database, columns)
+    if not database.run("SELECT 1 FROM rows LIMIT 1"):
         raise ConfigError(f"no manifest with rows in {sink}; is that the sink.uri of a job?")
 
 
-def read_figures(sink: Storage, catalog: Catalog) -> Figures:
-    """Figures of the catalog's table ``rows``, and of the summaries of the runs that made them."""
-    by_status = dict(catalog.run("SELECT status, count(*) FROM rows GROUP BY ALL"))
-    ((pixels, windows, output_bytes),) = catalog.run(
+def read_figures(sink: Storage, database: Database) -> Figures:
+    """Compute figures from the table ``rows`` and from the summaries of its runs."""
+    by_status = dict(database.run("SELECT status, count(*) FROM rows GROUP BY ALL"))
+    ((pixels, windows, output_bytes),) = database.run(
         """SELECT coalesce(sum(width * height), 0), coalesce(sum(window_count), 0), coalesce(sum(output_bytes), 0)
         FROM rows"""
     )
-    failures, left_out = _failures(catalog)
-    runs = read_runs(sink, catalog)
-    ((run_count,),) = catalog.run("SELECT count(DISTINCT run_id) FROM rows")
+    failures, left_out = _failures(database)
+    runs = read_runs(sink, database)
+    ((run_count,),) = database.run("SELECT count(DISTINCT run_id) FROM rows")
     return Figures(
         counts={status: by_status.get(status, 0) for status in STATUSES},
-        suspicious=dict(catalog.run(_SUSPICIOUS)),
+        suspicious=dict(database.run(_SUSPICIOUS)),
         pixels=int(pixels),
         windows=int(windows),
         output_bytes=int(output_bytes),
         runs=runs,
         runs_left_out=run_count - len(runs),
-        rates=read_rates(catalog),
-        stages=_stages(catalog),
+        rates=read_rates(database),
+        stages=_stages(database),
         failures=failures,
         failures_left_out=left_out,
-        hole_sizes=_hole_sizes(catalog),
-        seams=_seams(catalog),
+        hole_sizes=_hole_sizes(database),
+        seams=_seams(database),
     )
 
 
-def _stages(catalog: Catalog) -> list[StageSeconds]:
+def _stages(database: Database) -> list[StageSeconds]:
     stages = []
     for stage in STAGES:
-        ((median, p95, longest, together),) = catalog.run(
+        ((median, p95, longest, together),) = database.run(
             f"""SELECT median({stage}_s), quantile_cont({stage}_s, 0.95), max({stage}_s), sum({stage}_s) FROM rows
             WHERE isfinite({stage}_s)"""
         )
@@ -124,8 +124,8 @@ def _stages(catalog: Catalog) -> list[StageSeconds]:
     return stages
 
 
-def _failures(catalog: Catalog) -> tuple[list[FailureClass], int]:
-    found = catalog.run(
+def _failures(database: Database) -> tuple[list[FailureClass], int]:
+    found = database.run(
         f"""SELECT coalesce(error_stage, '?'), coalesce(error_type, '?'), count(*) AS number,
             min_by(left(coalesce(error_message, ''), {MESSAGE_CHARACTERS}), sample_id, {EXAMPLES}),
             min(sample_id, {EXAMPLES})
@@ -133,27 +133,27 @@ def _failures(catalog: Catalog) -> tuple[list[FailureClass], int]:
     )
     classes = [
         FailureClass(stage, kind, count, list(zip(names, messages, strict=True)))
-        for stage, kind, count, messages, names in found[:MOST_CLASSES]
+        for stage, kind, count, messages, names in found[:MAX_CLASSES]
     ]
-    return classes, sum(count for *_, count, _, _ in found[MOST_CLASSES:])
+    return classes, sum(count for *_, count, _, _ in found[MAX_CLASSES:])
 
 
-def _hole_sizes(catalog: Catalog) -> list[int]:
+def _hole_sizes(database: Database) -> list[int]:
     counts = ", ".join(
         f"count(*) FILTER (mask_fraction > {low} AND mask_fraction <= {high})" for low, high in pairwise(HOLE_EDGES)
     )
-    return list(catalog.run(f"SELECT {counts} FROM rows WHERE status = '{OK}'")[0])
+    return list(database.run(f"SELECT {counts} FROM rows WHERE status = '{OK}'")[0])
 
 
-def _seams(catalog: Catalog) -> list[tuple[float, float, int]]:
-    """Equal steps over all but the outermost hundredth of the scores, or over more where these are nearly alike."""
+def _seams(database: Database) -> list[tuple[float, float, int]]:
+    """Count scores in equal bins over their central 99 %, or over a wider range if they are nearly equal."""
     scored = f"FROM rows WHERE status = '{OK}' AND isfinite(seam_score)"
-    ((low, high),) = catalog.run(f"SELECT quantile_disc(seam_score, 0.005), quantile_disc(seam_score, 0.995) {scored}")
+    ((low, high),) = database.run(f"SELECT quantile_disc(seam_score, 0.005), quantile_disc(seam_score, 0.995) {scored}")
     if low is None:
         return []
-    step = max((high - low) / SEAM_BINS, LEAST_SEAM_STEP)
+    step = max((high - low) / SEAM_BINS, MIN_SEAM_STEP)
     counts = dict(
-        catalog.run(
+        database.run(
             f"""SELECT greatest(0, least({SEAM_BINS - 1}, floor((seam_score - $low) / $step)))::BIGINT AS bin, count(*)
             {scored} GROUP BY ALL""",
             {"low": low, "step": step},

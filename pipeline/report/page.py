@@ -1,4 +1,4 @@
-"""The page itself: one HTML file that needs, and is allowed, nothing from anywhere else."""
+"""Renders the page: one self-contained HTML file whose policy forbids external resources."""
 
 import base64
 import hashlib
@@ -10,22 +10,29 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from pipeline.report import words
+from pipeline.report import formatting
 from pipeline.report.charts import draw_charts
 from pipeline.report.figures import Figures
-from pipeline.report.pictures import Exhibit
+from pipeline.report.pictures import GalleryItem
 
 FOLDER = Path(__file__).parent
-FILTERS = (words.shown, words.number, words.percent, words.seconds, words.size, words.moment)
+FILTERS = (
+    formatting.shown,
+    formatting.number,
+    formatting.percent,
+    formatting.seconds,
+    formatting.size,
+    formatting.moment,
+)
 
 
-def render_page(sink: str, figures: Figures, exhibits: Sequence[Exhibit]) -> bytes:
-    """The page as UTF-8; every text of manifest and summaries is escaped.
+def render_page(sink: str, figures: Figures, gallery: Sequence[GalleryItem]) -> bytes:
+    """Render the page as UTF-8; all text from manifest and summaries is escaped.
 
     Args:
         sink: its uri.
         figures: of all samples.
-        exhibits: the samples of the gallery, in its order.
+        gallery: the samples of the gallery, in its order.
     """
     script = (FOLDER / "page.js").read_text(encoding="utf-8")
     environment = jinja2.Environment(
@@ -40,8 +47,8 @@ def render_page(sink: str, figures: Figures, exhibits: Sequence[Exhibit]) -> byt
     page = environment.get_template("page.html").render(
         sink=sink,
         figures=figures,
-        exhibits=exhibits,
-        error_classes=sorted({(item.row["error_stage"], item.row["error_type"]) for item in exhibits} - {(None, None)}),
+        gallery=gallery,
+        error_classes=sorted({(item.row["error_stage"], item.row["error_type"]) for item in gallery} - {(None, None)}),
         charts={name: Markup(svg) for name, svg in draw_charts(figures).items()},  # escaped by its maker
         configuration=json.dumps(configuration, indent=2, ensure_ascii=False) if configuration else "",
         made_at=time.time(),

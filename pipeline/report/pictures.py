@@ -1,4 +1,4 @@
-"""Small pictures of a sample: its photo, its hole, its result."""
+"""Thumbnails of a sample: its photo, hole and result."""
 
 import base64
 import io
@@ -14,24 +14,24 @@ from pipeline.codecs.decode import decode
 from pipeline.codecs.photo import Photo
 from pipeline.errors import SampleError
 from pipeline.masks.decode import read_mask
-from pipeline.report.evidence import Files, reason
+from pipeline.report.row_files import RowFiles, reason
 
 PICTURE_PX = 560  # longest side
 QUALITY = 80
-MOST_PIXELS = 40_000_000  # of a photo that is decoded for a page
+MAX_PIXELS = 40_000_000  # of a photo that is decoded for a page
 HOLE_COLOUR = (230, 30, 60, 150)
 SURROUNDINGS_PX = 48  # around a hole, or half of its own side if that is more
 
 
 @dataclass(frozen=True)
-class Exhibit:
+class GalleryItem:
     """One sample as a page shows it.
 
     Args:
         row: its columns of the manifest.
         before, hole, after: pictures as data URIs, as many as there are, all of the same part of the photo.
         size: (width, height) of these pictures in pixels.
-        part: which part of the photo, in words; empty for all of it.
+        part: description of the part of the photo; empty for all of it.
         note: why a picture is missing; empty if none is.
     """
 
@@ -44,49 +44,49 @@ class Exhibit:
     note: str = ""
 
 
-def draw_exhibit(row: Mapping[str, Any], files: Files) -> Exhibit:
-    """Pictures of what could be read of a sample; of a large photo only the surroundings of its hole."""
+def draw_item(row: Mapping[str, Any], files: RowFiles) -> GalleryItem:
+    """Draw the pictures of a sample; of a large photo only the surroundings of its hole."""
     try:
         return _draw(row, files)
     except Exception as error:  # noqa: BLE001 - whatever is wrong with one sample, the others are shown
-        return Exhibit(row, note=f"no picture: {reason(error)}")
+        return GalleryItem(row, note=f"no picture: {reason(error)}")
 
 
-def _draw(row: Mapping[str, Any], files: Files) -> Exhibit:
+def _draw(row: Mapping[str, Any], files: RowFiles) -> GalleryItem:
     notes = [files.missing] if files.missing else []
     before = hole = after = None
     if files.inputs is not None and row["width"]:  # else it could not be decoded
         try:
-            photo = decode(files.inputs.image, MOST_PIXELS)
+            photo = decode(files.inputs.image, MAX_PIXELS)
             before = _seen(photo)
             if files.mask is not None:
-                hole = read_mask(files.inputs.mask, photo, files.mask, MOST_PIXELS)
+                hole = read_mask(files.inputs.mask, photo, files.mask, MAX_PIXELS)
         except SampleError as error:
             if error.message != row["error_message"]:  # else it is known
                 notes.append(error.message)
     if files.result is not None:
-        after = _seen(decode(files.result, MOST_PIXELS))
+        after = _seen(decode(files.result, MAX_PIXELS))
     part = _part(hole) if hole is not None else None
     cut = part.slices if part else (slice(None), slice(None))
     first = next((pixels[cut] for pixels in (after, before) if pixels is not None), None)
     if first is None:
-        return Exhibit(row, note="; ".join(notes))
+        return GalleryItem(row, note="; ".join(notes))
     height, width = first.shape[:2]
     scale = min(1.0, PICTURE_PX / max(width, height))
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    return Exhibit(
+    return GalleryItem(
         row,
         before=_photo_uri(before[cut], size) if before is not None else None,
         hole=_hole_uri(hole[cut], size) if hole is not None and hole.any() else None,
         after=_photo_uri(after[cut], size) if after is not None else None,
         size=size,
-        part=_words(part, row) if part else "",
+        part=_describe_part(part, row) if part else "",
         note="; ".join(notes),
     )
 
 
 def _part(hole: np.ndarray) -> Box | None:
-    """A hole, (H, W) bool, with its surroundings; ``None`` where that is most of the photo."""
+    """Return the box of a hole, (H, W) bool, with its surroundings; ``None`` if it is most of the photo."""
     box = Box.around(hole)
     if box is None:
         return None
@@ -96,13 +96,13 @@ def _part(hole: np.ndarray) -> Box | None:
     return None if is_most else part
 
 
-def _words(part: Box, row: Mapping[str, Any]) -> str:
+def _describe_part(part: Box, row: Mapping[str, Any]) -> str:
     size = f"{part.right - part.left}×{part.bottom - part.top}"
     return f"{size} pixels at {part.left}, {part.top} of {row['width']}×{row['height']}"
 
 
 def _seen(photo: Photo) -> np.ndarray:
-    """(H, W, 3) uint8, or (H, W, 4) with alpha, so that a page shows through what is transparent."""
+    """Return (H, W, 3) uint8, or (H, W, 4) if the photo has alpha."""
     alpha = photo.alpha
     if alpha is None:
         return photo.rgb()
@@ -115,7 +115,7 @@ def _photo_uri(pixels: np.ndarray, size: tuple[int, int]) -> str:
 
 
 def _hole_uri(hole: np.ndarray, size: tuple[int, int]) -> str:
-    """Red where the hole is, transparent elsewhere."""
+    """Draw the hole in red, transparent elsewhere."""
     covered = Image.fromarray(hole.astype(np.uint8) * 255).resize(size, Image.Resampling.BOX)
     red = np.zeros((size[1], size[0], 4), np.uint8)
     red[np.asarray(covered) > 0] = HOLE_COLOUR

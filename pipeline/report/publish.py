@@ -1,20 +1,20 @@
-"""From a sink to its page."""
+"""Makes the report of a sink."""
 
 import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config.job import JobConfig
-from pipeline.database import Catalog
+from pipeline.database import Database
 from pipeline.errors import ConfigError
 from pipeline.manifest.tombstones import read_forgotten
 from pipeline.records import MANIFEST_SCHEMA
 from pipeline.report import KEY
-from pipeline.report.evidence import Evidence, reason
 from pipeline.report.figures import load_rows, read_figures
 from pipeline.report.gallery import choose_samples
 from pipeline.report.page import render_page
-from pipeline.report.pictures import MOST_PIXELS, draw_exhibit
+from pipeline.report.pictures import MAX_PIXELS, draw_item
+from pipeline.report.row_files import RowFilesReader, reason
 from pipeline.storage.errors import usable
 from pipeline.storage.storage import Storage
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # it imports the model
     from pipeline.cluster.summary import Summary
 
 SAMPLES = 36
-MOST_S = 60.0  # for reading pictures
+MAX_READ_S = 60.0  # for reading pictures
 ROWS_AT_END_OF_RUN = 5_000_000  # beyond which a run leaves its report to ``moebius report``
 
 logger = logging.getLogger(__name__)
@@ -33,32 +33,30 @@ COLUMNS = [name for name in MANIFEST_SCHEMA.names if name not in _UNUSED]
 
 @usable()
 def make_report(sink: Storage, storage_options: Mapping[str, Any], samples: int = SAMPLES) -> bytes:
-    """The page of a sink whose job has ended or is at work, as HTML.
+    """Make the HTML page of a sink, also while its job is running.
 
     Args:
         sink: of the job.
         storage_options: of the sink and of the source.
-        samples: with pictures, at most.
+        samples: maximum number of samples with pictures.
 
     Raises:
         ConfigError: the sink has no rows, or samples were deleted from it meanwhile.
     """
     forgotten = read_forgotten(sink)
-    with Catalog() as catalog:
-        load_rows(sink, catalog, COLUMNS)
-        figures = read_figures(sink, catalog)
-        rows = choose_samples(catalog, samples)
-    evidence = Evidence(sink, storage_options, rows, MOST_S, MOST_PIXELS)
-    exhibits = [
-        draw_exhibit(row, files) for row, files in zip(rows, sink.in_parallel(evidence.read, rows), strict=True)
-    ]
+    with Database() as database:
+        load_rows(sink, database, COLUMNS)
+        figures = read_figures(sink, database)
+        rows = choose_samples(database, samples)
+    reader = RowFilesReader(sink, storage_options, rows, MAX_READ_S, MAX_PIXELS)
+    gallery = [draw_item(row, files) for row, files in zip(rows, sink.in_parallel(reader.read, rows), strict=True)]
     if read_forgotten(sink) != forgotten:  # since the rows were read; the page may show it
         raise ConfigError(f"samples were forgotten in {sink} while its report was made; make it again")
-    return render_page(str(sink), figures, exhibits)
+    return render_page(str(sink), figures, gallery)
 
 
 def report_run(config: JobConfig, summary: "Summary") -> None:
-    """What a run does about its report at its end; whatever goes wrong is a warning."""
+    """Write the report of a run at its end; errors are logged as warnings."""
     if not config.run.report or not summary.samples["done_now"]:
         return
     if summary.samples["found"] > ROWS_AT_END_OF_RUN:

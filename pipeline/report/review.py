@@ -1,4 +1,4 @@
-"""What a row was made of, read again for a person to look at."""
+"""Reads the inputs of manifest rows again, for display."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ NO_LIMIT = 1 << 40  # what a job has taken is taken again
 
 
 def config_of_run(sink: Storage, run_id: str, storage_options: Mapping[str, Any]) -> JobConfig:
-    """Source, masks and sink of the run of that id; storage options are given again, since a run does not note them."""
+    """Rebuild the configuration of a run from its summary; storage options must be given, as they are not stored."""
     known = json.loads(sink.read(f"runs/{run_id}.json"))["configuration"]
     return JobConfig(
         source=SourceConfig(**known["source"]),
@@ -35,10 +35,10 @@ class Inspector:
 
     Args:
         config: of the run that made the rows, from :func:`config_of_run`.
-        sample_ids: of all rows that will be asked for.
+        sample_ids: of all rows that will be requested.
 
     Raises:
-        ConfigError: the annotations that their masks are drawn from are gone, or a package that finds them is missing.
+        ConfigError: the annotations of the masks are gone, or a package is missing.
     """
 
     def __init__(self, config: JobConfig, sample_ids: Collection[str]) -> None:
@@ -55,10 +55,10 @@ class Inspector:
                     self.specs[key].append(spec)
 
     def inputs(self, row: Mapping[str, Any]) -> Inputs:
-        """Image and mask that a row was made of.
+        """Read the image and the mask of a row.
 
         Raises:
-            SampleError: they are not there any more, or are others by now.
+            SampleError: they are missing or have changed.
             OSError: the storage does not answer.
         """
         file = self.reader.source.stat(self.reader.source.key(row["input_uri"]))

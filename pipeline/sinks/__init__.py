@@ -1,1 +1,1 @@
-"""Results: single files, tar and Parquet shards."""
+"""Sinks: store results as single files, tar shards or Parquet shards."""

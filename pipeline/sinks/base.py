@@ -1,4 +1,4 @@
-"""Where results go: one file a sample below ``data/``, or shards of many."""
+"""Sinks of results: one file per sample below ``data/``, or shards of many samples."""
 
 import errno
 import time
@@ -17,7 +17,7 @@ from pipeline.faults.hold import Hold
 from pipeline.faults.judge import fail
 from pipeline.records import Record
 from pipeline.sinks.shards import PARQUET, TAR, ShardWriter
-from pipeline.sources.base import place_name
+from pipeline.sources.base import result_name
 from pipeline.sources.inputs import NOTHING_CARRIED
 from pipeline.storage.storage import Storage, attempt
 from pipeline.timed import Timed
@@ -34,12 +34,12 @@ EXTENSIONS = {"png": ".png", "webp": ".webp", "jpeg": ".jpg"}
 
 @dataclass
 class Outcome:
-    """A sample at its end.
+    """The outcome of one sample.
 
     Args:
-        record: its row, which the sink completes by where the result is.
-        result: the encoded image; ``None`` for a sample that has failed.
-        carried: a row of what goes with it into a shard.
+        record: its row, to which the sink adds the result's location.
+        result: the encoded image; ``None`` for a failed sample.
+        carried: one row of columns that are stored with it in a shard.
     """
 
     record: Record
@@ -48,28 +48,28 @@ class Outcome:
 
 
 class Sink(Protocol):
-    """Stores results and notes in their rows where they are."""
+    """Stores results, and records their locations in their rows."""
 
     storage: Storage
 
     def store(self, outcomes: Iterable[Outcome]) -> float:
-        """Store the results that samples have, as they come.
+        """Store results as they arrive.
 
         Args:
-            outcomes: in order; asking for the next may wait until it is there.
+            outcomes: in order; the iterator may block.
 
         Returns:
-            Seconds that were spent on it beside waiting for outcomes.
+            Seconds spent, without the time of waiting for outcomes.
         """
 
 
 def result_suffix(config: JobConfig) -> str | None:
-    """What the name of a result that is a file has behind its sample's; ``None`` for the extension of its format."""
+    """Return the suffix of a result file after the sample's name; ``None`` for the extension of its format."""
     return EXTENSIONS.get(config.sink.image_format, "" if config.source.format == "images" else None)
 
 
 class ImageSink:
-    """Results as single files. The name depends on the sample alone, so that doing a sample again replaces it.
+    """Stores results as single files. The name depends only on the sample, so that reprocessing replaces the file.
 
     ``image_format: source`` keeps the sample's own path, with the format's extension where it has none; another format
     appends its extension, so that ``a.jpg`` and ``a.png`` never end in the same file.
@@ -77,8 +77,8 @@ class ImageSink:
     Args:
         config: the job.
         storage: of the sink.
-        hold: what to do while the storage accepts nothing.
-        check: makes sure that the sink is still this run's; called before each result gets its name.
+        hold: retry policy while the storage accepts nothing.
+        check: raises if this run no longer holds the sink; called before each result gets its name.
     """
 
     def __init__(
@@ -114,17 +114,17 @@ class ImageSink:
 
     def _key(self, record: Record) -> str:
         suffix = f".{record.output_format}" if self.suffix is None else self.suffix
-        return f"{FOLDER}/{place_name(record.sample_id)}{suffix}"
+        return f"{FOLDER}/{result_name(record.sample_id)}{suffix}"
 
 
 def _explained(fault: Exception, key: str) -> Exception:
-    """A disk's refusal of a name as a fault of that name; any other fault as it is."""
+    """Convert a disk's refusal of a name to a fault of the sample; return any other error unchanged."""
     reason = _REFUSED_NAMES.get(fault.errno or 0) if isinstance(fault, OSError) else None
     return SampleError("write", "UnusableName", f"{reason}: {key}; rename the sample") if reason else fault
 
 
 class ShardSink:
-    """Results in shards of bounded size, each written in one step when it is full or its unit ends."""
+    """Stores results in shards of bounded size, each written atomically when it is full or its unit ends."""
 
     def __init__(self, config: JobConfig, storage: Storage, hold: Hold | None = None) -> None:
         self.storage, self.hold = storage, hold or Hold()
@@ -138,7 +138,7 @@ class ShardSink:
         for outcome in outcomes:
             if outcome.result is None:
                 continue
-            # A column of a shard has one type, while files of a source may differ, as where all of one is null.
+            # A column of a shard has one type, but those of source files may differ, for example if one is all null.
             types = outcome.carried.schema if self.format == PARQUET else NOTHING_CARRIED.schema
             if types not in filling:
                 filling[types] = ShardWriter(self.format), []
@@ -179,9 +179,9 @@ def open_sink(config: JobConfig, run_id: str | None, hold: Hold | None = None) -
 
     Args:
         config: the job.
-        run_id: the run that must hold the sink whenever a result replaces a file; ``None`` where no run holds it.
-            Shards replace nothing, since their names are made of their content.
-        hold: what to do while the storage accepts nothing.
+        run_id: the run that must hold the sink when a result replaces a file; ``None`` where no run holds it.
+            Shards replace nothing, since their names are hashes of their content.
+        hold: retry policy while the storage accepts nothing.
     """
     storage = Storage(config.sink.uri, config.storage)
     if config.sink.is_sharded:

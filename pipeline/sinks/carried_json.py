@@ -1,4 +1,4 @@
-"""Carried columns in a tar shard: bytes are members of their own, everything else goes into the sample's JSON."""
+"""Carried columns of tar shards: bytes become members, other values go into the sample's JSON."""
 
 import json
 import math
@@ -16,10 +16,10 @@ JSON = "json"  # the column or member whose text is taken for what it says
 
 
 def split_row(row: pa.RecordBatch) -> tuple[dict[str, bytes], dict[str, Any]]:
-    """Return what of a row becomes members, and what goes into the JSON; nulls become neither.
+    """Split a row into members and JSON values, without nulls.
 
     Raises:
-        SampleError: naming the column that holds what JSON cannot.
+        SampleError: a column, named in the message, holds a value that JSON cannot represent.
     """
     members: dict[str, bytes] = {}
     described: dict[str, Any] = {}
@@ -38,7 +38,7 @@ def split_row(row: pa.RecordBatch) -> tuple[dict[str, bytes], dict[str, Any]]:
 
 
 def as_json(described: Mapping[str, Any]) -> bytes:
-    """Return the JSON of what :func:`split_row` has found."""
+    """Serialize the JSON values of :func:`split_row`."""
     text = json.dumps(described, ensure_ascii=False, allow_nan=False)
     try:
         return text.encode()
@@ -56,10 +56,10 @@ def _naming(column: str) -> Iterator[None]:
 
 
 def _json_value(value: pa.Scalar) -> Any:
-    """Return a value as JSON has it: lists, objects, numbers, text; NaN is null.
+    """Convert a value to JSON types; NaN becomes null.
 
     Raises:
-        ValueError, TypeError: there is no such.
+        ValueError, TypeError: JSON cannot represent it.
     """
     kind = value.type
     if not value.is_valid:
@@ -90,10 +90,10 @@ def _of_extension(value: pa.ExtensionScalar) -> Any:
 
 
 def _checked(content: Any) -> Any:
-    """Return a value of JSON with null for each NaN.
+    """Replace each NaN in a JSON value with null.
 
     Raises:
-        ValueError, TypeError: it holds what JSON cannot.
+        ValueError, TypeError: it holds a value that JSON cannot represent.
     """
     if isinstance(content, Mapping):
         return {name: _checked(part) for name, part in content.items()}

@@ -1,4 +1,4 @@
-"""Checks of result files, single images and shards, against the hashes in their rows and names."""
+"""Checks result files, images and shards, against the hashes in their rows and names."""
 
 import errno
 import hashlib
@@ -13,7 +13,7 @@ SHOWN_DIGITS = 16  # of a hash in a message
 
 
 class Expected(NamedTuple):
-    """What rows say of one file.
+    """The results that rows expect in one file.
 
     Args:
         key: below the sink.
@@ -25,12 +25,12 @@ class Expected(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """A result that is not there as its row says.
+    """A missing or damaged result.
 
     Args:
         sample_id: of the row.
         kind: ``RESULT_DAMAGED`` or ``RESULT_MISSING``.
-        message: what is wrong.
+        message: description for a person.
     """
 
     sample_id: str
@@ -39,10 +39,10 @@ class Fault(NamedTuple):
 
 
 def faults_of(sink: Storage, expected: Expected) -> tuple[int, list[Fault]]:
-    """Read one file.
+    """Read one file and compare its results.
 
     Returns:
-        How many bytes were read, and the results that differ.
+        Number of bytes read, and the faulty results.
 
     Raises:
         OSError: the storage does not answer.
@@ -70,7 +70,7 @@ def _of_image(sink: Storage, expected: Expected) -> tuple[int, list[Fault]]:
 
 
 def _of_shard(sink: Storage, expected: Expected) -> tuple[int, list[Fault]]:
-    """Compare a shard with the hash in its name: if they agree, it is whole with all that it carries."""
+    """Compare a shard with the hash in its name: if they agree, all of its content is intact."""
     size_bytes, digest = 0, hashlib.sha256()
     with sink.open(expected.key, READ_BYTES) as file:
         while block := file.read(READ_BYTES):
@@ -82,7 +82,7 @@ def _of_shard(sink: Storage, expected: Expected) -> tuple[int, list[Fault]]:
 
 
 def _of_members(sink: Storage, expected: Expected) -> list[Fault]:
-    """Find the damaged results of a shard: all where it cannot be read to its end, or the damage is beside them.
+    """Find the damaged results of a shard: all of them if it is unreadable, or if the damage is outside the results.
 
     The next run copies the others to a new shard, so the old one must be readable for them.
     """

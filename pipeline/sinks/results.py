@@ -1,4 +1,4 @@
-"""Reads results back, by the rows that name them."""
+"""Reads results by their manifest rows."""
 
 import tarfile
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from pipeline.storage.storage import Storage
 
 
 def read_result(row: Mapping[str, Any], storage_options: Mapping[str, Any]) -> bytes:
-    """The encoded image that a manifest row names, alone or in a shard.
+    """Read the encoded image that a manifest row names, from a file or a shard.
 
     Args:
         row: with ``output_uri`` and ``output_member``.
@@ -19,7 +19,7 @@ def read_result(row: Mapping[str, Any], storage_options: Mapping[str, Any]) -> b
     """
     uri = row["output_uri"]
     scheme = uri.find("://")
-    # On object stores no more than the bucket or first folder: a "::" further in means more in a uri.
+    # On object stores, open only the bucket or first folder: "::" has a meaning in uris.
     end = uri.rfind("/") if scheme < 0 else uri.find("/", scheme + len("://") + 1)
     folder, name = uri[:end], uri[end + 1 :]
     storage = Storage(folder, storage_options)

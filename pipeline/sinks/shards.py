@@ -1,7 +1,7 @@
-"""Shards of results: tar files as WebDataset reads them, and Parquet files.
+"""Shards of results: WebDataset tar files and Parquet files.
 
-A shard is completed on the local disk and named by the hash of its content and the number of its samples: doing a unit
-again makes the same shard or one that no row names, and a shard with fewer rows than samples holds replaced results.
+A shard is completed on the local disk and named by the hash of its content and its number of samples. Reprocessing a
+unit creates the same shard or one that no row names; a shard with fewer rows than samples holds replaced results.
 """
 
 import hashlib
@@ -35,11 +35,11 @@ _FEATURES = {b"huggingface": json.dumps({"info": {"features": {"image": {"_type"
 
 
 class Member(NamedTuple):
-    """One result in a shard, as another shard can take it over.
+    """One result in a shard, which can be copied to another shard.
 
     Args:
         name: as in ``output_member`` of the manifest.
-        content: what the shard holds of it.
+        content: the shard's data of it.
     """
 
     name: str
@@ -47,13 +47,13 @@ class Member(NamedTuple):
 
 
 def sample_count(key: str) -> int | None:
-    """How many samples a shard of that name was made with; ``None`` for what is no shard of ours."""
+    """Return the number of samples in a shard's name; ``None`` if the name is not one of our shards."""
     match = _NAME.match(key)
     return int(match[1]) if match else None
 
 
 def name_agrees(key: str, digest: str) -> bool:
-    """Whether a shard with that SHA-256 has the name that it was stored under.
+    """Return whether a shard's name contains this SHA-256.
 
     Args:
         key: of the shard.
@@ -63,7 +63,7 @@ def name_agrees(key: str, digest: str) -> bool:
 
 
 def result_bytes(member: Member) -> bytes:
-    """The encoded image of a sample in a shard."""
+    """Read the encoded image of a sample in a shard."""
     if isinstance(member.content, pa.RecordBatch):
         return member.content.column("image")[0]["bytes"].as_py()
     return member.content[member.name]
@@ -82,7 +82,7 @@ class TarShard:
         """Append a sample and return the name of its member.
 
         Raises:
-            SampleError: a name that would leave the folder a shard is unpacked into, or a value that JSON cannot hold.
+            SampleError: a name that would escape the folder of unpacking, or a value that JSON cannot represent.
         """
         members, described = split_row(carried)
         text = as_json({"sample_id": record.sample_id, **described})
@@ -108,7 +108,7 @@ class TarShard:
         self._tar.close()
 
     def _free_key(self, sample_id: str) -> str:
-        """A sample's id as a key: a name without dots, which no other sample of this shard has."""
+        """Return a unique key for a sample's id, without dots in its base name."""
         folder, name = posixpath.split(sample_id)
         if sample_id.startswith("/") or ".." in sample_id.split("/") or not name:
             raise SampleError("write", "UnusableName", f"{sample_id!r} is no name inside a shard")
@@ -122,7 +122,7 @@ class TarShard:
 
     @staticmethod
     def read(file: IO[bytes]) -> Iterator[Member]:
-        """Samples of a shard, by the members that belong together."""
+        """Yield the samples of a shard, grouped by key."""
         with tarfile.open(fileobj=file, mode="r:") as tar:
             members: dict[str, bytes] = {}
             for header in tar:
@@ -191,7 +191,7 @@ _FORMATS: dict[str, type[TarShard] | type[ParquetShard]] = {TAR: TarShard, PARQU
 
 
 class ShardWriter:
-    """A shard being made, in a temporary file without a name, so that nothing of it outlives this process.
+    """Writes a shard to an unnamed temporary file, which the system deletes when the process ends.
 
     Args:
         suffix: ``TAR`` or ``PARQUET``.
@@ -204,7 +204,7 @@ class ShardWriter:
 
     @property
     def path(self) -> str:
-        """Where this process can open the temporary file."""
+        """Path of the temporary file for this process."""
         return f"/dev/fd/{self._file.fileno()}"
 
     def add(self, record: Record, result: bytes, carried: pa.RecordBatch) -> str:
@@ -241,5 +241,5 @@ class ShardWriter:
 
 
 def read_shard(key: str, file: IO[bytes]) -> Iterator[Member]:
-    """Samples of a shard of ours."""
+    """Yield the samples of a shard written by this module."""
     return _FORMATS[os.path.splitext(key)[1]].read(file)

@@ -1,1 +1,1 @@
-"""What there is to do: samples in folders, tar shards and Parquet, found and read."""
+"""Sources: find and read samples in folders, tar shards and Parquet files."""

@@ -1,4 +1,4 @@
-"""Arrow values without the encodings that writers choose, and points in time as text, whatever year they are in."""
+"""Decodes Arrow values from writer-specific encodings, and formats times of any year as text."""
 
 import numpy as np
 import pyarrow as pa
@@ -7,7 +7,7 @@ NS_OF_US = 1000
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:
-    """Return the type of the same values as neither a view nor a dictionary, also inside structs and lists."""
+    """Return the equivalent type without views and dictionaries, also inside structs and lists."""
     if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
         return plain_type(kind.value_type)
     if pa.types.is_string_view(kind):

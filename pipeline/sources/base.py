@@ -1,4 +1,4 @@
-"""What is to be done: the samples of a source, in whichever format it holds them."""
+"""Sources of samples: the interface, folders of images, and glob patterns."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -13,20 +13,20 @@ from pipeline.errors import ConfigError
 from pipeline.sources.left_out import LeftOut
 from pipeline.storage.storage import Storage, StoredFile
 
-EVERYTHING = "**/*"  # the pattern by default, which need not be looked at ten million times
-EMPTY = "-empty-"  # name of a result's folder whose name in the source has no character
-LONGEST_RANGE = 100_000  # of numbers in braces
+EVERYTHING = "**/*"  # the default pattern, which matches everything and is not evaluated
+EMPTY = "-empty-"  # replaces empty folder names in paths of results
+MAX_RANGE = 100_000  # of numbers in braces
 
 
-class Found(NamedTuple):
+class SampleRef(NamedTuple):
     """One sample of a source.
 
     Args:
         sample_id: its name in the manifest.
-        size_bytes: of what is read for it, about.
-        version: changes whenever its file does.
+        size_bytes: approximate bytes to read for it.
+        version: changes whenever its file changes.
         file: key of the file that holds it; ``None`` where that is the sample's own name.
-        place: where in that file, as the format writes it; ``None`` where the sample is the file.
+        locator: position in that file, in terms of the format; ``None`` where the sample is the file.
         has_mask: whether the source holds a mask beside the image.
         fault: why it cannot be read, as ``Type: sentence``.
     """
@@ -35,39 +35,39 @@ class Found(NamedTuple):
     size_bytes: int
     version: str
     file: str | None = None
-    place: list[int] | None = None
+    locator: list[int] | None = None
     has_mask: bool = False
     fault: str | None = None
 
 
-FOUND = pa.schema(
+SAMPLE_REF_SCHEMA = pa.schema(
     [
         ("sample_id", pa.string()),
         ("size_bytes", pa.int64()),
         ("version", pa.string()),
         ("file", pa.string()),
-        ("place", pa.list_(pa.int64())),
+        ("locator", pa.list_(pa.int64())),
         ("has_mask", pa.bool_()),
         ("fault", pa.string()),
     ]
 )
 
 
-_FILES = pa.schema(list(FOUND)[: len(StoredFile._fields)])
+_FILES = pa.schema(list(SAMPLE_REF_SCHEMA)[: len(StoredFile._fields)])
 
 
 class Source(Protocol):
     """Finds samples below a uri."""
 
     def files(self, left_out: LeftOut | None = None) -> Iterable[StoredFile]:
-        """Files that hold samples, in no particular order; ``left_out`` counts the others as they are listed.
+        """Yield files with samples, in no particular order; ``left_out`` counts the others as they are listed.
 
         Raises:
-            ConfigError: nothing lies at the uri, or it is not of this format.
+            ConfigError: nothing exists at the uri, or it is not of this format.
         """
 
-    def samples(self, files: Iterable[StoredFile]) -> Iterator[Found]:
-        """The samples of files.
+    def samples(self, files: Iterable[StoredFile]) -> Iterator[SampleRef]:
+        """Yield the samples of files.
 
         Raises:
             ConfigError: a file that cannot be a part of this source.
@@ -86,47 +86,49 @@ class ImageFolder:
         files = matching_files(self.storage, self.pattern)
         return (left_out or LeftOut()).sift(files, lambda key: key[key.rfind(".") :].lower() in taken)
 
-    def samples(self, files: Iterable[StoredFile]) -> Iterator[Found]:
+    def samples(self, files: Iterable[StoredFile]) -> Iterator[SampleRef]:
         """See :class:`Source`."""
-        return (Found(*file) for file in files)
+        return (SampleRef(*file) for file in files)
 
     def batches(self, files: Iterable[StoredFile]) -> Iterator[pa.RecordBatch]:
-        """The same as record batches of ``FOUND``, without an object for each of millions of samples."""
+        """Yield the samples as record batches of ``SAMPLE_REF_SCHEMA``, without one object per sample."""
         for batch in in_batches(files, _FILES):
-            missing = [pa.nulls(len(batch), field.type) for field in list(FOUND)[len(_FILES) :]]
-            yield pa.record_batch([*batch.columns, *missing], schema=FOUND)
+            missing = [pa.nulls(len(batch), field.type) for field in list(SAMPLE_REF_SCHEMA)[len(_FILES) :]]
+            yield pa.record_batch([*batch.columns, *missing], schema=SAMPLE_REF_SCHEMA)
 
 
 def name_fault(sample_id: str) -> str | None:
-    """Why a name from inside a file cannot be that of a sample, as a fault of a plan; results are named after it."""
+    """Return why a name from inside a file cannot name a result, as a fault; ``None`` if it can."""
     parts = sample_id.split("/")
     if ".." in parts or "" in parts or parts[-1] == "." or "\\" in sample_id or "\0" in sample_id:
         return f"UnusableName: no result can be called {sample_id!r} and stay inside the sink: rename it in the source"
     return None
 
 
-def place_name(sample_id: str) -> str:
-    """Path of a sample's result: ``./a``, as tar calls what lies in a folder, is the place of ``a``.
+def result_name(sample_id: str) -> str:
+    """Return the path of a sample's result: ``./a``, as tar names the files of a folder, becomes ``a``.
 
-    Object stores tell ``a//b`` from ``a/b``, disks and some servers do not; so a folder without a name gets one.
+    Object stores distinguish ``a//b`` from ``a/b``, disks and some servers do not, so an empty folder name is replaced.
 
-    >>> place_name("a//b.png")
+    >>> result_name("a//b.png")
     'a/-empty-/b.png'
     """
     name = re.sub(r"(^|/)(\./)+", r"\1", sample_id)
     return re.sub("(^|/)(?=/)", rf"\1{EMPTY}", name) if "//" in name or name.startswith("/") else name
 
 
-def found_batches(source: Source, files: Iterable[StoredFile]) -> Iterator[pa.RecordBatch]:
-    """The samples of files as record batches of ``FOUND``."""
-    return source.batches(files) if isinstance(source, ImageFolder) else in_batches(source.samples(files), FOUND)
+def sample_ref_batches(source: Source, files: Iterable[StoredFile]) -> Iterator[pa.RecordBatch]:
+    """Yield the samples of files as record batches of ``SAMPLE_REF_SCHEMA``."""
+    if isinstance(source, ImageFolder):
+        return source.batches(files)
+    return in_batches(source.samples(files), SAMPLE_REF_SCHEMA)
 
 
 def matching_files(storage: Storage, pattern: str) -> Iterator[StoredFile]:
-    """Files of a storage whose path matches a glob pattern, in no particular order; also links that lead to nothing.
+    """Yield files whose path matches a glob pattern, in no particular order, including dangling links.
 
     Raises:
-        ConfigError: nothing lies there, or the pattern is none.
+        ConfigError: nothing exists there, or the pattern is invalid.
     """
     if not storage.exists():
         raise ConfigError(f"source.uri: nothing at {storage}")
@@ -142,9 +144,9 @@ _GLOB_TOKENS = {"**/": "(?:[^/]+/)*", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 
 
 def glob_pattern(pattern: str) -> re.Pattern[str]:
-    """A glob as a regular expression: ``*`` and ``?`` stay inside a folder, ``**/`` spans any number, also none.
+    """Compile a glob: ``*`` and ``?`` match inside a folder, ``**/`` matches zero or more folders.
 
-    Braces hold alternatives, or numbers from … to.
+    Braces hold alternatives or a range of numbers.
 
     >>> [bool(glob_pattern("**/*.jp?g").fullmatch(path)) for path in ("a.jpeg", "b/c/a.jpeg", "a.png")]
     [True, True, False]
@@ -152,7 +154,7 @@ def glob_pattern(pattern: str) -> re.Pattern[str]:
     [True, True, False]
 
     Raises:
-        ValueError: a range of numbers that is too long.
+        ValueError: the range of numbers is too long.
     """
     tokens = re.split(r"(\*\*/|\*\*|\*|\?|\[[^]]+\]|\{[^{}]+\})", pattern)
     return re.compile("".join(map(_glob_token, tokens)), re.DOTALL)
@@ -171,6 +173,6 @@ def _alternatives(braced: str) -> list[str]:
     if not numbers:
         return braced.split(",")
     first, last = sorted(map(int, numbers.groups()))
-    if last - first >= LONGEST_RANGE:
-        raise ValueError(f"{{{braced}}} spans more than {LONGEST_RANGE} numbers; use * instead")
+    if last - first >= MAX_RANGE:
+        raise ValueError(f"{{{braced}}} spans more than {MAX_RANGE} numbers; use * instead")
     return [f"{number:0{len(numbers[1])}}" for number in range(first, last + 1)]

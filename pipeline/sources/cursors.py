@@ -1,4 +1,4 @@
-"""Positions in files that can only be read forwards, kept for whoever goes on from there."""
+"""Caches open cursors of forward-only files for later reads."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -13,21 +13,21 @@ OPEN_AT_ONCE = 6  # by the units that a worker has at work
 
 
 class Cursor(Protocol):
-    """A place in a file that only moves forwards."""
+    """A forward-only position in a file."""
 
     position: int
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
 
 
 C = TypeVar("C", bound=Cursor)
 
 
 class Cursors(Generic[C]):
-    """Lends the cursor of a file that is nearest before a position, or opens another.
+    """Lends the nearest cursor before a position, or opens a new one.
 
-    Units of one file come to a worker in order, so that mostly the one that the unit before has used goes on.
+    Units of one file reach a worker in order, so usually the cursor of the previous unit is reused.
 
     Args:
         storage: of the files.
@@ -40,10 +40,10 @@ class Cursors(Generic[C]):
 
     @contextmanager
     def at(self, key: str, version: str, position: int) -> Iterator[C]:
-        """A cursor of a file, not behind a position; closed if what is done with it fails.
+        """Borrow a cursor of a file at or before a position; close it if the block raises.
 
         Raises:
-            SampleError: the file is not what was listed.
+            SampleError: the file has changed since it was listed.
         """
         cursor = self._take(key, position) or self._opened(key, version)
         try:

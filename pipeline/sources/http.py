@@ -1,4 +1,4 @@
-"""Reads files behind http(s) uris that a table names: without credentials of the job, and never from another host."""
+"""Reads http(s) uris of a table: without the job's credentials, and only from allowed hosts."""
 
 import base64
 import http.client
@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from pipeline.errors import SampleError
 from pipeline.sources.inputs import too_many_bytes
-from pipeline.uris import AllowedPlaces, place_of, public_text, public_uri
+from pipeline.uris import AllowedOrigins, origin_of, public_text, public_uri
 
 TIMEOUT_S = 60.0  # without a byte
 DEADLINE_S = 600.0  # of a whole file
@@ -24,18 +24,18 @@ class HttpFiles:
     """Fetches whole files.
 
     Args:
-        allowed: hosts that are asked; redirects to others are refused.
+        allowed: permitted hosts; redirects to others are refused.
         max_bytes: of a file.
     """
 
-    def __init__(self, allowed: AllowedPlaces, max_bytes: int) -> None:
+    def __init__(self, allowed: AllowedOrigins, max_bytes: int) -> None:
         self._allowed, self._max_bytes = allowed, max_bytes
 
     def read(self, stage: str, uri: str) -> bytes:
         """Return the content of a file.
 
         Raises:
-            SampleError: it is not there, not permitted, too large, or redirected to a host that is not allowed.
+            SampleError: it is missing, not permitted, too large, or redirected to a host that is not allowed.
             OSError: the server does not answer.
         """
         opener = urllib.request.build_opener(_AllowedRedirects(stage, uri, self._allowed))
@@ -66,7 +66,7 @@ class HttpFiles:
 
 
 class _AllowedRedirects(urllib.request.HTTPRedirectHandler):
-    def __init__(self, stage: str, uri: str, allowed: AllowedPlaces) -> None:
+    def __init__(self, stage: str, uri: str, allowed: AllowedOrigins) -> None:
         self._stage, self._uri, self._allowed = stage, uri, allowed
 
     def redirect_request(
@@ -82,13 +82,13 @@ class _AllowedRedirects(urllib.request.HTTPRedirectHandler):
 
 
 def forbidden(stage: str, subject: str, uri: str) -> SampleError:
-    """Return the error of a uri that leads to a place that is not allowed."""
+    """Return the error of a uri whose origin is not allowed."""
     try:
-        place = place_of(uri)
+        origin = origin_of(uri)
     except ValueError:
-        place = public_uri(uri)
+        origin = public_uri(uri)
     message = f"{subject} is neither in the source's own bucket or host nor in source.hosts"
-    return SampleError(stage, "ForbiddenUri", f"{message}; if it is meant, add {place} to source.hosts")
+    return SampleError(stage, "ForbiddenUri", f"{message}; if it is meant, add {origin} to source.hosts")
 
 
 def _refusal(stage: str, uri: str, status: int) -> Exception:
@@ -102,8 +102,8 @@ def _refusal(stage: str, uri: str, status: int) -> Exception:
 
 
 def _request(uri: str) -> urllib.request.Request:
-    """Return a request for exactly the host that was checked, with the user of the uri, who is not told to others."""
-    parts, host = urlsplit(uri), place_of(uri)
+    """Build a request to exactly the checked host, with the uri's user, which is not sent to other hosts."""
+    parts, host = urlsplit(uri), origin_of(uri)
     path, query = quote(parts.path or "/", _ESCAPED), quote(parts.query, _ESCAPED)
     request = urllib.request.Request(f"{host}{path}?{query}" if query else f"{host}{path}")
     request.add_header("User-Agent", "moebius")

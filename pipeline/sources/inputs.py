@@ -1,4 +1,4 @@
-"""What a sample is made of, and how the part that lies in files of its own is read."""
+"""The inputs of a sample, and how those in files of their own are read."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,12 +20,12 @@ Sample = Mapping[str, Any]  # with the fields of ``SAMPLE_SCHEMA``
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a sample is made of, as stored.
+    """The stored inputs of a sample.
 
     Args:
         image: the compressed image.
-        mask: the compressed mask, or the text of annotations; empty where the image holds it itself.
-        carried: other columns or members that go with the result, as a row.
+        mask: the compressed mask, or the text of annotations; empty if the image contains it.
+        carried: other columns or members for the result, as one row.
     """
 
     image: bytes
@@ -34,17 +34,17 @@ class Inputs:
 
 
 def file_of(sample: Sample) -> str:
-    """Key of the file that holds a sample."""
+    """Return the key of the file that holds a sample."""
     return sample["file"] or sample["sample_id"]
 
 
 def file_version(sample: Sample) -> str:
-    """What that file was when it was listed; the number of its samples and a mask's version may stand behind it."""
+    """Return the listed version of that file, without the parts for the number of samples and the mask."""
     return file_version_of(sample["input_version"])
 
 
 def too_many_bytes(size_bytes: int, limit_bytes: int) -> SampleError | None:
-    """Why a sample of so many bytes, image and mask, is not taken, if it is not."""
+    """Return the error of a sample whose image and mask exceed the limit of bytes, or ``None``."""
     if size_bytes <= limit_bytes:
         return None
     message = f"image and mask have {size_bytes} bytes, limits.max_bytes={limit_bytes}"
@@ -52,14 +52,14 @@ def too_many_bytes(size_bytes: int, limit_bytes: int) -> SampleError | None:
 
 
 class FormatReader(Protocol):
-    """Reads the part of a sample that lies in its source."""
+    """Reads the inputs of samples that are in the source."""
 
     def read_all(self, samples: Sequence[Sample]) -> Iterator[Inputs | Exception]:
-        """Of each sample in order its inputs, with an empty mask where the source holds none, or why there are none."""
+        """Yield each sample's inputs in order (the mask may be empty), or the exception that prevented reading them."""
 
 
 class FileReader:
-    """Samples that are a file each."""
+    """Reads samples that are one file each."""
 
     def __init__(self, config: JobConfig, storage: Storage) -> None:
         self.storage = storage
@@ -85,7 +85,7 @@ def read_file(
     span: tuple[int, int] | None = None,
     size_bytes: int = 0,
 ) -> bytes:
-    """A file, of so many bytes if not 0, or a part of it; raises as :func:`readable` does."""
+    """Read a file, of a known size if not 0, or a part of it; raises as :func:`readable` does."""
     with readable(stage, storage, key):
         if span is None and size_bytes > ONE_REQUEST_BYTES and not storage.is_local:
             span = (0, storage.stat(key).size_bytes)
@@ -94,11 +94,11 @@ def read_file(
 
 @contextlib.contextmanager
 def readable(stage: str, storage: Storage, key: str) -> Iterator[None]:
-    """Translate what reading a file raises.
+    """Translate errors of reading a file.
 
     Raises:
         AccessError: the file is missing, replaced since it was listed, or not permitted.
-        SampleError: its name is not accepted.
+        SampleError: its name is invalid.
         OSError: the storage does not answer.
     """
     try:

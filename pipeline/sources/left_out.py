@@ -1,4 +1,4 @@
-"""Counts files that are no samples by kind, so that none is missed unnoticed."""
+"""Counts files that are no samples, by kind, so that none is skipped silently."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,16 +14,16 @@ from pipeline.codecs.kinds import (
 from pipeline.storage.storage import LINK_TO_NOTHING, StoredFile
 
 KINDS = 20  # that are told, the most frequent ones
-MOST_KINDS = 10_000  # that are held in memory
+MAX_KINDS = 10_000  # that are held in memory
 OTHER = "other"
 
 
 class LeftOut:
-    """Tells samples from other files and counts the latter.
+    """Separates samples from other files and counts the latter.
 
     Args:
-        ignored: folders, each with a slash behind it, whose files are neither: results and masks inside the source.
-        leads_elsewhere: whether a folder is such a one by way of links.
+        ignored: folders, each with a trailing slash, whose files are neither: results and masks inside the source.
+        leads_elsewhere: returns whether a folder is an ignored one through links.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class LeftOut:
         Args:
             files: of a listing.
             is_taken: whether a key is of the source's format.
-            hidden: what names of files and folders begin with that are left out whatever they are.
+            hidden: prefixes of names of files and folders that are always left out.
         """
         last_folder, in_hidden_folder, is_elsewhere = "", False, False
         for file in files:
@@ -66,10 +66,10 @@ class LeftOut:
                 self._count(kind_of(key))
 
     def _count(self, kind: str) -> None:
-        self._counts[kind if kind in self._counts or len(self._counts) < MOST_KINDS else OTHER] += 1
+        self._counts[kind if kind in self._counts or len(self._counts) < MAX_KINDS else OTHER] += 1
 
     def by_kind(self) -> dict[str, int]:
-        """How many files of each kind were left out, most frequent first; rare kinds are one, ``OTHER``."""
+        """Return the number of files per kind, most frequent first; rare kinds are summed as ``OTHER``."""
         ranked = sorted(self._counts.items(), key=lambda item: (item[0] == OTHER, -item[1], item[0]))
         counts, rest = dict(ranked[:KINDS]), ranked[KINDS:]
         if rest:
@@ -77,12 +77,12 @@ class LeftOut:
         return counts
 
     def there(self) -> str:
-        """The end of a message that nothing was found: what lies there instead."""
+        """Return the end of a message that nothing was found: what exists there instead."""
         found = describe_left_out(self.by_kind())
         return f"; left out: {found}" if found else ""
 
 
 def describe_left_out(by_kind: Mapping[str, int]) -> str:
-    """What was left out in one line, with what makes samples of it; empty where nothing was."""
+    """Describe in one line what was left out, and how to include it; empty if nothing was."""
     advice = "" if heic_is_installed() else f" ({HEIC_ADVICE})"
     return ", ".join(f"{count} {kind}{advice if kind in HEIC_EXTENSIONS else ''}" for kind, count in by_kind.items())

@@ -1,4 +1,4 @@
-"""Reads the files that uris in a table lead to: those of its own storage, and of the places that are allowed."""
+"""Reads the files that uris in a table lead to: in its own storage, and at allowed origins."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from pipeline.errors import SampleError
 from pipeline.sources.http import HttpFiles, forbidden
 from pipeline.sources.inputs import read_file, readable, too_many_bytes
 from pipeline.storage.storage import Storage
-from pipeline.uris import DEFAULT_PORTS, LOCAL_SCHEMES, AllowedPlaces, protocol_of, public_uri, scheme_of
+from pipeline.uris import DEFAULT_PORTS, LOCAL_SCHEMES, AllowedOrigins, protocol_of, public_uri, scheme_of
 
 STORAGES = 64  # are kept open
 MAX_URI_LENGTH = 8192  # a signed one has up to some thousand characters
@@ -28,7 +28,7 @@ class LinkedFiles:
     def __init__(self, config: JobConfig, source: Storage) -> None:
         self._source, self._max_bytes = source, config.limits.max_bytes
         self._protocol, self._options = protocol_of(config.source.uri), config.storage
-        self._allowed = AllowedPlaces(config.source.uri, config.source.hosts)
+        self._allowed = AllowedOrigins(config.source.uri, config.source.hosts)
         self._http = HttpFiles(self._allowed, self._max_bytes)
         self._open = lru_cache(STORAGES)(self._open_storage)
 
@@ -37,10 +37,10 @@ class LinkedFiles:
 
         Args:
             stage: that needs it.
-            uri: as a table has it.
+            uri: as in the table.
 
         Raises:
-            SampleError: it leads to a place that is not allowed, is not there, or is too large.
+            SampleError: its origin is not allowed, or it is missing or too large.
             OSError: the storage does not answer.
         """
         if len(uri) > MAX_URI_LENGTH:
@@ -61,10 +61,10 @@ class LinkedFiles:
         return self._from(stage, self._open(f"{scheme}{folder[len(scheme) :]}"), uri[len(folder) + 1 :])
 
     def _check(self, stage: str, uri: str) -> None:
-        """Refuse what would be fetched with the job's credentials, or from inside its network, by a table's wish.
+        """Refuse uris that would use the job's credentials, or reach into its network, against the configuration.
 
         Raises:
-            SampleError: the uri leads to a place that is not allowed, or to none.
+            SampleError: the uri has no origin, or one that is not allowed.
         """
         if scheme_of(uri) in LOCAL_SCHEMES:
             message = f"{uri} is a file of the workers, which only a local source may name"
@@ -77,7 +77,7 @@ class LinkedFiles:
             raise forbidden(stage, public_uri(uri), uri)
 
     def _open_storage(self, uri: str) -> Storage:
-        """Open another place; one of another kind gets none of the source's credentials."""
+        """Open another origin; one of another kind gets none of the source's credentials."""
         return Storage(uri, self._options if protocol_of(uri) == self._protocol else {})
 
     def _from(self, stage: str, storage: Storage, key: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Which columns of a Parquet file can hold images, masks and names, and the names that they hold."""
+"""Checks which columns of a Parquet file can hold images, masks and names, and reads the names."""
 
 import math
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ def check_columns(schema: pa.Schema, columns: list[str], file: str) -> None:
     """Refuse a file that lacks a column, or has two of its name.
 
     Raises:
-        ConfigError: naming the columns that there are.
+        ConfigError: the message lists the existing columns.
     """
     if missing := [column for column in columns if column not in schema.names]:
         raise ConfigError(f"{file} has no column {', '.join(missing)}; it has {', '.join(schema.names)}")
@@ -25,7 +25,7 @@ def check_columns(schema: pa.Schema, columns: list[str], file: str) -> None:
 
 
 def check_pictures(column: pa.Field, file: str) -> None:
-    """Refuse a column that cannot hold images or masks; one that is null in all of a file can.
+    """Refuse a column that cannot hold images or masks; an all-null column is accepted.
 
     Raises:
         ConfigError: naming the type that it has.
@@ -54,7 +54,7 @@ def check_keys(column: pa.Field, file: str) -> None:
 
 
 def check_json(column: pa.Field, file: str) -> None:
-    """Refuse a column that is to be carried into the JSON of tars and has bytes inside lists or structs.
+    """Refuse a carried column for the JSON of tar shards that has bytes inside lists or structs.
 
     Raises:
         ConfigError: naming the type that it has.
@@ -65,7 +65,7 @@ def check_json(column: pa.Field, file: str) -> None:
 
 
 def key_values(column: pa.Array) -> Iterator[Any]:
-    """Yield the values of a column of names, as Python has them, where it can, or as bytes or text."""
+    """Yield the values of a column of names as Python values, or as bytes or text where Python has no equivalent."""
     if not pa.types.is_dictionary(column.type):
         yield from _python_values(column)
         return
@@ -75,7 +75,7 @@ def key_values(column: pa.Array) -> Iterator[Any]:
 
 
 def key_fault(key: Any) -> tuple[str, str] | None:
-    """Why a value names nothing, as an error type and the end of a sentence, if it does not."""
+    """Return why a value is no name, as an error type and the end of a sentence; ``None`` if it is one."""
     if key is None:
         return "MissingKey", "is null"
     if key in ("", b""):

@@ -1,4 +1,4 @@
-"""Reads the headers of Parquet pages, which PyArrow does not show: structs in Thrift's compact protocol."""
+"""Reads headers of Parquet pages, which PyArrow does not expose: structs in Thrift's compact protocol."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,12 +9,12 @@ _MAX_VARINT_BYTES = 10
 
 
 class BrokenPageError(Exception):
-    """A page header that is none."""
+    """A page header is invalid."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """What the header of a page says.
+    """The header of a page.
 
     Args:
         header_bytes: length of the header.
@@ -33,8 +33,8 @@ def read_header(data: bytes) -> Page:
     """Read the header of a page.
 
     Raises:
-        IndexError: it goes on behind the data.
-        BrokenPageError: it is none.
+        IndexError: the data ends inside the header.
+        BrokenPageError: it is invalid.
     """
     fields, header_bytes = _read_struct(data, 0)
     expanded_bytes, stored_bytes = fields.get(2, -1), fields.get(3, -1)
@@ -46,7 +46,7 @@ def read_header(data: bytes) -> Page:
 
 
 def _read_struct(data: bytes, at: int, depth: int = 0) -> tuple[dict[int, Any], int]:
-    """Fields of a Thrift struct that are 32-bit numbers or structs, and where it ends."""
+    """Return the fields of a Thrift struct that are 32-bit numbers or structs, and its end."""
     fields: dict[int, Any] = {}
     number = 0
     while (kind := data[at] & 15) != _STOP:
@@ -65,7 +65,7 @@ def _read_struct(data: bytes, at: int, depth: int = 0) -> tuple[dict[int, Any], 
 
 
 def _skip(kind: int, data: bytes, at: int) -> int:
-    """Where a value of another type ends: a boolean is in its type, 3 a byte, 4 and 6 numbers, 7 a double, 8 text."""
+    """Return the end of a value of another type: 1 and 2 booleans, 3 byte, 4 and 6 numbers, 7 double, 8 text."""
     if kind in (1, 2):
         return at
     if kind in (4, 6):
@@ -80,7 +80,7 @@ def _skip(kind: int, data: bytes, at: int) -> int:
 
 def _read_i32(data: bytes, at: int) -> tuple[int, int]:
     value, at = _read_varint(data, at)
-    if value >> 32:  # PyArrow cuts it off, and would go on at another place
+    if value >> 32:  # PyArrow truncates it, and would continue at another offset
         raise BrokenPageError(f"a page header holds a number of more than 32 bits: {value}")
     return (value >> 1) ^ -(value & 1), at
 

@@ -1,8 +1,8 @@
-"""Checks the pages of Parquet files by their headers, before anything is decompressed.
+"""Checks the sizes in Parquet page headers before anything is decompressed.
 
-A reader of Parquet decompresses a page as a whole, so a file of a few kilobytes can take gigabytes. Neither the footer,
-which may lie, nor PyArrow's API gives the size of a page; only the header in front of it does, and the decompressor
-takes exactly that size.
+A reader of Parquet decompresses a page as a whole, so a file of a few kilobytes can take gigabytes. The footer may be
+wrong and PyArrow's API does not give the size of a page; only the header in front of it does, and the decompressor
+allocates exactly that size.
 """
 
 from collections.abc import Iterable
@@ -21,12 +21,12 @@ VALUE_BYTES = 8  # of a decoded number, length or level
 
 
 class LargePageError(Exception):
-    """A page that would take too much memory."""
+    """A page would take too much memory."""
 
 
 @dataclass
 class Chunk:
-    """A column of a row group, and where the next header of its pages is."""
+    """A column chunk of a row group, and the offset of its next page header."""
 
     next_header: int
     end: int
@@ -36,7 +36,7 @@ class Chunk:
 
 
 def chunks_of(footer: pq.FileMetaData, group: int, columns: Iterable[str]) -> list[Chunk]:
-    """The column chunks of a row group that a read of some columns opens."""
+    """Return the column chunks of a row group that a read of some columns opens."""
     names, row_group = list(columns), footer.row_group(group)
     chunks = []
     for index in range(row_group.num_columns):
@@ -51,12 +51,12 @@ def chunks_of(footer: pq.FileMetaData, group: int, columns: Iterable[str]) -> li
 
 
 def is_in_column(path_in_schema: str, column: str) -> bool:
-    """Whether a leaf of the schema belongs to a column, as PyArrow decides it: names may hold dots, too."""
+    """Return whether a leaf of the schema belongs to a column, by PyArrow's rule: names may contain dots."""
     return path_in_schema == column or path_in_schema.startswith(f"{column}.")
 
 
 class GuardedFile:
-    """A file that refuses to be read on where a page of a watched column chunk is too large.
+    """A file that refuses reads once a page of a watched column chunk is too large.
 
     PyArrow reads the header of a page with it or before it, and decompresses it afterwards.
 
@@ -70,15 +70,15 @@ class GuardedFile:
         self._limit_bytes = max(SMALL_PAGE_BYTES, PAGES_OF_LIMIT * max_bytes)
 
     def watch(self, chunks: list[Chunk]) -> None:
-        """Check the pages of these column chunks from now on, and of no others."""
+        """Check the pages of these column chunks from now on."""
         self._chunks = chunks
 
     def read(self, size: int = -1) -> bytes:
         """Read, as of a file.
 
         Raises:
-            LargePageError: a page that begins in what was read would take too much memory.
-            BrokenPageError: no page begins where one must.
+            LargePageError: a page that begins in the data read would take too much memory.
+            BrokenPageError: there is no page header at an expected offset.
         """
         start = self._file.tell()
         data = self._file.read(size)
@@ -90,7 +90,7 @@ class GuardedFile:
     def _page(self, at: int, data: bytes) -> Page:
         try:
             return read_header(data)
-        except IndexError:  # it goes on behind what was read
+        except IndexError:  # it continues after the bytes read
             here = self._file.tell()
             self._file.seek(at)
             data = self._file.read(MAX_HEADER_BYTES)
@@ -103,9 +103,9 @@ class GuardedFile:
     def _check(self, chunk: Chunk, page: Page) -> None:
         value_count = page.value_count + (chunk.value_count if chunk.is_repeated else 0)
         stored_bytes = page.stored_bytes + (chunk.stored_bytes if chunk.is_repeated else 0)
-        taken_bytes = max(page.expanded_bytes, VALUE_BYTES * value_count)  # a row of lists may take all values
-        if taken_bytes > max(self._limit_bytes, EXPANSION * stored_bytes):
-            raise LargePageError(f"{stored_bytes} bytes of a page expand to {taken_bytes}")
+        needed_bytes = max(page.expanded_bytes, VALUE_BYTES * value_count)  # a row of lists may take all values
+        if needed_bytes > max(self._limit_bytes, EXPANSION * stored_bytes):
+            raise LargePageError(f"{stored_bytes} bytes of a page expand to {needed_bytes}")
         chunk.value_count, chunk.stored_bytes = value_count, stored_bytes
         chunk.next_header += page.header_bytes + page.stored_bytes
 

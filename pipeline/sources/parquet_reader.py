@@ -21,7 +21,7 @@ BOXES_AS_TEXT = 8  # times as many bytes as in Arrow, about
 
 
 class ParquetReader:
-    """See :class:`pipeline.sources.inputs.FormatReader`; the place of a sample is the number of its row."""
+    """See :class:`pipeline.sources.inputs.FormatReader`; a sample's locator is its row number."""
 
     def __init__(self, config: JobConfig, storage: Storage) -> None:
         self.storage, self.carried = storage, config.sink.carry
@@ -48,7 +48,7 @@ class ParquetReader:
         yield group
 
     def _row(self, sample: Sample) -> pa.RecordBatch | Exception:
-        key, (number,) = sample["file"], sample["place"]
+        key, (number,) = sample["file"], sample["locator"]
         try:
             with answering():
                 try:

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from pipeline.config.job import JobConfig
 from pipeline.errors import ConfigError
-from pipeline.sources.base import EVERYTHING, Found, matching_files, name_fault
+from pipeline.sources.base import EVERYTHING, SampleRef, matching_files, name_fault
 from pipeline.sources.left_out import LeftOut
 from pipeline.sources.parquet_columns import (
     check_columns,
@@ -52,23 +52,23 @@ class ParquetRows:
         refuse_tables(self.storage, [part.key for part in parts], self.pattern, (file.key for file in listed))
         return parts
 
-    def samples(self, files: Iterable[StoredFile]) -> Iterator[Found]:
+    def samples(self, files: Iterable[StoredFile]) -> Iterator[SampleRef]:
         """See :class:`pipeline.sources.base.Source`."""
         parts = list(files)
         for part, footer in zip(parts, self.storage.in_parallel(self._footer, parts), strict=True):
             yield from self._rows(part, footer)
 
-    def _rows(self, part: StoredFile, footer: pq.FileMetaData | str | None) -> Iterator[Found]:
+    def _rows(self, part: StoredFile, footer: pq.FileMetaData | str | None) -> Iterator[SampleRef]:
         if footer is None:
             return
         if isinstance(footer, str):
-            yield Found(part.key, 0, part.version, part.key, fault=f"BrokenShard: {footer}")
+            yield SampleRef(part.key, 0, part.version, part.key, fault=f"BrokenShard: {footer}")
         elif self.key:
             yield from self._with_keys(part, footer)
         else:
             size = self._row_bytes(footer)
             for row in range(footer.num_rows):
-                yield Found(f"{part.key}#{row}", size, part.version, part.key, [row], True)
+                yield SampleRef(f"{part.key}#{row}", size, part.version, part.key, [row], True)
 
     def _footer(self, part: StoredFile) -> pq.FileMetaData | str | None:
         """What a file says of itself, why it does not, or nothing where it was deleted since it was listed."""
@@ -91,7 +91,7 @@ class ParquetRows:
             check_json(schema.field(column), part.key)
         return footer
 
-    def _with_keys(self, part: StoredFile, footer: pq.FileMetaData) -> Iterator[Found]:
+    def _with_keys(self, part: StoredFile, footer: pq.FileMetaData) -> Iterator[SampleRef]:
         size, row = self._row_bytes(footer), 0
         try:
             for key in self._keys(part, footer, self.key or ""):
@@ -99,7 +99,7 @@ class ParquetRows:
                 row += 1
         except (pa.ArrowException, BrokenPageError, LargePageError) as error:
             message = f"BrokenShard: {self.key} of {part.key} cannot be read beyond {row} rows: {error}"
-            yield Found(part.key, 0, part.version, part.key, fault=message)
+            yield SampleRef(part.key, 0, part.version, part.key, fault=message)
 
     def _keys(self, part: StoredFile, footer: pq.FileMetaData, column: str) -> Iterator[Any]:
         """Yield the key of each row; rows that share a long one share its memory."""
@@ -111,13 +111,13 @@ class ParquetRows:
                 for batch in parquet.iter_batches(KEY_ROWS, row_groups=[group], columns=[column]):
                     yield from key_values(batch.column(column))
 
-    def _named(self, part: StoredFile, size: int, row: int, key: Any) -> Found:
+    def _named(self, part: StoredFile, size: int, row: int, key: Any) -> SampleRef:
         """Return the sample of a row with its key as its name, or why the key cannot be one."""
         if unnamed := key_fault(key):
             fault = f"{unnamed[0]}: {self.key} {unnamed[1]} in row {row} of {part.key}"
-            return Found(f"{part.key}#{row}", size, part.version, part.key, [row], True, fault)
+            return SampleRef(f"{part.key}#{row}", size, part.version, part.key, [row], True, fault)
         name = key.decode("utf-8", "backslashreplace") if isinstance(key, bytes) else str(key)
-        return Found(name, size, part.version, part.key, [row], True, name_fault(name))
+        return SampleRef(name, size, part.version, part.key, [row], True, name_fault(name))
 
     def _row_bytes(self, footer: pq.FileMetaData) -> int:
         """Return about what the image of one row takes: an average, which must not refuse a row by itself."""

@@ -1,4 +1,4 @@
-"""Reads the compressed images and masks of samples, from whichever source holds them."""
+"""Reads the compressed images and masks of samples from any source."""
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -12,7 +12,7 @@ from pipeline.storage.storage import Storage
 
 
 class Reader:
-    """Source and masks of a job, as a worker sees them; may be called from several threads.
+    """Reads the source and the masks of a job in a worker; thread-safe.
 
     Args:
         config: the job.
@@ -23,7 +23,7 @@ class Reader:
         self.masks = Storage(config.mask.uri, config.storage)
         self.max_bytes = config.limits.max_bytes
         self.has_mask_files = config.mask.kind in ("paired", "static")
-        self.mask_place = "its source" if config.mask.kind in ("member", "column") else str(self.masks)
+        self.mask_location = "its source" if config.mask.kind in ("member", "column") else str(self.masks)
         keep = 1 if config.mask.kind == "static" else 0  # a mask that is one for all
         self._read_mask = lru_cache(keep)(
             lambda key, version, size_bytes: read_file("mask", self.masks, key, version, size_bytes=size_bytes)
@@ -31,9 +31,9 @@ class Reader:
         self._format = open_reader(config, self.source)
 
     def read_all(self, samples: Sequence[Sample]) -> Iterator[Inputs | Exception]:
-        """Of each sample in order its inputs, or why there are none: what one sample raises must not end the others.
+        """Yield each sample's inputs in order, or the exception that prevented reading them.
 
-        A ``SampleError`` says that nobody can read it, another ``OSError`` that the storage does not answer.
+        A ``SampleError`` means that no worker can read the sample, an ``OSError`` that the storage does not answer.
         """
         unread = [sample for sample in samples if self._refusal(sample) is None]
         readable = zip(self._format.read_all(unread), self._masks_of(unread), strict=True)
@@ -51,29 +51,29 @@ class Reader:
                 continue
             if mask is not None:
                 inputs = Inputs(inputs.image, mask, inputs.carried)
-            size_bytes = len(inputs.image) + len(inputs.mask)  # of a row the plan knows the average alone
+            size_bytes = len(inputs.image) + len(inputs.mask)  # of a row the plan knows only the average
             yield too_many_bytes(size_bytes, self.max_bytes) or inputs
 
     def mask_uri(self, sample: Sample) -> str | None:
-        """Where a sample's mask lies, if in a file of its own or in a file of annotations."""
+        """Return the uri of a sample's mask file or annotation file; ``None`` if the mask is in the source."""
         if sample["mask_key"] is None or not (self.has_mask_files or sample["mask_spec"] is not None):
             return None
         return self.masks.uri(sample["mask_key"])
 
     def _refusal(self, sample: Sample) -> SampleError | None:
-        """Why a sample is not read at all."""
+        """Return the error of a sample that must not be read, or ``None``."""
         if sample["fault"]:
             kind, _, message = sample["fault"].partition(": ")
             return SampleError("read", kind, message)
         return too_many_bytes(sample["size_bytes"], self.max_bytes)
 
     def _masks_of(self, samples: Sequence[Sample]) -> Iterator[bytes | Exception | None]:
-        """The masks that lie outside the source; ``None`` for one inside."""
+        """Return the storage of masks outside the source; ``None`` for masks inside."""
         return self.masks.in_parallel(self._mask_of, samples)
 
     def _mask_of(self, sample: Sample) -> bytes | Exception | None:
         if sample["mask_key"] is None:
-            return SampleError("mask", "MissingMask", f"no mask for {sample['sample_id']} in {self.mask_place}")
+            return SampleError("mask", "MissingMask", f"no mask for {sample['sample_id']} in {self.mask_location}")
         if sample["mask_spec"] is not None:
             return sample["mask_spec"].encode()
         if not self.has_mask_files:

@@ -1,4 +1,4 @@
-"""What can be a source, and who finds and who reads its samples."""
+"""Registry of source formats: finders and readers of samples."""
 
 from pipeline.config.job import JobConfig
 from pipeline.sources.base import ImageFolder, Source
@@ -22,10 +22,10 @@ _READERS: dict[str, type[FileReader] | type[TarReader] | type[ParquetReader]] = 
 
 
 def open_source(config: JobConfig, storage: Storage) -> Source:
-    """What finds the samples of a job's source."""
+    """Create the finder of samples of a job's source."""
     return _SOURCES[config.source.format](config, storage)
 
 
 def open_reader(config: JobConfig, storage: Storage) -> FormatReader:
-    """What reads the samples of a job's source."""
+    """Create the reader of samples of a job's source."""
     return _READERS[config.source.format](config, storage)

@@ -18,7 +18,7 @@ _PARTITION = re.compile(r"[^/=]+=[^/]*")
 
 
 def refuse_tables(storage: Storage, parts: Sequence[str], pattern: str, keys: Iterable[str]) -> None:
-    """Refuse files of a table whose log says which of them are valid, unless a pattern names them one by one.
+    """Refuse files of a table whose log decides which are valid, unless a pattern names them one by one.
 
     Args:
         storage: of the source.
@@ -36,7 +36,7 @@ def refuse_tables(storage: Storage, parts: Sequence[str], pattern: str, keys: It
 
 
 def refuse_inside_of_table(uri: str, pattern: str, options: Mapping[str, Any]) -> None:
-    """Refuse a source that is a partition, or the folder of data, of such a table.
+    """Refuse a source that is a partition or the data folder of such a table.
 
     Args:
         uri: of the source.
@@ -65,15 +65,15 @@ def _refuse_logs_in(uri: str, pattern: str, options: Mapping[str, Any], folders:
 
 
 def _tables(keys: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Kind and folder of each table of which there is a log."""
+    """Yield kind and folder of each table that has a log."""
     for key in keys:
         for folder, (kind, log) in _LOGS.items():
             if f"{folder}/" in key and (found := log.fullmatch(key)):
                 yield kind, found[1]
 
 
-def _refusal(kind: str, place: str) -> ConfigError:
+def _refusal(kind: str, table: str) -> ConfigError:
     return ConfigError(
-        f"{place} is {kind}, where files of deleted rows stay until they are cleaned up, and its log is not read: "
+        f"{table} is {kind}, where files of deleted rows stay until they are cleaned up, and its log is not read: "
         "export it to plain Parquet files, or name the valid files, as in source.pattern='{a,b}.parquet'"
     )

@@ -10,7 +10,7 @@ _MAGIC, _MAGIC_AT = b"ustar", 257  # in all headers but those of the oldest kind
 
 
 def header_fault(block: bytes) -> str:
-    """Return why a block is no header, empty for one that is."""
+    """Return why a block is no valid header; empty if it is one."""
     try:
         tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except tarfile.HeaderError as error:
@@ -19,7 +19,7 @@ def header_fault(block: bytes) -> str:
 
 
 def has_shifted_header(data: bytes, at: int) -> bool:
-    """Whether a whole header lies shortly before or behind its place, since bytes before it were lost or added.
+    """Return whether a valid header is shortly before or behind its expected offset, after lost or added bytes.
 
     Args:
         data: end of a member, and two blocks behind it.
@@ -32,7 +32,7 @@ def has_shifted_header(data: bytes, at: int) -> bool:
 
 
 def check_extensions(blocks: Iterable[bytes]) -> None:
-    """Make sure that the extended headers before a member are whole, which no checksum protects.
+    """Check that the extended headers before a member are intact; no checksum protects them.
 
     Raises:
         tarfile.ReadError: one is not; tarfile would take what it can read of it.
@@ -49,7 +49,7 @@ def check_extensions(blocks: Iterable[bytes]) -> None:
 
 
 def _has_whole_records(data: bytes) -> bool:
-    """Whether a PAX header consists of records such as ``20 path=folder/7.jpg`` and a line feed."""
+    """Return whether a PAX header consists of records such as ``20 path=folder/7.jpg`` and a line feed."""
     while data.rstrip(b"\0"):
         length, blank, _ = data[:20].partition(b" ")
         if not (blank and length.isdigit() and int(length) <= len(data)):

@@ -1,6 +1,6 @@
-"""Headers of tar shards, read so that nothing of a damaged shard is left out without a word.
+"""Reads headers of tar shards so that no damage is skipped silently.
 
-:mod:`tarfile` takes a header that it cannot read for the end of the archive: what is there is looked at again here.
+:mod:`tarfile` treats an unreadable header as the end of the archive; this module checks that position again.
 """
 
 import tarfile
@@ -11,17 +11,17 @@ from typing import Any, NamedTuple
 from pipeline.sources.tar_checks import check_extensions, has_shifted_header, header_fault
 
 MAX_HEADER_BYTES = 1 << 20  # of a member: long names and extended attributes, which are read into memory
-SEARCHED_BYTES = 64 << 10  # before a place without a header, for one that was moved
+SEARCHED_BYTES = 64 << 10  # before an offset without a header, to find one that was shifted
 BROKEN = (tarfile.TarError, EOFError)
 _UNREADABLE = (tarfile.TarError, ValueError, OverflowError, RecursionError)  # the last of headers upon headers
 
 
 class BrokenHeaderError(tarfile.ReadError):
-    """A place where a header should be and is not.
+    """There is no header at an expected offset.
 
     Args:
-        message: what is there.
-        spoils_last: whether the member before it may be damaged, too, since all bytes seem to be shifted.
+        message: describes what is there.
+        spoils_last: whether the member before it may be damaged as well, since all bytes seem to be shifted.
     """
 
     def __init__(self, message: str, spoils_last: bool = False) -> None:
@@ -30,26 +30,26 @@ class BrokenHeaderError(tarfile.ReadError):
 
 
 class UnmarkedEndError(tarfile.ReadError):
-    """A shard that ends behind a member, but without the blocks of zeros which tell that this is its end."""
+    """A shard ends behind a member without the blocks of zeros that mark the end."""
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """How deep in a shard members may lie.
+    """Limits of offsets in a shard.
 
     Args:
-        end: first byte behind it, ``None`` if unknown.
-        expansion: most bytes that a compressed shard may expand to, ``None`` of a plain one.
+        end: size of the shard in bytes, ``None`` if unknown.
+        expansion: maximum decompressed bytes of a compressed shard, ``None`` of a plain one.
     """
 
     end: int | None = None
     expansion: int | None = None
 
     def check(self, end: int, what: str) -> None:
-        """Make sure that a shard may reach as far as some byte.
+        """Check that an offset is within the limits.
 
         Raises:
-            tarfile.ReadError: it may not.
+            tarfile.ReadError: it is not.
         """
         if self.end is not None and end > self.end:
             raise tarfile.ReadError(
@@ -82,7 +82,7 @@ class Header(NamedTuple):
 
 
 class HeaderFile:
-    """A shard of which headers alone are read, those of one member at a time.
+    """A shard of which only headers are read, those of one member at a time.
 
     Args:
         file: the shard, decompressed.
@@ -94,7 +94,7 @@ class HeaderFile:
         self._left = MAX_HEADER_BYTES
 
     def begin(self) -> None:
-        """Go on to the next member."""
+        """Continue with the next member."""
         self.blocks, self._left = [], MAX_HEADER_BYTES
 
     def read(self, size: int) -> bytes:
@@ -126,7 +126,7 @@ class HeaderFile:
         """Go to the next block that is not all zeros, and tell whether there is one.
 
         Raises:
-            tarfile.ReadError: the shard goes on for too long, or ends inside a block.
+            tarfile.ReadError: the shard is too long, or ends inside a block.
         """
         while len(block := self._file.read(tarfile.BLOCKSIZE)) == tarfile.BLOCKSIZE:
             if any(block):
@@ -141,10 +141,10 @@ class HeaderFile:
 
 
 def read_headers(file: Any, bounds: Bounds) -> Iterator[Header]:
-    """Headers of a shard: of all its archives, where several were put one behind the other.
+    """Yield the headers of a shard, including concatenated archives.
 
     Raises:
-        UnmarkedEndError: all headers were read, but nothing says that these are all there were.
+        UnmarkedEndError: all headers were read, but no end mark follows.
         one of ``BROKEN``: not a tar file, damaged, cut, or expanding without measure; at which byte, and what is there.
     """
     headers, archive = HeaderFile(file), 0
@@ -156,7 +156,7 @@ def read_headers(file: Any, bounds: Bounds) -> Iterator[Header]:
 
 
 def _archive(headers: HeaderFile, bounds: Bounds) -> Iterator[tarfile.TarInfo]:
-    """Members up to the first block of zeros."""
+    """Yield members up to the first block of zeros."""
     shard: Any = None
     at, last = headers.tell(), None
     while True:
@@ -179,12 +179,14 @@ def _archive(headers: HeaderFile, bounds: Bounds) -> Iterator[tarfile.TarInfo]:
 
 
 def _check_member(member: tarfile.TarInfo, behind: int, headers: HeaderFile, bounds: Bounds) -> None:
-    """Make sure that a member lies in its shard as a whole.
+    """Check that a member is completely inside its shard.
 
     Raises:
         tarfile.ReadError: it does not.
     """
-    if member.size < 0 or behind <= member.offset:  # the next header would be one that was read before, for ever
+    if (
+        member.size < 0 or behind <= member.offset
+    ):  # the next header would be one that was read before, in an endless loop
         raise tarfile.ReadError(f"{member.name} has a size of {member.size} bytes")
     check_extensions(headers.blocks)
     has_data = behind > member.offset_data and not member.issparse()
@@ -197,7 +199,7 @@ def _check_member(member: tarfile.TarInfo, behind: int, headers: HeaderFile, bou
 
 
 def _check_end(headers: HeaderFile, at: int, last: tarfile.TarInfo | None, bounds: Bounds) -> None:
-    """Make sure that the archive ends where tarfile found no further header.
+    """Check that the archive really ends where tarfile found no further header.
 
     Args:
         headers: have read what is there.

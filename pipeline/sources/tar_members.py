@@ -1,4 +1,4 @@
-"""Members of tar shards, sample by sample, and the files to which links among them lead."""
+"""Groups members of tar shards by sample, and resolves links among them."""
 
 import posixpath
 import tarfile
@@ -8,14 +8,14 @@ from typing import Any
 
 from pipeline.sources.tar_headers import BROKEN, Bounds, BrokenHeaderError, read_headers
 
-MOST_LINKS = 40  # one leading to the next
+MAX_LINKS = 40  # one leading to the next
 _WITHOUT_BYTES = (tarfile.DIRTYPE, b"D", b"V")  # folders, those of incremental archives, and the label of an archive
-Place = tuple[int, int]  # start and length
+Location = tuple[int, int]  # start and length
 
 
 @dataclass(frozen=True)
 class Link:
-    """A symbolic link; what it leads to may lie behind it, too.
+    """A symbolic link; its target may come later in the shard.
 
     Args:
         path: of the link itself.
@@ -26,7 +26,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Refused:
-    """A member whose bytes are not those of a file.
+    """A member that is no regular file.
 
     Args:
         fault: why, as ``Type: sentence``.
@@ -35,7 +35,7 @@ class Refused:
     fault: str
 
 
-Part = Place | Link | Refused
+Part = Location | Link | Refused
 
 
 @dataclass
@@ -44,8 +44,8 @@ class Members:
 
     Args:
         key: path and name up to the first dot of the name.
-        by_extension: where each member lies, by what follows that dot.
-        is_last: whether others may have followed: the shard breaks off there.
+        by_extension: location of each member, by the part of its name after that dot.
+        is_last: whether members may be missing because the shard is truncated here.
     """
 
     key: str
@@ -54,14 +54,14 @@ class Members:
 
 
 class Tree:
-    """Files of a shard by their paths, as unpacking it would create them."""
+    """The files of a shard by path, as unpacking would create them."""
 
     def __init__(self) -> None:
-        self._files: dict[str, Place | Refused] = {}
+        self._files: dict[str, Location | Refused] = {}
         self._links: dict[str, str] = {}
 
     def add(self, member: tarfile.TarInfo) -> Part:
-        """Add a file or a link, which replaces one of its name; return where its bytes are."""
+        """Add a file or a link, replacing one of the same name, and return its location."""
         path = posixpath.normpath(member.name).lstrip("/")
         if member.islnk():
             target = posixpath.normpath(member.linkname).lstrip("/")
@@ -72,15 +72,15 @@ class Tree:
             self._files.pop(path, None)
             self._links[path] = member.linkname
             return Link(path)
-        return self._put(path, _place(member))
+        return self._put(path, _locate(member))
 
-    def _put(self, path: str, file: Place | Refused) -> Place | Refused:
+    def _put(self, path: str, file: Location | Refused) -> Location | Refused:
         self._links.pop(path, None)
         self._files[path] = file
         return file
 
-    def find(self, part: Part) -> Place | Refused:
-        """Where a member's bytes are, once all members have been added."""
+    def find(self, part: Part) -> Location | Refused:
+        """Return the location of a member's bytes, once all members have been added."""
         if not isinstance(part, Link):
             return part
         broken = _broken_link(part.path, self._links.get(part.path, ""))
@@ -96,14 +96,14 @@ class Tree:
                 link_count += target is not None
                 if target is None:
                     folder.append(name)
-                elif target.startswith("/") or link_count > MOST_LINKS:
+                elif target.startswith("/") or link_count > MAX_LINKS:
                     return broken
                 else:
                     left += target.split("/")[::-1]
         return self._files.get("/".join(folder)) or broken
 
 
-def _place(member: tarfile.TarInfo) -> Place | Refused:
+def _locate(member: tarfile.TarInfo) -> Location | Refused:
     if member.issparse():
         return Refused(f"UnsupportedMember: {member.name} is a sparse file, of which the shard holds parts only")
     if not member.isreg():
@@ -118,17 +118,17 @@ def _broken_link(name: str, target: str) -> Refused:
 
 
 def read_members(file: Any, bounds: Bounds, tree: Tree, matters: Callable[[str], bool]) -> Iterator[Members]:
-    """Members of a shard, sample by sample; folders and hidden files do not count.
+    """Yield the members of a shard, sample by sample, without folders and hidden files.
 
     Args:
         file: the shard, decompressed.
-        bounds: how deep members may lie.
-        tree: gets all files and links.
-        matters: which extensions are looked for; links, devices and the like of any other are left out.
+        bounds: limits of offsets.
+        tree: receives all files and links.
+        matters: returns whether an extension is needed; links, devices and the like of others are skipped.
 
     Raises:
         UnmarkedEndError: see :func:`pipeline.sources.tar_headers.read_headers`.
-        one of ``BROKEN``: not a tar file, damaged, cut short, or expanding without measure.
+        one of ``BROKEN``: not a tar file, damaged, truncated, or expanding beyond the limit.
     """
     members, archive = None, 0
     try:
@@ -155,7 +155,7 @@ def read_members(file: Any, bounds: Bounds, tree: Tree, matters: Callable[[str],
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """Key and extension in small letters of a member: its name is split at the first dot behind the last slash.
+    """Split a member's name at the first dot after the last slash into key and lower-case extension.
 
     >>> split_name("a.b/7.mask.PNG")
     ('a.b/7', 'mask.png')

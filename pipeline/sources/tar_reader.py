@@ -1,4 +1,4 @@
-"""Reads samples out of tar shards: those that lie together with one request."""
+"""Reads samples from tar shards; adjacent samples share a request."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -15,21 +15,21 @@ from pipeline.storage.errors import answering
 from pipeline.storage.storage import Storage
 
 REQUEST_BYTES = 16 << 20  # read at once at most
-GAP_BYTES = 1 << 20  # between samples is rather read than a request more made
+GAP_BYTES = 1 << 20  # smaller gaps between samples are read rather than split into two requests
 
 
 class ShardCursor:
-    """The decompressed bytes of a compressed shard, from front to back."""
+    """Reads the decompressed bytes of a compressed shard sequentially."""
 
     def __init__(self, storage: Storage, key: str) -> None:
         self._stack, self.position = ExitStack(), 0
         self._file = self._stack.enter_context(open_shard(storage, key))
 
     def read(self, start: int, end: int) -> bytes:
-        """Bytes from one place to another, none of which lies behind this cursor.
+        """Read the bytes from ``start`` to ``end``, neither before the current position.
 
         Raises:
-            one of ``BROKEN``: the shard breaks off.
+            one of ``BROKEN``: the shard is truncated.
         """
         self._file.seek(start)
         data = self._file.read(end - start)
@@ -39,12 +39,12 @@ class ShardCursor:
         return data
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._stack.close()
 
 
 class TarReader:
-    """See :class:`pipeline.sources.inputs.FormatReader`; reads the places that ``TarShards`` has found."""
+    """See :class:`pipeline.sources.inputs.FormatReader`; reads by the locators of ``TarShards``."""
 
     def __init__(self, config: JobConfig, storage: Storage) -> None:
         self.storage, self.carried = storage, config.sink.carry
@@ -60,7 +60,7 @@ class TarReader:
             blocks = [(start, self._bytes(stretch[0], start, end)) for start, end in _blocks(stretch)]
         except Exception as error:  # noqa: BLE001 - raised where each sample is dealt with
             return [error] * len(stretch)
-        return [self._inputs(sample["place"], blocks) for sample in stretch]
+        return [self._inputs(sample["locator"], blocks) for sample in stretch]
 
     def _bytes(self, sample: Sample, start: int, end: int) -> bytes:
         key = sample["file"]
@@ -73,15 +73,15 @@ class TarReader:
             except BROKEN as error:
                 raise SampleError("read", "BrokenShard", f"{key} cannot be read any more: {error}") from error
 
-    def _inputs(self, place: Sequence[int], blocks: Sequence[tuple[int, bytes]]) -> Inputs:
-        parts = [_part(blocks, at, size) for at, size in zip(place[::2], place[1::2], strict=True)]
+    def _inputs(self, locator: Sequence[int], blocks: Sequence[tuple[int, bytes]]) -> Inputs:
+        parts = [_part(blocks, at, size) for at, size in zip(locator[::2], locator[1::2], strict=True)]
         image, mask, *carried = parts
         values = [pa.array([part or None], pa.binary()) for part in carried]
         return Inputs(image, mask, pa.record_batch(values, names=self.carried))
 
 
 def stretches(samples: Sequence[Sample]) -> Iterator[list[Sample]]:
-    """Samples that lie one behind the other in a shard, so that one request of bounded size reads all of them."""
+    """Group adjacent samples of a shard that one request of bounded size can read."""
     stretch: list[Sample] = []
     for sample in samples:
         if stretch and not _goes_on(stretch, sample):
@@ -108,12 +108,12 @@ def _spans(samples: Sequence[Sample]) -> list[tuple[int, int]]:
     return [
         (start, start + size)
         for sample in samples
-        for start, size in zip(sample["place"][::2], sample["place"][1::2], strict=True)
+        for start, size in zip(sample["locator"][::2], sample["locator"][1::2], strict=True)
     ]
 
 
 def _blocks(samples: Sequence[Sample]) -> list[tuple[int, int]]:
-    """Return what to read, in order: a large member between those of a sample is left out, since no limit holds it."""
+    """Return the ranges to read, in order, without large unrelated members between those of a sample."""
     blocks: list[tuple[int, int]] = []
     for start, end in sorted(_spans(samples)):
         if blocks and start <= blocks[-1][1] + GAP_BYTES:

@@ -1,7 +1,7 @@
-"""Samples in tar shards, as WebDataset lays them out: members that share a key, such as ``7.jpg`` and ``7.mask.png``.
+"""Samples in WebDataset tar shards: members that share a key, such as ``7.jpg`` and ``7.mask.png``.
 
-The plan notes where in its shard each member lies, so that a worker reads the samples of a unit with one request and a
-shard needs no order of work. A compressed shard has no such places but those in its decompressed stream.
+The plan stores the location of each member, so that a worker reads the samples of a unit with one request, in any
+order. In a compressed shard, locations refer to the decompressed stream.
 """
 
 from collections import Counter
@@ -10,23 +10,23 @@ from collections.abc import Iterable, Iterator
 from pipeline.codecs.kinds import IMAGE_EXTENSIONS
 from pipeline.config.job import JobConfig
 from pipeline.errors import ConfigError
-from pipeline.sources.base import Found, matching_files, name_fault
+from pipeline.sources.base import SampleRef, matching_files, name_fault
 from pipeline.sources.left_out import LeftOut
 from pipeline.sources.tar_headers import BROKEN, Bounds, UnmarkedEndError
-from pipeline.sources.tar_members import Link, Members, Part, Place, Refused, Tree, read_members
+from pipeline.sources.tar_members import Link, Location, Members, Part, Refused, Tree, read_members
 from pipeline.sources.tar_streams import SUFFIXES, is_compressed, is_shard, open_shard
 from pipeline.sources.versions import with_count
 from pipeline.storage.storage import Storage, StoredFile
 
-MOST_EXPANSION = 200  # a compressed shard that grows more than that, and by more than this, is a bomb
-LEAST_BOMB_BYTES = 1 << 30
-_NOWHERE: Place = (-1, 0)  # place of a member that is not there
+MAX_EXPANSION = 200  # decompressed ÷ compressed bytes, beyond which a shard is refused
+MIN_BOMB_BYTES = 1 << 30  # decompressed bytes that are always accepted
+_NOWHERE: Location = (-1, 0)  # location of a missing member
 
 
 class TarShards:
-    """Samples of all shards below a uri whose path matches a pattern.
+    """Finds the samples of all shards below a uri whose path matches a pattern.
 
-    The place of a sample is start and length of its image, its mask and its carried members, a length of 0 for none.
+    A sample's locator holds start and length of its image, its mask and its carried members; length 0 means missing.
     """
 
     def __init__(self, config: JobConfig, storage: Storage) -> None:
@@ -44,15 +44,15 @@ class TarShards:
             raise ConfigError(f"no shard ({', '.join(SUFFIXES)}) below {self.storage} matches {self.pattern!r}{there}")
         return shards
 
-    def samples(self, files: Iterable[StoredFile]) -> Iterator[Found]:
+    def samples(self, files: Iterable[StoredFile]) -> Iterator[SampleRef]:
         """See :class:`pipeline.sources.base.Source`."""
         for found in self.storage.in_parallel(self._samples_in, files):
             version = with_count(found[0].version, len(found)) if found else ""
             yield from (sample._replace(version=version) for sample in found)
 
-    def _samples_in(self, shard: StoredFile) -> list[Found]:
-        """Of one shard; one that breaks off is a failed sample of its own, behind those before that."""
-        found: list[Found] = []
+    def _samples_in(self, shard: StoredFile) -> list[SampleRef]:
+        """Find the samples of one shard; a truncated shard adds one failed sample after those before the damage."""
+        found: list[SampleRef] = []
         linked: list[tuple[int, Members]] = []  # known only when the shard is known whole
         tree, unfinished = Tree(), ""
         try:
@@ -71,15 +71,15 @@ class TarShards:
             if unfinished or not isinstance(error, UnmarkedEndError):
                 message = f"BrokenShard: {shard.key} cannot be read beyond {len(found)} samples, {error}"
                 inside = f"; {unfinished!r} had begun and is not whole" if unfinished else ""
-                found.append(Found(shard.key, 0, shard.version, shard.key, fault=_as_text(message + inside)))
+                found.append(SampleRef(shard.key, 0, shard.version, shard.key, fault=_as_text(message + inside)))
         except FileNotFoundError:  # deleted since it was listed
             return []
         for index, members in linked:
             found[index] = self._sample(shard, members, tree)
         return self._told_apart(found)
 
-    def _told_apart(self, found: list[Found]) -> list[Found]:
-        """Samples of a shard; one whose mask is missing only because it does not lie beside its image says so."""
+    def _told_apart(self, found: list[SampleRef]) -> list[SampleRef]:
+        """Explain missing masks of samples whose mask is not adjacent to their image in the shard."""
         if not self.mask or all(sample.has_mask or sample.fault for sample in found):
             return found
         repeated = {name for name, count in Counter(sample.sample_id for sample in found).items() if count > 1}
@@ -93,24 +93,24 @@ class TarShards:
             for sample in found
         ]
 
-    def _sample(self, shard: StoredFile, members: Members, tree: Tree) -> Found:
+    def _sample(self, shard: StoredFile, members: Members, tree: Tree) -> SampleRef:
         name = _as_text(f"{shard.key}/{members.key}")
         parts, image = members.by_extension, self._image(members)
         if image is None:
             fault = f"MissingImage: its members are {', '.join(sorted(parts))}; names end at their first dot"
-            return Found(name, 0, shard.version, shard.key, fault=_as_text(fault))
+            return SampleRef(name, 0, shard.version, shard.key, fault=_as_text(fault))
         wanted = [tree.find(image)]
         wanted += [
             tree.find(parts[other]) if other and other in parts else _NOWHERE for other in (self.mask, *self.carried)
         ]
         faults = [part.fault for part in wanted if isinstance(part, Refused)]
         if faults:
-            return Found(name, 0, shard.version, shard.key, fault=_as_text(faults[0]))
-        places = [part for part in wanted if not isinstance(part, Refused)]
+            return SampleRef(name, 0, shard.version, shard.key, fault=_as_text(faults[0]))
+        locations = [part for part in wanted if not isinstance(part, Refused)]
         has_mask = bool(self.mask) and self.mask in parts
-        nothing = (places[0][0], 0)  # in the place of what is not there
-        place = [number for at in places for number in (nothing if at == _NOWHERE else at)]
-        return Found(name, sum(place[1::2]), shard.version, shard.key, place, has_mask, name_fault(name))
+        missing = (locations[0][0], 0)
+        locator = [number for at in locations for number in (missing if at == _NOWHERE else at)]
+        return SampleRef(name, sum(locator[1::2]), shard.version, shard.key, locator, has_mask, name_fault(name))
 
     def _image(self, members: Members) -> Part | None:
         return next((part for name, part in members.by_extension.items() if self._is_image(name)), None)
@@ -128,9 +128,9 @@ class TarShards:
         return any(map(self._is_image, parts)) and all(name in parts for name in (self.mask, *self.carried) if name)
 
     def _cut_names(self, members: Members) -> list[str]:
-        """Take image and mask of which a dot in their name has made members of a shorter name, return what is cut off.
+        """Remove image and mask whose names were split at an inner dot, and return the parts that were cut off.
 
-        One image without a mask may be anything that belongs to the sample.
+        An image without a mask may be any other file of the sample.
         """
         parts, ending = members.by_extension, f".{self.mask}"
         starts = [name.removesuffix(self.mask) for name in parts if self.mask and name.endswith(ending)]
@@ -140,21 +140,21 @@ class TarShards:
         return [at[:-1] for at in cut]
 
     @staticmethod
-    def _cut(shard: StoredFile, key: str, rest: str) -> Found:
+    def _cut(shard: StoredFile, key: str, rest: str) -> SampleRef:
         name = _as_text(f"{shard.key}/{key}.{rest}")
         fault = (
             f"UnusableName: {name}: names of members end at their first dot, so its image and mask are none of {key}"
         )
-        return Found(name, 0, shard.version, shard.key, fault=f"{_as_text(fault)}; rename them")
+        return SampleRef(name, 0, shard.version, shard.key, fault=f"{_as_text(fault)}; rename them")
 
 
 def bounds_of(shard: StoredFile) -> Bounds:
-    """How deep in a shard its members may lie."""
+    """Return the limits of offsets in a shard."""
     if is_compressed(shard.key):
-        return Bounds(expansion=max(LEAST_BOMB_BYTES, MOST_EXPANSION * shard.size_bytes))
+        return Bounds(expansion=max(MIN_BOMB_BYTES, MAX_EXPANSION * shard.size_bytes))
     return Bounds(end=shard.size_bytes or None)  # 0 where a storage does not know it
 
 
 def _as_text(text: str) -> str:
-    """Text with the bytes of names that are not UTF-8 escaped."""
+    """Escape the bytes of names that are not UTF-8."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,4 +1,4 @@
-"""Tar shards as plain bytes, whatever they are compressed with."""
+"""Opens tar shards of any compression as plain bytes."""
 
 import bz2
 import contextlib
@@ -29,16 +29,16 @@ class _Readable(Protocol):
 
 
 class _Streams:
-    """The decompressed bytes of streams that lie one behind the other, from front to back.
+    """Reads the decompressed bytes of concatenated streams sequentially.
 
-    :class:`lzma.LZMAFile` does not limit its memory, :class:`bz2.BZ2File` leaves out what it cannot read at the end.
+    :class:`lzma.LZMAFile` does not limit its memory, :class:`bz2.BZ2File` ignores unreadable data at the end.
     """
 
     def __init__(self, file: _Readable, start: Callable[[], Any]) -> None:
         self._file, self._start, self._stream = file, start, start()
 
     def read(self, size: int) -> bytes:
-        """At most so many bytes, none only at the end."""
+        """Read at most ``size`` bytes, none only at the end."""
         while True:
             packed = b""
             if self._stream.eof:
@@ -54,7 +54,7 @@ class _Streams:
                 return data
 
     def _behind_padding(self) -> bytes:
-        """Return the beginning of the next stream; xz may put any number of zeros before it."""
+        """Return the start of the next stream, after any number of zeros of xz padding."""
         packed = self._stream.unused_data or self._file.read(BLOCK_BYTES)
         while packed and not packed.lstrip(b"\0"):
             packed = self._file.read(BLOCK_BYTES)
@@ -82,17 +82,17 @@ SUFFIXES = tuple(_KINDS)
 
 
 def is_shard(key: str) -> bool:
-    """Whether a name is that of a tar shard, in any letter case."""
+    """Return whether a name is that of a tar shard, ignoring case."""
     return key.lower().endswith(SUFFIXES)
 
 
 def is_compressed(key: str) -> bool:
-    """Whether a shard has no places but those in its decompressed stream."""
+    """Return whether a shard is compressed, so that locations refer to its decompressed stream."""
     return not key.lower().endswith(".tar")
 
 
 class _StoredFile:
-    """A file that remembers what its storage raised, to tell that from errors of its content."""
+    """A file that records errors of its storage, to distinguish them from errors of its content."""
 
     closed = False  # asked by pyarrow
 
@@ -107,15 +107,15 @@ class _StoredFile:
             raise
 
     def close(self) -> None:
-        """Leave the file open, which belongs to another."""
+        """Do nothing: the caller owns the file."""
 
 
 class ForwardFile:
-    """The decompressed bytes of a file, from front to back.
+    """Reads the decompressed bytes of a file sequentially.
 
     Args:
         file: compressed.
-        kind: how.
+        kind: the compression.
     """
 
     def __init__(self, file: IO[bytes], kind: str) -> None:
@@ -123,10 +123,10 @@ class ForwardFile:
         self._plain, self._kind, self._position = _OPENERS[kind](self._stored), kind, 0
 
     def read(self, size: int) -> bytes:
-        """So many bytes, fewer only at the end.
+        """Read ``size`` bytes, fewer only at the end.
 
         Raises:
-            tarfile.ReadError: they are damaged or cut.
+            tarfile.ReadError: the data is damaged or truncated.
             OSError: the storage does not answer.
         """
         pieces, missing = [], size
@@ -142,14 +142,14 @@ class ForwardFile:
         return b"".join(pieces)
 
     def tell(self) -> int:
-        """Return how many bytes lie before the next."""
+        """Return the position in the decompressed bytes."""
         return self._position
 
     def seek(self, position: int) -> None:
-        """Read up to a position, or to the end.
+        """Read forward to a position, or to the end.
 
         Raises:
-            ValueError: it was passed.
+            ValueError: the position was passed already.
         """
         if position < self._position:
             raise ValueError(f"byte {position} lies before byte {self._position}, and this file is read forwards only")
@@ -159,7 +159,7 @@ class ForwardFile:
 
 @contextlib.contextmanager
 def open_shard(storage: Storage, key: str) -> Iterator[IO[bytes] | ForwardFile]:
-    """A shard's plain bytes; those of a compressed one can be read from front to back only."""
+    """Open a shard's plain bytes; a compressed one can only be read sequentially."""
     kind = _KINDS[next(suffix for suffix in SUFFIXES if key.lower().endswith(suffix))]
     with storage.open(key, BLOCK_BYTES) as file:
         yield ForwardFile(file, kind) if kind else file

@@ -1,4 +1,4 @@
-"""``input_version``: what a sample's file and mask were when they were listed.
+"""``input_version``: the listed versions of a sample's file and mask.
 
 ``VERSION [" of " COUNT] [" mask:" MASK_VERSION]``: the version of the file (etag, or size and time of change), of a
 shard also the number of its samples, and the version of a mask in a file of its own, or the hash of its annotations.

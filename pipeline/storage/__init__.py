@@ -1,1 +1,1 @@
-"""Files on local disks, S3 and other storages, behind one interface."""
+"""One interface to local disks, S3 and other storages."""

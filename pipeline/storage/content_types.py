@@ -1,4 +1,4 @@
-"""The type that an object is served as, by what it holds, else by its name."""
+"""Media types of objects, from their content or name."""
 
 from pathlib import PurePosixPath
 
@@ -34,11 +34,11 @@ UNKNOWN = "application/octet-stream"
 
 
 def content_type(key: str, beginning: bytes = b"") -> str:
-    """The media type of an object.
+    """Return the media type of an object.
 
     Args:
-        key: its name, whose extension decides where the bytes do not.
-        beginning: its first bytes, a dozen or more.
+        key: its name, whose extension is used if the bytes are not recognized.
+        beginning: its first 12 bytes or more.
     """
     for signature, kind in _BEGINNINGS.items():
         if beginning.startswith(signature):

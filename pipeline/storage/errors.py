@@ -1,4 +1,4 @@
-"""What goes wrong with storages, as one kind of error whatever their clients raise."""
+"""Uniform errors of storages, independent of their clients."""
 
 import contextlib
 import errno
@@ -23,19 +23,19 @@ _UNUSABLE_NUMBERS = (errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
 
 
 class FileChangedError(OSError):
-    """A file that is another than when it was listed."""
+    """A file has changed since it was listed."""
 
 
 class IncompleteReadError(OSError):
-    """A server that has sent less of a file than there is; it says nothing about the file."""
+    """A server sent only a part of a file; the file itself may be intact."""
 
 
 class ConditionRefusedError(OSError):
-    """A storage that does not know requests on condition, such as "create it only if it is absent"."""
+    """A storage does not support conditional requests, such as "create only if absent"."""
 
 
 class CredentialsError(OSError):
-    """Credentials that this machine lacks, or that are taken no more: it says nothing about the file asked for."""
+    """Credentials are missing or no longer valid; this is no fault of the requested file."""
 
 
 _UNUSABLE = (
@@ -50,10 +50,10 @@ _UNUSABLE = (
 
 @contextlib.contextmanager
 def answering(refusal: type[OSError] = FileExistsError) -> Iterator[None]:
-    """Translate the errors of remote file systems: those of their network clients are no ``OSError``.
+    """Translate errors of remote file systems and their network clients to ``OSError``.
 
     Args:
-        refusal: what an unmet condition of the request means.
+        refusal: the error that an unmet condition of the request means.
     """
     try:
         yield
@@ -76,11 +76,11 @@ def answering(refusal: type[OSError] = FileExistsError) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def usable(place: str | None = None) -> Iterator[None]:
-    """Before any work, a place that is not there, is no folder or is closed to us is a fault of the configuration.
+def usable(subject: str | None = None) -> Iterator[None]:
+    """Raise a missing path, one that is no folder, or one without permission as a fault of the configuration.
 
     Args:
-        place: what the message begins with, in place of the path that the system names.
+        subject: begins the message; by default the path that the system names.
 
     Raises:
         ConfigError: it is one of these.
@@ -90,7 +90,7 @@ def usable(place: str | None = None) -> Iterator[None]:
     except OSError as error:
         if not isinstance(error, _UNUSABLE) and error.errno not in _UNUSABLE_NUMBERS:
             raise
-        named = place or error.filename
+        named = subject or error.filename
         reason = error.strerror or str(error)
         if isinstance(error, PermissionError) and error.strerror is None:  # s3fs says no more than "Forbidden"
             reason = f"{reason}: source.uri, mask.uri, sink.uri or model.weights is not open to these credentials"
@@ -98,16 +98,16 @@ def usable(place: str | None = None) -> Iterator[None]:
 
 
 def http_status(error: OSError) -> int | None:
-    """HTTP status behind an error of s3fs."""
+    """Return the HTTP status of an s3fs error."""
     return _answer(error).get("ResponseMetadata", {}).get("HTTPStatusCode")
 
 
 def is_refused_request(error: OSError) -> bool:
-    """Whether a server has answered that it will not do this request, now or later."""
+    """Return whether a server refused the request permanently."""
     status = http_status(error)
     return status is not None and 400 <= status < 500 and status not in _PASSING_STATUSES
 
 
 def _answer(error: OSError) -> Mapping[str, Any]:
-    """What a server of S3 said, behind an error of s3fs."""
+    """Return the S3 response behind an s3fs error."""
     return getattr(error.__cause__, "response", None) or {}

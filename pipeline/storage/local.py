@@ -1,4 +1,4 @@
-"""What local disks need and object stores do by themselves: listings with links followed, files written in one step."""
+"""Local disks: listings that follow links, and atomic writes."""
 
 import contextlib
 import ctypes
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def walk(folder: str) -> Iterator[tuple[str, os.stat_result | None]]:
-    """Files of a local folder, links followed, each folder entered once; a link to nothing has no facts."""
+    """Yield files of a local folder, following links, each folder once; a dangling link has no facts."""
     entered: set[tuple[int, int]] = set()
 
     def refuse(error: OSError) -> None:
@@ -44,11 +44,11 @@ def walk(folder: str) -> Iterator[tuple[str, os.stat_result | None]]:
 
 
 class StagedFile:
-    """A file on the disk of ``root``, outside everything that readers look at, until it is moved to its place.
+    """A file on the disk of ``root``, invisible to readers until it is moved to its target.
 
     Args:
         root: of the storage.
-        target: path that it will have.
+        target: its final path.
         content: bytes, or the path of a file to copy.
     """
 
@@ -68,7 +68,7 @@ class StagedFile:
             raise
 
     def place(self, move: Callable[[str, str], None] = os.replace, check: Callable[[], None] = lambda: None) -> None:
-        """Give it its path, by ``os.link`` if none may be there before; what ``check`` raises prevents it."""
+        """Move it to its target, by ``os.link`` if the target must not exist, unless ``check`` raises."""
         is_moved = False
         try:
             check()
@@ -86,7 +86,7 @@ class StagedFile:
 
 
 def _in_folder_of(path: str, work: Callable[[], T]) -> T:
-    """Do something with a path whose folder may not exist yet."""
+    """Run an operation on a path, and create its folder if it is missing."""
     try:
         return work()
     except FileNotFoundError:
@@ -95,9 +95,9 @@ def _in_folder_of(path: str, work: Callable[[], T]) -> T:
 
 
 def sync_all(files: Sequence[StagedFile]) -> None:
-    """Wait until the disk holds all of the files of one storage: for many by one flush, where the system has that.
+    """Flush the files of one storage to the disk: many files with one call, where the system supports it.
 
-    Each flush takes the disk some milliseconds, be it for one small file or for all.
+    Each flush takes some milliseconds, for one small file or for all.
     """
     flush_disk = getattr(ctypes.CDLL(None), "syncfs", None) if len(files) > 1 else None
     for file in files:
@@ -111,5 +111,5 @@ def sync_all(files: Sequence[StagedFile]) -> None:
 
 
 def clear_staging(root: str) -> None:
-    """Remove what killed processes left half done."""
+    """Remove temporary files of killed processes."""
     shutil.rmtree(os.path.join(root, STAGING), ignore_errors=True)

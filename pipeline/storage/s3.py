@@ -1,4 +1,4 @@
-"""What s3fs does not offer: buckets listed page by page, objects read in one request, if still the same, and an end."""
+"""Extends s3fs: paged listings, conditional reads in one request, and bounded retries."""
 
 import asyncio
 import errno
@@ -26,29 +26,29 @@ from pipeline.storage.errors import (
 
 PART_BYTES = 32 << 20  # a larger read is several requests at once
 PARTS_AT_ONCE = 4
-LARGEST_PUT_BYTES = 100 << 20  # in one request
+MAX_PUT_BYTES = 100 << 20  # in one request
 SIGNATURE_BYTES = 16  # tell what an object holds
-TRIES, FIRST_PAUSE_S, LONGEST_PAUSE_S = 5, 0.2, 10.0
+TRIES, FIRST_PAUSE_S, MAX_PAUSE_S = 5, 0.2, 10.0
 CONNECTIONS = 32
 CONFLICT, NOT_IMPLEMENTED = 409, 501
 
 
 def with_retries(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of s3fs with what is not said: throttled and timed-out requests come again, with growing, random pauses.
+    """Add defaults to s3fs options: retry throttled and timed-out requests with random exponential backoff.
 
-    botocore's "standard" mode retries these and server errors alone, never a refusal.
+    botocore's "standard" mode retries only these and server errors, never a refusal.
     """
     client = {"retries": {"mode": "standard", "max_attempts": TRIES}, "max_pool_connections": CONNECTIONS}
     return {**options, "config_kwargs": client | dict(options.get("config_kwargs", {}))}
 
 
 def prepare_client(filesystem: AbstractFileSystem) -> None:
-    """Make the client, whose requests to a server that answers nothing end, after their own repetitions alone.
+    """Create the client; requests to a silent server end after botocore's own retries.
 
     While a client waits for a server to ask for the body of a PUT (``Expect: 100-continue``), no time-out runs.
 
     Raises:
-        TypeError, ValueError: options that it does not take.
+        TypeError, ValueError: invalid options.
     """
     filesystem.retries = 1  # botocore repeats a request; s3fs would repeat all of that
     if filesystem.session is None:
@@ -63,7 +63,7 @@ def prepare_client(filesystem: AbstractFileSystem) -> None:
 
 
 def list_objects(filesystem: AbstractFileSystem, folder: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Path and facts of every object below ``bucket/prefix``; s3fs itself would hold all of them in memory."""
+    """Yield path and facts of every object below ``bucket/prefix``; s3fs would hold all of them in memory."""
     bucket, _, prefix = folder.partition("/")
     request = {"Bucket": bucket, "Prefix": f"{prefix}/" if prefix else ""}
     while True:
@@ -77,9 +77,9 @@ def list_objects(filesystem: AbstractFileSystem, folder: str) -> Iterator[tuple[
 
 
 def stat_object(filesystem: AbstractFileSystem, path: str) -> Mapping[str, Any]:
-    """Size and etag of ``bucket/key``; a refused HEAD does not say why, so a GET is sent that does.
+    """Return size and etag of ``bucket/key``; after a refused HEAD, send a GET, whose error has a reason.
 
-    s3fs itself would take a part of some keys for a version, or drop a slash.
+    s3fs would parse a part of some keys as a version, or drop a slash.
     """
     bucket, _, key = path.partition("/")
     try:
@@ -92,7 +92,7 @@ def stat_object(filesystem: AbstractFileSystem, path: str) -> Mapping[str, Any]:
 
 
 def open_object(filesystem: AbstractFileSystem, path: str, block_bytes: int | None) -> IO[bytes]:
-    """An object to read from at any position, all parts of which are read as :func:`get_object` does."""
+    """Open an object for random access; parts are read by :func:`get_object`."""
     facts = stat_object(filesystem, path)
     etag = str(facts.get("ETag") or "").strip('"')
     file = filesystem.open(path, "rb", block_size=block_bytes, size=facts["size"])
@@ -106,9 +106,9 @@ def open_object(filesystem: AbstractFileSystem, path: str, block_bytes: int | No
 
 
 def put_object(filesystem: AbstractFileSystem, path: str, data: bytes, only_if_absent: bool = False) -> None:
-    """Store ``bucket/key`` with its type, whatever characters the key has; a large object in parts."""
+    """Store ``bucket/key`` with its media type, for keys of any characters; a large object in parts."""
     kind = content_type(path, data[:SIGNATURE_BYTES])
-    if len(data) > LARGEST_PUT_BYTES:
+    if len(data) > MAX_PUT_BYTES:
         filesystem.pipe_file(path, data, mode="create" if only_if_absent else "overwrite", ContentType=kind)
         return
     bucket, _, key = path.partition("/")
@@ -117,14 +117,14 @@ def put_object(filesystem: AbstractFileSystem, path: str, data: bytes, only_if_a
 
 
 def upload_object(filesystem: AbstractFileSystem, path: str, local_path: str) -> None:
-    """Store a local file as ``bucket/key``, with its type; a large one in parts."""
+    """Store a local file as ``bucket/key`` with its media type; a large one in parts."""
     with open(local_path, "rb") as file:
         kind = content_type(path, file.read(SIGNATURE_BYTES))
     filesystem.put_file(local_path, path, ContentType=kind)
 
 
 def delete_object(filesystem: AbstractFileSystem, path: str) -> None:
-    """Remove ``bucket/key``, if it is there."""
+    """Remove ``bucket/key`` if it exists."""
     bucket, _, key = path.partition("/")
     filesystem.call_s3("delete_object", Bucket=bucket, Key=key)
 
@@ -132,10 +132,10 @@ def delete_object(filesystem: AbstractFileSystem, path: str) -> None:
 def create_object(filesystem: AbstractFileSystem, path: str, data: bytes) -> None:
     """Store ``bucket/key`` unless it exists.
 
-    A conflict of requests that arrive at once is repeated: it does not tell which of them was first.
+    A conflict of concurrent requests is retried: it does not tell which of them was first.
 
     Raises:
-        ConditionRefusedError: the server knows no conditional PUT.
+        ConditionRefusedError: the server does not support conditional PUT.
         OSError: with status 412 of the server where the object exists.
     """
     for attempt in range(TRIES):
@@ -157,17 +157,17 @@ def get_object(
     span: tuple[int, int] | None,
     size_bytes: int | None = None,
 ) -> bytes:
-    """Bytes of an object of an s3fs file system; s3fs itself would ask for the size first, each time.
+    """Read bytes of an object; s3fs would request the size first, each time.
 
     Args:
         path: ``bucket/key``.
-        etag: what the object must still be, without quotes.
+        etag: required etag of the object, without quotes.
         span: first byte and the one behind the last, large ones in parts; ``None`` reads all in one request.
         size_bytes: of the whole object, where it is known.
 
     Raises:
-        IncompleteReadError: the server sends less again and again.
-        OSError: with status 412 of the server where the object is another by now.
+        IncompleteReadError: the server repeatedly sends too few bytes.
+        OSError: with status 412 of the server if the object has changed.
     """
     bucket, _, key = path.partition("/")
     request = {"Bucket": bucket, "Key": key} | ({"IfMatch": f'"{etag}"'} if etag else {})
@@ -210,4 +210,4 @@ async def _read(filesystem: AbstractFileSystem, request: Mapping[str, str], size
 
 
 def _pause_s(attempt: int) -> float:
-    return random.uniform(0, min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**attempt))
+    return random.uniform(0, min(MAX_PAUSE_S, FIRST_PAUSE_S * 2**attempt))

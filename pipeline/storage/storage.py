@@ -1,6 +1,6 @@
-"""All access to files and objects: the only user of fsspec.
+"""Access to files and objects; the only user of fsspec.
 
-A write is atomic everywhere: object stores replace whole objects, local files are written beside the data and moved.
+Writes are atomic: object stores replace whole objects, local files are written beside the data and then moved.
 """
 
 import contextlib
@@ -57,7 +57,7 @@ class StoredFile(NamedTuple):
 class Storage:
     """A folder, a prefix of a bucket, or any other fsspec location, addressed by keys below its root.
 
-    Whatever a remote file system raises because it does not answer is an ``OSError`` here.
+    All errors of an unreachable remote file system are raised as ``OSError``.
 
     Args:
         uri: local path or fsspec uri; a relative path is taken from the working directory.
@@ -88,16 +88,16 @@ class Storage:
         return self.root if self.is_local else public_uri(self.filesystem.unstrip_protocol(self.root))
 
     def uri(self, key: str) -> str:
-        """Full uri of a key, of the root for an empty one, without secrets; a plain absolute path on local disks."""
+        """Return the full uri of a key (empty: the root) without secrets; an absolute path on local disks."""
         if self.is_local:
             return posixpath.join(self.root, key) if key else self.root
         return public_uri(f"{self}/{key}") if key else str(self)
 
     def path(self, key: str) -> str:
-        """Path of a key inside the file system, of the root for an empty one.
+        """Return the path of a key (empty: the root) inside the file system.
 
         Raises:
-            ValueError: a key that would leave the root, or that is no proper text.
+            ValueError: the key would escape the root, or is no valid text.
         """
         if "\\" in key or ".." in key.split("/") or "\0" in key or (key.startswith("/") and not self.is_s3):
             raise ValueError(f"{key!r} is no name below {self}")
@@ -106,37 +106,37 @@ class Storage:
         return posixpath.join(self.root, key) if key else self.root
 
     def holds(self, uri: str) -> bool:
-        """Whether a uri is one that :meth:`uri` makes of a key."""
+        """Return whether a uri is below the root, as written by :meth:`uri`."""
         return uri.startswith(f"{self}/")
 
     def key(self, uri: str) -> str:
-        """The key of a uri that :meth:`uri` made.
+        """Return the key of a uri written by :meth:`uri`.
 
         Raises:
-            ValueError: it did not.
+            ValueError: the uri is another.
         """
         if not self.holds(uri):
             raise ValueError(f"{uri} is not below {self}")
         return uri.removeprefix(f"{self}/")
 
     def is_file(self) -> bool:
-        """Whether the root itself is one file."""
+        """Return whether the root itself is a file."""
         with answering():
             return self.filesystem.isfile(self.root)
 
     def exists(self) -> bool:
-        """Whether anything lies at the root."""
+        """Return whether anything exists at the root."""
         with answering():
             return self.filesystem.exists(self.root)
 
     def list_files(self, below: str = "", dead_links: bool = False) -> Iterator[StoredFile]:
-        """Every file below the root, or below a folder of it, in no particular order; links count as what they lead to.
+        """Yield every file below the root, or below a folder of it, in no particular order, following links.
 
         Names that are not UTF-8 have their bytes escaped (``caf\\xe9.png``) and cannot be read.
 
         Args:
             below: the folder.
-            dead_links: list links that lead nowhere, too, with ``LINK_TO_NOTHING`` as their version.
+            dead_links: also list dangling links, with ``LINK_TO_NOTHING`` as their version.
         """
         folder = self.path(below)
         if self.is_local:
@@ -158,7 +158,7 @@ class Storage:
                     yield _remote_file(path[len(self.root) + 1 :], info)
 
     def stat(self, key: str = "") -> StoredFile:
-        """Size and version of one file.
+        """Return size and version of one file.
 
         Raises:
             FileNotFoundError: no such file.
@@ -177,17 +177,17 @@ class Storage:
         span: tuple[int, int] | None = None,
         size_bytes: int | None = None,
     ) -> bytes:
-        """The bytes of a key, or of the root where it is a file.
+        """Read the bytes of a key, or of the root if it is a file.
 
         Args:
             key: of the file.
-            version: what a listing said; a file that is another by now is not read.
+            version: from a listing; a file that has changed since is not read.
             span: first byte and the one behind the last; ``None`` reads all.
             size_bytes: of the whole file as listed, where the version is that of a listing.
 
         Raises:
             FileChangedError: the version is another.
-            IncompleteReadError: less came than there is.
+            IncompleteReadError: fewer bytes arrived than the file has.
         """
         path = self.path(key)
         if self.is_local:
@@ -203,14 +203,14 @@ class Storage:
         return data
 
     def open(self, key: str, block_bytes: int | None = None) -> IO[bytes]:
-        """A file to read from at any position, for large ones of which only parts are wanted, so much at once."""
+        """Open a file for random access, to read parts of large files in blocks."""
         with answering():
             if self.is_s3:
                 return open_object(self.filesystem, self.path(key), block_bytes)
             return self.filesystem.open(self.path(key), "rb", block_size=block_bytes)
 
     def write(self, key: str, data: bytes) -> None:
-        """Create or replace a file in one step: a reader finds the old or the new one, never a part."""
+        """Create or replace a file atomically."""
         if not self.is_local:
             with answering():
                 if self.is_s3:
@@ -223,11 +223,11 @@ class Storage:
     def write_all(
         self, files: Iterable[tuple[str, bytes]], check: Callable[[], None] = lambda: None
     ) -> Iterator[Exception | None]:
-        """:meth:`write` of many, faster than one by one; yields what each raised, in order and a group behind.
+        """Write many files, faster than one by one; yield the error of each, in order, one group late.
 
         Args:
             files: keys and contents.
-            check: called right before each file gets its name; a file for which it raises is not written.
+            check: called right before each file gets its name; if it raises, the file is not written.
         """
 
         def write(file: tuple[str, bytes]) -> None:
@@ -244,7 +244,7 @@ class Storage:
                 yield attempt(file.place, os.replace, check)[1] if file and not unsafe else fault or unsafe
 
     def upload(self, key: str, path: str) -> None:
-        """As :meth:`write`, of a local file; a large one goes to an object store in parts."""
+        """Write a local file; a large one is uploaded to object stores in parts."""
         if not self.is_local:
             with answering():
                 if self.is_s3:
@@ -255,11 +255,11 @@ class Storage:
         self._put(key, path)
 
     def create(self, key: str, data: bytes) -> None:
-        """Create a file in one step, unless it exists.
+        """Create a file atomically, unless it exists.
 
         Raises:
-            FileExistsError: someone was first.
-            ConditionRefusedError: the storage cannot do that.
+            FileExistsError: the file exists.
+            ConditionRefusedError: the storage does not support it.
         """
         if not self.is_local:
             with answering():
@@ -279,12 +279,12 @@ class Storage:
         return StagedFile(self.root, self.path(key), content)
 
     def in_parallel(self, work: Callable[[T], R], items: Iterable[T], even_local: bool = False) -> Iterator[R]:
-        """``map`` for work that waits for this storage: several requests at once where it is remote, a few ahead.
+        """Map a function over items with several requests at once on remote storages, a few items ahead.
 
         Args:
             work: called from threads.
-            items: what it is called with; results come in their order.
-            even_local: use threads for a local disk, too.
+            items: its arguments; results are in their order.
+            even_local: use threads for local disks as well.
         """
         if self.is_local and not even_local:
             yield from map(work, items)
@@ -300,7 +300,7 @@ class Storage:
             yield under_way.popleft().result()
 
     def delete(self, key: str) -> None:
-        """Remove a file; nothing happens where there is none."""
+        """Remove a file if it exists."""
         with contextlib.suppress(FileNotFoundError), answering():
             if self.is_s3:
                 delete_object(self.filesystem, self.path(key))
@@ -308,7 +308,7 @@ class Storage:
                 self.filesystem.rm_file(self.path(key))
 
     def clear_staging(self) -> None:
-        """Remove what killed processes left half done; for whoever holds the lease."""
+        """Remove temporary files of killed processes; the caller must hold the lease."""
         if self.is_local:
             clear_staging(self.root)
 
@@ -320,7 +320,7 @@ def _in_groups(items: Iterable[T], size: int) -> Iterator[Iterator[T]]:
 
 
 def attempt(work: Callable[..., R], *given: Any) -> tuple[R | None, Exception | None]:
-    """What some work returned, and what it raised."""
+    """Call a function, and return its result and its exception."""
     try:
         return work(*given), None
     except Exception as error:  # noqa: BLE001 - the caller's to judge

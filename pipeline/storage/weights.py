@@ -1,4 +1,4 @@
-"""Weights from any storage: what lies behind a uri is copied once to this machine, then found as local files."""
+"""Fetches weights from any storage, with one copy per machine."""
 
 import hashlib
 import uuid
@@ -19,7 +19,7 @@ def fetch_weights(name_or_uri: str, storage_options: Mapping[str, Any]) -> Weigh
     """Find weights by name, path, ``hf://`` or any other uri of a folder or a checkpoint file.
 
     Raises:
-        ConfigError: a uri with no weights behind it, or one that is closed to us.
+        ConfigError: the uri has no weights, or permission is denied.
         WeightsUnavailableError, CheckpointError: see :func:`moebius.weights.find_weights`.
     """
     if "://" not in name_or_uri or name_or_uri.startswith("hf://"):

@@ -1,1 +1,1 @@
-"""A worker: reads, decodes, repaints, encodes and writes units of samples."""
+"""Workers: read, decode, inpaint, encode and write units of samples."""

@@ -1,4 +1,4 @@
-"""The worker that hosts the model: reads and decodes ahead of it, encodes and writes behind it, so it never waits."""
+"""The actor that hosts the model, and overlaps reading, decoding, encoding and writing with it."""
 
 import os
 import threading
@@ -38,36 +38,36 @@ from pipeline.worker.threads import CpuPool, Urgency
 from pipeline.worker.units import samples_of
 
 DECODED_FRACTION = 0.3  # of a machine's memory
-BATCHES_BESIDE = 3  # those in the model are decoded: one is being cut, one waits, one is being pasted
-READ_FACTOR = 3  # reading waits for a network, and may pass over other samples of a shard
-MAX_ABANDONED = 4  # threads that a worker loses to steps without end before it ends itself
+BATCHES_BESIDE = 3  # besides those in the model: one being cut, one waiting, one being pasted
+READ_FACTOR = 3  # reading waits for the network, and may skip other samples of a shard
+MAX_ABANDONED = 4  # threads blocked by steps that timed out, before the worker ends itself
 HUNG = 72  # exit code
 
 
 @dataclass
 class SampleTask(Outcome):
-    """A sample on its way through a worker, and what it holds."""
+    """The state of one sample inside a worker, and the memory that it has reserved."""
 
-    taken_bytes: int = 0
+    reserved_bytes: int = 0
     done: threading.Event = field(default_factory=threading.Event)
     _claim: threading.Lock = field(default_factory=threading.Lock)
 
     def claim(self) -> bool:
-        """Whether the caller is the first to end this sample, and so the one to call :meth:`complete`."""
+        """Return true for the first caller only, which must then call :meth:`complete`."""
         return self._claim.acquire(blocking=False)
 
     def complete(self, _: object = None) -> None:
-        """Let :meth:`wait` return."""
+        """Mark the sample as done."""
         self.done.set()
 
     def wait(self) -> "SampleTask":
-        """Wait for the end of the sample."""
+        """Block until the sample is done."""
         self.done.wait()
         return self
 
 
 class InpaintActor:
-    """Turns units of samples into manifest rows, and stores their results.
+    """Processes units of samples, stores their results and returns their manifest rows.
 
     Ray calls it from several threads at once: one unit is decoded while another is in the model.
 
@@ -75,14 +75,14 @@ class InpaintActor:
         config: the job.
         weights_fingerprint: of the weights that the plan was made for.
         run_id: name of this run.
-        pool: what this worker may use.
+        pool: CPU threads and GPU share of this worker.
         roster: where the worker reports.
 
     Raises:
-        RuntimeError: this node finds other weights under the same name.
+        RuntimeError: the weights on this node differ from those of the plan.
     """
 
-    steps = 0  # calls of the model and samples that came to an end
+    steps = 0  # finished model calls and samples
 
     def __init__(
         self, config: JobConfig, weights_fingerprint: str, run_id: str, pool: Pool, roster: RosterClient
@@ -108,22 +108,22 @@ class InpaintActor:
         batches = self.loop.runners + BATCHES_BESIDE
         self.budget = ByteBudget(_decoded_bytes(pool), pool.threads + batches * self.inpainter.batch_size)
         self.meter.watch(
-            bytes_in_flight=lambda: self.budget.taken_bytes, windows_waiting=lambda: self.loop.windows_waiting
+            bytes_in_flight=lambda: self.budget.reserved_bytes, windows_waiting=lambda: self.loop.windows_waiting
         )
 
     def load_model(self, weights: Weights) -> Inpainter:
-        """The model on this worker's device; benchmarks and drills put another in its place."""
+        """Load the model on this worker's device; benchmarks and tests override this."""
         return Inpainter(*weights.load(), settings=self.config.inpaint_settings)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """Units, as lists of ``SAMPLE_SCHEMA`` in a column ``samples`` → manifest rows of samples that are stored."""
+        """Process units, lists of ``SAMPLE_SCHEMA`` in a column ``samples``, and return manifest rows."""
         return to_table(self.run(samples_of(batch)))
 
     def run(self, samples: Sequence[Sample], sink: Sink | None = None) -> list[Record]:
-        """Do the samples of a unit and return their rows, in order; results go to the job's sink or to another.
+        """Process the samples of a unit and return their rows in order; ``sink`` replaces the job's sink.
 
-        A sample goes from this thread, which reads, to one that decodes, to the model, to one that encodes; this thread
-        writes the results. Every further change of threads costs about as much as a small photo.
+        This thread reads and writes; other threads decode, run the model and encode. Each further change of threads
+        costs about as much as a small photo.
         """
         started = time.perf_counter()
         tasks = [SampleTask(self._new_record(sample)) for sample in samples]
@@ -144,7 +144,7 @@ class InpaintActor:
             yield found
 
     def _completed(self, tasks: list[SampleTask], inputs: Iterator[Inputs | Exception]) -> Iterator[SampleTask]:
-        """Begin all samples, and hand over finished ones in between, so that results leave the memory."""
+        """Begin all samples, and yield finished ones in between, so that results are freed early."""
         begun: deque[SampleTask] = deque()
         for task, found in zip(tasks, inputs, strict=True):
             self.begin(task, found)
@@ -155,14 +155,14 @@ class InpaintActor:
             yield task.wait()
 
     def begin(self, task: SampleTask, inputs: Inputs | Exception) -> None:
-        """Send a sample that was read on its way to its end."""
+        """Start processing a sample that was read."""
         try:
             self._admit(task, inputs)
-        except Exception as error:  # noqa: BLE001 - whatever one sample does, the others go on
+        except Exception as error:  # noqa: BLE001 - one sample must not affect the others
             self._end(task, "read", error)
 
     def new_hold(self) -> Hold:
-        """How the sink waits while it accepts nothing."""
+        """Create the retry policy for a sink that accepts no writes."""
         return Hold(HELD_FRACTION * self.config.limits.stall_s, self._tell_hold)
 
     def _tell_hold(self, reason: str | None) -> None:
@@ -179,12 +179,12 @@ class InpaintActor:
         return record
 
     def _admit(self, task: SampleTask, inputs: Inputs | Exception) -> None:
-        """Wait for memory, then hand a sample to the thread that decodes it."""
+        """Reserve memory, then queue the sample for decoding."""
         if isinstance(inputs, Exception):
             raise inputs
         task.carried = inputs.carried
         header = open_checked(inputs.image, self.config.limits.max_pixels)
-        task.taken_bytes = self.budget.take(decoded_bytes(header, inputs.image))
+        task.reserved_bytes = self.budget.reserve(decoded_bytes(header, inputs.image))
         self.cpus.submit(Urgency.BEGIN, self._step("decode", self._decode, task, inputs, header))
 
     def _decode(self, task: SampleTask, inputs: Inputs, header: Image.Image) -> None:
@@ -201,13 +201,13 @@ class InpaintActor:
             self._complete(task)
 
     def _step(self, stage: str, work: Callable[..., None], task: SampleTask, *given: object) -> Callable[[], None]:
-        """A step of a sample on a thread of the pool: whatever it raises, and if it never returns, ends that sample."""
+        """Wrap a step of a sample so that an exception or a time-out ends this sample only."""
 
         def step() -> None:
             with self.watchdog.watching(self.config.limits.sample_s, partial(self._abandon, task, stage)):
                 try:
                     work(task, *given)
-                except Exception as error:  # noqa: BLE001 - whatever one sample does, the others go on
+                except Exception as error:  # noqa: BLE001 - one sample must not affect the others
                     self._end(task, stage, error)
 
         return step
@@ -218,12 +218,12 @@ class InpaintActor:
             self._complete(task)
 
     def _complete(self, task: SampleTask) -> None:
-        self.budget.give_back(task.taken_bytes)
+        self.budget.release(task.reserved_bytes)
         self.steps += not is_undone(task.record)
         task.complete()
 
     def _abandon(self, task: SampleTask, stage: str) -> None:
-        """End a sample whose step goes on and on; another thread takes the place of the one that it occupies."""
+        """Fail a sample whose step timed out, and add a thread for the one that it blocks."""
         if not task.claim():
             return
         self._abandoned_count += 1
@@ -235,7 +235,7 @@ class InpaintActor:
         self._complete(task)
 
     def _watch_batch(self, records: Sequence[Record]) -> AbstractContextManager[None]:
-        """Watch a call of the model; nothing but the end of the process ends one that hangs."""
+        """Watch a call of the model; a call that hangs ends the process."""
         ids = sorted({record.sample_id for record in records})
         at_once = 1 if self.inpainter.device.type != "cpu" else max(1, len(records))
         die = partial(self._die_hung, ids if len(ids) == 1 else [])
@@ -247,5 +247,5 @@ class InpaintActor:
 
 
 def _decoded_bytes(pool: Pool) -> int:
-    """What the photos inside this worker may take: its share of a part of this machine's memory."""
-    return int(DECODED_FRACTION * 1e6 * memory_mb(torch.device("cpu")) / pool.a_node)
+    """Return the memory budget of decoded photos: this worker's share of a fraction of the machine's memory."""
+    return int(DECODED_FRACTION * 1e6 * memory_mb(torch.device("cpu")) / pool.per_node)

@@ -1,4 +1,4 @@
-"""Keeps the model busy: cuts the next batch, of windows of many samples, while one runs and the last is pasted."""
+"""Batches windows of many samples; cuts the next batch while one runs and the previous one is pasted."""
 
 import logging
 import os
@@ -32,24 +32,24 @@ logger = logging.getLogger(__name__)
 
 
 class Job(Protocol):
-    """A sample with windows that the model is to fill: as a whole, or its windows alone."""
+    """A sample with windows to fill: a whole decoded photo, or only its windows."""
 
     record: Record
 
     @property
     def windows(self) -> Sequence[object]:
-        """One for each call of :meth:`cut` and of :meth:`paste`."""
+        """Windows of the sample; :meth:`cut` and :meth:`paste` are called once for each."""
 
     def cut(self, number: int, size_px: int) -> tuple[np.ndarray, np.ndarray]:
-        """(size, size, 3) uint8 and (size, size) bool that the model sees."""
+        """Return the model's input: pixels (size, size, 3) uint8 and mask (size, size) bool."""
 
     def paste(self, number: int, filled: np.ndarray) -> None:
-        """Take one fill, (size, size, 3) uint8."""
+        """Store one fill, (size, size, 3) uint8."""
 
 
 @dataclass
 class _Entry:
-    """A sample in the loop: how many of its windows are handed out and how many are back."""
+    """A sample in the loop, with counts of windows handed out and returned."""
 
     job: Job
     done: Future[Job] = field(default_factory=Future)
@@ -59,11 +59,11 @@ class _Entry:
 
 @dataclass
 class _Window:
-    """One window of a sample on its way; what is missing failed.
+    """One window in flight; ``None`` marks a failure.
 
     Args:
         cut: pixels and mask that the model sees.
-        generated: its picture.
+        generated: output of the model.
     """
 
     entry: _Entry
@@ -78,16 +78,16 @@ _Batch = list[_Window]
 class ModelLoop:
     """Runs the windows of all samples through one model, in batches of one shape.
 
-    Windows are taken from the waiting samples in turn, so that a photo with thousands of holes delays nobody. One
-    thread gathers and cuts, one matches colours and pastes. One runs the model on a GPU; on a CPU there are as many as
-    cores, each computing with one core, since PyTorch's results depend in their last bits on how many share an
-    operation.
+    Windows are taken from waiting samples in turn, so that a photo with thousands of holes does not delay others. One
+    thread gathers and cuts, one matches colours and pastes. On a GPU one thread runs the model; on a CPU there is one
+    per core, each computing with one core, since PyTorch's results depend in their last bits on the number of threads
+    of an operation.
 
     Args:
         inpainter: the model.
         threads: CPU cores for the model.
-        on_batch: told of each batch how many windows it had and how many seconds the model took.
-        watch: makes the context that a call of the model runs in, of the rows of its windows.
+        on_batch: called after each batch with its number of windows and the seconds of the model.
+        watch: creates the context manager of each model call from the rows of its windows.
     """
 
     def __init__(
@@ -110,11 +110,11 @@ class ModelLoop:
 
     @property
     def windows_waiting(self) -> int:
-        """Windows of the samples that are here which no batch has yet."""
+        """Number of queued windows."""
         return self._windows_waiting
 
     def repaint(self, job: Job) -> Future[Job]:
-        """Fill all windows of a sample; the future never fails, a fault stands in the job's record."""
+        """Fill all windows of a sample; the future never fails, a fault is in the job's record."""
         entry = _Entry(job)
         if not job.windows:
             entry.done.set_result(job)
@@ -164,7 +164,7 @@ class ModelLoop:
             self._generated.put((batch, spent_s / len(batch)))
 
     def _generate(self, batch: _Batch) -> None:
-        """Run one batch; where it fails, halve it until the window at fault is alone."""
+        """Run one batch; if it fails, bisect it until the failing window is isolated."""
         if not batch:
             return
         cuts = [window.cut for window in batch if window.cut]
@@ -174,7 +174,7 @@ class ModelLoop:
             for window, picture in zip(batch, pictures, strict=True):
                 window.generated = picture
             return
-        except Exception as error:  # noqa: BLE001 - whatever one window does, the others go on
+        except Exception as error:  # noqa: BLE001 - one window must not affect the others
             fault, lacks_memory = error.with_traceback(None), is_out_of_memory(error)
             if not lacks_memory and _DEVICE_FAULT.search(str(error)):
                 os._exit(DEVICE_LOST)  # the device is of no more use to this process; Ray starts another
@@ -208,15 +208,15 @@ class ModelLoop:
 
 @contextmanager
 def _failing(window: _Window) -> Iterator[None]:
-    """Whatever is raised fails the window's sample alone."""
+    """Fail only the window's sample if the block raises."""
     try:
         yield
-    except Exception as error:  # noqa: BLE001 - the others go on
+    except Exception as error:  # noqa: BLE001 - one window must not affect the others
         fail(window.entry.job.record, "inpaint", error)
 
 
 def _or_exit(work: Callable[[], None]) -> None:
-    """Run a thread that must not end; if it does, end the worker, since all that wait for it would wait for ever."""
+    """Run a thread that must not end; if it does, exit, since others would wait for it forever."""
     try:
         work()
     finally:
@@ -225,10 +225,10 @@ def _or_exit(work: Callable[[], None]) -> None:
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether the host or the device ran out of memory.
+    """Return whether an error means that the host or the device ran out of memory.
 
-    PyTorch's CPU allocator, CUDA, its libraries and Triton say so only in words, and where it happens while a graph is
-    captured, what is raised is that the capture failed, with the reason as its context.
+    PyTorch's CPU allocator, CUDA, its libraries and Triton report it only in the message. During the capture of a
+    graph, the error is that the capture failed, and the reason is its context.
     """
     if error is None or isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return error is not None

@@ -1,39 +1,39 @@
-"""Bounds what is decoded at the same time, so that neither huge photos nor many of them fill the memory."""
+"""Bounds the memory of decoded photos, however large or many they are."""
 
 import threading
 
 
 class ByteBudget:
-    """A number of bytes that threads take before they decode and give back when they have encoded.
+    """A number of bytes that threads reserve before decoding and release after encoding.
 
-    One that asks for more than there is gets everything, alone; those that ask later wait behind it.
+    A request for more than the total reserves the total. Requests are served in order.
 
     Args:
-        total_bytes: how much can be taken.
-        places: how many can hold a part at the same time, however small.
+        total_bytes: memory that can be reserved.
+        slots: maximum number of concurrent reservations, however small.
     """
 
-    def __init__(self, total_bytes: int, places: int) -> None:
-        self.total_bytes, self.least_bytes = total_bytes, total_bytes // places
+    def __init__(self, total_bytes: int, slots: int) -> None:
+        self.total_bytes, self.min_bytes = total_bytes, total_bytes // slots
         self._free_bytes = total_bytes
-        self._returned = threading.Condition()
+        self._released = threading.Condition()
         self._turn = threading.Lock()
 
-    def take(self, wanted_bytes: int) -> int:
-        """Wait until so much is free, take it, and say how much to give back."""
-        taken = min(max(wanted_bytes, self.least_bytes), self.total_bytes)
-        with self._turn, self._returned:
-            self._returned.wait_for(lambda: self._free_bytes >= taken)
-            self._free_bytes -= taken
-        return taken
+    def reserve(self, wanted_bytes: int) -> int:
+        """Block until the bytes are available, reserve them, and return the amount to release."""
+        reserved = min(max(wanted_bytes, self.min_bytes), self.total_bytes)
+        with self._turn, self._released:
+            self._released.wait_for(lambda: self._free_bytes >= reserved)
+            self._free_bytes -= reserved
+        return reserved
 
     @property
-    def taken_bytes(self) -> int:
-        """How much is taken now."""
+    def reserved_bytes(self) -> int:
+        """Bytes that are reserved now."""
         return self.total_bytes - self._free_bytes
 
-    def give_back(self, taken_bytes: int) -> None:
-        """Return what :meth:`take` said."""
-        with self._returned:
-            self._free_bytes += taken_bytes
-            self._returned.notify_all()
+    def release(self, reserved_bytes: int) -> None:
+        """Release what :meth:`reserve` returned."""
+        with self._released:
+            self._free_bytes += reserved_bytes
+            self._released.notify_all()

@@ -1,4 +1,4 @@
-"""``run.decode=tasks``: decoding and encoding as tasks on any node that has CPUs; windows travel in between."""
+"""``run.decode=tasks``: decode and encode in Ray tasks on any node, and send windows to the model."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from pipeline.timed import Timed
 from pipeline.worker.sample import finish, new_record, prepare
 from pipeline.worker.units import samples_of
 
-MOST_WINDOWS = 32  # of a sample that travels; one with more stays with its worker from decoding to encoding
+MAX_WINDOWS = 32  # per sample; one with more is decoded and encoded by the worker itself
 BLOCK_BYTES = 16 << 20
 _WINDOWS = pa.list_(pa.large_binary())
 CUT_SCHEMA = pa.schema(
@@ -37,12 +37,12 @@ TRAVELLING = CUT_SCHEMA.names[len(MANIFEST_SCHEMA) :]
 
 
 def record_of(row: Mapping[str, Any]) -> Record:
-    """The manifest row inside a travelling one."""
+    """Extract the manifest row from a row of ``CUT_SCHEMA``."""
     return Record(**{column.name: row[column.name] for column in fields(Record)})
 
 
 def travelling(records: list[Record], rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """Manifest rows with what travels with them, as a table of ``CUT_SCHEMA``; what is missing is null."""
+    """Build a table of ``CUT_SCHEMA`` from manifest rows and their windows; missing values are null."""
     table = to_table(records)
     for name in TRAVELLING:
         table = table.append_column(name, pa.array([row.get(name) for row in rows], CUT_SCHEMA.field(name).type))
@@ -52,7 +52,7 @@ def travelling(records: list[Record], rows: Sequence[Mapping[str, Any]]) -> pa.T
 def cut_samples(
     batch: pa.Table, config: JobConfig, weights_fingerprint: str, run_id: str, window_px: int
 ) -> Iterator[pa.Table]:
-    """Read and decode the samples of units, and cut their windows: a column ``samples`` → tables of ``CUT_SCHEMA``."""
+    """Read and decode units, given in a column ``samples``, and cut their windows into tables of ``CUT_SCHEMA``."""
     reader = Reader(config)
     samples = samples_of(batch)
     records: list[Record] = []
@@ -79,10 +79,10 @@ def _cut(record: Record, inputs: Inputs | Exception, config: JobConfig, window_p
             raise inputs
         stage = "decode"
         job = prepare(record, inputs, config, window_px)
-    except Exception as error:  # noqa: BLE001 - whatever one sample does, the others go on
+    except Exception as error:  # noqa: BLE001 - one sample must not affect the others
         fail(record, stage, error)
         return {}
-    if len(job.windows) > MOST_WINDOWS:
+    if len(job.windows) > MAX_WINDOWS:
         return {"image": inputs.image, "mask": inputs.mask}
     windows = [job.cut(number, window_px) for number in range(len(job.windows))]
     return {
@@ -94,7 +94,7 @@ def _cut(record: Record, inputs: Inputs | Exception, config: JobConfig, window_p
 
 
 class CutSample:
-    """A sample in the model loop of which there are only windows.
+    """A sample in the model loop that consists of windows only.
 
     Args:
         record: its manifest row so far.
@@ -107,13 +107,13 @@ class CutSample:
         self.fills: list[bytes] = [b""] * len(self.windows)
 
     def cut(self, number: int, size_px: int) -> tuple[np.ndarray, np.ndarray]:
-        """What the model sees of one window."""
+        """See :meth:`pipeline.worker.batcher.Job.cut`."""
         pixels = _square(self.windows[number])
         hole = np.unpackbits(np.frombuffer(self.holes[number], np.uint8), count=pixels.shape[0] ** 2)
         return pixels, hole.reshape(pixels.shape[:2]).astype(bool)
 
     def paste(self, number: int, filled: np.ndarray) -> None:
-        """Keep one fill."""
+        """See :meth:`pipeline.worker.batcher.Job.paste`."""
         self.fills[number] = filled.tobytes()
 
 
@@ -129,7 +129,7 @@ def finish_samples(batch: pa.Table, config: JobConfig, run_id: str, window_px: i
 
 def _finish(row: Mapping[str, Any], config: JobConfig, window_px: int) -> Outcome:
     outcome, stage = Outcome(record_of(row)), "decode"
-    if row["fills"] is None:  # failed, given back, or done by the worker
+    if row["fills"] is None:  # failed, deferred, or done by the worker
         return outcome
     try:
         job = prepare(outcome.record, Inputs(row["image"], row["mask"]), config, window_px)
@@ -143,6 +143,6 @@ def _finish(row: Mapping[str, Any], config: JobConfig, window_px: int) -> Outcom
 
 
 def _square(data: bytes) -> np.ndarray:
-    """(size, size, 3) uint8 of its bytes."""
+    """Return bytes as a (size, size, 3) uint8 array."""
     side_px = math.isqrt(len(data) // 3)
     return np.frombuffer(data, np.uint8).reshape(side_px, side_px, 3)

@@ -1,7 +1,7 @@
-"""How a worker proves that it works: it does a sample that came through before, or a picture made here.
+"""Tests a worker by processing a known-good sample or a generated picture.
 
-The result is stored below ``.staging/`` and deleted again, so that reading, decoding, the model, encoding and writing
-are all part of the proof. A picture made here proves all of that but reading and writing.
+The result is stored below ``.staging/`` and deleted again, so that the test covers reading, decoding, the model,
+encoding and writing. A generated picture covers all of these except reading and writing.
 """
 
 import contextlib
@@ -31,11 +31,11 @@ SIDE_PX = 96
 
 @dataclass(frozen=True)
 class Proof:
-    """What a worker showed.
+    """Result of testing a worker.
 
     Args:
         fault: the row of the known-good sample that failed; ``None`` where the worker works.
-        with_storage: whether it has read and written, too.
+        with_storage: whether reading and writing were tested as well.
     """
 
     fault: Record | None
@@ -65,7 +65,7 @@ class ProbeSink:
 
 
 def prove(engine: InpaintActor, known_good: Sequence[Sample]) -> Proof:
-    """Let a worker do known-good samples until one comes through; a sample that has gone bad since proves nothing."""
+    """Process known-good samples until one succeeds; a sample that has become invalid proves nothing."""
     probe = ProbeSink(engine.sink.storage)
     faults = []
     for sample in known_good:
@@ -104,7 +104,7 @@ def _picture_job(record: Record, window_px: int, engine: InpaintActor) -> Sample
 
 @cache
 def _picture() -> tuple[bytes, np.ndarray]:
-    """A PNG of slow colours and some noise, and a mask with one hole."""
+    """Return a PNG with smooth colours and noise, and a mask with one hole."""
     generator = np.random.default_rng(0)
     rows, columns = np.mgrid[0:SIDE_PX, 0:SIDE_PX]
     colours = np.stack([rows, columns, rows + columns], axis=2) + generator.integers(0, 16, (SIDE_PX, SIDE_PX, 3))

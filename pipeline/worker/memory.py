@@ -1,4 +1,4 @@
-"""How the C library treats freed memory."""
+"""Tunes how the C library reuses freed memory."""
 
 import contextlib
 import ctypes
@@ -8,10 +8,10 @@ KEPT_BYTES, MAPPED_BYTES = 256 << 20, 64 << 20
 
 
 def keep_freed_memory() -> None:
-    """Reuse the memory of arrays rather than return it to the system at once.
+    """Keep freed memory in the process instead of returning it to the system.
 
-    Otherwise every decoded picture is paid for twice, since the system hands out new pages one by one and cleared. What
-    is larger than ``MAPPED_BYTES`` is still returned. Without effect where the C library is not glibc.
+    Otherwise every decoded picture costs twice, since the system clears and maps new pages one by one. Allocations
+    larger than ``MAPPED_BYTES`` are still returned. No effect where the C library is not glibc.
     """
     with contextlib.suppress(AttributeError, OSError):
         library = ctypes.CDLL(None)

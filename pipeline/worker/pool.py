@@ -1,4 +1,4 @@
-"""The pool of workers of a job."""
+"""Size of a job's worker pool."""
 
 from dataclasses import dataclass
 
@@ -12,18 +12,18 @@ class Pool:
         gpus: GPUs that each reserves.
         cpus: CPU cores that each reserves; the rest is left to Ray.
         threads: CPU threads that each uses for the model, and to decode and encode.
-        a_node: how many share a node at most.
-        task_cpus: CPU cores that a task takes which decodes or encodes.
+        per_node: maximum number per node.
+        task_cpus: CPU cores of a task that decodes or encodes.
     """
 
     actors: int
     gpus: float
     cpus: float
     threads: int
-    a_node: int = 1
+    per_node: int = 1
     task_cpus: float = 0.1
 
     @property
     def model_calls(self) -> int:
-        """Calls of the model that can run at once: one a GPU worker, on CPUs one a thread."""
+        """Model calls that can run at once: one per GPU worker, or one per CPU thread."""
         return self.actors * (1 if self.gpus else self.threads)

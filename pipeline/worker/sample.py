@@ -1,4 +1,4 @@
-"""One sample inside a worker: decoded and cut into windows before the model, composited and encoded after it."""
+"""The steps of one sample: decode and cut windows before the model, composite and encode after it."""
 
 import hashlib
 import time
@@ -27,15 +27,15 @@ BYTES_PER_PIXEL = 14  # as decoded, as seen, repainted and encoded, with the mas
 
 @dataclass
 class SampleJob:
-    """A decoded sample on its way through the model.
+    """A decoded sample and its windows.
 
     Args:
         record: its manifest row so far.
         source: the compressed input, which an empty mask passes through.
         photo, mask: what was decoded.
-        seen: (H, W, 3) uint8, the photo as the model sees it.
-        place: what surrounds the mask, on the grid of cells; ``None`` for an empty one.
-        patch: a copy of that part of ``seen``, which the fills are written into.
+        seen: (H, W, 3) uint8, the photo as RGB for the model.
+        box: surrounds the mask, on the grid of cells; ``None`` for an empty mask.
+        patch: copy of ``seen`` inside the box; fills are written into it.
         windows: still to be filled; empty for a sample without a hole.
     """
 
@@ -45,36 +45,36 @@ class SampleJob:
     mask: np.ndarray
     seen: np.ndarray
     windows: list[Window]
-    place: Box | None = None
+    box: Box | None = None
     patch: np.ndarray = field(default_factory=lambda: np.empty((0, 0, 3), np.uint8))
 
     def __post_init__(self) -> None:
         hole = Box.around(self.mask)
         if hole:
-            self.place = hole.grown(EDGE, self.mask.shape).on_grid(CELL_PX)
-            self.patch = self.seen[self.place.slices].copy()
+            self.box = hole.grown(EDGE, self.mask.shape).on_grid(CELL_PX)
+            self.patch = self.seen[self.box.slices].copy()
 
     def cut(self, number: int, size_px: int) -> tuple[np.ndarray, np.ndarray]:
-        """What the model sees of one window; nothing that another window has made."""
+        """Return the model's input for one window; it does not depend on other windows."""
         return cut_window(self.seen, self.mask, self.windows[number], size_px)
 
     def paste(self, number: int, filled: np.ndarray) -> None:
-        """Put one fill into the picture."""
-        assert self.place is not None  # there is a window
-        paste_window(self.patch, self.mask[self.place.slices], self.windows[number].seen_from(self.place), filled)
+        """Write one fill into the patch."""
+        assert self.box is not None  # there is a window
+        paste_window(self.patch, self.mask[self.box.slices], self.windows[number].seen_from(self.box), filled)
 
     def composite(self) -> np.ndarray:
-        """The photo's pixels with all fills in their place; sees to it that nothing else has changed, and by how much.
+        """Return the photo's pixels with all fills, and record ``outside_max_diff``.
 
         Raises:
             SampleError: a pixel outside the mask has changed.
         """
         self.record.outside_max_diff = 0
-        if self.place is None:
+        if self.box is None:
             return self.photo.pixels
-        inside, mask = self.place.slices, self.mask[self.place.slices]
+        inside, mask = self.box.slices, self.mask[self.box.slices]
         before = self.photo.pixels[inside].copy()
-        pixels = self.photo.repaint(self.patch, mask, self.place)  # writes nowhere else
+        pixels = self.photo.repaint(self.patch, mask, self.box)  # writes nowhere else
         self.record.outside_max_diff = largest = outside_max_diff(before, pixels[inside], mask)
         if largest:
             raise SampleError("inpaint", "OutsideChanged", f"a pixel outside the mask changed by {largest}")
@@ -82,7 +82,7 @@ class SampleJob:
 
 
 def new_record(sample: Sample, config: JobConfig, reader: Reader, weights_fingerprint: str, run_id: str) -> Record:
-    """The part of a manifest row that is known before the sample is opened; failed until shown otherwise."""
+    """Build the part of a manifest row that is known before the sample is opened; its status is failed."""
     return Record(
         sample_id=sample["sample_id"],
         status=FAILED,
@@ -99,14 +99,14 @@ def new_record(sample: Sample, config: JobConfig, reader: Reader, weights_finger
 
 
 def sample_seed(seed: int, sample_id: str) -> int:
-    """Seed of a sample: of the job's seed and the id alone, so that batching, retries and resume change nothing."""
+    """Return a seed from the job's seed and the sample's id, independent of batching, retries and resume."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{sample_id}".encode()).digest()[:8], "big") >> 1
 
 
 def decoded_bytes(header: Image.Image, image: bytes) -> int:
-    """About how much memory a sample takes from its decoding to its encoding, by its opened header."""
-    deep = bits_per_channel(header, image) > 8
-    return header.width * header.height * (2 if deep else 1) * BYTES_PER_PIXEL
+    """Estimate the memory of a sample from decoding to encoding, from its opened header."""
+    is_high_bit_depth = bits_per_channel(header, image) > 8
+    return header.width * header.height * (2 if is_high_bit_depth else 1) * BYTES_PER_PIXEL
 
 
 def prepare(
@@ -119,7 +119,7 @@ def prepare(
         inputs: what was read.
         config: the job.
         window_px: side of the squares that the model sees.
-        header: the image as :func:`pipeline.codecs.header.open_checked` opened it, where it was.
+        header: the image as opened by :func:`pipeline.codecs.header.open_checked`, if it was.
 
     Raises:
         SampleError: the image or the mask cannot be used.
@@ -143,7 +143,7 @@ def prepare(
 
 
 def finish(job: SampleJob, config: JobConfig) -> bytes:
-    """Composite, check and encode a sample whose windows are all filled; completes its row but for the uri.
+    """Composite, check and encode a sample whose windows are filled; complete its row except for the uri.
 
     Raises:
         SampleError: the result cannot be encoded, a pixel outside the mask has changed, or the fill is suspicious
@@ -156,8 +156,8 @@ def finish(job: SampleJob, config: JobConfig) -> bytes:
         record.outside_max_diff = 0
     else:
         pixels = job.composite()
-        if job.place:
-            border = look_at_border(job.patch, job.mask[job.place.slices])
+        if job.box:
+            border = look_at_border(job.patch, job.mask[job.box.slices])
             record.seam_score, record.suspicious = border.seam_score, border.suspicious
             if border.suspicious and config.limits.suspicious == "fail":
                 message = f"the fill is {border.suspicious} along its border, limits.suspicious=fail"
@@ -172,7 +172,7 @@ def finish(job: SampleJob, config: JobConfig) -> bytes:
 
 
 def outside_max_diff(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> int:
-    """Largest change of any value outside the mask: (H, W[, bands]) arrays and (H, W) bool."""
+    """Return the largest change of any value outside the mask; arrays (H, W[, bands]), mask (H, W) bool."""
     largest, width = 0, mask.shape[1]
     for top in range(0, len(mask), ROWS_AT_ONCE):
         band = slice(top, top + ROWS_AT_ONCE)
@@ -194,6 +194,6 @@ def outside_max_diff(before: np.ndarray, after: np.ndarray, mask: np.ndarray) ->
 
 
 def _words(rows: np.ndarray) -> np.ndarray:
-    """Rows as machine words where they consist of whole ones: an eighth of the comparisons."""
+    """View rows as 64-bit words if their length allows it, for an eighth of the comparisons."""
     flat = np.ascontiguousarray(rows).reshape(len(rows), -1)
     return flat.view(np.uint64) if flat.shape[1] * flat.itemsize % 8 == 0 else flat

@@ -1,4 +1,4 @@
-"""What the border of a fill tells about it, without knowing the truth."""
+"""Quality signals from the border of a fill, without ground truth."""
 
 from dataclasses import dataclass
 
@@ -8,19 +8,19 @@ from moebius.windows import Box
 
 EDGE = 2  # pixels outside the hole that are looked at
 FLAT, SATURATED = "flat", "saturated"
-LEAST_BORDER = 16  # steps; a smaller border may well have one colour
+MIN_BORDER = 16  # steps; a smaller border may well have one colour
 ONE_COLOUR = 4  # grey levels between the darkest and the brightest
 SEVERAL_COLOURS = 8.0  # grey levels of standard deviation
 
 
 @dataclass(frozen=True)
 class Border:
-    """What was seen.
+    """Measurements along the border of the mask.
 
     Args:
         seam_score: mean colour step across the mask's border, less the mean step between the two pixels just outside
-            it, in grey levels, -255 … 255. About 0 where a fill goes on as the photo around it does; the larger, the
-            more visible the seam. ``None`` where no border has two pixels outside it.
+            it, in grey levels, -255 … 255. About 0 where a fill continues the photo around it; larger values mean a
+            more visible seam. ``None`` where no border has two pixels outside it.
         suspicious: ``saturated``: the fill is black or white all along its border, where most of the photo beside it
             is not; ``flat``: it has one colour there, where the photo has several; else ``None``.
     """
@@ -64,8 +64,8 @@ def look_at_border(pixels: np.ndarray, mask: np.ndarray) -> Border:
 
 
 def _suspicion(within: np.ndarray, near: np.ndarray) -> str | None:
-    """What is wrong with the outermost pixels of a fill, (N, 3), beside those just outside it."""
-    if len(within) < LEAST_BORDER or any(np.ptp(channel) > ONE_COLOUR for channel in within.T):
+    """Return the suspicion about the outermost pixels of a fill, (N, 3), given those just outside it."""
+    if len(within) < MIN_BORDER or any(np.ptp(channel) > ONE_COLOUR for channel in within.T):
         return None
     is_black, is_white = within.max() <= ONE_COLOUR, within.min() >= 255 - ONE_COLOUR
     if is_black or is_white:

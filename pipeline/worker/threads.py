@@ -1,4 +1,4 @@
-"""Threads that take the more urgent of two kinds of work first."""
+"""A thread pool with two priorities."""
 
 import itertools
 import queue
@@ -8,14 +8,14 @@ from enum import IntEnum
 
 
 class Urgency(IntEnum):
-    """What comes first: finishing what is begun frees memory, and its pixels are still near the processor."""
+    """Priorities: finishing a sample frees memory, and its pixels are still in the cache."""
 
     FINISH = 0
     BEGIN = 1
 
 
 class CpuPool:
-    """A thread a core; the tasks must neither fail nor wait for each other.
+    """One thread per core; tasks must neither raise nor wait for each other.
 
     Args:
         threads: how many tasks run at once.
@@ -28,11 +28,11 @@ class CpuPool:
             self.add_thread()
 
     def add_thread(self) -> None:
-        """Add a thread, as for one that a task occupies for ever."""
+        """Add a thread, to replace one that a task blocks forever."""
         threading.Thread(target=self._work, daemon=True).start()
 
     def submit(self, urgency: Urgency, task: Callable[[], None]) -> None:
-        """Do a task as soon as a thread is free; of equal urgency the first comes first."""
+        """Queue a task; tasks of equal urgency run in order of submission."""
         self._tasks.put((urgency, next(self._numbers), task))
 
     def _work(self) -> None:

@@ -1,4 +1,4 @@
-"""Units of work: samples that go to a worker together, and what bounds them."""
+"""Units of work: samples that are sent to a worker together."""
 
 from dataclasses import dataclass
 
@@ -13,11 +13,11 @@ SMALL_UNIT = 64  # samples
 
 @dataclass(frozen=True)
 class UnitBounds:
-    """How samples are cut into units of work.
+    """Limits of a unit of work.
 
     Args:
         samples, size_bytes: of a unit at most.
-        each_actor: units that each actor gets at least, so that work spreads evenly and a crash loses little.
+        each_actor: minimum number of units per actor, so that work spreads evenly and a crash loses little.
     """
 
     samples: int = SMALL_UNIT
@@ -29,14 +29,14 @@ SMALL_UNITS = UnitBounds()
 
 
 def make_units(samples: pa.Table, max_samples: int, max_bytes: int) -> pa.ListArray:
-    """Samples with the columns of ``SAMPLE_SCHEMA``, and perhaps more, as one list of them a unit."""
+    """Group samples, with at least the columns of ``SAMPLE_SCHEMA``, into one list per unit."""
     edges = cut_units(samples["size_bytes"].to_numpy(), max_samples, max_bytes)
     structs = samples.select(SAMPLE_SCHEMA.names).combine_chunks().to_struct_array()
     return pa.ListArray.from_arrays(pa.array(edges, pa.int32()), pa.concat_arrays(structs.chunks))
 
 
 def samples_of(batch: pa.Table) -> list[Sample]:
-    """The samples of units, from their column ``samples`` as :func:`make_units` makes it."""
+    """Return the samples of units from a column ``samples`` made by :func:`make_units`."""
     return batch["samples"].combine_chunks().flatten().to_pylist()
 
 
@@ -48,7 +48,7 @@ def cut_units(sizes: np.ndarray, max_samples: int, max_bytes: int) -> list[int]:
         max_samples, max_bytes: of a unit.
 
     Returns:
-        Where each unit starts, and the end of the last.
+        Start of each unit, and the end of the last.
     """
     ends = np.cumsum(sizes)
     edges = [0]

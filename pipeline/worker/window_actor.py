@@ -1,4 +1,4 @@
-"""The worker of ``run.decode=tasks``: the model and nothing else, but for samples of very many windows."""
+"""The worker of ``run.decode=tasks``: runs the model; decodes and encodes only samples with many windows."""
 
 from typing import Any
 
@@ -12,10 +12,10 @@ from pipeline.worker.decode_tasks import CutSample, record_of, travelling
 
 
 class WindowActor:
-    """Fills the windows of samples that were decoded elsewhere.
+    """Fills windows of samples that tasks have decoded.
 
     Args:
-        worker: what hosts the model.
+        worker: class that hosts the model.
         arguments: of that worker.
     """
 
@@ -26,7 +26,7 @@ class WindowActor:
         self._alive = Watchdog(lambda: roster.live(worker_name(), self.worker.steps), SIGN_OF_LIFE_S)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """A table of ``CUT_SCHEMA`` → the same with ``fills``, null for samples that nothing is left to do for."""
+        """Add ``fills`` to a table of ``CUT_SCHEMA``; null for samples that need no further work."""
         rows = batch.to_pylist()
         tasks = [SampleTask(record_of(row)) for row in rows]
         cut: dict[int, CutSample] = {}

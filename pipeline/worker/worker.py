@@ -1,4 +1,4 @@
-"""A worker as Ray sees it: it never raises; its faults become rows and entries of the roster."""
+"""The worker that Ray Data calls: it never raises; errors become rows and roster entries."""
 
 import contextlib
 import faulthandler
@@ -25,18 +25,18 @@ from pipeline.worker.units import samples_of
 
 FIRST_PAUSE_S, MAX_PAUSE_S = 5.0, 60.0
 STORAGE_STAGES = ("read", "mask", "write")  # no fault of a mask's content is ever deferred
-STUCK_S = 900.0  # without a turn for any thread of Python: something holds the interpreter's lock for ever
+STUCK_S = 900.0  # without a turn for any Python thread: something holds the interpreter's lock forever
 
 
 class Worker:
-    """Does units of samples on an engine, which it builds, and builds again, when it must.
+    """Processes units of samples on an engine, which it creates, and creates again after a failure.
 
-    A unit of which nothing came through makes the worker suspect: it pauses before the next one, longer each time, and
-    tries one sample before the others, so that it takes little from workers that work.
+    A unit without any success makes the worker suspect: it pauses before the next unit, with exponential backoff, and
+    tries one sample before the others, so that it takes little work from healthy workers.
 
     Args:
-        engine: hosts the model.
-        arguments: of the engine, but for the roster.
+        engine: creates the object that hosts the model.
+        arguments: of the engine, except the roster.
         this_pass: what the samples have been through.
         roster: where the worker reports.
     """
@@ -58,7 +58,7 @@ class Worker:
             self._note_failure(_text(error), may_pass(error), is_certain=True)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """Units, as lists of ``SAMPLE_SCHEMA`` in a column ``samples`` → rows, some perhaps still to be done."""
+        """Process units, lists of ``SAMPLE_SCHEMA`` in a column ``samples``; rows may be deferred or held."""
         samples = samples_of(batch)
         time.sleep(max(0.0, self._resume_at - time.monotonic()))
         try:
@@ -84,14 +84,14 @@ class Worker:
         return records
 
     def _try(self, engine: InpaintActor, samples: Sequence[Sample]) -> list[Record]:
-        """Do fresh samples; a suspect worker tries one first, and the others only if that comes through."""
+        """Process fresh samples; a suspect worker tries one first, and the others only if it succeeds."""
         first = engine.run(samples[:1]) if self._failed_units else []
         if first and is_undone(first[0]):
             return [*first, *(self._undone(sample, first[0]) for sample in samples[1:])]
         return [*first, *engine.run(samples[len(first) :])]
 
     def _try_proven(self, engine: InpaintActor, samples: Sequence[Sample]) -> list[Record]:
-        """Do samples that were tried before, and fail those that fail once more between two proofs."""
+        """Retry samples, and fail those that fail again between two successful tests of the worker."""
         is_suspect = self._failed_units or (self.this_pass.isolated and not self._is_proven)
         if is_suspect and (fault := self._prove(engine).fault):
             return [self._undone(sample, fault) for sample in samples]
@@ -110,7 +110,7 @@ class Worker:
         return records
 
     def _judge_itself(self, records: Sequence[Record]) -> None:
-        """Take note of what the rows of a unit say about this worker."""
+        """Update this worker's health from the rows of a unit."""
         undone = [record for record in records if is_undone(record)]
         held = [record for record in undone if record.status == HELD]
         if len(undone) < len(records):
@@ -129,11 +129,11 @@ class Worker:
         return proof
 
     def _undone(self, sample: Sample, fault: Record) -> Record:
-        """The row of a sample that was not tried, for the reason that another one met."""
+        """Return the row of a sample that was not tried because another one failed."""
         return replace(fault, sample_id=sample["sample_id"], status=DEFERRED, worker=self.name)
 
     def _note_failure(self, reason: str, passes: bool, is_certain: bool = False) -> None:
-        """Pause and report, once two units have failed or the fault is certainly not that of a sample."""
+        """Pause and report after two failed units, or at once if the fault is certainly not a sample's."""
         self._is_proven = False
         if time.monotonic() < self._resume_at:
             return  # another thread has met the same at the same time

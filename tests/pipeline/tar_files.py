@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.job import JobConfig, MaskConfig, SinkConfig, SourceConfig
-from pipeline.sources.base import Found
+from pipeline.sources.base import SampleRef
 from pipeline.sources.tar_source import TarShards
 from pipeline.storage.storage import Storage
 
@@ -41,7 +41,7 @@ def members_of(key: str, fill: str = "") -> tuple[bytes, bytes]:
     return image, mask
 
 
-def find(path: Path, data: bytes, mask: MaskConfig | None = None, **source: Any) -> list[Found]:
+def find(path: Path, data: bytes, mask: MaskConfig | None = None, **source: Any) -> list[SampleRef]:
     """The samples of a shard that is written first."""
     path.write_bytes(data)
     config = JobConfig(
@@ -53,7 +53,7 @@ def find(path: Path, data: bytes, mask: MaskConfig | None = None, **source: Any)
     return list(shards.samples(shards.files()))
 
 
-def kinds(found: Sequence[Found], shard: str = "x.tar") -> dict[str, str | None]:
+def kinds(found: Sequence[SampleRef], shard: str = "x.tar") -> dict[str, str | None]:
     """Types of faults by the name of a sample in its shard."""
     assert len({sample.sample_id for sample in found}) == len(found)
     return {
@@ -62,8 +62,8 @@ def kinds(found: Sequence[Found], shard: str = "x.tar") -> dict[str, str | None]
     }
 
 
-def parts(sample: Found, data: bytes) -> tuple[bytes, ...]:
+def parts(sample: SampleRef, data: bytes) -> tuple[bytes, ...]:
     """The bytes at a sample's places."""
-    assert sample.place
-    starts, sizes = sample.place[::2], sample.place[1::2]
+    assert sample.locator
+    starts, sizes = sample.locator[::2], sample.locator[1::2]
     return tuple(data[start : start + size] for start, size in zip(starts, sizes, strict=True))

@@ -6,7 +6,7 @@ from pipeline.config.data import SourceConfig
 from pipeline.config.job import JobConfig, MaskConfig, public_configuration
 from pipeline.errors import ConfigError, SampleError
 from pipeline.storage.storage import Storage
-from pipeline.uris import place_of, public_text, public_uri
+from pipeline.uris import origin_of, public_text, public_uri
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_errors_and_storages_show_no_secrets():
 
 
 @pytest.mark.parametrize(
-    ("uri", "place"),
+    ("uri", "origin"),
     [
         ("https://allowed.com@evil.com/", "https://evil.com"),
         ("https://CDN.example.com:443/a", "https://cdn.example.com"),
@@ -62,8 +62,8 @@ def test_errors_and_storages_show_no_secrets():
         ("s3://arn:aws:s3:eu:1:accesspoint/name/key", "s3://arn:aws:s3:eu:1:accesspoint/name"),
     ],
 )
-def test_place_of_is_where_a_client_goes(uri, place):
-    assert place_of(uri) == place
+def test_origin_is_where_a_client_goes(uri, origin):
+    assert origin_of(uri) == origin
 
 
 @pytest.mark.parametrize(
@@ -78,9 +78,9 @@ def test_place_of_is_where_a_client_goes(uri, place):
         "a.png",
     ],
 )
-def test_uri_that_leads_to_no_place_is_refused(uri):
+def test_uri_without_an_origin_is_refused(uri):
     with pytest.raises(ValueError, match="names no") as caught:
-        place_of(uri)
+        origin_of(uri)
     assert "hush" not in str(caught.value)
 
 

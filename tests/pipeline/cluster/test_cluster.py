@@ -51,7 +51,7 @@ def test_pool_fits_the_cluster(run, cluster, expected):
     ],
 )
 def test_workers_on_one_node_share_its_memory(run, cluster, expected):
-    assert size_pool(run, cluster).a_node == expected
+    assert size_pool(run, cluster).per_node == expected
 
 
 def test_more_gpus_than_there_are_is_a_configuration_error():

@@ -144,17 +144,17 @@ def test_format_that_cannot_hold_the_pixels_says_so(case, image_format):
 
 
 @pytest.mark.parametrize(
-    ("image_format", "most_px", "mode", "advice"),
+    ("image_format", "max_px", "mode", "advice"),
     [("webp", 16383, "RGB", "png"), ("jpeg", 65500, "L", "png"), ("jpeg", 65500, "CMYK", "source")],
 )
-def test_format_that_cannot_hold_the_size_says_so_before_the_model_runs(image_format, most_px, mode, advice):
+def test_format_that_cannot_hold_the_size_says_so_before_the_model_runs(image_format, max_px, mode, advice):
     def strip(length_px: int) -> Photo:
         return Photo(np.zeros((length_px, 1, *{"L": (), "RGB": (3,), "CMYK": (4,)}[mode]), np.uint8), mode, "TIFF")
 
-    assert check_encodable(strip(most_px), image_format) == image_format.upper()
-    assert Image.open(io.BytesIO(encode(strip(most_px), strip(most_px).pixels, image_format)[0])).height == most_px
-    with pytest.raises(SampleError, match=rf"{most_px} pixels a side.*1x{most_px + 1}; .*image_format={advice}'"):
-        check_encodable(strip(most_px + 1), image_format)
+    assert check_encodable(strip(max_px), image_format) == image_format.upper()
+    assert Image.open(io.BytesIO(encode(strip(max_px), strip(max_px).pixels, image_format)[0])).height == max_px
+    with pytest.raises(SampleError, match=rf"{max_px} pixels a side.*1x{max_px + 1}; .*image_format={advice}'"):
+        check_encodable(strip(max_px + 1), image_format)
 
 
 def orientation_beyond_16_bits() -> Image.Exif:
@@ -181,7 +181,7 @@ def test_whatever_an_encoder_raises_fails_the_sample(container, mode, settings, 
     assert (caught.value.stage, caught.value.kind) == ("encode", kind)
 
 
-def deep_colour_png(*extra: bytes) -> bytes:
+def high_bit_depth_png(*extra: bytes) -> bytes:
     """A 2x2 PNG with 16 bits a colour channel, with another chunk by name and content; Pillow cannot write it."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
@@ -203,7 +203,7 @@ BAD = {
     "truncated jpeg": (LOSSY["jpeg"][:-300], "TruncatedImage", "truncated"),
     "truncated png": (LOSSLESS["png rgb"][:-900], "TruncatedImage", "truncated: it ends inside its IDAT chunk"),
     "header only": (LOSSY["jpeg"][:20], "UnreadableImage|BrokenImage|TruncatedImage", "."),
-    "16 bit colour transparent": (deep_colour_png(b"tRNS", bytes(6)), "UnsupportedMode", "16 bits"),
+    "16 bit colour transparent": (high_bit_depth_png(b"tRNS", bytes(6)), "UnsupportedMode", "16 bits"),
     "float": (
         saved(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF"),
         "UnsupportedMode",

@@ -21,7 +21,7 @@ from pipeline.run import run_job
 from pipeline.sinks.results import read_result
 from pipeline.storage.storage import Storage
 from tests.pipeline.conftest import four_photos
-from tests.pipeline.maintenance.test_orphans import rows_of, snapshot
+from tests.pipeline.maintenance.test_vacuum import rows_of, snapshot
 from tests.pipeline.scenarios.test_hostile_shards import pair, tar
 
 SINKS = ("images", "webdataset", "parquet")

@@ -7,7 +7,7 @@ from unicodedata import normalize
 import pytest
 
 from pipeline.config.job import JobConfig, MaskConfig, SinkConfig, SourceConfig
-from pipeline.database import Catalog
+from pipeline.database import Database
 from pipeline.planning.listing import find_samples
 from pipeline.records import OK
 from pipeline.run import run_job
@@ -28,9 +28,9 @@ def job(folder: Path, images: list[str], masks: list[str], **mask) -> JobConfig:
 
 def pairs(config: JobConfig) -> dict[str, tuple[str | None, str | None]]:
     """Mask and kind of fault by sample."""
-    with Catalog() as catalog:
-        find_samples(config, catalog)
-        rows = catalog.run("SELECT sample_id, mask_key, split_part(fault, ':', 1) FROM samples")
+    with Database() as database:
+        find_samples(config, database)
+        rows = database.run("SELECT sample_id, mask_key, split_part(fault, ':', 1) FROM samples")
         return {name: (mask, fault) for name, mask, fault in rows}
 
 

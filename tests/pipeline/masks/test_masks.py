@@ -12,11 +12,11 @@ from PIL import Image
 from pipeline.codecs.photo import Photo
 from pipeline.codecs.png_chunks import SIGNATURE, framed
 from pipeline.config.job import MaskConfig
-from pipeline.database import Catalog, in_batches
+from pipeline.database import Database, in_batches
 from pipeline.errors import ConfigError, SampleError
 from pipeline.masks.decode import read_mask
 from pipeline.masks.kinds import IMAGES, AnnotatedMasks, PairedMasks, StaticMask
-from pipeline.sources.base import Found
+from pipeline.sources.base import SampleRef
 from pipeline.storage.storage import Storage
 
 LIMIT = 1_000_000
@@ -167,11 +167,11 @@ def folder(tmp_path, *names: str) -> Storage:
 
 def paired(masks: PairedMasks | StaticMask, *keys: str) -> dict[str, str | None]:
     """The mask's key of each image that remains one."""
-    with Catalog() as catalog:
-        images = [(*Found(key, 1, "v"), masks.name_of(key) if masks.name_of else None) for key in keys]
-        catalog.create("images", IMAGES, in_batches(images, IMAGES))
-        masks.pair(catalog)
-        return dict(catalog.run("SELECT sample_id, mask_key FROM samples"))
+    with Database() as database:
+        images = [(*SampleRef(key, 1, "v"), masks.name_of(key) if masks.name_of else None) for key in keys]
+        database.create("images", IMAGES, in_batches(images, IMAGES))
+        masks.pair(database)
+        return dict(database.run("SELECT sample_id, mask_key FROM samples"))
 
 
 def test_pairs_by_path_then_by_stem(tmp_path):
@@ -240,10 +240,10 @@ def annotated(tmp_path, names: tuple[str, ...], images: tuple[str, ...]) -> tupl
     file = tmp_path / "boxes.jsonl"
     file.write_text("".join(json.dumps({"sample_id": name, "boxes": []}) + "\n" for name in names))
     masks = AnnotatedMasks(MaskConfig(kind="boxes"), Storage(str(file)), ELSEWHERE)
-    with Catalog() as catalog:
-        catalog.create("images", IMAGES, in_batches([(*Found(key, 1, "v"), None) for key in images], IMAGES))
-        masks.pair(catalog)
-        found = dict(catalog.run("SELECT sample_id, mask_spec FROM samples"))
+    with Database() as database:
+        database.create("images", IMAGES, in_batches([(*SampleRef(key, 1, "v"), None) for key in images], IMAGES))
+        masks.pair(database)
+        found = dict(database.run("SELECT sample_id, mask_spec FROM samples"))
     return {key: spec and len(json.loads(spec)) for key, spec in found.items()}, masks.left_out
 
 

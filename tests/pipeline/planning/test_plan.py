@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import pipeline.planning.plan
 from pipeline.config.job import JobConfig, MaskConfig, RunConfig, SinkConfig, SourceConfig
-from pipeline.database import Catalog
+from pipeline.database import Database
 from pipeline.errors import ConfigError
 from pipeline.manifest.log import Manifest
 from pipeline.planning.listing import find_samples
@@ -32,10 +32,10 @@ def config(tmp_path):
 
 
 def found(config) -> list[dict]:
-    with Catalog() as catalog:
-        find_samples(config, catalog)
+    with Database() as database:
+        find_samples(config, database)
         names = ("sample_id", "input_version", "size_bytes", "mask_key")
-        rows = catalog.run(f"SELECT {', '.join(names)} FROM samples ORDER BY sample_id")
+        rows = database.run(f"SELECT {', '.join(names)} FROM samples ORDER BY sample_id")
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
@@ -55,14 +55,14 @@ def commit(config, sample: dict, status=OK, weights="w", **changes) -> Manifest:
 
 @contextlib.contextmanager
 def made(config, weights="w"):
-    with Catalog() as catalog:
-        find_samples(config, catalog)
-        yield make_plan(config, catalog, weights, Manifest(Storage(config.sink.uri)))
+    with Database() as database:
+        find_samples(config, database)
+        yield make_plan(config, database, weights, Manifest(Storage(config.sink.uri)))
 
 
 def planned(config, weights="w"):
     with made(config, weights) as plan:
-        todo = [name for leg in plan.legs() for name in leg["sample_id"].to_pylist()]
+        todo = [name for chunk in plan.chunks() for name in chunk["sample_id"].to_pylist()]
         assert len(todo) == plan.todo
         return todo, dict(plan.reasons), dict(plan.done)
 
@@ -155,9 +155,9 @@ def test_objects_whose_results_would_have_one_place_are_told_apart(config, tmp_p
     bucket = Storage(f"memory://{tmp_path.name}")
     for name in ("a.png", "./a.png", "b/./c.png"):
         bucket.write(name, b"x")
-    with Catalog() as catalog:
-        find_samples(replace(config, source=SourceConfig(uri=str(bucket)), mask=MaskConfig("alpha")), catalog)
-        faults = dict(catalog.run("SELECT sample_id, fault FROM samples"))
+    with Database() as database:
+        find_samples(replace(config, source=SourceConfig(uri=str(bucket)), mask=MaskConfig("alpha")), database)
+        faults = dict(database.run("SELECT sample_id, fault FROM samples"))
     twice = "DuplicateKey: the source holds another sample of the name a.png"
     assert faults == {"./a.png": None, "a.png#2": twice, "b/./c.png": None}
 
@@ -223,12 +223,12 @@ def test_nothing_found_names_place_and_pattern(config):
         found(replace(config, source=replace(config.source, pattern="*.tiff")))
 
 
-def test_legs_hold_every_sample_once_in_order(config, monkeypatch):
-    monkeypatch.setattr(pipeline.planning.plan, "LEG_SAMPLES", 2)
+def test_chunks_hold_every_sample_once_in_order(config, monkeypatch):
+    monkeypatch.setattr(pipeline.planning.plan, "CHUNK_SAMPLES", 2)
     commit(config, found(config)[2], status=FAILED)
     with made(with_run(config, retry_failed=True)) as plan:
-        legs = [leg.to_pylist() for leg in plan.legs()]
-    assert [[row["sample_id"] for row in leg] for leg in legs] == [["000.png", "001.png"], ["002.png"]]
+        chunks = [chunk.to_pylist() for chunk in plan.chunks()]
+    assert [[row["sample_id"] for row in chunk] for chunk in chunks] == [["000.png", "001.png"], ["002.png"]]
 
 
 @given(sizes=st.lists(st.integers(0, 100), max_size=50), max_samples=st.integers(1, 10), max_bytes=st.integers(1, 150))
@@ -247,8 +247,8 @@ def test_sink_that_is_the_source_is_refused(tmp_path):
         mask=MaskConfig(uri=str(tmp_path), template="m_{path}"),
         sink=SinkConfig(uri=f"{tmp_path}/"),
     )
-    with Catalog() as catalog, pytest.raises(ConfigError, match=r"sink\.uri must be another than source\.uri"):
-        find_samples(config, catalog)
+    with Database() as database, pytest.raises(ConfigError, match=r"sink\.uri must be another than source\.uri"):
+        find_samples(config, database)
 
 
 @pytest.fixture
@@ -317,15 +317,15 @@ def test_faulty_selection_is_refused_with_the_sentence_of_the_database(judged, t
 
 def test_selection_by_a_statement_that_writes_is_refused(judged):
     """The database knows statements inside of queries; the transaction lets none of them change anything."""
-    with Catalog() as catalog:
-        Manifest(Storage(judged.sink.uri)).load_into(catalog, ["sample_id"])
+    with Database() as database:
+        Manifest(Storage(judged.sink.uri)).load_into(database, ["sample_id"])
         query = "WITH gone AS (DELETE FROM rows RETURNING sample_id) SELECT sample_id FROM gone"
         with pytest.raises(duckdb.Error, match=r"read-only|CTE needs a SELECT"):
-            list(catalog.stream(query, 10, read_only=True))
-        assert catalog.run("SELECT count(*) FROM rows") == [(3,)]
+            list(database.stream(query, 10, read_only=True))
+        assert database.run("SELECT count(*) FROM rows") == [(3,)]
 
 
 def test_faulty_selection_is_told_before_anything_is_listed(config):
     nowhere = replace(with_run(config, select="seem_score > 1"), source=SourceConfig(uri="/nowhere/at/all"))
-    with Catalog() as catalog, pytest.raises(ConfigError, match=r"^run\.select"):
-        find_samples(nowhere, catalog)
+    with Database() as database, pytest.raises(ConfigError, match=r"^run\.select"):
+        find_samples(nowhere, database)

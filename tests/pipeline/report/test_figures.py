@@ -3,16 +3,16 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from pipeline.database import Catalog
+from pipeline.database import Database
 from pipeline.manifest.log import Manifest
 from pipeline.records import FAILED, OK, UNCHANGED, Record, to_table
 from pipeline.report.charts import draw_charts
-from pipeline.report.figures import MOST_CLASSES, load_rows, read_figures
+from pipeline.report.figures import MAX_CLASSES, load_rows, read_figures
+from pipeline.report.formatting import moment, number, percent, seconds, shown, size
 from pipeline.report.gallery import choose_samples
 from pipeline.report.page import render_page
 from pipeline.report.publish import COLUMNS
-from pipeline.report.runs import MOST_RUNS
-from pipeline.report.words import moment, number, percent, seconds, shown, size
+from pipeline.report.runs import MAX_RUNS
 from pipeline.storage.storage import Storage
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -49,18 +49,18 @@ def records(count: int = 400) -> list[Record]:
 
 
 @pytest.fixture
-def catalog(tmp_path):
+def database(tmp_path):
     sink = Storage(str(tmp_path))
     manifest = Manifest(sink)
     manifest.load(["sample_id"])
     manifest.append(to_table(records()))
-    with Catalog() as catalog:
-        load_rows(sink, catalog, COLUMNS)
-        yield catalog
+    with Database() as database:
+        load_rows(sink, database, COLUMNS)
+        yield database
 
 
-def test_figures_count_every_row_once(catalog, tmp_path):
-    figures, made = read_figures(Storage(str(tmp_path)), catalog), records()
+def test_figures_count_every_row_once(database, tmp_path):
+    figures, made = read_figures(Storage(str(tmp_path)), database), records()
     results = [record for record in made if record.status == OK]
     assert figures.counts == {status: sum(r.status == status for r in made) for status in (OK, UNCHANGED, FAILED)}
     assert figures.samples == 400 and figures.pixels == 400 * 5000 and figures.windows == 800
@@ -88,12 +88,12 @@ def test_runs_beyond_the_newest_are_counted(tmp_path):
     sink = Storage(str(tmp_path))
     manifest = Manifest(sink)
     manifest.load(["sample_id"])
-    rows = [Record(str(i), OK, run_id=f"{i:03}", started_at=BEGAN + timedelta(days=i)) for i in range(MOST_RUNS + 3)]
+    rows = [Record(str(i), OK, run_id=f"{i:03}", started_at=BEGAN + timedelta(days=i)) for i in range(MAX_RUNS + 3)]
     manifest.append(to_table([*rows, Record("other hand", OK)]))
-    with Catalog() as catalog:
-        load_rows(sink, catalog, COLUMNS)
-        figures = read_figures(sink, catalog)
-    assert len(figures.runs) == MOST_RUNS and figures.runs[0].run_id == rows[-1].run_id and figures.runs_left_out == 3
+    with Database() as database:
+        load_rows(sink, database, COLUMNS)
+        figures = read_figures(sink, database)
+    assert len(figures.runs) == MAX_RUNS and figures.runs[0].run_id == rows[-1].run_id and figures.runs_left_out == 3
     assert "3 older runs are not listed" in render_page("sink", figures, []).decode()
 
 
@@ -102,9 +102,9 @@ def test_seam_scores_that_are_alike_are_told_apart_no_finer_than_they_are_labell
     manifest = Manifest(sink)
     manifest.load(["sample_id"])
     manifest.append(to_table([Record(str(i), OK, seam_score=1.0 + i / 100) for i in range(20)]))
-    with Catalog() as catalog:
-        load_rows(sink, catalog, COLUMNS)
-        seams = read_figures(sink, catalog).seams
+    with Database() as database:
+        load_rows(sink, database, COLUMNS)
+        seams = read_figures(sink, database).seams
     assert len({f"{low:.1f}" for low, *_ in seams}) == len(seams) and sum(count for *_, count in seams) == 20
 
 
@@ -112,16 +112,16 @@ def test_kinds_of_failure_beyond_counting_are_summed(tmp_path):
     sink = Storage(str(tmp_path))
     manifest = Manifest(sink)
     manifest.load(["sample_id"])
-    manifest.append(to_table([Record(str(i), FAILED, "read", f"Kind{i}") for i in range(MOST_CLASSES + 7)]))
-    with Catalog() as catalog:
-        load_rows(sink, catalog, COLUMNS)
-        figures = read_figures(sink, catalog)
-        assert len(figures.failures) == MOST_CLASSES and figures.failures_left_out == 7
+    manifest.append(to_table([Record(str(i), FAILED, "read", f"Kind{i}") for i in range(MAX_CLASSES + 7)]))
+    with Database() as database:
+        load_rows(sink, database, COLUMNS)
+        figures = read_figures(sink, database)
+        assert len(figures.failures) == MAX_CLASSES and figures.failures_left_out == 7
         assert draw_charts(figures) == {}
 
 
-def test_gallery_has_the_worst_a_cross_section_and_each_kind_of_failure(catalog):
-    rows = choose_samples(catalog, 40)
+def test_gallery_has_the_worst_a_cross_section_and_each_kind_of_failure(database):
+    rows = choose_samples(database, 40)
     assert len(rows) == 40 == len({row["sample_id"] for row in rows})
     scores = [row["seam_score"] for row in rows if row["status"] == OK]
     every = sorted((r.seam_score for r in records() if r.status == OK and r.seam_score == r.seam_score), reverse=True)
@@ -134,7 +134,7 @@ def test_gallery_has_the_worst_a_cross_section_and_each_kind_of_failure(catalog)
         "Kind20",
         "Kind30",
     }
-    assert choose_samples(catalog, 0) == []
+    assert choose_samples(database, 0) == []
 
 
 def test_words_are_short_and_hide_nothing():

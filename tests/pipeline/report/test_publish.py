@@ -14,8 +14,8 @@ import pipeline.report.publish
 from pipeline.config.job import RunConfig
 from pipeline.errors import ConfigError
 from pipeline.manifest.tombstones import note_forgotten
+from pipeline.report.formatting import shown
 from pipeline.report.publish import KEY, make_report, report_run
-from pipeline.report.words import shown
 from pipeline.run import run_job
 from pipeline.storage.storage import Storage
 from tests.conftest import make_photos
@@ -115,7 +115,7 @@ def test_what_is_forgotten_while_a_report_is_made_is_not_in_it(ended, tmp_path, 
     sink = Storage(str(tmp_path / "out"))
     shutil.copytree(ended[0].sink.uri, sink.root)
 
-    def choose(catalog, count):
+    def choose(database, count):
         note_forgotten(sink, ["large.jpg"])
         return []
 
@@ -125,7 +125,7 @@ def test_what_is_forgotten_while_a_report_is_made_is_not_in_it(ended, tmp_path, 
 
 
 def test_pictures_end_when_their_time_is_over(ended, monkeypatch):
-    monkeypatch.setattr(pipeline.report.publish, "MOST_S", -1.0)
+    monkeypatch.setattr(pipeline.report.publish, "MAX_READ_S", -1.0)
     html = make_report(Storage(ended[0].sink.uri), {})
     assert len(cards(html)) == 10 and b"took too long" in html and not Page(html).of("img")
 

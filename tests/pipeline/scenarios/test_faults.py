@@ -10,12 +10,12 @@ import ray.cloudpickle
 from pipeline.records import FAILED, OK
 from tests.conftest import make_photos
 from tests.pipeline.scenarios.test_run import job, run
-from tests.pipeline.worker import test_gpu_actor
+from tests.pipeline.worker import test_actor
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
-class PoisonedActor(test_gpu_actor.EchoActor):
+class PoisonedActor(test_actor.EchoActor):
     """Dies of samples whose name says so; starts without a model, since it starts a dozen times."""
 
     def _decode(self, task, *given):
@@ -29,7 +29,7 @@ def test_sample_that_kills_its_worker_is_quarantined_and_its_neighbours_are_fine
     photos, masks = make_photos(tmp_path, count=16)
     for folder in (photos, masks):
         (folder / "003.png").rename(folder / "003-poison.png")
-    for module in (sys.modules[__name__], test_gpu_actor):
+    for module in (sys.modules[__name__], test_actor):
         ray.cloudpickle.register_pickle_by_value(module)
     rows = run(job(tmp_path, tiny_weights), worker=PoisonedActor)
     assert len(rows) == 16

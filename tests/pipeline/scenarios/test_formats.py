@@ -280,7 +280,7 @@ def test_shards_that_the_manifest_knows_are_not_opened_again(here, corpus, tmp_p
     assert len(run(config, "changed")) == COUNT + 3  # what the old 01.tar held is gone, and keeps its rows
     assert opened == ["01.tar"]
     opened.clear()
-    summary = run_job(config, "settled", lambda rows, total: None)
+    summary = run_job(config, "finished", lambda rows, total: None)
     assert (summary.samples["found"], summary.samples["gone"], opened) == (6, 2, [])
     with pytest.raises(ConfigError, match=r"run.redo_changed=true"):
         run(replace(config, model=ModelConfig(seed=1)), "refused")

@@ -124,7 +124,7 @@ def test_objects_have_the_type_of_what_they_hold(here, bucket, form):
 
 
 def test_large_objects_have_a_type_too(s3_server, tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.storage.s3.LARGEST_PUT_BYTES", 3)
+    monkeypatch.setattr("pipeline.storage.s3.MAX_PUT_BYTES", 3)
     storage = Storage(f"s3://bucket/{tmp_path.name}", s3_server)
     (tmp_path / "local").write_bytes(b"12345")
     storage.write("a.json", b"[12345]")

@@ -44,7 +44,7 @@ def test_object_that_may_not_be_read_is_the_fault_of_the_sample_and_refused_cred
 
 
 def sample(start: int, size: int, file: str = "a.tar") -> dict:
-    return planned_sample(f"{file}/{start}", file=file, place=[start, size, start, 0])
+    return planned_sample(f"{file}/{start}", file=file, locator=[start, size, start, 0])
 
 
 def test_samples_that_lie_together_are_read_with_one_request():

@@ -12,7 +12,7 @@ import pipeline.sources.base
 import pipeline.sources.left_out
 from jobs.plan import main as plan
 from pipeline.config.job import JobConfig, MaskConfig, SinkConfig, SourceConfig
-from pipeline.database import Catalog
+from pipeline.database import Database
 from pipeline.errors import ConfigError
 from pipeline.planning.listing import find_samples
 from pipeline.run import run_job
@@ -37,9 +37,9 @@ def fill(folder: Path, *names: str) -> Path:
 
 def found(config: JobConfig) -> tuple[set[str], dict[str, int]]:
     """Samples of a job and what its plan leaves out."""
-    with Catalog() as catalog:
-        left_out = find_samples(config, catalog)
-        return {name for (name,) in catalog.run("SELECT sample_id FROM samples")}, left_out
+    with Database() as database:
+        left_out = find_samples(config, database)
+        return {name for (name,) in database.run("SELECT sample_id FROM samples")}, left_out
 
 
 def job(folder: Path, form: str = "images", **source) -> JobConfig:

@@ -163,7 +163,7 @@ def test_end_of_a_shard(tmp_path, case, name):
         return
     assert kinds(found, name) == {key.replace("x.tar", name): kind for key, kind in expected.items()}
     for row in found:
-        if row.place and row.has_mask:
+        if row.locator and row.has_mask:
             assert parts(row, data) == members_of(row.sample_id.rpartition("/")[2])
 
 

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.config.job import JobConfig, MaskConfig, SinkConfig, SourceConfig
-from pipeline.database import Catalog
+from pipeline.database import Database
 from pipeline.manifest.log import Manifest
 from pipeline.planning.listing import find_samples
 from pipeline.planning.plan import make_plan
@@ -168,7 +168,7 @@ def test_members_that_lie_apart_are_told(tmp_path):
 @pytest.mark.parametrize("kind", ["alpha", "static"])
 def test_member_without_an_extension_is_never_the_mask_of_another_kind(tmp_path, kind):
     (found,) = find(tmp_path / "x.tar", tar([("a.jpg", b"image"), ("a", b"text")]), MaskConfig(kind))
-    assert found.place is not None and found.place[3] == 0 and not found.has_mask
+    assert found.locator is not None and found.locator[3] == 0 and not found.has_mask
 
 
 @pytest.mark.parametrize("name", ["x.tar", "x.tar.gz", "x.tar.zst"])
@@ -216,9 +216,9 @@ def test_plan_tells_broken_shards_from_missing_masks(tmp_path):
     found = find(tmp_path / "x.tar", tar(entries)[: 512 * 9])
     assert kinds(found) == {"a": None, "b": None, "x.tar": "BrokenShard"}
     job = config(tmp_path, SourceConfig("webdataset", str(tmp_path / "x.tar")), MaskConfig("member"))
-    with Catalog() as catalog:
-        find_samples(job, catalog)
-        plan = make_plan(job, catalog, "weights", Manifest(Storage(job.sink.uri)))
+    with Database() as database:
+        find_samples(job, database)
+        plan = make_plan(job, database, "weights", Manifest(Storage(job.sink.uri)))
         assert (plan.found, plan.without_mask, plan.faults) == (3, 1, {"BrokenShard": 1})
 
 

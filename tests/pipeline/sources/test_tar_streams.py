@@ -116,8 +116,8 @@ def test_dictionary_of_an_xz_file_has_a_limit(monkeypatch):
 
 @pytest.mark.parametrize("kind", PACKERS)
 def test_bomb_of_any_kind_is_stopped(tmp_path, monkeypatch, kind):
-    monkeypatch.setattr("pipeline.sources.tar_source.LEAST_BOMB_BYTES", 1 << 20)
-    monkeypatch.setattr("pipeline.sources.tar_source.MOST_EXPANSION", 1)
+    monkeypatch.setattr("pipeline.sources.tar_source.MIN_BOMB_BYTES", 1 << 20)
+    monkeypatch.setattr("pipeline.sources.tar_source.MAX_EXPANSION", 1)
     name = {"gzip": "x.tar.gz", "bzip2": "x.tar.bz2", "xz": "x.tar.xz", "zstd": "x.tar.zst"}[kind]
     data = tar([*sample("a"), ("zeros.bin", bytes(3 << 20)), *sample("b")])
     assert kinds(find(tmp_path / name, PACKERS[kind](data)), name) == {"a": None, name: "BrokenShard"}

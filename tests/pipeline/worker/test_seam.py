@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.config.job import JobConfig, LimitsConfig, MaskConfig, ModelConfig, SinkConfig, SourceConfig
 from pipeline.run import run_job
-from pipeline.worker.seam import FLAT, LEAST_BORDER, SATURATED, Border, look_at_border
+from pipeline.worker.seam import FLAT, MIN_BORDER, SATURATED, Border, look_at_border
 from tests.conftest import make_photos, textured
 from tests.pipeline.flow_here import PlainActor
 from tests.seam_calibration import calibrate
@@ -43,7 +43,7 @@ def test_fill_of_one_colour_is_suspicious_where_the_photo_has_several(colour, ex
     photo[:] = colour
     assert look_at_border(photo, mask).suspicious is None
     photo, mask = textured(80, 80), np.zeros((80, 80), bool)
-    mask[40, 40 : 40 + LEAST_BORDER // 4] = True
+    mask[40, 40 : 40 + MIN_BORDER // 4] = True
     photo[mask] = colour
     assert look_at_border(photo, mask).suspicious is None  # too small to say
 

@@ -23,7 +23,7 @@ from pipeline.worker.actor import InpaintActor
 from pipeline.worker.pool import Pool
 from pipeline.worker.worker import Worker
 from tests.conftest import make_photos, planned_sample
-from tests.pipeline.worker.test_gpu_actor import Echo, EchoActor, unit
+from tests.pipeline.worker.test_actor import Echo, EchoActor, unit
 
 NAMES = [f"{index:03}.png" for index in range(6)]
 GOOD = (planned_sample("000.png"), planned_sample("001.png"))

@@ -1,4 +1,4 @@
-"""The files behind manifest rows, as far as they are still there."""
+"""Reads the input and result files of manifest rows, as far as they still exist."""
 
 import math
 import time
@@ -8,22 +8,22 @@ from typing import Any
 
 from pipeline.config.job import MaskConfig
 from pipeline.errors import SampleError
+from pipeline.report.formatting import shown
 from pipeline.report.review import NO_LIMIT, Inspector, config_of_run
-from pipeline.report.words import shown
 from pipeline.sinks.results import read_result
 from pipeline.sources.inputs import Inputs
 from pipeline.storage.storage import Storage
 
 
 @dataclass(frozen=True)
-class Files:
-    """What could be read of one sample.
+class RowFiles:
+    """The files of one sample, as far as they could be read.
 
     Args:
         inputs: image and mask as stored, ``None`` if they are gone.
         mask: how the mask is read.
         result: the encoded image, ``None`` if there is none.
-        missing: why there is less than there was; empty otherwise.
+        missing: why files are missing; empty otherwise.
     """
 
     inputs: Inputs | None = None
@@ -32,15 +32,15 @@ class Files:
     missing: str = ""
 
 
-class Evidence:
+class RowFilesReader:
     """Reads inputs and results of some rows of a sink; may be called from several threads.
 
     Args:
-        sink: whose rows they are. It may have been moved since: results are read below it, and nowhere else.
+        sink: contains the rows. It may have been moved: results are read only below it.
         storage_options: of the sink and of the source.
-        rows: that will be asked for.
-        most_s: after so many seconds nothing more is read.
-        most_pixels: of a larger photo nothing is read.
+        rows: that will be requested.
+        max_s: time limit in seconds, after which nothing is read.
+        max_pixels: files of larger photos are not read.
     """
 
     def __init__(
@@ -48,24 +48,24 @@ class Evidence:
         sink: Storage,
         storage_options: Mapping[str, Any],
         rows: Sequence[Mapping[str, Any]],
-        most_s: float = math.inf,
-        most_pixels: int = NO_LIMIT,
+        max_s: float = math.inf,
+        max_pixels: int = NO_LIMIT,
     ) -> None:
         self.sink, self.options = sink, storage_options
-        self.deadline, self.most_pixels = time.monotonic() + most_s, most_pixels
+        self.deadline, self.max_pixels = time.monotonic() + max_s, max_pixels
         names = {row["sample_id"] for row in rows}
         self.sinks: dict[str, str] = {}  # as the runs knew them
         self.runs = {run_id: self._open(run_id, names) for run_id in {row["run_id"] for row in rows}}
 
-    def read(self, row: Mapping[str, Any]) -> Files:
-        """Everything of one row; what cannot be read is left out, with the reason."""
+    def read(self, row: Mapping[str, Any]) -> RowFiles:
+        """Read the files of one row; unreadable ones are omitted with the reason."""
         if row["error_stage"] == "read":  # then as now, and the row says why
-            return Files()
+            return RowFiles()
         pixels = (row["width"] or 0) * (row["height"] or 0)
-        if pixels > self.most_pixels:
-            return Files(missing=f"a photo of {pixels / 1e6:.0f} megapixels is too large for a picture here")
+        if pixels > self.max_pixels:
+            return RowFiles(missing=f"a photo of {pixels / 1e6:.0f} megapixels is too large for a picture here")
         if time.monotonic() > self.deadline:
-            return Files(missing="no picture: reading those before it took too long")
+            return RowFiles(missing="no picture: reading those before it took too long")
         run, missing = self.runs[row["run_id"]], []
         inputs = result = None
         try:
@@ -81,7 +81,7 @@ class Evidence:
         except Exception as error:  # noqa: BLE001 - as above
             missing.append(f"the result cannot be shown: {reason(error)}")
         mask = None if isinstance(run, Exception) else run.config.mask
-        return Files(inputs, mask, result, "; ".join(missing))
+        return RowFiles(inputs, mask, result, "; ".join(missing))
 
     def _open(self, run_id: str, names: set[str]) -> Inspector | Exception:
         try:
@@ -92,7 +92,7 @@ class Evidence:
             return error
 
     def _result_uri(self, row: Mapping[str, Any]) -> str:
-        """Where a result lies now."""
+        """Return the current uri of a result."""
         output_uri, was = row["output_uri"], self.sinks.get(row["run_id"])
         for root in [self.sink, *([Storage(was, self.options)] if was else [])]:
             if root.holds(output_uri):
@@ -103,6 +103,6 @@ class Evidence:
 
 
 def reason(error: Exception) -> str:
-    """An error in one short line."""
+    """Describe an error in one short line."""
     text = error.message if isinstance(error, SampleError) else f"{type(error).__name__}: {error}"
     return shown(text.strip())[:200]

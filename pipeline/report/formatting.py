@@ -1,4 +1,4 @@
-"""Values as a person reads them."""
+"""Formats values for people."""
 
 import math
 from datetime import UTC, datetime
@@ -7,21 +7,21 @@ _JOINERS = "\u200c\u200d"  # invisible, but part of names in many scripts and of
 
 
 def shown(text: object) -> str:
-    """A text with what cannot be seen, or turns the text around it, written as its code."""
+    """Escape characters that are invisible or change the text direction."""
     return "".join(
         mark if mark.isprintable() or mark in _JOINERS else mark.encode("unicode_escape").decode() for mark in str(text)
     )
 
 
 def number(value: float | None, digits: int = 2) -> str:
-    """``12,345``, ``0.71``; a dash for what is not known."""
+    """Format a number as ``12,345`` or ``0.71``; a dash if it is unknown."""
     if value is None or not math.isfinite(value):
         return "–"
     return f"{value:,.0f}" if isinstance(value, int) or abs(value) >= 1000 else f"{value:,.{digits}f}"
 
 
 def percent(part: float | None, whole: float = 1) -> str:
-    """Of a whole, with enough digits that something is never nothing; what is not all of it never ``100 %``."""
+    """Format a share in percent; a positive share is never shown as 0 %, a partial one never as 100 %."""
     if part is None or not whole:
         return "–"
     share = 100 * part / whole
@@ -29,7 +29,7 @@ def percent(part: float | None, whole: float = 1) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """``24 ms``, ``3.1 s``, ``5 min``, ``2:40 h``."""
+    """Format a duration as ``24 ms``, ``3.1 s``, ``5 min`` or ``2:40 h``."""
     if value is None or not math.isfinite(value):
         return "–"
     if value < 0.9995:  # else it is 1000 ms
@@ -41,7 +41,7 @@ def seconds(value: float | None) -> str:
 
 
 def size(count: float | None) -> str:
-    """Bytes in decimal units."""
+    """Format bytes in decimal units."""
     if count is None:
         return "–"
     for unit in ("B", "kB", "MB", "GB", "TB"):
@@ -52,5 +52,5 @@ def size(count: float | None) -> str:
 
 
 def moment(at_s: float | None) -> str:
-    """Seconds since 1970 as date and time."""
+    """Format seconds since 1970 as date and time."""
     return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d %H:%M:%S} UTC" if at_s is not None else "–"

@@ -7,8 +7,8 @@ import pytest
 
 import pipeline.extras
 from pipeline.config.job import MaskConfig
-from pipeline.report.evidence import Evidence, Files
 from pipeline.report.publish import make_report
+from pipeline.report.row_files import RowFiles, RowFilesReader
 from pipeline.run import run_job
 from pipeline.storage.storage import Storage
 from tests.conftest import make_photos
@@ -22,7 +22,7 @@ def test_result_is_never_read_outside_the_sink(ended, uri):
     sink = Storage(config.sink.uri)
     row = pq.read_table(f"{config.sink.uri}/manifest").to_pylist()[0]
     row |= {"output_uri": uri.format(sink=sink), "output_member": None}
-    files = Evidence(sink, {}, [row], most_s=60).read(row)
+    files = RowFilesReader(sink, {}, [row], max_s=60).read(row)
     assert files.result is None and "the result cannot be shown" in files.missing
 
 
@@ -50,10 +50,10 @@ def test_nothing_is_read_of_what_could_not_be_read_nor_of_what_is_too_large(ende
     sink = Storage(ended[0].sink.uri)
     rows = pq.read_table(f"{sink}/manifest").to_pylist()
     ok = next(row for row in rows if row["sample_id"] == "large.jpg")
-    evidence = Evidence(sink, {}, rows, most_pixels=1_000_000)
+    reader = RowFilesReader(sink, {}, rows, max_pixels=1_000_000)
     monkeypatch.setattr(Storage, "read", lambda *_: pytest.fail("it was read"))
-    assert evidence.read({**ok, "error_stage": "read"}) == Files()
-    assert evidence.read(ok) == Files(missing="a photo of 1 megapixels is too large for a picture here")
+    assert reader.read({**ok, "error_stage": "read"}) == RowFiles()
+    assert reader.read(ok) == RowFiles(missing="a photo of 1 megapixels is too large for a picture here")
 
 
 def test_results_are_shown_where_nothing_is_installed_that_finds_text(ended, tmp_path, monkeypatch):

@@ -11,10 +11,10 @@ import pipeline.worker.decode_tasks
 from pipeline.config.job import RunConfig, SinkConfig
 from pipeline.records import DEFERRED, FAILED, OK, UNCHANGED
 from pipeline.storage.storage import Storage
-from pipeline.worker.decode_tasks import MOST_WINDOWS
+from pipeline.worker.decode_tasks import MAX_WINDOWS
 from tests.conftest import make_photos, textured
 from tests.pipeline.scenarios.test_run import job, run
-from tests.pipeline.worker.test_gpu_actor import unit
+from tests.pipeline.worker.test_actor import unit
 
 TIMES = {"started_at", "decode_s", "inpaint_s", "encode_s", "worker", "output_uri"}
 
@@ -32,7 +32,7 @@ def test_rows_and_bytes_are_those_of_decoding_beside_the_model(tmp_path, tiny_we
     config = job(tmp_path, tiny_weights)
     beside = run(config)
     apart = run(replace(config, run=RunConfig(decode="tasks"), sink=SinkConfig(uri=str(tmp_path / "apart"))))
-    assert beside["many.jpg"]["window_count"] > MOST_WINDOWS
+    assert beside["many.jpg"]["window_count"] > MAX_WINDOWS
     assert {row["status"] for row in beside.values()} == {OK, UNCHANGED, FAILED}
     for name, row in beside.items():
         assert {key: value for key, value in row.items() if key not in TIMES} == {

@@ -1,4 +1,4 @@
-"""Evaluation in this process, or by workers of Ray: what is measured of a photo does not depend on where."""
+"""Runs the evaluation in this process or on Ray workers, with equal results."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from pipeline.errors import ConfigError
 from pipeline.evaluation.perceptual import Perceptual, Sums
 from pipeline.evaluation.run import Case, Row, evaluate, open_methods
 
-Measured = tuple[list[Row], list[Case]]  # of one photo; cases only where pictures of them are wanted
+Measured = tuple[list[Row], list[Case]]  # of one photo; cases only if pictures of them are requested
 
 
 @dataclass(frozen=True)
-class Examination:
-    """What is measured on every photo.
+class EvaluationConfig:
+    """Configuration of an evaluation.
 
     Args:
         weights, baselines: the methods, see :func:`pipeline.evaluation.run.open_methods`.
         settings: of the models.
-        masks: keys of ``MASKS``.
+        masks: kinds of holes, keys of ``MASKS``.
         seed: of holes and models.
         max_pixels: of a photo as it is measured.
         side_px: side of the square that is cut from a photo instead; ``None``: photos stay whole.
@@ -44,22 +44,22 @@ class Examination:
     hub: Path | None = None
 
 
-class Examiner:
-    """One worker, with methods and metrics of its own.
+class Evaluator:
+    """Measures photos with its own methods and metrics.
 
     Args:
-        examination: what is measured.
-        perceptual: metrics that are open already.
+        config: of the evaluation.
+        perceptual: metrics that are already loaded.
     """
 
-    def __init__(self, examination: Examination, perceptual: Perceptual | None = None) -> None:
-        self.examination = examination
-        self.perceptual = perceptual or (Perceptual(examination.hub) if examination.hub else None)
-        self.methods = open_methods(examination.weights, examination.settings, examination.baselines)
+    def __init__(self, config: EvaluationConfig, perceptual: Perceptual | None = None) -> None:
+        self.config = config
+        self.perceptual = perceptual or (Perceptual(config.hub) if config.hub else None)
+        self.methods = open_methods(config.weights, config.settings, config.baselines)
 
     def measure(self, photo: Path, with_cases: bool) -> Measured:
         """Fill every kind of hole of a photo by every method."""
-        asked, rows, cases = self.examination, list[Row](), list[Case]()
+        asked, rows, cases = self.config, list[Row](), list[Case]()
         masks: Sequence[str | Path] = asked.masks
         if asked.mask_files:
             masks = [asked.mask_files[zlib.crc32(photo.name.encode()) % len(asked.mask_files)]]
@@ -69,13 +69,13 @@ class Examiner:
         return rows, cases
 
     def sums(self) -> Sums:
-        """What FID needs of all photos so far."""
+        """Return the sums for FID over all photos so far."""
         return self.perceptual.sums() if self.perceptual else {}
 
 
-def examine(
+def evaluate_photos(
     photos: Sequence[Path],
-    examination: Examination,
+    config: EvaluationConfig,
     pictured: int = 0,
     total: Perceptual | None = None,
     workers: int = 0,
@@ -84,26 +84,26 @@ def examine(
 
     Args:
         photos: files.
-        examination: what is measured.
+        config: of the evaluation.
         pictured: photos at the beginning whose cases are kept.
-        total: is given what FID needs, when all are done.
+        total: receives the sums for FID at the end.
         workers: of the cluster at ``RAY_ADDRESS``, or of one on this machine; each takes a GPU where there are some,
             and all must see the files. 0: this process, without Ray.
 
     Raises:
-        ConfigError: see :class:`Examiner`, or more workers than the cluster has GPUs or cores for.
+        ConfigError: see :class:`Evaluator`, or more workers than the cluster has GPUs or cores for.
     """
     if workers:
-        Examiner(examination, total)  # what workers would die of is said here
-        yield from _on_ray(photos, examination, pictured, total, workers)
+        Evaluator(config, total)  # raise here what would end the workers
+        yield from _on_ray(photos, config, pictured, total, workers)
         return
-    examiner = Examiner(examination, total)
+    evaluator = Evaluator(config, total)
     for index, photo in enumerate(photos):
-        yield examiner.measure(photo, index < pictured)
+        yield evaluator.measure(photo, index < pictured)
 
 
 def _on_ray(
-    photos: Sequence[Path], examination: Examination, pictured: int, total: Perceptual | None, workers: int
+    photos: Sequence[Path], config: EvaluationConfig, pictured: int, total: Perceptual | None, workers: int
 ) -> Iterator[Measured]:
     import ray
     from ray.util import ActorPool
@@ -116,8 +116,8 @@ def _on_ray(
         room = sum(int(node.get("CPU", 0) // pool.cpus) for node in nodes)
         if workers > room:
             raise ConfigError(f"--workers asks for {workers} workers; the CPU cores of the cluster hold {room}")
-        worker = ray.remote(Examiner).options(num_gpus=pool.gpus, num_cpus=pool.cpus)
-        actors = [worker.remote(examination) for _ in range(workers)]
+        worker = ray.remote(Evaluator).options(num_gpus=pool.gpus, num_cpus=pool.cpus)
+        actors = [worker.remote(config) for _ in range(workers)]
         tasks = [(photo, index < pictured) for index, photo in enumerate(photos)]
         try:
             yield from ActorPool(actors).map(lambda actor, task: actor.measure.remote(*task), tasks)

@@ -98,7 +98,7 @@ def test_samples_whose_credentials_are_refused_are_held(worker, monkeypatch):
 
 def test_more_samples_than_places_in_memory_all_get_through(worker):
     actor = worker()
-    actor.budget.least_bytes = actor.budget.total_bytes  # one at a time
+    actor.budget.min_bytes = actor.budget.total_bytes  # one at a time
     rows = actor(unit(*NAMES, "gone.png")).to_pylist()
     assert [row["status"] for row in rows] == [OK] * 6 + [DEFERRED]
     assert actor.budget._free_bytes == actor.budget.total_bytes

@@ -28,7 +28,7 @@ def job(name: str, holes: int, seed: int = 0) -> SampleJob:
 
 
 def is_filled(job: SampleJob) -> bool:
-    return bool((job.patch != job.seen[job.place.slices]).any())
+    return bool((job.patch != job.seen[job.box.slices]).any())
 
 
 class Recorder:

@@ -148,7 +148,7 @@ def test_results_of_members_below_a_dot_are_whole_and_stay(here, tmp_path, is_ea
     )
     with here.context() as patched:
         if is_earlier_version:  # which kept the dot
-            patched.setattr(pipeline.sinks.base, "place_name", str)
+            patched.setattr(pipeline.sinks.base, "result_name", str)
         run_job(config, "run", lambda rows, total: None)
     again = replace(config, model=replace(config.model, seed=1), run=replace(config.run, redo_changed=True))
     for number in range(2):
