@@ -14,6 +14,7 @@ from torch import Tensor
 
 from moebius.checkpoint import load_denoiser
 from moebius.config import MoebiusConfig
+from moebius.denoiser import Denoiser
 from moebius.train.batches import NoisyBatch, noise_latents
 from moebius.train.captured_step import DenoiserStep
 from moebius.train.ema import Ema
@@ -66,8 +67,7 @@ class TimedDenoising:
         self.capture = capture
         self.settings, self.config, self.pool, self.reuse = settings, config, pool, reuse
         self.device = pool.crops.device
-        self.start = load_denoiser(state, config).state_dict()
-        self.published = dict(state)
+        self.state = {name: value.clone() for name, value in state.items()}
         self.generator = torch.Generator(self.device).manual_seed(seed)
 
     def run(self, seconds: float, save_every_s: float, save: Callable[[dict[str, Tensor]], object]) -> TimedRun:
@@ -142,12 +142,15 @@ class TimedDenoising:
             _free_memory(self.device)
         if best is None:
             raise RuntimeError(f"no way to compute a step works: {notes}")
-        best[1].restart(self.start)
+        best[1].restart(self._new_model().state_dict())
         return best[1], notes
+
+    def _new_model(self) -> Denoiser:
+        return load_denoiser({name: value.clone() for name, value in self.state.items()}, self.config)
 
     def _timed_step(self, batch: NoisyBatch, bf16: bool, channels_last: bool) -> tuple[DenoiserStep, float]:
         """A step and the seconds it takes."""
-        model = load_denoiser(self.published, self.config).requires_grad_(True).to(self.device)
+        model = self._new_model().requires_grad_(True).to(self.device)
         step = DenoiserStep(model, self.settings, batch, bf16, channels_last)
         step(batch, 0.0)
         expected = float(step.loss)

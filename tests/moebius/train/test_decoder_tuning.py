@@ -11,8 +11,8 @@ from moebius.train.decoder_tuning import DecoderSettings, DecoderTuning, PatchDi
 from moebius.train.device_crops import DeviceCrops
 from moebius.train.efficientnet_lite import LiteFeatures
 from moebius.train.mask_bank import MaskBank, draw_masks
-from moebius.train.timed import Clock
 from tests.conftest import textured
+from tests.moebius.train.test_timed_denoising import CountedClock
 
 CPU = torch.device("cpu")
 CONFIG = MoebiusConfig(
@@ -58,13 +58,14 @@ def test_sampled_latents_are_those_of_the_denoiser_as_the_decoder_takes_them(sam
 def test_tuning_moves_the_decoder_and_not_the_encoder_and_uses_its_time(samples, monkeypatch):
     monkeypatch.setattr(decoder_tuning, "EMA_EVERY", 1)
     monkeypatch.setattr(decoder_tuning, "REFILL_STEPS", 2)
+    monkeypatch.setattr(decoder_tuning, "ADVERSARIAL_FROM", 0.3)
     vae, sampled = samples.vae, DecoderPool(4, CPU)
     samples.add_sampled(sampled, Denoiser(CONFIG).eval(), 4)
     before = {name: value.clone() for name, value in vae.state_dict().items()}
     tuning = DecoderTuning(vae, LiteFeatures().eval().requires_grad_(False), DecoderSettings(batch_size=4), seed=0)
     saved = []
-    state, rows = tuning.run(samples, sampled, Clock(4.0), 0.0, saved.append)
-    assert len(rows) >= 3 and len(saved) == len(rows) and rows[-1]["s"] < 10
+    state, rows = tuning.run(samples, sampled, CountedClock(20), 0.0, saved.append)
+    assert len(rows) == len(saved) == 4  # of five looks each
     assert "critic" not in rows[0] and {"critic", "adversarial", "features"} <= rows[-1].keys()
     changed = {name for name, value in state.items() if not torch.equal(value, before[name])}
     assert changed and all(name.startswith("decoder.") for name in changed)
