@@ -69,6 +69,7 @@ class DenoiserStep:
         if self.device.type != "cuda":
             return False
         try:
+            torch.cuda.empty_cache()  # what the stream of the warm-up cannot use
             stream = torch.cuda.Stream()
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
