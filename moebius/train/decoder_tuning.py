@@ -28,7 +28,7 @@ from moebius.train.timed import Clock, falling_share
 
 logger = logging.getLogger(__name__)
 FEATURE_WEIGHT = 0.05
-STATISTICS_WEIGHT = 0.02
+STATISTICS_WEIGHT = 0.05
 ADVERSARIAL_WEIGHT = 0.03
 MEAN_PX = 8  # of sampled latents only these means are compared with the truth
 WARM_UP, FALL = 0.02, 1 / 3  # shares of the time in which the rate grows and falls
