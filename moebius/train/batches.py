@@ -41,6 +41,24 @@ def noisy_batch(
     rng: np.random.Generator,
     uniform_times: bool = False,
 ) -> NoisyBatch:
+    """Noise latents with what a generator on the CPU draws, so that every device gets the same.
+
+    Args:
+        clean, masked, masks, unconditional, uniform_times: see :func:`noise_latents`.
+        rng: what decides everything.
+    """
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    return noise_latents(clean, masked, masks, unconditional, generator, uniform_times)
+
+
+def noise_latents(
+    clean: Tensor,
+    masked: Tensor,
+    masks: Tensor,
+    unconditional: float,
+    generator: torch.Generator,
+    uniform_times: bool = False,
+) -> NoisyBatch:
     """Noise latents as the published training does: t = ⌊1000·sigmoid(z)⌋, and an offset of each channel's noise.
 
     Args:
@@ -48,19 +66,20 @@ def noisy_batch(
         masked: (B, C, h, w), scaled latents of the images with their holes blanked.
         masks: (B, 1, h, w), 1 = repaint.
         unconditional: share of samples with the category ids 10–19.
-        rng: source of all randomness.
+        generator: source of all randomness; it may be of another device.
         uniform_times: t = ⌊1000·Φ(z)⌋ instead: all timesteps are equally frequent.
     """
-    count = clean.shape[0]
-    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    device = clean.device
-    normal = torch.randn(count, generator=generator)
+    count, device, drawn_on = clean.shape[0], clean.device, generator.device
+    normal = torch.randn(count, generator=generator, device=drawn_on)
     shares = torch.special.ndtr(normal) if uniform_times else normal.sigmoid()
     timesteps = (TRAIN_STEPS * shares).long().clamp(max=TRAIN_STEPS - 1)
-    noise = torch.randn(clean.shape, generator=generator)
-    noise = noise + NOISE_OFFSET * torch.randn(count, clean.shape[1], 1, 1, generator=generator)
-    is_unconditional = torch.rand(count, 1, generator=generator) < unconditional
-    ids = torch.where(is_unconditional, torch.tensor(UNCONDITIONAL_IDS), torch.tensor(CONDITION_IDS))
+    noise = torch.randn(clean.shape, generator=generator, device=drawn_on)
+    noise = noise + NOISE_OFFSET * torch.randn(count, clean.shape[1], 1, 1, generator=generator, device=drawn_on)
+    is_unconditional = torch.rand(count, 1, generator=generator, device=drawn_on) < unconditional
+    unconditional_ids, condition_ids = (
+        torch.arange(ids.start, ids.stop, device=drawn_on) for ids in (UNCONDITIONAL_IDS, CONDITION_IDS)
+    )
+    ids = torch.where(is_unconditional, unconditional_ids, condition_ids)
     timesteps, ids, noise = timesteps.to(device), ids.to(device), noise.to(device)
     alphas = alphas_cumprod().to(device)[timesteps]
     shaped = alphas.view(-1, 1, 1, 1)

@@ -10,7 +10,6 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
-import simplejpeg
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
@@ -46,7 +45,7 @@ def pack_photos(paths: list[Path], side_px: int, target: Path) -> None:
     names, arrays = [], []
     for path in paths:
         try:
-            arrays.append(_scaled(path, side_px))
+            arrays.append(scaled_photo(path, side_px))
             names.append(path.name)
         except PhotosError as error:
             logger.warning("%s", error)
@@ -58,8 +57,12 @@ def pack_photos(paths: list[Path], side_px: int, target: Path) -> None:
     np.savez(target, pixels=pixels, shapes=np.array([array.shape[:2] for array in arrays]), names=names)
 
 
-def _scaled(path: Path, side_px: int) -> np.ndarray:
-    """Read a photo as (H, W, 3) uint8, the shorter side ``side_px``, the longer one at most half as long again."""
+def scaled_photo(path: Path, side_px: int) -> np.ndarray:
+    """Read a photo: (H, W, 3) uint8, the shorter side ``side_px``, the longer one at most half as long again.
+
+    Raises:
+        PhotosError: see :func:`pack_photos`.
+    """
     try:
         image = _upright(path, side_px)
     except Exception as error:  # Pillow has no error of its own
@@ -94,6 +97,8 @@ def _check_jpeg(data: bytes) -> None:
     Raises:
         ValueError: the image is damaged; the message is libjpeg's.
     """
+    import simplejpeg  # not at the top: packed photos are trained on without it
+
     try:
         simplejpeg.decode_jpeg(data, min_height=1, min_width=1)  # reads all, and computes an eighth of the pixels
     except ValueError as error:
