@@ -28,7 +28,7 @@ from pipeline.config.job import JobConfig
 from pipeline.database import Database
 from pipeline.faults.hold import Hold, tell_hold
 from pipeline.faults.judge import fail
-from pipeline.faults.passes import History, Pass
+from pipeline.faults.passes import Pass
 from pipeline.faults.roster import RemoteRoster, open_roster
 from pipeline.maintenance.repack import repack
 from pipeline.maintenance.replaced import delete_replaced
@@ -45,14 +45,11 @@ from pipeline.sources.reader import Reader
 from pipeline.storage.storage import Storage
 from pipeline.storage.weights import fetch_weights
 from pipeline.worker.actor import InpaintActor
-from pipeline.worker.decode_tasks import BLOCK_BYTES, cut_samples, finish_samples
 from pipeline.worker.pool import Pool
 from pipeline.worker.sample import new_record
 from pipeline.worker.units import SMALL_UNITS, UnitBounds
-from pipeline.worker.window_actor import WindowActor
 from pipeline.worker.worker import Worker
 
-TASK_RETRIES = 3  # by Ray, before a unit is deferred to the next pass
 UNITS_AT_WORK = 3  # per actor: one being read and decoded, one in the model, one being encoded and written
 UNITS_IN_FLIGHT = 4
 MAX_BLOCKS = 2048
@@ -108,8 +105,7 @@ def run_job(
             with summary.kept_in(sink), closing(Meter(run_id)) as meter:
                 on_rows(MANIFEST_SCHEMA.empty_table(), plan.todo)
                 if plan.todo:
-                    block_bytes = ROWS_BYTES if config.run.decode == "workers" else BLOCK_BYTES
-                    with connected(config.run.address, block_bytes), open_roster() as roster:
+                    with connected(config.run.address, ROWS_BYTES), open_roster() as roster:
                         pool = size_pool(config.run, node_resources())
                         check_precision(config.model.precision, pool)
                         on_pool(pool)
@@ -162,32 +158,10 @@ def _start_pass(
             enable_true_multi_threading=True,
         ),
     }
-    flow = ray.data.from_arrow(_blocks(units))
-    if config.run.decode == "workers" or this_pass.history is not History.FRESH:
-        arguments = (worker, engine_arguments, this_pass, roster)
-        flow = flow.map_batches(Worker, fn_constructor_args=arguments, batch_size=1, **on_workers)
-    else:
-        in_tasks = {"batch_format": "pyarrow", "num_cpus": pool.task_cpus, "max_retries": TASK_RETRIES}
-        window_px = weights.config.image_size
-        cut = partial(
-            cut_samples,
-            config=config,
-            weights_fingerprint=weights.fingerprint,
-            run_id=run_id,
-            window_px=window_px,
-        )
-        end = partial(finish_samples, config=config, run_id=run_id, window_px=window_px)
-        flow = (
-            flow.map_batches(cut, batch_size=1, **in_tasks)
-            .map_batches(
-                WindowActor,
-                fn_constructor_args=(worker, *engine_arguments, roster),
-                batch_size=None,
-                max_task_retries=1,  # with 0, the next units would fail while the worker is being replaced
-                **on_workers,
-            )
-            .map_batches(end, batch_size=None, **in_tasks)
-        )
+    arguments = (worker, engine_arguments, this_pass, roster)
+    flow = ray.data.from_arrow(_blocks(units)).map_batches(
+        Worker, fn_constructor_args=arguments, batch_size=1, **on_workers
+    )
     return flow.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
 
 
