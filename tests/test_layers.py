@@ -23,6 +23,7 @@ manifest sinks
 worker
 planning
 cluster
+executor
 report training
 evaluation maintenance
 run
