@@ -21,22 +21,23 @@ from pipeline.config.job import JobConfig
 
 if TYPE_CHECKING:
     from pipeline.cluster.summary import Summary
+    from pipeline.executor.base import Executor
 
 logger = logging.getLogger("jobs.inpaint")  # also when this module is __main__
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the arguments, run the job, and log a summary."""
+def main(arguments: Sequence[str] | None = None, executor: "Executor | None" = None) -> int:
+    """Parse the arguments, run the job on Ray or another executor, and log a summary."""
     parser = new_parser(
         "inpaint", "Inpaint every image of a source under its mask. When started again, it resumes with what is left."
     )
     add_config(parser)
     add_overrides(parser)
     options = parser.parse_args(arguments)
-    return run_command(lambda: _inpaint(options.config, options.overrides), resumable=True)
+    return run_command(lambda: _inpaint(options.config, options.overrides, executor), resumable=True)
 
 
-def _inpaint(path: str, overrides: Sequence[str]) -> int:
+def _inpaint(path: str, overrides: Sequence[str], executor: "Executor | None") -> int:
     config = load_config(path, overrides)
     from pipeline.errors import JobError
     from pipeline.manifest.lease import LeaseHeldError
@@ -54,7 +55,7 @@ def _inpaint(path: str, overrides: Sequence[str]) -> int:
                 failures.update(rows)
                 progress.update(rows, todo)
 
-            summary = run_job(config, run_id, on_rows, on_pool=lambda pool: progress.expect(pool.model_calls))
+            summary = run_job(config, run_id, on_rows, executor, lambda pool: progress.expect(pool.model_calls))
     except (JobError, LeaseHeldError, ManifestConflictError) as error:
         logger.error("%s", error)
         return FAILED

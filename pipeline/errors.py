@@ -21,6 +21,10 @@ class JobError(RuntimeError):
     """The job ended before all samples were processed; running the same command again resumes it."""
 
 
+class ExecutorError(RuntimeError):
+    """What the workers run on failed or does not answer; this says nothing about any sample."""
+
+
 class SampleError(Exception):
     """The failure of one sample; it becomes the sample's manifest row and affects no other sample.
 

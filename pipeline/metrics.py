@@ -8,7 +8,6 @@ it, so gauges are read anew every few seconds.
 import collections
 import threading
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 
 import pyarrow as pa
 from ray.util.metrics import Counter, Gauge, Histogram
@@ -110,9 +109,3 @@ class Meter:
         self.add("stage_seconds", write_s, stage="write")
         self.add("written_bytes", sum(record.output_bytes or 0 for record in records))
         self.add("given_back", sum(record.status in UNDONE for record in records))
-
-
-@lru_cache(maxsize=1)
-def meter_of(run_id: str) -> Meter:
-    """Return this process's meter; tasks of one process share it."""
-    return Meter(run_id)

@@ -38,7 +38,6 @@ LONG_FILES = [
     "tests/pipeline/cluster/test_cluster.py",
     "tests/pipeline/scenarios/test_whose_fault.py",
     "tests/pipeline/scenarios/test_faults.py",
-    "tests/pipeline/worker/test_decode_tasks.py",
     "tests/pipeline/scenarios/test_other_readers.py",
     "tests/moebius/fast/test_gpu.py",
     "tests/jobs/test_evaluate.py",

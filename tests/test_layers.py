@@ -32,6 +32,7 @@ manifest sinks
 worker
 planning
 cluster
+executor
 report training
 evaluation maintenance
 run
@@ -87,6 +88,13 @@ def test_imports_lead_down(path):
 def test_nothing_from_the_packages_above_is_imported(path):
     root = module_of(path).split(".")[0]
     assert not {name.split(".")[0] for name in imported_modules(path)} & NOT_IN[root]
+
+
+def test_private_parts_of_ray_are_used_in_one_file():
+    """By import, or as attributes of Ray; variables of the environment are public."""
+    private = {path.name for path in FILES["pipeline"] + FILES["jobs"] if "ray._" in path.read_text()}
+    assert private == {"ray_private.py"}
+    assert "_system_config" not in "".join(path.read_text() for path in FILES["pipeline"])
 
 
 @pytest.mark.parametrize("root", LAYERS)

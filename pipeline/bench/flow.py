@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,12 +17,12 @@ from PIL import Image
 
 from moebius.weights import Weights
 from pipeline.config.job import JobConfig, LimitsConfig, MaskConfig, ModelConfig, RunConfig, SinkConfig, SourceConfig
+from pipeline.executor.ray_data import RayExecutor
 from pipeline.run import run_job
 from pipeline.worker.actor import InpaintActor
 
 WINDOW_PX = 512
 QUALITY = 90
-LOGS = "MOEBIUS_BENCH_LOGS"  # variable of the environment: where calls of the model are noted
 SAMPLE_EVERY_S = 2.0  # reading the page tables of all processes takes a moment
 
 
@@ -77,14 +78,23 @@ class SleepingModel:
 
 
 class SleepingActor(InpaintActor):
-    """A worker that hosts a :class:`SleepingModel`; its seconds a batch and its log's folder are in the environment."""
+    """A worker that hosts a :class:`SleepingModel`.
+
+    Args:
+        arguments: of :class:`InpaintActor`.
+        batch_s: seconds per call of the model.
+        logs: folder of the logs of calls.
+    """
+
+    def __init__(self, *arguments: Any, batch_s: float, logs: Path) -> None:
+        self.batch_s, self.logs = batch_s, logs
+        super().__init__(*arguments)
 
     def load_model(self, weights: Weights) -> SleepingModel:  # type: ignore[override]
         """Without loading anything."""
         size = self.config.model.batch_size
         assert isinstance(size, int)
-        folder = Path(os.environ[LOGS])
-        return SleepingModel(size, float(os.environ["MOEBIUS_BENCH_BATCH_S"]), folder / f"{os.getpid()}.log")
+        return SleepingModel(size, self.batch_s, self.logs / f"{os.getpid()}.log")
 
 
 def write_corpus(folder: Path, samples: int, side_px: int, distinct: int = 64) -> None:
@@ -125,7 +135,7 @@ def measure_flow(folder: Path, actors: int, batch_size: int, batch_s: float) -> 
     with tempfile.TemporaryDirectory(dir=folder) as name:
         logs = Path(name) / "logs"
         logs.mkdir()
-        os.environ |= {LOGS: str(logs), "MOEBIUS_BENCH_BATCH_S": str(batch_s)}
+        executor = RayExecutor(partial(SleepingActor, batch_s=batch_s, logs=logs))
         config = JobConfig(
             source=SourceConfig(uri=str(folder / "photos")),
             mask=MaskConfig(uri=str(folder / "masks")),
@@ -136,7 +146,7 @@ def measure_flow(folder: Path, actors: int, batch_size: int, batch_s: float) -> 
         )
         started = time.monotonic()
         with _PeakMemory() as memory:
-            summary = run_job(config, "bench", lambda rows, total: None, worker=SleepingActor)
+            summary = run_job(config, "bench", lambda rows, total: None, executor)
         if summary.failed_fraction:
             raise RuntimeError(f"samples failed: {summary.errors}")
         calls = np.array(list(call_times(logs)))

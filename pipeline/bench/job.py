@@ -6,8 +6,10 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,9 +18,10 @@ from PIL import Image
 from moebius import Inpainter
 from moebius.weights import Weights
 from moebius.windows import cut_window, plan_windows
-from pipeline.bench.flow import LOGS, call_times, note_call, write_corpus
+from pipeline.bench.flow import call_times, note_call, write_corpus
 from pipeline.cluster.connect import size_pool
 from pipeline.config.job import JobConfig, LimitsConfig, MaskConfig, ModelConfig, RunConfig, SinkConfig, SourceConfig
+from pipeline.executor.ray_data import RayExecutor
 from pipeline.run import run_job
 from pipeline.storage.weights import fetch_weights
 from pipeline.worker.actor import InpaintActor
@@ -46,7 +49,9 @@ class JobFigures:
 
 
 class TimedInpainter(Inpainter):
-    """Notes when each call starts and ends."""
+    """Notes when each call starts and ends, in files of the folder ``logs``."""
+
+    logs: Path
 
     def generate(
         self,
@@ -58,16 +63,27 @@ class TimedInpainter(Inpainter):
         """See :meth:`moebius.Inpainter.generate`."""
         started = time.monotonic()
         pictures = super().generate(pixels, masks, seeds, noise)
-        note_call(Path(os.environ[LOGS], f"{os.getpid()}-{threading.get_ident()}.log"), started)
+        note_call(Path(self.logs, f"{os.getpid()}-{threading.get_ident()}.log"), started)
         return pictures
 
 
 class TimedActor(InpaintActor):
-    """A worker that hosts a :class:`TimedInpainter`; the folder of its logs is in the environment."""
+    """A worker that hosts a :class:`TimedInpainter`.
+
+    Args:
+        arguments: of :class:`InpaintActor`.
+        logs: folder of the logs of calls.
+    """
+
+    def __init__(self, *arguments: Any, logs: Path) -> None:
+        self.logs = logs
+        super().__init__(*arguments)
 
     def load_model(self, weights: Weights) -> Inpainter:
         """On this worker's device."""
-        return TimedInpainter(*weights.load(), settings=self.config.inpaint_settings)
+        inpainter = TimedInpainter(*weights.load(), settings=self.config.inpaint_settings)
+        inpainter.logs = self.logs
+        return inpainter
 
 
 def measure_job(weights: str, samples: int, steps: int) -> JobFigures:
@@ -77,7 +93,6 @@ def measure_job(weights: str, samples: int, steps: int) -> JobFigures:
         model = fetch_weights(weights, {})
         write_corpus(folder, samples, model.config.image_size)
         (folder / "logs").mkdir()
-        os.environ[LOGS] = str(folder / "logs")
         config = JobConfig(
             source=SourceConfig(uri=str(folder / "photos")),
             mask=MaskConfig(uri=str(folder / "masks")),
@@ -91,7 +106,8 @@ def measure_job(weights: str, samples: int, steps: int) -> JobFigures:
         photos = sorted((folder / "photos").iterdir())
         bare_s = _bare_s(model, config, photos[::2], threads)
         started = time.monotonic()
-        summary = run_job(config, "bench", lambda rows, total: None, worker=TimedActor)
+        executor = RayExecutor(partial(TimedActor, logs=folder / "logs"))
+        summary = run_job(config, "bench", lambda rows, total: None, executor)
         wall_s = time.monotonic() - started
         bare = samples / (bare_s + _bare_s(model, config, photos[1::2], threads))
         if summary.failed_fraction:

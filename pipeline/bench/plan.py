@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,8 @@ def measure_plan(rows: int) -> PlanFigures:
             Path(folder, name).mkdir()
         config, sink = fill_sink(folder, rows, _finished)
         clock = [time.monotonic()]
-        with Database() as database, _MadeUpListing(rows):
-            find_samples(config, database)
+        with Database() as database:
+            find_samples(config, database, open_storage=partial(_MadeUpStorage, rows))
             clock.append(time.monotonic())
             manifest = Manifest(sink)
             plan = make_plan(config, database, WEIGHTS, manifest)
@@ -97,24 +98,21 @@ def _making_up_s(rows: int) -> float:
     return time.monotonic() - started
 
 
-class _MadeUpListing:
-    """Lets storages list files that are not there: an image and a mask for each row."""
+class _MadeUpStorage(Storage):
+    """A folder that lists files which are not there.
 
-    def __init__(self, files: int) -> None:
-        self.files, self.real = files, Storage.list_files
+    Args:
+        files: how many.
+        uri, options: of the folder.
+    """
 
-    def __enter__(self) -> None:
-        files, real = self.files, self.real
+    def __init__(self, files: int, uri: str, options: Mapping[str, Any]) -> None:
+        super().__init__(uri, options)
+        self.files = files
 
-        def list_files(storage: Storage, below: str = "", dead_links: bool = False) -> Iterator[StoredFile]:
-            if not str(storage).endswith(("/photos", "/masks")):
-                return real(storage, below)
-            return _listing(files)
-
-        Storage.list_files = list_files  # type: ignore[method-assign, assignment]
-
-    def __exit__(self, *_: object) -> None:
-        Storage.list_files = self.real  # type: ignore[method-assign]
+    def list_files(self, below: str = "", dead_links: bool = False) -> Iterator[StoredFile]:
+        """See :meth:`pipeline.storage.storage.Storage.list_files`."""
+        return _listing(self.files)
 
 
 def _finished(config: JobConfig, start: int, stop: int) -> Mapping[str, Any]:

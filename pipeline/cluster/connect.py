@@ -171,7 +171,5 @@ def size_pool(run: RunConfig, nodes: Sequence[Mapping[str, float]]) -> Pool:
         room = [-(-actors // len(hosts))] * len(hosts)
     share = max(1, min(int(node["CPU"] // held) for node, held in zip(hosts, room, strict=True)))
     per_node = min(actors, max(room))
-    if run.decode == "tasks" and gpus_each:
-        return Pool(actors, gpus_each, 1, share, per_node, task_cpus=1)
-    # A part of each share stays free, for the tasks of run.decode=tasks where there are no other nodes.
+    # A part of each share stays free for other tasks of the cluster; threads are not bound by it.
     return Pool(actors, gpus_each, min(max(1, share * 4 // 5), share * 0.8), share, per_node)

@@ -3,14 +3,9 @@
 import socket
 
 import ray
-from ray._private.authentication.authentication_token_setup import (
-    AuthenticationMode,
-    AuthenticationTokenLoader,
-    get_authentication_mode,
-)
-from ray._private.services import GcsClient, canonicalize_bootstrap_address
-from ray.exceptions import AuthenticationError, RayError
+from ray.exceptions import RayError
 
+from pipeline.cluster.ray_private import has_token, is_refused, resolve_address, uses_tokens
 from pipeline.cluster.ray_process import away_from_user_modules, set_variables, silent_core
 from pipeline.errors import ConfigError
 
@@ -47,7 +42,7 @@ def join(address: str) -> None:
 
 def _find(address: str) -> str:
     """Resolve ``auto`` and see whether something listens there: Ray itself would wait for minutes."""
-    found = canonicalize_bootstrap_address(address)  # private, but what `ray.init` does first
+    found = resolve_address(address)
     if found is None:
         raise ConnectionError("none runs on this machine")
     host, _, port = found.rpartition(":")
@@ -61,35 +56,19 @@ def _use_token_if_asked(address: str) -> None:
     Raises:
         ConfigError: the token is missing or wrong.
     """
-    asked_here = get_authentication_mode() == AuthenticationMode.TOKEN
-    if asked_here and not _has_token():  # Ray's core would end this process
+    asked_here = uses_tokens()
+    if asked_here and not has_token():  # Ray's core would end this process
         raise ConfigError(f"run.address: RAY_AUTH_MODE=token, but there is no token in {TOKEN_SOURCES}")
-    if not _refuses(address):
+    if not is_refused(address):
         return
-    if not _has_token():
+    if not has_token():
         raise ConfigError(
             f"run.address: the cluster at {address} asks for a token and there is none here: put that of its nodes "
             f"into {TOKEN_SOURCES}"
         )
     set_variables({"RAY_AUTH_MODE": "token"})
-    if asked_here or _refuses(address):
+    if asked_here or is_refused(address):
         raise ConfigError(
             f"run.address: the cluster at {address} does not take the token that is here, the first of "
             f"{TOKEN_SOURCES}: put that of its nodes there"
         )
-
-
-def _has_token() -> bool:
-    try:
-        # Private, as `ray get-auth-token` only prints it.
-        return AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True)
-    except AuthenticationError:  # RAY_AUTH_TOKEN_PATH names no file
-        return False
-
-
-def _refuses(address: str) -> bool:
-    try:
-        GcsClient(address=address)  # private: `ray.init` tries for 20 s, and then does not tell of the token
-    except AuthenticationError:
-        return True
-    return False

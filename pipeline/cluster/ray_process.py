@@ -8,25 +8,23 @@ import sysconfig
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import ray
-from ray._private.authentication.authentication_token_setup import AuthenticationTokenLoader, Config
-
 import pipeline
+from pipeline.cluster.ray_private import forbid_auto_connect, print_lines_of_nodes, reread_variables
 
 PREFIXES = ("RAY_", "PYTHONBREAKPOINT")  # of the variables that Ray sets in a driver
 RECONNECT = "RAY_gcs_rpc_server_reconnect_timeout_s"  # without a head node; then Ray's core ends the process
 DEFAULTS = {
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # the remarks of Ray's core look like errors and are none
     RECONNECT: "60",
+    # By default an idle worker ends after one second, and starting another takes about as long.
+    "RAY_idle_worker_killing_time_threshold_ms": "5000",
 }
 
 
 def set_variables(variables: Mapping[str, str]) -> None:
     """Set environment variables of Ray, although it read them when it was imported."""
     os.environ.update(variables)
-    # Private, as nothing public makes Ray read them again; `ray.init` itself does the first when it turns tokens on.
-    Config.initialize("")
-    AuthenticationTokenLoader.instance().reset_cache()
+    reread_variables()
 
 
 @contextlib.contextmanager
@@ -36,16 +34,13 @@ def restored_afterwards() -> Iterator[None]:
     Inside the block, lines that Ray's nodes send to drivers are not printed: the supervisor reports what matters.
     """
     kept = {name: value for name, value in os.environ.items() if name.startswith(PREFIXES)}
-    # Private, as `log_to_driver=False` stops lines of workers only. Ray's debugger uses the same switch.
-    ray._private.worker._worker_logs_enabled = False
-    # Private, as its variable is read when Ray is imported. A thread that still draws rows of a flow when the job has
-    # ended would otherwise start a cluster of its own, since any call of Ray does that where none is connected.
-    ray._private.auto_init_hook.enable_auto_connect = False
+    print_lines_of_nodes(False)
+    forbid_auto_connect()
     set_variables({**DEFAULTS, **kept})
     try:
         yield
     finally:
-        ray._private.worker._worker_logs_enabled = True
+        print_lines_of_nodes(True)
         for name in [name for name in os.environ if name.startswith(PREFIXES)]:
             del os.environ[name]
         set_variables(kept)

@@ -1,19 +1,17 @@
 """Runs passes over samples until each has its row, and decides who is at fault."""
 
-import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from ray.exceptions import RayActorError, RayError
 
 from pipeline.cluster.patience import Patience
 from pipeline.cluster.stream import by_clock
 from pipeline.cluster.witness import Witness
 from pipeline.cluster.work import KNOWN_GOOD, Blamed, Work
-from pipeline.errors import JobError
+from pipeline.errors import ExecutorError, JobError
 from pipeline.faults.passes import History, Pass
 from pipeline.records import UNDONE
 from pipeline.sources.inputs import Sample
@@ -104,21 +102,19 @@ class Supervisor:
         """Run one pass, and return the nodes that the next one avoids."""
         samples = work.begin_pass(this_pass.history)
         units = make_units(samples, this_pass.unit_samples(work.unit), self.bounds.size_bytes)
-        with _logged_deaths() as deaths:
-            try:
-                number = self.roster.new_pass()
-                for rows in self._gathered(by_clock(self.start_pass(units, this_pass), TICK_S), work):
-                    work.finish(rows, commit)
-            except RayError as error:  # the flow as a whole; it says nothing about unfinished samples
-                self.patience.reason = _last_line(error)
-                work.apply_deferred()
-                return this_pass.avoided
-            except BaseException:
-                self.roster.end()
-                raise
-        if deaths:
-            self.patience.reason = _last_line(deaths[-1])
+        try:
+            number = self.roster.new_pass()
+            for rows in self._gathered(by_clock(self.start_pass(units, this_pass), TICK_S), work):
+                work.finish(rows, commit)
+        except ExecutorError as error:
+            self.patience.reason = str(error)
+            work.apply_deferred()
+            return this_pass.avoided
+        except BaseException:
+            self.roster.end()
+            raise
         entries = self.roster.read()
+        self.patience.reason = entries.death or self.patience.reason
         self.patience.say_troubles(entries)
         if entries.number != number:  # the roster does not answer
             work.apply_deferred()
@@ -148,7 +144,7 @@ class Supervisor:
                 if waiting and now - committed >= max(FIRST_COMMIT_S, COMMIT_FRACTION * (now - started)):
                     yield pa.concat_tables(waiting)
                     waiting, committed = [], now
-        except (RayError, JobError, KeyboardInterrupt):  # what is finished counts, whatever ended the flow
+        except (ExecutorError, JobError, KeyboardInterrupt):  # what is finished counts, whatever ended the flow
             if waiting:
                 yield pa.concat_tables(waiting)
             raise
@@ -168,26 +164,3 @@ class Supervisor:
                 self.patience.note_fault(f"{kind}: {message} (worker {worker})")
             self.patience.check(work)
         return done
-
-
-@contextlib.contextmanager
-def _logged_deaths() -> Iterator[list[BaseException]]:
-    """Collect causes of death of workers from Ray Data's log; used in messages only."""
-    deaths: list[BaseException] = []
-
-    class Collector(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            if record.exc_info and isinstance(record.exc_info[1], RayActorError):
-                deaths.append(record.exc_info[1])
-
-    collector, ray_data = Collector(logging.ERROR), logging.getLogger("ray.data")
-    ray_data.addHandler(collector)
-    try:
-        yield deaths
-    finally:
-        ray_data.removeHandler(collector)
-
-
-def _last_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[-1] if lines else type(error).__name__

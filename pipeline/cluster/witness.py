@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
+from pipeline.cluster.work import Blamed
 from pipeline.config.job import JobConfig
 from pipeline.errors import AccessError
 from pipeline.faults.judge import confirm, fail
@@ -62,6 +63,14 @@ class DriverWitness(Witness):
                 records += found
                 if not found or time.monotonic() > deadline:
                     break
+        return to_table(records)
+
+    def quarantine(self, blamed: Sequence[Blamed]) -> pa.Table:
+        """Return failed rows of samples that killed every worker."""
+        records = []
+        for sample, error in blamed:
+            record = new_record(sample, self._config, self._reader, *self._facts)
+            records.append(fail(record, error.stage, error))
         return to_table(records)
 
     def _inaccessible(self, samples: Sequence[Sample]) -> Iterator[Record]:

@@ -86,8 +86,6 @@ class RunConfig:
     Args:
         actors: number of workers, or ``auto``: one per GPU, without GPUs one per four CPU cores.
         gpus_per_actor: GPUs per worker, a fraction shares one; ``auto``: 1 where the cluster has GPUs.
-        decode: ``workers``: where the model is, in threads beside it; ``tasks``: on any node of the cluster, for nodes
-            with too few CPU cores for their GPUs. It costs a second decoding and the transport of the windows.
         address: address of the Ray cluster; null means ``RAY_ADDRESS``, else a local cluster for this job.
         resume: continue with a sink that holds results; false refuses it.
         select: redo the samples whose rows make this SQL expression true, such as ``seam_score > 2``, beside what is
@@ -102,7 +100,6 @@ class RunConfig:
 
     actors: int | str = "auto"
     gpus_per_actor: int | float | str = "auto"
-    decode: str = "workers"
     address: str | None = None
     resume: bool = True
     select: str | None = None
@@ -123,7 +120,6 @@ class RunConfig:
             raise ConfigError(
                 f"run.retry_failed must be true, false or error types such as MissingMask, got {unknown[0]!r}"
             )
-        choose("run.decode", self.decode, ("workers", "tasks"))
         choose("run.log", self.log, ("text", "json"))
         parse_notify(self.notify)
 
@@ -205,8 +201,6 @@ class JobConfig:
             object.__setattr__(self, "sink", replace(self.sink, carry=carried))
         if self.sink.carry and (self.source.format == "images" or not self.sink.is_sharded):
             raise ConfigError("sink.carry takes columns or members to a sink of shards, from a source that has them")
-        if self.sink.is_sharded and self.run.decode == "tasks":
-            raise ConfigError("run.decode=tasks needs sink.format=images; shards are written where the model is")
 
     @property
     def inpaint_settings(self) -> InpaintSettings:

@@ -17,6 +17,8 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from pipeline.errors import ExecutorError
+
 MANY = 1000
 ALIVE_S = 30.0  # after its last sign of life a worker may still be taken to live
 ANSWER_S = 10.0  # the roster answers in milliseconds, unless its process or the cluster is gone
@@ -67,6 +69,7 @@ class Entries:
         proven: workers that passed a test and then began a sample in isolation.
         begun: how often tested workers began each sample in isolation, by ``sample_id``.
         hung: samples in isolation whose worker ended itself because they took too long.
+        death: why a worker died last, where the executor knows; for messages only.
         silence_s: seconds since the last sign of life of any worker; ``inf`` before the first.
     """
 
@@ -78,6 +81,7 @@ class Entries:
     proven: set[str] = field(default_factory=set)
     begun: Counter[str] = field(default_factory=Counter)
     hung: set[str] = field(default_factory=set)
+    death: str | None = None
     silence_s: float = float("inf")
 
 
@@ -87,7 +91,7 @@ def worker_name() -> str:
 
 
 class RosterClient(Protocol):
-    """How a worker reports; only the beginnings are noted before their call returns, and raise ``RayError``."""
+    """How a worker reports; only the beginnings are noted before their call returns, and raise ``ExecutorError``."""
 
     def start(self, worker: str, seat: Seat) -> None:
         """Report that a worker started."""
@@ -141,6 +145,10 @@ class Roster:
     def hang(self, sample_ids: list[str]) -> None:
         self._entries.hung.update(sample_ids)
 
+    def note_death(self, reason: str) -> None:
+        """Note why a worker died."""
+        self._entries.death = reason
+
     def end(self) -> None:
         """Stop workers from starting units, so that an abandoned flow drains."""
         self._is_over = True
@@ -178,29 +186,50 @@ class RemoteRoster:
         self._actor.trouble.remote(worker, trouble)
 
     def begin_unit(self, sample_id: str) -> int:
-        return ray.get(self._actor.begin_unit.remote(sample_id), timeout=ANSWER_S)
+        return _answer(self._actor.begin_unit, sample_id)
 
     def begin(self, worker: str, sample_id: str) -> None:
-        ray.get(self._actor.begin.remote(worker, sample_id), timeout=ANSWER_S)
+        _answer(self._actor.begin, worker, sample_id)
 
     def hang(self, sample_ids: list[str]) -> None:
-        with contextlib.suppress(RayError):
-            ray.get(self._actor.hang.remote(sample_ids), timeout=ANSWER_S)
+        with contextlib.suppress(ExecutorError):
+            _answer(self._actor.hang, sample_ids)
+
+    def note_death(self, reason: str) -> None:
+        self._actor.note_death.remote(reason)
 
     def end(self) -> None:
         self._actor.end.remote()
 
     def new_pass(self) -> int:
-        return ray.get(self._actor.new_pass.remote(), timeout=ANSWER_S)
+        return _answer(self._actor.new_pass)
 
     def read(self) -> Entries:
         """Return the current entries, or the last known ones if the roster does not answer."""
         try:
-            self._last_read, self._read_at = ray.get(self._actor.read.remote(), timeout=ANSWER_S), time.monotonic()
+            self._last_read, self._read_at = _answer(self._actor.read), time.monotonic()
             return self._last_read
-        except RayError:  # of no pass, so that nothing is concluded from it
+        except ExecutorError:  # of no pass, so that nothing is concluded from it
             silence_s = self._last_read.silence_s + time.monotonic() - self._read_at
             return replace(self._last_read, number=-1, silence_s=silence_s)
+
+
+def _answer(method: Any, *arguments: Any) -> Any:
+    """Call a method of the roster's actor and return its answer.
+
+    Raises:
+        ExecutorError: there is none within ``ANSWER_S``.
+    """
+    try:
+        return ray.get(method.remote(*arguments), timeout=ANSWER_S)
+    except RayError as error:
+        raise ExecutorError(f"the roster does not answer: {last_line(error)}") from error
+
+
+def last_line(error: BaseException) -> str:
+    """Return the last line of an error's message, which has the cause where Ray writes several."""
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__
 
 
 @contextlib.contextmanager

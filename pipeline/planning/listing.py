@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 import pyarrow as pa
 
@@ -20,13 +21,19 @@ from pipeline.storage.storage import Storage
 
 
 @usable()
-def find_samples(config: JobConfig, database: Database, finished: FinishedShards | None = None) -> dict[str, int]:
+def find_samples(
+    config: JobConfig,
+    database: Database,
+    finished: FinishedShards | None = None,
+    open_storage: Callable[[str, Mapping[str, Any]], Storage] = Storage,
+) -> dict[str, int]:
     """List the source, pair every image with its mask, and create the table ``samples`` of ``SAMPLE_SCHEMA``.
 
     Args:
         config: the job.
         database: gets the table.
         finished: shards that need not be opened.
+        open_storage: opens the storage of images and that of masks.
 
     Returns:
         Number of files of the source, and of masks, that were left out, by kind.
@@ -35,8 +42,8 @@ def find_samples(config: JobConfig, database: Database, finished: FinishedShards
         ConfigError: nothing at ``source.uri`` or ``mask.uri``, no image that matches, or a faulty ``run.select``.
     """
     check_selection(config.run.select)
-    source = Storage(config.source.uri, config.storage)
-    masks = open_masks(config.mask, Storage(config.mask.uri, config.storage), source)
+    source = open_storage(config.source.uri, config.storage)
+    masks = open_masks(config.mask, open_storage(config.mask.uri, config.storage), source)
     sink = Storage(config.sink.uri, config.storage)
     mask_files = {} if isinstance(masks, InnerMask) else {"mask.uri": masks.storage}
     _refuse_results_among_inputs(sink, {"source.uri": source, **mask_files})

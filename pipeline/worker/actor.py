@@ -147,14 +147,14 @@ class InpaintActor:
         """Begin all samples, and yield finished ones in between, so that results are freed early."""
         begun: deque[SampleTask] = deque()
         for task, found in zip(tasks, inputs, strict=True):
-            self.begin(task, found)
+            self._begin(task, found)
             begun.append(task)
             while begun and begun[0].done.is_set():
                 yield begun.popleft()
         for task in begun:
             yield task.wait()
 
-    def begin(self, task: SampleTask, inputs: Inputs | Exception) -> None:
+    def _begin(self, task: SampleTask, inputs: Inputs | Exception) -> None:
         """Start processing a sample that was read."""
         try:
             self._admit(task, inputs)

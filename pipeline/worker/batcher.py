@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 class Job(Protocol):
-    """A sample with windows to fill: a whole decoded photo, or only its windows."""
+    """A sample with windows to fill."""
 
     record: Record
 

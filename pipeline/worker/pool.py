@@ -13,7 +13,6 @@ class Pool:
         cpus: CPU cores that each reserves; the rest is left to Ray.
         threads: CPU threads that each uses for the model, and to decode and encode.
         per_node: maximum number per node.
-        task_cpus: CPU cores of a task that decodes or encodes.
     """
 
     actors: int
@@ -21,7 +20,6 @@ class Pool:
     cpus: float
     threads: int
     per_node: int = 1
-    task_cpus: float = 0.1
 
     @property
     def model_calls(self) -> int:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from pipeline.config.job import SinkConfig
 from pipeline.records import SAMPLE_SCHEMA
 from pipeline.sources.inputs import Sample
 
@@ -23,6 +24,11 @@ class UnitBounds:
     samples: int = SMALL_UNIT
     size_bytes: int = 16 << 20
     each_actor: int = 8
+
+    @classmethod
+    def of_sink(cls, sink: SinkConfig) -> "UnitBounds":
+        """Return the bounds for a sink: one shard for a sharded one, otherwise small units."""
+        return cls(sink.shard_samples, sink.shard_bytes, each_actor=1) if sink.is_sharded else cls()
 
 
 SMALL_UNITS = UnitBounds()

@@ -12,6 +12,7 @@ import pyarrow as pa
 import ray
 from ray.exceptions import RayError
 
+from pipeline.errors import ExecutorError
 from pipeline.faults.epoch import SinkTakenOver
 from pipeline.faults.judge import MEMORY_ERRORS, confirm, fail, is_undone, may_pass
 from pipeline.faults.passes import Pass
@@ -65,7 +66,7 @@ class Worker:
             if self.roster.begin_unit(samples[0]["sample_id"]) > self.this_pass.tries:
                 return to_table([])  # like those of a unit that never came back
             return to_table(self._do(self._ready(), samples))
-        except RayError as error:  # the roster does not answer: what it noted last is not known
+        except ExecutorError as error:  # the roster does not answer: what it noted last is not known
             fault = fail(Record("", FAILED), "inpaint", error)
             return to_table([self._undone(sample, fault) for sample in samples])
         except Exception as error:  # noqa: BLE001 - the engine cannot be built, or is at fault itself

@@ -50,7 +50,6 @@ def main() -> int:
     parser.add_argument("--killers", type=int, default=12, help="samples that kill their worker")
     parser.add_argument("--hangs", type=int, default=2, help="samples that never end")
     parser.add_argument("--read-only", type=float, default=60.0, help="seconds without a PUT, after the first minute")
-    parser.add_argument("--decode", default="workers", help="run.decode: workers or tasks")
     parser.add_argument("--sink", default="images", help="sink.format: images, webdataset or parquet")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="drill-") as name:
@@ -74,7 +73,7 @@ def sample_names(options: argparse.Namespace) -> list[str]:
 def drill(folder: Path, s3: dict, storage: Storage, names: list[str], options: argparse.Namespace) -> int:
     say(f"{options.samples} samples, seed {options.seed}; first the undisturbed run")
     started = time.monotonic()
-    calm = write_config(folder / "calm.yaml", "calm", options.sink, s3, decode=options.decode)
+    calm = write_config(folder / "calm.yaml", "calm", options.sink, s3)
     code = subprocess.run(command(calm, "FastWorker"), cwd=ROOT, check=False, stderr=subprocess.DEVNULL).returncode
     assert code == 0, f"the undisturbed run ended with exit code {code}"
     say(f"undisturbed: {time.monotonic() - started:.0f} s; now under fire")
@@ -94,7 +93,6 @@ def drill(folder: Path, s3: dict, storage: Storage, names: list[str], options: a
                 {**s3, "endpoint_url": url, "config_kwargs": limits},
                 address=nodes.address,
                 actors=3,
-                decode=options.decode,
             )
             dice = random.Random(options.seed)
             run_under_fire(nodes, command(fire, "FaultyWorker"), kills, dice, options.every, folder / "driver.log")
@@ -168,7 +166,7 @@ def shoot(what: str, driver: subprocess.Popen, nodes: Nodes) -> bool:
     if what == "node":
         nodes.replace_one()
         return True
-    wanted = ("MapBatches(Worker)", "WindowActor") if what == "actor" else ("IDLE", "cut_samples", "finish_samples")
+    wanted = "MapBatches(Worker)" if what == "actor" else "IDLE"
     raylets = {pid for node in nodes.all for pid in node.processes("raylet/raylet")}
     processes = list(Path("/proc").glob("[0-9]*/cmdline"))
     random.shuffle(processes)
@@ -176,7 +174,7 @@ def shoot(what: str, driver: subprocess.Popen, nodes: Nodes) -> bool:
         with contextlib.suppress(OSError):  # gone by now
             title = process.read_text()
             parent = int((process.parent / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent in raylets and title.startswith("ray::") and any(name in title for name in wanted):
+            if parent in raylets and title.startswith("ray::") and wanted in title:
                 os.kill(int(process.parent.name), signal.SIGKILL)
                 return True
     return False

@@ -5,15 +5,14 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
 import jobs.inpaint
-import pipeline.run
 from moebius.weights import Weights
+from pipeline.executor.ray_data import RayExecutor
 from pipeline.worker.actor import InpaintActor, SampleTask
 
 KILL, HANG = "-kill.png", "-hang.png"
@@ -62,5 +61,4 @@ if __name__ == "__main__":
     from tests.drill import fast_worker  # as workers find it, not as __main__
 
     config, name, *overrides = sys.argv[1:]
-    pipeline.run.run_job = partial(pipeline.run.run_job, worker=getattr(fast_worker, name))
-    sys.exit(jobs.inpaint.main([config, *overrides]))
+    sys.exit(jobs.inpaint.main([config, *overrides], RayExecutor(getattr(fast_worker, name))))

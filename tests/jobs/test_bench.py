@@ -6,6 +6,7 @@ import pipeline.bench.job
 from jobs.bench import main
 from moebius.weights import find_weights
 from pipeline.bench.job import JobFigures
+from pipeline.bench.plan import CHANGED_EVERY, measure_plan
 
 
 def test_random_weights_are_written_for_the_job_and_removed_after_it(tiny_weights, monkeypatch, capsys):
@@ -23,3 +24,8 @@ def test_random_weights_are_written_for_the_job_and_removed_after_it(tiny_weight
     monkeypatch.setattr(pipeline.bench.job, "measure_job", measure)
     assert main(["job", "--weights", "random", "--samples", "8"]) == 0
     assert not folders[0].exists() and "of_bare                0.96" in capsys.readouterr().out
+
+
+def test_planning_is_measured_over_a_listing_that_is_made_up():
+    figures = measure_plan(2 * CHANGED_EVERY)
+    assert (figures.rows, figures.todo) == (2 * CHANGED_EVERY, 2)

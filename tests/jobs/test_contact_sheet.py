@@ -6,9 +6,8 @@ from jobs import contact_sheet
 from jobs.contact_sheet import main
 from jobs.pictures.sheet import CELL_PX, NOTHING, strip
 from pipeline.records import Record, to_table
-from pipeline.run import run_job
 from tests.conftest import make_photos
-from tests.pipeline.flow_here import leave_out_ray
+from tests.pipeline.flow_here import quicken, run_here
 from tests.pipeline.report.conftest import job
 
 
@@ -26,9 +25,9 @@ def drawn(monkeypatch):
 
 
 def test_sheet_shows_what_there_is_and_says_what_is_wrong(tmp_path, tiny_weights, monkeypatch, drawn):
-    leave_out_ray(monkeypatch)
+    quicken(monkeypatch)
     make_photos(tmp_path, count=3)
-    run_job(job(tmp_path, tiny_weights), "run", lambda rows, total: None)
+    run_here(job(tmp_path, tiny_weights))
     sink, picture = tmp_path / "out", tmp_path / "sheet.png"
     (sink / "data" / "000.png").write_bytes(b"no image")
     (tmp_path / "photos" / "001.png").unlink()

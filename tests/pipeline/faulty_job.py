@@ -11,11 +11,10 @@ import signal
 import socket
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import jobs.inpaint
-import pipeline.run
+from pipeline.executor.ray_data import RayExecutor
 from pipeline.worker.actor import InpaintActor
 from tests.drill.fast_worker import FastModel
 
@@ -68,7 +67,7 @@ if __name__ == "__main__":
 
     address, folder, faults, *overrides = sys.argv[1:]
     (Path(folder) / FAULTS).write_text(faults)
-    pipeline.run.run_job = partial(pipeline.run.run_job, worker=Engine)
     places = [f"source.uri={folder}/photos", f"mask.uri={folder}/masks", f"sink.uri={folder}/out"]
     cluster = [] if address == "local" else [f"run.address={address}"]
-    sys.exit(jobs.inpaint.main(["conf/inpaint.yaml", *places, *cluster, "run.report=false", *overrides]))
+    arguments = ["conf/inpaint.yaml", *places, *cluster, "run.report=false", *overrides]
+    sys.exit(jobs.inpaint.main(arguments, RayExecutor(Engine)))

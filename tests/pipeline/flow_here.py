@@ -1,21 +1,27 @@
-"""The real job in this process: its stages called one after the other, without Ray, with or without a model."""
+"""The real job in this process: its stages called one after the other, with or without a model."""
 
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import nullcontext
-from functools import partial
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pytest
 
+import pipeline.cluster.supervisor
 import pipeline.manifest.log
 import pipeline.run
-from pipeline.faults.roster import Roster
+import pipeline.worker.worker
+from pipeline.cluster.summary import Summary
+from pipeline.config.job import JobConfig
+from pipeline.executor.base import Executor, Workers
+from pipeline.executor.local import LocalExecutor
 from pipeline.faults.watchdog import Watchdog
 from pipeline.metrics import Meter
+from pipeline.run import run_job
 from pipeline.sinks.base import open_sink
 from pipeline.sources.reader import Reader
 from pipeline.worker.actor import InpaintActor
-from pipeline.worker.worker import Worker
 
 
 class PlainActor(InpaintActor):
@@ -49,31 +55,41 @@ class Unheld:
         pass
 
 
-def flow_here(stand_in, config, weights, run_id, pool, worker, roster, units, this_pass):
-    actor = Worker(stand_in or worker, (config, weights.fingerprint, run_id, pool), this_pass, roster)
-    for unit in range(len(units)):
-        yield actor(pa.table({"samples": units.slice(unit, 1)}))
+HERE = LocalExecutor(PlainActor)
 
 
-def before_work(patch, action):
-    """Do something once, when the run has its plan and its workers are about to start."""
-    flow = pipeline.run._start_pass
-
-    def act_and_start(*arguments):
-        patch.setattr(pipeline.run, "_start_pass", flow)
-        action()
-        return flow(*arguments)
-
-    patch.setattr(pipeline.run, "_start_pass", act_and_start)
+def run_here(
+    config: JobConfig,
+    run_id: str = "run",
+    on_rows: Callable[[pa.Table, int], None] = lambda rows, total: None,
+    executor: Executor = HERE,
+) -> Summary:
+    """Run a job in this process; by default without a model."""
+    return run_job(config, run_id, on_rows, executor)
 
 
-def leave_out_ray(patch, stand_in=PlainActor):
-    """Let jobs run in this process, with small units, parts and snapshots; with ``None`` on the job's own worker."""
-    patch.setattr(pipeline.run, "connected", lambda address, block_bytes: nullcontext())
-    patch.setattr(pipeline.run, "open_roster", lambda: nullcontext(Roster()))
-    patch.setattr(pipeline.run, "node_resources", lambda: [{"CPU": 4}])
-    patch.setattr(pipeline.run, "_start_pass", partial(flow_here, stand_in))
-    if stand_in:  # which stores whoever holds the sink, so that runs can be nested; a job's own worker needs the lease
+@dataclass(frozen=True)
+class BeforeWork:
+    """An executor that does something when the run has its plan and its workers are about to start.
+
+    Args:
+        action: what it does.
+        executor: starts the workers.
+    """
+
+    action: Callable[[], object]
+    executor: Executor = HERE
+
+    @contextmanager
+    def open(self, config: JobConfig, weights_fingerprint: str, run_id: str) -> Iterator[Workers]:
+        self.action()
+        with self.executor.open(config, weights_fingerprint, run_id) as workers:
+            yield workers
+
+
+def quicken(patch: pytest.MonkeyPatch, with_lease: bool = False) -> None:
+    """Let jobs wait for nothing, with small parts and snapshots; without a lease, so that runs can be nested."""
+    if not with_lease:
         patch.setattr(pipeline.run, "Lease", lambda storage, run_id: nullcontext(Unheld()))
     patch.setattr(pipeline.cluster.supervisor, "FIRST_COMMIT_S", 0.0)
     patch.setattr(pipeline.cluster.supervisor, "FIRST_WAIT_S", 0.01)
@@ -83,14 +99,14 @@ def leave_out_ray(patch, stand_in=PlainActor):
 
 @pytest.fixture
 def here(monkeypatch):
-    """The job without Ray and without a model."""
-    leave_out_ray(monkeypatch)
+    """Quick jobs in this process without a model, see :func:`run_here`."""
+    quicken(monkeypatch)
     return monkeypatch
 
 
 @pytest.fixture(scope="module")
 def model_here():
-    """The job with its model and without Ray, for all tests of a file that ask for it."""
+    """Quick jobs with their model, for all tests of a file that ask for it."""
     with pytest.MonkeyPatch.context() as patch:
-        leave_out_ray(patch, stand_in=None)
+        quicken(patch, with_lease=True)
         yield patch

@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 
 import jobs.inpaint
-import pipeline.run
-from pipeline.manifest.lease import Lease
+from pipeline.executor.local import LocalExecutor
 from pipeline.sinks.base import open_sink
-from tests.pipeline.flow_here import PlainActor, leave_out_ray
+from tests.pipeline.flow_here import PlainActor, quicken
 
 STORED_S = 0.5  # until results under way are stored
 
@@ -42,6 +41,5 @@ class Sleeper(PlainActor):
 
 if __name__ == "__main__":
     with pytest.MonkeyPatch.context() as patch:
-        leave_out_ray(patch, Sleeper)
-        patch.setattr(pipeline.run, "Lease", Lease)
-        sys.exit(jobs.inpaint.main(sys.argv[1:2]))
+        quicken(patch, with_lease=True)
+        sys.exit(jobs.inpaint.main(sys.argv[1:2], LocalExecutor(Sleeper)))

@@ -8,15 +8,18 @@ from tests.conftest import ROOT, make_photos
 
 JOB = """
 import json, os, sys
+from functools import partial
+from pathlib import Path
 import pyarrow.parquet as pq
 import ray
 from pipeline.bench.flow import SleepingActor
 from pipeline.config.job import JobConfig, MaskConfig, ModelConfig, SinkConfig, SourceConfig
+from pipeline.executor.ray_data import RayExecutor
 from pipeline.run import run_job
 
 class Worker(SleepingActor):
-    def __init__(self, *arguments):
-        super().__init__(*arguments)
+    def __init__(self, *arguments, **model):
+        super().__init__(*arguments, **model)
         self.name = json.dumps([self.name, os.environ["CUDA_VISIBLE_DEVICES"]])
 
 if __name__ == "__main__":
@@ -28,7 +31,8 @@ if __name__ == "__main__":
         model=ModelConfig(batch_size=4),
         sink=SinkConfig(uri=f"{folder}/out"),
     )
-    run_job(config, "run", lambda rows, total: None, Worker)
+    engine = partial(Worker, batch_s=1.0, logs=Path(folder, "logs"))
+    run_job(config, "run", lambda rows, total: None, RayExecutor(engine))
     rows = pq.read_table(f"{folder}/out/manifest").to_pylist()
     starts = {}
     for row in rows:
@@ -44,12 +48,7 @@ def test_every_gpu_has_its_worker_from_the_first_batch(tmp_path):
     job = subprocess.run(
         [sys.executable, tmp_path / "job.py", tmp_path],
         cwd=ROOT,
-        env={
-            "PATH": "/usr/bin:/bin",
-            "PYTHONPATH": str(ROOT),
-            "MOEBIUS_BENCH_LOGS": str(tmp_path / "logs"),
-            "MOEBIUS_BENCH_BATCH_S": "1",
-        },
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,

@@ -53,6 +53,22 @@ except OSError as error:
 """
 
 
+VARIABLES = """
+import os
+from pipeline.cluster.ray_process import restored_afterwards
+before = dict(os.environ)
+with restored_afterwards():
+    print(os.environ["RAY_idle_worker_killing_time_threshold_ms"], os.environ["RAY_BACKEND_LOG_LEVEL"])
+assert dict(os.environ) == before
+"""
+
+
+def test_variables_of_ray_have_defaults_that_users_may_replace():
+    driver = run_driver(VARIABLES, env={"RAY_BACKEND_LOG_LEVEL": "info"})
+    output, errors = driver.communicate(timeout=60)
+    assert output == "5000 info\n", errors
+
+
 def test_local_cluster_refuses_others_and_leaves_the_environment_as_it_was(tmp_path):
     driver = run_driver(TWO_JOBS, env={"HOME": str(tmp_path)})
     output, errors = driver.communicate(timeout=240)

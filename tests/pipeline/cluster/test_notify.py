@@ -15,12 +15,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 import pipeline.cluster.notify
-import pipeline.run
 from pipeline.cluster.notify import notified, parse_notify, public_notify
 from pipeline.config.job import JobConfig, ModelConfig, RunConfig, public_configuration
 from pipeline.errors import ConfigError, JobError
-from pipeline.run import run_job
+from pipeline.executor.base import Executor
 from tests.conftest import make_photos
+from tests.pipeline.flow_here import HERE, BeforeWork, run_here
 from tests.pipeline.scenarios.test_run import job
 
 TOKEN = "T0KEN"
@@ -62,8 +62,8 @@ def config(here, tmp_path, tiny_weights) -> JobConfig:
     return job(tmp_path, tiny_weights)
 
 
-def notify(config: JobConfig, target: object, run_id: str = "run"):
-    return run_job(replace(config, run=RunConfig(notify=target)), run_id, lambda rows, total: None)
+def notify(config: JobConfig, target: object, run_id: str = "run", executor: Executor = HERE):
+    return run_here(replace(config, run=RunConfig(notify=target)), run_id, executor=executor)
 
 
 def test_webhook_is_sent_the_file_of_the_run(config, tmp_path):
@@ -85,15 +85,14 @@ def test_program_reads_the_file_of_the_run_without_a_shell(config, tmp_path, as_
     assert copy.read_bytes() == (tmp_path / "out" / "runs" / "run.json").read_bytes()
 
 
-def test_job_that_fails_or_is_stopped_says_so_and_why(config, tmp_path, monkeypatch):
-    def never(*_):
+def test_job_that_fails_or_is_stopped_says_so_and_why(config, tmp_path):
+    def never():
         raise error
 
-    monkeypatch.setattr(pipeline.run, "_start_pass", never)
     with web_server() as (url, received):
         for error, state in ((JobError("the workers do not work"), "failed"), (KeyboardInterrupt(), "stopped")):
             with pytest.raises(type(error)):
-                notify(config, url, state)
+                notify(config, url, state, BeforeWork(never))
             told = json.loads(received.pop()[2])
             assert told["state"] == state and told["reason"] == (str(error) or None)
             assert told == json.loads((tmp_path / "out" / "runs" / f"{state}.json").read_text())

@@ -9,13 +9,12 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ray.exceptions import ActorDiedError
 
 import pipeline.cluster.patience
 import pipeline.cluster.supervisor
 from pipeline.cluster.patience import Patience
 from pipeline.cluster.supervisor import Supervisor
-from pipeline.errors import JobError
+from pipeline.errors import ExecutorError, JobError
 from pipeline.faults.roster import Roster, Seat, Trouble
 from pipeline.records import DEFERRED, FAILED, HELD, OK, SAMPLE_SCHEMA, Record, to_table
 from tests.conftest import planned_sample
@@ -348,11 +347,27 @@ def test_flow_that_never_gets_through_blames_no_sample():
     def crash(units, this_pass):
         if "0000" not in cluster.committed:
             yield to_table([Record("0000", OK)])
-        raise ActorDiedError()
+        raise ExecutorError("the actor died")
 
     cluster.start_pass = crash
     with pytest.raises(JobError, match=r"19 of 20 samples are left.*actor died"):
         cluster.run(20)
+
+
+def test_cause_of_death_that_the_executor_knows_is_the_last_reason():
+    cluster = Cluster({"0003"})
+    start_pass = cluster.start_pass
+
+    def note_and_start(units, this_pass):
+        yield from start_pass(units, this_pass)
+        cluster.roster.note_death("out of memory")
+
+    def silent():
+        return replace(read(), number=-1) if len(cluster.passes) > 1 else read()
+
+    read, cluster.start_pass, cluster.roster.read = cluster.roster.read, note_and_start, silent
+    with pytest.raises(JobError, match=r"1 of 6 samples are left.*The last reason: out of memory\."):
+        cluster.run(6)
 
 
 def test_rows_that_came_before_a_crash_are_committed():
@@ -363,7 +378,7 @@ def test_rows_that_came_before_a_crash_are_committed():
         for number, rows in enumerate(start_pass(units, this_pass)):
             if number and len(crashes) < 2:
                 crashes.append(number)
-                raise ActorDiedError()
+                raise ExecutorError("the actor died")
             yield rows
 
     cluster.start_pass = crash_twice

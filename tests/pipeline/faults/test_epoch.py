@@ -19,11 +19,11 @@ from pipeline.maintenance.verify import verify
 from pipeline.manifest.lease import Lease, LeaseHeldError
 from pipeline.manifest.takeover import until_taken_over
 from pipeline.records import HELD, Record, to_table
-from pipeline.run import run_job
 from pipeline.sinks.base import Outcome, open_sink
 from pipeline.storage.local import STAGING
 from pipeline.storage.storage import Storage
 from tests.conftest import ROOT, make_photos
+from tests.pipeline.flow_here import run_here
 
 COUNT = 24
 
@@ -121,7 +121,7 @@ def test_run_that_wakes_after_another_has_finished_replaces_nothing(sink, here, 
             assert os.WIFSTOPPED(os.waitpid(sleeper.pid, os.WUNTRACED)[1])
             here.setattr(pipeline.run, "Lease", partial(Lease, renew_s=0.1, silence_s=0.5))
             other = replace(config, model=replace(config.model, seed=1), run=replace(config.run, redo_changed=True))
-            assert run_job(other, "other", lambda rows, total: None).samples["done_now"] == COUNT
+            assert run_here(other, "other").samples["done_now"] == COUNT
             sleeper.send_signal(signal.SIGCONT)
             told = sleeper.communicate(timeout=60)[1]
         finally:

@@ -15,11 +15,11 @@ import pipeline.run
 import pipeline.worker.actor
 from pipeline.config.job import LimitsConfig
 from pipeline.errors import JobError
+from pipeline.executor.base import Executor
 from pipeline.faults.hold import Hold
 from pipeline.records import OK
-from pipeline.run import run_job
 from tests.pipeline.conftest import four_photos
-from tests.pipeline.flow_here import before_work
+from tests.pipeline.flow_here import HERE, BeforeWork, run_here
 
 
 def remount(folder, options: str) -> None:
@@ -44,8 +44,8 @@ def job(here, tmp_path):
     return replace(four_photos(tmp_path), limits=LimitsConfig(stall_s=2.0))
 
 
-def run(job, run_id: str = "run") -> None:
-    run_job(job, run_id, lambda rows, total: None)
+def run(job, run_id: str = "run", executor: Executor = HERE) -> None:
+    run_here(job, run_id, executor=executor)
 
 
 def statuses(job) -> list[str]:
@@ -58,12 +58,10 @@ def fill(folder) -> None:
             file.write(bytes(4096))
 
 
-def test_full_disk_ends_the_job_in_time_and_the_same_command_goes_on(job, here, small_disk):
+def test_full_disk_ends_the_job_in_time_and_the_same_command_goes_on(job, small_disk):
     started = time.monotonic()
-    with here.context() as patch:
-        before_work(patch, lambda: fill(small_disk))
-        with pytest.raises(JobError, match=r"4 of 4 samples are left: .*stall_s=2\. .*No space left"):
-            run(job, "first")
+    with pytest.raises(JobError, match=r"4 of 4 samples are left: .*stall_s=2\. .*No space left"):
+        run(job, "first", BeforeWork(lambda: fill(small_disk)))
     assert time.monotonic() - started < 20
     remount(small_disk, "size=4m")
     run(job, "second")
@@ -79,8 +77,7 @@ def test_sink_that_is_read_only_for_a_moment_is_waited_for_with_the_results_in_h
         remount(small_disk, "ro")
         threading.Timer(1.0, remount, (small_disk, "rw")).start()
 
-    before_work(here, make_read_only)
-    run(replace(job, limits=LimitsConfig(stall_s=50.0)))
+    run(replace(job, limits=LimitsConfig(stall_s=50.0)), executor=BeforeWork(make_read_only))
     assert statuses(job) == [OK] * 4
     assert len(decoded) == 4  # nothing was done twice
 

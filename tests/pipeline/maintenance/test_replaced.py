@@ -10,15 +10,15 @@ import pytest
 import pipeline.maintenance.replaced
 import pipeline.run
 from pipeline.config.job import JobConfig
+from pipeline.executor.base import Executor
 from pipeline.maintenance.forget import forget
 from pipeline.maintenance.vacuum import delete_orphans, find_orphans
 from pipeline.manifest.lease import KEY, LeaseHeldError
 from pipeline.manifest.log import Manifest, ManifestConflictError
 from pipeline.records import OK
-from pipeline.run import run_job
 from pipeline.storage.storage import Storage
 from tests.pipeline.conftest import four_photos
-from tests.pipeline.flow_here import before_work
+from tests.pipeline.flow_here import HERE, BeforeWork, run_here
 
 
 class Killed(BaseException):
@@ -33,8 +33,8 @@ def done(here, tmp_path) -> JobConfig:
     return config
 
 
-def run(config: JobConfig, run_id: str) -> None:
-    run_job(config, run_id, lambda rows, total: None)
+def run(config: JobConfig, run_id: str, executor: Executor = HERE) -> None:
+    run_here(config, run_id, executor=executor)
 
 
 def as_webp(config: JobConfig) -> JobConfig:
@@ -135,13 +135,11 @@ def test_run_whose_sink_was_taken_over_deletes_nothing(done, here):
 
 
 @pytest.mark.parametrize(("folder", "is_forgotten"), [("source", False), ("mask", False), ("source", True)])
-def test_result_stays_where_the_sample_could_only_not_be_read(done, here, folder, is_forgotten):
+def test_result_stays_where_the_sample_could_only_not_be_read(done, folder, is_forgotten):
     place = Path(getattr(done, folder).uri) / "000.png"
     before = files(done)
-    with here.context() as patched:
-        before_work(patched, lambda: shutil.move(place, f"{place}.away"))
-        again = replace(done, model=replace(done.model, seed=1), run=replace(done.run, redo_changed=True))
-        run(again, "second")
+    again = replace(done, model=replace(done.model, seed=1), run=replace(done.run, redo_changed=True))
+    run(again, "second", BeforeWork(lambda: shutil.move(place, f"{place}.away")))
     rows = {row["sample_id"]: row for row in Manifest(Storage(done.sink.uri)).load().to_pylist()}
     assert rows["000.png"]["error_type"] == "FileNotFound" and rows["001.png"]["status"] == OK
     assert files(done) == before

@@ -20,11 +20,11 @@ from pipeline.maintenance.vacuum import delete_orphans, find_orphans
 from pipeline.manifest.lease import KEY, Lease, LeaseHeldError
 from pipeline.manifest.log import Manifest, ManifestConflictError
 from pipeline.records import OK, Record, to_table
-from pipeline.run import run_job
 from pipeline.sinks.results import read_result
 from pipeline.sinks.shards import sample_count
 from pipeline.storage.storage import Storage
 from tests.pipeline.conftest import four_photos
+from tests.pipeline.flow_here import run_here
 from tests.pipeline.scenarios.test_hostile_shards import pair, tar
 
 SINKS = ("images", "webdataset", "parquet")
@@ -34,7 +34,7 @@ SINKS = ("images", "webdataset", "parquet")
 def done(request, here, tmp_path):
     """A finished job over four photos."""
     config = four_photos(tmp_path, format=request.param, shard_samples=3)
-    run_job(config, "first", lambda rows, total: None)
+    run_here(config, "first")
     return config
 
 
@@ -72,7 +72,7 @@ def test_vacuum_lists_and_deletes_what_no_row_names_and_nothing_else(done, tmp_p
     assert {key for key in everything if key not in after} == set(stray)
     assert all(after[key] == content for key, content in before.items()) and (foreign / "precious.png").exists()
     assert vacuum_job.main([str(out), "--delete"]) == 0 and capsys.readouterr().out.startswith("0 files")
-    summary = run_job(done, "second", lambda rows, total: None)
+    summary = run_here(done, "second")
     assert summary.samples["done_now"] == 0 and len(rows_of(done)) == 4
 
 
@@ -96,7 +96,7 @@ def test_forgotten_samples_are_gone_for_good_and_the_others_whole(done, tmp_path
     }
     # The source still has it; neither a run over everything nor one over changed settings brings it back.
     again = replace(done, run=replace(done.run, redo_changed=True), model=replace(done.model, steps=7))
-    summary = run_job(again, "again", lambda rows, total: None)
+    summary = run_here(again, "again")
     assert summary.samples["found"] == summary.samples["done_now"] == 3 and set(rows_of(done)) == set(after)
     assert forget_job.main([str(out), "001.png"]) == 0 and "0 rows removed" in capsys.readouterr().out
     assert forget_job.main([str(out), "nobody.png"]) == 2 and "'nobody.png'" in capsys.readouterr().err
@@ -149,14 +149,14 @@ def test_results_of_members_below_a_dot_are_whole_and_stay(here, tmp_path, is_ea
     with here.context() as patched:
         if is_earlier_version:  # which kept the dot
             patched.setattr(pipeline.sinks.base, "result_name", str)
-        run_job(config, "run", lambda rows, total: None)
+        run_here(config)
     again = replace(config, model=replace(config.model, seed=1), run=replace(config.run, redo_changed=True))
     for number in range(2):
         assert list(delete_orphans(Storage(config.sink.uri), "vacuum")) == []
         names = [os.path.relpath(row["output_uri"], config.sink.uri) for row in rows_of(config).values()]
         assert names == ["data/x.tar/a.png", "data/x.tar/b/c.png"]
         assert all(os.path.exists(row["output_uri"]) for row in rows_of(config).values())
-        run_job(again, f"again-{number}", lambda rows, total: None)
+        run_here(again, f"again-{number}")
 
 
 @pytest.mark.parametrize("done", ["images"], indirect=True)
@@ -183,10 +183,10 @@ def test_job_in_a_moved_sink_deletes_nothing(done, is_link, tmp_path):
     other.symlink_to(tmp_path / "out") if is_link else os.rename(tmp_path / "out", other)
     before = snapshot(other)
     moved = replace(done, sink=replace(done.sink, uri=str(other)))
-    run_job(moved, "second", lambda rows, total: None)
+    run_here(moved, "second")
     assert before.items() <= snapshot(other).items()
     again = replace(moved, model=replace(done.model, seed=1), run=replace(done.run, redo_changed=True))
-    run_job(again, "third", lambda rows, total: None)
+    run_here(again, "third")
     assert {row["status"] for row in rows_of(moved).values()} == {OK}
 
 
@@ -213,7 +213,7 @@ def test_sink_that_cannot_be_reached_is_one_line(done, tmp_path, monkeypatch, ca
 def test_list_of_the_forgotten_that_is_none_any_more_stops_the_job(done, tmp_path, text):
     (tmp_path / "out" / "forgotten.json").write_text(text)
     with pytest.raises(ConfigError, match=r"out/forgotten.json must hold \{\"sha256\""):
-        run_job(done, "second", lambda rows, total: None)
+        run_here(done, "second")
 
 
 class Killed(BaseException):
@@ -259,7 +259,7 @@ def test_forgetting_that_was_killed_anywhere_is_finished_by_the_same_command(don
 def test_vacuum_and_forget_on_object_storage(here, tmp_path, s3_server):
     config = four_photos(tmp_path, uri=f"s3://bucket/{tmp_path.name}", format="webdataset", shard_samples=3)
     config = replace(config, storage=s3_server)
-    run_job(config, "first", lambda rows, total: None)
+    run_here(config, "first")
     sink = Storage(config.sink.uri, s3_server)
     sink.write("data/stray.tar", b"no row names it")
     assert [orphan.key for orphan in find_orphans(sink, "vacuum")] == ["data/stray.tar"]

@@ -17,10 +17,10 @@ from pipeline.maintenance.verify import ORPHAN, verify, verify_and_mark
 from pipeline.manifest.lease import Lease, LeaseHeldError
 from pipeline.manifest.log import Manifest, ManifestConflictError
 from pipeline.records import FAILED, OK, RESULT_DAMAGED, RESULT_MISSING, Record, to_table
-from pipeline.run import run_job
 from pipeline.sinks.results import read_result
 from pipeline.storage.storage import Storage
 from tests.pipeline.conftest import four_photos
+from tests.pipeline.flow_here import run_here
 from tests.pipeline.maintenance.test_vacuum import rows_of, snapshot
 from tests.pipeline.scenarios.test_hostile_shards import pair, tar
 
@@ -36,7 +36,7 @@ def done(request, here, tmp_path):
 
 
 def run(config: JobConfig, run_id: str) -> dict[str, int]:
-    return run_job(config, run_id, lambda rows, total: None).samples
+    return run_here(config, run_id).samples
 
 
 def found(config: JobConfig, with_hashes: bool = True, mark: bool = False) -> dict[str, int]:

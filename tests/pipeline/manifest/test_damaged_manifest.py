@@ -16,10 +16,10 @@ from pipeline.errors import DamagedManifestError
 from pipeline.manifest.log import Manifest
 from pipeline.manifest.parts import encode_part, open_part
 from pipeline.records import OK, Record, to_table
-from pipeline.run import run_job
 from pipeline.storage.storage import Storage
 from tests.conftest import ROOT
 from tests.pipeline.conftest import four_photos
+from tests.pipeline.flow_here import run_here
 
 KEY = "manifest/part-00000000.parquet"
 
@@ -80,7 +80,7 @@ def test_storage_that_does_not_answer_is_no_damage(tmp_path):
 @pytest.fixture
 def done(here, tmp_path) -> JobConfig:
     config = four_photos(tmp_path)
-    run_job(config, "first", lambda rows, total: None)
+    run_here(config, "first")
     return config
 
 
@@ -121,7 +121,7 @@ def test_every_command_says_which_part_is_damaged_in_one_line(done, tmp_path, ca
 
 def test_part_that_was_moved_away_is_done_again(done, tmp_path):
     damage(done).rename(tmp_path / "damaged.parquet")
-    summary = run_job(done, "second", lambda rows, total: None)
+    summary = run_here(done, "second")
     assert 0 < summary.samples["done_now"] <= 4
     again = Manifest(Storage(done.sink.uri)).load()
     assert sorted(again["sample_id"].to_pylist()) == [f"00{index}.png" for index in range(4)]

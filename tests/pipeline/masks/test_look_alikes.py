@@ -10,7 +10,7 @@ from pipeline.config.job import JobConfig, MaskConfig, SinkConfig, SourceConfig
 from pipeline.database import Database
 from pipeline.planning.listing import find_samples
 from pipeline.records import OK
-from pipeline.run import run_job
+from tests.pipeline.flow_here import run_here
 from tests.pipeline.scenarios.test_hostile_shards import IMAGE, MASK
 
 NAMES = ["café", "Müller", "학점"]
@@ -38,11 +38,11 @@ def pairs(config: JobConfig) -> dict[str, tuple[str | None, str | None]]:
 def test_mask_is_found_in_the_other_form(here, tmp_path, images, masks):
     photos = [normalize(images, f"{name}.jpg") for name in NAMES]
     config = job(tmp_path, photos, [normalize(masks, f"{name}.png") for name in NAMES])
-    summary = run_job(config, "run", lambda rows, total: None)
+    summary = run_here(config)
     assert summary.samples[OK] == len(NAMES)
-    assert run_job(config, "again", lambda rows, total: None).samples["done_now"] == 0
+    assert run_here(config, "again").samples["done_now"] == 0
     (tmp_path / "masks" / normalize(masks, f"{NAMES[0]}.png")).write_bytes(MASK + b"\0")
-    assert run_job(config, "changed", lambda rows, total: None).samples["done_now"] == 1
+    assert run_here(config, "changed").samples["done_now"] == 1
 
 
 def test_mask_of_a_template_is_found_in_the_other_form(tmp_path):
@@ -80,7 +80,7 @@ def test_same_path_comes_before_the_same_stem(tmp_path):
 def test_several_that_could_be_meant_are_a_fault(here, tmp_path, images, masks):
     config = job(tmp_path, images, masks)
     assert pairs(config) == {image: (None, "AmbiguousMask") for image in images}
-    assert run_job(config, "run", lambda rows, total: None).errors == {"AmbiguousMask": len(images)}
+    assert run_here(config).errors == {"AmbiguousMask": len(images)}
 
 
 def test_annotations_are_found_in_the_other_form(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,14 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.config.job import MaskConfig, SinkConfig
+from pipeline.executor.local import LocalExecutor
 from pipeline.records import FAILED, OK, UNCHANGED
 from tests.conftest import make_photos
-from tests.pipeline.scenarios.test_run import job, pixels, run
+from tests.pipeline.scenarios.test_run import job, pixels
+from tests.pipeline.scenarios.test_run import run as run_on
 
 pytestmark = pytest.mark.usefixtures("model_here")
+run = partial(run_on, executor=LocalExecutor())
 TOP, LEFT, BOTTOM, RIGHT = 20, 30, 40, 60  # of the hole that make_photos draws
 
 

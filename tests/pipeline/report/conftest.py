@@ -7,9 +7,8 @@ import pytest
 from PIL import Image
 
 from pipeline.config.job import JobConfig, LimitsConfig, MaskConfig, ModelConfig, SinkConfig, SourceConfig
-from pipeline.run import run_job
 from tests.conftest import make_photos, textured
-from tests.pipeline.flow_here import leave_out_ray
+from tests.pipeline.flow_here import quicken, run_here
 
 EVIL = "<img src=x onerror=alert(1)>"
 NAMES = [
@@ -55,6 +54,6 @@ def ended(tmp_path_factory, tiny_weights):
     make_photos(folder)
     spoil(folder)
     with pytest.MonkeyPatch.context() as patch:
-        leave_out_ray(patch)
+        quicken(patch)
         config = job(folder, tiny_weights)
-        return config, run_job(config, "20260101T000000-abcdef", lambda rows, total: None)
+        return config, run_here(config, "20260101T000000-abcdef")

@@ -16,9 +16,9 @@ from pipeline.errors import ConfigError
 from pipeline.manifest.tombstones import note_forgotten
 from pipeline.report.formatting import shown
 from pipeline.report.publish import KEY, make_report, report_run
-from pipeline.run import run_job
 from pipeline.storage.storage import Storage
 from tests.conftest import make_photos
+from tests.pipeline.flow_here import run_here
 from tests.pipeline.report.conftest import NAMES, job
 
 
@@ -134,7 +134,7 @@ def test_pictures_end_when_their_time_is_over(ended, monkeypatch):
 def test_results_in_shards_are_shown(tmp_path, tiny_weights, here, sink_format):
     make_photos(tmp_path, count=2)
     config = job(tmp_path, tiny_weights, format=sink_format)
-    run_job(config, "run", lambda rows, total: None)
+    run_here(config)
     shown_cards = cards(make_report(Storage(config.sink.uri), {}))
     assert [card["pictures"] for card in shown_cards.values()] == [["after", "before", "hole"]] * 2
 
@@ -143,14 +143,14 @@ def test_run_writes_its_report_and_a_second_run_is_not_disturbed(tmp_path, tiny_
     caplog.set_level(logging.INFO)
     make_photos(tmp_path, count=2)
     config = job(tmp_path, tiny_weights)
-    summary = run_job(config, "first", lambda rows, total: None)
+    summary = run_here(config, "first")
     page = tmp_path / "out" / KEY
     report_run(replace(config, run=RunConfig(report=False)), summary)
     assert not page.exists()
     report_run(config, summary)
     assert page.stat().st_size > 10_000 and f"report: {page}" in caplog.text
     page.unlink()
-    again = run_job(config, "second", lambda rows, total: None)
+    again = run_here(config, "second")
     assert again.samples["done_now"] == 0 and again.samples["ok"] == 2
     report_run(config, again)
     assert not page.exists()

@@ -9,9 +9,9 @@ import pipeline.extras
 from pipeline.config.job import MaskConfig
 from pipeline.report.publish import make_report
 from pipeline.report.row_files import RowFiles, RowFilesReader
-from pipeline.run import run_job
 from pipeline.storage.storage import Storage
 from tests.conftest import make_photos
+from tests.pipeline.flow_here import run_here
 from tests.pipeline.report.conftest import job
 from tests.pipeline.report.test_publish import cards
 
@@ -36,7 +36,7 @@ def test_holes_are_those_of_the_run_also_when_annotations_have_changed(tmp_path,
 
     annotate(30)
     config = replace(job(tmp_path, tiny_weights), mask=MaskConfig(kind="boxes", uri=str(boxes)))
-    run_job(config, "run", lambda rows, total: None)
+    run_here(config)
     html = make_report(Storage(config.sink.uri), {})
     assert [card["pictures"] for card in cards(html).values()] == [["after", "before", "hole"]] * 2 + [[]]
     assert b"cannot be shown" not in html

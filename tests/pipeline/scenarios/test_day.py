@@ -21,6 +21,7 @@ from jobs import inpaint, plan
 from pipeline.sinks.results import read_result
 from pipeline.storage.storage import Storage
 from tests.conftest import ROOT, make_photos, run_cli
+from tests.pipeline.flow_here import HERE
 from tests.pipeline.scenarios.test_kill_points import Killed, Scythe
 
 Run = Callable[..., int]
@@ -133,7 +134,7 @@ def test_day_of_five_runs_in_this_process(here, tmp_path, tiny_weights, sink_for
     shop = Shop(tmp_path, tiny_weights, sink_format)
 
     def run(*overrides: str) -> int:
-        return inpaint.main([str(shop.config), *overrides])
+        return inpaint.main([str(shop.config), *overrides], HERE)
 
     def killed_run() -> None:
         with here.context() as patched, pytest.raises(Killed):

@@ -7,6 +7,7 @@ import sys
 import pytest
 import ray.cloudpickle
 
+from pipeline.executor.ray_data import RayExecutor
 from pipeline.records import FAILED, OK
 from tests.conftest import make_photos
 from tests.pipeline.scenarios.test_run import job, run
@@ -31,7 +32,7 @@ def test_sample_that_kills_its_worker_is_quarantined_and_its_neighbours_are_fine
         (folder / "003.png").rename(folder / "003-poison.png")
     for module in (sys.modules[__name__], test_actor):
         ray.cloudpickle.register_pickle_by_value(module)
-    rows = run(job(tmp_path, tiny_weights), worker=PoisonedActor)
+    rows = run(job(tmp_path, tiny_weights), executor=RayExecutor(PoisonedActor))
     assert len(rows) == 16
     poisoned = rows.pop("003-poison.png")
     assert (poisoned["status"], poisoned["error_type"]) == (FAILED, "WorkerDied")

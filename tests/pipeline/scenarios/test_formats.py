@@ -16,9 +16,9 @@ import pipeline.sources.tar_source
 from pipeline.config.job import JobConfig, LimitsConfig, MaskConfig, ModelConfig, RunConfig, SinkConfig, SourceConfig
 from pipeline.errors import ConfigError
 from pipeline.records import FAILED, OK
-from pipeline.run import run_job
 from pipeline.sinks.results import read_result
 from tests.conftest import make_photos, textured
+from tests.pipeline.flow_here import run_here
 
 COUNT = 5
 BOX = [30, 20, 60, 40]  # of the hole that make_photos draws: left, top, right, bottom
@@ -101,7 +101,7 @@ def mask(folder: Path, out: Path, form: str, kind: str) -> MaskConfig:
 
 
 def run(config: JobConfig, run_id: str = "run") -> dict[str, dict]:
-    run_job(config, run_id, lambda rows, total: None)
+    run_here(config, run_id)
     rows = pq.read_table(f"{config.sink.uri}/manifest").to_pylist()
     assert len({row["sample_id"] for row in rows}) == len(rows)
     return {row["sample_id"]: row for row in sorted(rows, key=lambda row: row["sample_id"])}
@@ -280,14 +280,14 @@ def test_shards_that_the_manifest_knows_are_not_opened_again(here, corpus, tmp_p
     assert len(run(config, "changed")) == COUNT + 3  # what the old 01.tar held is gone, and keeps its rows
     assert opened == ["01.tar"]
     opened.clear()
-    summary = run_job(config, "finished", lambda rows, total: None)
+    summary = run_here(config, "finished")
     assert (summary.samples["found"], summary.samples["gone"], opened) == (6, 2, [])
     with pytest.raises(ConfigError, match=r"run.redo_changed=true"):
         run(replace(config, model=ModelConfig(seed=1)), "refused")
     assert sorted(opened) == ["00.tar", "01.tar"]
     (tmp_path / "in" / "01.tar").unlink()
     opened.clear()
-    run_job(config, "gone", lambda rows, total: None)
+    run_here(config, "gone")
     summary = json.loads((tmp_path / "out" / "runs" / "gone.json").read_text())
     assert (summary["samples"]["found"], summary["samples"]["gone"], opened) == (3, 5, [])
 

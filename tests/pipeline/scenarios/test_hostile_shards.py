@@ -15,12 +15,13 @@ import pipeline.run
 import pipeline.sources.tar_source
 from pipeline.config.job import JobConfig, LimitsConfig, MaskConfig, SinkConfig, SourceConfig
 from pipeline.errors import ConfigError
+from pipeline.executor.base import Executor
 from pipeline.records import FAILED, OK
-from pipeline.run import run_job
 from pipeline.sources.tar_source import TarShards
 from pipeline.sources.tar_streams import ForwardFile
 from pipeline.storage.storage import Storage
 from tests.conftest import textured
+from tests.pipeline.flow_here import HERE, run_here
 
 Members = list[tuple[bytes | str, bytes | None]]
 
@@ -125,9 +126,9 @@ def config(folder: Path, source: SourceConfig, mask: MaskConfig, sink: str = "im
     return JobConfig(source=source, mask=mask, sink=SinkConfig(uri=str(folder / "out"), format=sink))
 
 
-def run(job: JobConfig) -> dict[str, str | None]:
+def run(job: JobConfig, executor: Executor = HERE) -> dict[str, str | None]:
     """Error types of all rows, ``None`` for a good one; and nothing lies where it should not."""
-    run_job(job, "run", lambda rows, total: None)
+    run_here(job, executor=executor)
     folder = Path(job.sink.uri).parent
     assert {path.name for path in folder.iterdir()} <= {"in", "out", "x.parquet"}
     rows = pq.read_table(f"{job.sink.uri}/manifest").to_pylist()
@@ -336,7 +337,7 @@ def test_member_that_is_the_mask_is_never_the_image(here, tmp_path, member):
         mask=MaskConfig(kind="member", member=member),
         sink=SinkConfig(uri=str(tmp_path / "out")),
     )
-    run_job(config, "run", lambda rows, total: None)
+    run_here(config)
     (row,) = pq.read_table(tmp_path / "out" / "manifest").to_pylist()
     assert row["status"] == OK and row["mask_fraction"] == 8 * 6 / (24 * 16)
     assert Image.open(row["output_uri"]).mode == "RGB"
@@ -358,7 +359,7 @@ def test_remote_table_cannot_name_files_of_the_workers(here, tmp_path):
     pq.write_table(pa.table(columns), table)
     remote.write("x.parquet", table.getvalue())
     job = config(tmp_path, SourceConfig("parquet", str(remote)), MaskConfig("column", column="mask"))
-    run_job(job, "run", lambda rows, total: None)
+    run_here(job)
     rows = pq.read_table(tmp_path / "out" / "manifest").to_pylist()
     assert len(rows) == len(ways) and {row["status"] for row in rows} == {FAILED}
 

@@ -19,11 +19,11 @@ from PIL import Image
 
 from pipeline.config.job import JobConfig, MaskConfig, ModelConfig, RunConfig, SinkConfig, SourceConfig
 from pipeline.records import FAILED, OK, UNCHANGED
-from pipeline.run import run_job
 from pipeline.sinks.results import read_result
 from pipeline.sinks.shards import sample_count
 from pipeline.storage.local import StagedFile
 from pipeline.storage.storage import Storage
+from tests.pipeline.flow_here import run_here
 
 
 class Killed(BaseException):
@@ -87,7 +87,7 @@ def run_until_done(config: JobConfig, scythe: Scythe, monkeypatch) -> None:
             patched.setattr(owner, name, scythe.around(getattr(owner, name)))
         for start in range(1 + len(scythe.strokes)):
             try:
-                run_job(config, f"run-{start}", lambda rows, total: None)
+                run_here(config, f"run-{start}")
                 return
             except Killed:
                 continue

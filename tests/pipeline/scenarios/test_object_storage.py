@@ -19,11 +19,11 @@ from pipeline.errors import ConfigError
 from pipeline.manifest.lease import Lease
 from pipeline.manifest.log import Manifest
 from pipeline.records import OK, Record, to_table
-from pipeline.run import run_job
 from pipeline.sinks.results import read_result
 from pipeline.storage.errors import FileChangedError
 from pipeline.storage.storage import Storage
 from tests.drill.faulty_proxy import Request, cut, faulty_proxy, proxy, refusal
+from tests.pipeline.flow_here import run_here
 from tests.pipeline.scenarios.test_hostile_shards import IMAGE, MASK, pair, png, tar
 
 COUNT = 12
@@ -57,7 +57,7 @@ def job(root: str, form: str, sink: str, storage: dict) -> JobConfig:
 
 
 def check(config: JobConfig) -> None:
-    run_job(config, "run", lambda rows, total: None)
+    run_here(config)
     storage = Storage(config.sink.uri, config.storage)
     parts = [storage.read(file.key) for file in storage.list_files("manifest")]
     rows = pa.concat_tables([pq.read_table(pa.BufferReader(part)) for part in parts]).to_pylist()
@@ -96,10 +96,10 @@ def test_refused_slow_and_unanswered_requests_change_nothing(here, bucket, s3_se
 def test_secrets_are_told_nowhere(here, bucket, s3_server, caplog):
     caplog.set_level(logging.DEBUG, "pipeline")
     config = replace(job(bucket, "images", "webdataset", s3_server), mask=MaskConfig(uri=f"{bucket}/table"))
-    run_job(config, "run", lambda rows, total: None)  # each sample fails for want of a mask
+    run_here(config)  # each sample fails for want of a mask
     wrong = replace(config, storage={**s3_server, "secret": "another-secret"})
     with pytest.raises(ConfigError, match="Forbidden: source") as refused:
-        run_job(wrong, "again", lambda rows, total: None)
+        run_here(wrong, "again")
     told = f"{caplog.text} {refused.value!r} {config!r}"
     sink = Storage(config.sink.uri, s3_server)
     written = [sink.read(file.key) for file in sink.list_files()]
@@ -191,7 +191,7 @@ def test_body_that_ends_early_comes_again_and_never_reaches_the_decoder(
 
     with proxy(s3_server["endpoint_url"], meddle) as url:
         config = job(bucket, "images", "images", {**s3_server, "endpoint_url": url})
-        run_job(config, "run", lambda rows, total: None)
+        run_here(config)
     rows = {row["sample_id"]: row for row in Manifest(Storage(config.sink.uri, s3_server)).load().to_pylist()}
     for failed in (rows.pop("06.png"), rows.pop("08.png")):
         assert failed["error_type"] in ("OSError", "IncompleteReadError"), failed

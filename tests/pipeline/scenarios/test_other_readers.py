@@ -9,8 +9,8 @@ import ray
 from PIL import Image
 
 from pipeline.config.job import JobConfig, MaskConfig, SinkConfig, SourceConfig
-from pipeline.run import run_job
 from tests.conftest import make_photos
+from tests.pipeline.flow_here import run_here
 
 COUNT = 5
 
@@ -25,7 +25,7 @@ def sink(here, tmp_path):
             mask=MaskConfig(uri=str(tmp_path / "masks")),
             sink=SinkConfig(uri=str(tmp_path / form), format=form, shard_samples=3),
         )
-        run_job(config, "run", lambda rows, total: None)
+        run_here(config)
         return f"{config.sink.uri}/data"
 
     return make

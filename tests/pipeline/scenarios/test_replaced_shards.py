@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.config.job import MaskConfig, SourceConfig
 from pipeline.storage.storage import Storage
-from tests.pipeline.flow_here import before_work
+from tests.pipeline.flow_here import BeforeWork
 from tests.pipeline.scenarios.test_hostile_shards import GOOD, IMAGE, MASK, config, pair, png, run, tar
 
 
@@ -63,10 +63,10 @@ def test_table_that_is_replaced_after_the_plan_fails_its_samples(here, tmp_path,
     path.parent.mkdir()
     table = pa.table({"image": [IMAGE, png(1)], "mask": [MASK, MASK], "key": ["a", "b"]})
     pq.write_table(table, path)
-    before_work(here, lambda: REPLACED[case](path, table))
+    executor = BeforeWork(lambda: REPLACED[case](path, table))
     job = config(tmp_path, SourceConfig("parquet", str(path), key="key"), MaskConfig("column", column="mask"))
     kind = "BrokenShard" if case == "no table" else "FileChanged"
-    assert run(job) == {"a": kind, "b": kind}
+    assert run(job, executor) == {"a": kind, "b": kind}
 
 
 @pytest.mark.parametrize(("name", "data"), [("x.parquet", None), ("x.tar.gz", None), ("x.tar.gz", tar(GOOD, True))])
@@ -80,5 +80,6 @@ def test_shard_that_is_gone_or_another_after_the_plan_fails_its_samples(here, tm
         path.write_bytes(tar(pair("a"), compress=True))
         source, mask = SourceConfig("webdataset", str(path.parent)), MaskConfig("member")
     (path.parent / "note.txt").touch()  # so that the folder is not one that is no longer mounted
-    before_work(here, path.unlink if data is None else lambda: path.write_bytes(data))
-    assert set(run(config(tmp_path, source, mask)).values()) == {"FileNotFound" if data is None else "FileChanged"}
+    executor = BeforeWork(path.unlink if data is None else lambda: path.write_bytes(data))
+    found = run(config(tmp_path, source, mask), executor)
+    assert set(found.values()) == {"FileNotFound" if data is None else "FileChanged"}

@@ -14,11 +14,11 @@ import pytest
 from PIL import Image
 
 from pipeline.config.job import JobConfig, LimitsConfig, MaskConfig, ModelConfig, SinkConfig, SourceConfig
+from pipeline.executor.base import Executor
 from pipeline.records import FAILED, MANIFEST_SCHEMA, OK, UNCHANGED
 from pipeline.run import run_job
 from pipeline.sinks.results import read_result
 from pipeline.storage.storage import Storage
-from pipeline.worker.actor import InpaintActor
 from tests.conftest import make_photos, textured
 from tests.pipeline.scenarios.test_hostile_shards import tar
 
@@ -35,9 +35,9 @@ def job(folder: Path, weights: Path, **mask) -> JobConfig:
     )
 
 
-def run(config: JobConfig, run_id: str = "run", worker: type[InpaintActor] = InpaintActor) -> dict[str, dict]:
+def run(config: JobConfig, run_id: str = "run", executor: Executor | None = None) -> dict[str, dict]:
     """Run a job and return the manifest as any Parquet reader sees it, by sample."""
-    run_job(config, run_id, lambda rows, total: None, worker)
+    run_job(config, run_id, lambda rows, total: None, executor)
     table = pq.read_table(f"{config.sink.uri}/manifest")
     assert table.schema.remove_metadata().equals(MANIFEST_SCHEMA)
     rows = {row["sample_id"]: row for row in table.to_pylist()}

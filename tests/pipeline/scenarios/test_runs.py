@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,15 @@ from PIL import Image
 import pipeline.manifest.commit
 from pipeline.config.job import MaskConfig, ModelConfig, RunConfig, SinkConfig, SourceConfig
 from pipeline.errors import ConfigError, JobError
+from pipeline.executor.local import LocalExecutor
 from pipeline.records import FAILED, OK, UNCHANGED
 from pipeline.worker.actor import InpaintActor
 from tests.conftest import make_photos, textured
-from tests.pipeline.scenarios.test_run import job, run
+from tests.pipeline.scenarios.test_run import job
+from tests.pipeline.scenarios.test_run import run as run_on
 
 pytestmark = pytest.mark.usefixtures("model_here")
+run = partial(run_on, executor=LocalExecutor())
 
 
 def test_run_file_says_what_was_done_with_what(tmp_path, tiny_weights):
@@ -106,7 +110,7 @@ def test_results_on_the_disk_of_another_machine_stop_the_job(tmp_path, tiny_weig
 
     make_photos(tmp_path, count=1)
     with pytest.raises(JobError, match=r"all nodes must share sink\.uri"):
-        run(job(tmp_path, tiny_weights), worker=Elsewhere)
+        run(job(tmp_path, tiny_weights), executor=LocalExecutor(Elsewhere))
     assert not (tmp_path / "out" / "manifest").exists()
 
 

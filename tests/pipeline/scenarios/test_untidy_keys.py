@@ -14,11 +14,11 @@ from pipeline.config.job import JobConfig, MaskConfig, SinkConfig, SourceConfig
 from pipeline.maintenance.verify import verify
 from pipeline.records import OK
 from pipeline.report.publish import report_run
-from pipeline.run import run_job
 from pipeline.sinks.results import read_result
 from pipeline.storage.content_types import content_type
 from pipeline.storage.storage import Storage
 from tests.flat_bucket import flat_bucket
+from tests.pipeline.flow_here import run_here
 from tests.pipeline.scenarios.test_hostile_shards import MASK, png
 
 KEYS = ["x/y.png", "x//y.png", "x///y.png", "//y.png", "/y.png", "a?versionId=3.png", "a", "n\newline #%2F+[]{}.png"]
@@ -62,7 +62,7 @@ def test_each_key_has_its_own_result(here, bucket, tmp_path, form, is_local, kin
     sink = str(tmp_path / "out") if is_local else f"s3://bucket/{tmp_path.name}"
     mask = MaskConfig(kind, "s3://bucket/mask.png" if kind == "static" else "s3://bucket/masks")
     config = JobConfig(SourceConfig(uri="s3://bucket/p"), mask, sink=SinkConfig(sink, form), storage=options)
-    summary = run_job(config, "run", lambda rows, total: None)
+    summary = run_here(config)
     assert summary.left_out == {"without extension": 2}  # not the marker of a folder
     rows = {row["sample_id"]: row for row in rows_of(config)}
     assert rows.keys() == {key for key in KEYS if key != "a"}
@@ -70,7 +70,7 @@ def test_each_key_has_its_own_result(here, bucket, tmp_path, form, is_local, kin
         check(config, row, KEYS.index(name))
     assert len({(row["output_uri"], row["output_member"]) for row in rows.values()}) == len(rows)
     assert verify(Storage(sink, {} if is_local else options), "look", with_hashes=True).agree
-    assert run_job(replace(config), "again", lambda rows, total: None).samples["done_now"] == 0
+    assert run_here(replace(config), "again").samples["done_now"] == 0
 
 
 @pytest.mark.parametrize("prefix", ["s3://bucket/p/", "s3a://bucket/p/", ""])
@@ -82,7 +82,7 @@ def test_uri_in_a_table_leads_to_its_own_object(here, bucket, tmp_path, prefix):
     source = SourceConfig("parquet", "s3://bucket/p/t.parquet", key="id")
     mask = MaskConfig("static", "s3://bucket/mask.png")
     config = JobConfig(source, mask, sink=SinkConfig(str(tmp_path / "out")), storage=options)
-    run_job(config, "run", lambda rows, total: None)
+    run_here(config)
     del objects["p/t.parquet"]
     rows = rows_of(config)
     assert len(rows) == len(KEYS)
@@ -111,7 +111,7 @@ def test_objects_have_the_type_of_what_they_hold(here, bucket, form):
         objects[f"kinds/{name}"] = picture.getvalue(), ""
     source, mask = SourceConfig(uri="s3://bucket/kinds"), MaskConfig("static", "s3://bucket/mask.png")
     config = JobConfig(source, mask, sink=SinkConfig(f"s3://bucket/types-{form}", form), storage=options)
-    report_run(config, run_job(config, "run", lambda rows, total: None))
+    report_run(config, run_here(config))
     written = {key.partition("/")[2]: kind for key, (_, kind) in objects.items() if key.startswith(f"types-{form}/")}
     kinds = {key.rpartition(".")[2]: kind for key, kind in written.items()}
     images = {
@@ -160,7 +160,7 @@ def test_odd_and_long_names_are_results_or_say_why_not(here, tmp_path, image_for
     source, mask = SourceConfig(uri=str(tmp_path / "photos")), MaskConfig(uri=str(tmp_path / "masks"))
     sink = SinkConfig(str(tmp_path / "out"), image_format=image_format)
     config = JobConfig(source, mask, sink=sink)
-    run_job(config, "run", lambda rows, total: None)
+    run_here(config)
     rows = {row["sample_id"]: row for row in rows_of(config)}
     assert rows.keys() == {f"{name}.png" for name in ODD}
     refused = [row for row in rows.values() if image_format == "png" and len(row["sample_id"]) > 251]
@@ -178,6 +178,6 @@ def test_result_that_needs_a_folder_where_another_lies_says_so(here, bucket, tmp
         objects[f"nested/{key}"] = png(), ""
     source, mask = SourceConfig(uri="s3://bucket/nested"), MaskConfig("static", "s3://bucket/mask.png")
     config = JobConfig(source, mask, sink=SinkConfig(str(tmp_path / "out")), storage=options)
-    assert run_job(config, "run", lambda rows, total: None).errors == {"UnusableName": 1}
+    assert run_here(config).errors == {"UnusableName": 1}
     (row,) = (row for row in rows_of(config) if row["status"] == OK)
     check(config, row, 0)

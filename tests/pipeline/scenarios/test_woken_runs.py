@@ -6,12 +6,13 @@ import pytest
 
 import pipeline.run
 from pipeline.config.job import JobConfig
+from pipeline.executor.base import Executor
 from pipeline.maintenance.repack import repack
 from pipeline.manifest.log import Manifest, ManifestConflictError
 from pipeline.records import OK, Record, to_table
-from pipeline.run import run_job
 from pipeline.storage.storage import Storage
 from tests.pipeline.conftest import four_photos
+from tests.pipeline.flow_here import HERE, BeforeWork, run_here
 
 
 @pytest.fixture(params=["images", "webdataset"])
@@ -22,8 +23,8 @@ def done(request, here, tmp_path):
     return config
 
 
-def run(config: JobConfig, run_id: str) -> None:
-    run_job(config, run_id, lambda rows, total: None)
+def run(config: JobConfig, run_id: str, executor: Executor = HERE) -> None:
+    run_here(config, run_id, executor=executor)
 
 
 def receive_one(config: JobConfig) -> None:
@@ -72,17 +73,13 @@ def test_shards_that_a_woken_run_deletes_are_named_by_no_later_row(done, here):
 
 
 @pytest.mark.parametrize("done", ["images"], indirect=True)
-def test_run_that_wakes_with_a_failed_sample_keeps_the_result_that_rows_name(done, here):
-    flow = pipeline.run._start_pass
-
-    def sleep_and_start(*arguments):
+def test_run_that_wakes_with_a_failed_sample_keeps_the_result_that_rows_name(done):
+    def commit_another():
         other = Manifest(Storage(done.sink.uri))
         other.load(["sample_id"])
         other.append(to_table([Record("of another run", OK)]))
-        return flow(*arguments)
 
     Storage(done.source.uri).write("000.png", b"broken now")
-    here.setattr(pipeline.run, "_start_pass", sleep_and_start)
     with pytest.raises(ManifestConflictError):
-        run(done, "sleeper")
+        run(done, "sleeper", BeforeWork(commit_another))
     check(done, 5)

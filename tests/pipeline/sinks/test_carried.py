@@ -13,8 +13,8 @@ import pytest
 from pipeline.config.job import JobConfig, LimitsConfig, MaskConfig, SinkConfig, SourceConfig
 from pipeline.errors import ConfigError
 from pipeline.records import OK, Record
-from pipeline.run import run_job
 from pipeline.sinks.shards import PARQUET, ShardWriter, read_shard
+from tests.pipeline.flow_here import run_here
 from tests.pipeline.scenarios.test_hostile_shards import GOOD, IMAGE, MASK, tar
 
 COUNT = 18
@@ -48,7 +48,7 @@ def run(folder, source: SourceConfig, sink: str, carry: list[str]) -> dict[str, 
         sink=SinkConfig(uri=str(folder / "out"), format=sink, carry=carry),
         limits=LimitsConfig(max_failed_fraction=1.0, stall_s=1),
     )
-    run_job(job, "run", lambda rows, total: None)
+    run_here(job)
     return {row["sample_id"]: row for row in pq.read_table(folder / "out" / "manifest").to_pylist()}
 
 

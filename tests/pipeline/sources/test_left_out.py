@@ -15,10 +15,10 @@ from pipeline.config.job import JobConfig, MaskConfig, SinkConfig, SourceConfig
 from pipeline.database import Database
 from pipeline.errors import ConfigError
 from pipeline.planning.listing import find_samples
-from pipeline.run import run_job
 from pipeline.sources.left_out import KINDS, LeftOut, describe_left_out
 from pipeline.storage.storage import StoredFile
 from tests.pipeline.conftest import four_photos
+from tests.pipeline.flow_here import run_here
 from tests.pipeline.scenarios.test_hostile_shards import IMAGE, pair, tar
 
 
@@ -75,7 +75,7 @@ def test_results_and_masks_to_which_links_lead_are_no_samples(here, tmp_path):
     (photos / "b" / "more").symlink_to(masks / "b")
     (photos / "same").symlink_to(fill(tmp_path / "other", "d.png"))
     config = JobConfig(SourceConfig(uri=str(photos)), MaskConfig(uri=str(masks)), sink=SinkConfig(f"{tmp_path}/out"))
-    run_job(config, "first", lambda rows, total: None)
+    run_here(config, "first")
     assert list(tmp_path.glob("out/manifest/*"))
     assert found(config) == ({"a.png", "b/c.png", "same/d.png"}, {})
 
@@ -92,7 +92,7 @@ def test_masks_that_no_image_takes_are_counted(here, tmp_path):
     source, sink = SourceConfig(uri=str(photos)), SinkConfig(f"{tmp_path}/out")
     config = JobConfig(source, MaskConfig(uri=str(masks)), sink=sink)
     for run in ("first", "second"):
-        assert run_job(config, run, lambda rows, total: None).left_out == {"masks without an image": 3}
+        assert run_here(config, run).left_out == {"masks without an image": 3}
     for other in (
         replace(config, source=replace(source, pattern="a*")),
         replace(config, mask=MaskConfig(uri=str(tmp_path), template="masks/{stem}.PNG")),  # holds photos and results
@@ -158,7 +158,7 @@ def test_plan_and_run_file_say_what_was_left_out(here, without_heic, tmp_path, c
     assert "left out:       1 .heic (need pillow-heif: pip" in (told := capsys.readouterr().out)
     assert "), 1 .psd, 1 hidden\n" in told
     for run in ("first", "second"):
-        run_job(config, run, lambda rows, total: None)
+        run_here(config, run)
         written = json.loads(Path(config.sink.uri, "runs", f"{run}.json").read_text())
         assert written["left_out"] == {".heic": 1, ".psd": 1, "hidden": 1}
 
@@ -170,4 +170,4 @@ def test_finished_shards_are_not_left_out(here, tmp_path):
     fill(folder, "b.txt")
     config = replace(job(folder, "webdataset"), mask=MaskConfig("member"), sink=SinkConfig(str(tmp_path / "out")))
     for run in ("first", "second"):
-        assert run_job(config, run, lambda rows, total: None).left_out == {".txt": 1}
+        assert run_here(config, run).left_out == {".txt": 1}

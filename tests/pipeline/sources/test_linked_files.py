@@ -14,9 +14,9 @@ import pytest
 
 from pipeline.config.job import JobConfig, LimitsConfig, MaskConfig, SinkConfig, SourceConfig
 from pipeline.errors import SampleError
-from pipeline.run import run_job
 from pipeline.sources.linked import LinkedFiles
 from pipeline.storage.storage import Storage
+from tests.pipeline.flow_here import run_here
 from tests.pipeline.scenarios.test_hostile_shards import IMAGE, MASK
 
 USER = f"Basic {base64.b64encode(b'user:hush hush').decode()}"
@@ -78,7 +78,7 @@ def rows_of(folder: Path, images: list[str], hosts: list[str]) -> list[dict]:
         sink=SinkConfig(uri=str(folder / "out")),
         limits=LimitsConfig(max_bytes=1_000_000, max_failed_fraction=1.0),
     )
-    run_job(job, "run", lambda rows, total: None)
+    run_here(job)
     rows = pq.read_table(folder / "out" / "manifest").to_pylist()
     return sorted(rows, key=lambda row: row["sample_id"])
 

@@ -3,10 +3,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.config.job import JobConfig, LimitsConfig, MaskConfig, ModelConfig, SinkConfig, SourceConfig
-from pipeline.run import run_job
 from pipeline.worker.seam import FLAT, MIN_BORDER, SATURATED, Border, look_at_border
 from tests.conftest import make_photos, textured
-from tests.pipeline.flow_here import PlainActor
+from tests.pipeline.flow_here import PlainActor, run_here
 from tests.seam_calibration import calibrate
 
 
@@ -76,7 +75,7 @@ def test_suspicious_fills_are_marked_and_fail_where_the_limit_says_so(tmp_path, 
             sink=SinkConfig(uri=str(tmp_path / limit)),
             limits=LimitsConfig(suspicious=limit),
         )
-        run_job(config, limit, lambda rows, total: None)
+        run_here(config, limit)
         for row in pq.read_table(tmp_path / limit / "manifest").to_pylist():
             assert (row["status"], row["suspicious"]) == (status, SATURATED)
             assert row["error_type"] == ("SuspiciousFill" if status == "failed" else None)

@@ -12,7 +12,7 @@ import pytest
 
 import pipeline.worker.worker
 from pipeline.config.job import JobConfig, LimitsConfig, MaskConfig, ModelConfig, SinkConfig, SourceConfig
-from pipeline.errors import SampleError
+from pipeline.errors import ExecutorError, SampleError
 from pipeline.faults.passes import History, Pass
 from pipeline.faults.roster import Roster
 from pipeline.manifest.lease import Lease
@@ -81,6 +81,18 @@ def test_unit_that_killed_a_worker_is_not_begun_again_unless_its_sample_is_alone
     assert worker(unit(*NAMES)).num_rows == 0  # as Ray would have it, for ever
     alone = job.worker(ALONE)
     assert [alone(unit("003.png")).num_rows for _ in range(3)] == [1, 1, 0]
+
+
+def test_unit_is_deferred_while_the_roster_does_not_answer(job):
+    def silent(sample_id):
+        raise ExecutorError("the roster does not answer")
+
+    worker = job.worker()
+    job.roster.begin_unit = silent
+    assert {(row["status"], row["error_message"]) for row in rows(worker, *NAMES)} == {
+        (DEFERRED, "the roster does not answer")
+    }
+    assert job.troubles == []  # which is no fault of the worker
 
 
 def test_missing_file_is_deferred_and_fails_once_the_worker_has_proven_to_read_others(job):

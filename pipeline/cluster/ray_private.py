@@ -1,0 +1,88 @@
+"""The private parts of Ray that this package uses, each for want of a public one; a release of Ray may change them."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import ray
+from ray._common.utils import get_default_ray_temp_dir
+from ray._private import ray_constants
+from ray._private.authentication.authentication_token_setup import (
+    AuthenticationMode,
+    AuthenticationTokenLoader,
+    Config,
+    get_authentication_mode,
+)
+from ray._private.services import GcsClient, canonicalize_bootstrap_address
+from ray.exceptions import AuthenticationError
+
+LOOPBACK = {ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0"}  # for the processes that Ray starts, see on_loopback
+
+
+def reread_variables() -> None:
+    """Let Ray read its environment variables again: it read them when it was imported."""
+    Config.initialize("")  # `ray.init` itself does this when it turns tokens on
+    AuthenticationTokenLoader.instance().reset_cache()
+
+
+def print_lines_of_nodes(is_wanted: bool) -> None:
+    """Choose whether lines that Ray's nodes send to drivers are printed.
+
+    ``log_to_driver=False`` stops lines of workers only. Ray's debugger uses the same switch.
+    """
+    ray._private.worker._worker_logs_enabled = is_wanted
+
+
+def forbid_auto_connect() -> None:
+    """Keep calls of Ray from starting a cluster where none is connected, as its variable does before the import.
+
+    A thread that still draws rows of a flow when the job has ended would otherwise start a cluster of its own.
+    """
+    ray._private.auto_init_hook.enable_auto_connect = False
+
+
+@contextlib.contextmanager
+def on_loopback() -> Iterator[None]:
+    """Let Ray take 127.0.0.1 for the address of this machine, as it does on macOS; then it listens nowhere else.
+
+    The variable of this constant is public, but read when Ray is imported; ``_node_ip_address="127.0.0.1"`` is
+    replaced by an outer address.
+    """
+    kept = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = kept
+
+
+def temporary_folder() -> Path:
+    """Return where Ray puts its temporary files; the public ``RAY_TMPDIR`` is only one of the sources."""
+    return Path(get_default_ray_temp_dir())
+
+
+def resolve_address(address: str) -> str | None:
+    """Resolve ``auto`` as ``ray.init`` does first; ``None`` if no cluster runs on this machine."""
+    return canonicalize_bootstrap_address(address)
+
+
+def uses_tokens() -> bool:
+    """Return whether this process sends a token."""
+    return get_authentication_mode() == AuthenticationMode.TOKEN
+
+
+def has_token() -> bool:
+    """Return whether this process finds a token; ``ray get-auth-token`` only prints it."""
+    try:
+        return AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True)
+    except AuthenticationError:  # RAY_AUTH_TOKEN_PATH names no file
+        return False
+
+
+def is_refused(address: str) -> bool:
+    """Return whether a cluster refuses the token of this process, or its lack; ``ray.init`` takes 20 s not to say."""
+    try:
+        GcsClient(address=address)
+    except AuthenticationError:
+        return True
+    return False

@@ -1,0 +1,1 @@
+"""Executors: what a run's workers run on, Ray or this process."""
