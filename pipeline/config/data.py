@@ -8,11 +8,12 @@ from string import Formatter
 from typing import Any
 from urllib.parse import urlsplit
 
+from pipeline.config.mask_place import MaskRules
 from pipeline.errors import ConfigError
+from pipeline.masks.registry import MASK_KINDS
 from pipeline.uris import is_origin
 
 SOURCE_FORMATS = ("images", "webdataset", "parquet")
-MASK_KINDS = ("paired", "static", "member", "column", "alpha", "boxes", "coco", "text")
 ANCHORS = ("top-left", "top-right", "bottom-left", "bottom-right")
 SINK_FORMATS = ("images", "webdataset", "parquet")
 SHARD_NAME = re.compile(r"[^/]*([*?\[{]|\.(tar(\.(gz|bz2|xz|zst))?|tgz|tbz2|txz|tzst|parquet|parq|pq)$)", re.IGNORECASE)
@@ -169,6 +170,12 @@ class MaskConfig:
             raise ConfigError(f"mask.categories must be a list of names or ids, got {self.categories}")
         if self.template is not None:
             _check_template(self.template)
+
+    @property
+    def rules(self) -> MaskRules:
+        """What the kind asks of the configuration, and where its masks lie."""
+        rules: MaskRules = MASK_KINDS.load(self.kind)(self)
+        return rules
 
 
 def _check_hosts(hosts: Collection[Any]) -> None:

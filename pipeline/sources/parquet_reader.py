@@ -26,7 +26,7 @@ class ParquetReader:
     def __init__(self, config: JobConfig, storage: Storage) -> None:
         self.storage, self.carried = storage, config.sink.carry
         self.columns = wanted_columns(config)
-        self.mask_kind, self.mask = config.mask.kind, config.mask.column or ""
+        self.place = config.mask.rules.place
         self._cursors = Cursors(storage, lambda key: RowCursor(storage, key, self.columns, self.max_bytes))
         self._linked, self.max_bytes = LinkedFiles(config, storage), config.limits.max_bytes
 
@@ -73,24 +73,27 @@ class ParquetReader:
             return error
 
     def _mask(self, row: pa.RecordBatch, sample: Sample) -> bytes:
-        if self.mask_kind == "column":
-            return self._content("mask", row.column(self.mask)[0], sample)
-        if self.mask_kind == "boxes" and self.mask:
-            if refusal := too_many_bytes(BOXES_AS_TEXT * row.column(self.mask).nbytes, self.max_bytes):
-                raise refusal
-            boxes = row.column(self.mask)[0].as_py()
-            if boxes is None:
-                raise SampleError("mask", "MissingMask", f"{self.mask} is null for {sample['sample_id']}")
-            try:
-                return json.dumps([{"boxes": boxes}]).encode()
-            except TypeError as error:
-                message = f"{self.mask} holds no boxes for {sample['sample_id']}: {error}"
-                raise SampleError("mask", "BadAnnotation", message) from error
+        if self.place.column:
+            return self._content("mask", row.column(self.place.column)[0], sample)
+        if self.place.box_column:
+            return self._boxes(row.column(self.place.box_column), sample)
         return b""
+
+    def _boxes(self, column: pa.Array, sample: Sample) -> bytes:
+        if refusal := too_many_bytes(BOXES_AS_TEXT * column.nbytes, self.max_bytes):
+            raise refusal
+        boxes = column[0].as_py()
+        if boxes is None:
+            raise SampleError("mask", "MissingMask", f"{self.place.box_column} is null for {sample['sample_id']}")
+        try:
+            return json.dumps([{"boxes": boxes}]).encode()
+        except TypeError as error:
+            message = f"{self.place.box_column} holds no boxes for {sample['sample_id']}: {error}"
+            raise SampleError("mask", "BadAnnotation", message) from error
 
     def _content(self, stage: str, cell: pa.Scalar, sample: Sample) -> bytes:
         """The bytes of an image or a mask, or what its uri leads to."""
-        column = self.columns[0] if stage == "read" else self.mask
+        column = self.columns[0] if stage == "read" else self.place.column
         try:
             value = cell.as_py()
         except UnicodeDecodeError as error:

@@ -38,7 +38,7 @@ class ParquetRows:
         self.into_json = config.sink.carry if config.sink.format == "webdataset" else []
         self.uri, self.options = config.source.uri, config.storage
         self.image = self.columns[0]
-        self.pictures = [self.image, *([config.mask.column] if config.mask.kind == "column" else [])]
+        self.pictures = [self.image, *filter(None, [config.mask.rules.place.column])]
 
     def files(self, left_out: LeftOut | None = None) -> list[StoredFile]:
         """See :class:`pipeline.sources.base.Source`."""
@@ -126,7 +126,8 @@ class ParquetRows:
 
 def wanted_columns(config: JobConfig) -> list[str]:
     """Columns that a worker reads, the image's first."""
-    mask = [config.mask.column] if config.mask.kind in ("column", "boxes") and config.mask.column else []
+    place = config.mask.rules.place
+    mask = filter(None, [place.column, place.box_column])
     return list(dict.fromkeys([config.source.image or "image", *mask, *config.sink.carry]))
 
 

@@ -22,9 +22,9 @@ class Reader:
         self.source = Storage(config.source.uri, config.storage)
         self.masks = Storage(config.mask.uri, config.storage)
         self.max_bytes = config.limits.max_bytes
-        self.has_mask_files = config.mask.kind in ("paired", "static")
-        self.mask_location = "its source" if config.mask.kind in ("member", "column") else str(self.masks)
-        keep = 1 if config.mask.kind == "static" else 0  # a mask that is one for all
+        self.place = config.mask.rules.place
+        self.has_mask_files = self.place.is_file
+        keep = 1 if self.place.is_shared else 0
         self._read_mask = lru_cache(keep)(
             lambda key, version, size_bytes: read_file("mask", self.masks, key, version, size_bytes=size_bytes)
         )
@@ -73,7 +73,8 @@ class Reader:
 
     def _mask_of(self, sample: Sample) -> bytes | Exception | None:
         if sample["mask_key"] is None:
-            return SampleError("mask", "MissingMask", f"no mask for {sample['sample_id']} in {self.mask_location}")
+            where = self.masks if self.place.is_outside else "its source"
+            return SampleError("mask", "MissingMask", f"no mask for {sample['sample_id']} in {where}")
         if sample["mask_spec"] is not None:
             return sample["mask_spec"].encode()
         if not self.has_mask_files:

@@ -32,7 +32,7 @@ class TarShards:
     def __init__(self, config: JobConfig, storage: Storage) -> None:
         self.storage, self.pattern = storage, config.source.pattern
         self.image = config.source.image or ""
-        self.mask = config.mask.member if config.mask.kind == "member" else ""
+        self.mask = config.mask.rules.place.member
         self.carried = config.sink.carry
 
     def files(self, left_out: LeftOut | None = None) -> list[StoredFile]:

@@ -1,0 +1,45 @@
+"""Where the masks of a job lie, as their kind tells those that list and read them."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class MaskPlace:
+    """Where masks lie; by default nowhere, as they are made from the image itself.
+
+    Args:
+        is_file: a mask is a file below ``mask.uri``.
+        is_shared: one file is the mask of all samples.
+        is_annotated: annotations in the file at ``mask.uri``, which the plan hands out with each sample.
+        member: extension of the mask's member in a shard.
+        column: of pictures in a table.
+        box_column: of lists of boxes in a table.
+    """
+
+    is_file: bool = False
+    is_shared: bool = False
+    is_annotated: bool = False
+    member: str = ""
+    column: str = ""
+    box_column: str = ""
+
+    @property
+    def is_outside(self) -> bool:
+        """Whether masks lie elsewhere than in the source."""
+        return self.is_file or self.is_annotated
+
+    @property
+    def is_beside_image(self) -> bool:
+        """Whether the source holds a mask beside the image, which may be missing."""
+        return bool(self.member or self.column or self.box_column)
+
+
+class MaskRules(Protocol):
+    """What the configuration asks of a mask kind, see :class:`pipeline.masks.base.MaskKind`."""
+
+    place: MaskPlace
+    indifferent: tuple[str, ...]
+
+    def check(self, source_format: str) -> None:
+        """Refuse keys and source formats that do not fit the kind."""
