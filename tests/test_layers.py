@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 LAYERS = {
     "pipeline": """
 database records registry timed uris
-errors masks.registry metrics
+errors masks.registry metrics sinks.registry sources.registry
 extras
 codecs config storage
 sources

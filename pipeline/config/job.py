@@ -191,10 +191,10 @@ class JobConfig:
             section = "window" if str(error).split()[0] in WindowConfig.__dataclass_fields__ else "model"
             raise ConfigError(f"{section}.{error}") from error
         self.mask.rules.check(self.source.format)
-        if self.source.format == "webdataset":
+        if self.source.rules.has_members:
             carried = [as_extension(name) for name in self.sink.carry]
             object.__setattr__(self, "sink", replace(self.sink, carry=carried))
-        if self.sink.carry and (self.source.format == "images" or not self.sink.is_sharded):
+        if self.sink.carry and (not self.source.rules.is_sharded or not self.sink.is_sharded):
             raise ConfigError("sink.carry takes columns or members to a sink of shards, from a source that has them")
         if self.sink.is_sharded and self.run.decode == "tasks":
             raise ConfigError("run.decode=tasks needs sink.format=images; shards are written where the model is")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config.data import MaskConfig
-from pipeline.config.mask_place import MaskPlace
+from pipeline.config.rules import MaskPlace
 from pipeline.errors import ConfigError, SampleError
 from pipeline.masks.base import MaskKind, open_kind
 from pipeline.sources.versions import with_mask_sql

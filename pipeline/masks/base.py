@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from pipeline.config.data import MaskConfig
-from pipeline.config.mask_place import MaskPlace
+from pipeline.config.rules import MaskPlace
 from pipeline.errors import ConfigError
 from pipeline.masks.registry import MASK_KINDS
 

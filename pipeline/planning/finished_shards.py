@@ -43,7 +43,7 @@ class FinishedShards:
         self._known: set[tuple[str, str]] = set()
         self._met: list[StoredFile] = []
         if (
-            config.source.format != "webdataset"
+            not config.source.rules.counts_samples
             or config.mask.rules.place.is_outside
             or config.run.retry_failed
             or config.run.select

@@ -15,7 +15,7 @@ from pipeline.planning.selection import check_selection
 from pipeline.sinks.base import FOLDER
 from pipeline.sources.base import EMPTY, EVERYTHING, sample_ref_batches
 from pipeline.sources.left_out import LeftOut
-from pipeline.sources.registry import open_source
+from pipeline.sources.reader import open_source
 from pipeline.storage.errors import usable
 from pipeline.storage.storage import Storage
 
@@ -50,7 +50,7 @@ def find_samples(config: JobConfig, database: Database, finished: FinishedShards
     images = sample_ref_batches(finder, finished.without(files) if finished else files)
     database.create("images", IMAGES, _with_names(images, masks))
     # Files have one path each on a disk, and in a bucket unless the name of one is not as a disk would have it.
-    if config.source.format != "images" or (not source.is_local and database.run(_UNTIDY)):
+    if config.source.rules.is_sharded or (not source.is_local and database.run(_UNTIDY)):
         _rename_repeated(database)
     masks.pair(database)
     if finished:

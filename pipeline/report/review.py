@@ -10,8 +10,7 @@ from pipeline.errors import SampleError
 from pipeline.masks.annotations import plain_name, read_annotations
 from pipeline.masks.base import open_kind
 from pipeline.sources.inputs import Inputs
-from pipeline.sources.reader import Reader
-from pipeline.sources.registry import open_source
+from pipeline.sources.reader import Reader, open_source
 from pipeline.sources.versions import mask_version_of
 from pipeline.storage.storage import Storage
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 
-from pipeline.config.job import JobConfig
 from pipeline.errors import SampleError
 from pipeline.sources.cursors import Cursors
 from pipeline.sources.inputs import Inputs, Sample, file_version, too_many_bytes
@@ -13,6 +12,7 @@ from pipeline.sources.linked import LinkedFiles
 from pipeline.sources.parquet_headers import BrokenPageError
 from pipeline.sources.parquet_rows import RowCursor
 from pipeline.sources.parquet_source import wanted_columns
+from pipeline.sources.wanted import Wanted
 from pipeline.storage.errors import answering
 from pipeline.storage.storage import Storage
 
@@ -23,12 +23,12 @@ BOXES_AS_TEXT = 8  # times as many bytes as in Arrow, about
 class ParquetReader:
     """See :class:`pipeline.sources.inputs.FormatReader`; a sample's locator is its row number."""
 
-    def __init__(self, config: JobConfig, storage: Storage) -> None:
-        self.storage, self.carried = storage, config.sink.carry
-        self.columns = wanted_columns(config)
-        self.place = config.mask.rules.place
+    def __init__(self, wanted: Wanted, storage: Storage) -> None:
+        self.storage, self.carried = storage, wanted.carried
+        self.columns = wanted_columns(wanted)
+        self.place = wanted.mask
         self._cursors = Cursors(storage, lambda key: RowCursor(storage, key, self.columns, self.max_bytes))
-        self._linked, self.max_bytes = LinkedFiles(config, storage), config.limits.max_bytes
+        self._linked, self.max_bytes = LinkedFiles(wanted, storage), wanted.max_bytes
 
     def read_all(self, samples: Sequence[Sample]) -> Iterator[Inputs | Exception]:
         """See :class:`pipeline.sources.inputs.FormatReader`."""

@@ -6,7 +6,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.config.job import JobConfig
 from pipeline.errors import ConfigError
 from pipeline.sources.base import EVERYTHING, SampleRef, matching_files, name_fault
 from pipeline.sources.left_out import LeftOut
@@ -21,6 +20,7 @@ from pipeline.sources.parquet_columns import (
 from pipeline.sources.parquet_headers import BrokenPageError
 from pipeline.sources.parquet_pages import GuardedFile, LargePageError, chunks_of, is_in_column
 from pipeline.sources.table_logs import refuse_inside_of_table, refuse_tables
+from pipeline.sources.wanted import Wanted
 from pipeline.storage.storage import Storage, StoredFile
 
 SUFFIXES = (".parquet", ".parq", ".pq")
@@ -32,13 +32,13 @@ KEY_ROWS = 10_000  # of the key column are read at once
 class ParquetRows:
     """Rows of all Parquet files below a uri whose path matches a pattern; of partitioned data sets too."""
 
-    def __init__(self, config: JobConfig, storage: Storage) -> None:
-        self.storage, self.pattern, self.key = storage, config.source.pattern, config.source.key
-        self.columns, self.max_bytes = wanted_columns(config), config.limits.max_bytes
-        self.into_json = config.sink.carry if config.sink.format == "webdataset" else []
-        self.uri, self.options = config.source.uri, config.storage
+    def __init__(self, wanted: Wanted, storage: Storage) -> None:
+        self.storage, self.pattern, self.key = storage, wanted.source.pattern, wanted.source.key
+        self.columns, self.max_bytes = wanted_columns(wanted), wanted.max_bytes
+        self.into_json = wanted.carried if wanted.carried_as_json else ()
+        self.uri, self.options = wanted.source.uri, wanted.storage_options
         self.image = self.columns[0]
-        self.pictures = [self.image, *filter(None, [config.mask.rules.place.column])]
+        self.pictures = [self.image, *filter(None, [wanted.mask.column])]
 
     def files(self, left_out: LeftOut | None = None) -> list[StoredFile]:
         """See :class:`pipeline.sources.base.Source`."""
@@ -124,11 +124,10 @@ class ParquetRows:
         return min(row_bytes(footer, self.image), self.max_bytes)
 
 
-def wanted_columns(config: JobConfig) -> list[str]:
+def wanted_columns(wanted: Wanted) -> list[str]:
     """Columns that a worker reads, the image's first."""
-    place = config.mask.rules.place
-    mask = filter(None, [place.column, place.box_column])
-    return list(dict.fromkeys([config.source.image or "image", *mask, *config.sink.carry]))
+    mask = filter(None, [wanted.mask.column, wanted.mask.box_column])
+    return list(dict.fromkeys([wanted.source.image or "image", *mask, *wanted.carried]))
 
 
 def row_bytes(footer: pq.FileMetaData, column: str) -> int:

@@ -5,9 +5,11 @@ from functools import lru_cache
 
 from pipeline.config.job import JobConfig
 from pipeline.errors import SampleError
-from pipeline.sources.inputs import Inputs, Sample, read_file, too_many_bytes
-from pipeline.sources.registry import open_reader
+from pipeline.sources.base import Source
+from pipeline.sources.inputs import FormatReader, Inputs, Sample, read_file, too_many_bytes
+from pipeline.sources.registry import SOURCE_FORMATS
 from pipeline.sources.versions import mask_version_of
+from pipeline.sources.wanted import wanted_by
 from pipeline.storage.storage import Storage
 
 
@@ -28,7 +30,7 @@ class Reader:
         self._read_mask = lru_cache(keep)(
             lambda key, version, size_bytes: read_file("mask", self.masks, key, version, size_bytes=size_bytes)
         )
-        self._format = open_reader(config, self.source)
+        self._format: FormatReader = SOURCE_FORMATS.load(config.source.format).read(wanted_by(config), self.source)
 
     def read_all(self, samples: Sequence[Sample]) -> Iterator[Inputs | Exception]:
         """Yield each sample's inputs in order, or the exception that prevented reading them.
@@ -84,3 +86,9 @@ class Reader:
             return self._read_mask(sample["mask_key"], version, sample["mask_bytes"] or 0)
         except Exception as error:  # noqa: BLE001 - raised where its sample is dealt with
             return error
+
+
+def open_source(config: JobConfig, storage: Storage) -> Source:
+    """Create the finder of samples of a job's source."""
+    source: Source = SOURCE_FORMATS.load(config.source.format).find(wanted_by(config), storage)
+    return source

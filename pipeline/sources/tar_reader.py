@@ -5,12 +5,12 @@ from contextlib import ExitStack
 
 import pyarrow as pa
 
-from pipeline.config.job import JobConfig
 from pipeline.errors import SampleError
 from pipeline.sources.cursors import Cursors
 from pipeline.sources.inputs import Inputs, Sample, file_version, read_file
 from pipeline.sources.tar_headers import BROKEN
 from pipeline.sources.tar_streams import is_compressed, open_shard
+from pipeline.sources.wanted import Wanted
 from pipeline.storage.errors import answering
 from pipeline.storage.storage import Storage
 
@@ -46,8 +46,8 @@ class ShardCursor:
 class TarReader:
     """See :class:`pipeline.sources.inputs.FormatReader`; reads by the locators of ``TarShards``."""
 
-    def __init__(self, config: JobConfig, storage: Storage) -> None:
-        self.storage, self.carried = storage, config.sink.carry
+    def __init__(self, wanted: Wanted, storage: Storage) -> None:
+        self.storage, self.carried = storage, wanted.carried
         self._cursors = Cursors(storage, lambda key: ShardCursor(storage, key))
 
     def read_all(self, samples: Sequence[Sample]) -> Iterator[Inputs | Exception]:

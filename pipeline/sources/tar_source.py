@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from pipeline.codecs.kinds import IMAGE_EXTENSIONS
-from pipeline.config.job import JobConfig
 from pipeline.errors import ConfigError
 from pipeline.sources.base import SampleRef, matching_files, name_fault
 from pipeline.sources.left_out import LeftOut
@@ -16,6 +15,7 @@ from pipeline.sources.tar_headers import BROKEN, Bounds, UnmarkedEndError
 from pipeline.sources.tar_members import Link, Location, Members, Part, Refused, Tree, read_members
 from pipeline.sources.tar_streams import SUFFIXES, is_compressed, is_shard, open_shard
 from pipeline.sources.versions import with_count
+from pipeline.sources.wanted import Wanted
 from pipeline.storage.storage import Storage, StoredFile
 
 MAX_EXPANSION = 200  # decompressed ÷ compressed bytes, beyond which a shard is refused
@@ -29,11 +29,11 @@ class TarShards:
     A sample's locator holds start and length of its image, its mask and its carried members; length 0 means missing.
     """
 
-    def __init__(self, config: JobConfig, storage: Storage) -> None:
-        self.storage, self.pattern = storage, config.source.pattern
-        self.image = config.source.image or ""
-        self.mask = config.mask.rules.place.member
-        self.carried = config.sink.carry
+    def __init__(self, wanted: Wanted, storage: Storage) -> None:
+        self.storage, self.pattern = storage, wanted.source.pattern
+        self.image = wanted.source.image or ""
+        self.mask = wanted.mask.member
+        self.carried = wanted.carried
 
     def files(self, left_out: LeftOut | None = None) -> list[StoredFile]:
         """See :class:`pipeline.sources.base.Source`."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pipeline.config.data import MaskConfig
-from pipeline.config.mask_place import MaskPlace
+from pipeline.config.rules import MaskPlace
 from pipeline.errors import ConfigError
 from pipeline.masks.annotations import AnnotatedMasks, Spec, listed
 from pipeline.masks.base import MaskKind

@@ -1,7 +1,7 @@
 """``column``: masks in a column of Parquet files."""
 
 from pipeline.config.data import MaskConfig
-from pipeline.config.mask_place import MaskPlace
+from pipeline.config.rules import MaskPlace
 from pipeline.errors import ConfigError
 from pipeline.masks.pictures import PictureMasks
 

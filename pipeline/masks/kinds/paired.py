@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.codecs.kinds import HIDDEN_PATH, IMAGE_EXTENSIONS, is_image, split_extension
 from pipeline.config.data import MaskConfig
-from pipeline.config.mask_place import MaskPlace
+from pipeline.config.rules import MaskPlace
 from pipeline.errors import ConfigError
 from pipeline.masks.pictures import PictureMasks
 

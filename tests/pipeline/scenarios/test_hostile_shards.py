@@ -19,6 +19,7 @@ from pipeline.records import FAILED, OK
 from pipeline.run import run_job
 from pipeline.sources.tar_source import TarShards
 from pipeline.sources.tar_streams import ForwardFile
+from pipeline.sources.wanted import wanted_by
 from pipeline.storage.storage import Storage
 from tests.conftest import textured
 
@@ -399,7 +400,8 @@ def test_zeros_behind_the_end_of_a_compressed_shard_are_read_no_further_than_a_b
 
     monkeypatch.setattr(ForwardFile, "read", read_and_note)
     storage = Storage(str(tmp_path))
-    source = TarShards(config(tmp_path, SourceConfig("webdataset", str(tmp_path)), MaskConfig("member")), storage)
+    job = config(tmp_path, SourceConfig("webdataset", str(tmp_path)), MaskConfig("member"))
+    source = TarShards(wanted_by(job), storage)
     faults = [found.fault and found.fault.partition(":")[0] for found in source.samples(storage.list_files())]
     assert faults == [None, *([expected] if expected else [])]
     assert max(deepest) < 16 << 20

@@ -22,8 +22,7 @@ PHOTO = os.urandom(3000)
 READ = """
 import json, resource, sys
 from pipeline.config.job import JobConfig, LimitsConfig, MaskConfig, SinkConfig, SourceConfig
-from pipeline.sources.registry import open_source
-from pipeline.sources.reader import Reader
+from pipeline.sources.reader import Reader, open_source
 
 def peak_mb():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10

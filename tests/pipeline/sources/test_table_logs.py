@@ -9,6 +9,7 @@ import pytest
 from pipeline.config.job import JobConfig, SourceConfig
 from pipeline.errors import ConfigError
 from pipeline.sources.parquet_source import ParquetRows
+from pipeline.sources.wanted import wanted_by
 from pipeline.storage.storage import Storage
 
 LOGS = {
@@ -37,7 +38,7 @@ def table(folder: Path, kind: str) -> Path:
 
 def found(uri: object, pattern: str = "**/*") -> list[str]:
     job = JobConfig(source=SourceConfig("parquet", str(uri), pattern))
-    return [file.key for file in ParquetRows(job, Storage(job.source.uri)).files()]
+    return [file.key for file in ParquetRows(wanted_by(job), Storage(job.source.uri)).files()]
 
 
 @pytest.mark.parametrize("kind", LOGS)
@@ -82,4 +83,4 @@ def test_part_of_a_table_in_a_bucket_is_refused(s3_server, tmp_path):
     for uri in (root, f"{root}/day=1/"):
         job = JobConfig(source=SourceConfig("parquet", uri), storage=s3_server)
         with pytest.raises(ConfigError, match=f"{root} is a Delta Lake table"):
-            ParquetRows(job, Storage(uri, s3_server)).files()
+            ParquetRows(wanted_by(job), Storage(uri, s3_server)).files()

@@ -12,7 +12,8 @@ from pipeline.manifest.log import Manifest
 from pipeline.planning.listing import find_samples
 from pipeline.planning.plan import make_plan
 from pipeline.records import OK
-from pipeline.sources.registry import open_reader
+from pipeline.sources.tar_reader import TarReader
+from pipeline.sources.wanted import wanted_by
 from pipeline.storage.storage import Storage
 from tests.pipeline.scenarios.test_hostile_shards import IMAGE, MASK, config, run
 from tests.pipeline.tar_files import find, kinds, members_of, parts, sample, tar
@@ -188,7 +189,7 @@ def test_linked_members_are_read_wherever_they_lie(tmp_path, name):
         sink=SinkConfig(uri=str(tmp_path / "out")),
     )
     samples = [{**row._asdict(), "input_version": row.version} for row in found if row.fault is None]
-    reader = open_reader(job, Storage(job.source.uri))
+    reader = TarReader(wanted_by(job), Storage(job.source.uri))
     for order in (samples, samples[::-1], sorted(samples, key=lambda row: row["sample_id"])):
         for row, inputs in zip(order, reader.read_all(order), strict=True):
             key = row["sample_id"].rpartition("/")[2]

@@ -1,4 +1,4 @@
-"""Where the masks of a job lie, as their kind tells those that list and read them."""
+"""What mask kinds and formats tell the configuration, and those that list and read."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -43,3 +43,19 @@ class MaskRules(Protocol):
 
     def check(self, source_format: str) -> None:
         """Refuse keys and source formats that do not fit the kind."""
+
+
+class SourceRules(Protocol):
+    """What is asked of a source format, see :class:`pipeline.sources.format.SourceFormat`."""
+
+    is_sharded: bool
+    has_members: bool
+    counts_samples: bool
+
+
+class SinkRules(Protocol):
+    """What is asked of a sink format, see :class:`pipeline.sinks.format.ImageFiles`."""
+
+    is_sharded: bool
+    carries_json: bool
+    own_columns: tuple[str, ...]
