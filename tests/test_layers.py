@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 # Ground first; packages and modules on one line do not import each other. A registry holds only text.
 LAYERS = {
     "pipeline": """
-database records registry timed uris
+containers database records registry timed uris
 errors masks.registry metrics sinks.registry sources.registry
 extras
 codecs config storage

@@ -20,7 +20,7 @@ from pipeline.codecs import (
 )
 from pipeline.codecs.bmp_alpha import has_lost_alpha
 from pipeline.codecs.header import open_checked
-from pipeline.codecs.heif_boxes import read_main_picture
+from pipeline.codecs.heif_boxes import MainPicture, read_main_picture
 from pipeline.codecs.high_bit_depth import decode_high_bit_depth, full_scale_grey
 from pipeline.codecs.jpeg_pixels import JPEG_MODES, decode_jpeg
 from pipeline.codecs.photo import Photo
@@ -32,7 +32,6 @@ from pipeline.errors import MACHINE_ERRORS, SampleError
 _HEIF_KINDS = ("AVIF", "HEIF")
 _PLAIN_MODES = {"1": "L", "P": "RGB", "PA": "RGBA", "YCbCr": "RGB", "RGBX": "RGB", "RGBa": "RGBA", "La": "LA"}
 _KEPT_MODES = ("L", "LA", "RGB", "RGBA", "CMYK", "I;16")
-_TIFF_BITS, _TIFF_X_RESOLUTION = 258, 282
 _SCALED_GREY = {"L;2": 85, "L;4": 17}  # by so much Pillow does, but for the grey that is transparent
 # Inverse of the rotation that Pillow applies to a TIFF when it loads it.
 _TURNED_BACK = {
@@ -103,14 +102,21 @@ def bits_per_channel(image: Image.Image, data: bytes) -> int:
         if image.format == "PNG":
             return data[24]
         if image.format == "TIFF":
-            return max(image.tag_v2.get(_TIFF_BITS, (1,)))  # type: ignore[attr-defined]
+            return max(image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))  # type: ignore[attr-defined]
         if image.format == "PPM" and data[1:2] in b"2356":
             return int(re.sub(rb"#[^\n]*", b"", data[:1024]).split()[3]).bit_length()
-        if image.format in _HEIF_KINDS:
-            return read_main_picture(data).bits
     except (ValueError, IndexError, TypeError) as error:
         raise SampleError("decode", "BrokenImage", f"{image.format} without a depth: {error}") from error
-    return 8
+    picture = _main_picture(image, data)
+    return picture.bits if picture else 8
+
+
+def _main_picture(image: Image.Image, data: bytes) -> MainPicture | None:
+    """Return depth and colours of an AVIF or HEIC file; ``None`` for other formats."""
+    try:
+        return read_main_picture(data) if image.format in _HEIF_KINDS else None
+    except (ValueError, IndexError, TypeError) as error:
+        raise SampleError("decode", "BrokenImage", f"{image.format} without a depth: {error}") from error
 
 
 def decode(data: bytes, max_pixels: int, header: Image.Image | None = None) -> Photo:
@@ -126,7 +132,8 @@ def decode(data: bytes, max_pixels: int, header: Image.Image | None = None) -> P
     """
     image = header or open_checked(data, max_pixels)
     container = "JPEG" if image.format == "MPO" else str(image.format)
-    bits = bits_per_channel(image, data)
+    picture = _main_picture(image, data)
+    bits = picture.bits if picture else bits_per_channel(image, data)
     try:
         encoder = _encoder_settings(image, data)
     except MACHINE_ERRORS:
@@ -140,7 +147,7 @@ def decode(data: bytes, max_pixels: int, header: Image.Image | None = None) -> P
         pixels = decode_jpeg(data, image.mode)
         has_plain_inks = image.mode == "CMYK" and not jpeg_settings.is_inverted(image)
         return Photo(~pixels if has_plain_inks else pixels, image.mode, "JPEG", encoder)
-    if container in _HEIF_KINDS and read_main_picture(data).has_other_colours:
+    if picture and picture.has_other_colours:
         message = f"{container} whose colours are told by numbers alone, of another kind than sRGB, is not kept"
         raise SampleError("decode", "UnsupportedMode", message)
     if bits > 8 and (image.mode in ("RGB", "RGBA") or "transparency" in image.info):
@@ -218,6 +225,6 @@ def _encoder_settings(image: Image.Image, data: bytes) -> dict[str, Any]:
             kept["jpeg"] = tiff_jpeg.stored_settings(image, data)
         if tags := tiff_tags.kept_tags(image, tiff_tags.DESCRIPTIVE):
             kept["exif"] = tags.tobytes()
-        if _TIFF_X_RESOLUTION not in image.tag_v2:
+        if TiffImagePlugin.X_RESOLUTION not in image.tag_v2:
             kept.pop("dpi", None)  # Pillow says 1
     return kept

@@ -12,21 +12,15 @@ from pipeline.codecs import jpeg_segments, png_chunks, tiff_bands, tiff_jpeg, ti
 from pipeline.codecs.exif import orientation_only
 from pipeline.codecs.photo import Photo
 from pipeline.codecs.tiff_writer import encode_tiff
+from pipeline.containers import CONTAINERS
 from pipeline.errors import MACHINE_ERRORS, SampleError
 
 # Modes that each format holds without loss; other combinations fail with a message rather than convert.
-FORMAT_MODES = {
-    "PNG": ("L", "LA", "RGB", "RGBA", "I;16", "LA;16", "RGB;16", "RGBA;16"),
-    "JPEG": ("L", "RGB", "CMYK"),
-    "WEBP": ("L", "LA", "RGB", "RGBA"),
-    "TIFF": ("L", "LA", "RGB", "RGBA", "CMYK", "I;16", "RGB;16", "RGBA;16"),
-    "BMP": ("L", "RGB"),
-    "PPM": ("L", "RGB"),
-}
+FORMAT_MODES = {container.name: container.modes for container in CONTAINERS if container.modes}
 _KEPT = ("exif", "icc_profile", "dpi", "xmp")
 # Compressions of TIFF without loss that Pillow writes; with JPEG and WebP it does not know how well a file was stored.
 _LOSSLESS_TIFF = ("raw", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "packbits", "lzma", "zstd")
-_MAX_SIDE_PX = {"WEBP": 16383, "JPEG": 65500}
+_MAX_SIDE_PX = {container.name: container.max_side_px for container in CONTAINERS}
 _MAX_JPEG_BYTES = {"exif": 65533, "xmp": 65504}  # of one segment, without its prefix
 # The least and most that a format's resolution can say, in dots per inch; a TIFF has its own tags of it.
 _MAX_METRIC_DPI = (2**31 - 1) * png_chunks.METRES_PER_INCH

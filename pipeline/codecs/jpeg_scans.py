@@ -3,17 +3,15 @@
 Source: ITU-T T.81, annex B for the segments, G.1 for progressive scans.
 """
 
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
+
+from pipeline.codecs.jpeg_markers import MARKER, START_OF_SCAN, segments
 
 _FRAMES = (0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)
 _PROGRESSIVE = (0xC2, 0xCA)
-_START_OF_SCAN, _END_OF_IMAGE, _END = 0xDA, 0xD9, b"\xff\xd9"
-_WITHOUT_LENGTH = (0x01, *range(0xD0, 0xD9))
+_END = b"\xff\xd9"
 _APPLICATION, _COMMENT = range(0xE0, 0xF0), 0xFE
 _JFIF, _ADOBE = 0xE0, 0xEE  # which tell how colours are stored; the others say nothing of pixels
-_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)  # in a scan FF 00 is a byte of it, RSTn a part
 _WHOLE_BLOCK = bytes([0, 63, 0])  # the coefficients of a sequential scan
 _ADOBE_TRANSFORM = 15  # where its byte is
 
@@ -32,7 +30,7 @@ class Scan:
 
     def end_in(self, data: bytes) -> int:
         """Return the end of its data in the file."""
-        found = _MARKER.search(data, self.start)
+        found = MARKER.search(data, self.start)
         return found.start() if found else len(data)
 
     @property
@@ -71,10 +69,10 @@ class Picture:
 
 def read_frame(data: bytes) -> tuple[int, bytes]:
     """Marker and content of the frame header; 0 and nothing where there is none before the first scan."""
-    for marker, start, end in _segments(data):
+    for marker, start, end in segments(data):
         if marker in _FRAMES:
             return marker, data[start + 4 : end]
-        if marker == _START_OF_SCAN:
+        if marker == START_OF_SCAN:
             break
     return 0, b""
 
@@ -83,8 +81,8 @@ def read_picture(data: bytes) -> Picture:
     """The frame and all scans of a file's first picture."""
     frame, frame_header = read_frame(data)
     picture = Picture(frame, frame_header, [])
-    for marker, start, end in _segments(data):
-        if marker != _START_OF_SCAN:
+    for marker, start, end in segments(data):
+        if marker != START_OF_SCAN:
             continue
         scan = Scan(data[start + 4 : end], end)
         picture.scans.append(scan)
@@ -100,7 +98,7 @@ def with_sound_header(data: bytes) -> bytes:
     do not fit, and the end that is not marked.
     """
     parts, (frame, frame_header) = [data[:2]], read_frame(data)
-    for marker, start, end in _segments(data):
+    for marker, start, end in segments(data):
         segment = bytearray(data[start:end])
         if marker == _JFIF and segment[4:9] == b"JFIF\0" and len(segment) > 9:
             segment[9] = 1
@@ -108,22 +106,10 @@ def with_sound_header(data: bytes) -> bytes:
             segment[_ADOBE_TRANSFORM] = 2 if frame_header[5:6] == b"\4" else 1  # as libjpeg takes it
         elif marker == _COMMENT or (marker in _APPLICATION and marker not in (_JFIF, _ADOBE)):
             continue
-        elif marker == _START_OF_SCAN:
+        elif marker == START_OF_SCAN:
             if frame not in _PROGRESSIVE:
                 segment[-3:] = _WHOLE_BLOCK
             rest = data[end:]
             return b"".join(parts) + segment + rest + (b"" if _END in rest else _END)
         parts.append(bytes(segment))
     return data
-
-
-def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield marker, start and end of every segment up to the end of the picture, skipping bytes between them."""
-    position = 2
-    while (found := _MARKER.search(data, position)) and found.end() + 2 <= len(data):
-        marker, start = data[found.start() + 1], found.start()
-        if marker == _END_OF_IMAGE:
-            return
-        length = 0 if marker in _WITHOUT_LENGTH else int.from_bytes(data[start + 2 : start + 4], "big")
-        position = start + 2 + length
-        yield marker, start, position

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from pipeline.codecs import exif, photoshop, xmp
+from pipeline.codecs.jpeg_markers import header_segments
 
-_START_OF_SCAN, _APP0, _APP14 = 0xDA, 0xE0, 0xEE
+_APP0, _APP14 = 0xE0, 0xEE
 _HUFFMAN_TABLES = 0xC4
-_WITHOUT_LENGTH = (0x01, *range(0xD0, 0xDA))
 _STANDARD_TABLE_BYTES = (208, 416)  # of grey and of colour
 # EXIF, XMP, the second part of a long XMP, ICC profile, IPTC, comment. Left behind: thumbnails and pictures further on
 # (JFXX, MPF), which nothing would lead to, thermal pictures (FLIR), and signatures of the old pixels (C2PA).
@@ -19,27 +19,9 @@ _MAX_CONTENT_BYTES = 65533
 Segment = tuple[int, bytes]  # marker and content
 
 
-def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Marker, start and end of every segment before the pixels; ends where the file makes no sense."""
-    position = 2
-    while position + 4 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        if marker == 0xFF:  # padding
-            position += 1
-            continue
-        if marker == _START_OF_SCAN:
-            return
-        length = 0 if marker in _WITHOUT_LENGTH else int.from_bytes(data[position + 2 : position + 4], "big")
-        end = position + 2 + length
-        if end > len(data):
-            return
-        yield marker, position, end
-        position = end
-
-
 def has_optimized_tables(data: bytes) -> bool:
     """Return whether a JPEG has optimized Huffman tables; standard ones encode faster to larger files."""
-    table_bytes = sum(end - start - 4 for marker, start, end in segments(data) if marker == _HUFFMAN_TABLES)
+    table_bytes = sum(end - start - 4 for marker, start, end in header_segments(data) if marker == _HUFFMAN_TABLES)
     return table_bytes not in _STANDARD_TABLE_BYTES
 
 
@@ -48,7 +30,7 @@ def metadata_segments(data: bytes) -> bytes:
 
     Thumbnails are omitted, and XMP that refers to data behind the picture.
     """
-    found = [(marker, data[start + 4 : end]) for marker, start, end in segments(data)]
+    found = [(marker, data[start + 4 : end]) for marker, start, end in header_segments(data)]
     found = [segment for segment in found if any(_is(segment, kind) for kind in _KEPT)]
     has_extension = _is_extension_true(found)
     if not has_extension:
@@ -62,7 +44,7 @@ def _is(segment: Segment, kind: Segment) -> bool:
 
 def first_exif(data: bytes) -> bytes:
     """Return the first EXIF of a JPEG, joined from its segments; empty if there is none."""
-    found = [(marker, data[start + 4 : end]) for marker, start, end in segments(data)]
+    found = [(marker, data[start + 4 : end]) for marker, start, end in header_segments(data)]
     return next((content for marker, content in _with_whole_exif(found) if _is((marker, content), _EXIF)), b"")
 
 
@@ -119,7 +101,7 @@ def _framed(segment: Segment) -> bytes:
 def with_metadata(jpeg: bytes, metadata: bytes) -> bytes:
     """Insert segments into an encoded JPEG after its JFIF header, where readers expect them."""
     start = 2
-    marker, _, end = next(segments(jpeg))
+    marker, _, end = next(header_segments(jpeg))
     if marker == _APP0:
         start = end
     return jpeg[:start] + metadata + jpeg[start:]
@@ -127,7 +109,7 @@ def with_metadata(jpeg: bytes, metadata: bytes) -> bytes:
 
 def without_adobe(jpeg: bytes) -> bytes:
     """Remove Adobe's marker from a JPEG, so that readers do not invert four components."""
-    for marker, start, end in segments(jpeg):
+    for marker, start, end in header_segments(jpeg):
         if marker == _APP14 and jpeg.startswith(b"Adobe", start + 4):
             return jpeg[:start] + jpeg[end:]
     return jpeg

@@ -6,14 +6,26 @@ from collections.abc import Callable, Sequence
 import imagecodecs
 import numpy as np
 from PIL import TiffImagePlugin
+from PIL.TiffImagePlugin import (
+    BITSPERSAMPLE,
+    COMPRESSION,
+    IMAGELENGTH,
+    IMAGEWIDTH,
+    JPEGTABLES,
+    ROWSPERSTRIP,
+    SAMPLESPERPIXEL,
+    STRIPBYTECOUNTS,
+    STRIPOFFSETS,
+    TILEBYTECOUNTS,
+    TILELENGTH,
+    TILEOFFSETS,
+    TILEWIDTH,
+)
 
 from pipeline.codecs.jpeg_pixels import decode_jpeg
 from pipeline.codecs.jpeg_scans import read_frame
 from pipeline.errors import MACHINE_ERRORS, SampleError
 
-_STRIP_OFFSETS, _STRIP_BYTES, _TILE_OFFSETS, _TILE_BYTES = 273, 279, 324, 325
-_COLUMNS, _ROWS, _BITS, _SAMPLES, _ROWS_PER_STRIP, _TILE_COLUMNS, _TILE_ROWS = 256, 257, 258, 277, 278, 322, 323
-_COMPRESSION, _JPEG_TABLES = 259, 347
 _GROUP_4, _JPEG = 4, 7
 _DEFLATE = (8, 32946)
 _JPEG_MODES = {1: "L", 3: "RGB", 4: "CMYK"}  # by components
@@ -30,18 +42,18 @@ def check_pieces(image: TiffImagePlugin.TiffImageFile, data: bytes, stage: str) 
         SampleError: one is left out, cut short or damaged.
     """
     tags = image.tag_v2
-    offsets = tags.get(_STRIP_OFFSETS) or tags.get(_TILE_OFFSETS) or ()
-    counts = tags.get(_STRIP_BYTES) or tags.get(_TILE_BYTES) or ()
+    offsets = tags.get(STRIPOFFSETS) or tags.get(TILEOFFSETS) or ()
+    counts = tags.get(STRIPBYTECOUNTS) or tags.get(TILEBYTECOUNTS) or ()
     if absent := sum(1 for offset in offsets if not offset):
         message = f"TIFF is sparse: {absent} of its {len(offsets)} strips or tiles are not in the file"
         raise SampleError(stage, "BrokenImage", message)
-    if _TILE_OFFSETS in tags:  # of a strip the rest of its length may be unused
+    if TILEOFFSETS in tags:  # of a strip the rest of its length may be unused
         _check_ends(offsets, counts, len(data), stage)
-    compression = tags.get(_COMPRESSION, 1)
+    compression = tags.get(COMPRESSION, 1)
     if compression == _GROUP_4:
         _check_by_libtiff(data, stage)
     elif compression in _DEFLATE or compression == _JPEG:
-        tables = bytes(tags.get(_JPEG_TABLES, b""))
+        tables = bytes(tags.get(JPEGTABLES, b""))
         check = _deflate_check(image, stage) if compression in _DEFLATE else _jpeg_check(tables, stage)
         for offset, count in zip(offsets, counts, strict=False):
             if count:  # else libtiff finds out
@@ -70,10 +82,13 @@ def _deflate_check(image: TiffImagePlugin.TiffImageFile, stage: str) -> Callable
 def _piece_bytes(image: TiffImagePlugin.TiffImageFile) -> int:
     """Return the maximum number of decompressed bytes of a strip or tile."""
     tags = image.tag_v2
-    columns = tags.get(_TILE_COLUMNS, tags[_COLUMNS])
-    rows = tags.get(_TILE_ROWS, min(tags.get(_ROWS_PER_STRIP, tags[_ROWS]), tags[_ROWS]))
-    max_pixels = (tags[_COLUMNS] + _TILE_PX) * (tags[_ROWS] + _TILE_PX)  # whatever the tags of a tile say
-    return min(columns * rows, max_pixels) * tags.get(_SAMPLES, 1) * max(tags.get(_BITS, (1,))) // 8 + 1
+    columns = tags.get(TILEWIDTH, tags[IMAGEWIDTH])
+    rows = tags.get(
+        TILELENGTH,
+        min(tags.get(ROWSPERSTRIP, tags[IMAGELENGTH]), tags[IMAGELENGTH]),
+    )
+    max_pixels = (tags[IMAGEWIDTH] + _TILE_PX) * (tags[IMAGELENGTH] + _TILE_PX)  # whatever the tags of a tile say
+    return min(columns * rows, max_pixels) * tags.get(SAMPLESPERPIXEL, 1) * max(tags.get(BITSPERSAMPLE, (1,))) // 8 + 1
 
 
 def _check_by_zlib(piece: bytes, max_bytes: int, stage: str) -> None:

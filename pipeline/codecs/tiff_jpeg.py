@@ -10,8 +10,9 @@ from pipeline.codecs import jpeg_segments, jpeg_settings
 from pipeline.codecs.tiff_writer import JpegStrip
 
 MAX_SIDE_PX = 65500  # of libjpeg
-_TABLES = 347
-_STRIPS, _TILES = (273, 279), (324, 325)  # their offsets and lengths
+# Offsets and lengths.
+_STRIPS = TiffImagePlugin.STRIPOFFSETS, TiffImagePlugin.STRIPBYTECOUNTS
+_TILES = TiffImagePlugin.TILEOFFSETS, TiffImagePlugin.TILEBYTECOUNTS
 _RGB, _YCBCR = 2, 6
 _END_BYTES, _START_BYTES = 2, 2
 _FACTORS = {0: (1, 1), 1: (2, 1), 2: (2, 2)}  # of chroma, by Pillow's numbers
@@ -23,7 +24,7 @@ def stored_settings(image: TiffImagePlugin.TiffImageFile, data: bytes) -> dict[s
     Returns:
         ``qtables`` by band, ``subsampling``, ``keep_rgb``; nothing where they cannot be read.
     """
-    common = image.tag_v2.get(_TABLES, b"")
+    common = image.tag_v2.get(TiffImagePlugin.JPEGTABLES, b"")
     found = [part for part in _parts(image, data, common) if part is not None]
     tables = [jpeg_settings.component_tables(part) for part in found]
     if not tables or not all(tables):

@@ -9,10 +9,22 @@ from PIL import ExifTags, Image, TiffImagePlugin
 
 from pipeline.codecs import photoshop, xmp
 
-# Description, make, model, orientation, software, date, artist, host, copyright: what EXIF has, too.
-ORIENTATION = 274
-DESCRIPTIVE = (270, 271, 272, ORIENTATION, 305, 306, 315, 316, 33432)
-ALL = (*DESCRIPTIVE, 282, 283, 296, 700, 33723, 34377)  # and resolution, XMP, IPTC, Photoshop
+ORIENTATION = ExifTags.Base.Orientation.value
+# What EXIF has, too.
+DESCRIPTIVE = (
+    ExifTags.Base.ImageDescription.value,
+    ExifTags.Base.Make.value,
+    ExifTags.Base.Model.value,
+    ORIENTATION,
+    ExifTags.Base.Software.value,
+    ExifTags.Base.DateTime.value,
+    ExifTags.Base.Artist.value,
+    ExifTags.Base.HostComputer.value,
+    ExifTags.Base.Copyright.value,
+)
+_RESOLUTION = (TiffImagePlugin.X_RESOLUTION, TiffImagePlugin.Y_RESOLUTION, TiffImagePlugin.RESOLUTION_UNIT)
+_XMP, _IPTC, _PHOTOSHOP = TiffImagePlugin.XMP, TiffImagePlugin.IPTC_NAA_CHUNK, TiffImagePlugin.PHOTOSHOP_CHUNK
+ALL = (*DESCRIPTIVE, *_RESOLUTION, _XMP, _IPTC, _PHOTOSHOP)
 # Where a map lies, by GeoTIFF and GDAL, with the type of each: pixel scale, tie points, transformation, keys with their
 # numbers and names, GDAL's metadata and the value that means nothing, rational polynomials.
 _ASCII, _SHORT, _DOUBLE = 2, 3, 12
@@ -27,9 +39,9 @@ GEOGRAPHIC = {
     42113: _ASCII,
     50844: _DOUBLE,
 }
-YCBCR_POSITIONING = 531
+YCBCR_POSITIONING = ExifTags.Base.YCbCrPositioning.value
 # XMP and Photoshop's resources: without thumbnails, and announcements of what a TIFF never had.
-_CHANGED: dict[int, Callable[[bytes], bytes]] = {700: xmp.still_true, 34377: photoshop.without_thumbnail}
+_CHANGED: dict[int, Callable[[bytes], bytes]] = {_XMP: xmp.still_true, _PHOTOSHOP: photoshop.without_thumbnail}
 _GROUPS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pipeline.config.rules import MaskRules, SinkRules, SourceRules
+from pipeline.containers import CONTAINERS
 from pipeline.errors import ConfigError
 from pipeline.masks.registry import MASK_KINDS
 from pipeline.sinks.registry import SINK_FORMATS
@@ -19,7 +20,7 @@ ANCHORS = ("top-left", "top-right", "bottom-left", "bottom-right")
 SHARD_NAME = re.compile(r"[^/]*([*?\[{]|\.(tar(\.(gz|bz2|xz|zst))?|tgz|tbz2|txz|tzst|parquet|parq|pq)$)", re.IGNORECASE)
 MAX_SHARD_BYTES = 1 << 30  # half of what a column of Arrow holds
 TEMPLATE_FIELDS = ("path", "dir", "stem", "ext")
-RESULT_FORMATS = ("png", "jpeg", "webp", "tiff", "bmp", "ppm")
+RESULT_FORMATS = tuple(container.name.lower() for container in CONTAINERS if container.modes)
 IMAGE_FORMATS = ("source", "png", "webp", "jpeg")
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from pipeline.codecs.decode import decode
 from pipeline.codecs.encode import encode
-from pipeline.codecs.jpeg_segments import segments
+from pipeline.codecs.jpeg_markers import header_segments
 from tests.conftest import textured
 
 LIMIT = 1_000_000
@@ -26,7 +26,7 @@ def saved(mode: str = "RGB", **options) -> bytes:
 def renumbered(jpeg: bytes, numbers: dict[int, int]) -> bytes:
     """A JPEG whose quantisation tables have other numbers; libjpeg writes one a segment."""
     data = bytearray(jpeg)
-    for marker, start, end in segments(jpeg):
+    for marker, start, end in header_segments(jpeg):
         if marker == TABLES:
             data[start + 4] = numbers[data[start + 4]]
         if marker in FRAMES:
@@ -50,7 +50,7 @@ def psnr(before: np.ndarray, after: np.ndarray) -> float:
 
 
 def without_adobe(data: bytes) -> bytes:
-    start, end = next((start, end) for marker, start, end in segments(data) if marker == ADOBE)
+    start, end = next((start, end) for marker, start, end in header_segments(data) if marker == ADOBE)
     return data[:start] + data[end:]
 
 
