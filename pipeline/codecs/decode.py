@@ -6,27 +6,23 @@ from typing import Any
 import numpy as np
 from PIL import Image, JpegImagePlugin, TiffImagePlugin
 
-from pipeline.codecs import (
-    exif,
-    jpeg_segments,
-    jpeg_settings,
-    png_chunks,
-    png_metadata,
-    tiff_bands,
-    tiff_jpeg,
-    tiff_tags,
-    webp_settings,
-    xmp,
-)
+from pipeline.codecs import exif, webp_settings, xmp
 from pipeline.codecs.bmp_alpha import has_lost_alpha
 from pipeline.codecs.header import open_checked
 from pipeline.codecs.heif_boxes import MainPicture, read_main_picture
 from pipeline.codecs.high_bit_depth import decode_high_bit_depth, full_scale_grey
-from pipeline.codecs.jpeg_pixels import JPEG_MODES, decode_jpeg
+from pipeline.codecs.jpeg import segments as jpeg_segments
+from pipeline.codecs.jpeg import settings as jpeg_settings
+from pipeline.codecs.jpeg.pixels import JPEG_MODES, decode_jpeg
 from pipeline.codecs.photo import Photo
-from pipeline.codecs.png_integrity import check_rows
+from pipeline.codecs.png import chunks as png_chunks
+from pipeline.codecs.png import metadata as png_metadata
+from pipeline.codecs.png.integrity import check_rows
 from pipeline.codecs.signatures import describe_tiff
-from pipeline.codecs.tiff_integrity import check_pieces
+from pipeline.codecs.tiff import bands as tiff_bands
+from pipeline.codecs.tiff import jpeg as tiff_jpeg
+from pipeline.codecs.tiff import tags as tiff_tags
+from pipeline.codecs.tiff.integrity import check_pieces
 from pipeline.errors import MACHINE_ERRORS, SampleError
 
 _HEIF_KINDS = ("AVIF", "HEIF")

@@ -8,10 +8,14 @@ from typing import Any
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from pipeline.codecs import jpeg_segments, png_chunks, tiff_bands, tiff_jpeg, tiff_tags
 from pipeline.codecs.exif import orientation_only
+from pipeline.codecs.jpeg import segments as jpeg_segments
 from pipeline.codecs.photo import Photo
-from pipeline.codecs.tiff_writer import encode_tiff
+from pipeline.codecs.png import chunks as png_chunks
+from pipeline.codecs.tiff import bands as tiff_bands
+from pipeline.codecs.tiff import jpeg as tiff_jpeg
+from pipeline.codecs.tiff import tags as tiff_tags
+from pipeline.codecs.tiff.writer import encode_tiff
 from pipeline.containers import CONTAINERS
 from pipeline.errors import MACHINE_ERRORS, SampleError
 

@@ -5,8 +5,8 @@ import io
 from PIL import Image, UnidentifiedImageError
 
 from pipeline.codecs.kinds import HEIC_ADVICE
-from pipeline.codecs.png_chunks import without_large_profile
-from pipeline.codecs.png_integrity import check_chunks
+from pipeline.codecs.png.chunks import without_large_profile
+from pipeline.codecs.png.integrity import check_chunks
 from pipeline.codecs.signatures import (
     describe_foreign,
     describe_jpeg,

@@ -6,7 +6,7 @@ import struct
 
 from PIL import ExifTags, Image, TiffImagePlugin
 
-from pipeline.codecs.jpeg_scans import read_frame
+from pipeline.codecs.jpeg.scans import read_frame
 from pipeline.containers import CONTAINERS
 
 # Known and not taken; by regular expressions of the start.

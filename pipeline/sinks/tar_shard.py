@@ -13,7 +13,7 @@ from pipeline.errors import SampleError
 from pipeline.records import Record
 from pipeline.sinks.carried_json import JSON, as_json, split_row
 from pipeline.sinks.format import Member
-from pipeline.sources.tar_members import split_name
+from pipeline.sources.tar.members import split_name
 
 
 class TarShard:

@@ -6,7 +6,7 @@ SOURCE_FORMATS = Registry(
     "pipeline.sources",
     {
         "images": "images.Images",
-        "webdataset": "webdataset.WebDataset",
-        "parquet": "parquet.Parquet",
+        "webdataset": "tar.format.WebDataset",
+        "parquet": "parquet.format.Parquet",
     },
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.config.job import JobConfig, MaskConfig, SinkConfig, SourceConfig
 from pipeline.sources.base import SampleRef
-from pipeline.sources.tar_source import TarShards
+from pipeline.sources.tar.source import TarShards
 from pipeline.sources.wanted import wanted_by
 from pipeline.storage.storage import Storage
 

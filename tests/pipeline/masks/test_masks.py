@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from pipeline.codecs.photo import Photo
-from pipeline.codecs.png_chunks import SIGNATURE, framed
+from pipeline.codecs.png.chunks import SIGNATURE, framed
 from pipeline.config.job import MaskConfig
 from pipeline.database import Database, in_batches
 from pipeline.errors import ConfigError, SampleError

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.sources.parquet_headers import BrokenPageError, read_header
+from pipeline.sources.parquet.headers import BrokenPageError, read_header
 from tests.conftest import ROOT
 
 MAX_BYTES = 8_000_000

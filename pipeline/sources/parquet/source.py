@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from pipeline.errors import ConfigError
 from pipeline.sources.base import EVERYTHING, SampleRef, matching_files, name_fault
 from pipeline.sources.left_out import LeftOut
-from pipeline.sources.parquet_columns import (
+from pipeline.sources.parquet.columns import (
     check_columns,
     check_json,
     check_keys,
@@ -17,9 +17,9 @@ from pipeline.sources.parquet_columns import (
     key_fault,
     key_values,
 )
-from pipeline.sources.parquet_headers import BrokenPageError
-from pipeline.sources.parquet_pages import GuardedFile, LargePageError, chunks_of, is_in_column
-from pipeline.sources.table_logs import refuse_inside_of_table, refuse_tables
+from pipeline.sources.parquet.headers import BrokenPageError
+from pipeline.sources.parquet.pages import GuardedFile, LargePageError, chunks_of, is_in_column
+from pipeline.sources.parquet.table_logs import refuse_inside_of_table, refuse_tables
 from pipeline.sources.wanted import Wanted
 from pipeline.storage.storage import Storage, StoredFile
 

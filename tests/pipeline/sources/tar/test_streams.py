@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.config.job import MaskConfig, SourceConfig
-from pipeline.sources.tar_streams import BLOCK_BYTES, SUFFIXES, ForwardFile, is_compressed, is_shard, open_shard
+from pipeline.sources.tar.streams import BLOCK_BYTES, SUFFIXES, ForwardFile, is_compressed, is_shard, open_shard
 from pipeline.storage.storage import Storage
 from tests.pipeline.tar_files import find, kinds, members_of, sample, tar
 
@@ -108,7 +108,7 @@ def test_storage_that_does_not_answer_is_no_broken_shard(kind):
 
 
 def test_dictionary_of_an_xz_file_has_a_limit(monkeypatch):
-    monkeypatch.setattr("pipeline.sources.tar_streams.XZ_MEMORY_BYTES", 4 << 20)
+    monkeypatch.setattr("pipeline.sources.tar.streams.XZ_MEMORY_BYTES", 4 << 20)
     packed = lzma.compress(b"small", preset=6)  # whose dictionary has 8 MiB
     with pytest.raises(tarfile.ReadError, match="cannot be unpacked: Memory usage limit"):
         ForwardFile(io.BytesIO(packed), "xz").read(10)
@@ -116,8 +116,8 @@ def test_dictionary_of_an_xz_file_has_a_limit(monkeypatch):
 
 @pytest.mark.parametrize("kind", PACKERS)
 def test_bomb_of_any_kind_is_stopped(tmp_path, monkeypatch, kind):
-    monkeypatch.setattr("pipeline.sources.tar_source.MIN_BOMB_BYTES", 1 << 20)
-    monkeypatch.setattr("pipeline.sources.tar_source.MAX_EXPANSION", 1)
+    monkeypatch.setattr("pipeline.sources.tar.source.MIN_BOMB_BYTES", 1 << 20)
+    monkeypatch.setattr("pipeline.sources.tar.source.MAX_EXPANSION", 1)
     name = {"gzip": "x.tar.gz", "bzip2": "x.tar.bz2", "xz": "x.tar.xz", "zstd": "x.tar.zst"}[kind]
     data = tar([*sample("a"), ("zeros.bin", bytes(3 << 20)), *sample("b")])
     assert kinds(find(tmp_path / name, PACKERS[kind](data)), name) == {"a": None, name: "BrokenShard"}

@@ -12,7 +12,7 @@ from pipeline.manifest.log import Manifest
 from pipeline.planning.listing import find_samples
 from pipeline.planning.plan import make_plan
 from pipeline.records import OK
-from pipeline.sources.tar_reader import TarReader
+from pipeline.sources.tar.reader import TarReader
 from pipeline.sources.wanted import wanted_by
 from pipeline.storage.storage import Storage
 from tests.pipeline.scenarios.test_hostile_shards import IMAGE, MASK, config, run

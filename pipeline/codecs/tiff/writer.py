@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from pipeline.codecs import tiff_tags
-from pipeline.codecs.png_chunks import deflate
+from pipeline.codecs.png.chunks import deflate
+from pipeline.codecs.tiff import tags as tiff_tags
 
 _NO_COMPRESSION, _JPEG, _ADOBE_DEFLATE = 1, 7, 8
 _HORIZONTAL_PREDICTOR = 2

@@ -11,9 +11,9 @@ from pipeline.codecs.kinds import IMAGE_EXTENSIONS
 from pipeline.errors import ConfigError
 from pipeline.sources.base import SampleRef, matching_files, name_fault
 from pipeline.sources.left_out import LeftOut
-from pipeline.sources.tar_headers import BROKEN, Bounds, UnmarkedEndError
-from pipeline.sources.tar_members import Link, Location, Members, Part, Refused, Tree, read_members
-from pipeline.sources.tar_streams import SUFFIXES, is_compressed, is_shard, open_shard
+from pipeline.sources.tar.headers import BROKEN, Bounds, UnmarkedEndError
+from pipeline.sources.tar.members import Link, Location, Members, Part, Refused, Tree, read_members
+from pipeline.sources.tar.streams import SUFFIXES, is_compressed, is_shard, open_shard
 from pipeline.sources.versions import with_count
 from pipeline.sources.wanted import Wanted
 from pipeline.storage.storage import Storage, StoredFile

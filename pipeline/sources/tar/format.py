@@ -1,4 +1,4 @@
-"""``parquet``: rows of Parquet files."""
+"""``webdataset``: tar shards."""
 
 from typing import TYPE_CHECKING
 
@@ -9,23 +9,23 @@ if TYPE_CHECKING:
     from pipeline.storage.storage import Storage
 
 
-class Parquet:
-    """Rows of Parquet files; see :class:`pipeline.sources.format.SourceFormat`."""
+class WebDataset:
+    """Members of tar shards that share a key; see :class:`pipeline.sources.format.SourceFormat`."""
 
     is_sharded = True
-    has_members = False
-    counts_samples = False
+    has_members = True
+    counts_samples = True
 
     @staticmethod
     def find(wanted: "Wanted", storage: "Storage") -> "Source":
         """Open the finder of samples."""
-        from pipeline.sources.parquet_source import ParquetRows
+        from pipeline.sources.tar.source import TarShards
 
-        return ParquetRows(wanted, storage)
+        return TarShards(wanted, storage)
 
     @staticmethod
     def read(wanted: "Wanted", storage: "Storage") -> "FormatReader":
         """Open the reader of samples."""
-        from pipeline.sources.parquet_reader import ParquetReader
+        from pipeline.sources.tar.reader import TarReader
 
-        return ParquetReader(wanted, storage)
+        return TarReader(wanted, storage)

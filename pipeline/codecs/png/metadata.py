@@ -3,7 +3,7 @@
 import zlib
 
 from pipeline.codecs import exif, photoshop, xmp
-from pipeline.codecs.png_chunks import Chunk
+from pipeline.codecs.png.chunks import Chunk
 
 MAX_TEXT_BYTES = 1 << 24
 _XMP_NAME = b"XML:com.adobe.xmp"

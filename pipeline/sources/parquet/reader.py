@@ -9,9 +9,9 @@ from pipeline.errors import SampleError
 from pipeline.sources.cursors import Cursors
 from pipeline.sources.inputs import Inputs, Sample, file_version, too_many_bytes
 from pipeline.sources.linked import LinkedFiles
-from pipeline.sources.parquet_headers import BrokenPageError
-from pipeline.sources.parquet_rows import RowCursor
-from pipeline.sources.parquet_source import wanted_columns
+from pipeline.sources.parquet.headers import BrokenPageError
+from pipeline.sources.parquet.rows import RowCursor
+from pipeline.sources.parquet.source import wanted_columns
 from pipeline.sources.wanted import Wanted
 from pipeline.storage.errors import answering
 from pipeline.storage.storage import Storage

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.config.job import JobConfig, SourceConfig
 from pipeline.errors import ConfigError
-from pipeline.sources.parquet_source import ParquetRows
+from pipeline.sources.parquet.source import ParquetRows
 from pipeline.sources.wanted import wanted_by
 from pipeline.storage.storage import Storage
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.sources.tar_headers import BROKEN, Bounds, BrokenHeaderError, read_headers
+from pipeline.sources.tar.headers import BROKEN, Bounds, BrokenHeaderError, read_headers
 
 MAX_LINKS = 40  # one leading to the next
 _WITHOUT_BYTES = (tarfile.DIRTYPE, b"D", b"V")  # folders, those of incremental archives, and the label of an archive
@@ -127,7 +127,7 @@ def read_members(file: Any, bounds: Bounds, tree: Tree, matters: Callable[[str],
         matters: returns whether an extension is needed; links, devices and the like of others are skipped.
 
     Raises:
-        UnmarkedEndError: see :func:`pipeline.sources.tar_headers.read_headers`.
+        UnmarkedEndError: see :func:`pipeline.sources.tar.headers.read_headers`.
         one of ``BROKEN``: not a tar file, damaged, truncated, or expanding beyond the limit.
     """
     members, archive = None, 0

@@ -11,7 +11,7 @@ from typing import IO
 
 import pyarrow.parquet as pq
 
-from pipeline.sources.parquet_headers import BrokenPageError, Page, read_header
+from pipeline.sources.parquet.headers import BrokenPageError, Page, read_header
 
 MAX_HEADER_BYTES = 1 << 20
 SMALL_PAGE_BYTES = 64 << 20  # are never too many

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, JpegImagePlugin, TiffImagePlugin
 
-from pipeline.codecs import jpeg_segments, jpeg_settings
-from pipeline.codecs.tiff_writer import JpegStrip
+from pipeline.codecs.jpeg import segments as jpeg_segments
+from pipeline.codecs.jpeg import settings as jpeg_settings
+from pipeline.codecs.tiff.writer import JpegStrip
 
 MAX_SIDE_PX = 65500  # of libjpeg
 # Offsets and lengths.

@@ -10,7 +10,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from pipeline.codecs.jpeg_scans import Scan, read_picture, with_sound_header
+from pipeline.codecs.jpeg.scans import Scan, read_picture, with_sound_header
 from pipeline.errors import MACHINE_ERRORS, SampleError
 
 JPEG_MODES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}  # Pillow's: TurboJPEG's

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from pipeline.codecs import exif, photoshop, xmp
-from pipeline.codecs.jpeg_markers import header_segments
+from pipeline.codecs.jpeg.markers import header_segments
 
 _APP0, _APP14 = 0xE0, 0xEE
 _HUFFMAN_TABLES = 0xC4

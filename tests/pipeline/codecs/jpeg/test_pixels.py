@@ -7,8 +7,8 @@ import pytest
 from PIL import Image, ImageCms
 
 from pipeline.codecs.decode import decode
-from pipeline.codecs.jpeg_pixels import decode_jpeg
-from pipeline.codecs.jpeg_scans import read_picture
+from pipeline.codecs.jpeg.pixels import decode_jpeg
+from pipeline.codecs.jpeg.scans import read_picture
 from pipeline.codecs.photo import Photo
 from pipeline.config.job import MaskConfig
 from pipeline.errors import SampleError

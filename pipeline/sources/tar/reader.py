@@ -8,8 +8,8 @@ import pyarrow as pa
 from pipeline.errors import SampleError
 from pipeline.sources.cursors import Cursors
 from pipeline.sources.inputs import Inputs, Sample, file_version, read_file
-from pipeline.sources.tar_headers import BROKEN
-from pipeline.sources.tar_streams import is_compressed, open_shard
+from pipeline.sources.tar.headers import BROKEN
+from pipeline.sources.tar.streams import is_compressed, open_shard
 from pipeline.sources.wanted import Wanted
 from pipeline.storage.errors import answering
 from pipeline.storage.storage import Storage

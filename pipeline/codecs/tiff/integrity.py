@@ -22,8 +22,8 @@ from PIL.TiffImagePlugin import (
     TILEWIDTH,
 )
 
-from pipeline.codecs.jpeg_pixels import decode_jpeg
-from pipeline.codecs.jpeg_scans import read_frame
+from pipeline.codecs.jpeg.pixels import decode_jpeg
+from pipeline.codecs.jpeg.scans import read_frame
 from pipeline.errors import MACHINE_ERRORS, SampleError
 
 _GROUP_4, _JPEG = 4, 7

@@ -1,4 +1,4 @@
-"""``webdataset``: tar shards."""
+"""``parquet``: rows of Parquet files."""
 
 from typing import TYPE_CHECKING
 
@@ -9,23 +9,23 @@ if TYPE_CHECKING:
     from pipeline.storage.storage import Storage
 
 
-class WebDataset:
-    """Members of tar shards that share a key; see :class:`pipeline.sources.format.SourceFormat`."""
+class Parquet:
+    """Rows of Parquet files; see :class:`pipeline.sources.format.SourceFormat`."""
 
     is_sharded = True
-    has_members = True
-    counts_samples = True
+    has_members = False
+    counts_samples = False
 
     @staticmethod
     def find(wanted: "Wanted", storage: "Storage") -> "Source":
         """Open the finder of samples."""
-        from pipeline.sources.tar_source import TarShards
+        from pipeline.sources.parquet.source import ParquetRows
 
-        return TarShards(wanted, storage)
+        return ParquetRows(wanted, storage)
 
     @staticmethod
     def read(wanted: "Wanted", storage: "Storage") -> "FormatReader":
         """Open the reader of samples."""
-        from pipeline.sources.tar_reader import TarReader
+        from pipeline.sources.parquet.reader import ParquetReader
 
-        return TarReader(wanted, storage)
+        return ParquetReader(wanted, storage)

@@ -6,7 +6,7 @@ from itertools import dropwhile, takewhile
 import imagecodecs
 import numpy as np
 
-from pipeline.codecs.png_chunks import SIGNATURE, read_chunks
+from pipeline.codecs.png.chunks import SIGNATURE, read_chunks
 from pipeline.errors import SampleError
 
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type

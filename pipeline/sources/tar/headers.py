@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from pipeline.sources.tar_checks import check_extensions, has_shifted_header, header_fault
+from pipeline.sources.tar.checks import check_extensions, has_shifted_header, header_fault
 
 MAX_HEADER_BYTES = 1 << 20  # of a member: long names and extended attributes, which are read into memory
 SEARCHED_BYTES = 64 << 10  # before an offset without a header, to find one that was shifted

@@ -9,8 +9,8 @@ import pyarrow as pa
 from pipeline.errors import SampleError
 from pipeline.sources.arrow_values import plain_row, plain_schema
 from pipeline.sources.inputs import too_many_bytes
-from pipeline.sources.parquet_pages import GuardedFile, LargePageError, chunks_of
-from pipeline.sources.parquet_source import BLOCK_BYTES, open_parquet
+from pipeline.sources.parquet.pages import GuardedFile, LargePageError, chunks_of
+from pipeline.sources.parquet.source import BLOCK_BYTES, open_parquet
 from pipeline.storage.storage import Storage
 
 ROW_OVERHEAD_BYTES = 64  # of a value in Arrow: offsets and a bit for null
