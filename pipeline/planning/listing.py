@@ -59,7 +59,7 @@ def find_samples(config: JobConfig, database: Database, finished: FinishedShards
         there = left_out.there()
         raise ConfigError(f"no image below {source} matches source.pattern={config.source.pattern!r}{there}")
     found = {**left_out.by_kind(), **masks.left_out}
-    if masks.place.is_file and config.source.pattern == EVERYTHING:
+    if config.source.pattern == EVERYTHING:
         is_apart = not any(_holds(masks.storage, other) for other in (source, sink))
         found |= masks.count_spare(database) if is_apart else {}
     return found

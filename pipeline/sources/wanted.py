@@ -1,7 +1,7 @@
 """What a job reads of its source, narrowed from its configuration."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config.data import SourceConfig
@@ -23,11 +23,11 @@ class Wanted:
     """
 
     source: SourceConfig
-    mask: MaskPlace = field(default_factory=MaskPlace)
-    carried: Sequence[str] = ()
-    carried_as_json: bool = False
-    max_bytes: int = 500_000_000
-    storage_options: Mapping[str, Any] = field(default_factory=dict)
+    mask: MaskPlace
+    carried: Sequence[str]
+    carried_as_json: bool
+    max_bytes: int
+    storage_options: Mapping[str, Any]
 
 
 def wanted_by(config: JobConfig) -> Wanted:
