@@ -103,7 +103,7 @@ def _rate(options: argparse.Namespace, config: JobConfig) -> "Rate | None":
     if options.gpu_hour_cost is not None and not 0 <= options.gpu_hour_cost < math.inf:
         raise ConfigError(f"--gpu-hour-cost must be 0 or more, got {options.gpu_hour_cost}")
     if options.bench is not None:
-        return read_rate(options.bench, config)
+        return read_rate(options.bench, config.model)
     return Rate(options.windows_per_second, "given")
 
 

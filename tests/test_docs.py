@@ -5,8 +5,8 @@ import pytest
 import yaml
 
 from jobs.cli.commands import COMMANDS
-from pipeline.config.data import MASK_KINDS
 from pipeline.config.job import JobConfig, MaskConfig
+from pipeline.masks.registry import MASK_KINDS
 from pipeline.records import MANIFEST_SCHEMA
 from tests.conftest import ROOT
 

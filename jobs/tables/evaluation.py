@@ -3,11 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from pipeline.evaluation.protocols import Protocol
+from pipeline.evaluation.registry import METRICS
 
 COLUMNS = {
-    "psnr_db": "{:.2f}",
-    "ssim": "{:.3f}",
-    "texture": "{:.3f}",
+    **{name: f"{{:.{metric.digits}f}}" for name, metric in METRICS.items()},
     "lpips": "{:.3f}",
     "fid": "{:.2f}",
     "seconds": "{:.2f}",

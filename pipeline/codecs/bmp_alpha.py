@@ -1,6 +1,9 @@
-"""Detects transparency in BMP files that Pillow ignores."""
+"""BMP as a codec: detects transparency that Pillow ignores."""
 
 from PIL import Image
+
+from pipeline.codecs.codec import MAX_METRIC_DPI, Codec
+from pipeline.errors import SampleError
 
 _HEADER_BYTES, _COMPRESSION, _ALPHA_MASK = 14, 30, 66
 _BY_MASKS = (3, 6)
@@ -20,3 +23,15 @@ def has_lost_alpha(image: Image.Image, data: bytes) -> bool:
 
 def _number(data: bytes, at: int) -> int:
     return int.from_bytes(data[at : at + 4], "little")
+
+
+class BmpCodec(Codec):
+    """BMP without alpha."""
+
+    dpi_limits = (0, MAX_METRIC_DPI)
+
+    def check_whole(self, image: Image.Image, data: bytes, stage: str) -> None:
+        """See :class:`pipeline.codecs.codec.Codec`."""
+        if has_lost_alpha(image, data):
+            message = "BMP whose alpha is stored in a way that is not taken; save it with pixels of 32 bits, or as PNG"
+            raise SampleError(stage, "UnsupportedMode", message)

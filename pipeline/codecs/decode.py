@@ -1,38 +1,26 @@
 """Decodes compressed images to pixels of the stored mode and bit depth."""
 
-import re
 from typing import Any
 
 import numpy as np
-from PIL import Image, JpegImagePlugin, TiffImagePlugin
+from PIL import Image, TiffImagePlugin
 
-from pipeline.codecs import (
-    exif,
-    jpeg_segments,
-    jpeg_settings,
-    png_chunks,
-    png_metadata,
-    tiff_bands,
-    tiff_jpeg,
-    tiff_tags,
-    webp_settings,
-    xmp,
-)
-from pipeline.codecs.bmp_alpha import has_lost_alpha
+from pipeline.codecs import exif, xmp
 from pipeline.codecs.header import open_checked
-from pipeline.codecs.heif_boxes import read_main_picture
+from pipeline.codecs.heif_boxes import MainPicture, read_main_picture
 from pipeline.codecs.high_bit_depth import decode_high_bit_depth, full_scale_grey
-from pipeline.codecs.jpeg_pixels import JPEG_MODES, decode_jpeg
+from pipeline.codecs.jpeg import settings as jpeg_settings
+from pipeline.codecs.jpeg.pixels import JPEG_MODES, decode_jpeg
 from pipeline.codecs.photo import Photo
-from pipeline.codecs.png_integrity import check_rows
+from pipeline.codecs.registry import codec_of
 from pipeline.codecs.signatures import describe_tiff
-from pipeline.codecs.tiff_integrity import check_pieces
+from pipeline.codecs.tiff import bands as tiff_bands
+from pipeline.codecs.tiff import tags as tiff_tags
 from pipeline.errors import MACHINE_ERRORS, SampleError
 
 _HEIF_KINDS = ("AVIF", "HEIF")
 _PLAIN_MODES = {"1": "L", "P": "RGB", "PA": "RGBA", "YCbCr": "RGB", "RGBX": "RGB", "RGBa": "RGBA", "La": "LA"}
 _KEPT_MODES = ("L", "LA", "RGB", "RGBA", "CMYK", "I;16")
-_TIFF_BITS, _TIFF_X_RESOLUTION = 258, 282
 _SCALED_GREY = {"L;2": 85, "L;4": 17}  # by so much Pillow does, but for the grey that is transparent
 # Inverse of the rotation that Pillow applies to a TIFF when it loads it.
 _TURNED_BACK = {
@@ -84,13 +72,7 @@ def _is_jpeg(image: Image.Image) -> bool:
 def check_whole(image: Image.Image, data: bytes, stage: str) -> None:
     """Detect faults that Pillow ignores: missing and damaged pixels, and alpha in a BMP."""
     try:
-        if image.format == "PNG":
-            check_rows(data, stage)
-        elif isinstance(image, TiffImagePlugin.TiffImageFile):
-            check_pieces(image, data, stage)
-        elif image.format == "BMP" and has_lost_alpha(image, data):
-            message = "BMP whose alpha is stored in a way that is not taken; save it with pixels of 32 bits, or as PNG"
-            raise SampleError(stage, "UnsupportedMode", message)
+        codec_of(image.format).check_whole(image, data, stage)
     except (SampleError, *MACHINE_ERRORS):
         raise
     except Exception as error:  # tags may be anything
@@ -99,18 +81,20 @@ def check_whole(image: Image.Image, data: bytes, stage: str) -> None:
 
 def bits_per_channel(image: Image.Image, data: bytes) -> int:
     """Return the bits per channel of the file, where Pillow might reduce them to 8."""
+    if picture := _main_picture(image, data):
+        return picture.bits
     try:
-        if image.format == "PNG":
-            return data[24]
-        if image.format == "TIFF":
-            return max(image.tag_v2.get(_TIFF_BITS, (1,)))  # type: ignore[attr-defined]
-        if image.format == "PPM" and data[1:2] in b"2356":
-            return int(re.sub(rb"#[^\n]*", b"", data[:1024]).split()[3]).bit_length()
-        if image.format in _HEIF_KINDS:
-            return read_main_picture(data).bits
+        return codec_of(image.format).bits(image, data)
     except (ValueError, IndexError, TypeError) as error:
         raise SampleError("decode", "BrokenImage", f"{image.format} without a depth: {error}") from error
-    return 8
+
+
+def _main_picture(image: Image.Image, data: bytes) -> MainPicture | None:
+    """Return depth and colours of an AVIF or HEIC file; ``None`` for other formats."""
+    try:
+        return read_main_picture(data) if image.format in _HEIF_KINDS else None
+    except (ValueError, IndexError, TypeError) as error:
+        raise SampleError("decode", "BrokenImage", f"{image.format} without a depth: {error}") from error
 
 
 def decode(data: bytes, max_pixels: int, header: Image.Image | None = None) -> Photo:
@@ -126,7 +110,8 @@ def decode(data: bytes, max_pixels: int, header: Image.Image | None = None) -> P
     """
     image = header or open_checked(data, max_pixels)
     container = "JPEG" if image.format == "MPO" else str(image.format)
-    bits = bits_per_channel(image, data)
+    picture = _main_picture(image, data)
+    bits = picture.bits if picture else bits_per_channel(image, data)
     try:
         encoder = _encoder_settings(image, data)
     except MACHINE_ERRORS:
@@ -140,7 +125,7 @@ def decode(data: bytes, max_pixels: int, header: Image.Image | None = None) -> P
         pixels = decode_jpeg(data, image.mode)
         has_plain_inks = image.mode == "CMYK" and not jpeg_settings.is_inverted(image)
         return Photo(~pixels if has_plain_inks else pixels, image.mode, "JPEG", encoder)
-    if container in _HEIF_KINDS and read_main_picture(data).has_other_colours:
+    if picture and picture.has_other_colours:
         message = f"{container} whose colours are told by numbers alone, of another kind than sRGB, is not kept"
         raise SampleError("decode", "UnsupportedMode", message)
     if bits > 8 and (image.mode in ("RGB", "RGBA") or "transparency" in image.info):
@@ -196,28 +181,7 @@ def _metadata(image: Image.Image, stored_exif: bytes = b"") -> dict[str, Any]:
 
 
 def _encoder_settings(image: Image.Image, data: bytes) -> dict[str, Any]:
-    is_jpeg = isinstance(image, JpegImagePlugin.JpegImageFile)
-    kept = _metadata(image, jpeg_segments.first_exif(data) if is_jpeg else b"")  # Pillow puts a second one behind it
-    if isinstance(image, JpegImagePlugin.JpegImageFile):
-        kept |= jpeg_settings.component_settings(image)
-        kept["progressive"] = "progressive" in image.info
-        kept["optimize"] = jpeg_segments.has_optimized_tables(data)
-        kept["segments"] = jpeg_segments.metadata_segments(data)
-    if image.format == "PNG":
-        changed = map(png_metadata.still_true, png_chunks.metadata_chunks(data))
-        kept["chunks"] = [chunk for chunk in changed if chunk]
-        if profile := png_chunks.large_profile(data):
-            kept["icc_profile"] = profile
-    if image.format == "WEBP":
-        kept["quality"] = webp_settings.estimate_quality(data)
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        kept["compression"] = image.info.get("compression", "raw")
-        kept["tiffinfo"] = tiff_tags.kept_tags(image, (*tiff_tags.ALL, *tiff_tags.GEOGRAPHIC))
-        kept["extra_samples"] = tiff_bands.extra_samples(image)
-        if kept["compression"] == "jpeg":
-            kept["jpeg"] = tiff_jpeg.stored_settings(image, data)
-        if tags := tiff_tags.kept_tags(image, tiff_tags.DESCRIPTIVE):
-            kept["exif"] = tags.tobytes()
-        if _TIFF_X_RESOLUTION not in image.tag_v2:
-            kept.pop("dpi", None)  # Pillow says 1
+    codec = codec_of(image.format)
+    kept = _metadata(image, codec.stored_exif(data))
+    codec.keep(image, data, kept)
     return kept

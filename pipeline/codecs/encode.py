@@ -1,37 +1,32 @@
 """Encodes pixels in the format, settings and metadata of their source."""
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from numbers import Real
-from typing import Any
 
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from pipeline.codecs import jpeg_segments, png_chunks, tiff_bands, tiff_jpeg, tiff_tags
+from pipeline.codecs.codec import Settings
 from pipeline.codecs.exif import orientation_only
+from pipeline.codecs.jpeg import segments as jpeg_segments
 from pipeline.codecs.photo import Photo
-from pipeline.codecs.tiff_writer import encode_tiff
+from pipeline.codecs.png import chunks as png_chunks
+from pipeline.codecs.registry import codec_of
+from pipeline.codecs.tiff import bands as tiff_bands
+from pipeline.codecs.tiff import jpeg as tiff_jpeg
+from pipeline.codecs.tiff import tags as tiff_tags
+from pipeline.codecs.tiff.writer import encode_tiff
+from pipeline.containers import CONTAINERS
 from pipeline.errors import MACHINE_ERRORS, SampleError
 
 # Modes that each format holds without loss; other combinations fail with a message rather than convert.
-FORMAT_MODES = {
-    "PNG": ("L", "LA", "RGB", "RGBA", "I;16", "LA;16", "RGB;16", "RGBA;16"),
-    "JPEG": ("L", "RGB", "CMYK"),
-    "WEBP": ("L", "LA", "RGB", "RGBA"),
-    "TIFF": ("L", "LA", "RGB", "RGBA", "CMYK", "I;16", "RGB;16", "RGBA;16"),
-    "BMP": ("L", "RGB"),
-    "PPM": ("L", "RGB"),
-}
+FORMAT_MODES = {container.name: container.modes for container in CONTAINERS if container.modes}
 _KEPT = ("exif", "icc_profile", "dpi", "xmp")
 # Compressions of TIFF without loss that Pillow writes; with JPEG and WebP it does not know how well a file was stored.
 _LOSSLESS_TIFF = ("raw", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "packbits", "lzma", "zstd")
-_MAX_SIDE_PX = {"WEBP": 16383, "JPEG": 65500}
+_MAX_SIDE_PX = {container.name: container.max_side_px for container in CONTAINERS}
 _MAX_JPEG_BYTES = {"exif": 65533, "xmp": 65504}  # of one segment, without its prefix
-# The least and most that a format's resolution can say, in dots per inch; a TIFF has its own tags of it.
-_MAX_METRIC_DPI = (2**31 - 1) * png_chunks.METRES_PER_INCH
-_DPI = {"PNG": (png_chunks.METRES_PER_INCH, _MAX_METRIC_DPI), "BMP": (0, _MAX_METRIC_DPI), "JPEG": (1, 65535)}
-Settings = dict[str, Any]
 
 
 def check_encodable(photo: Photo, image_format: str) -> str:
@@ -135,7 +130,7 @@ def _extra_samples(photo: Photo) -> tuple[int, ...] | None:
 def _kept(photo: Photo, container: str, wanted: Sequence[str] = _KEPT) -> Settings:
     """Return the metadata of a photo that a format can hold."""
     kept = {key: photo.encoder[key] for key in wanted if key in photo.encoder}
-    dpi, limits = kept.pop("dpi", ()), _DPI.get(container)
+    dpi, limits = kept.pop("dpi", ()), codec_of(container).dpi_limits
     if dpi and limits and all(isinstance(value, Real) and limits[0] <= float(value) <= limits[1] for value in dpi):
         kept["dpi"] = dpi
     if container == "JPEG":
@@ -152,12 +147,13 @@ def _png_chunks(photo: Photo, source: Settings) -> list[png_chunks.Chunk]:
 
 def _encode_by_pillow(photo: Photo, pixels: np.ndarray, container: str, source: Settings) -> bytes:
     kept = _kept(photo, container, ("dpi",) if "segments" in source else _KEPT)  # segments say the same, to the byte
-    settings = _FORMAT_SETTINGS[container](source)
+    codec = codec_of(container)
+    settings = codec.settings(source)
     # Pillow takes the mode from the array's shape and type; only CMYK and RGBA look the same.
     is_plain = not source.get("is_inverted", True) and photo.mode == "CMYK"  # a JPEG that Pillow would invert
     pixels = ~pixels if is_plain else pixels
     image = Image.fromarray(pixels, photo.mode) if photo.mode == "CMYK" else Image.fromarray(pixels)
-    attempts = [settings, settings | _SAFE_SETTINGS[container]] if container in _SAFE_SETTINGS else [settings]
+    attempts = [settings, settings | codec.safe_settings] if codec.safe_settings else [settings]
     for number, attempt in enumerate(attempts, start=1):
         file = io.BytesIO()
         try:
@@ -168,38 +164,3 @@ def _encode_by_pillow(photo: Photo, pixels: np.ndarray, container: str, source: 
                 raise
     data = jpeg_segments.without_adobe(file.getvalue()) if is_plain else file.getvalue()
     return jpeg_segments.with_metadata(data, source["segments"]) if "segments" in source else data
-
-
-def _jpeg_settings(source: Settings) -> Settings:
-    if "qtables" not in source:
-        return {"quality": 95, "subsampling": 0}
-    settings = {key: source.get(key, False) for key in ("qtables", "keep_rgb", "optimize", "progressive")}
-    return settings | ({"subsampling": source["subsampling"]} if source["subsampling"] >= 0 else {})
-
-
-def _webp_settings(source: Settings) -> Settings:
-    if source.get("quality") is None:
-        return {"lossless": True, "exact": True, "method": 0}
-    return {"quality": source["quality"]}
-
-
-def _tiff_settings(source: Settings) -> Settings:
-    return {
-        "compression": source.get("compression", "tiff_deflate"),
-        "tiffinfo": source.get("tiffinfo", Image.Exif()),
-    }
-
-
-_FORMAT_SETTINGS: dict[str, Callable[[Settings], Settings]] = {
-    "JPEG": _jpeg_settings,
-    "WEBP": _webp_settings,
-    "TIFF": _tiff_settings,
-    "BMP": lambda _: {},
-    "PPM": lambda _: {},
-}
-
-# What always works where an encoder refuses the settings of the source.
-_SAFE_SETTINGS: dict[str, Settings] = {
-    "JPEG": {"optimize": False, "progressive": False},
-    "TIFF": {"compression": "tiff_deflate"},
-}

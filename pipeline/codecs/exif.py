@@ -13,7 +13,11 @@ _ENTRY_BYTES = 12
 _MAX_DIRECTORIES = 16
 _SHORT, _LONG = 3, 4
 # Tags of a directory with offset and length of its picture: as JPEG, in strips, in tiles.
-_PICTURE_TAGS = ((513, 514), (273, 279), (324, 325))
+_PICTURE_TAGS = (
+    (ExifTags.Base.JpegIFOffset, ExifTags.Base.JpegIFByteCount),
+    (ExifTags.Base.StripOffsets, ExifTags.Base.StripByteCounts),
+    (ExifTags.Base.TileOffsets, ExifTags.Base.TileByteCounts),
+)
 _GROUPS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo, ExifTags.IFD.Interop)
 Span = tuple[int, int]
 

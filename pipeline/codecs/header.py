@@ -5,8 +5,8 @@ import io
 from PIL import Image, UnidentifiedImageError
 
 from pipeline.codecs.kinds import HEIC_ADVICE
-from pipeline.codecs.png_chunks import without_large_profile
-from pipeline.codecs.png_integrity import check_chunks
+from pipeline.codecs.png.chunks import without_large_profile
+from pipeline.codecs.png.integrity import check_chunks
 from pipeline.codecs.signatures import (
     describe_foreign,
     describe_jpeg,
@@ -15,9 +15,10 @@ from pipeline.codecs.signatures import (
     image_kind,
     reason_of_plugin,
 )
+from pipeline.containers import CONTAINERS
 from pipeline.errors import MACHINE_ERRORS, SampleError
 
-READABLE = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM", "GIF", "AVIF")  # MPO is a JPEG; HEIC needs an extra
+READABLE = [container.name for container in CONTAINERS if not container.extra]
 
 
 def open_checked(data: bytes, max_pixels: int, stage: str = "decode") -> Image.Image:

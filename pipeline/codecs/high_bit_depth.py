@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from pipeline.codecs.tiff_bands import UNSPECIFIED, extra_samples, stored_bands, unexplained
+from pipeline.codecs.tiff.bands import UNSPECIFIED, extra_samples, stored_bands, unexplained
 from pipeline.errors import SampleError
 
 HIGH_BIT_DEPTH_MODES = {2: "LA;16", 3: "RGB;16", 4: "RGBA;16"}  # by channels; grey only is Pillow's own I;16

@@ -2,14 +2,13 @@
 
 import re
 
+from pipeline.containers import CONTAINERS
 from pipeline.extras import install_command, missing_packages
 
-HEIC_EXTENSIONS = frozenset({".heic", ".heif", ".hif"})
+HEIC_EXTENSIONS = frozenset(name for container in CONTAINERS if container.extra for name in container.media_types)
 HEIC_ADVICE = f"need pillow-heif: {install_command('heic')}"
-IMAGE_EXTENSIONS = HEIC_EXTENSIONS | frozenset(
-    f".{name}"
-    for name in "apng avif avifs bmp dib gif jfif jp2 jpe jpeg jpg mpo pbm pgm pjp pjpeg png pnm ppm tga tif tiff webp".split()  # noqa: SIM905, E501
-)
+_UNREADABLE = {".jp2", ".tga"}  # are found, and fail with a reason
+IMAGE_EXTENSIONS = frozenset(_UNREADABLE.union(*(container.media_types for container in CONTAINERS)))
 HIDDEN, NO_EXTENSION = "hidden", "without extension"
 # Folders of macOS, of NAS systems and of Windows, which hold thumbnails, deleted files and earlier versions.
 _TOOL_FOLDERS = frozenset(

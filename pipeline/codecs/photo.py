@@ -9,7 +9,7 @@ from PIL import Image
 
 from moebius.windows import Box
 from pipeline.codecs import exif
-from pipeline.codecs.tiff_bands import ASSOCIATED_ALPHA
+from pipeline.codecs.tiff.bands import ASSOCIATED_ALPHA
 
 
 @dataclass(frozen=True)

@@ -4,24 +4,11 @@ import io
 import re
 import struct
 
-from PIL import Image, TiffImagePlugin
+from PIL import ExifTags, Image, TiffImagePlugin
 
-from pipeline.codecs.jpeg_scans import read_frame
+from pipeline.codecs.jpeg.scans import read_frame
+from pipeline.containers import CONTAINERS
 
-_BY_START = (
-    (b"\x89PNG\r\n\x1a\n", "PNG"),
-    (b"\xff\xd8", "JPEG"),
-    (b"II*\0", "TIFF"),
-    (b"MM\0*", "TIFF"),
-    (b"II+\0", "TIFF"),
-    (b"MM\0+", "TIFF"),
-    (b"GIF87a", "GIF"),
-    (b"GIF89a", "GIF"),
-    (b"BM", "BMP"),
-)
-_PORTABLE = re.compile(rb"P[1-6][\s#]")
-_AVIF_BRANDS = (b"avif", b"avis")
-_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 # Known and not taken; by regular expressions of the start.
 _FOREIGN = (
     (rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL"),
@@ -71,29 +58,14 @@ _TIFF_COMPRESSIONS = {
     50002: "JPEG XL",
     52546: "JPEG XL",
 }
-_SUBFILE_TYPE, _REDUCED = 254, 1
+_REDUCED = 1  # of subfile types
 _JPEG = 7
-_SUBFILES, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _SAMPLE_FORMAT = 330, 258, 259, 262, 277, 339
-_COLOUR_FILTER, _DNG_VERSION = 32803, 50706
+_COLOUR_FILTER = 32803  # of photometric interpretations
 
 
 def image_kind(data: bytes) -> str | None:
     """Pillow's name of the format that a file begins as; ``None`` where it is none that can be read."""
-    for start, kind in _BY_START:
-        if data.startswith(start):
-            return kind
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "WEBP"
-    if _PORTABLE.match(data):
-        return "PPM"
-    if data[4:8] == b"ftyp":
-        size = min(int.from_bytes(data[:4], "big"), 256)
-        brands = [data[8:12], *(data[at : at + 4] for at in range(16, size, 4))]
-        if any(brand in _AVIF_BRANDS for brand in brands):
-            return "AVIF"
-        if any(brand in _HEIF_BRANDS for brand in brands):
-            return "HEIF"
-    return None
+    return next((container.name for container in CONTAINERS if container.begins(data)), None)
 
 
 def describe_foreign(data: bytes) -> str | None:
@@ -132,9 +104,10 @@ def describe_tiff(data: bytes) -> str | None:
         file = io.BytesIO(data)
         file.seek(tags.next)
         tags.load(file)
-        formats, bits = _numbers(tags, _SAMPLE_FORMAT), _numbers(tags, _BITS)
-        compression, photometric = tags.get(_COMPRESSION, 1), tags.get(_PHOTOMETRIC)
-        is_raw = photometric == _COLOUR_FILTER or _DNG_VERSION in tags
+        formats, bits = _numbers(tags, TiffImagePlugin.SAMPLEFORMAT), _numbers(tags, TiffImagePlugin.BITSPERSAMPLE)
+        compression = tags.get(TiffImagePlugin.COMPRESSION, 1)
+        is_filtered = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == _COLOUR_FILTER
+        is_raw = is_filtered or ExifTags.Base.DNGVersion in tags
     except (SyntaxError, ValueError, TypeError, KeyError, IndexError, OSError, struct.error):
         return None
     depth = f" of {max(bits)} bits" if bits else ""
@@ -154,10 +127,12 @@ def describe_tiff(data: bytes) -> str | None:
 def describe_thumbnail(image: Image.Image) -> str | None:
     """Describe a TIFF whose first picture is a thumbnail of the main one; ``None`` for all others."""
     tags = image.tag_v2  # type: ignore[attr-defined]
-    kind = tags.get(_SUBFILE_TYPE, 0)
-    if _SUBFILES not in tags or not isinstance(kind, int) or not kind & _REDUCED:
+    kind = tags.get(ExifTags.Base.NewSubfileType, 0)
+    if TiffImagePlugin.SUBIFD not in tags or not isinstance(kind, int) or not kind & _REDUCED:
         return None
-    what = "a raw photo of a camera (DNG)" if _DNG_VERSION in tags else "a TIFF, as raw photos of cameras are,"
+    what = (
+        "a raw photo of a camera (DNG)" if ExifTags.Base.DNGVersion in tags else "a TIFF, as raw photos of cameras are,"
+    )
     return f"{what} whose first picture is a thumbnail of one further inside"
 
 

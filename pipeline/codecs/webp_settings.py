@@ -1,7 +1,11 @@
-"""Reads the compression settings of WebP files."""
+"""WebP as a codec: reads the compression settings of files."""
 
 from collections.abc import Iterator
 from itertools import repeat
+
+from PIL import Image
+
+from pipeline.codecs.codec import Codec, Settings
 
 DEFAULT_QUALITY = 90
 
@@ -94,3 +98,17 @@ class _BoolDecoder:
                 self._value |= self._data[self._position]
                 self._position += 1
         return bit
+
+
+class WebpCodec(Codec):
+    """WebP of about the quality of its source, or lossless."""
+
+    def keep(self, image: Image.Image, data: bytes, kept: Settings) -> None:
+        """See :class:`pipeline.codecs.codec.Codec`."""
+        kept["quality"] = estimate_quality(data)
+
+    def settings(self, source: Settings) -> Settings:
+        """See :class:`pipeline.codecs.codec.Codec`."""
+        if source.get("quality") is None:
+            return {"lossless": True, "exact": True, "method": 0}
+        return {"quality": source["quality"]}

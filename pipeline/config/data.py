@@ -8,17 +8,19 @@ from string import Formatter
 from typing import Any
 from urllib.parse import urlsplit
 
+from pipeline.config.rules import MaskRules, SinkRules, SourceRules
+from pipeline.containers import CONTAINERS
 from pipeline.errors import ConfigError
+from pipeline.masks.registry import MASK_KINDS
+from pipeline.sinks.registry import SINK_FORMATS
+from pipeline.sources.registry import SOURCE_FORMATS
 from pipeline.uris import is_origin
 
-SOURCE_FORMATS = ("images", "webdataset", "parquet")
-MASK_KINDS = ("paired", "static", "member", "column", "alpha", "boxes", "coco", "text")
 ANCHORS = ("top-left", "top-right", "bottom-left", "bottom-right")
-SINK_FORMATS = ("images", "webdataset", "parquet")
 SHARD_NAME = re.compile(r"[^/]*([*?\[{]|\.(tar(\.(gz|bz2|xz|zst))?|tgz|tbz2|txz|tzst|parquet|parq|pq)$)", re.IGNORECASE)
 MAX_SHARD_BYTES = 1 << 30  # half of what a column of Arrow holds
 TEMPLATE_FIELDS = ("path", "dir", "stem", "ext")
-RESULT_FORMATS = ("png", "jpeg", "webp", "tiff", "bmp", "ppm")
+RESULT_FORMATS = tuple(container.name.lower() for container in CONTAINERS if container.modes)
 IMAGE_FORMATS = ("source", "png", "webp", "jpeg")
 
 
@@ -83,14 +85,20 @@ class SourceConfig:
         _check_hosts(self.hosts)
         choose("source.format", self.format, SOURCE_FORMATS)
         uri, pattern = self.uri, self.pattern
-        if self.format != "images":
+        if self.rules.is_sharded:
             folder, slash, name = uri.rpartition("/")
             if SHARD_NAME.match(name) and not os.path.isdir(os.path.expanduser(uri)):
                 uri, pattern = f"{folder}{slash}" or ".", name
         object.__setattr__(self, "uri", absolute_uri(uri, "source.uri"))
         object.__setattr__(self, "pattern", pattern)
-        if self.format == "webdataset" and self.image:
+        if self.rules.has_members and self.image:
             object.__setattr__(self, "image", as_extension(self.image))
+
+    @property
+    def rules(self) -> SourceRules:
+        """What the format says of its samples."""
+        rules: SourceRules = SOURCE_FORMATS.load(self.format)
+        return rules
 
 
 @dataclass(frozen=True)
@@ -170,6 +178,12 @@ class MaskConfig:
         if self.template is not None:
             _check_template(self.template)
 
+    @property
+    def rules(self) -> MaskRules:
+        """What the kind asks of the configuration, and where its masks lie."""
+        rules: MaskRules = MASK_KINDS.load(self.kind)(self)
+        return rules
+
 
 def _check_hosts(hosts: Collection[Any]) -> None:
     for host in hosts:
@@ -230,11 +244,17 @@ class SinkConfig:
     @property
     def _own_names(self) -> frozenset[str]:
         """Columns or members that a shard has of its own."""
-        if self.format == "parquet":
-            return frozenset(("sample_id", "image", "width", "height"))
+        if columns := self.rules.own_columns:
+            return frozenset(columns)
         return frozenset(("sample_id", *(RESULT_FORMATS if self.image_format == "source" else (self.image_format,))))
 
     @property
     def is_sharded(self) -> bool:
         """Whether many results share a file."""
-        return self.format != "images"
+        return self.rules.is_sharded
+
+    @property
+    def rules(self) -> SinkRules:
+        """What the format says of its results."""
+        rules: SinkRules = SINK_FORMATS.load(self.format)
+        return rules

@@ -20,7 +20,6 @@ _LATER_KEYS = (
     *("member", "column", "channel", "upright"),
 )
 _ERROR_TYPE = re.compile(r"[A-Z]\w*|error")  # the latter of struct and zlib
-_LOCATIONS = ("uri", "template")
 _SCHEDULING = ("weights", "batch_size")  # weights have a fingerprint of their own
 
 
@@ -188,18 +187,11 @@ class JobConfig:
         except ValueError as error:
             section = "window" if str(error).split()[0] in WindowConfig.__dataclass_fields__ else "model"
             raise ConfigError(f"{section}.{error}") from error
-        if self.mask.kind == "member" and self.source.format != "webdataset":
-            raise ConfigError(f"mask.kind=member needs source.format=webdataset, not {self.source.format}")
-        if self.mask.kind == "column" and not self.mask.column:
-            raise ConfigError("mask.kind=column needs mask.column, the name of the column of masks")
-        if self.mask.column and self.mask.kind not in ("column", "boxes"):
-            raise ConfigError(f"mask.column has no meaning for mask.kind={self.mask.kind}")
-        if self.mask.column and self.source.format != "parquet":
-            raise ConfigError(f"mask.column needs source.format=parquet, not {self.source.format}")
-        if self.source.format == "webdataset":
+        self.mask.rules.check(self.source.format)
+        if self.source.rules.has_members:
             carried = [as_extension(name) for name in self.sink.carry]
             object.__setattr__(self, "sink", replace(self.sink, carry=carried))
-        if self.sink.carry and (self.source.format == "images" or not self.sink.is_sharded):
+        if self.sink.carry and (not self.source.rules.is_sharded or not self.sink.is_sharded):
             raise ConfigError("sink.carry takes columns or members to a sink of shards, from a source that has them")
 
     @property
@@ -225,7 +217,7 @@ class JobConfig:
     def fingerprint(self) -> str:
         """Identity of everything but the weights that decides a result; places, limits and scheduling do not."""
         deciding = {
-            "mask": _deciding(self.mask, _LOCATIONS if self.mask.kind == "member" else (*_LOCATIONS, "member")),
+            "mask": _deciding(self.mask, self.mask.rules.indifferent),
             "model": _deciding(self.model, _SCHEDULING),
             "window": asdict(self.window),
             "image_format": self.sink.image_format,

@@ -14,13 +14,13 @@ from moebius.inference.settings import InpaintSettings
 from pipeline.config.job import MaskConfig
 from pipeline.evaluation.baselines import BASELINES
 from pipeline.evaluation.masks import MASKS, draw_mask, read_hole
-from pipeline.evaluation.metrics import psnr, ssim, texture_distance
 from pipeline.evaluation.perceptual import Perceptual
 from pipeline.evaluation.photos import read_photo, read_square
+from pipeline.evaluation.registry import METRICS
 from pipeline.extras import check_extra
 from pipeline.storage.weights import fetch_weights
 
-FIGURES = ("psnr_db", "ssim", "texture", "lpips", "seconds")
+FIGURES = (*METRICS, "lpips", "seconds")
 FROM_FILES = "files"  # the kind of masks that were given
 
 Row = dict[str, str | float]
@@ -55,9 +55,7 @@ class Case:
                 "mask": self.mask_kind,
                 "method": method,
                 "mask_fraction": float(self.mask.mean()),
-                "psnr_db": psnr(self.truth, filled, self.mask),
-                "ssim": ssim(self.truth, filled, self.mask),
-                "texture": texture_distance(self.truth, filled, self.mask),
+                **{name: metric.measure(self.truth, filled, self.mask) for name, metric in METRICS.items()},
                 "seconds": self.seconds[method],
             }
             if perceptual is not None:

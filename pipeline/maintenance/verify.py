@@ -14,7 +14,7 @@ from pipeline.manifest.lease import Lease
 from pipeline.manifest.log import Manifest
 from pipeline.records import FAILED, MANIFEST_SCHEMA, RESULT_DAMAGED, RESULT_FAULTS, RESULT_MISSING
 from pipeline.sinks.result_files import Expected, Fault, faults_of
-from pipeline.sinks.shards import TAR
+from pipeline.sinks.shards import shard_formats
 from pipeline.storage.storage import Storage
 
 COLUMNS = ["sample_id", "status", "error_type", "output_uri", "output_member", "output_bytes", "output_sha256"]
@@ -125,7 +125,8 @@ def _compare_listing(sink: Storage, manifest: Manifest, database: Database) -> N
     load_results(sink, database)
     database.run(_JOIN.format(uri=matching_uri(sink)), {"root": f"{sink}/"})
     database.create("faults", _FAULTS, iter(()))
-    database.run(_LISTED)
+    uncompressed = [suffix for suffix, shard in shard_formats().items() if not shard.is_compressed]
+    database.run(_LISTED, {"uncompressed": uncompressed})
 
 
 def _compare_hashes(sink: Storage, database: Database) -> int:
@@ -178,8 +179,8 @@ SELECT rows.*, files.key, files.size_bytes,
 FROM rows LEFT JOIN files ON {uri} = concat($root, files.key)
 WHERE status <> 'failed'"""
 
-# A tar holds at least the bytes of its results; a Parquet file may be smaller, since it is compressed.
-_LISTED = f"""
+# A shard that is not compressed holds at least the bytes of its results.
+_LISTED = rf"""
 INSERT INTO faults SELECT sample_id,
     if(key IS NULL, '{RESULT_MISSING}', '{RESULT_DAMAGED}'),
     CASE
@@ -190,7 +191,8 @@ INSERT INTO faults SELECT sample_id,
 FROM compared
 WHERE key IS NULL
     OR output_member IS NULL AND size_bytes IS DISTINCT FROM output_bytes
-    OR output_member IS NOT NULL AND ends_with(key, '{TAR}') AND size_bytes < file_bytes"""
+    OR output_member IS NOT NULL AND size_bytes < file_bytes
+    AND list_contains($uncompressed, regexp_extract(key, '\.\w+$'))"""
 
 _ADD = "INSERT INTO faults SELECT unnest($names::VARCHAR[]), unnest($kinds::VARCHAR[]), unnest($messages::VARCHAR[])"
 

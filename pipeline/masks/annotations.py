@@ -1,59 +1,136 @@
-"""Masks from annotations: boxes in JSON lines and COCO files, kept as one short text per sample."""
+"""Masks that are drawn from annotations in one file, kept as one short text per sample."""
 
-import codecs
 import json
+import logging
 import re
-from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from pipeline.config.job import MaskConfig
+from pipeline.config.data import MaskConfig
+from pipeline.config.rules import MaskPlace
 from pipeline.errors import ConfigError, SampleError
-from pipeline.masks.canvas import Canvas
-from pipeline.masks.coco_file import read_coco
-from pipeline.masks.sizes import TURNED, is_on_side, size_mismatch
-from pipeline.storage.storage import Storage
+from pipeline.masks.base import MaskKind, open_kind
+from pipeline.sources.versions import with_mask_sql
 
-SPECS_PER_LINE = ("sample_id", "file_name")
-MAX_STATED_PIXELS = 1 << 26  # by a COCO file of an image that has fewer
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pipeline.codecs.photo import Photo
+    from pipeline.database import Database
+    from pipeline.masks.canvas import Canvas
+    from pipeline.storage.storage import Storage
+
+SPECS_AT_ONCE = 2000  # one may be long
 Spec = dict[str, Any]
 
-
-def read_boxes(storage: Storage) -> Iterator[tuple[str, str]]:
-    """Yield samples and their boxes from lines such as ``{"sample_id": "a/b.jpg", "boxes": [[10, 20, 110, 60]]}``.
-
-    Raises:
-        ConfigError: an invalid line, with its number.
-    """
-    with storage.open("") as file:
-        for number, line in enumerate(file, start=1):
-            if number == 1:
-                line = line.removeprefix(codecs.BOM_UTF8)
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-                name = next(row[key] for key in SPECS_PER_LINE if key in row)
-                yield str(name), json.dumps({"boxes": list(row["boxes"])})
-            except (ValueError, TypeError, KeyError, StopIteration) as error:
-                raise ConfigError(
-                    f"{storage}, line {number}: expected an object with sample_id (or file_name) and boxes"
-                ) from error
+logger = logging.getLogger(__name__)
 
 
-def read_annotations(
-    config: MaskConfig, storage: Storage, left_out: Counter[str] | None = None
-) -> Iterator[tuple[str, str]]:
-    """Yield names of images and their annotations in the file of ``mask.uri``; a name may come several times.
+class AnnotatedMasks(MaskKind):
+    """Annotations in one file, keyed by the image's path below the source."""
 
-    Args:
-        config: kind of the file, and categories.
-        storage: the file.
-        left_out: receives counts of entries that were left out, by kind.
-    """
-    return read_coco(storage, config.categories, left_out) if config.kind == "coco" else read_boxes(storage)
+    def __init__(self, config: MaskConfig) -> None:
+        super().__init__(config)
+        self.place = MaskPlace(is_annotated=True)
+
+    def open(self, storage: "Storage", source: "Storage") -> None:
+        """See :class:`pipeline.masks.base.MaskKind`."""
+        super().open(storage, source)
+        if not storage.is_file():
+            raise ConfigError(f"mask.uri must be one file for mask.kind={self.config.kind}, found none at {storage}")
+
+    def pair(self, database: "Database") -> None:
+        """Create the table ``samples`` from ``images`` and their annotations, of which one image may have several.
+
+        Raises:
+            ConfigError: the file cannot be read, or none of its names is that of an image.
+        """
+        import pyarrow as pa
+
+        from pipeline.database import in_batches
+        from pipeline.masks.look_alikes import pair_annotations
+
+        schema = pa.schema([("key", pa.string()), ("spec", pa.string())])
+        database.create("specs", schema, in_batches(self.annotations(self.storage), schema, SPECS_AT_ONCE))
+        database.run(_PLAIN_NAMES)
+        pair_annotations(database)
+        database.run(_PAIR_BY_NAME)
+        ((named, unmatched, example),) = database.run(_UNMATCHED)
+        if unmatched == named:
+            raise ConfigError(
+                f"{self.storage} annotates none of the images; it names {example or 'nothing'!r}, where a path below "
+                "source.uri is due"
+            )
+        if unmatched:
+            self.left_out["names without an image"] = unmatched
+            logger.warning(
+                "%s: %d of %d names match no image, such as %r; they must be paths below source.uri",
+                self.storage,
+                unmatched,
+                named,
+                example,
+            )
+
+    def draw(self, data: bytes, photo: "Photo", max_pixels: int) -> "np.ndarray":
+        """See :class:`pipeline.masks.base.MaskKind`."""
+        from pipeline.masks.sizes import drawn_shape, fitted
+
+        shape = drawn_shape(photo.pixels.shape[:2], photo.orientation, self.config)
+        return fitted(self.draw_spec(data.decode(), shape, photo.orientation), photo, self.config)
+
+    def draw_spec(self, spec: str, shape: tuple[int, int], orientation: int = 1) -> "np.ndarray":
+        """Draw the mask of a sample's annotations.
+
+        Args:
+            spec: list of what :meth:`annotations` found for it.
+            shape: height and width of the image as it was annotated, see :func:`pipeline.masks.sizes.drawn_shape`.
+            orientation: of the image, 1 … 8 as in EXIF.
+
+        Returns:
+            (height, width) bool; of the size that a COCO file states, where it states one.
+
+        Raises:
+            SampleError: annotations that are none, lie outside the image, or cover nothing.
+        """
+        try:
+            canvas, count = self.drawn(json.loads(spec), shape, orientation)
+            mask = canvas.mask()
+            if count and not mask.any():
+                raise ValueError(f"none of {count} covers a pixel")
+            return mask
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
+            raise SampleError("mask", "BadAnnotation", f"the annotation cannot be drawn: {error}") from error
+
+    def drawn(self, parts: list[Spec], shape: tuple[int, int], orientation: int) -> "tuple[Canvas, int]":
+        """Draw a sample's annotations, see :meth:`draw_spec`; return the canvas and the number of shapes.
+
+        Raises:
+            ValueError, TypeError, KeyError: of annotations that are none.
+        """
+        raise NotImplementedError
+
+    def if_turned(self, shape: tuple[int, int], orientation: int) -> str:
+        """Return the advice for shapes that fit only with the sides swapped; empty if EXIF swaps none."""
+        from pipeline.masks.sizes import TURNED
+
+        if orientation < TURNED:
+            return ""
+        other = "false" if self.config.upright else "true"
+        return f"by its EXIF orientation {orientation} it may also be {shape[0]}x{shape[1]}: try mask.upright={other}"
+
+    def may_be_upright(self, shape: tuple[int, ...], orientation: int) -> bool:
+        """Return true: coordinates may fit both the image as stored and as shown."""
+        return True
+
+
+def listed(parts: list[Spec], key: str) -> list[Any]:
+    """Return the shapes of all annotations of a sample."""
+    return [shape for part in parts for shape in part[key]]
+
+
+def read_annotations(config: MaskConfig, storage: "Storage") -> Iterator[tuple[str, str]]:
+    """Yield names of images and their annotations in the file of ``mask.uri``; a name may come several times."""
+    return open_kind(config).annotations(storage)
 
 
 def plain_name(name: str) -> str:
@@ -61,66 +138,31 @@ def plain_name(name: str) -> str:
     return re.sub(r"^(\./+)+", "", name.replace("\\", "/"))
 
 
-def draw(spec: str, shape: tuple[int, int], config: MaskConfig, orientation: int = 1) -> np.ndarray:
-    """Draw the mask of a sample's annotations.
+_PAIR_BY_NAME = f"""
+CREATE TABLE samples AS
+WITH repeated AS (SELECT key FROM specs GROUP BY key HAVING count(*) > 1)
+SELECT
+    images.sample_id,
+    {with_mask_sql("images.version", "md5(specs.spec)")} AS input_version,
+    images.size_bytes,
+    images.file,
+    images.locator,
+    if(specs.spec IS NULL, NULL, '') AS mask_key,
+    NULL::BIGINT AS mask_bytes,
+    specs.spec AS mask_spec,
+    images.fault
+FROM images LEFT JOIN (
+    SELECT key, '[' || spec || ']' AS spec FROM specs WHERE key NOT IN (FROM repeated)
+    UNION ALL
+    SELECT key, '[' || string_agg(spec, ',' ORDER BY spec) || ']' AS spec FROM specs WHERE key IN (FROM repeated)
+    GROUP BY key
+) specs ON specs.key = images.sample_id"""
 
-    Args:
-        spec: list of what :func:`read_boxes` or :func:`read_coco` found for it.
-        shape: height and width of the image as it was annotated, see :func:`pipeline.masks.sizes.drawn_shape`.
-        config: how boxes are written.
-        orientation: of the image, 1 … 8 as in EXIF.
+# Normalized as by :func:`plain_name`, unless an image has exactly this name.
+_PLAIN_NAMES = r"""
+UPDATE specs SET key = regexp_replace(replace(key, '\', '/'), '^(\./+)+', '')
+WHERE (contains(key, '\') OR starts_with(key, './')) AND key NOT IN (SELECT sample_id FROM images)"""
 
-    Returns:
-        (height, width) bool; of the size that a COCO file states, where it states one.
-
-    Raises:
-        SampleError: annotations that are none, lie outside the image, or cover nothing.
-    """
-    try:
-        parts: list[Spec] = json.loads(spec)
-        if config.kind == "boxes":
-            canvas, shapes = Canvas(shape, _if_turned(shape, orientation, config)), _listed(parts, "boxes")
-            for box in shapes:
-                canvas.add_box(box, config.box_format, config.box_units)
-        else:
-            size = _annotated_size(parts, shape, config, orientation)
-            canvas, shapes = Canvas(size, _if_turned(size, orientation, config)), _listed(parts, "segments")
-            for segment in shapes:
-                canvas.add_segment(segment)
-        mask = canvas.mask()
-        if shapes and not mask.any():
-            raise ValueError(f"none of {len(shapes)} covers a pixel")
-        return mask
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
-        raise SampleError("mask", "BadAnnotation", f"the annotation cannot be drawn: {error}") from error
-
-
-def _listed(parts: list[Spec], key: str) -> list[Any]:
-    return [shape for part in parts for shape in part[key]]
-
-
-def _annotated_size(parts: list[Spec], shape: tuple[int, int], config: MaskConfig, orientation: int) -> tuple[int, int]:
-    """Return height and width of the picture that the coordinates of a COCO file refer to."""
-    sizes = {(int(part.get("height", shape[0])), int(part.get("width", shape[1]))) for part in parts}
-    if len(sizes) > 1:
-        raise ValueError(f"the file states several sizes of it, {sorted(sizes)}")
-    (stated,) = sizes
-    if min(stated) < 1:
-        raise ValueError(f"the file states {stated[1]}x{stated[0]} pixels as its size")
-    is_turned = orientation >= TURNED
-    if stated == shape or (config.upright and is_turned and stated == shape[::-1]):
-        return shape  # some tools state the size of the image as it is stored
-    if not config.resize or is_on_side(stated, shape):
-        stored = shape[::-1] if config.upright and is_turned else shape
-        raise size_mismatch("annotated at", stated, stored, orientation, config)
-    if stated[0] * stated[1] > max(4 * shape[0] * shape[1], MAX_STATED_PIXELS):
-        raise ValueError(f"annotated at {stated[1]}x{stated[0]} pixels, far more than the image has")
-    return stated
-
-
-def _if_turned(shape: tuple[int, int], orientation: int, config: MaskConfig) -> str:
-    """Return the advice for shapes that fit only with the sides swapped; empty if EXIF swaps none."""
-    if orientation < TURNED:
-        return ""
-    other = "false" if config.upright else "true"
-    return f"by its EXIF orientation {orientation} it may also be {shape[0]}x{shape[1]}: try mask.upright={other}"
+_UNMATCHED = """
+SELECT count(*), count(*) FILTER (sample_id IS NULL), min(key) FILTER (sample_id IS NULL)
+FROM (SELECT DISTINCT key FROM specs) LEFT JOIN images ON images.sample_id = key"""

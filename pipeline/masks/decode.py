@@ -4,20 +4,18 @@ import numpy as np
 from scipy import ndimage
 
 from pipeline.codecs.photo import Photo
-from pipeline.config.job import MaskConfig
+from pipeline.config.data import MaskConfig
 from pipeline.errors import SampleError
-from pipeline.masks.annotations import draw
+from pipeline.masks.base import open_kind
 from pipeline.masks.labels import refuse_labels
-from pipeline.masks.sizes import drawn_shape, fit, turn_back
-from pipeline.masks.text import find_text
-from pipeline.masks.values import MaskValues, at_threshold, read_values
+from pipeline.masks.values import at_threshold, read_values
 
 
 def read_mask(data: bytes, photo: Photo, config: MaskConfig, max_pixels: int) -> np.ndarray:
     """Decode the mask of a photo.
 
     Args:
-        data: the mask file, or the text of annotations; empty for ``kind: alpha`` and ``text``.
+        data: the mask file, or the text of annotations; empty for masks of the image itself.
         photo: the decoded image.
         config: kind, threshold, inversion, growth and limits.
         max_pixels: limit, checked before a mask file is decoded.
@@ -29,18 +27,7 @@ def read_mask(data: bytes, photo: Photo, config: MaskConfig, max_pixels: int) ->
         SampleError: unreadable, of another size than the image, with values that the threshold does not separate, or
             covering too much or too little of the image.
     """
-    if config.kind == "alpha":
-        mask = _transparent(photo, config)
-    elif config.kind == "text":
-        mask = find_text(photo.rgb(), config.text_score)
-    else:
-        shape, orientation = photo.pixels.shape[:2], photo.orientation
-        if config.kind in ("boxes", "coco"):
-            mask = draw(data.decode(), drawn_shape(shape, orientation, config), config, orientation)
-        else:
-            mask = read_mask_file(data, config, max_pixels)
-        mask = turn_back(fit(mask, shape, orientation, config), orientation, config)
-    return _checked(_refined(mask, config), config)
+    return _checked(_refined(open_kind(config).draw(data, photo, max_pixels), config), config)
 
 
 def read_mask_file(data: bytes, config: MaskConfig, max_pixels: int) -> np.ndarray:
@@ -53,13 +40,6 @@ def read_mask_file(data: bytes, config: MaskConfig, max_pixels: int) -> np.ndarr
     mask = at_threshold(values, config)
     refuse_labels(values, mask, config)
     return mask
-
-
-def _transparent(photo: Photo, config: MaskConfig) -> np.ndarray:
-    alpha = photo.alpha
-    if alpha is None:
-        raise SampleError("mask", "NoAlpha", f"mask.kind=alpha, but a {photo.mode} image has no transparency")
-    return at_threshold(MaskValues(np.iinfo(alpha.dtype).max - alpha), config, "the transparency of the image")
 
 
 def _refined(mask: np.ndarray, config: MaskConfig) -> np.ndarray:

@@ -2,8 +2,10 @@
 
 import numpy as np
 
-from pipeline.config.job import MaskConfig
+from pipeline.codecs.photo import Photo
+from pipeline.config.data import MaskConfig
 from pipeline.errors import SampleError
+from pipeline.masks.base import open_kind
 
 Shape = tuple[int, ...]  # height and width
 TURNED = 5  # EXIF orientations from here on swap height and width
@@ -17,9 +19,13 @@ def drawn_shape(shape: Shape, orientation: int, config: MaskConfig) -> tuple[int
 
 def may_be_upright(shape: Shape, orientation: int, config: MaskConfig) -> bool:
     """Return whether a mask that fits the stored image may have been drawn on the image as shown."""
-    if config.upright or config.kind in ("alpha", "text") or orientation < 2:
-        return False
-    return orientation < TURNED or shape[0] == shape[1] or config.kind in ("boxes", "coco")
+    return not config.upright and orientation >= 2 and open_kind(config).may_be_upright(shape, orientation)
+
+
+def fitted(mask: np.ndarray, photo: Photo, config: MaskConfig) -> np.ndarray:
+    """Fit a mask, (h, w) bool, to a photo as it is stored; raises as :func:`fit` does."""
+    shape, orientation = photo.pixels.shape[:2], photo.orientation
+    return turn_back(fit(mask, shape, orientation, config), orientation, config)
 
 
 def turn_back(mask: np.ndarray, orientation: int, config: MaskConfig) -> np.ndarray:

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw
 
-from pipeline.extras import check_extra
-
 if TYPE_CHECKING:
     from rapidocr import RapidOCR
 
@@ -15,15 +13,6 @@ MIN_PX = 8  # of a photo's shorter side; what is thinner holds no text
 SLIMMEST = 4  # sides of one to so many: the detector enlarges a shorter side to 736 pixels, so it gets a border
 TALLEST = 0.25  # of the shorter side that the detector sees; a line of text is not as tall
 SURE_LINES = 0.3  # of a pixel, where the detector sees text rather than none
-
-
-def check_installed() -> None:
-    """Check that the packages of the extra are installed, before any worker starts.
-
-    Raises:
-        ConfigError: packages are missing.
-    """
-    check_extra("text", "mask.kind=text")
 
 
 def find_text(rgb: np.ndarray, score: float) -> np.ndarray:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moebius.sampling.schedule import ddim_timesteps
-from pipeline.config.job import JobConfig
+from pipeline.config.job import JobConfig, ModelConfig
 from pipeline.database import Database
 from pipeline.errors import ConfigError, SampleError
 from pipeline.records import SAMPLE_SCHEMA
@@ -63,7 +63,7 @@ class WindowSample:
         return NORMAL_95 * statistics.stdev(self.windows) / math.sqrt(len(self.windows))
 
 
-def read_rate(path: Path, config: JobConfig) -> Rate:
+def read_rate(path: Path, model: ModelConfig) -> Rate:
     """Read the rate for the job's number of steps from the JSON of ``moebius bench model``.
 
     Raises:
@@ -75,7 +75,7 @@ def read_rate(path: Path, config: JobConfig) -> Rate:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{path} is no JSON of moebius bench model with {RATE_KEY}: {error!r}") from error
     origin = f"{path}, {figures.get('machine', 'on a machine that it does not name')}"
-    own = len(ddim_timesteps(config.model.steps, config.model.strength))
+    own = len(ddim_timesteps(model.steps, model.strength))
     if steps and steps != own:
         return Rate(rate * steps / own, f"{origin}; measured {rate:.4g} with {steps} steps, scaled to {own}")
     return Rate(rate, origin)

@@ -42,8 +42,12 @@ class FinishedShards:
         self.database, self.source = database, Storage(config.source.uri, config.storage)
         self._known: set[tuple[str, str]] = set()
         self._met: list[StoredFile] = []
-        inner = config.mask.kind in ("member", "alpha", "text")
-        if config.source.format != "webdataset" or not inner or config.run.retry_failed or config.run.select:
+        if (
+            not config.source.rules.counts_samples
+            or config.mask.rules.place.is_outside
+            or config.run.retry_failed
+            or config.run.select
+        ):
             return
         manifest.load_into(database, COLUMNS)
         database.run(_FINISHED, {"weights": weights_fingerprint, "settings": config.fingerprint})

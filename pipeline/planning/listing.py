@@ -9,13 +9,14 @@ import pyarrow as pa
 from pipeline.config.job import JobConfig
 from pipeline.database import Database
 from pipeline.errors import ConfigError
-from pipeline.masks.kinds import IMAGES, InnerMask, Masks, PairedMasks, open_masks
+from pipeline.masks.base import MaskKind, open_masks
+from pipeline.masks.pairing import IMAGES
 from pipeline.planning.finished_shards import FinishedShards
 from pipeline.planning.selection import check_selection
 from pipeline.sinks.base import FOLDER
 from pipeline.sources.base import EMPTY, EVERYTHING, sample_ref_batches
 from pipeline.sources.left_out import LeftOut
-from pipeline.sources.registry import open_source
+from pipeline.sources.reader import open_source
 from pipeline.storage.errors import usable
 from pipeline.storage.storage import Storage
 
@@ -45,7 +46,7 @@ def find_samples(
     source = open_storage(config.source.uri, config.storage)
     masks = open_masks(config.mask, open_storage(config.mask.uri, config.storage), source)
     sink = Storage(config.sink.uri, config.storage)
-    mask_files = {} if isinstance(masks, InnerMask) else {"mask.uri": masks.storage}
+    mask_files = {"mask.uri": masks.storage} if masks.place.is_outside else {}
     _refuse_results_among_inputs(sink, {"source.uri": source, **mask_files})
     # Results and masks are no inputs, even if their folders are inside the source.
     top, others = f"{_location(source)}/", [_location(storage) for storage in (sink, *mask_files.values())]
@@ -56,7 +57,7 @@ def find_samples(
     images = sample_ref_batches(finder, finished.without(files) if finished else files)
     database.create("images", IMAGES, _with_names(images, masks))
     # Files have one path each on a disk, and in a bucket unless the name of one is not as a disk would have it.
-    if config.source.format != "images" or (not source.is_local and database.run(_UNTIDY)):
+    if config.source.rules.is_sharded or (not source.is_local and database.run(_UNTIDY)):
         _rename_repeated(database)
     masks.pair(database)
     if finished:
@@ -65,7 +66,7 @@ def find_samples(
         there = left_out.there()
         raise ConfigError(f"no image below {source} matches source.pattern={config.source.pattern!r}{there}")
     found = {**left_out.by_kind(), **masks.left_out}
-    if isinstance(masks, PairedMasks) and config.source.pattern == EVERYTHING:
+    if config.source.pattern == EVERYTHING:
         is_apart = not any(_holds(masks.storage, other) for other in (source, sink))
         found |= masks.count_spare(database) if is_apart else {}
     return found
@@ -99,7 +100,7 @@ def _leads_to(storage: Storage, locations: Iterable[str]) -> Callable[[str], boo
     return lambda folder: f"{os.path.realpath(os.path.join(storage.root, folder))}/".startswith(inside)
 
 
-def _with_names(images: Iterable[pa.RecordBatch], masks: Masks) -> Iterator[pa.RecordBatch]:
+def _with_names(images: Iterable[pa.RecordBatch], masks: MaskKind) -> Iterator[pa.RecordBatch]:
     """Add the name of each image's mask, if masks have names of their own."""
     for batch in images:
         if masks.name_of is None:

@@ -115,7 +115,7 @@ def make_plan(config: JobConfig, database: Database, weights_fingerprint: str, m
         },
     )
     if not config.run.redo_changed and not keep_other and (mixed := database.run(_MIXED)):
-        raise ConfigError(_mix_message(config, weights_fingerprint, mixed))
+        raise ConfigError(_mix_message(config.sink.uri, (weights_fingerprint, config.fingerprint), mixed))
     has_shards = bool(database.run("SELECT 1 FROM planned WHERE output_member IS NOT NULL LIMIT 1"))
     plan = Plan(database, forgotten=forgotten, has_shards=has_shards, faults=Counter(dict(database.run(_FAULTS))))
     for found, reason, status, error_type, count, size_bytes, without_mask in database.run(_COUNTS):
@@ -192,10 +192,10 @@ AND (reason = '{REDONE}' OR NOT found AND NOT EXISTS (SELECT 1 FROM planned WHER
 GROUP BY ALL ORDER BY 3 DESC"""
 
 
-def _mix_message(config: JobConfig, weights_fingerprint: str, mixed: list[tuple]) -> str:
+def _mix_message(sink_uri: str, own: tuple[str, str], mixed: list[tuple]) -> str:
     weights, settings, _ = mixed[0]
     return (
-        f"{config.sink.uri} holds {sum(count for *_, count in mixed)} rows made with weights {weights} and settings "
-        f"{settings}; this job has weights {weights_fingerprint} and settings {config.fingerprint}. Do them again with "
+        f"{sink_uri} holds {sum(count for *_, count in mixed)} rows made with weights {weights} and settings "
+        f"{settings}; this job has weights {own[0]} and settings {own[1]}. Do them again with "
         "run.redo_changed=true, some of them with run.select, or choose another sink.uri"
     )

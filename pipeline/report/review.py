@@ -8,10 +8,9 @@ from typing import Any
 from pipeline.config.job import JobConfig, LimitsConfig, MaskConfig, SinkConfig, SourceConfig
 from pipeline.errors import SampleError
 from pipeline.masks.annotations import plain_name, read_annotations
-from pipeline.masks.text import check_installed
+from pipeline.masks.base import open_kind
 from pipeline.sources.inputs import Inputs
-from pipeline.sources.reader import Reader
-from pipeline.sources.registry import open_source
+from pipeline.sources.reader import Reader, open_source
 from pipeline.sources.versions import mask_version_of
 from pipeline.storage.storage import Storage
 
@@ -42,12 +41,13 @@ class Inspector:
     """
 
     def __init__(self, config: JobConfig, sample_ids: Collection[str]) -> None:
-        if config.mask.kind == "text":
-            check_installed()
+        kind = open_kind(config.mask)
+        kind.check_installed()
+        self.place = kind.place
         self.config, self.reader = config, Reader(config)
         self.source = open_source(config, self.reader.source)
         self.specs: dict[str, list[str]] | None = None
-        if config.mask.kind in ("boxes", "coco") and not config.mask.column:
+        if self.place.is_annotated:
             self.specs = {name: [] for name in sample_ids}
             for name, spec in read_annotations(config.mask, self.reader.masks):
                 key = name if name in self.specs else plain_name(name)
@@ -78,7 +78,7 @@ class Inspector:
         return inputs
 
     def _mask_key(self, row: Mapping[str, Any]) -> str | None:
-        is_paired = self.config.mask.kind == "paired"
+        is_paired = self.place.is_file and not self.place.is_shared
         if row["mask_uri"] is None and (is_paired or self.specs is not None):
             return None
         return self.reader.masks.key(row["mask_uri"]) if is_paired else ""

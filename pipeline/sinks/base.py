@@ -10,13 +10,16 @@ from typing import Protocol
 
 import pyarrow as pa
 
+from pipeline.config.data import SinkConfig
 from pipeline.config.job import JobConfig
 from pipeline.errors import SampleError
 from pipeline.faults.epoch import Epoch
 from pipeline.faults.hold import Hold
 from pipeline.faults.judge import fail
 from pipeline.records import Record
-from pipeline.sinks.shards import PARQUET, TAR, ShardWriter
+from pipeline.sinks.format import Shard
+from pipeline.sinks.registry import SINK_FORMATS
+from pipeline.sinks.shards import ShardWriter
 from pipeline.sources.base import result_name
 from pipeline.sources.inputs import NOTHING_CARRIED
 from pipeline.storage.storage import Storage, attempt
@@ -63,9 +66,14 @@ class Sink(Protocol):
         """
 
 
-def result_suffix(config: JobConfig) -> str | None:
-    """Return the suffix of a result file after the sample's name; ``None`` for the extension of its format."""
-    return EXTENSIONS.get(config.sink.image_format, "" if config.source.format == "images" else None)
+def result_suffix(image_format: str, sample_is_file: bool) -> str | None:
+    """Return the suffix of a result file after the sample's name; ``None`` for the extension of its format.
+
+    Args:
+        image_format: ``sink.image_format``.
+        sample_is_file: a sample's name has an extension of its own.
+    """
+    return EXTENSIONS.get(image_format, "" if sample_is_file else None)
 
 
 class ImageSink:
@@ -75,17 +83,16 @@ class ImageSink:
     appends its extension, so that ``a.jpg`` and ``a.png`` never end in the same file.
 
     Args:
-        config: the job.
         storage: of the sink.
+        suffix: see :func:`result_suffix`.
         hold: retry policy while the storage accepts nothing.
         check: raises if this run no longer holds the sink; called before each result gets its name.
     """
 
     def __init__(
-        self, config: JobConfig, storage: Storage, hold: Hold | None = None, check: Callable[[], None] = lambda: None
+        self, storage: Storage, suffix: str | None, hold: Hold | None = None, check: Callable[[], None] = lambda: None
     ) -> None:
-        self.storage, self.hold, self.check = storage, hold or Hold(), check
-        self.suffix = result_suffix(config)
+        self.storage, self.suffix, self.hold, self.check = storage, suffix, hold or Hold(), check
 
     def store(self, outcomes: Iterable[Outcome]) -> float:
         """See :class:`Sink`."""
@@ -126,10 +133,10 @@ def _explained(fault: Exception, key: str) -> Exception:
 class ShardSink:
     """Stores results in shards of bounded size, each written atomically when it is full or its unit ends."""
 
-    def __init__(self, config: JobConfig, storage: Storage, hold: Hold | None = None) -> None:
+    def __init__(self, config: SinkConfig, storage: Storage, hold: Hold | None = None) -> None:
         self.storage, self.hold = storage, hold or Hold()
-        self.bounds = config.sink.shard_samples, config.sink.shard_bytes
-        self.format = {"webdataset": TAR, "parquet": PARQUET}[config.sink.format]
+        self.bounds = config.shard_samples, config.shard_bytes
+        self.format: type[Shard] = SINK_FORMATS.load(config.format)
 
     def store(self, outcomes: Iterable[Outcome]) -> float:
         """See :class:`Sink`."""
@@ -139,9 +146,9 @@ class ShardSink:
             if outcome.result is None:
                 continue
             # A column of a shard has one type, but those of source files may differ, for example if one is all null.
-            types = outcome.carried.schema if self.format == PARQUET else NOTHING_CARRIED.schema
+            types = outcome.carried.schema if self.format.one_schema else NOTHING_CARRIED.schema
             if types not in filling:
-                filling[types] = ShardWriter(self.format), []
+                filling[types] = ShardWriter(self.format.suffix), []
             writer, held = filling[types]
             try:
                 outcome.record.output_member = writer.add(outcome.record, outcome.result, outcome.carried)
@@ -185,5 +192,6 @@ def open_sink(config: JobConfig, run_id: str | None, hold: Hold | None = None) -
     """
     storage = Storage(config.sink.uri, config.storage)
     if config.sink.is_sharded:
-        return ShardSink(config, storage, hold)
-    return ImageSink(config, storage, hold, *([] if run_id is None else [Epoch(storage, run_id).check]))
+        return ShardSink(config.sink, storage, hold)
+    suffix = result_suffix(config.sink.image_format, not config.source.rules.is_sharded)
+    return ImageSink(storage, suffix, hold, *([] if run_id is None else [Epoch(storage, run_id).check]))

@@ -5,7 +5,7 @@ import hashlib
 from typing import NamedTuple
 
 from pipeline.records import RESULT_DAMAGED, RESULT_MISSING
-from pipeline.sinks.shards import name_agrees, read_shard, result_bytes
+from pipeline.sinks.shards import format_of, name_agrees
 from pipeline.storage.storage import Storage
 
 READ_BYTES = 4 << 20
@@ -88,10 +88,11 @@ def _of_members(sink: Storage, expected: Expected) -> list[Fault]:
     """
     wanted = {member: digest for _, member, digest in expected.results}
     whole: set[str] = set()
+    shard_format = format_of(expected.key)
     try:
         with sink.open(expected.key, READ_BYTES) as file:
-            for member in read_shard(expected.key, file):
-                if hashlib.sha256(result_bytes(member)).hexdigest() == wanted.get(member.name):
+            for member in shard_format.read(file):
+                if hashlib.sha256(shard_format.image_of(member)).hexdigest() == wanted.get(member.name):
                     whole.add(member.name)
     except Exception as error:  # noqa: BLE001 - the storage has just answered, so the content is at fault
         reason = f"cannot be read as a shard: {error}"

@@ -1,12 +1,9 @@
 """Reads results by their manifest rows."""
 
-import tarfile
 from collections.abc import Mapping
 from typing import Any
 
-import pyarrow.parquet as pq
-
-from pipeline.sinks.shards import TAR
+from pipeline.sinks.shards import format_of
 from pipeline.storage.storage import Storage
 
 
@@ -26,16 +23,7 @@ def read_result(row: Mapping[str, Any], storage_options: Mapping[str, Any]) -> b
     if row["output_member"] is None:
         return storage.read(name)
     with storage.open(name) as file:
-        if name.endswith(TAR):
-            with tarfile.open(fileobj=file, mode="r:") as tar:
-                member = tar.extractfile(row["output_member"])
-                assert member is not None  # we write nothing but files
-                return member.read()
-        number = int(row["output_member"])
-        parquet = pq.ParquetFile(file)
-        for group in range(parquet.num_row_groups):
-            count = parquet.metadata.row_group(group).num_rows
-            if number < count:
-                return parquet.read_row_group(group, ["image"])["image"][number].as_py()["bytes"]
-            number -= count
-    raise LookupError(f"{row['output_uri']} has no row {row['output_member']}")
+        image = format_of(name).read_image(file, row["output_member"])
+    if image is None:
+        raise LookupError(f"{uri} has no row {row['output_member']}")
+    return image

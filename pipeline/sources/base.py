@@ -7,10 +7,10 @@ from typing import NamedTuple, Protocol
 import pyarrow as pa
 
 from pipeline.codecs.kinds import HEIC_EXTENSIONS, IMAGE_EXTENSIONS, heic_is_installed
-from pipeline.config.job import JobConfig
 from pipeline.database import in_batches
 from pipeline.errors import ConfigError
 from pipeline.sources.left_out import LeftOut
+from pipeline.sources.wanted import Wanted
 from pipeline.storage.storage import Storage, StoredFile
 
 EVERYTHING = "**/*"  # the default pattern, which matches everything and is not evaluated
@@ -77,8 +77,8 @@ class Source(Protocol):
 class ImageFolder:
     """Every image file below a uri whose path matches a glob pattern (``**`` spans folders)."""
 
-    def __init__(self, config: JobConfig, storage: Storage) -> None:
-        self.pattern, self.storage = config.source.pattern, storage
+    def __init__(self, wanted: Wanted, storage: Storage) -> None:
+        self.pattern, self.storage = wanted.source.pattern, storage
 
     def files(self, left_out: LeftOut | None = None) -> Iterator[StoredFile]:
         """See :class:`Source`."""

@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from pipeline.config.job import JobConfig
 from pipeline.errors import AccessError, SampleError
 from pipeline.sources.versions import file_version_of
+from pipeline.sources.wanted import Wanted
 from pipeline.storage.errors import FileChangedError
 from pipeline.storage.storage import Storage
 
@@ -61,7 +61,7 @@ class FormatReader(Protocol):
 class FileReader:
     """Reads samples that are one file each."""
 
-    def __init__(self, config: JobConfig, storage: Storage) -> None:
+    def __init__(self, wanted: Wanted, storage: Storage) -> None:
         self.storage = storage
 
     def read_all(self, samples: Sequence[Sample]) -> Iterator[Inputs | Exception]:

@@ -5,10 +5,10 @@ import re
 from functools import lru_cache
 from urllib.parse import unquote
 
-from pipeline.config.job import JobConfig
 from pipeline.errors import SampleError
 from pipeline.sources.http import HttpFiles, forbidden
 from pipeline.sources.inputs import read_file, readable, too_many_bytes
+from pipeline.sources.wanted import Wanted
 from pipeline.storage.storage import Storage
 from pipeline.uris import DEFAULT_PORTS, LOCAL_SCHEMES, AllowedOrigins, protocol_of, public_uri, scheme_of
 
@@ -21,14 +21,14 @@ class LinkedFiles:
     """Reads files by their uris, absolute or relative to a source; may be called from several threads.
 
     Args:
-        config: the job.
+        wanted: by the job.
         source: its storage.
     """
 
-    def __init__(self, config: JobConfig, source: Storage) -> None:
-        self._source, self._max_bytes = source, config.limits.max_bytes
-        self._protocol, self._options = protocol_of(config.source.uri), config.storage
-        self._allowed = AllowedOrigins(config.source.uri, config.source.hosts)
+    def __init__(self, wanted: Wanted, source: Storage) -> None:
+        self._source, self._max_bytes = source, wanted.max_bytes
+        self._protocol, self._options = protocol_of(wanted.source.uri), wanted.storage_options
+        self._allowed = AllowedOrigins(wanted.source.uri, wanted.source.hosts)
         self._http = HttpFiles(self._allowed, self._max_bytes)
         self._open = lru_cache(STORAGES)(self._open_storage)
 

@@ -5,9 +5,11 @@ from functools import lru_cache
 
 from pipeline.config.job import JobConfig
 from pipeline.errors import SampleError
-from pipeline.sources.inputs import Inputs, Sample, read_file, too_many_bytes
-from pipeline.sources.registry import open_reader
+from pipeline.sources.base import Source
+from pipeline.sources.inputs import FormatReader, Inputs, Sample, read_file, too_many_bytes
+from pipeline.sources.registry import SOURCE_FORMATS
 from pipeline.sources.versions import mask_version_of
+from pipeline.sources.wanted import wanted_by
 from pipeline.storage.storage import Storage
 
 
@@ -22,13 +24,13 @@ class Reader:
         self.source = Storage(config.source.uri, config.storage)
         self.masks = Storage(config.mask.uri, config.storage)
         self.max_bytes = config.limits.max_bytes
-        self.has_mask_files = config.mask.kind in ("paired", "static")
-        self.mask_location = "its source" if config.mask.kind in ("member", "column") else str(self.masks)
-        keep = 1 if config.mask.kind == "static" else 0  # a mask that is one for all
+        self.place = config.mask.rules.place
+        self.has_mask_files = self.place.is_file
+        keep = 1 if self.place.is_shared else 0
         self._read_mask = lru_cache(keep)(
             lambda key, version, size_bytes: read_file("mask", self.masks, key, version, size_bytes=size_bytes)
         )
-        self._format = open_reader(config, self.source)
+        self._format: FormatReader = SOURCE_FORMATS.load(config.source.format).read(wanted_by(config), self.source)
 
     def read_all(self, samples: Sequence[Sample]) -> Iterator[Inputs | Exception]:
         """Yield each sample's inputs in order, or the exception that prevented reading them.
@@ -73,7 +75,8 @@ class Reader:
 
     def _mask_of(self, sample: Sample) -> bytes | Exception | None:
         if sample["mask_key"] is None:
-            return SampleError("mask", "MissingMask", f"no mask for {sample['sample_id']} in {self.mask_location}")
+            where = self.masks if self.place.is_outside else "its source"
+            return SampleError("mask", "MissingMask", f"no mask for {sample['sample_id']} in {where}")
         if sample["mask_spec"] is not None:
             return sample["mask_spec"].encode()
         if not self.has_mask_files:
@@ -83,3 +86,9 @@ class Reader:
             return self._read_mask(sample["mask_key"], version, sample["mask_bytes"] or 0)
         except Exception as error:  # noqa: BLE001 - raised where its sample is dealt with
             return error
+
+
+def open_source(config: JobConfig, storage: Storage) -> Source:
+    """Create the finder of samples of a job's source."""
+    source: Source = SOURCE_FORMATS.load(config.source.format).find(wanted_by(config), storage)
+    return source

@@ -2,33 +2,18 @@
 
 from pathlib import PurePosixPath
 
-_BEGINNINGS = {
-    b"\x89PNG\r\n\x1a\n": "image/png",
-    b"\xff\xd8\xff": "image/jpeg",
-    b"II*\0": "image/tiff",
-    b"MM\0*": "image/tiff",
-    b"II+\0": "image/tiff",
-    b"MM\0+": "image/tiff",
-    b"PAR1": "application/vnd.apache.parquet",
-}
-_BRANDS = {
-    b"avif": "image/avif",
-    b"avis": "image/avif",
-    b"heic": "image/heic",
-    b"heix": "image/heic",
-    b"mif1": "image/heif",
-}
+from pipeline.containers import CONTAINERS
+
+_PARQUET = "application/vnd.apache.parquet"
+# Two bytes at the beginning tell little, so such files are known by their names.
+_WEAK = [container for container in CONTAINERS if container.name in ("BMP", "PPM")]
+_BRANDS = {brand: kind for container in CONTAINERS for brand, kind in container.brands.items()}
 _EXTENSIONS = {
-    ".bmp": "image/bmp",
-    ".dib": "image/bmp",
-    ".ppm": "image/x-portable-pixmap",
-    ".pgm": "image/x-portable-graymap",
-    ".pbm": "image/x-portable-bitmap",
-    ".pnm": "image/x-portable-anymap",
+    **{extension: kind for container in _WEAK for extension, kind in container.media_types.items()},
     ".html": "text/html; charset=utf-8",
     ".json": "application/json",
     ".tar": "application/x-tar",
-    ".parquet": "application/vnd.apache.parquet",
+    ".parquet": _PARQUET,
 }
 UNKNOWN = "application/octet-stream"
 
@@ -40,11 +25,11 @@ def content_type(key: str, beginning: bytes = b"") -> str:
         key: its name, whose extension is used if the bytes are not recognized.
         beginning: its first 12 bytes or more.
     """
-    for signature, kind in _BEGINNINGS.items():
-        if beginning.startswith(signature):
-            return kind
-    if beginning[:4] == b"RIFF" and beginning[8:12] == b"WEBP":
-        return "image/webp"
+    if beginning.startswith(b"PAR1"):
+        return _PARQUET
     if beginning[4:8] == b"ftyp" and beginning[8:12] in _BRANDS:
         return _BRANDS[beginning[8:12]]
+    for container in CONTAINERS:
+        if container not in _WEAK and not container.brands and container.begins(beginning):
+            return next(iter(container.media_types.values()))
     return _EXTENSIONS.get(PurePosixPath(key).suffix.lower(), UNKNOWN)

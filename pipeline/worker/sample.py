@@ -15,6 +15,7 @@ from pipeline.codecs.encode import check_encodable, encode
 from pipeline.codecs.photo import Photo
 from pipeline.config.job import JobConfig
 from pipeline.errors import SampleError
+from pipeline.masks.base import open_kind
 from pipeline.masks.decode import read_mask
 from pipeline.records import FAILED, OK, UNCHANGED, Record
 from pipeline.sources.inputs import Inputs, Sample, file_of
@@ -129,8 +130,7 @@ def prepare(
     record.height, record.width = photo.pixels.shape[:2]
     record.orientation = photo.orientation if photo.orientation > 1 else None
     repaint = read_mask(inputs.mask, photo, config.mask, config.limits.max_pixels)
-    if config.mask.kind == "alpha":
-        photo = photo.opaque(repaint)  # what is filled can be seen
+    photo = open_kind(config.mask).revealed(photo, repaint)
     record.mask_fraction = np.count_nonzero(repaint) / repaint.size
     windows = plan_windows(repaint, window_px, config.window.context, config.window.max_upscale)
     record.window_count = len(windows)

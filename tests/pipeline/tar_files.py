@@ -8,7 +8,8 @@ from typing import Any
 
 from pipeline.config.job import JobConfig, MaskConfig, SinkConfig, SourceConfig
 from pipeline.sources.base import SampleRef
-from pipeline.sources.tar_source import TarShards
+from pipeline.sources.tar.source import TarShards
+from pipeline.sources.wanted import wanted_by
 from pipeline.storage.storage import Storage
 
 Entry = tuple[str, bytes | tuple[bytes, str]]  # a name, and bytes or type and target of a link
@@ -49,7 +50,7 @@ def find(path: Path, data: bytes, mask: MaskConfig | None = None, **source: Any)
         mask=mask or MaskConfig("member"),
         sink=SinkConfig(uri=str(path.parent / "out")),
     )
-    shards = TarShards(config, Storage(config.source.uri))
+    shards = TarShards(wanted_by(config), Storage(config.source.uri))
     return list(shards.samples(shards.files()))
 
 

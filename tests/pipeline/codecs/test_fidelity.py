@@ -14,9 +14,9 @@ from PIL import Image, ImageCms, ImageDraw, JpegImagePlugin, PngImagePlugin, Tif
 from moebius.windows import Box
 from pipeline.codecs.decode import decode
 from pipeline.codecs.encode import FORMAT_MODES, encode
-from pipeline.codecs.jpeg_segments import metadata_segments
+from pipeline.codecs.jpeg.segments import metadata_segments
 from pipeline.codecs.photo import Photo
-from pipeline.codecs.png_chunks import encode_png, metadata_chunks
+from pipeline.codecs.png.chunks import encode_png, metadata_chunks
 from tests.conftest import ROOT, textured
 
 LIMIT = 1_000_000

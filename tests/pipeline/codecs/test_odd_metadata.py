@@ -12,7 +12,7 @@ from PIL import Image
 import tests.conftest
 from pipeline.codecs.decode import decode
 from pipeline.codecs.encode import encode
-from pipeline.codecs.png_chunks import SIGNATURE, framed
+from pipeline.codecs.png.chunks import SIGNATURE, framed
 from tests.conftest import textured
 
 LIMIT = 10_000_000

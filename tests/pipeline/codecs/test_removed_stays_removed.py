@@ -12,8 +12,8 @@ from PIL import Image, ImageCms, PngImagePlugin
 import tests.conftest
 from pipeline.codecs.decode import decode
 from pipeline.codecs.encode import check_encodable, encode
-from pipeline.codecs.jpeg_segments import segments
-from pipeline.codecs.png_chunks import SIGNATURE, framed, read_chunks
+from pipeline.codecs.jpeg.markers import header_segments
+from pipeline.codecs.png.chunks import SIGNATURE, framed, read_chunks
 from pipeline.errors import SampleError
 from tests.conftest import textured
 from tests.pipeline.codecs.test_exif import MAKER_NOTE, THUMBNAIL, tiff
@@ -146,7 +146,7 @@ def test_jpeg_announces_no_further_picture_video_or_thermal_image():
     after = encoded(data + saved("JPEG") + b"ftypmp42")
     assert all(text not in after for text in (b"FLIR", b"MPF", b"21496", b"removed", b"ftyp", b"JFXX"))
     assert after.count(b"\xff\xd8\xff") == 1 and after.endswith(b"\xff\xd9")
-    assert len(list(segments(after)))
+    assert len(list(header_segments(after)))
 
 
 @pytest.mark.parametrize("packed", [False, True])

@@ -8,10 +8,16 @@ from pycocotools import mask as reference
 
 from pipeline.config.job import MaskConfig
 from pipeline.errors import ConfigError, SampleError
-from pipeline.masks.annotations import draw, read_boxes, read_coco
+from pipeline.masks.base import open_kind
+from pipeline.masks.coco_file import read_coco
+from pipeline.masks.kinds.boxes import read_boxes
 from pipeline.storage.storage import Storage
 
 BOXES, COCO = MaskConfig(kind="boxes"), MaskConfig(kind="coco")
+
+
+def draw(spec: str, shape: tuple[int, int], config: MaskConfig, orientation: int = 1) -> np.ndarray:
+    return open_kind(config).draw_spec(spec, shape, orientation)
 
 
 def boxes(*found: object, shape=(20, 30), **options) -> np.ndarray:

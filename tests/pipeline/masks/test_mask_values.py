@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from pipeline.codecs.decode import decode
 from pipeline.codecs.photo import Photo
-from pipeline.codecs.png_chunks import encode_png
+from pipeline.codecs.png.chunks import encode_png
 from pipeline.config.job import MaskConfig
 from pipeline.errors import SampleError
 from pipeline.masks.decode import read_mask

@@ -10,12 +10,13 @@ import pytest
 from PIL import Image
 
 from pipeline.codecs.photo import Photo
-from pipeline.codecs.png_chunks import SIGNATURE, framed
+from pipeline.codecs.png.chunks import SIGNATURE, framed
 from pipeline.config.job import MaskConfig
 from pipeline.database import Database, in_batches
 from pipeline.errors import ConfigError, SampleError
+from pipeline.masks.base import MaskKind, open_masks
 from pipeline.masks.decode import read_mask
-from pipeline.masks.kinds import IMAGES, AnnotatedMasks, PairedMasks, StaticMask
+from pipeline.masks.pairing import IMAGES
 from pipeline.sources.base import SampleRef
 from pipeline.storage.storage import Storage
 
@@ -165,7 +166,7 @@ def folder(tmp_path, *names: str) -> Storage:
     return Storage(str(tmp_path))
 
 
-def paired(masks: PairedMasks | StaticMask, *keys: str) -> dict[str, str | None]:
+def paired(masks: MaskKind, *keys: str) -> dict[str, str | None]:
     """The mask's key of each image that remains one."""
     with Database() as database:
         images = [(*SampleRef(key, 1, "v"), masks.name_of(key) if masks.name_of else None) for key in keys]
@@ -177,7 +178,7 @@ def paired(masks: PairedMasks | StaticMask, *keys: str) -> dict[str, str | None]
 def test_pairs_by_path_then_by_stem(tmp_path):
     storage = folder(tmp_path, "a.jpg", "a.png", "a.bmp", "deep/b.png", "deep/b.gif", "c.txt", "d.webp", "d.tif")
     assert paired(
-        PairedMasks(MaskConfig(), storage, ELSEWHERE), "a.jpg", "a.webp", "deep/b.jpg", "b.jpg", "c.jpg", "d.jpg"
+        open_masks(MaskConfig(), storage, ELSEWHERE), "a.jpg", "a.webp", "deep/b.jpg", "b.jpg", "c.jpg", "d.jpg"
     ) == {
         "a.jpg": "a.jpg",
         "a.webp": "a.png",
@@ -193,8 +194,8 @@ def test_samples_of_shards_and_tables_pair_by_their_whole_name(tmp_path):
     storage = folder(tmp_path, "a.png", "a.tar/7.png", "a.parquet#17.png", "cat.png", "v1.png")
     found = {"a.tar/7": "a.tar/7.png", "a.parquet#1": None, "a.parquet#17": "a.parquet#17.png", "v1.2": None}
     found["cat.JPG"] = "cat.png"
-    assert paired(PairedMasks(MaskConfig(), storage, ELSEWHERE), *names) == found
-    assert paired(PairedMasks(MaskConfig(template="{stem}.png"), storage, ELSEWHERE), *names) == {
+    assert paired(open_masks(MaskConfig(), storage, ELSEWHERE), *names) == found
+    assert paired(open_masks(MaskConfig(template="{stem}.png"), storage, ELSEWHERE), *names) == {
         name: mask if "/" not in name else None for name, mask in found.items()
     }
 
@@ -210,36 +211,36 @@ def test_samples_of_shards_and_tables_pair_by_their_whole_name(tmp_path):
 )
 def test_pairs_by_template(tmp_path, template, image, mask):
     storage = folder(tmp_path, "deep/b_mask.png", "b.jpg.png", "b.png")
-    assert paired(PairedMasks(MaskConfig(template=template), storage, ELSEWHERE), image) == {image: mask}
+    assert paired(open_masks(MaskConfig(template=template), storage, ELSEWHERE), image) == {image: mask}
 
 
 def test_masks_side_by_side_with_images_are_no_images(tmp_path):
     names = ("a.jpg", "a_mask.png", "b.jpg", "b_mask.png", "lonely_mask.png")
     storage = folder(tmp_path, *names)
-    masks = PairedMasks(MaskConfig(template="{dir}{stem}_mask.png"), storage, storage)
+    masks = open_masks(MaskConfig(template="{dir}{stem}_mask.png"), storage, storage)
     assert paired(masks, *names) == {"a.jpg": "a_mask.png", "b.jpg": "b_mask.png", "lonely_mask.png": None}
 
 
 def test_masks_among_images_need_a_name_of_their_own(tmp_path):
     storage = folder(tmp_path, "a.jpg", "b.jpg")
     with pytest.raises(ConfigError, match=r"set mask\.template"):
-        PairedMasks(MaskConfig(), storage, storage)
+        open_masks(MaskConfig(), storage, storage)
 
 
 def test_static_mask_is_one_file_for_all(tmp_path):
     storage = folder(tmp_path, "logo.png")
-    masks = StaticMask(MaskConfig(kind="static"), Storage(str(tmp_path / "logo.png")), storage)
+    masks = open_masks(MaskConfig(kind="static"), Storage(str(tmp_path / "logo.png")), storage)
     assert paired(masks, "any.jpg", "b.jpg") == {"any.jpg": "", "b.jpg": ""}
     assert masks.storage.uri("") == storage.uri("logo.png")
     with pytest.raises(ConfigError, match="one file"):
-        StaticMask(MaskConfig(kind="static"), storage, storage)
+        open_masks(MaskConfig(kind="static"), storage, storage)
 
 
 def annotated(tmp_path, names: tuple[str, ...], images: tuple[str, ...]) -> tuple[dict[str, str | None], Counter[str]]:
     """The number of boxes of each image, by the names that a file has."""
     file = tmp_path / "boxes.jsonl"
     file.write_text("".join(json.dumps({"sample_id": name, "boxes": []}) + "\n" for name in names))
-    masks = AnnotatedMasks(MaskConfig(kind="boxes"), Storage(str(file)), ELSEWHERE)
+    masks = open_masks(MaskConfig(kind="boxes"), Storage(str(file)), ELSEWHERE)
     with Database() as database:
         database.create("images", IMAGES, in_batches([(*SampleRef(key, 1, "v"), None) for key in images], IMAGES))
         masks.pair(database)
@@ -256,7 +257,7 @@ def test_annotations_are_matched_by_exact_names_with_the_slashes_of_any_system(t
 
 def test_names_that_match_no_image_are_counted_and_said_and_refused_if_all_do(tmp_path, caplog):
     names = ("a.jpg", "images/b.jpg", "/data/upload/1/x-c.jpg", "a.jpg")
-    with caplog.at_level(logging.WARNING, "pipeline.masks.kinds"):
+    with caplog.at_level(logging.WARNING, "pipeline.masks.annotations"):
         found, left_out = annotated(tmp_path, names, ("a.jpg", "b.jpg", "c.jpg"))
     assert found == {"a.jpg": 2, "b.jpg": None, "c.jpg": None}
     assert left_out == {"names without an image": 2}
@@ -269,5 +270,5 @@ def test_names_that_match_no_image_are_counted_and_said_and_refused_if_all_do(tm
 
 def test_png_counts_first_however_its_extension_is_written(tmp_path):
     storage = folder(tmp_path, "a.PNG", "a.GIF", "b.Tiff", "c.jpg", "c.PNG")
-    masks = PairedMasks(MaskConfig(), storage, ELSEWHERE)
+    masks = open_masks(MaskConfig(), storage, ELSEWHERE)
     assert paired(masks, "a.webp", "b.JPG", "c.webp") == {"a.webp": "a.PNG", "b.JPG": "b.Tiff", "c.webp": "c.PNG"}

@@ -9,8 +9,8 @@ from pipeline.codecs.photo import Photo
 from pipeline.config.job import MaskConfig
 from pipeline.errors import ConfigError
 from pipeline.masks import text as text_masks
+from pipeline.masks.base import open_masks
 from pipeline.masks.decode import read_mask
-from pipeline.masks.kinds import open_masks
 from pipeline.storage.storage import Storage
 from tests.conftest import ROOT
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from jobs import plan
-from pipeline.config.job import JobConfig, ModelConfig
+from pipeline.config.job import ModelConfig
 from pipeline.errors import ConfigError
 from pipeline.planning.estimate import Rate, WindowSample, describe_sizing, read_rate
 from tests.conftest import make_photos
@@ -54,11 +54,11 @@ def test_options_that_do_not_fit_together_are_refused(config, tmp_path, capsys):
 def test_rate_is_scaled_to_the_steps_of_the_job(tmp_path):
     path = tmp_path / "bench.json"
     path.write_text(json.dumps({"windows_per_second": 10.0, "steps": 19}))
-    assert read_rate(path, JobConfig()).windows_per_s == 10.0
-    scaled = read_rate(path, JobConfig(model=ModelConfig(steps=50)))
+    assert read_rate(path, ModelConfig()).windows_per_s == 10.0
+    scaled = read_rate(path, ModelConfig(steps=50))
     assert scaled.windows_per_s == pytest.approx(10.0 * 19 / 49) and "scaled to 49" in scaled.origin
     with pytest.raises(ConfigError, match="no JSON of moebius bench model"):
-        read_rate(tmp_path / "none.json", JobConfig())
+        read_rate(tmp_path / "none.json", ModelConfig())
 
 
 def test_margin_says_how_far_a_sample_can_be_trusted():

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-import pipeline.sources.tar_source
+import pipeline.sources.tar.source
 from pipeline.config.job import JobConfig, LimitsConfig, MaskConfig, ModelConfig, RunConfig, SinkConfig, SourceConfig
 from pipeline.errors import ConfigError
 from pipeline.records import FAILED, OK
@@ -265,9 +265,9 @@ def test_shards_that_the_manifest_knows_are_not_opened_again(here, corpus, tmp_p
         sink=SinkConfig(uri=str(tmp_path / "out")),
     )
     opened = []
-    real = pipeline.sources.tar_source.open_shard
+    real = pipeline.sources.tar.source.open_shard
     monkeypatch.setattr(
-        pipeline.sources.tar_source, "open_shard", lambda storage, key: opened.append(key) or real(storage, key)
+        pipeline.sources.tar.source, "open_shard", lambda storage, key: opened.append(key) or real(storage, key)
     )
     first = run(config)
     assert sorted(opened) == ["00.tar", "01.tar"]

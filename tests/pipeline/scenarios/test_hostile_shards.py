@@ -12,13 +12,14 @@ import pytest
 from PIL import Image
 
 import pipeline.run
-import pipeline.sources.tar_source
+import pipeline.sources.tar.source
 from pipeline.config.job import JobConfig, LimitsConfig, MaskConfig, SinkConfig, SourceConfig
 from pipeline.errors import ConfigError
 from pipeline.executor.base import Executor
 from pipeline.records import FAILED, OK
-from pipeline.sources.tar_source import TarShards
-from pipeline.sources.tar_streams import ForwardFile
+from pipeline.sources.tar.source import TarShards
+from pipeline.sources.tar.streams import ForwardFile
+from pipeline.sources.wanted import wanted_by
 from pipeline.storage.storage import Storage
 from tests.conftest import textured
 from tests.pipeline.flow_here import HERE, run_here
@@ -141,7 +142,7 @@ def run(job: JobConfig, executor: Executor = HERE) -> dict[str, str | None]:
 
 @pytest.mark.parametrize("case", [*TARS, *ZIPPED])
 def test_shard(here, tmp_path, monkeypatch, case):
-    monkeypatch.setattr(pipeline.sources.tar_source, "MIN_BOMB_BYTES", 1 << 20)
+    monkeypatch.setattr(pipeline.sources.tar.source, "MIN_BOMB_BYTES", 1 << 20)
     data, expected = (TARS | ZIPPED)[case]
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / f"x.tar{'.gz' * (case in ZIPPED)}").write_bytes(data)
@@ -388,7 +389,7 @@ def test_limit_of_bytes_holds_for_each_row(here, tmp_path, as_uri):
 def test_zeros_behind_the_end_of_a_compressed_shard_are_read_no_further_than_a_bomb_is(
     tmp_path, monkeypatch, zero_bytes, expected
 ):
-    monkeypatch.setattr(pipeline.sources.tar_source, "MIN_BOMB_BYTES", 2 << 20)
+    monkeypatch.setattr(pipeline.sources.tar.source, "MIN_BOMB_BYTES", 2 << 20)
     with gzip.open(tmp_path / "x.tar.gz", "wb") as file:
         file.write(tar(GOOD))
         file.write(bytes(zero_bytes))
@@ -400,7 +401,8 @@ def test_zeros_behind_the_end_of_a_compressed_shard_are_read_no_further_than_a_b
 
     monkeypatch.setattr(ForwardFile, "read", read_and_note)
     storage = Storage(str(tmp_path))
-    source = TarShards(config(tmp_path, SourceConfig("webdataset", str(tmp_path)), MaskConfig("member")), storage)
+    job = config(tmp_path, SourceConfig("webdataset", str(tmp_path)), MaskConfig("member"))
+    source = TarShards(wanted_by(job), storage)
     faults = [found.fault and found.fault.partition(":")[0] for found in source.samples(storage.list_files())]
     assert faults == [None, *([expected] if expected else [])]
     assert max(deepest) < 16 << 20

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.sources.parquet_headers import BrokenPageError, read_header
+from pipeline.sources.parquet.headers import BrokenPageError, read_header
 from tests.conftest import ROOT
 
 MAX_BYTES = 8_000_000
@@ -22,8 +22,7 @@ PHOTO = os.urandom(3000)
 READ = """
 import json, resource, sys
 from pipeline.config.job import JobConfig, LimitsConfig, MaskConfig, SinkConfig, SourceConfig
-from pipeline.sources.registry import open_source
-from pipeline.sources.reader import Reader
+from pipeline.sources.reader import Reader, open_source
 
 def peak_mb():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10

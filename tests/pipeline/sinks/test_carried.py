@@ -13,7 +13,7 @@ import pytest
 from pipeline.config.job import JobConfig, LimitsConfig, MaskConfig, SinkConfig, SourceConfig
 from pipeline.errors import ConfigError
 from pipeline.records import OK, Record
-from pipeline.sinks.shards import PARQUET, ShardWriter, read_shard
+from pipeline.sinks.shards import ShardWriter, read_shard
 from tests.pipeline.flow_here import run_here
 from tests.pipeline.scenarios.test_hostile_shards import GOOD, IMAGE, MASK, tar
 
@@ -130,7 +130,7 @@ def test_extension_that_is_not_registered_keeps_its_name(here, tmp_path):
 
 def test_shard_that_is_written_anew_holds_the_same(tmp_path):
     carried = pa.record_batch(COLUMNS)
-    with ShardWriter(PARQUET) as first, ShardWriter(PARQUET) as second:
+    with ShardWriter(".parquet") as first, ShardWriter(".parquet") as second:
         for number in range(COUNT):
             record = Record(f"{number}.png", OK, output_format="png", width=1, height=1)
             first.add(record, b"image", carried.slice(number, 1))

@@ -5,13 +5,13 @@ from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.records import OK, Record
 from pipeline.sinks.results import read_result
-from pipeline.sinks.shards import TAR, ShardWriter, read_shard, sample_count
+from pipeline.sinks.shards import ShardWriter, read_shard, sample_count
 from pipeline.storage.storage import Storage
 
 
 @pytest.mark.parametrize("carried", ["json", "meta.json", "txt"])
 def test_samples_of_a_tar_shard_are_told_apart_whatever_they_carry(carried):
-    with ShardWriter(TAR) as writer:
+    with ShardWriter(".tar") as writer:
         names = [
             writer.add(Record(name, OK, output_format="png"), b"image", pa.record_batch({carried: [b'{"a": 1}']}))
             for name in ("x/a.png", "x/b.png", "x/a.jpg")

@@ -2,7 +2,7 @@ import pytest
 
 from pipeline.errors import SampleError
 from pipeline.sources.inputs import read_file
-from pipeline.sources.tar_reader import GAP_BYTES, REQUEST_BYTES, stretches
+from pipeline.sources.tar.reader import GAP_BYTES, REQUEST_BYTES, stretches
 from pipeline.storage.errors import CredentialsError
 from pipeline.storage.storage import Storage
 from tests.conftest import planned_sample

@@ -15,6 +15,7 @@ import pytest
 from pipeline.config.job import JobConfig, LimitsConfig, MaskConfig, SinkConfig, SourceConfig
 from pipeline.errors import SampleError
 from pipeline.sources.linked import LinkedFiles
+from pipeline.sources.wanted import wanted_by
 from pipeline.storage.storage import Storage
 from tests.pipeline.flow_here import run_here
 from tests.pipeline.scenarios.test_hostile_shards import IMAGE, MASK
@@ -162,7 +163,7 @@ def test_file_uri_leads_to_its_file_escaped_or_not(tmp_path, way):
 
 def read(job: JobConfig, uri: str) -> bytes | str:
     try:
-        return LinkedFiles(job, Storage(job.source.uri, job.storage)).read("read", uri)
+        return LinkedFiles(wanted_by(job), Storage(job.source.uri, job.storage)).read("read", uri)
     except SampleError as error:
         return error.kind
 

@@ -6,6 +6,7 @@ import pipeline.sources.base as sources
 from pipeline.config.job import JobConfig
 from pipeline.errors import ConfigError
 from pipeline.sources.base import ImageFolder, glob_pattern
+from pipeline.sources.wanted import wanted_by
 from pipeline.storage.storage import Storage
 
 
@@ -44,7 +45,7 @@ def test_folder_lists_images_recursively_and_nothing_else(tmp_path):
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
-    source = ImageFolder(JobConfig(), Storage(str(tmp_path)))
+    source = ImageFolder(wanted_by(JobConfig()), Storage(str(tmp_path)))
     assert sorted(found.sample_id for found in source.samples(source.files())) == [
         "a.JPG",
         "deep/c.webp",
@@ -54,4 +55,4 @@ def test_folder_lists_images_recursively_and_nothing_else(tmp_path):
 
 def test_nothing_at_the_uri_is_a_configuration_error(tmp_path):
     with pytest.raises(ConfigError, match=r"source.uri: nothing at .*/none"):
-        list(ImageFolder(JobConfig(), Storage(str(tmp_path / "none"))).files())
+        list(ImageFolder(wanted_by(JobConfig()), Storage(str(tmp_path / "none"))).files())

@@ -1,0 +1,1 @@
+"""JPEG: markers, segments, scans, pixels and settings."""

@@ -1,0 +1,72 @@
+"""Chunks of a PNG file without thumbnails and what no longer holds, in EXIF, XMP and ImageMagick's raw profiles."""
+
+import zlib
+
+from pipeline.codecs import exif, photoshop, xmp
+from pipeline.codecs.png.chunks import Chunk
+
+MAX_TEXT_BYTES = 1 << 24
+_XMP_NAME = b"XML:com.adobe.xmp"
+_RAW_PROFILES = (b"Raw profile type exif", b"Raw profile type APP1", b"Raw profile type xmp", b"Raw profile type 8bim")
+_HEX_LINE_CHARACTERS = 72
+
+
+def still_true(chunk: Chunk) -> Chunk | None:
+    """Return a chunk without thumbnails and untrue announcements; ``None`` where nothing of it can be kept.
+
+    A chunk that has none of these stays to the byte.
+    """
+    name, content = chunk
+    if name == b"eXIf":
+        return name, exif.without_thumbnail(content)
+    keyword, _, rest = content.partition(b"\0")
+    if name not in (b"tEXt", b"zTXt", b"iTXt") or keyword not in (_XMP_NAME, *_RAW_PROFILES):
+        return chunk
+    text = _text(name, rest)
+    if text is None:
+        return None  # too long or broken: no reader has it either
+    if keyword == _XMP_NAME:
+        kept = xmp.still_true(text)
+        return chunk if kept == text else (b"iTXt", keyword + b"\0\0\0\0\0" + kept) if kept else None
+    return _raw_profile(chunk, keyword, text)
+
+
+def _text(name: bytes, rest: bytes) -> bytes | None:
+    """Return the text of a chunk, unpacked within limits; ``None`` if it is longer or broken."""
+    is_packed = name == b"zTXt"
+    if name == b"zTXt":
+        rest = rest[1:]
+    elif name == b"iTXt":
+        is_packed = rest[:1] == b"\1"
+        rest = rest[2:].split(b"\0", 2)[-1]  # behind language and translated keyword
+    if not is_packed:
+        return rest
+    unpacker = zlib.decompressobj()
+    try:
+        text = unpacker.decompress(rest, MAX_TEXT_BYTES)
+    except zlib.error:
+        return None
+    return text if unpacker.eof else None
+
+
+def _raw_profile(chunk: Chunk, keyword: bytes, text: bytes) -> Chunk | None:
+    """ImageMagick's form: a name, the length and hexadecimal digits in lines."""
+    try:
+        _, kind, _, digits = text.split(b"\n", 3)
+        profile = bytes.fromhex(b"".join(digits.split()).decode("ascii"))
+    except ValueError:
+        return None
+    if profile.startswith(b"8BIM"):
+        kept = photoshop.without_thumbnail(profile)
+    elif profile.startswith((b"Exif\0", b"II*\0", b"MM\0*")):
+        kept = exif.without_thumbnail(profile)
+    else:
+        start = max(profile.find(b"<"), 0)
+        kept = xmp.still_true(profile[start:])
+        kept = profile[:start] + kept if kept else b""
+    if kept == profile:
+        return chunk
+    written = kept.hex().encode()
+    lines = (written[at : at + _HEX_LINE_CHARACTERS] for at in range(0, len(written), _HEX_LINE_CHARACTERS))
+    text = b"\n%s\n%8d\n%s\n" % (kind, len(kept), b"\n".join(lines))
+    return (b"zTXt", keyword + b"\0\0" + zlib.compress(text)) if kept else None

@@ -1,0 +1,1 @@
+"""TIFF: tags, bands, checks of damage, and a writer."""

@@ -1,0 +1,61 @@
+"""What mask kinds and formats tell the configuration, and those that list and read."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class MaskPlace:
+    """Where masks lie; by default nowhere, as they are made from the image itself.
+
+    Args:
+        is_file: a mask is a file below ``mask.uri``.
+        is_shared: one file is the mask of all samples.
+        is_annotated: annotations in the file at ``mask.uri``, which the plan hands out with each sample.
+        member: extension of the mask's member in a shard.
+        column: of pictures in a table.
+        box_column: of lists of boxes in a table.
+    """
+
+    is_file: bool = False
+    is_shared: bool = False
+    is_annotated: bool = False
+    member: str = ""
+    column: str = ""
+    box_column: str = ""
+
+    @property
+    def is_outside(self) -> bool:
+        """Whether masks lie elsewhere than in the source."""
+        return self.is_file or self.is_annotated
+
+    @property
+    def is_beside_image(self) -> bool:
+        """Whether the source holds a mask beside the image, which may be missing."""
+        return bool(self.member or self.column or self.box_column)
+
+
+class MaskRules(Protocol):
+    """What the configuration asks of a mask kind, see :class:`pipeline.masks.base.MaskKind`."""
+
+    place: MaskPlace
+    indifferent: tuple[str, ...]
+
+    def check(self, source_format: str) -> None:
+        """Refuse keys and source formats that do not fit the kind."""
+
+
+class SourceRules(Protocol):
+    """What is asked of a source format, see :class:`pipeline.sources.format.SourceFormat`."""
+
+    is_sharded: bool
+    has_members: bool
+    counts_samples: bool
+
+
+class SinkRules(Protocol):
+    """What is asked of a sink format, see :class:`pipeline.sinks.format.ImageFiles`."""
+
+    is_sharded: bool
+    carries_json: bool
+    own_columns: tuple[str, ...]

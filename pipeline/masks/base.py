@@ -1,0 +1,127 @@
+"""The interface of mask kinds.
+
+Configurations load the file of their kind, so it imports heavy packages only in the methods that use them.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from pipeline.config.data import MaskConfig
+from pipeline.config.rules import MaskPlace
+from pipeline.errors import ConfigError
+from pipeline.masks.registry import MASK_KINDS
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pipeline.codecs.photo import Photo
+    from pipeline.database import Database
+    from pipeline.storage.storage import Storage
+
+LOCATIONS = ("uri", "template", "member")  # keys that say where masks are
+
+
+class MaskKind:
+    """A mask kind; the defaults are those of a kind that makes masks from the image itself.
+
+    Args:
+        config: the settings of masks.
+
+    Attributes:
+        indifferent: keys of ``mask`` that do not decide a result.
+        place: where the masks lie.
+        left_out: counts of unpaired masks, by kind, after pairing.
+        name_of: returns the name of a sample's mask, if masks have names of their own.
+        storage: of ``mask.uri``, once it is open.
+    """
+
+    indifferent: tuple[str, ...] = LOCATIONS
+    name_of: "Callable[[str], str] | None" = None
+
+    def __init__(self, config: MaskConfig) -> None:
+        self.config = config
+        self.place = MaskPlace()
+        self.left_out: Counter[str] = Counter()
+
+    def check(self, source_format: str) -> None:
+        """Refuse keys and source formats that do not fit the kind.
+
+        Raises:
+            ConfigError: naming the key.
+        """
+        if self.config.column:
+            raise ConfigError(f"mask.column has no meaning for mask.kind={self.config.kind}")
+
+    def check_installed(self) -> None:
+        """Check that optional packages are installed; raise ``ConfigError`` otherwise."""
+
+    # On the driver.
+
+    def open(self, storage: "Storage", source: "Storage") -> None:
+        """Check what lies at ``mask.uri`` before anything is listed.
+
+        Args:
+            storage: of ``mask.uri``.
+            source: of the images.
+
+        Raises:
+            ConfigError: nothing of this kind is there, or a package is missing.
+        """
+        self.check_installed()
+        self.storage = storage
+
+    def pair(self, database: "Database") -> None:
+        """Create the table ``samples`` from ``images``."""
+        from pipeline.masks.pairing import pair_inside
+
+        pair_inside(database, "if(has_mask, '', NULL)" if self.place.is_beside_image else "''")
+
+    def count_spare(self, database: "Database") -> dict[str, int]:
+        """Count masks without a sample, by kind, after pairing."""
+        return {}
+
+    def annotations(self, storage: "Storage") -> Iterator[tuple[str, str]]:
+        """Yield names of images and their annotations, where ``place.is_annotated``."""
+        raise NotImplementedError(f"mask.kind={self.config.kind} has no annotations")
+
+    # On a worker.
+
+    def draw(self, data: bytes, photo: "Photo", max_pixels: int) -> "np.ndarray":
+        """Return the mask of a photo as it is stored, (H, W) bool, before inversion and growth.
+
+        Args:
+            data: what lies at ``place``: a mask file, or the text of annotations; empty for masks of the image itself.
+            photo: the decoded image.
+            max_pixels: limit, checked before a mask file is decoded.
+
+        Raises:
+            SampleError: the mask cannot be used.
+        """
+        raise NotImplementedError
+
+    def revealed(self, photo: "Photo", mask: "np.ndarray") -> "Photo":
+        """Return the photo to inpaint, whose masked pixels must be visible in the result."""
+        return photo
+
+    def may_be_upright(self, shape: tuple[int, ...], orientation: int) -> bool:
+        """Return whether a mask that fits the stored image may have been drawn on the image as shown.
+
+        Args:
+            shape: height and width of the image.
+            orientation: of the image, 2 … 8 as in EXIF.
+        """
+        return False
+
+
+def open_kind(config: MaskConfig) -> MaskKind:
+    """Create the mask kind of a configuration."""
+    kind: MaskKind = MASK_KINDS.load(config.kind)(config)
+    return kind
+
+
+def open_masks(config: MaskConfig, storage: "Storage", source: "Storage") -> MaskKind:
+    """Create the mask kind of a configuration on the driver, see :meth:`MaskKind.open`."""
+    masks = open_kind(config)
+    masks.open(storage, source)
+    return masks

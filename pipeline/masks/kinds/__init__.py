@@ -1,0 +1,1 @@
+"""Mask kinds, one file each; ``pipeline.masks.registry`` lists them."""

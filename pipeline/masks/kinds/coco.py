@@ -1,0 +1,53 @@
+"""``coco``: polygons, run lengths and boxes in a file of COCO's format."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pipeline.masks.annotations import AnnotatedMasks, Spec, listed
+
+if TYPE_CHECKING:
+    from pipeline.masks.canvas import Canvas
+    from pipeline.storage.storage import Storage
+
+MAX_STATED_PIXELS = 1 << 26  # by a file of an image that has fewer
+
+
+class CocoMasks(AnnotatedMasks):
+    """Annotations of objects, of the chosen categories."""
+
+    def annotations(self, storage: "Storage") -> Iterator[tuple[str, str]]:
+        """See :class:`pipeline.masks.base.MaskKind`."""
+        from pipeline.masks.coco_file import read_coco
+
+        return read_coco(storage, self.config.categories, self.left_out)
+
+    def drawn(self, parts: list[Spec], shape: tuple[int, int], orientation: int) -> "tuple[Canvas, int]":
+        """See :class:`pipeline.masks.annotations.AnnotatedMasks`."""
+        from pipeline.masks.canvas import Canvas
+
+        size = self._annotated_size(parts, shape, orientation)
+        canvas, segments = Canvas(size, self.if_turned(size, orientation)), listed(parts, "segments")
+        for segment in segments:
+            canvas.add_segment(segment)
+        return canvas, len(segments)
+
+    def _annotated_size(self, parts: list[Spec], shape: tuple[int, int], orientation: int) -> tuple[int, int]:
+        """Return height and width of the picture that the coordinates refer to."""
+        from pipeline.masks.sizes import TURNED, is_on_side, size_mismatch
+
+        config = self.config
+        sizes = {(int(part.get("height", shape[0])), int(part.get("width", shape[1]))) for part in parts}
+        if len(sizes) > 1:
+            raise ValueError(f"the file states several sizes of it, {sorted(sizes)}")
+        (stated,) = sizes
+        if min(stated) < 1:
+            raise ValueError(f"the file states {stated[1]}x{stated[0]} pixels as its size")
+        is_turned = orientation >= TURNED
+        if stated == shape or (config.upright and is_turned and stated == shape[::-1]):
+            return shape  # some tools state the size of the image as it is stored
+        if not config.resize or is_on_side(stated, shape):
+            stored = shape[::-1] if config.upright and is_turned else shape
+            raise size_mismatch("annotated at", stated, stored, orientation, config)
+        if stated[0] * stated[1] > max(4 * shape[0] * shape[1], MAX_STATED_PIXELS):
+            raise ValueError(f"annotated at {stated[1]}x{stated[0]} pixels, far more than the image has")
+        return stated

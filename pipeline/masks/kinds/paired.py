@@ -1,0 +1,86 @@
+"""``paired``: one mask file for each image."""
+
+import posixpath
+from typing import TYPE_CHECKING
+
+from pipeline.codecs.kinds import HIDDEN_PATH, IMAGE_EXTENSIONS, is_image, split_extension
+from pipeline.config.data import MaskConfig
+from pipeline.config.rules import MaskPlace
+from pipeline.errors import ConfigError
+from pipeline.masks.pictures import PictureMasks
+
+if TYPE_CHECKING:
+    from pipeline.database import Database
+    from pipeline.storage.storage import Storage
+
+SPARE_MASKS = "masks without an image"
+
+
+class PairedMasks(PictureMasks):
+    """One mask file for each image, found by template, by the same path, or by the same stem."""
+
+    def __init__(self, config: MaskConfig) -> None:
+        super().__init__(config)
+        self.place = MaskPlace(is_file=True)
+        self.template = config.template
+        self.name_of = self._by_template if self.template else None  # else the image's own path comes first
+
+    def open(self, storage: "Storage", source: "Storage") -> None:
+        """See :class:`pipeline.masks.base.MaskKind`."""
+        super().open(storage, source)
+        if not storage.exists():
+            raise ConfigError(f"mask.uri: nothing at {storage}")
+        self.among_images = str(storage) == str(source)
+        if self.among_images and self.template is None:
+            raise ConfigError(
+                "masks among the images need a name of their own: set mask.template, e.g. {dir}{stem}_mask.png"
+            )
+
+    def _by_template(self, sample_id: str) -> str:
+        folder, name = posixpath.split(sample_id)
+        stem, extension = split_extension(name)
+        assert self.template is not None  # else nobody asks
+        return self.template.format(path=sample_id, dir=f"{folder}/" if folder else "", stem=stem, ext=extension)
+
+    def pair(self, database: "Database") -> None:
+        """Create the table ``samples`` from ``images`` and the mask files."""
+        from pipeline.database import in_batches
+        from pipeline.masks.look_alikes import pair_mask_files
+        from pipeline.masks.pairing import MASK_FILES, samples_sql
+
+        files = (file for file in self.storage.list_files() if is_image(file.key))
+        database.create("masks", MASK_FILES, in_batches(files, MASK_FILES))
+        database.run(samples_sql(_BY_PATH if self.template else _BY_PATH_OR_STEM))
+        pair_mask_files(database, "images.wanted" if self.template else "images.sample_id", "key")
+        if not self.template:
+            pair_mask_files(database, _STEM.format("images.sample_id"), _STEM.format("key"))
+        if self.among_images:  # whatever is the mask of another image is no image
+            database.run(
+                "DELETE FROM samples WHERE sample_id IN (SELECT mask_key FROM samples WHERE mask_key <> sample_id)"
+            )
+
+    def count_spare(self, database: "Database") -> dict[str, int]:
+        """Count mask files without a sample, except hidden ones."""
+        ((spare,),) = database.run(_SPARE, {"hidden": HIDDEN_PATH})
+        return {SPARE_MASKS: spare} if spare else {}
+
+
+_SPARE = """
+SELECT count(*) FROM masks ANTI JOIN samples ON masks.key = samples.mask_key
+WHERE NOT regexp_matches(masks.key, $hidden, 'i')"""
+
+_BY_PATH = "images LEFT JOIN masks mask ON mask.key = images.wanted"
+
+_STEM = f"regexp_replace({{}}, '\\.({'|'.join(sorted(name[1:] for name in IMAGE_EXTENSIONS))})$', '', 'i')"
+
+# Several masks may have the image's stem: prefer the same path, then a .png, then the first by name.
+_BY_PATH_OR_STEM = f"""(
+        SELECT images.*, coalesce(same.key, substr(alike.ranked, 2)) AS mask_key
+        FROM (SELECT *, {_STEM.format("sample_id")} AS stem FROM images) images
+        LEFT JOIN masks same ON same.key = images.sample_id
+        LEFT JOIN (
+            SELECT {_STEM.format("key")} AS stem,
+                min(if(ends_with(lower(key), '.png'), '0', '1') || key) AS ranked
+            FROM masks GROUP BY ALL
+        ) alike ON alike.stem = images.stem
+    ) images LEFT JOIN masks mask ON mask.key = images.mask_key"""

@@ -1,0 +1,25 @@
+"""``text``: text that was put over the image, found in its pixels."""
+
+from typing import TYPE_CHECKING
+
+from pipeline.extras import check_extra
+from pipeline.masks.base import MaskKind
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pipeline.codecs.photo import Photo
+
+
+class TextMasks(MaskKind):
+    """Overlaid text, found by a detector (the extra ``text``)."""
+
+    def check_installed(self) -> None:
+        """See :class:`pipeline.masks.base.MaskKind`."""
+        check_extra("text", "mask.kind=text")
+
+    def draw(self, data: bytes, photo: "Photo", max_pixels: int) -> "np.ndarray":
+        """See :class:`pipeline.masks.base.MaskKind`."""
+        from pipeline.masks.text import find_text
+
+        return find_text(photo.rgb(), self.config.text_score)

@@ -1,0 +1,43 @@
+"""Tables and SQL that pair images with masks, shared by mask kinds."""
+
+import pyarrow as pa
+
+from pipeline.database import Database
+from pipeline.sources.base import SAMPLE_REF_SCHEMA
+from pipeline.sources.versions import with_mask_sql
+
+MASK_FILES = pa.schema([("key", pa.string()), ("size_bytes", pa.int64()), ("version", pa.string())])
+IMAGES = SAMPLE_REF_SCHEMA.append(pa.field("wanted", pa.string()))
+
+
+def pair_inside(database: Database, mask_key: str) -> None:
+    """Create the table ``samples`` from ``images`` only, for masks inside the source.
+
+    Args:
+        database: with the table ``images``.
+        mask_key: SQL over a row of it; null where the sample has no mask.
+    """
+    database.run(
+        f"CREATE TABLE samples AS SELECT sample_id, version AS input_version, size_bytes, file, locator, "
+        f"{mask_key} AS mask_key, NULL::BIGINT AS mask_bytes, NULL::VARCHAR AS mask_spec, fault FROM images"
+    )
+
+
+def samples_sql(pairs: str) -> str:
+    """Return SQL that creates the table ``samples``; a changed or new mask makes the sample a changed one.
+
+    Args:
+        pairs: SQL of rows of ``images`` joined with rows of ``masks``, called ``mask``.
+    """
+    return f"""
+CREATE TABLE samples AS SELECT
+    images.sample_id,
+    {with_mask_sql("images.version", "mask.version")} AS input_version,
+    images.size_bytes + coalesce(mask.size_bytes, 0) AS size_bytes,
+    images.file,
+    images.locator,
+    mask.key AS mask_key,
+    mask.size_bytes AS mask_bytes,
+    NULL::VARCHAR AS mask_spec,
+    images.fault
+FROM {pairs}"""

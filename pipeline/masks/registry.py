@@ -1,0 +1,17 @@
+"""Registry of mask kinds: one line and one file in ``kinds/`` each."""
+
+from pipeline.registry import Registry
+
+MASK_KINDS = Registry(
+    "pipeline.masks.kinds",
+    {
+        "paired": "paired.PairedMasks",
+        "static": "static.StaticMask",
+        "member": "member.MemberMasks",
+        "column": "column.ColumnMasks",
+        "alpha": "alpha.AlphaMasks",
+        "boxes": "boxes.BoxMasks",
+        "coco": "coco.CocoMasks",
+        "text": "text.TextMasks",
+    },
+)

@@ -1,0 +1,93 @@
+"""``parquet``: shards of results as Parquet files."""
+
+import json
+from collections.abc import Iterator
+from typing import IO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.codecs.kinds import split_extension
+from pipeline.records import Record
+from pipeline.sinks.format import Member
+
+ROW_GROUP_ROWS, ROW_GROUP_BYTES = 100, 32 << 20  # what a reader must take at least, to see one image
+_IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+_OWN = pa.schema([("sample_id", pa.string()), ("image", _IMAGE), ("width", pa.int32()), ("height", pa.int32())])
+# With it, datasets.load_dataset shows the column as images.
+_FEATURES = {b"huggingface": json.dumps({"info": {"features": {"image": {"_type": "Image"}}}}).encode()}
+
+
+class ParquetShard:
+    """Rows of ``sample_id``, ``image`` (bytes and path, as Hugging Face's), size, and the carried columns."""
+
+    is_sharded = True
+    carries_json = False
+    own_columns = tuple(_OWN.names)
+    suffix = ".parquet"
+    one_schema = True
+    is_compressed = True
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._writer: pq.ParquetWriter | None = None
+        self._rows: list[pa.RecordBatch] = []
+        self._row_count = self._waiting_bytes = 0
+
+    def add(self, record: Record, result: bytes, carried: pa.RecordBatch) -> str:
+        """Append a sample and return the number of its row."""
+        path = f"{split_extension(record.sample_id)[0]}.{record.output_format}"
+        own = (record.sample_id, {"bytes": result, "path": path}, record.width, record.height)
+        columns = [pa.array([value], field.type) for value, field in zip(own, _OWN, strict=True)]
+        schema = pa.schema([*carried.schema, *_OWN], _FEATURES)
+        return self.take_over(Member("", pa.record_batch([*carried.columns, *columns], schema=schema)))
+
+    def take_over(self, member: Member) -> str:
+        """Append a row of another shard and return its number here."""
+        self._rows.append(member.content)
+        self._row_count += 1
+        self._waiting_bytes += member.content.nbytes
+        if len(self._rows) >= ROW_GROUP_ROWS or self._waiting_bytes >= ROW_GROUP_BYTES:
+            self._flush()
+        return str(self._row_count - 1)
+
+    def _flush(self) -> None:
+        if not self._rows:
+            return
+        rows = pa.Table.from_batches(self._rows)
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(self._file, rows.schema, compression="zstd", use_dictionary=False)
+        self._writer.write_table(rows.combine_chunks())
+        self._rows, self._waiting_bytes = [], 0
+
+    def close(self) -> None:
+        """Complete the file."""
+        self._flush()
+        if self._writer is not None:
+            self._writer.close()
+
+    @staticmethod
+    def read(file: IO[bytes]) -> Iterator[Member]:
+        """Rows of a shard."""
+        number = 0
+        for batch in pq.ParquetFile(file).iter_batches(ROW_GROUP_ROWS):
+            for row in range(batch.num_rows):
+                yield Member(str(number), batch.slice(row, 1))
+                number += 1
+
+    @staticmethod
+    def image_of(member: Member) -> bytes:
+        """Return the encoded image of a sample."""
+        return member.content.column("image")[0]["bytes"].as_py()
+
+    @staticmethod
+    def read_image(file: IO[bytes], name: str) -> bytes | None:
+        """Read the encoded image of one sample by the number of its row; ``None`` if it has none."""
+        number = int(name)
+        parquet = pq.ParquetFile(file)
+        for group in range(parquet.num_row_groups):
+            count = parquet.metadata.row_group(group).num_rows
+            if number < count:
+                return parquet.read_row_group(group, ["image"])["image"][number].as_py()["bytes"]
+            number -= count
+        return None

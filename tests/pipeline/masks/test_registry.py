@@ -1,0 +1,32 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from pipeline.config.data import MaskConfig
+from pipeline.masks.base import MaskKind, open_kind
+from pipeline.masks.registry import MASK_KINDS
+from tests.conftest import ROOT
+
+FORMATS = {"member": "webdataset", "column": "parquet"}
+
+
+@pytest.mark.parametrize("kind", MASK_KINDS)
+def test_every_kind_that_is_registered_can_be_opened(kind):
+    masks = open_kind(MaskConfig(kind=kind, column="mask" if kind == "column" else None))
+    assert isinstance(masks, MaskKind) and masks.config.kind == kind
+
+
+def test_checking_a_configuration_of_any_kind_imports_no_database_and_no_torch():
+    code = f"""
+import json, sys
+from pipeline.config.job import JobConfig, MaskConfig, SourceConfig
+from pipeline.masks.registry import MASK_KINDS
+for kind in MASK_KINDS:
+    source = SourceConfig({FORMATS!r}.get(kind, "images"))
+    JobConfig(source, MaskConfig(kind, column="mask" if kind == "column" else None)).fingerprint
+print(json.dumps([name for name in ("duckdb", "torch", "pyarrow", "numpy", "PIL", "fsspec") if name in sys.modules]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == []
