@@ -47,7 +47,9 @@ def main() -> int:
     options = parser.parse_args()
     device = torch.device(options.device)
     make_current(device)
-    is_right = device.type != "cuda" or is_available(device)  # else it would be PyTorch's layers that are near
+    types = [DTYPES[precision] for precision in precisions(device)]
+    # Without kernels it would be PyTorch's layers that are near.
+    is_right = device.type != "cuda" or all(is_available(device, dtype) for dtype in types)
     for name, config in {"unet_full": MoebiusConfig(), "unet_tiny": TINY}.items():
         if options.tiny and name != "unet_tiny":
             continue

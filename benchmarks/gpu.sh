@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measure all that a GPU has to show in less than eight minutes, what matters most first: golden files, whole windows
+# Measure all that a GPU has to show in some eight minutes, what matters most first: golden files, whole windows
 # per second, every kernel by itself, the plain model, FLUX.1-Fill-dev. Each figure is written as it comes.
 # Needs torch, safetensors, pillow, numpy and scipy; FLUX needs diffusers, too, and is left out without it.
 # Usage, from the root of the repository: benchmarks/gpu.sh [FOLDER FOR THE FIGURES]
@@ -17,7 +17,7 @@ measure() {  # SECONDS AT MOST, FILE, COMMAND …
     local limit=$1 file=$out/$2
     shift 2
     echo "== $(date -u +%T) $*"
-    timeout "$limit" "${PYTHON:-python3}" "$@" 2>&1 | tee -a "$file" || worst=1
+    timeout "$limit" "${PYTHON:-python3}" "$@" 2> >(tee -a "$out/log-gpu.txt" >&2) | tee -a "$file" || worst=1
 }
 halves="bf16 fp16"
 [ "$device" = cpu ] && halves=bf16

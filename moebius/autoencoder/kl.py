@@ -204,8 +204,9 @@ def _pointwise(channels: int, is_used: bool) -> nn.Module:
 def _in_slices(compute: Callable[[Tensor], Tensor], batch: Tensor, area_px: int) -> Tensor:
     """Compute a batch in slices of equal size: a sample's result must not depend on its place in the batch."""
     largest = min(len(batch), MAX_SLICE_PX // area_px)
-    size = next((size for size in range(largest, 1, -1) if len(batch) % size == 0), 1)
-    results: list[Tensor] = []
-    for part in batch.split(size):
-        results.append(compute(part).clone())  # a captured step returns the same memory each time
-    return torch.cat(results)
+    slices = -(-len(batch) // max(1, largest))
+    size = -(-len(batch) // slices)
+    missing = slices * size - len(batch)
+    padded = torch.cat([batch, batch[:missing]]) if missing else batch
+    # A captured step returns the same memory each time.
+    return torch.cat([compute(part).clone() for part in padded.split(size)])[: len(batch)]

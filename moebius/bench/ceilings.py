@@ -35,7 +35,7 @@ def measure_ceilings(device: torch.device, dtype: torch.dtype, min_s: float) -> 
     side, size = SIDES.get(device.type, 2048), COPIED_BYTES.get(device.type, 1 << 28)
     left, right = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
     product_s = fastest_s(lambda: product(left, right), device, min_s)
-    if device.type == "cpu" and is_available(device):
+    if device.type == "cpu" and is_available(device, dtype):
         from moebius.fast.cpu.product import Product  # loads the C kernels
 
         ours = Product(Linear(right, None))

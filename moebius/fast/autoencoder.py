@@ -12,7 +12,7 @@ from moebius.autoencoder.kl_layers import Attention, ResnetBlock, Upsample
 from moebius.fast.attention import SingleHeadAttention
 from moebius.fast.backend import backend_for
 from moebius.fast.fold import replace_layers
-from moebius.fast.graph import captured, shared_pool
+from moebius.fast.graph import captured
 from moebius.fast.vae_layers import Pointwise, Resnet, Upsampler
 from moebius.fast.winograd import WinogradConv, is_plain
 
@@ -41,19 +41,18 @@ def optimize_autoencoder(
     """
     if device.type == "cpu":
         replace_layers(vae, lambda layer: _replacement(layer, dtype) or layer)
-        if (backend := backend_for(device)) is not None:
+        if (backend := backend_for(device, dtype)) is not None:
             backend.fuse_autoencoder(vae)
     elif isinstance(vae, KlAutoencoder):
-        if (backend := backend_for(device)) is None:
+        if (backend := backend_for(device, dtype)) is None:
             return vae
         backend.fuse_autoencoder(vae)
         if is_untimed:
             from moebius.fast.gpu.autoencoder import fuse_resampling  # imports Triton
 
             fuse_resampling(vae)
-            pool = shared_pool(device)
-            vae.encode_slice = captured(vae.encode_slice, device, pool)  # type: ignore[method-assign]
-            vae.decode_slice = captured(vae.decode_slice, device, pool)  # type: ignore[method-assign]
+            vae.encode_slice = captured(vae.encode_slice, device)  # type: ignore[method-assign]
+            vae.decode_slice = captured(vae.decode_slice, device)  # type: ignore[method-assign]
     return vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # PyTorch declares no such
 
 

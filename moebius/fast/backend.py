@@ -26,42 +26,42 @@ class Backend:
     fuse_autoencoder: Callable[[nn.Module], None]
 
 
-def is_available(device: torch.device) -> bool:
-    """Return whether there are kernels for a device."""
-    return backend_for(device) is not None
+def is_available(device: torch.device, dtype: torch.dtype) -> bool:
+    """Return whether there are kernels for a device and a type of the computation."""
+    return backend_for(device, dtype) is not None
 
 
 @cache
-def backend_for(device: torch.device) -> Backend | None:
-    """Return the kernels for a device, checked once per process; ``None`` where there are none.
+def backend_for(device: torch.device, dtype: torch.dtype) -> Backend | None:
+    """Return the kernels for a device and a type, checked once per process; ``None`` where there are none.
 
     All need a C compiler, those for CPUs Linux, those for GPUs Triton. They must agree with PyTorch's layers in a
     self-check; where they do not, a warning says why.
     """
     try:
         if device.type == "cpu" and sys.platform == "linux":
-            return _cpu_backend(device)
+            return _cpu_backend(device, dtype)
         if device.type == "cuda" and find_spec("triton") is not None:
-            return _gpu_backend(device)
+            return _gpu_backend(device, dtype)
     except Exception as error:  # noqa: BLE001 - a compiler may raise anything: PyTorch's own layers remain
         kernels = "CPUs do not serve" if device.type == "cpu" else f"GPUs do not serve on {device}"
         logger.warning("the kernels for %s, PyTorch's slower layers are used: %s", kernels, error)
     return None
 
 
-def _cpu_backend(device: torch.device) -> Backend:
+def _cpu_backend(device: torch.device, dtype: torch.dtype) -> Backend:
     from moebius.fast import self_check
     from moebius.fast.cpu import autoencoder, denoiser  # load the C kernels when they are first used
 
-    self_check.check(device, denoiser.fuse)
-    autoencoder.check()
+    self_check.check(device, dtype, denoiser.fuse)
+    autoencoder.check(dtype)
     return Backend(denoiser.fuse, autoencoder.fuse)
 
 
-def _gpu_backend(device: torch.device) -> Backend:
+def _gpu_backend(device: torch.device, dtype: torch.dtype) -> Backend:
     from moebius.fast import self_check
     from moebius.fast.gpu import autoencoder, denoiser  # import Triton, which CPUs do not need
 
     with torch.cuda.device(device):  # Triton launches on the current one
-        self_check.check(device, denoiser.fuse, autoencoder.fuse)
+        self_check.check(device, dtype, denoiser.fuse, autoencoder.fuse)
     return Backend(denoiser.fuse, autoencoder.fuse)

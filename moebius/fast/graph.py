@@ -1,12 +1,10 @@
 """Replays the kernels of a step as one CUDA graph: a GPU then waits for no Python between a thousand small kernels."""
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
-Pool: TypeAlias = Any  # of CUDA graphs; PyTorch names no type for it
 WARM_UPS = 3  # before a capture: libraries choose and reserve what they need
 
 
@@ -15,11 +13,10 @@ class CapturedStep:
 
     Args:
         function: of tensors on one GPU, to a tensor; without any wait for the GPU.
-        pool: memory shared with other steps that never run at the same time; ``None`` takes its own.
     """
 
-    def __init__(self, function: Callable[..., Tensor], pool: Pool | None = None) -> None:
-        self.function, self.pool = function, pool
+    def __init__(self, function: Callable[..., Tensor]) -> None:
+        self.function = function
         self._captured: tuple[torch.cuda.CUDAGraph, tuple[Tensor, ...], Tensor] | None = None
 
     def __call__(self, *inputs: Tensor) -> Tensor:
@@ -43,18 +40,11 @@ class CapturedStep:
                 self.function(*places)
         usual.wait_stream(beside)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(
-            graph, self.pool, stream=beside, capture_error_mode="thread_local"
-        ):  # others may use other GPUs
+        with torch.cuda.graph(graph, stream=beside, capture_error_mode="thread_local"):  # others may use other GPUs
             output = self.function(*places)
         return graph, places, output
 
 
-def captured(function: Callable[..., Tensor], device: torch.device, pool: Pool | None = None) -> Callable[..., Tensor]:
+def captured(function: Callable[..., Tensor], device: torch.device) -> Callable[..., Tensor]:
     """Return the function as a graph where there are graphs; see :class:`CapturedStep`."""
-    return CapturedStep(function, pool) if device.type == "cuda" else function
-
-
-def shared_pool(device: torch.device) -> Pool | None:
-    """Return memory for several captured steps, where there are graphs."""
-    return torch.cuda.graph_pool_handle() if device.type == "cuda" else None
+    return CapturedStep(function) if device.type == "cuda" else function

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from moebius.fast.backend import backend_for
 from moebius.fast.denoiser import FastDenoiser
-from moebius.fast.graph import captured, shared_pool
+from moebius.fast.graph import captured
 from moebius.network.config import MoebiusConfig
 from moebius.network.denoiser import Denoiser
 from moebius.sampling.sampler import CONDITION_IDS, UNCONDITIONAL_IDS, WHOLE_INTERVAL
@@ -58,12 +58,10 @@ class FastPrediction:
             biases = model.time_biases(timesteps).to(device)
         self.biases = dict(zip(timesteps, biases, strict=True))
         self.model = model.lower(dtype).to(device).eval()
-        backend = backend_for(device)
+        backend = backend_for(device, dtype)
         if backend is not None:
             backend.fuse_denoiser(self.model)
-        pool = shared_pool(device)
-        self._guided = captured(self._both, device, pool)
-        self._alone = captured(partial(self.model, branches=1), device, pool)
+        self._guided, self._alone = captured(self._both, device), captured(partial(self.model, branches=1), device)
 
     def __call__(self, inputs: Tensor, timestep: int) -> Tensor:
         """(B, 2C + 1, h, w) and one of the timesteps → (B, C, h, w) float32; on GPUs valid until the next call."""

@@ -69,9 +69,11 @@ class Inpainter:
         self.batch_size = best_batch_size(self.config, self.device) if size == "auto" else int(size)
         is_fast = self.settings.fast and is_faster(denoiser.config, self.device)
         self._turn = turns(self.device)
-        # float16 ends at 65,504: a sample that leaves it is computed again in bfloat16, by a model made then.
-        again = copy.deepcopy(denoiser) if self.dtype == torch.float16 and not is_fast else denoiser
-        self._wider = cache(partial(prediction, again, self.settings, torch.bfloat16, self.device, is_fast))
+        self._wider: Callable[[], Prediction] | None = None
+        if self.dtype == torch.float16:
+            # It ends at 65,504: a sample that leaves it is computed again in bfloat16, by a model made then.
+            again = denoiser if is_fast else copy.deepcopy(denoiser)
+            self._wider = cache(partial(prediction, again, self.settings, torch.bfloat16, self.device, is_fast))
         ((_, self.model),) = self._each(
             lambda _: prepare(denoiser, vae, self.settings, self.dtype, self.device, is_fast), [None]
         )
@@ -202,7 +204,7 @@ class Inpainter:
         with self._turn, torch.cuda.device_of(images), gpu_arithmetic(self.device, self.dtype):
             decoded = self._decoded(self.model.predict, images, blanked, hole, noise.to(self.device))[: len(pixels)]
             is_finite = decoded.isfinite().flatten(1).all(1)
-            if self.dtype == torch.float16 and not is_finite.all():
+            if self._wider is not None and not is_finite.all():
                 logger.warning("%d windows exceeded float16 and are computed again in bfloat16", (~is_finite).sum())
                 again = self._decoded(self._wider(), images, blanked, hole, noise.to(self.device))[: len(pixels)]
                 decoded = torch.where(is_finite[:, None, None, None], decoded, again)

@@ -123,7 +123,8 @@ def _deaths_noted(roster: RemoteRoster) -> Iterator[None]:
     class Notes(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             if record.exc_info and isinstance(record.exc_info[1], RayActorError):
-                roster.note_death(last_line(record.exc_info[1]))
+                with contextlib.suppress(RayError):  # the cluster may be gone by then
+                    roster.note_death(last_line(record.exc_info[1]))
 
     notes, ray_data = Notes(logging.ERROR), logging.getLogger("ray.data")
     ray_data.addHandler(notes)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from moebius.fast.blocks import FoldedResidualBlock, FoldedSeparableConv, FoldedTransformer
+from moebius.fast.blocks import FoldedResidualBlock, FoldedSeparableConv, FoldedTransformer, add_branches
 from moebius.fast.fold import ChannelsLastConv, ChannelsLastGroupNorm, replace_layers
 from moebius.fast.gpu.contexts import meet_contexts
 from moebius.fast.gpu.depthwise import Taps, gated_depthwise, norm_silu_depthwise
@@ -71,6 +71,7 @@ class _FusedSeparableConv(nn.Module):
             bias: (out_channels,), replaces that of the pointwise convolution.
             added: a map to add to the output of a block with an identity.
         """
+        assert added is None or self.has_identity
         norm, weight = self.norm, self.pointwise.weight
         bias = cast(Tensor, self.pointwise.bias) if bias is None else bias
         terms = group_terms(features, norm.groups, norm.eps, norm.weight, norm.bias)
@@ -112,7 +113,10 @@ class _FusedTransformer(nn.Module):
             stream = add_product(stream, hidden, feed_forward.project.weight)
         else:
             stream = summed(stream, feed_forward.project(hidden), dtype=self.project_out.dtype)
-        return summed(features, self.project_out(stream))
+        change = self.project_out(stream)
+        if features.dtype == torch.float16 or features.shape == change.shape:
+            return summed(features, change)
+        return add_branches(features, change)
 
 
 def add_product(features: Tensor, hidden: Tensor, weight: Tensor) -> Tensor:

@@ -34,9 +34,8 @@ def group_terms(
     """
     rows, height, width, channels = features.shape
     positions = height * width
-    length = min(
-        LARGE_CHUNK if positions >= MIN_LARGE_MAP else CHUNK, positions & -positions
-    )  # a power of two that divides
+    is_large = features.dtype == torch.float16 and positions >= MIN_LARGE_MAP
+    length = min(LARGE_CHUNK if is_large else CHUNK, positions & -positions)  # a power of two that divides
     chunks, block = positions // length, min(CHANNELS, triton.next_power_of_2(channels))
     means, squares = features.new_empty(2, rows, chunks, channels, dtype=torch.float32)
     _moments[(chunks * triton.cdiv(channels, block), rows)](

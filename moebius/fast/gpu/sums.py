@@ -31,6 +31,7 @@ def summed(first: Tensor, second: Tensor, bias: Tensor | None = None, dtype: tor
         count,
         first.numel() // channels,
         channels,
+        SHARED=first.shape != second.shape,
         LENGTH=POSITIONS,
         WIDTH=block,
     )
@@ -79,7 +80,18 @@ def add_and_norm(
 
 
 @triton.jit
-def _summed(first, second, bias, output, count, own, channels, LENGTH: tl.constexpr, WIDTH: tl.constexpr):
+def _summed(
+    first,
+    second,
+    bias,
+    output,
+    count,
+    own,
+    channels,
+    SHARED: tl.constexpr,
+    LENGTH: tl.constexpr,
+    WIDTH: tl.constexpr,
+):
     """Add two maps; neighbouring programs work on channels of the same positions, which are neighbours in memory."""
     blocks = tl.cdiv(channels, WIDTH)
     at = (tl.program_id(0) // blocks).to(tl.int64) * LENGTH + tl.arange(0, LENGTH)
@@ -87,8 +99,11 @@ def _summed(first, second, bias, output, count, own, channels, LENGTH: tl.conste
     inside = channel < channels
     is_there = (at < count)[:, None] & inside[None, :]
     places = at[:, None] * channels + channel[None, :]
-    served = (at % own)[:, None] * channels + channel[None, :]
-    total = tl.load(first + served, mask=is_there, other=0.0).to(tl.float32)
+    if SHARED:
+        total = tl.load(first + (at % own)[:, None] * channels + channel[None, :], mask=is_there, other=0.0)
+    else:
+        total = tl.load(first + places, mask=is_there, other=0.0)
+    total = total.to(tl.float32)
     total += tl.load(second + places, mask=is_there, other=0.0).to(tl.float32)
     if bias is not None:
         total += tl.load(bias + channel, mask=inside, other=0.0).to(tl.float32)[None, :]

@@ -74,6 +74,7 @@ def main() -> None:
             run_upsample(512, features, torch.bfloat16)
         triton.runtime.driver.set_active(Driver(80))
         run_denoiser(self_check.CONFIG, self_check.SAMPLES, torch.float32)
+        run_denoiser(MoebiusConfig(), 16, torch.float16)
         run_autoencoder(128, 128, torch.float32)
         run_upsample(128, torch.float32, torch.float32)
 

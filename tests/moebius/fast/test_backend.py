@@ -30,8 +30,8 @@ def unchecked():
 def test_kernels_are_available_on_a_cpu_with_a_compiler():
     from moebius.fast.cpu import autoencoder, denoiser
 
-    assert is_available(CPU)
-    assert backend_for(CPU) == backend.Backend(denoiser.fuse, autoencoder.fuse)
+    assert is_available(CPU, torch.float32)
+    assert backend_for(CPU, torch.bfloat16) == backend.Backend(denoiser.fuse, autoencoder.fuse)
 
 
 @HAS_TRITON
@@ -41,8 +41,21 @@ def test_kernels_for_gpus_are_chosen_once_they_pass_the_self_check(monkeypatch):
     checked = []
     monkeypatch.setattr(torch.cuda, "device", nullcontext)
     monkeypatch.setattr(self_check, "check", lambda *given: checked.append(given))
-    assert [backend_for(GPU) for _ in range(2)] == [backend.Backend(denoiser.fuse, autoencoder.fuse)] * 2
-    assert checked == [(GPU, denoiser.fuse, autoencoder.fuse)]
+    assert [backend_for(GPU, torch.bfloat16) for _ in range(2)] == [
+        backend.Backend(denoiser.fuse, autoencoder.fuse)
+    ] * 2
+    assert checked == [(GPU, torch.bfloat16, denoiser.fuse, autoencoder.fuse)]
+
+
+@HAS_TRITON
+def test_what_fails_in_float16_leaves_the_kernels_of_other_types(monkeypatch):
+    def check(device, dtype, *_):
+        if dtype == torch.float16:
+            raise OSError("no such instruction")
+
+    monkeypatch.setattr(torch.cuda, "device", nullcontext)
+    monkeypatch.setattr(self_check, "check", check)
+    assert is_available(GPU, torch.bfloat16) and not is_available(GPU, torch.float16)
 
 
 @pytest.mark.parametrize(
@@ -59,9 +72,9 @@ def test_a_self_check_that_fails_or_differs_leaves_pytorchs_layers(device, messa
     monkeypatch.setattr(backend.logger, "warning", lambda text, *values: warnings.append(text % values))
     monkeypatch.setattr(torch.cuda, "device", nullcontext)
     monkeypatch.setattr(self_check, "check", lambda *_: (_ for _ in ()).throw(error))
-    assert not is_available(device)
+    assert not is_available(device, torch.float32)
     assert warnings[-1].startswith(message) and warnings[-1].endswith(str(error))
 
 
 def test_other_devices_have_no_kernels():
-    assert not is_available(torch.device("meta"))
+    assert not is_available(torch.device("meta"), torch.float32)
