@@ -11,7 +11,7 @@ from pipeline.database import Database
 from pipeline.errors import ConfigError
 from pipeline.manifest.log import Manifest
 from pipeline.manifest.tombstones import leave_out_forgotten
-from pipeline.planning.selection import named_columns, select_rows
+from pipeline.planning.select_expression import named_columns, select_rows
 from pipeline.records import FAILED, OK, RESULT_FAULTS, SAMPLE_SCHEMA
 from pipeline.sources.inputs import Sample
 from pipeline.storage.errors import usable
