@@ -20,9 +20,8 @@ from pipeline.faults.passes import Pass
 from pipeline.maintenance.repack import repack
 from pipeline.maintenance.replaced import delete_replaced
 from pipeline.manifest.commit import commit_rows
-from pipeline.manifest.lease import Lease
+from pipeline.manifest.lease import Lease, until_taken_over
 from pipeline.manifest.log import Manifest
-from pipeline.manifest.takeover import until_taken_over
 from pipeline.metrics import Meter
 from pipeline.planning.finished_shards import FinishedShards
 from pipeline.planning.listing import find_samples

@@ -16,8 +16,7 @@ import pipeline.run
 from pipeline.config.job import JobConfig, MaskConfig, SinkConfig, SourceConfig
 from pipeline.faults.epoch import KEY, TAKEN_OVER, Epoch, SinkTakenOver
 from pipeline.maintenance.verify import verify
-from pipeline.manifest.lease import Lease, LeaseHeldError
-from pipeline.manifest.takeover import until_taken_over
+from pipeline.manifest.lease import Lease, LeaseHeldError, until_taken_over
 from pipeline.records import HELD, Record, to_table
 from pipeline.sinks.base import Outcome, open_sink
 from pipeline.storage.local import STAGING
