@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import ConfigError
-from pipeline.faults.epoch import TAKEN_OVER, Epoch
+from pipeline.faults.sink_holder import TAKEN_OVER, Epoch
 from pipeline.storage.errors import ConditionRefusedError, usable
 from pipeline.storage.storage import Storage
 
