@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.cluster.histories import KNOWN_GOOD, Blamed, Work
+from pipeline.cluster.histories import KNOWN_GOOD, Work
 from pipeline.cluster.patience import Patience
+from pipeline.cluster.quarantine import Blamed
 from pipeline.cluster.stream import by_clock
 from pipeline.cluster.witness import Witness
 from pipeline.errors import ExecutorError, JobError
