@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from pipeline.cluster.histories import KNOWN_GOOD, Work
 from pipeline.cluster.patience import Patience
 from pipeline.cluster.quarantine import Blamed
-from pipeline.cluster.stream import by_clock
+from pipeline.cluster.timed_stream import by_clock
 from pipeline.cluster.witness import Witness
 from pipeline.errors import ExecutorError, JobError
 from pipeline.faults.passes import History, Pass
