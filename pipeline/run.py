@@ -7,9 +7,9 @@ from contextlib import closing
 import pyarrow as pa
 
 from pipeline.cluster.notify import notified
-from pipeline.cluster.patience import Patience
 from pipeline.cluster.summary import Summary
 from pipeline.cluster.supervisor import Supervisor
+from pipeline.cluster.time_limits import Patience
 from pipeline.cluster.witness import DriverWitness
 from pipeline.config.job import JobConfig
 from pipeline.database import Database

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.cluster.histories import KNOWN_GOOD, Work
-from pipeline.cluster.patience import Patience
 from pipeline.cluster.quarantine import Blamed
+from pipeline.cluster.time_limits import Patience
 from pipeline.cluster.timed_stream import by_clock
 from pipeline.cluster.witness import Witness
 from pipeline.errors import ExecutorError, JobError
