@@ -15,8 +15,8 @@ from pipeline.config.job import JobConfig
 from pipeline.database import Database
 from pipeline.executor.base import Executor
 from pipeline.executor.ray_data import RayExecutor
-from pipeline.faults.hold import Hold, tell_hold
 from pipeline.faults.passes import Pass
+from pipeline.faults.write_retries import Hold, tell_hold
 from pipeline.maintenance.repack import repack
 from pipeline.maintenance.replaced import delete_replaced
 from pipeline.manifest.commit import commit_rows

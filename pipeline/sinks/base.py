@@ -13,9 +13,9 @@ import pyarrow as pa
 from pipeline.config.data import SinkConfig
 from pipeline.config.job import JobConfig
 from pipeline.errors import SampleError
-from pipeline.faults.hold import Hold
 from pipeline.faults.judge import fail
 from pipeline.faults.sink_holder import Epoch
+from pipeline.faults.write_retries import Hold
 from pipeline.records import Record
 from pipeline.sinks.format import Shard
 from pipeline.sinks.registry import SINK_FORMATS
