@@ -24,7 +24,8 @@ from pipeline.faults.watchdog import Watchdog
 from pipeline.faults.write_retries import HELD_FRACTION, Hold
 from pipeline.metrics import Meter
 from pipeline.records import Record, to_table
-from pipeline.sinks.base import Outcome, Sink, open_sink
+from pipeline.sinks.base import Outcome, Sink
+from pipeline.sinks.open_sink import open_sink
 from pipeline.sources.inputs import Inputs, Sample
 from pipeline.sources.reader import Reader
 from pipeline.storage.weights import fetch_weights

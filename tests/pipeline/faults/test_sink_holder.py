@@ -18,7 +18,8 @@ from pipeline.faults.sink_holder import KEY, TAKEN_OVER, Epoch, SinkTakenOver
 from pipeline.maintenance.verify import verify
 from pipeline.manifest.lease import Lease, LeaseHeldError, until_taken_over
 from pipeline.records import HELD, Record, to_table
-from pipeline.sinks.base import Outcome, open_sink
+from pipeline.sinks.base import Outcome
+from pipeline.sinks.open_sink import open_sink
 from pipeline.storage.local import STAGING
 from pipeline.storage.storage import Storage
 from tests.conftest import ROOT, make_photos
