@@ -7,22 +7,21 @@ from contextlib import closing
 import pyarrow as pa
 
 from pipeline.cluster.notify import notified
-from pipeline.cluster.patience import Patience
 from pipeline.cluster.summary import Summary
 from pipeline.cluster.supervisor import Supervisor
+from pipeline.cluster.time_limits import Patience
 from pipeline.cluster.witness import DriverWitness
 from pipeline.config.job import JobConfig
 from pipeline.database import Database
 from pipeline.executor.base import Executor
 from pipeline.executor.ray_data import RayExecutor
-from pipeline.faults.hold import Hold, tell_hold
 from pipeline.faults.passes import Pass
+from pipeline.faults.write_retries import Hold, tell_hold
 from pipeline.maintenance.repack import repack
 from pipeline.maintenance.replaced import delete_replaced
 from pipeline.manifest.commit import commit_rows
-from pipeline.manifest.lease import Lease
+from pipeline.manifest.lease import Lease, until_taken_over
 from pipeline.manifest.log import Manifest
-from pipeline.manifest.takeover import until_taken_over
 from pipeline.metrics import Meter
 from pipeline.planning.finished_shards import FinishedShards
 from pipeline.planning.listing import find_samples

@@ -35,7 +35,7 @@ LONG_FILES = [
     "tests/jobs/test_commands.py",
     "tests/moebius/train/test_loop.py",
     "tests/pipeline/scenarios/test_run.py",
-    "tests/pipeline/cluster/test_cluster.py",
+    "tests/pipeline/cluster/test_connect.py",
     "tests/pipeline/scenarios/test_whose_fault.py",
     "tests/pipeline/scenarios/test_faults.py",
     "tests/pipeline/scenarios/test_other_readers.py",

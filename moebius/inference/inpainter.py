@@ -27,7 +27,8 @@ from moebius.network.functional import latent_mask
 from moebius.sampling.sampler import sampling_loop
 from moebius.weights.files import find_weights
 from moebius.windows.compositing import match_colours, to_uint8
-from moebius.windows.window import Window, cut_window, paste_window, plan_windows
+from moebius.windows.planning import plan_windows
+from moebius.windows.window import Window, cut_window, paste_window
 
 if TYPE_CHECKING:
     from moebius.autoencoder.vae import Autoencoder

@@ -4,6 +4,7 @@ Public: what is imported here, which needs no PyTorch, and ``compositing``, whic
 """
 
 from moebius.windows.holes import CELL_PX, Box
-from moebius.windows.window import Window, cut_window, paste_window, plan_windows
+from moebius.windows.planning import plan_windows
+from moebius.windows.window import Window, cut_window, paste_window
 
 __all__ = ["CELL_PX", "Box", "Window", "cut_window", "paste_window", "plan_windows"]

@@ -19,12 +19,12 @@ from moebius import Inpainter
 from moebius.weights import Weights
 from moebius.windows import cut_window, plan_windows
 from pipeline.bench.flow import call_times, note_call, write_corpus
-from pipeline.cluster.connect import size_pool
 from pipeline.config.job import JobConfig, LimitsConfig, MaskConfig, ModelConfig, RunConfig, SinkConfig, SourceConfig
 from pipeline.executor.ray_data import RayExecutor
 from pipeline.run import run_job
 from pipeline.storage.weights import fetch_weights
 from pipeline.worker.actor import InpaintActor
+from pipeline.worker.pool import size_pool
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
-from pipeline.cluster.work import Blamed
+from pipeline.cluster.quarantine import Blamed, failed_rows
 from pipeline.config.job import JobConfig
 from pipeline.errors import AccessError
 from pipeline.faults.judge import confirm, fail
@@ -67,16 +67,15 @@ class DriverWitness(Witness):
 
     def quarantine(self, blamed: Sequence[Blamed]) -> pa.Table:
         """Return failed rows of samples that killed every worker."""
-        records = []
-        for sample, error in blamed:
-            record = new_record(sample, self._config, self._reader, *self._facts)
-            records.append(fail(record, error.stage, error))
-        return to_table(records)
+        return failed_rows(blamed, self._new_record)
+
+    def _new_record(self, sample: Sample) -> Record:
+        return new_record(sample, self._config, self._reader, *self._facts)
 
     def _inaccessible(self, samples: Sequence[Sample]) -> Iterator[Record]:
         for sample, found in zip(samples, self._reader.read_all(samples), strict=True):
             if isinstance(found, AccessError):
-                record = new_record(sample, self._config, self._reader, *self._facts)
+                record = self._new_record(sample)
                 confirm(fail(record, found.stage, found))
                 yield record
 

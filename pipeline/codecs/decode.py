@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from pipeline.codecs import exif, xmp
+from pipeline.codecs import exif, exif_thumbnails, xmp
 from pipeline.codecs.header import open_checked
 from pipeline.codecs.heif_boxes import MainPicture, read_main_picture
 from pipeline.codecs.high_bit_depth import decode_high_bit_depth, full_scale_grey
@@ -173,7 +173,7 @@ def _metadata(image: Image.Image, stored_exif: bytes = b"") -> dict[str, Any]:
         kept["exif"] = stored_exif
     if "exif" in kept:
         bare = kept["exif"].removeprefix(exif.PREFIX)  # as WebP has it
-        kept["exif"] = exif.PREFIX + exif.without_thumbnail(bare)
+        kept["exif"] = exif.PREFIX + exif_thumbnails.without_thumbnail(bare)
     if "xmp" in kept:
         text = kept["xmp"]  # Pillow reads that of a PNG as text
         kept["xmp"] = xmp.still_true(text.encode() if isinstance(text, str) else text)

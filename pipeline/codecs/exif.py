@@ -1,136 +1,35 @@
-"""Removes EXIF thumbnails, which would still show the removed content."""
+"""Reads EXIF and its orientation."""
 
 import contextlib
 import struct
-from collections.abc import Iterator
 
 from PIL import ExifTags, Image
 
 PREFIX = b"Exif\0\0"
-_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
-_JPEG_START = b"\xff\xd8\xff"
-_ENTRY_BYTES = 12
-_MAX_DIRECTORIES = 16
-_SHORT, _LONG = 3, 4
-# Tags of a directory with offset and length of its picture: as JPEG, in strips, in tiles.
-_PICTURE_TAGS = (
-    (ExifTags.Base.JpegIFOffset, ExifTags.Base.JpegIFByteCount),
-    (ExifTags.Base.StripOffsets, ExifTags.Base.StripByteCounts),
-    (ExifTags.Base.TileOffsets, ExifTags.Base.TileByteCounts),
-)
-_GROUPS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo, ExifTags.IFD.Interop)
-Span = tuple[int, int]
-
-
-def without_thumbnail(exif: bytes) -> bytes:
-    """Remove the thumbnails of EXIF, and leave every other byte in its position, as maker notes count offsets.
-
-    Args:
-        exif: with or without ``Exif\\0\\0``, from outside.
-
-    Returns:
-        EXIF without thumbnails; only the orientation if they cannot be separated from the rest; the input if it is no
-        EXIF.
-    """
-    prefix = _prefix(exif)
-    tiff = exif[len(prefix) :]
-    if tiff[:4] not in _ORDERS:
-        return exif
-    try:
-        cleaned = prefix + _cleaned(tiff, _ORDERS[tiff[:4]])
-    except (struct.error, ValueError):
-        return orientation_only(exif) if _JPEG_START in tiff else exif
-    if cleaned == exif:
-        return exif
-    said = _said(exif)
-    return cleaned if said is not None and _said(cleaned) == said else orientation_only(exif)
 
 
 def orientation_only(exif: bytes) -> bytes:
     """Return EXIF with the orientation only, with or without ``Exif\\0\\0`` as in the input."""
-    tags, kept = _loaded(exif), Image.Exif()
+    tags, kept = loaded(exif), Image.Exif()
     if ExifTags.Base.Orientation in tags:
         kept[ExifTags.Base.Orientation] = tags[ExifTags.Base.Orientation]
-    return _prefix(exif) + kept.tobytes().removeprefix(PREFIX)
+    return prefix_of(exif) + kept.tobytes().removeprefix(PREFIX)
 
 
 def orientation(exif: bytes) -> int:
     """Return the EXIF orientation, 1 … 8; 1 (no rotation) by default."""
-    turned = _loaded(exif).get(ExifTags.Base.Orientation)
+    turned = loaded(exif).get(ExifTags.Base.Orientation)
     return turned if isinstance(turned, int) and 1 <= turned <= 8 else 1
 
 
-def _prefix(exif: bytes) -> bytes:
+def prefix_of(exif: bytes) -> bytes:
+    """Return the ``Exif\\0\\0`` that EXIF begins with, in its own spelling; empty if there is none."""
     return exif[: len(PREFIX)] if exif.startswith(PREFIX[:-1]) else b""  # some writers end it otherwise
 
 
-def _cleaned(tiff: bytes, order: str) -> bytes:
-    """Unlink the directories after the first, and blank their pictures."""
-    (first,) = struct.unpack_from(order + "I", tiff, 4)
-    link = _link(tiff, order, first)
-    if link + 4 > len(tiff) or not any(tiff[link : link + 4]):
-        return tiff  # there is only one directory
-    result = bytearray(tiff)
-    result[link : link + 4] = bytes(4)
-    spans = sorted(span for start in _directories(tiff, order, link) for span in _pictures(tiff, order, start))
-    for start, end in spans:
-        result[start:end] = bytes(end - start)
-    if spans and max(end for _, end in spans) == len(tiff):
-        del result[spans[-1][0] :]
-    return bytes(result)
-
-
-def _link(tiff: bytes, order: str, start: int) -> int:
-    """The position of the offset that follows a directory's entries."""
-    (count,) = struct.unpack_from(order + "H", tiff, start)
-    return start + 2 + _ENTRY_BYTES * count
-
-
-def _directories(tiff: bytes, order: str, link: int) -> Iterator[int]:
-    """The offsets of the directories behind the first; they may lead in a circle."""
-    seen: set[int] = set()
-    while len(seen) < _MAX_DIRECTORIES and link + 4 <= len(tiff):
-        (start,) = struct.unpack_from(order + "I", tiff, link)
-        if not start or start in seen:
-            return
-        seen.add(start)
-        yield start
-        link = _link(tiff, order, start)
-
-
-def _pictures(tiff: bytes, order: str, start: int) -> Iterator[Span]:
-    """The bytes of a directory's pictures, as far as the file goes."""
-    (count,) = struct.unpack_from(order + "H", tiff, start)
-    entries = [start + 2 + _ENTRY_BYTES * index for index in range(count)]
-    values = {struct.unpack_from(order + "H", tiff, entry)[0]: _numbers(tiff, order, entry) for entry in entries}
-    for offsets, lengths in _PICTURE_TAGS:
-        for offset, length in zip(values.get(offsets, ()), values.get(lengths, ()), strict=False):
-            if offset < len(tiff):
-                yield offset, min(offset + length, len(tiff))
-
-
-def _numbers(tiff: bytes, order: str, entry: int) -> tuple[int, ...]:
-    """The value of an entry, where it is a whole number or several."""
-    _, kind, count = struct.unpack_from(order + "HHI", tiff, entry)
-    if kind not in (_SHORT, _LONG) or count > len(tiff):
-        return ()
-    letter, size = ("H", 2) if kind == _SHORT else ("I", 4)
-    entry = entry + 8 if count * size <= 4 else struct.unpack_from(order + "I", tiff, entry + 8)[0]
-    return struct.unpack_from(f"{order}{count}{letter}", tiff, entry)
-
-
-def _loaded(exif: bytes) -> Image.Exif:
+def loaded(exif: bytes) -> Image.Exif:
+    """Return the tags of EXIF, with or without ``Exif\\0\\0``; some or none of broken EXIF."""
     tags = Image.Exif()
     with contextlib.suppress(SyntaxError, ValueError, struct.error):  # it may be anything
-        tags.load(exif[len(_prefix(exif)) :])
+        tags.load(exif[len(prefix_of(exif)) :])
     return tags
-
-
-def _said(exif: bytes) -> str | None:
-    """Return all tags but those of the thumbnail, as text, since NaN equals nothing; ``None`` for broken EXIF."""
-    tags = _loaded(exif)
-    with contextlib.suppress(
-        ArithmeticError, AttributeError, LookupError, SyntaxError, TypeError, ValueError, struct.error
-    ):
-        return repr((dict(tags), *(tags.get_ifd(group) for group in _GROUPS)))
-    return None

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from pipeline.codecs import exif, xmp
+from pipeline.codecs import exif_thumbnails, xmp
 
 _SIGNATURE = b"8BIM"
 _JPEG_START = b"\xff\xd8\xff"
@@ -10,8 +10,8 @@ _JPEG_START = b"\xff\xd8\xff"
 _CHANGED: dict[int, Callable[[bytes], bytes]] = {
     1033: lambda _: b"",
     1036: lambda _: b"",
-    1058: exif.without_thumbnail,
-    1059: exif.without_thumbnail,
+    1058: exif_thumbnails.without_thumbnail,
+    1059: exif_thumbnails.without_thumbnail,
     1060: xmp.still_true,
 }
 

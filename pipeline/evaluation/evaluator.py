@@ -108,7 +108,8 @@ def _on_ray(
     import ray
     from ray.util import ActorPool
 
-    from pipeline.cluster.connect import connected, node_resources, size_pool
+    from pipeline.cluster.connect import connected, node_resources
+    from pipeline.worker.pool import size_pool
 
     with connected(None):
         nodes = node_resources()

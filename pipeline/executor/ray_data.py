@@ -11,12 +11,9 @@ from ray.exceptions import RayActorError, RayError
 
 from pipeline.cluster.connect import (
     avoiding,
-    check_precision,
     connected,
     describe_shortage,
     node_resources,
-    shrink_pool,
-    size_pool,
 )
 from pipeline.config.job import JobConfig
 from pipeline.errors import ExecutorError
@@ -24,7 +21,7 @@ from pipeline.executor.base import NewEngine
 from pipeline.faults.passes import Pass
 from pipeline.faults.roster import RemoteRoster, last_line, open_roster
 from pipeline.worker.actor import InpaintActor
-from pipeline.worker.pool import Pool
+from pipeline.worker.pool import Pool, check_precision, shrink_pool, size_pool
 from pipeline.worker.worker import Worker
 
 UNITS_AT_WORK = 3  # per actor: one being read and decoded, one in the model, one being encoded and written

@@ -10,7 +10,7 @@ sample.
 import errno
 
 from pipeline.errors import AccessError, SampleError
-from pipeline.faults.epoch import SinkTakenOver
+from pipeline.faults.sink_holder import SinkTakenOver
 from pipeline.records import DEFERRED, FAILED, HELD, UNDONE, Record
 from pipeline.storage.errors import CredentialsError
 

@@ -11,12 +11,16 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from pipeline.errors import ConfigError
-from pipeline.faults.epoch import Epoch
+from pipeline.faults.sink_holder import TAKEN_OVER, Epoch
 from pipeline.storage.errors import ConditionRefusedError, usable
 from pipeline.storage.storage import Storage
 
@@ -148,6 +152,25 @@ class Lease:
 
     def _content(self) -> bytes:
         return json.dumps(self.holder).encode()
+
+
+def until_taken_over(tables: Iterable[pa.Table], lease: Lease) -> Iterator[pa.Table]:
+    """Yield rows until a worker reports that another run holds the sink, and the lease confirms it.
+
+    Otherwise the worker sees another folder, on a node that does not share the sink; its samples are processed
+    elsewhere.
+
+    Args:
+        tables: rows as workers return them.
+        lease: of this run.
+
+    Raises:
+        LeaseHeldError: another run holds the sink.
+    """
+    for rows in tables:
+        if pc.any(pc.equal(rows["error_type"], TAKEN_OVER)).as_py():
+            lease.check()
+        yield rows
 
 
 def _holder(content: bytes) -> dict[str, Any]:

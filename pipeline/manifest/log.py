@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from pipeline.database import Database
 from pipeline.errors import ConfigError
-from pipeline.faults.hold import Hold
+from pipeline.faults.write_retries import Hold
 from pipeline.manifest.parts import BATCH_ROWS, encode_part, open_part
 from pipeline.records import MANIFEST_SCHEMA
 from pipeline.storage.errors import FileChangedError

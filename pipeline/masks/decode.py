@@ -1,13 +1,13 @@
 """Decodes masks to boolean arrays of the pixels to repaint."""
 
 import numpy as np
-from scipy import ndimage
 
 from pipeline.codecs.photo import Photo
 from pipeline.config.data import MaskConfig
 from pipeline.errors import SampleError
 from pipeline.masks.base import open_kind
 from pipeline.masks.labels import refuse_labels
+from pipeline.masks.refine import refine
 from pipeline.masks.values import at_threshold, read_values
 
 
@@ -27,7 +27,7 @@ def read_mask(data: bytes, photo: Photo, config: MaskConfig, max_pixels: int) ->
         SampleError: unreadable, of another size than the image, with values that the threshold does not separate, or
             covering too much or too little of the image.
     """
-    return _checked(_refined(open_kind(config).draw(data, photo, max_pixels), config), config)
+    return _checked(refine(open_kind(config).draw(data, photo, max_pixels), config), config)
 
 
 def read_mask_file(data: bytes, config: MaskConfig, max_pixels: int) -> np.ndarray:
@@ -39,19 +39,6 @@ def read_mask_file(data: bytes, config: MaskConfig, max_pixels: int) -> np.ndarr
     values = read_values(data, max_pixels, config.channel)
     mask = at_threshold(values, config)
     refuse_labels(values, mask, config)
-    return mask
-
-
-def _refined(mask: np.ndarray, config: MaskConfig) -> np.ndarray:
-    if config.invert:
-        mask = ~mask
-    farthest = max(mask.shape)  # a filter that is wider changes nothing more, and overflows in the end
-    if config.close_px:
-        side = 2 * min(config.close_px, farthest) + 1
-        grown = ndimage.maximum_filter(mask, size=side, mode="constant")
-        mask = mask | ndimage.minimum_filter(grown, size=side, mode="constant", cval=True)
-    if config.dilate_px:
-        mask = ndimage.maximum_filter(mask, size=2 * min(config.dilate_px, farthest) + 1, mode="constant")
     return mask
 
 

@@ -12,7 +12,7 @@ from pipeline.errors import ConfigError
 from pipeline.masks.base import MaskKind, open_masks
 from pipeline.masks.pairing import IMAGES
 from pipeline.planning.finished_shards import FinishedShards
-from pipeline.planning.selection import check_selection
+from pipeline.planning.select_expression import check_selection
 from pipeline.sinks.base import FOLDER
 from pipeline.sources.base import EMPTY, EVERYTHING, sample_ref_batches
 from pipeline.sources.left_out import LeftOut

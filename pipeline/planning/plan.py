@@ -11,8 +11,9 @@ from pipeline.database import Database
 from pipeline.errors import ConfigError
 from pipeline.manifest.log import Manifest
 from pipeline.manifest.tombstones import leave_out_forgotten
-from pipeline.planning.selection import named_columns, select_rows
-from pipeline.records import FAILED, OK, RESULT_FAULTS, SAMPLE_SCHEMA
+from pipeline.planning.reasons import REDONE, add_reasons
+from pipeline.planning.select_expression import named_columns, select_rows
+from pipeline.records import OK, SAMPLE_SCHEMA
 from pipeline.sources.inputs import Sample
 from pipeline.storage.errors import usable
 
@@ -26,7 +27,6 @@ PLAN_COLUMNS = [
     "weights_fingerprint",
     "config_fingerprint",
 ]
-NEW, CHANGED, SELECTED, DAMAGED, RETRIED, REDONE = "new", "changed", "selected", "damaged", "retried", "redone"
 CHUNK_SAMPLES = 1_000_000  # held in memory at once
 
 
@@ -104,16 +104,7 @@ def make_plan(config: JobConfig, database: Database, weights_fingerprint: str, m
         )
     select_rows(database, select)
     keep_other = select is not None and not config.run.redo_changed
-    database.run(
-        _COMPARE,
-        {
-            "weights": weights_fingerprint,
-            "settings": config.fingerprint,
-            "retry_all": config.run.retry_failed is True,
-            "retried_types": config.run.retried_types,
-            "keep_other": keep_other,
-        },
-    )
+    add_reasons(database, config, weights_fingerprint, keep_other)
     if not config.run.redo_changed and not keep_other and (mixed := database.run(_MIXED)):
         raise ConfigError(_mix_message(config.sink.uri, (weights_fingerprint, config.fingerprint), mixed))
     has_shards = bool(database.run("SELECT 1 FROM planned WHERE output_member IS NOT NULL LIMIT 1"))
@@ -134,39 +125,6 @@ def make_plan(config: JobConfig, database: Database, weights_fingerprint: str, m
                 plan.errors[error_type] += count
     return plan
 
-
-# Every sample and every row: why to process the sample, null if its row is kept. ``other`` tells whether weights or
-# settings of the row are not those of the job.
-_COMPARE = f"""
-CREATE TABLE planned AS
-WITH compared AS (
-    SELECT
-        samples.*,
-        samples.sample_id IS NOT NULL AS found,
-        rows.sample_id IS NOT NULL AS has_row,
-        rows.status,
-        rows.error_type,
-        rows.output_uri AS earlier_uri,
-        rows.output_member,
-        rows.weights_fingerprint,
-        rows.config_fingerprint,
-        rows.input_version AS row_version,
-        rows.sample_id IN (FROM selected) AS is_selected,
-        (rows.weights_fingerprint, rows.config_fingerprint) IS DISTINCT FROM ($weights, $settings) AS other
-    FROM samples FULL JOIN rows ON samples.sample_id = rows.sample_id
-)
-SELECT
-    *,
-    CASE
-        WHEN NOT found THEN NULL
-        WHEN NOT has_row THEN '{NEW}'
-        WHEN row_version IS DISTINCT FROM input_version THEN '{CHANGED}'
-        WHEN is_selected THEN '{SELECTED}'
-        WHEN error_type IN {RESULT_FAULTS} THEN '{DAMAGED}'
-        WHEN status = '{FAILED}' AND ($retry_all OR list_contains($retried_types, error_type)) THEN '{RETRIED}'
-        WHEN other AND NOT $keep_other THEN '{REDONE}'
-    END AS reason
-FROM compared"""
 
 # The locators of samples are unknown for shards that were not opened.
 _READABLE = "(file IS NULL OR locator IS NOT NULL) AND mask_key IS NOT NULL"

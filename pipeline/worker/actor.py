@@ -18,13 +18,14 @@ from moebius.hardware import memory_mb
 from moebius.weights import Weights
 from pipeline.codecs.header import open_checked
 from pipeline.config.job import JobConfig
-from pipeline.faults.hold import HELD_FRACTION, Hold
 from pipeline.faults.judge import TimedOut, fail, is_undone
 from pipeline.faults.roster import RosterClient, Trouble, worker_name
 from pipeline.faults.watchdog import Watchdog
+from pipeline.faults.write_retries import HELD_FRACTION, Hold
 from pipeline.metrics import Meter
 from pipeline.records import Record, to_table
-from pipeline.sinks.base import Outcome, Sink, open_sink
+from pipeline.sinks.base import Outcome, Sink
+from pipeline.sinks.open_sink import open_sink
 from pipeline.sources.inputs import Inputs, Sample
 from pipeline.sources.reader import Reader
 from pipeline.storage.weights import fetch_weights

@@ -13,10 +13,10 @@ import ray
 from ray.exceptions import RayError
 
 from pipeline.errors import ExecutorError
-from pipeline.faults.epoch import SinkTakenOver
 from pipeline.faults.judge import MEMORY_ERRORS, confirm, fail, is_undone, may_pass
 from pipeline.faults.passes import Pass
 from pipeline.faults.roster import RosterClient, Seat, Trouble, worker_name
+from pipeline.faults.sink_holder import SinkTakenOver
 from pipeline.faults.watchdog import SIGN_OF_LIFE_S, Watchdog
 from pipeline.records import DEFERRED, FAILED, HELD, Record, to_table
 from pipeline.sources.inputs import Sample

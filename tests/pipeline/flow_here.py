@@ -19,7 +19,7 @@ from pipeline.executor.local import LocalExecutor
 from pipeline.faults.watchdog import Watchdog
 from pipeline.metrics import Meter
 from pipeline.run import run_job
-from pipeline.sinks.base import open_sink
+from pipeline.sinks.open_sink import open_sink
 from pipeline.sources.reader import Reader
 from pipeline.worker.actor import InpaintActor
 

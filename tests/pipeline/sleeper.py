@@ -14,7 +14,7 @@ import pytest
 
 import jobs.inpaint
 from pipeline.executor.local import LocalExecutor
-from pipeline.sinks.base import open_sink
+from pipeline.sinks.open_sink import open_sink
 from tests.pipeline.flow_here import PlainActor, quicken
 
 STORED_S = 0.5  # until results under way are stored

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pipeline.codecs import exif, photoshop, xmp
+from pipeline.codecs import exif, exif_thumbnails, photoshop, xmp
 from pipeline.codecs.jpeg.markers import header_segments
 
 _APP0, _APP14 = 0xE0, 0xEE
@@ -77,7 +77,8 @@ def _without_thumbnails(found: list[Segment], has_extension: bool) -> Iterator[S
     kept = photoshop.without_thumbnail(resources)  # one may continue in the next segment
     for marker, content in _with_whole_exif(found):
         if _is((marker, content), _EXIF):
-            name, kept_exif = content[: len(exif.PREFIX)], exif.without_thumbnail(content)[len(exif.PREFIX) :]
+            name = content[: len(exif.PREFIX)]
+            kept_exif = exif_thumbnails.without_thumbnail(content)[len(exif.PREFIX) :]
             room = _MAX_CONTENT_BYTES - len(name)
             yield from ((marker, name + kept_exif[at : at + room]) for at in range(0, max(len(kept_exif), 1), room))
         elif _is((marker, content), _XMP):

@@ -2,7 +2,7 @@
 
 import zlib
 
-from pipeline.codecs import exif, photoshop, xmp
+from pipeline.codecs import exif_thumbnails, photoshop, xmp
 from pipeline.codecs.png.chunks import Chunk
 
 MAX_TEXT_BYTES = 1 << 24
@@ -18,7 +18,7 @@ def still_true(chunk: Chunk) -> Chunk | None:
     """
     name, content = chunk
     if name == b"eXIf":
-        return name, exif.without_thumbnail(content)
+        return name, exif_thumbnails.without_thumbnail(content)
     keyword, _, rest = content.partition(b"\0")
     if name not in (b"tEXt", b"zTXt", b"iTXt") or keyword not in (_XMP_NAME, *_RAW_PROFILES):
         return chunk
@@ -59,7 +59,7 @@ def _raw_profile(chunk: Chunk, keyword: bytes, text: bytes) -> Chunk | None:
     if profile.startswith(b"8BIM"):
         kept = photoshop.without_thumbnail(profile)
     elif profile.startswith((b"Exif\0", b"II*\0", b"MM\0*")):
-        kept = exif.without_thumbnail(profile)
+        kept = exif_thumbnails.without_thumbnail(profile)
     else:
         start = max(profile.find(b"<"), 0)
         kept = xmp.still_true(profile[start:])

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import pipeline.cluster.patience
 import pipeline.cluster.supervisor
-from pipeline.cluster.patience import Patience
+import pipeline.cluster.time_limits
 from pipeline.cluster.supervisor import Supervisor
+from pipeline.cluster.time_limits import Patience
 from pipeline.errors import ExecutorError, JobError
 from pipeline.faults.roster import Roster, Seat, Trouble
 from pipeline.records import DEFERRED, FAILED, HELD, OK, SAMPLE_SCHEMA, Record, to_table
@@ -234,7 +234,7 @@ def test_model_that_hangs_is_told_from_one_that_dies():
 
 
 def test_workers_that_never_start_are_said_and_end_the_job(monkeypatch, lines):
-    monkeypatch.setattr(pipeline.cluster.patience, "SAY_START_S", 0.1)
+    monkeypatch.setattr(pipeline.cluster.time_limits, "SAY_START_S", 0.1)
 
     def never(units, this_pass):
         time.sleep(1)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-import pipeline.sinks.base
+import pipeline.sinks.image_sink
 from jobs import forget as forget_job
 from jobs import vacuum as vacuum_job
 from pipeline.config.job import JobConfig, MaskConfig, SinkConfig, SourceConfig
@@ -148,7 +148,7 @@ def test_results_of_members_below_a_dot_are_whole_and_stay(here, tmp_path, is_ea
     )
     with here.context() as patched:
         if is_earlier_version:  # which kept the dot
-            patched.setattr(pipeline.sinks.base, "result_name", str)
+            patched.setattr(pipeline.sinks.image_sink, "result_name", str)
         run_here(config)
     again = replace(config, model=replace(config.model, seed=1), run=replace(config.run, redo_changed=True))
     for number in range(2):

@@ -83,14 +83,8 @@ def test_threshold_zero_repaints_what_is_not_zero():
     assert np.array_equal(read(png(GREY), threshold=0.0), GREY > 0)
 
 
-def test_invert_and_dilate():
+def test_mask_is_refined():
     assert np.array_equal(read(png(GREY), invert=True), ~EXPECTED)
-    point = np.zeros((7, 7), np.uint8)
-    point[3, 3] = 255
-    dilated = read(png(point), shape=(7, 7), dilate_px=2)
-    assert dilated.sum() == 25 and dilated[1:6, 1:6].all()
-    for key in ("dilate_px", "close_px"):  # without end, and soon
-        assert read(png(point), shape=(7, 7), **{key: 1 << 30}, max_fraction=1.0).all()
 
 
 def test_mask_of_another_size_names_both():
@@ -109,14 +103,6 @@ def test_mask_that_covers_too_little_fails_but_an_empty_one_does_not():
         read(png(np.diag([255, 0, 0, 0]).astype(np.uint8)), min_fraction=0.1)
     assert caught.value.kind == "MaskTooSmall"
     assert not read(png(np.zeros((4, 4), np.uint8)), min_fraction=0.1).any()
-
-
-def test_closing_joins_what_is_near_and_leaves_what_is_far():
-    gaps = np.zeros((9, 20), np.uint8)
-    gaps[2:7, [2, 3, 4, 7, 8, 9, 16, 17]] = 255
-    closed = read(png(gaps), shape=gaps.shape, close_px=1)
-    assert closed[2:7, 2:10].all() and not closed[:, 11:15].any()
-    assert closed.sum() == 5 * 10
 
 
 def test_resized_mask_loses_no_stroke_and_grows_no_hole():

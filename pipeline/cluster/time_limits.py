@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from pipeline.cluster.work import Work
+from pipeline.cluster.histories import Work
 from pipeline.errors import JobError
 from pipeline.faults.roster import Entries, RemoteRoster, Roster
 

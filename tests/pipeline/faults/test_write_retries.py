@@ -10,13 +10,13 @@ from dataclasses import replace
 import pyarrow.parquet as pq
 import pytest
 
-import pipeline.faults.hold
+import pipeline.faults.write_retries
 import pipeline.run
 import pipeline.worker.actor
 from pipeline.config.job import LimitsConfig
 from pipeline.errors import JobError
 from pipeline.executor.base import Executor
-from pipeline.faults.hold import Hold
+from pipeline.faults.write_retries import Hold
 from pipeline.records import OK
 from tests.pipeline.conftest import four_photos
 from tests.pipeline.flow_here import HERE, BeforeWork, run_here
@@ -40,7 +40,7 @@ def small_disk(tmp_path):
 
 @pytest.fixture
 def job(here, tmp_path):
-    here.setattr(pipeline.faults.hold, "FIRST_PAUSE_S", 0.1)
+    here.setattr(pipeline.faults.write_retries, "FIRST_PAUSE_S", 0.1)
     return replace(four_photos(tmp_path), limits=LimitsConfig(stall_s=2.0))
 
 
@@ -120,6 +120,6 @@ def test_what_waiting_does_not_mend_is_not_waited_for(error):
 
 
 def test_remote_storage_that_does_not_answer_is_waited_for(monkeypatch):
-    monkeypatch.setattr(pipeline.faults.hold, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(pipeline.faults.write_retries, "FIRST_PAUSE_S", 0.01)
     answers = [OSError("no answer"), None]
     assert Hold(9.0).retry(lambda: answers.pop(0), OSError("no answer"), is_local=False) is None

@@ -8,13 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.errors import SampleError
+from pipeline.cluster.quarantine import Blamed, blame
 from pipeline.faults.passes import DEATHS, History, Pass
 from pipeline.faults.roster import Entries
 from pipeline.records import OK, SAMPLE_SCHEMA
 from pipeline.sources.inputs import Sample
 
-Blamed = tuple[Sample, SampleError]  # a sample that killed proven workers, and the fault that it fails with
 KNOWN_GOOD = 3  # samples kept to test workers with: those that took the model the least time
 SMALL = 4  # samples of a lost unit that are retried one by one
 _DONE = 127
@@ -114,7 +113,7 @@ class Work:
             self.progress += deaths
             if self._deaths[name] >= DEATHS:
                 self._histories[position] = _DONE
-                self.blamed.append((self._sample(int(position)), _blame(self._deaths[name], name in entries.hung)))
+                self.blamed.append((self._sample(int(position)), blame(self._deaths[name], name in entries.hung)))
 
     def known_good(self) -> tuple[Sample, ...]:
         """Return samples that succeeded, fastest first."""
@@ -155,10 +154,3 @@ class Work:
                 heapq.heappush(self._good, (-(seconds or 0.0), position))
                 if len(self._good) > KNOWN_GOOD:
                     heapq.heappop(self._good)
-
-
-def _blame(deaths: int, hung: bool) -> SampleError:
-    if hung:
-        return SampleError("inpaint", "TimedOut", f"the model took longer with it than limits.sample_s, {deaths} times")
-    message = f"{deaths} workers that had just proven to work died when they were alone with it"
-    return SampleError("inpaint", "WorkerDied", message)

@@ -11,15 +11,15 @@ from functools import partial
 import pyarrow as pa
 import pytest
 
-import pipeline.faults.epoch
+import pipeline.faults.sink_holder
 import pipeline.run
 from pipeline.config.job import JobConfig, MaskConfig, SinkConfig, SourceConfig
-from pipeline.faults.epoch import KEY, TAKEN_OVER, Epoch, SinkTakenOver
+from pipeline.faults.sink_holder import KEY, TAKEN_OVER, Epoch, SinkTakenOver
 from pipeline.maintenance.verify import verify
-from pipeline.manifest.lease import Lease, LeaseHeldError
-from pipeline.manifest.takeover import until_taken_over
+from pipeline.manifest.lease import Lease, LeaseHeldError, until_taken_over
 from pipeline.records import HELD, Record, to_table
-from pipeline.sinks.base import Outcome, open_sink
+from pipeline.sinks.base import Outcome
+from pipeline.sinks.open_sink import open_sink
 from pipeline.storage.local import STAGING
 from pipeline.storage.storage import Storage
 from tests.conftest import ROOT, make_photos
@@ -61,7 +61,7 @@ def test_answer_is_used_again_for_a_moment_only(sink, monkeypatch):
     mine = Epoch(storage, "mine")
     mine.begin()
     now_s, reads = 1000.0, []
-    monkeypatch.setattr(pipeline.faults.epoch.time, "clock_gettime", lambda clock: now_s)
+    monkeypatch.setattr(pipeline.faults.sink_holder.time, "clock_gettime", lambda clock: now_s)
     monkeypatch.setattr(storage, "read", lambda key: reads.append(key) or b"mine")
     for step_s in (0, mine._max_age_s / 2, mine._max_age_s, mine._max_age_s / 2):
         now_s += step_s

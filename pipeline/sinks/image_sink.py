@@ -1,0 +1,87 @@
+"""Stores each result as a file of its own."""
+
+import errno
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+
+from pipeline.errors import SampleError
+from pipeline.faults.judge import fail
+from pipeline.faults.write_retries import Hold
+from pipeline.records import Record
+from pipeline.sinks.base import FOLDER, Outcome
+from pipeline.sources.base import result_name
+from pipeline.storage.storage import Storage
+from pipeline.timed import Timed
+
+_TAKEN = "another result lies where this one needs a folder, or has a folder where this one would lie"
+_REFUSED_NAMES = {
+    errno.ENAMETOOLONG: "the sink's disk does not take a result of so long a name",
+    errno.ENOTDIR: _TAKEN,
+    errno.EISDIR: _TAKEN,
+}
+EXTENSIONS = {"png": ".png", "webp": ".webp", "jpeg": ".jpg"}
+
+
+def result_suffix(image_format: str, sample_is_file: bool) -> str | None:
+    """Return the suffix of a result file after the sample's name; ``None`` for the extension of its format.
+
+    Args:
+        image_format: ``sink.image_format``.
+        sample_is_file: a sample's name has an extension of its own.
+    """
+    return EXTENSIONS.get(image_format, "" if sample_is_file else None)
+
+
+class ImageSink:
+    """Stores results as single files. The name depends only on the sample, so that reprocessing replaces the file.
+
+    ``image_format: source`` keeps the sample's own path, with the format's extension where it has none; another format
+    appends its extension, so that ``a.jpg`` and ``a.png`` never end in the same file.
+
+    Args:
+        storage: of the sink.
+        suffix: see :func:`result_suffix`.
+        hold: retry policy while the storage accepts nothing.
+        check: raises if this run no longer holds the sink; called before each result gets its name.
+    """
+
+    def __init__(
+        self, storage: Storage, suffix: str | None, hold: Hold | None = None, check: Callable[[], None] = lambda: None
+    ) -> None:
+        self.storage, self.suffix, self.hold, self.check = storage, suffix, hold or Hold(), check
+
+    def store(self, outcomes: Iterable[Outcome]) -> float:
+        """See :class:`pipeline.sinks.base.Sink`."""
+        started, waited, under_way = time.perf_counter(), Timed(iter(outcomes)), deque[tuple[str, Outcome]]()
+
+        def files() -> Iterator[tuple[str, bytes]]:
+            for outcome in waited:
+                if outcome.result is not None:
+                    key = self._key(outcome.record)
+                    under_way.append((key, outcome))
+                    yield key, outcome.result
+
+        for fault in self.storage.write_all(files(), self.check):
+            key, outcome = under_way.popleft()
+            fault = self.hold.retry(partial(self._write, key, outcome), fault, self.storage.is_local)
+            outcome.result = None
+            if fault is None:
+                outcome.record.output_uri = self.storage.uri(key)
+            else:
+                fail(outcome.record, "write", _explained(fault, key))
+        return time.perf_counter() - started - waited.spent_s
+
+    def _write(self, key: str, outcome: Outcome) -> Exception | None:
+        return next(self.storage.write_all([(key, outcome.result or b"")], self.check))
+
+    def _key(self, record: Record) -> str:
+        suffix = f".{record.output_format}" if self.suffix is None else self.suffix
+        return f"{FOLDER}/{result_name(record.sample_id)}{suffix}"
+
+
+def _explained(fault: Exception, key: str) -> Exception:
+    """Convert a disk's refusal of a name to a fault of the sample; return any other error unchanged."""
+    reason = _REFUSED_NAMES.get(fault.errno or 0) if isinstance(fault, OSError) else None
+    return SampleError("write", "UnusableName", f"{reason}: {key}; rename the sample") if reason else fault
