@@ -159,6 +159,8 @@ class Work:
 
 def _blame(deaths: int, hung: bool) -> SampleError:
     if hung:
-        return SampleError("inpaint", "TimedOut", f"the model took longer with it than limits.sample_s, {deaths} times")
-    message = f"{deaths} workers that had just proven to work died when they were alone with it"
+        return SampleError(
+            "inpaint", "TimedOut", f"the model exceeded limits.sample_s with this sample, {deaths} times"
+        )
+    message = f"{deaths} workers that had just proven to work died while they had only this sample"
     return SampleError("inpaint", "WorkerDied", message)

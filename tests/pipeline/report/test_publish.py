@@ -120,7 +120,7 @@ def test_what_is_forgotten_while_a_report_is_made_is_not_in_it(ended, tmp_path, 
         return []
 
     monkeypatch.setattr(pipeline.report.publish, "choose_samples", choose)
-    with pytest.raises(ConfigError, match="while its report was made; make it again"):
+    with pytest.raises(ConfigError, match="while its report was written; run the command again"):
         make_report(sink, {})
 
 

@@ -167,9 +167,7 @@ def test_storage_that_answers_no_conditional_put_is_refused(here, bucket, s3_ser
 
     with proxy(s3_server["endpoint_url"], meddle) as url:
         sink = Storage(f"{bucket}/out", {**s3_server, "endpoint_url": url})
-        message = (
-            r"^sink.uri: s3://bucket/.* cannot create .* \(NotImplemented: A header .*: it knows no conditional PUT"
-        )
+        message = r"^sink.uri: s3://bucket/.* cannot create .* \(NotImplemented: A header .*: without conditional PUT"
         with pytest.raises(ConfigError, match=message), Lease(sink, "run"):
             pass
 
