@@ -153,7 +153,7 @@ def test_format_that_cannot_hold_the_size_says_so_before_the_model_runs(image_fo
 
     assert check_encodable(strip(max_px), image_format) == image_format.upper()
     assert Image.open(io.BytesIO(encode(strip(max_px), strip(max_px).pixels, image_format)[0])).height == max_px
-    with pytest.raises(SampleError, match=rf"{max_px} pixels a side.*1x{max_px + 1}; .*image_format={advice}'"):
+    with pytest.raises(SampleError, match=rf"{max_px} pixels per side.*1x{max_px + 1}; .*image_format={advice}'"):
         check_encodable(strip(max_px + 1), image_format)
 
 
