@@ -314,7 +314,7 @@ def test_annotation_of_an_unknown_image_is_left_out_and_names_may_repeat(tmp_pat
     "name", ["../a", "a/../../b", "/etc/passwd", "..", "a\\b", "..\\b", "a\0b", "a/..", "//a", "x/../../../y"]
 )
 def test_name_that_tries_to_leave_its_folder(name):
-    with pytest.raises(ValueError, match="is no name below"):
+    with pytest.raises(ValueError, match="is not a valid key below"):
         Storage("/data/sink").path(name)
 
 
