@@ -47,7 +47,7 @@ def check_encodable(photo: Photo, image_format: str) -> str:
     if container == "PNG" and "chunks" not in photo.encoder:
         profile_bytes, max_bytes = len(photo.encoder.get("icc_profile", b"")), png_chunks.MAX_PILLOW_PROFILE_BYTES
         if profile_bytes > max_bytes:
-            sentence = f"an ICC profile of {profile_bytes} bytes makes a PNG that readers refuse, most is {max_bytes}"
+            sentence = f"readers refuse a PNG with an ICC profile of {profile_bytes} bytes, more than {max_bytes}"
             raise SampleError("encode", "UnsupportedMetadata", f"{sentence}; set sink.image_format=source")
     return container
 

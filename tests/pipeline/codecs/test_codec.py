@@ -195,8 +195,8 @@ def high_bit_depth_png(*extra: bytes) -> bytes:
 
 
 BAD = {
-    "text": (b"hello, I am a text file", "UnreadableImage", "not an image that is taken .*hello"),
-    "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "UnreadableImage", "not an image"),
+    "text": (b"hello, I am a text file", "UnreadableImage", "not a supported image .*hello"),
+    "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "UnreadableImage", "not a supported image"),
     "16 bit ppm": (b"P6 # a comment\n2 1\n65535\n" + bytes(12), "UnsupportedMode", "16 bits"),
     "16 bit grey transparent": (saved(sixteen_bit(), "PNG", transparency=7), "UnsupportedMode", "16 bits"),
     "empty": (b"", "UnreadableImage", "empty"),

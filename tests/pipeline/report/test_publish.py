@@ -90,7 +90,7 @@ def test_source_that_is_gone_leaves_the_results_also_of_a_sink_that_was_moved(en
         hidden.with_name("hidden").rename(hidden)
     assert cards(html)["large.jpg"]["pictures"] == ["after"]
     assert "the input cannot be shown: FileNotFoundError" in html.decode()
-    assert cards(html)["005.png"]["pictures"] == [] and "no picture: not an image that is taken" in html.decode()
+    assert cards(html)["005.png"]["pictures"] == [] and "no picture: not a supported image" in html.decode()
     (moved / "runs" / "20260101T000000-abcdef.json").unlink()
     assert b"the result cannot be shown" in make_report(Storage(str(moved)), {})  # nobody knows where it was
 
