@@ -73,7 +73,7 @@ def read_rate(path: Path, model: ModelConfig) -> Rate:
         figures = json.loads(path.read_text(encoding="utf-8"))
         rate, steps = float(figures[RATE_KEY]), figures.get(STEPS_KEY)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{path} is no JSON of moebius bench model with {RATE_KEY}: {error!r}") from error
+        raise ConfigError(f"{path} is not JSON of moebius bench model with {RATE_KEY}: {error!r}") from error
     origin = f"{path}, {figures.get('machine', 'on a machine that it does not name')}"
     own = len(ddim_timesteps(model.steps, model.strength))
     if steps and steps != own:

@@ -57,7 +57,7 @@ def test_rate_is_scaled_to_the_steps_of_the_job(tmp_path):
     assert read_rate(path, ModelConfig()).windows_per_s == 10.0
     scaled = read_rate(path, ModelConfig(steps=50))
     assert scaled.windows_per_s == pytest.approx(10.0 * 19 / 49) and "scaled to 49" in scaled.origin
-    with pytest.raises(ConfigError, match="no JSON of moebius bench model"):
+    with pytest.raises(ConfigError, match="not JSON of moebius bench model"):
         read_rate(tmp_path / "none.json", ModelConfig())
 
 
