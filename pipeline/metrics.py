@@ -30,9 +30,9 @@ COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "written_bytes": ("results", ()),
 }
 GAUGES: dict[str, str] = {
-    "samples_to_do": "samples that this run is to do",
+    "samples_to_do": "samples that this run is to process",
     "model_calls": "calls of the model that can run at once in the whole job",
-    "bytes_in_flight": "memory that a worker has set aside for the samples between decoding and encoding",
+    "bytes_in_flight": "memory that a worker has reserved for samples between decoding and encoding",
     "windows_waiting": "windows that wait for the model in a worker",
 }
 HISTOGRAMS: dict[str, tuple[str, list[float]]] = {

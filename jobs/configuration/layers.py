@@ -68,7 +68,7 @@ def _read(path: Path, name: str, above: tuple[Path, ...], absent: str) -> list[L
     if not path.is_file():
         raise ConfigError(absent)
     if path.resolve() in above:
-        raise ConfigError(f"{name}: base: the file builds on itself, by way of {above[-1].name}")
+        raise ConfigError(f"{name}: base: the file is its own base, through {above[-1].name}")
     layer, bases = _parse(path, name)
     layers: list[Layer] = []
     for base in bases:
@@ -86,7 +86,7 @@ def _parse(path: Path, name: str) -> tuple[Layer, list[str]]:
     except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, ValueError, OSError) as error:
         raise ConfigError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, DictConfig):
-        raise ConfigError(f"{name}: a configuration has sections with keys, this file is a list")
+        raise ConfigError(f"{name}: a configuration must have sections with keys, but this file is a list")
     bases = _plain(values).get(BASE, [])
     bases = [bases] if isinstance(bases, str) else bases
     layer = Layer(name, values, lines)

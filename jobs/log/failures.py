@@ -31,7 +31,9 @@ class FailureLog:
             for row in of_kind.slice(0, max(remaining, 0)).to_pylist():
                 _log(row)
             if 0 <= remaining < of_kind.num_rows:
-                logger.warning("more samples failed by %s; the manifest has them all", kind, extra={"error_type": kind})
+                logger.warning(
+                    "more samples failed with %s; the manifest has them all", kind, extra={"error_type": kind}
+                )
 
 
 def _log(row: Mapping[str, Any]) -> None:

@@ -52,7 +52,7 @@ def save_sheet(strips: Sequence[Image.Image], columns: int, path: Path) -> None:
     size = (width * columns, sum(heights))
     if max(size) > MAX_SIDE_PX:
         raise ConfigError(
-            f"a sheet of {size[0]}x{size[1]} pixels is too large: choose fewer pictures or other --columns"
+            f"a sheet of {size[0]}x{size[1]} pixels is too large: choose fewer samples or other --columns"
         )
     sheet = Image.new("RGB", size, "white")
     top = 0

@@ -47,7 +47,7 @@ def colour_offset(image: np.ndarray, generated: np.ndarray, mask: np.ndarray) ->
     Args:
         image: (H, W, 3) uint8.
         generated: (H, W, 3) uint8, the model's picture of the same place.
-        mask: (H, W) bool, true = repaint.
+        mask: (H, W) bool, true = fill.
 
     Returns:
         (3,) float64, in grey levels; zero where the hole leaves no ring.
@@ -76,7 +76,7 @@ def paste_published(
     Args:
         image: (H, W, 3) uint8.
         generated: (H, W, 3) uint8.
-        mask: (H, W) bool, true = repaint.
+        mask: (H, W) bool, true = fill.
         compensate_colour: shift the generated colours by :func:`colour_offset` first.
 
     Returns:

@@ -84,7 +84,7 @@ def find_holes(mask: np.ndarray, extent: Box, size_px: int, context: float) -> t
     """Label holes, and cut the thin parts of those that are too long for a window at native resolution.
 
     Args:
-        mask: (H, W) bool, true = repaint.
+        mask: (H, W) bool, true = fill.
         extent: bounding box of the mask.
         size_px: side of the squares that the model sees.
         context: side of a window over the longest side of its hole.

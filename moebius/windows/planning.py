@@ -29,7 +29,7 @@ def plan_windows(mask: np.ndarray, size_px: int, context: float = 1.5, max_upsca
     """Cover every masked pixel by exactly one window.
 
     Args:
-        mask: (H, W) bool, true = repaint.
+        mask: (H, W) bool, true = fill.
         size_px: side of the squares that the model sees.
         context: side of a window over the longest side of its hole; a hole fits when ``context`` times its longest
             side is at most ``size_px``. Thin holes that do not fit are cut, see :mod:`moebius.windows.holes`.

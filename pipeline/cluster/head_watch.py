@@ -43,7 +43,7 @@ def _watch(address: str, reconnect_s: float, over: threading.Event) -> None:
             told = True
             logger.error(
                 "the head node of the Ray cluster, %s, has not answered for %.0f s: unless it comes back, this run "
-                "ends in %.0f s with exit code 1; the same command goes on from here",
+                "ends in %.0f s with exit code 1; run the same command again to resume",
                 address,
                 time.monotonic() - answered,
                 reconnect_s * (1 - TELL_FRACTION),

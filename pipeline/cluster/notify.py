@@ -46,7 +46,7 @@ def notified(target: Any) -> Iterator[list[Document]]:
             try:
                 _send(parsed, documents[-1]())
             except Exception as error:  # noqa: BLE001 - whatever a server answers, the run has ended as it has
-                logger.warning("run.notify (%s) did not work: %s", public_notify(target), _reason(error))
+                logger.warning("run.notify (%s) failed: %s", public_notify(target), _reason(error))
 
 
 def _send(target: str | list[str], document: bytes) -> None:

@@ -20,8 +20,10 @@ def blame(deaths: int, hung: bool) -> SampleError:
         hung: the last of them was ended since it took too long.
     """
     if hung:
-        return SampleError("inpaint", "TimedOut", f"the model took longer with it than limits.sample_s, {deaths} times")
-    message = f"{deaths} workers that had just proven to work died when they were alone with it"
+        return SampleError(
+            "inpaint", "TimedOut", f"the model exceeded limits.sample_s with this sample, {deaths} times"
+        )
+    message = f"{deaths} workers that had just proven to work died while they had only this sample"
     return SampleError("inpaint", "WorkerDied", message)
 
 

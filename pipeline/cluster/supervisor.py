@@ -20,7 +20,7 @@ from pipeline.worker.units import SMALL_UNITS, UnitBounds, make_units
 
 TICK_S = 2.0
 FIRST_COMMIT_S, COMMIT_FRACTION = 2.0, 0.01  # a crash loses two seconds or one percent of the work
-FIRST_WAIT_S, MAX_WAIT_S = 1.0, 30.0  # before another pass over samples of which none came through
+FIRST_WAIT_S, MAX_WAIT_S = 1.0, 30.0  # before another pass over samples of which none succeeded
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ class Supervisor:
     def _wait(self, work: Work, wait_s: float) -> None:
         self.patience.note_fault()
         self.patience.look_after_workers(work, expected=1)
-        logger.warning("nothing comes through, trying again in %.0f s: %s", wait_s, self.patience.reason)
+        logger.warning("no sample succeeds, trying again in %.0f s: %s", wait_s, self.patience.reason)
         time.sleep(wait_s)
 
     def _run(self, this_pass: Pass, work: Work, commit: Commit) -> frozenset[str]:
@@ -127,7 +127,7 @@ class Supervisor:
         useless = work.useless_nodes(this_pass, entries)
         for node, reason in useless.items():
             host = next(seat.host for seat in entries.seats.values() if seat.node_id == node)
-            self.patience.say(f"{host} is left out from now on: {reason}")
+            self.patience.say(f"{host} is excluded from now on: {reason}")
         is_known = useless or work.productive or entries.proven  # that the others work
         return this_pass.avoided | useless.keys() if is_known else frozenset()
 

@@ -61,9 +61,9 @@ class Patience:
         """
         now = time.monotonic()
         if self._is_stalled and now - self._moved_at > self.stall_s:
-            raise self._end(work, f"nothing came through for limits.stall_s={self.stall_s:g}")
+            raise self._end(work, f"nothing succeeded for limits.stall_s={self.stall_s:g}")
         if now - self._last_move > self.quiet_s:
-            raise self._end(work, f"no worker has done a step for {self.quiet_s:.0f} s. {self.shortage()}")
+            raise self._end(work, f"no worker has completed a step for {self.quiet_s:.0f} s. {self.shortage()}")
 
     def look_after_workers(self, work: Work, expected: int | None = None) -> None:
         """Report troubles of workers, and check that some are alive and able to work.
@@ -91,7 +91,7 @@ class Patience:
         if entries.silence_s == float("inf"):
             self._await_start(work)
         elif entries.silence_s > self.stall_s:
-            raise self._end(work, f"no worker has shown life for {entries.silence_s:.0f} s. {self.shortage()}")
+            raise self._end(work, f"no worker has reported for {entries.silence_s:.0f} s. {self.shortage()}")
         self.check(work)
 
     def _await_start(self, work: Work) -> None:
@@ -103,7 +103,7 @@ class Patience:
         """Log a warning for each worker that cannot work, once per host and reason."""
         for worker, trouble in entries.troubles.items():
             host = entries.seats[worker].host if worker in entries.seats else worker
-            self.say(f"a worker on {host} does nothing for now: {trouble.reason}")
+            self.say(f"a worker on {host} is paused: {trouble.reason}")
 
     def say(self, line: str) -> None:
         """Log a warning, unless it was logged before."""
@@ -114,5 +114,5 @@ class Patience:
     def _end(self, work: Work, why: str) -> JobError:
         return JobError(
             f"{work.unfinished} of {len(work.names)} samples are left: {why.rstrip('. ')}. "
-            f"The last reason: {self.reason}. Once the cause is mended, the same command goes on"
+            f"The last reason: {self.reason}. After fixing the cause, run the same command again to resume"
         )

@@ -33,5 +33,5 @@ class BmpCodec(Codec):
     def check_whole(self, image: Image.Image, data: bytes, stage: str) -> None:
         """See :class:`pipeline.codecs.codec.Codec`."""
         if has_lost_alpha(image, data):
-            message = "BMP whose alpha is stored in a way that is not taken; save it with pixels of 32 bits, or as PNG"
+            message = "BMP with an unsupported kind of alpha; save it with pixels of 32 bits, or as PNG"
             raise SampleError(stage, "UnsupportedMode", message)

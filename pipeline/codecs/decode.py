@@ -126,7 +126,7 @@ def decode(data: bytes, max_pixels: int, header: Image.Image | None = None) -> P
         has_plain_inks = image.mode == "CMYK" and not jpeg_settings.is_inverted(image)
         return Photo(~pixels if has_plain_inks else pixels, image.mode, "JPEG", encoder)
     if picture and picture.has_other_colours:
-        message = f"{container} whose colours are told by numbers alone, of another kind than sRGB, is not kept"
+        message = f"{container} with colours other than sRGB that only numbers describe is not supported"
         raise SampleError("decode", "UnsupportedMode", message)
     if bits > 8 and (image.mode in ("RGB", "RGBA") or "transparency" in image.info):
         check_whole(image, data, "decode")

@@ -42,12 +42,12 @@ def check_encodable(photo: Photo, image_format: str) -> str:
     (height, width), max_px = photo.pixels.shape[:2], _MAX_SIDE_PX.get(container)
     if max_px and max(height, width) > max_px:
         advice = "png" if photo.mode in FORMAT_MODES["PNG"] else "source"
-        sentence = f"{container} holds at most {max_px} pixels a side, the image is {width}x{height}"
+        sentence = f"{container} holds at most {max_px} pixels per side, the image is {width}x{height}"
         raise SampleError("encode", "UnsupportedSize", f"{sentence}; set sink.image_format={advice}")
     if container == "PNG" and "chunks" not in photo.encoder:
         profile_bytes, max_bytes = len(photo.encoder.get("icc_profile", b"")), png_chunks.MAX_PILLOW_PROFILE_BYTES
         if profile_bytes > max_bytes:
-            sentence = f"an ICC profile of {profile_bytes} bytes makes a PNG that readers refuse, most is {max_bytes}"
+            sentence = f"readers refuse a PNG with an ICC profile of {profile_bytes} bytes, more than {max_bytes}"
             raise SampleError("encode", "UnsupportedMetadata", f"{sentence}; set sink.image_format=source")
     return container
 

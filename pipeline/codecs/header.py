@@ -25,7 +25,7 @@ def open_checked(data: bytes, max_pixels: int, stage: str = "decode") -> Image.I
     """Read an image's header, with all limits checked before a pixel is decoded.
 
     Raises:
-        SampleError: not an image that is taken, damaged chunks of a PNG, too many pixels, or several frames.
+        SampleError: not a supported image, damaged chunks of a PNG, too many pixels, or several frames.
     """
     Image.MAX_IMAGE_PIXELS = None  # max_pixels is our limit, checked below from the header only
     image = _open(data, stage)
@@ -43,7 +43,7 @@ def open_checked(data: bytes, max_pixels: int, stage: str = "decode") -> Image.I
     except Exception as error:
         raise SampleError(stage, "BrokenImage", f"{image.format} whose frames cannot be counted: {error}") from error
     if frames == 1 and image.format == "TIFF" and (why := describe_thumbnail(image)):
-        raise SampleError(stage, "UnreadableImage", f"the file is {why}, which is not taken")
+        raise SampleError(stage, "UnreadableImage", f"the file is {why}, which is not supported")
     if frames > 1:
         raise SampleError(stage, "SeveralFrames", f"{image.format} with {frames} frames; only single images are taken")
     return image
@@ -58,12 +58,12 @@ def _open(data: bytes, stage: str) -> Image.Image:
     if kind == "HEIF":
         _register_heif(stage)
     if kind == "JPEG" and (why := describe_jpeg(data)):
-        raise SampleError(stage, "UnreadableImage", f"the file is {why}, which is not taken")
+        raise SampleError(stage, "UnreadableImage", f"the file is {why}, which is not supported")
     try:
         return Image.open(io.BytesIO(without_large_profile(data)), formats=(kind,))
     except UnidentifiedImageError as error:
         why = describe_tiff(data) if kind == "TIFF" else None
-        message = f"the file is {why}, which is not taken" if why else _unopened(data, kind)
+        message = f"the file is {why}, which is not supported" if why else _unopened(data, kind)
         raise SampleError(stage, "UnreadableImage", message) from error
     except MACHINE_ERRORS:
         raise
@@ -75,8 +75,8 @@ def _open(data: bytes, stage: str) -> Image.Image:
 def _refusal(data: bytes) -> str:
     kinds = ", ".join(READABLE)
     if known := describe_foreign(data):
-        return f"the file is {known}, not an image that is taken ({kinds})"
-    return f"not an image that is taken ({kinds}); it starts with {data[:16]!r}"
+        return f"the file is {known}, not a supported image ({kinds})"
+    return f"not a supported image ({kinds}); it starts with {data[:16]!r}"
 
 
 def _unopened(data: bytes, kind: str) -> str:

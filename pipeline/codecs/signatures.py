@@ -120,7 +120,7 @@ def describe_tiff(data: bytes) -> str | None:
     if compression == _JPEG and bits and max(bits) > 8:
         return f"a TIFF with JPEG{depth} inside"
     if bits and max(bits) > 16:
-        return f"a TIFF{depth} a sample"
+        return f"a TIFF{depth} per sample"
     return None
 
 
@@ -133,7 +133,7 @@ def describe_thumbnail(image: Image.Image) -> str | None:
     what = (
         "a raw photo of a camera (DNG)" if ExifTags.Base.DNGVersion in tags else "a TIFF, as raw photos of cameras are,"
     )
-    return f"{what} whose first picture is a thumbnail of one further inside"
+    return f"{what} whose first picture is a thumbnail of a later one"
 
 
 def _numbers(tags: TiffImagePlugin.ImageFileDirectory_v2, tag: int) -> tuple[int, ...]:

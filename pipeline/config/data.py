@@ -168,7 +168,7 @@ class MaskConfig:
         choose("mask.box_format", self.box_format, ("xyxy", "xywh"))
         choose("mask.box_units", self.box_units, ("pixel", "relative"))
         if self.anchor and self.resize:
-            raise ConfigError("mask.anchor and mask.resize exclude each other: a mask is moved or scaled")
+            raise ConfigError("mask.anchor and mask.resize exclude each other: a mask is either placed or scaled")
         if not 0 < self.max_fraction <= 1:
             raise ConfigError(f"mask.max_fraction must be above 0 and at most 1, got {self.max_fraction}")
         if not 0 <= self.min_fraction <= self.max_fraction:
@@ -204,7 +204,7 @@ def _check_template(template: str) -> None:
         raise ConfigError(f"mask.template={template}: {error}") from error
     if not all(field in TEMPLATE_FIELDS and not spec and not conversion for field, spec, conversion in placed):
         known = ", ".join(f"{{{field}}}" for field in TEMPLATE_FIELDS)
-        raise ConfigError(f"mask.template knows {known} and nothing else in braces, got {template}")
+        raise ConfigError(f"mask.template may hold only {known} in braces, got {template}")
 
 
 @dataclass(frozen=True)

@@ -192,7 +192,7 @@ class JobConfig:
             carried = [as_extension(name) for name in self.sink.carry]
             object.__setattr__(self, "sink", replace(self.sink, carry=carried))
         if self.sink.carry and (not self.source.rules.is_sharded or not self.sink.is_sharded):
-            raise ConfigError("sink.carry takes columns or members to a sink of shards, from a source that has them")
+            raise ConfigError("sink.carry needs a sink of shards, and a source that has columns or members")
 
     @property
     def inpaint_settings(self) -> InpaintSettings:

@@ -27,7 +27,7 @@ def parse_notify(target: Any) -> str | list[str] | None:
     try:
         words = shlex.split(target) if isinstance(target, str) else target
     except ValueError as error:
-        raise ConfigError(f"run.notify is no command: {error}") from error
+        raise ConfigError(f"run.notify is not a valid command: {error}") from error
     if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
         raise ConfigError("run.notify must be null, an http(s) URL, a command, or a list of its words")
     return words

@@ -82,7 +82,7 @@ def draw_mask(kind: str, name: str, seed: int, height: int, width: int) -> np.nd
         height, width: in pixels.
 
     Returns:
-        (H, W) bool, true = repaint: never empty, and never more than half of the photo.
+        (H, W) bool, true = fill: never empty, and never more than half of the photo.
     """
     number = zlib.crc32(f"{kind}/{name}".encode())
     for attempt in range(100):
@@ -107,7 +107,7 @@ def read_hole(path: Path, height: int, width: int, config: MaskConfig) -> np.nda
         mask = scale(read_mask_file(path.read_bytes(), config, NO_LIMIT), (height, width))
     except (OSError, SampleError) as error:
         reason = SampleError.wrap("mask", error).message
-        raise ConfigError(f"{path} is not a mask to measure with, take it out of the folder: {reason}") from error
+        raise ConfigError(f"{path} cannot be used as a mask; remove it from the folder: {reason}") from error
     if mask.all() or not mask.any():
-        raise ConfigError(f"a mask must be white in the hole and black beside it, {path} is all of one kind")
+        raise ConfigError(f"a mask must be white in the hole and black elsewhere, {path} has one value only")
     return mask

@@ -108,4 +108,4 @@ def _scaled_size(path: Path, size: tuple[int, int], max_pixels: int) -> tuple[in
 
 
 def _unreadable(path: Path, reason: str) -> ConfigError:
-    return ConfigError(f"{path} is not a readable photo, take it out of the folder: {reason}")
+    return ConfigError(f"{path} cannot be read as a photo; remove it from the folder: {reason}")

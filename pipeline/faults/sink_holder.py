@@ -64,7 +64,7 @@ class Epoch:
                 return
             if not self.is_current():
                 raise SinkTakenOver(
-                    f"{self.storage} is not held by run {self.run_id} as this node sees it, nothing was stored: all "
+                    f"{self.storage} is not held by run {self.run_id} as this node sees it; nothing was stored. All "
                     "nodes must share sink.uri"
                 )
             self._valid_until_s = now_s + self._max_age_s

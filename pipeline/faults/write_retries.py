@@ -43,7 +43,7 @@ class Hold:
         while error and _is_refusal(error, is_local) and not self._has_given_up:
             if not self._is_waiting:
                 self._is_waiting = True
-                self.tell(f"the storage accepts nothing, results are held: {error}")
+                self.tell(f"the storage accepts nothing; results are kept and retried: {error}")
             if time.monotonic() + pause_s > deadline:
                 self._has_given_up = True
                 break

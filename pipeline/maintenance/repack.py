@@ -33,8 +33,7 @@ def repack(manifest: Manifest, sink: Storage, counts: Mapping[str, int] | None =
     counts = _result_counts(manifest) if counts is None else counts
     if elsewhere := next((uri for uri in counts if not sink.holds(uri)), None):
         logger.warning(
-            "rows of %s name results elsewhere, such as %s: it was copied or moved, or goes by another name; "
-            "no shard is deleted",
+            "rows of %s name results elsewhere, such as %s: the sink was copied, moved or renamed; no shard is deleted",
             sink,
             elsewhere,
         )
@@ -43,7 +42,7 @@ def repack(manifest: Manifest, sink: Storage, counts: Mapping[str, int] | None =
     thinned = {uri: key for uri, key in shards.items() if 0 < counts.get(uri, 0) < (sample_count(key) or 0)}
     named = set(counts) - set(thinned)
     if thinned:
-        logger.info("%d shards hold replaced results and are written anew", len(thinned))
+        logger.info("rewriting %d shards that hold replaced results", len(thinned))
         for rows in _rows_in(manifest, thinned):
             moved = _moved(sink, thinned[rows["output_uri"][0].as_py()], rows)
             manifest.append(moved)

@@ -75,7 +75,7 @@ def check_is_sink(sink: Storage) -> None:
         ConfigError: there is none.
     """
     if not Manifest(sink).exists():
-        raise ConfigError(f"{sink} holds no manifest, so nothing tells which results are wanted; is it a sink.uri?")
+        raise ConfigError(f"{sink} holds no manifest, so wanted results are unknown; is it the sink.uri of a job?")
 
 
 def check_rows_are_of(sink: Storage, database: Database) -> None:
@@ -87,8 +87,8 @@ def check_rows_are_of(sink: Storage, database: Database) -> None:
     query = "SELECT output_uri FROM rows WHERE NOT starts_with(output_uri, $root) LIMIT 1"
     if elsewhere := database.run(query, {"root": f"{sink}/"}):
         raise ConfigError(
-            f"rows of {sink} name results elsewhere, such as {elsewhere[0][0]}: the sink was copied or moved, or goes "
-            "by another name; nothing was deleted. Give the uri that the rows have"
+            f"rows of {sink} name results elsewhere, such as {elsewhere[0][0]}: the sink was copied, moved or "
+            "renamed; nothing was deleted. Use the uri that the rows have"
         )
 
 

@@ -98,8 +98,8 @@ class Lease:
         if not _is_dead(found) and self._is_renewed(found):
             raise LeaseHeldError(
                 f"{self.storage} is held by run {found['run_id']} (process {found['pid']} on "
-                f"{found['place'].partition('/')[0]}); wait for it or stop it. After a crash of it, this command "
-                f"takes over by itself, at the latest after {self.silence_s:g} s"
+                f"{found['place'].partition('/')[0]}); wait for it or stop it. If it crashes, run this command "
+                f"again: it takes over within {self.silence_s:g} s"
             )
 
     def _try_create(self) -> bool:
@@ -120,8 +120,8 @@ class Lease:
 
     def _unsafe(self, fault: str) -> ConfigError:
         return ConfigError(
-            f"sink.uri: {self.storage} {fault}: it knows no conditional PUT, so that rows could be lost or doubled "
-            "unnoticed; choose another storage for the sink"
+            f"sink.uri: {self.storage} {fault}: without conditional PUT, rows could be lost or "
+            "duplicated unnoticed; choose another storage for the sink"
         )
 
     def _is_renewed(self, found: dict[str, Any]) -> bool:

@@ -245,7 +245,7 @@ class Manifest:
         if missing and max(numbers.values(), default=-1) < self._next_number:
             raise ConfigError(
                 f"sink.uri: {self.storage} does not list {missing}, which was there before: its listings must show at "
-                "once what was written (read-after-write consistency), or rows could be lost or doubled unnoticed; "
+                "once what was written (read-after-write consistency), or rows could be lost or duplicated unnoticed; "
                 "choose another storage for the sink, unless somebody has deleted that file"
             )
         return numbers
@@ -272,8 +272,8 @@ class Manifest:
 
     def _conflict(self, key: str) -> ManifestConflictError:
         return ManifestConflictError(
-            f"another run is writing to {self.storage} (it created {key}); wait for it or stop it, then start this one "
-            "again: it goes on from there"
+            f"another run is writing to {self.storage} (it created {key}); wait for it or stop it, then run the same "
+            "command again to resume"
         )
 
 

@@ -112,6 +112,6 @@ def _read_last(file: _Watched, size: int, count: int) -> bytes:
 def _damaged(storage: Storage, key: str, error: Exception) -> DamagedManifestError:
     reason = (str(error).strip() or repr(error)).splitlines()[0]
     return DamagedManifestError(
-        f"{storage.uri(key)} is damaged ({reason}). Put it back from a copy, or move it out of that folder: the next "
-        "run then does the samples again whose rows it held"
+        f"{storage.uri(key)} is damaged ({reason}). Restore it from a backup, or move it out of that folder: the "
+        "next run then processes the samples again whose rows it held"
     )

@@ -58,8 +58,8 @@ class AnnotatedMasks(MaskKind):
         ((named, unmatched, example),) = database.run(_UNMATCHED)
         if unmatched == named:
             raise ConfigError(
-                f"{self.storage} annotates none of the images; it names {example or 'nothing'!r}, where a path below "
-                "source.uri is due"
+                f"{self.storage} annotates none of the images; it names {example or 'nothing'!r}, but names must "
+                "be paths below source.uri"
             )
         if unmatched:
             self.left_out["names without an image"] = unmatched

@@ -60,7 +60,7 @@ class Canvas:
         if right == left or bottom == top:
             return
         if right <= 0 or bottom <= 0 or left >= width or top >= height or self._fits_turned(right, bottom):
-            raise ValueError(f"box {box} lies outside the picture{self._size_and_advice()}")
+            raise ValueError(f"box {box} is outside the picture{self._size_and_advice()}")
         self._draw.rectangle((math.floor(left), math.floor(top), math.ceil(right) - 1, math.ceil(bottom) - 1), fill=1)
 
     def add_segment(self, segment: Any) -> None:
@@ -80,17 +80,17 @@ class Canvas:
         elif segment and all(isinstance(value, int | float) for value in segment):
             self._add_polygon(segment)  # one without the list around it
         elif isinstance(segment, str):
-            raise ValueError(f"segmentation {segment[:20]!r} is no list of polygons")
+            raise ValueError(f"segmentation {segment[:20]!r} is not a list of polygons")
         else:
             for polygon in segment:
                 self._add_polygon(polygon)
 
     def _add_polygon(self, polygon: list[float]) -> None:
         if isinstance(polygon, str):
-            raise ValueError(f"polygon {polygon[:20]!r} is no list of numbers")
+            raise ValueError(f"polygon {polygon[:20]!r} is not a list of numbers")
         numbers = [_coordinate(value) for value in polygon]
         if len(numbers) % 2:
-            raise ValueError(f"a polygon of {len(numbers)} numbers")
+            raise ValueError(f"a polygon has {len(numbers)} numbers, an odd count")
         if _is_line(numbers):
             return
         if _is_relative(polygon):
@@ -120,11 +120,11 @@ class Canvas:
     def _add_run_lengths(self, segment: dict[str, Any]) -> None:
         height, width = self.shape
         if not segment.keys() >= {"counts", "size"}:
-            raise ValueError(f"a segmentation of {', '.join(segment) or 'nothing'}, not of counts and size")
+            raise ValueError(f"a segmentation needs counts and size, got {', '.join(segment) or 'neither'}")
         counts = segment["counts"]
         runs = np.array(_unpacked(counts) if isinstance(counts, str) else counts, np.int64)
         if tuple(segment["size"]) != self.shape or (runs < 0).any() or runs.sum() != height * width:
-            raise ValueError(f"run lengths that do not fill {width}x{height} pixels")
+            raise ValueError(f"the run lengths do not fill {width}x{height} pixels")
         if self._columns is None:
             self._columns = np.zeros((width, height), bool)
         flat, ends = self._columns.reshape(-1), np.cumsum(runs)
@@ -147,9 +147,9 @@ def _coordinate(value: float) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError):
-        raise ValueError(f"{str(value)[:40]!r} is no coordinate") from None
+        raise ValueError(f"{str(value)[:40]!r} is not a coordinate") from None
     if not abs(number) <= FARTHEST_PX:  # not a number, infinite, or absurd
-        raise ValueError(f"{value} is no coordinate")
+        raise ValueError(f"{value} is not a coordinate")
     return number
 
 
@@ -167,7 +167,7 @@ def _unpacked(counts: str) -> list[int]:
     for character in counts:
         bits = ord(character) - 48
         if not 0 <= bits < 64 or shift > 30:
-            raise ValueError("run lengths with characters that are none of theirs")
+            raise ValueError("the run lengths hold invalid characters")
         value |= (bits & 31) << shift
         shift += 5
         if not bits & 32:

@@ -37,7 +37,7 @@ def read_coco(
 
     Args:
         storage: the file.
-        categories: names or ids to repaint; empty means all.
+        categories: names or ids to fill; empty means all.
         left_out: receives the number of annotations that belong to no image.
 
     Raises:
@@ -53,7 +53,7 @@ def read_coco(
                 )
                 database.create("entries", _ENTRIES, in_batches(entries, _ENTRIES, ENTRIES_AT_ONCE))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise ConfigError(f"{storage} is no COCO file with images and annotations: {error!r}") from error
+            raise ConfigError(f"{storage} is not a COCO file with images and annotations: {error!r}") from error
         chosen = _chosen(known, categories, storage)
         _merge_repeated(database, storage)
         unknown = _tell_unknown(database, storage)
@@ -112,8 +112,8 @@ def _merge_repeated(database: Database, storage: Storage) -> None:
     for id_text, first, last in database.run(_REPEATED):
         if first != last:
             raise ConfigError(
-                f"{storage}: {first} and {last} are both image {id_text}, so that nothing tells whose its annotations "
-                "are; number the images anew"
+                f"{storage}: {first} and {last} are both image {id_text}, so its annotations are ambiguous; "
+                "give each image an id of its own"
             )
         database.run(_DELETE_REPEATED, {"id": id_text})
 

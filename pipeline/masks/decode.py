@@ -1,4 +1,4 @@
-"""Decodes masks to boolean arrays of the pixels to repaint."""
+"""Decodes masks to boolean arrays of the pixels to fill."""
 
 import numpy as np
 
@@ -21,7 +21,7 @@ def read_mask(data: bytes, photo: Photo, config: MaskConfig, max_pixels: int) ->
         max_pixels: limit, checked before a mask file is decoded.
 
     Returns:
-        (H, W) bool, true = repaint.
+        (H, W) bool, true = fill.
 
     Raises:
         SampleError: unreadable, of another size than the image, with values that the threshold does not separate, or

@@ -37,7 +37,7 @@ def read_arrays(file: IO[bytes], required: Collection[str], optional: Collection
                 if is_wanted:
                     yield key, element
         elif is_wanted:
-            raise ValueError(f"{key} is no list")
+            raise ValueError(f"{key} is not a list")
         else:
             text.value()
         if text.peek() == "}":

@@ -54,7 +54,7 @@ def refuse_labels(values: MaskValues, mask: np.ndarray, config: MaskConfig) -> N
         "MaskOfLabels",
         f"flat areas of the mask, such as of value {numbers[flat][0]} of {values.full_scale}, are below "
         f"mask.threshold={config.threshold:g} while others are not, as in masks of classes: mask.threshold=0 "
-        "takes whatever is not zero, and any other than 0.5 is taken as it is",
+        "selects every value above zero; any value other than 0.5 turns this check off",
     )
 
 

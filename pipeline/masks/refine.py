@@ -10,7 +10,7 @@ def refine(mask: np.ndarray, config: MaskConfig) -> np.ndarray:
     """Invert a mask, close its gaps and dilate it, in this order, as far as the configuration asks for it.
 
     Args:
-        mask: (H, W) bool, true = repaint.
+        mask: (H, W) bool, true = fill.
         config: ``invert``, ``close_px`` and ``dilate_px``.
 
     Returns:

@@ -88,7 +88,7 @@ def size_mismatch(what: str, size: Shape, shape: Shape, orientation: int, config
     if not is_on_side(size, drawn_shape(shape, orientation, config)):
         advice = "mask.resize=true scales masks"
     elif orientation < TURNED:
-        advice = "one of the two lies on its side, and no EXIF orientation tells which way: turn it"
+        advice = "one is turned by 90 degrees, and no EXIF orientation says which way: turn it"
     elif config.upright:
         advice = "mask.upright=false takes masks of the image as it is stored"
     else:

@@ -136,7 +136,7 @@ def _with_alpha(numbers: np.ndarray, alpha: np.ndarray, colours: np.ndarray | No
 def _refuse_unreached(values: MaskValues, least: int, config: MaskConfig, name: str) -> None:
     """Refuse values that are all below the threshold; nothing but zeros is an empty mask."""
     largest, alpha = int(values.numbers.max()), values.alpha
-    does = "keeps" if config.invert else "repaints"
+    does = "keeps" if config.invert else "fills"
     ways = [f"mask.threshold=0 {does} whatever is not zero"] if largest else []
     if alpha is not None and alpha.min() < least <= alpha.max():
         ways.append(f"mask.channel=alpha {does} whatever is opaque, of any colour")
@@ -150,14 +150,14 @@ def _refuse_unreached(values: MaskValues, least: int, config: MaskConfig, name: 
 
 
 def _refuse_exceeded(values: MaskValues, config: MaskConfig, name: str) -> None:
-    """Refuse values that are all at the threshold where those below it are to be repainted; full scale is empty."""
+    """Refuse values that are all at the threshold where those below it are to be filled; full scale is empty."""
     least = int(values.numbers.min())
     threshold = (least + 0.5) / values.full_scale  # rounded up it is the next value
     if least < values.full_scale:
         raise SampleError(
             "mask",
             "MaskAboveThreshold",
-            f"mask.invert=true repaints what is below mask.threshold={config.threshold:g}, and nothing in {name} is: "
+            f"mask.invert=true fills values below mask.threshold={config.threshold:g}, and {name} has none: "
             f"its smallest value is {least} of {values.full_scale}; mask.threshold={threshold:.6f} "
-            "repaints that",
+            "fills that",
         )

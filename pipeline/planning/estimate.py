@@ -33,7 +33,7 @@ class Rate:
 
     def __post_init__(self) -> None:
         if not 0 < self.windows_per_s < math.inf:
-            raise ConfigError(f"windows a second must be a positive number, got {self.windows_per_s} ({self.origin})")
+            raise ConfigError(f"windows per second must be a positive number, got {self.windows_per_s} ({self.origin})")
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def read_rate(path: Path, model: ModelConfig) -> Rate:
         figures = json.loads(path.read_text(encoding="utf-8"))
         rate, steps = float(figures[RATE_KEY]), figures.get(STEPS_KEY)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{path} is no JSON of moebius bench model with {RATE_KEY}: {error!r}") from error
+        raise ConfigError(f"{path} is not JSON of moebius bench model with {RATE_KEY}: {error!r}") from error
     origin = f"{path}, {figures.get('machine', 'on a machine that it does not name')}"
     own = len(ddim_timesteps(model.steps, model.strength))
     if steps and steps != own:
@@ -115,14 +115,14 @@ def describe_sizing(photos: int, sample: WindowSample, rate: Rate, gpu_hour_cost
     spread = f"± {share:.0%}" if share < math.inf else "from one photo"
     drawn = f"from {len(sample.windows)} photos, {sample.failed} of which fail"
     lines = {
-        "windows": f"{sample.mean:.3g} a photo {spread}, {drawn}",
-        "rate": f"{rate.windows_per_s:.4g} windows a second and GPU ({rate.origin})",
+        "windows": f"{sample.mean:.3g} per photo {spread}, {drawn}",
+        "rate": f"{rate.windows_per_s:.4g} windows per second and GPU ({rate.origin})",
         "GPU hours": f"{gpu_h:.3g} {spread}: " + ", ".join(f"{gpu_h / gpus:.3g} h on {gpus}" for gpus in (1, 8, 64)),
     }
     if gpu_hour_cost is not None:
-        lines["cost"] = f"{gpu_h * gpu_hour_cost:.2f} {spread}, at {gpu_hour_cost:g} a GPU hour"
+        lines["cost"] = f"{gpu_h * gpu_hour_cost:.2f} {spread}, at {gpu_hour_cost:g} per GPU hour"
     cores = rate.windows_per_s / sample.mean * sample.decode_s if sample.mean else 0.0
-    lines["CPU cores"] = f"{cores:.2g} a GPU for decoding alone ({sample.decode_s:.3g} s a photo on this machine)"
+    lines["CPU cores"] = f"{cores:.2g} per GPU, for decoding only ({sample.decode_s:.3g} s per photo on this machine)"
     lines["assumed"] = (
         "GPUs that never wait for storage or CPU cores, and that all share the work evenly; all photos are like those "
         "drawn. Not counted: listing, start of the workers, lost nodes, storage and transfer"

@@ -31,7 +31,7 @@ def check_selection(expression: str | None) -> None:
     with _sentences(expression):
         statements = duckdb.extract_statements(_query(expression))
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-        raise ConfigError(f"run.select={expression!r}: must be one expression that is true of some rows, no statement")
+        raise ConfigError(f"run.select={expression!r}: must be one expression over a row, not a statement")
     with Database() as database:
         database.create("rows", MANIFEST_SCHEMA, [])
         select_rows(database, expression)

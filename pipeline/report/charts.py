@@ -18,8 +18,8 @@ _Chart = Any  # of pygal, which is untyped
 def draw_charts(figures: Figures) -> dict[str, str]:
     """Draw SVG elements by name: ``rates``, ``stages``, ``holes`` and ``seams``, without empty charts."""
     charts = {
-        "rates": (_rates(figures), "samples a second over time"),
-        "stages": (_stages(figures), "seconds a stage"),
+        "rates": (_rates(figures), "samples per second over time"),
+        "stages": (_stages(figures), "seconds per stage"),
         "holes": (_holes(figures), "results by size of their holes"),
         "seams": (_seams(figures), "results by seam score"),
     }

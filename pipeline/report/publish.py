@@ -51,7 +51,7 @@ def make_report(sink: Storage, storage_options: Mapping[str, Any], samples: int 
     reader = RowFilesReader(sink, storage_options, rows, MAX_READ_S, MAX_PIXELS)
     gallery = [draw_item(row, files) for row, files in zip(rows, sink.in_parallel(reader.read, rows), strict=True)]
     if read_forgotten(sink) != forgotten:  # since the rows were read; the page may show it
-        raise ConfigError(f"samples were forgotten in {sink} while its report was made; make it again")
+        raise ConfigError(f"samples were forgotten in {sink} while its report was written; run the command again")
     return render_page(str(sink), figures, gallery)
 
 
@@ -60,7 +60,7 @@ def report_run(config: JobConfig, summary: "Summary") -> None:
     if not config.run.report or not summary.samples["done_now"]:
         return
     if summary.samples["found"] > ROWS_AT_END_OF_RUN:
-        logger.info("no report of so many samples by itself; make one with: moebius report %s", config.sink.uri)
+        logger.info("too many samples for the report of a run; write it with: moebius report %s", config.sink.uri)
         return
     sink = Storage(config.sink.uri, config.storage)
     try:

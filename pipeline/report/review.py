@@ -64,7 +64,7 @@ class Inspector:
         file = self.reader.source.stat(self.reader.source.key(row["input_uri"]))
         found = next((found for found in self.source.samples([file]) if found.sample_id == row["sample_id"]), None)
         if found is None:
-            raise SampleError("read", "FileChanged", f"{row['sample_id']} is not in {row['input_uri']} any more")
+            raise SampleError("read", "FileChanged", f"{row['sample_id']} is no longer in {row['input_uri']}")
         sample = {
             **found._asdict(),
             "input_version": row["input_version"],
@@ -89,5 +89,5 @@ class Inspector:
         spec = f"[{','.join(sorted(self.specs[row['sample_id']]))}]"
         digest = hashlib.md5(spec.encode(), usedforsecurity=False).hexdigest()  # as ``AnnotatedMasks`` notes it
         if digest != mask_version_of(row["input_version"]):
-            raise SampleError("mask", "FileChanged", f"{row['mask_uri']} says something else of it by now")
+            raise SampleError("mask", "FileChanged", f"{row['mask_uri']} has changed for this sample")
         return spec

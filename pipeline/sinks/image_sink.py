@@ -15,9 +15,9 @@ from pipeline.sources.base import result_name
 from pipeline.storage.storage import Storage
 from pipeline.timed import Timed
 
-_TAKEN = "another result lies where this one needs a folder, or has a folder where this one would lie"
+_TAKEN = "another result is a file where this one needs a folder, or needs a folder where this one is a file"
 _REFUSED_NAMES = {
-    errno.ENAMETOOLONG: "the sink's disk does not take a result of so long a name",
+    errno.ENAMETOOLONG: "the name of the result is too long for the disk of the sink",
     errno.ENOTDIR: _TAKEN,
     errno.EISDIR: _TAKEN,
 }

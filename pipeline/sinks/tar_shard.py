@@ -63,7 +63,7 @@ class TarShard:
         """Return a unique key for a sample's id, without dots in its base name."""
         folder, name = posixpath.split(sample_id)
         if sample_id.startswith("/") or ".." in sample_id.split("/") or not name:
-            raise SampleError("write", "UnusableName", f"{sample_id!r} is no name inside a shard")
+            raise SampleError("write", "UnusableName", f"{sample_id!r} cannot be the name of a member of a shard")
         base = key = posixpath.join(folder, split_extension(name)[0].replace(".", "_"))
         number = 1
         while key in self._keys:

@@ -61,7 +61,7 @@ class HttpFiles:
             if time.monotonic() - started > DEADLINE_S:
                 raise TimeoutError(f"{len(body)} bytes in {DEADLINE_S:.0f} s")
         if len(body) < announced_bytes:
-            raise EOFError(f"{len(body)} of {announced_bytes} bytes came")
+            raise EOFError(f"received {len(body)} of {announced_bytes} bytes")
         return bytes(body)
 
 
@@ -93,7 +93,7 @@ def forbidden(stage: str, subject: str, uri: str) -> SampleError:
 
 def _refusal(stage: str, uri: str, status: int) -> Exception:
     if status in _GONE:
-        return SampleError(stage, "FileNotFound", f"{public_uri(uri)} is not there: status {status}")
+        return SampleError(stage, "FileNotFound", f"{public_uri(uri)} does not exist: status {status}")
     if status in _FORBIDDEN:
         return SampleError(stage, "PermissionDenied", f"no permission to read {public_uri(uri)}: status {status}")
     if status in _PASSING or status >= 500:

@@ -104,14 +104,14 @@ def readable(stage: str, storage: Storage, key: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise AccessError(stage, "FileNotFound", f"{storage.uri(key)} is not there, or no longer") from error
+        raise AccessError(stage, "FileNotFound", f"{storage.uri(key)} does not exist, or was deleted") from error
     except FileChangedError as error:
-        message = f"{storage.uri(key)} was replaced after it was listed; the next run does it again"
+        message = f"{storage.uri(key)} was replaced after it was listed; the next run processes it again"
         raise AccessError(stage, "FileChanged", message) from error
     except PermissionError as error:
         raise AccessError(stage, "PermissionDenied", f"no permission to read {storage.uri(key)}") from error
     except pa.ArrowException:
         raise  # of what is in the file, not of its name, although some are a ValueError
     except ValueError as error:
-        message = f"{error}; names with .., with backslashes or not in UTF-8 are not taken, rename the file"
+        message = f"{error}; names with .., backslashes or invalid UTF-8 are refused; rename the file"
         raise SampleError(stage, "UnusableName", message) from error

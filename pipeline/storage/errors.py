@@ -69,7 +69,7 @@ def answering(refusal: type[OSError] = FileExistsError) -> Iterator[None]:
         if type(error).__name__ in _NO_CREDENTIALS:
             raise CredentialsError(
                 errno.EACCES,
-                f"{error}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE; what is public needs "
+                f"{error}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE; a public bucket needs "
                 "storage.anon=true",
             ) from error
         raise OSError(public_text(f"{type(error).__name__}: {error}")) from error

@@ -198,7 +198,7 @@ async def _read(filesystem: AbstractFileSystem, request: Mapping[str, str], size
             if size_bytes is None or len(data) == size_bytes:
                 return data
             raise IncompleteReadError(
-                errno.EIO, f"{request['Bucket']}/{request['Key']}: {len(data)} bytes came of {size_bytes}"
+                errno.EIO, f"{request['Bucket']}/{request['Key']}: received {len(data)} of {size_bytes} bytes"
             )
         except (*S3_RETRYABLE_ERRORS, FlexibleChecksumError, IncompleteReadError):
             if attempt == TRIES - 1:

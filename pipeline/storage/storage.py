@@ -100,7 +100,7 @@ class Storage:
             ValueError: the key would escape the root, or is no valid text.
         """
         if "\\" in key or ".." in key.split("/") or "\0" in key or (key.startswith("/") and not self.is_s3):
-            raise ValueError(f"{key!r} is no name below {self}")
+            raise ValueError(f"{key!r} is not a valid key below {self}")
         if self.is_s3 and key:
             return f"{self.root}/{key}"  # whose first folder may have no name
         return posixpath.join(self.root, key) if key else self.root
@@ -199,7 +199,7 @@ class Storage:
         if version and self.stat(key).version != version:
             raise FileChangedError(path)
         if span is None and size_bytes is not None and len(data) < size_bytes:
-            raise IncompleteReadError(errno.EIO, f"{path}: {len(data)} bytes came of {size_bytes}")
+            raise IncompleteReadError(errno.EIO, f"{path}: received {len(data)} of {size_bytes} bytes")
         return data
 
     def open(self, key: str, block_bytes: int | None = None) -> IO[bytes]:

@@ -41,7 +41,9 @@ def check_precision(precision: str, pool: Pool) -> None:
         ConfigError: fp16 for workers without a GPU.
     """
     if precision == "fp16" and not pool.gpus:
-        raise ConfigError("model.precision=fp16 needs GPUs, and the cluster has none free; use bf16 or fp32 there")
+        raise ConfigError(
+            "model.precision=fp16 needs workers with a GPU; set model.precision=bf16 or fp32 for workers on CPUs"
+        )
 
 
 def shrink_pool(pool: Pool, run: RunConfig, nodes: Sequence[Mapping[str, float]]) -> Pool:

@@ -35,7 +35,7 @@ def test_sheet_shows_what_there_is_and_says_what_is_wrong(tmp_path, tiny_weights
     missing = [[pixels is NOTHING for pixels in photos] for photos, _ in drawn]
     assert missing == [[False, False, True], [True, True, False], [False, False, False]]
     labels = [label for _, label in drawn]
-    assert "not an image that is taken" in labels[0] and "the input cannot be shown: " in labels[1]
+    assert "not a supported image" in labels[0] and "the input cannot be shown: " in labels[1]
     assert labels[2].startswith("002.png  96x80  1 window")
     with Image.open(picture) as sheet:
         assert sheet.width >= CELL_PX

@@ -104,7 +104,7 @@ def test_what_is_no_photo_to_measure_on_is_said_before_any_is_filled(photos, cap
     monkeypatch.setattr(evaluate, "PROGRESS_EVERY_S", 0)
     Image.new("RGB", (40, 200)).save(photos / "small.png")
     (photos / "broken.png").write_bytes(b"no photo")
-    for name, message in (("broken.png", "is not a readable photo, take it out"), ("small.png", "at least 64 px")):
+    for name, message in (("broken.png", "cannot be read as a photo; remove it"), ("small.png", "at least 64 px")):
         assert main([str(photos), "--weights", "--baselines", "mean", "--masks", "objects"]) == 2
         said = capsys.readouterr()
         assert message in said.err and "measured" not in said.err and not said.out

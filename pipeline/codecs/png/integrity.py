@@ -35,7 +35,7 @@ def check_chunks(data: bytes, stage: str) -> None:
         if end + 4 > len(data):
             raise SampleError(stage, "TruncatedImage", f"PNG is truncated: it ends inside its {shown} chunk")
         if zlib.crc32(memoryview(data)[position + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
-            hint = "; no pixel is in it: save the file anew to leave it out" if name[0] & _ANCILLARY else ""
+            hint = "; it holds no pixels: save the file again to drop it" if name[0] & _ANCILLARY else ""
             message = f"PNG is damaged: the checksum of its {shown} chunk is wrong{hint}"
             raise SampleError(stage, "BrokenImage", message)
         position = end + 4
@@ -52,7 +52,7 @@ def check_rows(data: bytes, stage: str) -> None:
     chunks = list(read_chunks(data))
     header = next((content for name, content in chunks if name == b"IHDR"), b"")
     if len(header) != 13 or header[9] not in _CHANNELS:
-        raise SampleError(stage, "BrokenImage", "PNG without a sound header")
+        raise SampleError(stage, "BrokenImage", "PNG without a valid header")
     expected = _unpacked_bytes(header)
     from_pixels = dropwhile(lambda chunk: chunk[0] != b"IDAT", chunks)
     compressed = b"".join(content for _, content in takewhile(lambda chunk: chunk[0] == b"IDAT", from_pixels))

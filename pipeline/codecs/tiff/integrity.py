@@ -98,7 +98,7 @@ def _check_by_zlib(piece: bytes, max_bytes: int, stage: str) -> None:
             part, rest = stream.decompress(rest, _AT_ONCE_BYTES), stream.unconsumed_tail
             unpacked += len(part)
             if not part and not rest and not stream.eof:
-                raise SampleError(stage, "TruncatedImage", "TIFF is truncated: a strip or tile ends too soon")
+                raise SampleError(stage, "TruncatedImage", "TIFF is truncated: a strip or tile ends early")
     except zlib.error as error:
         raise SampleError(stage, "BrokenImage", f"TIFF has damaged pixels: {error}") from error
 

@@ -38,7 +38,7 @@ class CocoMasks(AnnotatedMasks):
         config = self.config
         sizes = {(int(part.get("height", shape[0])), int(part.get("width", shape[1]))) for part in parts}
         if len(sizes) > 1:
-            raise ValueError(f"the file states several sizes of it, {sorted(sizes)}")
+            raise ValueError(f"the file states several sizes of the image, {sorted(sizes)}")
         (stated,) = sizes
         if min(stated) < 1:
             raise ValueError(f"the file states {stated[1]}x{stated[0]} pixels as its size")

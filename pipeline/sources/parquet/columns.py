@@ -33,13 +33,15 @@ def check_pictures(column: pa.Field, file: str) -> None:
     kind = plain_type(column.type)
     if not pa.types.is_struct(kind):
         if not _is_binary(kind) and not _is_text(kind):
-            raise ConfigError(f"{file}: images are bytes, {{bytes, path}} or uris, the column {column.name} is {kind}")
+            raise ConfigError(
+                f"{file}: images must be bytes, {{bytes, path}} or uris, but the column {column.name} is {kind}"
+            )
         return
     if [field.name for field in kind].count("bytes") != 1:
-        raise ConfigError(f"{file}: a struct of images needs a field bytes, {column.name} is {kind}")
+        raise ConfigError(f"{file}: a struct of images needs a field bytes, but {column.name} is {kind}")
     path = kind.field("path").type if kind.get_field_index("path") >= 0 else pa.null()
     if not _is_binary(kind.field("bytes").type) or not _is_text(path):
-        raise ConfigError(f"{file}: a struct of images is bytes and a path of text, {column.name} is {kind}")
+        raise ConfigError(f"{file}: a struct of images must hold bytes and a text path, but {column.name} is {kind}")
 
 
 def check_keys(column: pa.Field, file: str) -> None:
@@ -50,7 +52,9 @@ def check_keys(column: pa.Field, file: str) -> None:
     """
     kind = plain_type(column.type)
     if pa.types.is_nested(kind) or (isinstance(kind, pa.BaseExtensionType) and pa.types.is_nested(kind.storage_type)):
-        raise ConfigError(f"{file}: names are text, bytes, numbers or dates, source.key={column.name} is {kind}")
+        raise ConfigError(
+            f"{file}: names must be text, bytes, numbers or dates, but source.key={column.name} is {kind}"
+        )
 
 
 def check_json(column: pa.Field, file: str) -> None:
@@ -61,7 +65,7 @@ def check_json(column: pa.Field, file: str) -> None:
     """
     kind = plain_type(column.type)
     if pa.types.is_nested(kind) and _has_bytes(kind):
-        raise ConfigError(f"{file}: sink.carry: the JSON of a tar has no bytes, {column.name} is {kind}")
+        raise ConfigError(f"{file}: sink.carry: the JSON of a tar cannot hold bytes, but {column.name} is {kind}")
 
 
 def key_values(column: pa.Array) -> Iterator[Any]:

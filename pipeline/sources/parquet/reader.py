@@ -97,7 +97,7 @@ class ParquetReader:
         try:
             value = cell.as_py()
         except UnicodeDecodeError as error:
-            message = f"{column} is no text in UTF-8 for {sample['sample_id']}: {error}"
+            message = f"{column} is not UTF-8 text for {sample['sample_id']}: {error}"
             raise SampleError(stage, "UnusableName", message) from error
         if isinstance(value, Mapping):
             value = value["bytes"] or value.get("path")

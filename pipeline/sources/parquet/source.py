@@ -76,7 +76,7 @@ class ParquetRows:
             with self.storage.open(part.key, BLOCK_BYTES) as file:
                 footer = pq.read_metadata(file)
         except (pa.ArrowException, OverflowError) as error:
-            return f"{part.key} is no Parquet file: {str(error).splitlines()[0]}"
+            return f"{part.key} is not a Parquet file: {str(error).splitlines()[0]}"
         except FileNotFoundError:
             return None
         if fault := row_count_fault(footer, part.size_bytes):

@@ -56,9 +56,7 @@ class Bounds:
                 f"{what} should end at byte {end}, and the shard ends at byte {self.end}: it is cut"
             )
         if self.expansion is not None and end > self.expansion:
-            raise tarfile.ReadError(
-                f"{what} lies {end} bytes deep in a compressed shard that has not a hundredth of them"
-            )
+            raise tarfile.ReadError(f"{what} is at byte {end}, over 100 times the size of the compressed shard")
 
 
 class _Member(tarfile.TarInfo):
@@ -105,7 +103,7 @@ class HeaderFile:
         """
         self._left -= size
         if self._left < 0:
-            raise tarfile.ReadError(f"a header of a member has more than {MAX_HEADER_BYTES} bytes, which are not taken")
+            raise tarfile.ReadError(f"a header of a member has more than {MAX_HEADER_BYTES} bytes, which is too many")
         data, self._ahead = self._ahead[:size], self._ahead[size:]
         if len(data) < size:
             data += self._file.read(size - len(data))
@@ -215,7 +213,7 @@ def _check_end(headers: HeaderFile, at: int, last: tarfile.TarInfo | None, bound
     if not any(block):
         return
     fault = header_fault(block) or "its size or extension is damaged"
-    reason = f"no header of a member but {block[:16]!r} is there ({fault})"
+    reason = f"expected a header of a member, found {block[:16]!r} ({fault})"
     if last is None or bounds.end is None:
         raise BrokenHeaderError(f"at byte {at}: {reason}")
     start = max(last.offset_data, at - SEARCHED_BYTES)

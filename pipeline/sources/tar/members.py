@@ -105,15 +105,15 @@ class Tree:
 
 def _locate(member: tarfile.TarInfo) -> Location | Refused:
     if member.issparse():
-        return Refused(f"UnsupportedMember: {member.name} is a sparse file, of which the shard holds parts only")
+        return Refused(f"UnsupportedMember: {member.name} is a sparse file, which is not supported")
     if not member.isreg():
-        return Refused(f"UnsupportedMember: {member.name} is no file, but a member of type {member.type!r}")
+        return Refused(f"UnsupportedMember: {member.name} is not a file, but a member of type {member.type!r}")
     return member.offset_data, member.size
 
 
 def _broken_link(name: str, target: str) -> Refused:
     return Refused(
-        f"BrokenLink: {name} is a link to {target}, which is no file of this shard, or of a hard link no earlier one"
+        f"BrokenLink: {name} is a link to {target}, which is not a file of this shard (an earlier one, for hard links)"
     )
 
 

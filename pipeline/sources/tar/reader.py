@@ -71,7 +71,7 @@ class TarReader:
                 with self._cursors.at(key, file_version(sample), start) as cursor:
                     return cursor.read(start, end)
             except BROKEN as error:
-                raise SampleError("read", "BrokenShard", f"{key} cannot be read any more: {error}") from error
+                raise SampleError("read", "BrokenShard", f"{key} can no longer be read: {error}") from error
 
     def _inputs(self, locator: Sequence[int], blocks: Sequence[tuple[int, bytes]]) -> Inputs:
         parts = [_part(blocks, at, size) for at, size in zip(locator[::2], locator[1::2], strict=True)]

@@ -152,7 +152,9 @@ class ForwardFile:
             ValueError: the position was passed already.
         """
         if position < self._position:
-            raise ValueError(f"byte {position} lies before byte {self._position}, and this file is read forwards only")
+            raise ValueError(
+                f"byte {position} is before byte {self._position}, and this file can be read forwards only"
+            )
         while self._position < position and self.read(min(BLOCK_BYTES, position - self._position)):
             pass
 

@@ -66,7 +66,7 @@ def test_cycle_missing_base_and_unknown_key_name_file_line_and_key(tmp_path):
         variable="sink:\n  uri: ${oc.env:NOT_SET_ANYWHERE}",
         broken="model: {steps: 3",
     )
-    assert re.search(r"a\.yaml: base: the file builds on itself, by way of b\.yaml", refusal(tmp_path / "a.yaml"))
+    assert re.search(r"a\.yaml: base: the file is its own base, through b\.yaml", refusal(tmp_path / "a.yaml"))
     assert refusal(tmp_path / "lost.yaml") == (
         f"{tmp_path}/lost.yaml:3: base: no configuration file {tmp_path}/nowhere.yaml"
     )

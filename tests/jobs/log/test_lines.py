@@ -60,7 +60,7 @@ def test_many_failures_of_a_kind_are_not_told_one_by_one(lines):
         None,
         "other.png",
     ]
-    assert told[MAX_PER_KIND]["message"] == "more samples failed by TruncatedImage; the manifest has them all"
+    assert told[MAX_PER_KIND]["message"] == "more samples failed with TruncatedImage; the manifest has them all"
 
 
 @pytest.mark.parametrize("formatter", [TextLines(STORAGE), JsonLines(STORAGE, "run")])

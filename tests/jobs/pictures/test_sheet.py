@@ -37,5 +37,5 @@ def test_sheet_has_every_strip_and_says_when_it_has_no_room(tmp_path):
             (0, 255, 0),
             (0, 0, 255),
         ]
-    with pytest.raises(ConfigError, match="too large: choose fewer pictures"):
+    with pytest.raises(ConfigError, match="too large: choose fewer samples"):
         save_sheet([Image.new("RGB", (1, MAX_SIDE_PX))], 1, tmp_path / "sheet.jpg")

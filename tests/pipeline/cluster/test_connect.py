@@ -124,4 +124,4 @@ def test_loss_of_the_head_node_is_told_in_one_line_and_ends_the_driver_with_exit
         _, errors = driver.communicate(timeout=60)
     told = f"ERROR the head node of the Ray cluster, {cluster.address}, has not answered for"
     assert driver.returncode == 1 and errors.startswith(told) and errors.count("\n") == 1
-    assert errors.endswith("ends in 2 s with exit code 1; the same command goes on from here\n")
+    assert errors.endswith("ends in 2 s with exit code 1; run the same command again to resume\n")

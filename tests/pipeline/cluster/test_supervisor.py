@@ -155,7 +155,7 @@ def test_node_that_defers_everything_is_left_out_and_the_others_do_its_samples(l
     assert sorted(cluster.committed) == names(400)
     assert cluster.passes[-1].avoided == {"broken"}
     assert [line for line in lines if "left out" in line] == [
-        "broken is left out from now on: FileNotFound: not mounted"
+        "broken is excluded from now on: FileNotFound: not mounted"
     ]
 
 
@@ -175,7 +175,7 @@ def test_storage_that_is_away_for_a_while_blames_nobody(lines):
     cluster = Cluster(until_s=0.3)
     assert cluster.run(50, stall_s=30) == {}
     assert sorted(cluster.committed) == names(50)
-    assert any(line.startswith("nothing comes through, trying again") for line in lines)
+    assert any(line.startswith("no sample succeeds, trying again") for line in lines)
 
 
 @pytest.mark.parametrize("status", [DEFERRED, HELD])
@@ -241,7 +241,7 @@ def test_workers_that_never_start_are_said_and_end_the_job(monkeypatch, lines):
         yield from ()
 
     patience = Patience(Roster(), 0.1, shortage=lambda: "It has no CPU free.", quiet_s=0.3)
-    with pytest.raises(JobError, match=r"no worker has done a step for .* It has no CPU free"):
+    with pytest.raises(JobError, match=r"no worker has completed a step for .* It has no CPU free"):
         Supervisor(never, patience, to_table).do(samples(3), lambda rows: None)
     assert any("still waiting. It has no CPU free." in line for line in lines)
 
@@ -254,7 +254,7 @@ def test_workers_that_show_no_life_any_more_end_the_job():
         return None
 
     cluster.do = sleep
-    with pytest.raises(JobError, match="no worker has shown life for"):
+    with pytest.raises(JobError, match="no worker has reported for"):
         cluster.run(3)
 
 
@@ -304,7 +304,7 @@ def test_workers_that_live_and_do_nothing_end_the_job():
         yield from ()
 
     patience = Patience(cluster.roster, 0.1, quiet_s=0.5)
-    with pytest.raises(JobError, match="no worker has done a step for"):
+    with pytest.raises(JobError, match="no worker has completed a step for"):
         Supervisor(hang, patience, to_table).do(samples(3), cluster.commit)
 
 

@@ -1,4 +1,4 @@
-"""A job none of whose samples comes through: what the driver finds missing fails, what may be unmounted does not."""
+"""A job none of whose samples succeeds: what the driver finds missing fails, what may be unmounted does not."""
 
 import os
 from dataclasses import replace
@@ -41,6 +41,6 @@ def test_files_that_are_gone_for_the_driver_too_fail_where_others_are_there(here
 
 
 def test_folder_that_is_empty_now_may_be_unmounted_and_blames_no_sample(here, job):
-    with pytest.raises(JobError, match=r"4 of 4 samples are left: nothing came through .*FileNotFound"):
+    with pytest.raises(JobError, match=r"4 of 4 samples are left: nothing succeeded .*FileNotFound"):
         run_here(job, executor=losing_photos(job))
     assert not os.path.exists(f"{job.sink.uri}/manifest")

@@ -153,7 +153,7 @@ def test_format_that_cannot_hold_the_size_says_so_before_the_model_runs(image_fo
 
     assert check_encodable(strip(max_px), image_format) == image_format.upper()
     assert Image.open(io.BytesIO(encode(strip(max_px), strip(max_px).pixels, image_format)[0])).height == max_px
-    with pytest.raises(SampleError, match=rf"{max_px} pixels a side.*1x{max_px + 1}; .*image_format={advice}'"):
+    with pytest.raises(SampleError, match=rf"{max_px} pixels per side.*1x{max_px + 1}; .*image_format={advice}'"):
         check_encodable(strip(max_px + 1), image_format)
 
 
@@ -195,8 +195,8 @@ def high_bit_depth_png(*extra: bytes) -> bytes:
 
 
 BAD = {
-    "text": (b"hello, I am a text file", "UnreadableImage", "not an image that is taken .*hello"),
-    "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "UnreadableImage", "not an image"),
+    "text": (b"hello, I am a text file", "UnreadableImage", "not a supported image .*hello"),
+    "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "UnreadableImage", "not a supported image"),
     "16 bit ppm": (b"P6 # a comment\n2 1\n65535\n" + bytes(12), "UnsupportedMode", "16 bits"),
     "16 bit grey transparent": (saved(sixteen_bit(), "PNG", transparency=7), "UnsupportedMode", "16 bits"),
     "empty": (b"", "UnreadableImage", "empty"),

@@ -65,14 +65,14 @@ REASONS = {
     ),
     "half tiff": (tiff(PIXELS[..., 0].astype(np.float16)), "floating-point samples .* of 16 bits"),
     "signed tiff": (tiff(PIXELS[..., 0].astype(np.int16)), r"signed samples \(SampleFormat 2\) of 16 bits"),
-    "tiff of 32 bits": (tiff(PIXELS.astype(np.uint32)), "a TIFF of 32 bits a sample"),
+    "tiff of 32 bits": (tiff(PIXELS.astype(np.uint32)), "a TIFF of 32 bits per sample"),
     "jpeg 2000 in tiff": (
         tiff(PIXELS, compression="jpeg2000", photometric="rgb"),
         r"a TIFF compressed as JPEG 2000 \(compression \d+\)",
     ),
     "cut webp": (saved("WEBP")[:20], "the file begins as WEBP, but cannot be opened: "),
     "cut avif": (b"\0\0\0 ftypavif\0\0\0\0avifmif1miaf", "the file begins as AVIF, but cannot be opened: "),
-    "text": (b"hello, I am a text file", "not an image that is taken .*hello"),
+    "text": (b"hello, I am a text file", "not a supported image .*hello"),
 }
 
 

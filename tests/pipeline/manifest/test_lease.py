@@ -35,7 +35,7 @@ def test_second_run_learns_who_holds_the_sink(storage):
 
 def test_storage_that_overwrites_what_exists_is_refused(storage, monkeypatch):
     monkeypatch.setattr(storage, "create", storage.write)
-    with pytest.raises(ConfigError, match="knows no conditional PUT"), lease(storage, "first"):
+    with pytest.raises(ConfigError, match="without conditional PUT"), lease(storage, "first"):
         pass
     assert list(storage.list_files()) == []
 

@@ -52,7 +52,7 @@ def test_box_covers_every_pixel_that_it_touches(box, options):
 def test_boxes_over_the_border_are_clipped_and_none_is_nothing():
     assert boxes([-5, -5, 3, 2], [28, 18, 99, 99]).sum() == 6 + 4
     assert not boxes().any()
-    with pytest.raises(SampleError, match="lies outside the picture of 30x20 pixels; was it annotated at another size"):
+    with pytest.raises(SampleError, match="is outside the picture of 30x20 pixels; was it annotated at another size"):
         boxes([5, 5, 9, 9], [40, 40, 50, 50])
 
 
@@ -154,7 +154,7 @@ def test_size_that_is_none_is_no_reason_to_scale(size):
 
 @pytest.mark.parametrize("segment", [[[[5, 2], [15, 2], [15, 10]]], [[None] * 6], {}, {"bbox": "5,2,9,9"}])
 def test_reason_names_what_is_no_shape(segment):
-    with pytest.raises(SampleError, match=r"is no coordinate|not of counts and size"):
+    with pytest.raises(SampleError, match=r"is not a coordinate|needs counts and size"):
         segments(segment)
 
 
@@ -207,7 +207,7 @@ def test_unknown_category_names_those_there_are(tmp_path):
     "text", ["", "[]", "{}", '{"images": 3, "annotations": []}', '{"images": [{}], "annotations": []}']
 )
 def test_file_that_is_no_coco_is_a_configuration_error(tmp_path, text):
-    with pytest.raises(ConfigError, match="is no COCO file"):
+    with pytest.raises(ConfigError, match="is not a COCO file"):
         list(read_coco(stored(tmp_path, text), []))
 
 

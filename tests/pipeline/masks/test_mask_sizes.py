@@ -69,7 +69,7 @@ def test_mask_on_its_side_is_never_squashed_and_the_message_says_what_to_set(sca
     assert caught.value.kind == "MaskSizeMismatch"
     with pytest.raises(SampleError, match=r"mask\.upright=false takes masks of the image as it is stored"):
         read(mask.T, photo, resize=resize, upright=True)
-    with pytest.raises(SampleError, match="one of the two lies on its side, and no EXIF orientation tells which way"):
+    with pytest.raises(SampleError, match="one is turned by 90 degrees, and no EXIF orientation says which way"):
         read(mask, stored_photo(1), resize=resize)
 
 

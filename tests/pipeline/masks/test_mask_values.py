@@ -26,7 +26,7 @@ def as_advised(data: bytes, **options) -> np.ndarray:
     with pytest.raises(SampleError) as caught:
         read(data, SHAPE, **options)
     assert caught.value.stage == "mask" and caught.value.kind in ("MaskBelowThreshold", "MaskAboveThreshold")
-    key, value = re.findall(r"mask\.(threshold|channel)=(\w+[.\w]*) (?:repaints|keeps)", caught.value.message)[0]
+    key, value = re.findall(r"mask\.(threshold|channel)=(\w+[.\w]*) (?:fills|keeps)", caught.value.message)[0]
     return read(data, SHAPE, **options, **{key: value if key == "channel" else float(value)})
 
 
@@ -163,7 +163,7 @@ LABELS[18:20, 30:60] = LABELS[40:42, 30:60] = 255  # a border of what is not kno
 )
 @pytest.mark.parametrize("invert", [False, True])
 def test_labels_of_which_some_are_below_the_threshold_fail(data, invert):
-    with pytest.raises(SampleError, match=r"such as of value \d+ of .* mask\.threshold=0 takes") as caught:
+    with pytest.raises(SampleError, match=r"such as of value \d+ of .* mask\.threshold=0 selects") as caught:
         read(data, SHAPE, invert=invert)
     assert (caught.value.stage, caught.value.kind) == ("mask", "MaskOfLabels")
     assert np.array_equal(read(data, SHAPE, threshold=0.0), LABELS > 0)

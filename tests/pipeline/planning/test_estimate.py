@@ -29,10 +29,10 @@ def test_plan_reckons_with_windows_that_were_really_cut(config, tmp_path, capsys
     bench.write_text(json.dumps({"windows_per_second": 0.5, "steps": 19, "machine": "a card"}))
     assert plan.main([str(config), "--sizing", "--bench", str(bench), "--gpu-hour-cost", "36", "model.steps=20"]) == 0
     lines = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
-    assert re.match(r" +0\.833 a photo ± 39%, from 6 photos, 1 of which fail", lines["windows"])
-    assert "0.5 windows a second and GPU" in lines["rate"] and "a card" in lines["rate"]
+    assert re.match(r" +0\.833 per photo ± 39%, from 6 photos, 1 of which fail", lines["windows"])
+    assert "0.5 windows per second and GPU" in lines["rate"] and "a card" in lines["rate"]
     assert "0.00278 ± 39%: 0.00278 h on 1, 0.000347 h on 8" in lines["GPU hours"]  # five windows, two seconds each
-    assert "0.10 ± 39%, at 36 a GPU hour" in lines["cost"]
+    assert "0.10 ± 39%, at 36 per GPU hour" in lines["cost"]
     assert "lost nodes" in lines["assumed"] and not (tmp_path / "out").exists()
 
 
@@ -57,7 +57,7 @@ def test_rate_is_scaled_to_the_steps_of_the_job(tmp_path):
     assert read_rate(path, ModelConfig()).windows_per_s == 10.0
     scaled = read_rate(path, ModelConfig(steps=50))
     assert scaled.windows_per_s == pytest.approx(10.0 * 19 / 49) and "scaled to 49" in scaled.origin
-    with pytest.raises(ConfigError, match="no JSON of moebius bench model"):
+    with pytest.raises(ConfigError, match="not JSON of moebius bench model"):
         read_rate(tmp_path / "none.json", ModelConfig())
 
 
@@ -66,5 +66,5 @@ def test_margin_says_how_far_a_sample_can_be_trusted():
     assert WindowSample([1, 3] * 50, 0, 0.1).margin == pytest.approx(1.96 * 1.005 / 10, rel=1e-3)
     lines = describe_sizing(1_000_000, WindowSample([1, 3] * 50, 0, 0.1), Rate(20.0, "given"), None)
     assert lines["GPU hours"].startswith("27.8 ± 10%: 27.8 h on 1, 3.47 h on 8") and "cost" not in lines
-    assert lines["CPU cores"].startswith("1 a GPU")
+    assert lines["CPU cores"].startswith("1 per GPU")
     assert "from one photo" in describe_sizing(1, WindowSample([4], 0, 0.1), Rate(1.0, "given"), 1.0)["windows"]

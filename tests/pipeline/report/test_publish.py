@@ -90,7 +90,7 @@ def test_source_that_is_gone_leaves_the_results_also_of_a_sink_that_was_moved(en
         hidden.with_name("hidden").rename(hidden)
     assert cards(html)["large.jpg"]["pictures"] == ["after"]
     assert "the input cannot be shown: FileNotFoundError" in html.decode()
-    assert cards(html)["005.png"]["pictures"] == [] and "no picture: not an image that is taken" in html.decode()
+    assert cards(html)["005.png"]["pictures"] == [] and "no picture: not a supported image" in html.decode()
     (moved / "runs" / "20260101T000000-abcdef.json").unlink()
     assert b"the result cannot be shown" in make_report(Storage(str(moved)), {})  # nobody knows where it was
 
@@ -120,7 +120,7 @@ def test_what_is_forgotten_while_a_report_is_made_is_not_in_it(ended, tmp_path, 
         return []
 
     monkeypatch.setattr(pipeline.report.publish, "choose_samples", choose)
-    with pytest.raises(ConfigError, match="while its report was made; make it again"):
+    with pytest.raises(ConfigError, match="while its report was written; run the command again"):
         make_report(sink, {})
 
 

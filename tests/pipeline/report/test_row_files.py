@@ -43,7 +43,7 @@ def test_holes_are_those_of_the_run_also_when_annotations_have_changed(tmp_path,
     annotate(10)
     html = make_report(Storage(config.sink.uri), {})
     assert [card["pictures"] for card in cards(html).values()] == [["after"]] * 2 + [[]]
-    assert html.count(b"boxes.jsonl says something else of it by now") == 2
+    assert html.count(b"boxes.jsonl has changed for this sample") == 2
 
 
 def test_nothing_is_read_of_what_could_not_be_read_nor_of_what_is_too_large(ended, monkeypatch):

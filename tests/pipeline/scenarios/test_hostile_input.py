@@ -279,12 +279,12 @@ def test_annotated_size_that_would_fill_the_memory_is_refused():
 
 IMAGE = {"id": 1, "file_name": "a.jpg"}
 FILES: dict[str, tuple[str, bytes, str]] = {
-    "coco without images": ("coco", b'{"annotations": []}', "no COCO file"),
-    "coco that is a list": ("coco", b"[]", "no COCO file"),
-    "coco without end": ("coco", b'{"images": [', "no COCO file"),
-    "coco not in UTF-8": ("coco", b'{"images": ["\xff"]}', "no COCO file"),
-    "coco of numbers": ("coco", b'{"images": [7], "annotations": []}', "no COCO file"),
-    "coco image without a name": ("coco", b'{"images": [{"id": 1}], "annotations": []}', "no COCO file"),
+    "coco without images": ("coco", b'{"annotations": []}', "not a COCO file"),
+    "coco that is a list": ("coco", b"[]", "not a COCO file"),
+    "coco without end": ("coco", b'{"images": [', "not a COCO file"),
+    "coco not in UTF-8": ("coco", b'{"images": ["\xff"]}', "not a COCO file"),
+    "coco of numbers": ("coco", b'{"images": [7], "annotations": []}', "not a COCO file"),
+    "coco image without a name": ("coco", b'{"images": [{"id": 1}], "annotations": []}', "not a COCO file"),
     "lines without boxes": ("boxes", b'{"sample_id": "a.jpg"}\n', "line 1: expected"),
     "line that is a list": ("boxes", b'{"sample_id": "a.jpg", "boxes": []}\n[]\n', "line 2: expected"),
     "line without end": ("boxes", b'{"sample_id": "a', "line 1: expected"),
@@ -314,7 +314,7 @@ def test_annotation_of_an_unknown_image_is_left_out_and_names_may_repeat(tmp_pat
     "name", ["../a", "a/../../b", "/etc/passwd", "..", "a\\b", "..\\b", "a\0b", "a/..", "//a", "x/../../../y"]
 )
 def test_name_that_tries_to_leave_its_folder(name):
-    with pytest.raises(ValueError, match="is no name below"):
+    with pytest.raises(ValueError, match="is not a valid key below"):
         Storage("/data/sink").path(name)
 
 

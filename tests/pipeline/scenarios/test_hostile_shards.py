@@ -265,10 +265,10 @@ def test_uri_of_a_file_in_a_table_leads_to_it(here, tmp_path):
     ("columns", "message"),
     [
         ({"picture": pa.array([IMAGE])}, "no column image; it has picture"),
-        ({"image": pa.array([1])}, "images are bytes"),
+        ({"image": pa.array([1])}, "images must be bytes"),
         ({"image": pa.array([{"data": IMAGE}])}, "needs a field bytes"),
-        ({"image": pa.array([{"bytes": [1, 2]}])}, "bytes and a path of text, image is struct<bytes: list"),
-        ({"image": pa.array([{"bytes": IMAGE, "path": 1}])}, "bytes and a path of text"),
+        ({"image": pa.array([{"bytes": [1, 2]}])}, "bytes and a text path, but image is struct<bytes: list"),
+        ({"image": pa.array([{"bytes": IMAGE, "path": 1}])}, "bytes and a text path"),
         ({"image": pa.array([[{"bytes": IMAGE, "path": "p"}]])}, "the column image is list<"),
         ({"image.bytes": pa.array([IMAGE])}, r"no column image; it has image\.bytes"),
     ],

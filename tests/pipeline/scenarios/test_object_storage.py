@@ -167,9 +167,7 @@ def test_storage_that_answers_no_conditional_put_is_refused(here, bucket, s3_ser
 
     with proxy(s3_server["endpoint_url"], meddle) as url:
         sink = Storage(f"{bucket}/out", {**s3_server, "endpoint_url": url})
-        message = (
-            r"^sink.uri: s3://bucket/.* cannot create .* \(NotImplemented: A header .*: it knows no conditional PUT"
-        )
+        message = r"^sink.uri: s3://bucket/.* cannot create .* \(NotImplemented: A header .*: without conditional PUT"
         with pytest.raises(ConfigError, match=message), Lease(sink, "run"):
             pass
 
@@ -195,7 +193,7 @@ def test_body_that_ends_early_comes_again_and_never_reaches_the_decoder(
     rows = {row["sample_id"]: row for row in Manifest(Storage(config.sink.uri, s3_server)).load().to_pylist()}
     for failed in (rows.pop("06.png"), rows.pop("08.png")):
         assert failed["error_type"] in ("OSError", "IncompleteReadError"), failed
-        assert re.search("bytes came of|ClientPayloadError", failed["error_message"])
+        assert re.search("received .* of|ClientPayloadError", failed["error_message"])
     assert {row["status"] for row in rows.values()} == {OK} and len(rows) == COUNT - 2
     assert faults["photos/02.png"] == faults["masks/04.png"] == 0
 
@@ -234,9 +232,12 @@ def test_part_of_an_object_that_ends_early_comes_again(bucket, s3_server, monkey
         with storage.open("photos/00.png") as file:
             assert file.read() == IMAGE and spoilt.left == 0
         spoilt.left = 1000
-        with storage.open("photos/00.png") as file, pytest.raises(OSError, match=r"bytes came of|ClientPayloadError"):
+        with (
+            storage.open("photos/00.png") as file,
+            pytest.raises(OSError, match=r"received .* of|ClientPayloadError"),
+        ):
             file.read()
-        with pytest.raises(OSError, match=r"bytes came of|ClientPayloadError"):
+        with pytest.raises(OSError, match=r"received .* of|ClientPayloadError"):
             storage.read("photos/00.png", span=(10, 20))
 
 

@@ -166,7 +166,7 @@ def test_odd_and_long_names_are_results_or_say_why_not(here, tmp_path, image_for
     refused = [row for row in rows.values() if image_format == "png" and len(row["sample_id"]) > 251]
     for row in rows.values():
         if row in refused:
-            assert row["error_type"] == "UnusableName" and "so long a name" in row["error_message"]
+            assert row["error_type"] == "UnusableName" and "name of the result is too long" in row["error_message"]
         else:
             check(config, row, 0)
     assert len(refused) == (2 if image_format == "png" else 0)

@@ -77,7 +77,7 @@ def test_tar_sink_fails_only_samples_whose_value_is_not_in_json(here, tmp_path, 
 def test_column_with_bytes_inside_stops_a_job_to_tars_before_it_starts(here, tmp_path):
     structs = pa.array([{"a": {"b": b"x"}}] * COUNT, pa.struct([("a", pa.struct([("b", pa.large_binary())]))]))
     for values in (COLUMNS["nested"], structs, pa.array([[("k", b"v")]] * COUNT, pa.map_(pa.string(), pa.binary(1)))):
-        with pytest.raises(ConfigError, match="the JSON of a tar has no bytes, x is"):
+        with pytest.raises(ConfigError, match="the JSON of a tar cannot hold bytes, but x is"):
             rows_of(tmp_path, "webdataset", {"x": values})
 
 

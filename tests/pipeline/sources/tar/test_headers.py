@@ -173,8 +173,8 @@ def test_row_of_a_broken_shard_says_where_and_what(tmp_path):
     data[at + 5] ^= 4
     *_, row = find(tmp_path / "x.tar", bytes(data))
     assert row.fault == (
-        f"BrokenShard: x.tar cannot be read beyond 1 samples, at byte {at}: no header of a member but "
-        f"{bytes(data[at : at + 16])!r} is there (bad checksum); 'b' had begun and is not whole"
+        f"BrokenShard: x.tar cannot be read beyond 1 samples, at byte {at}: expected a header of a member, found "
+        f"{bytes(data[at : at + 16])!r} (bad checksum); 'b' had begun and is not whole"
     )
 
 
