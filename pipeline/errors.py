@@ -22,7 +22,7 @@ class JobError(RuntimeError):
 
 
 class ExecutorError(RuntimeError):
-    """What the workers run on failed or does not answer; this says nothing about any sample."""
+    """The executor of the workers failed or does not answer; no sample is to blame."""
 
 
 class SampleError(Exception):

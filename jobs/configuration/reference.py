@@ -35,7 +35,7 @@ the result with the origin of each value; it reads configurations of inpainting 
 | [`conf/laptop.yaml`](../../conf/laptop.yaml) | a machine without a GPU that stays usable |
 | [`conf/one_gpu.yaml`](../../conf/one_gpu.yaml) | one GPU, and an error where there is none |
 | [`conf/cluster.yaml`](../../conf/cluster.yaml) | a running Ray cluster and object storage |
-| [`conf/reprocess.yaml`](../../conf/reprocess.yaml) | some finished samples once more, chosen by their rows |
+| [`conf/reprocess.yaml`](../../conf/reprocess.yaml) | some finished samples again, chosen by their rows |
 | [`conf/demo.yaml`](../../conf/demo.yaml) | `make demo` |
 """
 

@@ -1,4 +1,4 @@
-"""What goes in and out: sources, masks and sinks, as frozen dataclasses; the keys are those of ``conf/*.yaml``."""
+"""Sources, masks and sinks as frozen dataclasses; the keys are those of ``conf/*.yaml``."""
 
 import os
 import re
@@ -45,7 +45,7 @@ def absolute_uri(uri: str, key: str) -> str:
 
 
 def as_extension(text: str) -> str:
-    """What a member of a shard is called behind its sample's name, however that is spelt."""
+    """Normalize the extension of a member of a shard: the part of its name behind the sample's key."""
     return text.lower().removeprefix(".")
 
 
@@ -67,8 +67,8 @@ class SourceConfig:
         format: ``images`` (files), ``webdataset`` (tar shards) or ``parquet``.
         uri: folder or prefix of the files; for shards also one file, or names with globs and braces.
         pattern: glob over paths below ``uri``.
-        image: in shards, the extension of the image's member, null for that of any image; in Parquet files, the image's
-            column, null for ``image``.
+        image: in tar shards, the extension of the image's member, null for any image extension; in Parquet files, the
+            image's column, null for ``image``.
         key: column of Parquet files that names a sample; null names it by file and row.
         hosts: buckets and hosts, beside the source's own, that uris in Parquet files may lead to, such as
             ``s3://other-bucket`` or ``https://cdn.example.com``.
@@ -96,7 +96,7 @@ class SourceConfig:
 
     @property
     def rules(self) -> SourceRules:
-        """What the format says of its samples."""
+        """Return the properties of the format."""
         rules: SourceRules = SOURCE_FORMATS.load(self.format)
         return rules
 
@@ -110,23 +110,23 @@ class MaskConfig:
             the image), ``column`` (of a Parquet file), ``alpha`` (what the image's own alpha channel makes
             transparent), ``boxes`` (JSON lines, or a column), ``coco`` (annotations) or ``text`` (overlaid text, found
             in the pixels).
-        uri: folder of the masks, or the one file of mask or annotations; unused by ``alpha`` and ``text``.
+        uri: folder of the masks, or the one file with the mask or the annotations; unused by ``alpha`` and ``text``.
         template: name of an image's mask below ``uri``, with ``{path}``, ``{dir}``, ``{stem}`` and ``{ext}`` of the
             sample's name; null tries the same path, then the same stem with any image extension.
         member: extension of the mask's member in a tar shard: ``7.mask.png`` is the mask of ``7.jpg``.
         column: column of masks, or of boxes, in Parquet files.
-        threshold: share of full scale, 0 … 1, from which on a value is filled.
+        threshold: share of full scale, 0 … 1; values at or above it are filled.
         channel: ``colour``: the strongest channel of a mask file, times its opacity; ``alpha``: only its opacity, for
             strokes of any colour on a transparent ground.
         upright: whether masks and annotations were drawn on the image as viewers show it, turned by its EXIF
             orientation; they are turned to the stored orientation.
-        resize: scale a mask of another size than its image, which is an error otherwise.
-        anchor: put a mask of another size, unscaled, into that corner, such as ``bottom-right``.
+        resize: scale a mask whose size differs from that of its image; otherwise it fails the sample.
+        anchor: corner, such as ``bottom-right``, into which a mask of another size is put unscaled; null: none.
         box_format: ``xyxy`` (left, top, right, bottom) or ``xywh`` (left, top, width, height).
         box_units: ``pixel``, or ``relative`` to width and height of the image.
         categories: names or ids of a COCO file; an empty list means all.
-        text_score: least confidence of the detector in a line of text, 0 … 1.
-        invert: fill what the mask leaves out.
+        text_score: minimum confidence of the detector in a line of text, 0 … 1.
+        invert: fill the pixels that the mask does not mark.
         close_px: close gaps and notches up to twice that wide.
         dilate_px: grow the hole by that many pixels on every side.
         min_fraction: a mask that covers less of its image, but not nothing, fails the sample.
@@ -180,7 +180,7 @@ class MaskConfig:
 
     @property
     def rules(self) -> MaskRules:
-        """What the kind asks of the configuration, and where its masks lie."""
+        """Return the kind's requirements on the configuration and the place of its masks."""
         rules: MaskRules = MASK_KINDS.load(self.kind)(self)
         return rules
 
@@ -255,6 +255,6 @@ class SinkConfig:
 
     @property
     def rules(self) -> SinkRules:
-        """What the format says of its results."""
+        """Return the properties of the format."""
         rules: SinkRules = SINK_FORMATS.load(self.format)
         return rules

@@ -83,16 +83,16 @@ class RunConfig:
     """How the job runs.
 
     Args:
-        actors: number of workers, or ``auto``: one per GPU, without GPUs one per four CPU cores.
-        gpus_per_actor: GPUs per worker, a fraction shares one; ``auto``: 1 where the cluster has GPUs.
+        actors: number of workers, or ``auto``: one per GPU, or without GPUs one per four CPU cores.
+        gpus_per_actor: GPUs per worker; with a fraction, workers share a GPU; ``auto``: 1 if the cluster has GPUs.
         address: address of the Ray cluster; null means ``RAY_ADDRESS``, else a local cluster for this job.
         resume: continue with a sink that holds results; false refuses it.
-        select: redo the samples whose rows make this SQL expression true, such as ``seam_score > 2``, beside what is
-            new or changed. All other rows stay, also those of other weights or settings.
+        select: redo the samples whose rows make this SQL expression true, such as ``seam_score > 2``, in addition to
+            new and changed ones. All other rows stay, also those of other weights or settings.
         retry_failed: retry failed samples: true for all, or their error types, such as ``MissingMask,FileNotFound``.
         redo_changed: redo results of other weights or settings.
         report: write ``report.html`` into the sink when the run ends and has done something.
-        log: format of the driver's log: ``text``, or ``json`` for collectors of logs.
+        log: format of the driver's log: ``text``, or ``json`` for log collectors.
         notify: a command, or the http(s) URL of a webhook, that gets the run's JSON when the run has ended, however it
             ended.
     """
@@ -196,7 +196,7 @@ class JobConfig:
 
     @property
     def inpaint_settings(self) -> InpaintSettings:
-        """What the model is run with."""
+        """Return the settings of the model, windows included."""
         model, window = self.model, self.window
         return InpaintSettings(
             steps=model.steps,

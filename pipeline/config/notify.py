@@ -42,7 +42,7 @@ def _is_url(text: str) -> bool:
 
 
 def public_notify(target: Any) -> str | None:
-    """What may be told of it: the host, or the program; paths and arguments often hold tokens."""
+    """Return the part that may be logged: the host, or the program; paths and arguments often hold tokens."""
     parsed = parse_notify(target)
     if parsed is None:
         return None

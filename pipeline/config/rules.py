@@ -1,4 +1,4 @@
-"""What mask kinds and formats tell the configuration, and those that list and read."""
+"""The properties of mask kinds and formats that the configuration, listing and reading need."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -36,7 +36,7 @@ class MaskPlace:
 
 
 class MaskRules(Protocol):
-    """What the configuration asks of a mask kind, see :class:`pipeline.masks.base.MaskKind`."""
+    """The interface of a mask kind for the configuration, see :class:`pipeline.masks.base.MaskKind`."""
 
     place: MaskPlace
     indifferent: tuple[str, ...]
@@ -46,7 +46,7 @@ class MaskRules(Protocol):
 
 
 class SourceRules(Protocol):
-    """What is asked of a source format, see :class:`pipeline.sources.format.SourceFormat`."""
+    """The interface of a source format for the configuration, see :class:`pipeline.sources.format.SourceFormat`."""
 
     is_sharded: bool
     has_members: bool
@@ -54,7 +54,7 @@ class SourceRules(Protocol):
 
 
 class SinkRules(Protocol):
-    """What is asked of a sink format, see :class:`pipeline.sinks.format.ImageFiles`."""
+    """The interface of a sink format for the configuration, see :class:`pipeline.sinks.format.ImageFiles`."""
 
     is_sharded: bool
     carries_json: bool

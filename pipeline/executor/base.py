@@ -25,7 +25,7 @@ class Workers(Protocol):
 
     @property
     def roster(self) -> Roster | RemoteRoster:
-        """What the workers report to."""
+        """Return the roster that the workers report to."""
 
     def run_pass(self, units: pa.ListArray, this_pass: Pass) -> Iterable[pa.Table]:
         """Process units, one list of ``SAMPLE_SCHEMA`` each, and yield rows as they arrive, deferred ones among them.

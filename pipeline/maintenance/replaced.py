@@ -26,7 +26,7 @@ _VERDICT = "EncoderError"
 def delete_replaced(manifest: Manifest, lease: Lease) -> None:
     """Delete single files that only replaced rows name; shards lose such results in :mod:`pipeline.maintenance.repack`.
 
-    What lies elsewhere, since the sink was moved, stays, and so does the result of a sample that now could not be read
+    Files elsewhere stay, since the sink was moved, and so does the result of a sample that now could not be read
     or stored.
 
     Args:

@@ -1,1 +1,1 @@
-"""What is to be done, compared with what the manifest holds."""
+"""Compares the source with the manifest and hands out the samples to process."""

@@ -1,4 +1,4 @@
-"""What a job reads of its source, narrowed from its configuration."""
+"""The part of the configuration that finders and readers of a source use."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from pipeline.config.rules import MaskPlace
 
 @dataclass(frozen=True)
 class Wanted:
-    """What finders and readers of a source format need to know.
+    """The settings that finders and readers of a source format need.
 
     Args:
         source: uri, pattern, image and key.

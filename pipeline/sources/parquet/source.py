@@ -71,7 +71,7 @@ class ParquetRows:
                 yield SampleRef(f"{part.key}#{row}", size, part.version, part.key, [row], True)
 
     def _footer(self, part: StoredFile) -> pq.FileMetaData | str | None:
-        """What a file says of itself, why it does not, or nothing where it was deleted since it was listed."""
+        """Return the footer of a file, the reason why it has none, or ``None`` if the file is no longer there."""
         try:
             with self.storage.open(part.key, BLOCK_BYTES) as file:
                 footer = pq.read_metadata(file)
