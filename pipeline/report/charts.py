@@ -42,8 +42,8 @@ def _stages(figures: Figures) -> _Chart | None:
     chart = _chart(pygal.HorizontalBar, value_formatter=seconds, show_legend=True)
     stages = figures.stages[::-1]  # the first one on top
     chart.x_labels = [stage.stage for stage in stages]
-    chart.add("half of the samples within", [stage.median_s for stage in stages])
-    chart.add("95 % within", [stage.p95_s for stage in stages])
+    chart.add("median", [stage.median_s for stage in stages])
+    chart.add("95th percentile", [stage.p95_s for stage in stages])
     return chart
 
 
