@@ -49,10 +49,17 @@ def _add_model(kinds: Any) -> None:
     model.add_argument("--weights", default=RANDOM, help="name, folder or file; random: published size (random)")
     model.add_argument("--device", default="auto", help="cuda or cpu (the GPU if there is one)")
     model.add_argument(
-        "--batch-sizes", type=positive, nargs="+", default=[1, 4, 16], metavar="N", help="windows (1 4 16)"
+        "--batch-sizes",
+        type=positive,
+        nargs="+",
+        default=[1, 4, 16],
+        metavar="N",
+        help="windows per call of the model (1 4 16)",
     )
     model.add_argument("--quick", action="store_true", help="only batches of one window, few repetitions")
-    model.add_argument("--versus", choices=["flux"], help="also FLUX.1-Fill-Dev, of its size with random weights")
+    model.add_argument(
+        "--versus", choices=["flux"], help="also measure FLUX.1-Fill-Dev, with random weights of its size"
+    )
     model.set_defaults(measure=_model)
 
 
@@ -89,7 +96,7 @@ def _add_plan(kinds: Any) -> None:
         "plan",
         help="planning against a manifest of many rows: seconds and memory",
         description="Write a manifest of finished rows, then plan against a synthetic listing of as many images and "
-        "masks, of which one in a thousand has changed.",
+        "masks. One mask in a thousand has changed.",
     )
     plan.add_argument("--rows", type=positive, default=1_000_000, help="rows in the manifest and listing (1000000)")
     plan.set_defaults(measure=_plan)

@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("photos", metavar="PHOTOS", type=Path, help="folder of JPEG, PNG or WebP files")
-    add("--weights", nargs="*", default=["nano"], help="models, as model.weights takes them (nano)")
+    add("--weights", nargs="*", default=["nano"], help="models, in the forms of model.weights (nano)")
     kinds = f"kinds of holes, any of {', '.join(MASKS)} ({' '.join(KINDS)})"
     add("--masks", nargs="+", default=KINDS, choices=MASKS, help=kinds)
     add("--baselines", nargs="*", default=list(BASELINES), choices=BASELINES, help="fills without a model (all)")
@@ -61,13 +61,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--protocol", choices=PROTOCOLS, help=protocol)
     files = "use these masks instead of drawn ones, also for a protocol; white = hole"
     add("--mask-files", metavar="FOLDER", type=Path, help=files)
-    add("--mask-threshold", type=float, default=mask.threshold, help="as mask.threshold of a job (0.5)")
-    add("--mask-channel", default=mask.channel, help="as mask.channel of a job: colour or alpha (colour)")
+    add("--mask-threshold", type=float, default=mask.threshold, help="like mask.threshold of a job (0.5)")
+    add("--mask-channel", default=mask.channel, help="like mask.channel of a job: colour or alpha (colour)")
     add("--workers", type=int, default=0, help="Ray workers, at RAY_ADDRESS or on this machine; 0: no Ray (0)")
     add("--seed", type=int, default=0, help="seed of holes and models (0)")
-    add("--steps", type=int, default=model.steps, help=f"as model.steps of a job ({model.steps})")
-    add("--guidance", type=float, default=model.guidance, help=f"as model.guidance of a job ({model.guidance})")
-    add("--strength", type=float, default=model.strength, help=f"as model.strength of a job ({model.strength})")
+    add("--steps", type=int, default=model.steps, help=f"like model.steps of a job ({model.steps})")
+    add("--guidance", type=float, default=model.guidance, help=f"like model.guidance of a job ({model.guidance})")
+    add("--strength", type=float, default=model.strength, help=f"like model.strength of a job ({model.strength})")
     hub = "folder of torch.hub; adds LPIPS and FID, see docs/how-to/evaluation.md"
     add("--hub", metavar="FOLDER", type=Path, help=hub)
     add("--json", metavar="FILE", type=Path, help="write the means and the figures of each photo")

@@ -42,8 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sizing.add_argument("--sizing", action="store_true", help="cut some photos into windows and estimate")
     sizing.add_argument("--sample", type=positive, default=100, metavar="N", help="photos to cut (100)")
     sizing.add_argument("--bench", type=Path, metavar="FILE", help="JSON of moebius bench model: windows per second")
-    sizing.add_argument("--windows-per-second", type=float, metavar="X", help="of one GPU, instead of --bench")
-    sizing.add_argument("--gpu-hour-cost", type=float, metavar="X", help="in any currency")
+    sizing.add_argument("--windows-per-second", type=float, metavar="X", help="measured on one GPU, instead of --bench")
+    sizing.add_argument("--gpu-hour-cost", type=float, metavar="X", help="price of one GPU hour, in any currency")
     options = parser.parse_intermixed_args(arguments)
     return run_command(lambda: _plan(options))
 

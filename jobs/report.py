@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add_sink(parser)
     parser.add_argument("--output", metavar="FILE", type=Path, help=f"file to write (SINK/{KEY})")
-    parser.add_argument("--samples", type=int, default=SAMPLES, help=f"maximum number with pictures ({SAMPLES})")
+    parser.add_argument("--samples", type=int, default=SAMPLES, help=f"samples with pictures, at most ({SAMPLES})")
     options = parser.parse_args(arguments)
     return run_command(lambda: _report(options))
 

@@ -40,13 +40,13 @@ class TrainSettings:
     """Settings of a training run; ``diffusion`` with ``init`` set fine-tunes those weights.
 
     Args:
-        mode: ``vae`` trains the autoencoder, ``diffusion`` the denoiser by itself, ``distil`` the denoiser with
-            a teacher, ``teacher`` a small teacher from scratch.
+        mode: ``vae`` trains the autoencoder, ``diffusion`` the denoiser without a teacher, ``distil`` with one,
+            ``teacher`` a small teacher from scratch.
         photos: ``.npz`` file of packed photos, see :mod:`moebius.train.photos`.
         held_out: ``.npz`` file of photos that training never sees; each checkpoint is measured on them, see
             ``validation.csv``. Empty: not measured.
         folder: where checkpoints, logs, grids and weights go; a run that finds a checkpoint there resumes from it.
-        vae: folder of the autoencoder, for the denoiser; in mode ``vae``, one of which only the decoder is trained.
+        vae: folder of the autoencoder, for the denoiser; in mode ``vae``, train only the decoder of this one.
         init: weights to start from, as :func:`moebius.weights.find_weights` takes them; empty: from scratch, at the
             sizes of ``tasks.SMALL_CONFIG``.
         image_size: side of the window of a denoiser or teacher that starts from scratch, in pixels; a multiple of 64.
@@ -56,17 +56,17 @@ class TrainSettings:
         balancing: ``published`` or ``paper``, see :mod:`moebius.train.losses`.
         steps: optimizer steps of the whole run.
         batch_size: crops in one step and process.
-        learning_rate: after the warm-up.
-        warmup_steps: over which the rate grows from nothing.
-        decay_steps: steps at which the rate falls to a tenth.
-        weight_decay: decoupled, of matrices.
-        clip_norm: largest norm of the gradient.
-        ema_decay: of the averaged weights; they are what is exported.
+        learning_rate: learning rate after the warm-up.
+        warmup_steps: number of steps over which the learning rate grows from 0.
+        decay_steps: steps at which the learning rate falls to a tenth.
+        weight_decay: decoupled weight decay of matrices.
+        clip_norm: maximum norm of the gradient.
+        ema_decay: decay of the averaged weights, which are exported.
         masks: kinds of random masks, see :mod:`moebius.train.random_masks`: ``thin``, ``medium``, ``thick``, ``boxes``.
         unconditional: share of samples that train the category ids 10–19.
         cached: crops with a mask whose latents are encoded once and kept, for the denoiser; 0: new ones each step.
-        noise_cap: largest weight of a sample in the loss of ``diffusion``, its weight being the error of the clean
-            latents over that of the noise, (1 − ᾱ)/ᾱ, and at least ½; 0: every sample weighs 1, as published.
+        noise_cap: maximum weight of a sample in the loss of ``diffusion``. The weight is (1 − ᾱ)/ᾱ, the error of the
+            clean latents ÷ that of the noise, and at least ½. 0: every sample weighs 1, as published.
         uniform_times: train all timesteps equally often, so that the first ones of sampling are learnt early; the
             published distribution draws one in seventy above 900.
         known_weight: weight of positions outside the hole, in the loss of ``diffusion``; 1 as published.
