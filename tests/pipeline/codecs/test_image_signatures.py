@@ -92,7 +92,7 @@ def test_broken_header_is_never_that_of_something_else(container):
         try:
             open_checked(data[:end], LIMIT)
         except SampleError as error:
-            assert "not an image" not in error.message and container in error.message, error.message
+            assert "not a supported image" not in error.message and container in error.message, error.message
 
 
 @pytest.mark.parametrize(
