@@ -154,7 +154,7 @@ def test_node_that_defers_everything_is_left_out_and_the_others_do_its_samples(l
     assert cluster.run(400, actors=2) == {}
     assert sorted(cluster.committed) == names(400)
     assert cluster.passes[-1].avoided == {"broken"}
-    assert [line for line in lines if "left out" in line] == [
+    assert [line for line in lines if "excluded" in line] == [
         "broken is excluded from now on: FileNotFound: not mounted"
     ]
 
