@@ -192,6 +192,7 @@ def _get(filesystem: AbstractFileSystem, request: Mapping[str, str], size_bytes:
 async def _read(filesystem: AbstractFileSystem, request: Mapping[str, str], size_bytes: int | None) -> bytes:
     """Send one GET; repeat it where the body is damaged, since botocore repeats only what fails before the body."""
     for attempt in range(TRIES):
+        # No public call returns the body as a stream; this one adds the session and the retries of s3fs.
         body = (await filesystem._call_s3("get_object", **request))["Body"]
         try:
             data = await body.read()
