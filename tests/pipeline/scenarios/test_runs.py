@@ -109,7 +109,7 @@ def test_results_on_the_disk_of_another_machine_stop_the_job(tmp_path, tiny_weig
             self.sink.storage.path = lambda key: f"{tmp_path}/elsewhere/{key}"
 
     make_photos(tmp_path, count=1)
-    with pytest.raises(JobError, match=r"all nodes must share sink\.uri"):
+    with pytest.raises(JobError, match=r"All nodes must share sink\.uri"):
         run(job(tmp_path, tiny_weights), executor=LocalExecutor(Elsewhere))
     assert not (tmp_path / "out" / "manifest").exists()
 
