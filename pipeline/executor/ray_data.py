@@ -85,7 +85,8 @@ class RayWorkers:
             return self.pool
         return shrink_pool(self.pool, self.config.run, node_resources(this_pass.avoided))
 
-    def _flow(self, units: pa.ListArray, this_pass: Pass, pool: Pool) -> ray.data.Dataset:
+    def _flow(self, units: pa.ListArray, this_pass: Pass, pool: Pool) -> "ray.data.Dataset":
+        # The type is quoted, or runs without work would import Ray Data, too.
         arguments = (self.config, self.weights_fingerprint, self.run_id, pool)
         return ray.data.from_arrow(_blocks(units)).map_batches(
             Worker,
