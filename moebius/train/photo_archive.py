@@ -3,7 +3,6 @@
 ``python -m moebius.train.photo_archive FOLDER FILE.zip [--side 448] [--quality 90] [--leave-out NAMES.txt]``
 """
 
-import argparse
 import io
 import logging
 import zipfile
@@ -13,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from moebius.train.photos import PhotosError, list_photos, scaled_photo
+from moebius.train.photos import PhotosError, list_photos, names_in, packing_parser, scaled_photo
 
 logger = logging.getLogger(__name__)
 
@@ -72,16 +71,12 @@ def _decoded(data: bytes) -> np.ndarray:
 
 def main() -> None:
     """Store the photos of a folder, without those that a file names."""
-    parser = argparse.ArgumentParser(prog="moebius.train.photo_archive", description=main.__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("target", type=Path)
-    parser.add_argument("--side", type=int, default=448, help="shorter side of the photos, in pixels")
+    parser = packing_parser("moebius.train.photo_archive", main.__doc__, side_px=448)
     parser.add_argument("--quality", type=int, default=90, help="of WebP")
-    parser.add_argument("--leave-out", type=Path, help="file with names of photos to leave out, one per line")
     options = parser.parse_args()
-    left_out = set(options.leave_out.read_text().split("\n")) if options.leave_out else set()
-    paths = [path for path in list_photos(options.folder) if path.name not in left_out]
     try:
+        left_out = names_in(options.leave_out)
+        paths = [path for path in list_photos(options.folder) if path.name not in left_out]
         write_archive(paths, options.side, options.quality, options.target)
     except (OSError, PhotosError) as error:
         parser.error(str(error))

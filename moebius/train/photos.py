@@ -28,6 +28,21 @@ def list_photos(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
 
 
+def names_in(path: Path | None) -> set[str]:
+    """Read a file with one name per line; ``None`` holds none."""
+    return set(path.read_text().split("\n")) if path else set()
+
+
+def packing_parser(prog: str, description: str | None, side_px: int) -> argparse.ArgumentParser:
+    """Return a parser of what all kinds of packing take: FOLDER, TARGET, --side (a default) and --leave-out."""
+    parser = argparse.ArgumentParser(prog=prog, description=description)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("target", type=Path)
+    parser.add_argument("--side", type=int, default=side_px, help="shorter side of the packed photos, in pixels")
+    parser.add_argument("--leave-out", type=Path, help="file with names of photos to leave out, one per line")
+    return parser
+
+
 def held_out(names: list[str], count: int) -> set[str]:
     """Choose the names that training must never see: the ``count`` lowest CRC-32, so that added files move few."""
     return set(sorted(names, key=lambda name: (zlib.crc32(name.encode()), name))[:count])
@@ -155,12 +170,8 @@ class PhotoCrops:
 
 def main() -> None:
     """Pack a folder; photos left out are packed into FILE.held_out.npz, their names written to FILE.held_out.txt."""
-    parser = argparse.ArgumentParser(prog="moebius.train.photos", description=main.__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("target", type=Path)
-    parser.add_argument("--side", type=int, default=192, help="shorter side of the packed photos, in pixels")
-    parser.add_argument("--hold-out", type=int, default=24, help="photos that are left out")
-    parser.add_argument("--leave-out", type=Path, help="file with names of more photos to leave out, one a line")
+    parser = packing_parser("moebius.train.photos", main.__doc__, side_px=192)
+    parser.add_argument("--hold-out", type=int, default=24, help="photos that are left out besides")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     if options.target.suffix != ".npz" or options.side < 1 or options.hold_out < 0:
@@ -173,9 +184,8 @@ def main() -> None:
 
 def _pack(options: argparse.Namespace) -> None:
     paths = list_photos(options.folder) if options.folder.is_dir() else []
-    aside = held_out([path.name for path in paths], options.hold_out)
-    if options.leave_out:
-        aside |= set(options.leave_out.read_text().split("\n")) & {path.name for path in paths}
+    names = [path.name for path in paths]
+    aside = held_out(names, options.hold_out) | names_in(options.leave_out) & set(names)
     if len(aside) == len(paths):
         kinds = ", ".join(SUFFIXES)
         raise PhotosError(f"{options.folder} holds {len(paths)} photos ({kinds}), of which {len(aside)} are held out")
