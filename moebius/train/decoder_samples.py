@@ -1,4 +1,4 @@
-"""What the decoder is tuned on: crops with holes beside true latents, slightly spoilt, and beside sampled ones."""
+"""Samples to tune the decoder on: crops with holes beside slightly disturbed true latents or sampled ones."""
 
 from __future__ import annotations
 

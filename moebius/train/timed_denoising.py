@@ -34,7 +34,7 @@ BF16_GAIN = 1.25  # what bf16 has to be faster than TF32 by
 
 @dataclass(frozen=True)
 class TimedRun:
-    """What a run did: the averaged weights, and figures of its steps (seconds, steps, loss, loss in holes)."""
+    """Result of a run: averaged weights, and figures of its steps (seconds, steps, loss, loss in holes)."""
 
     state: dict[str, Tensor]
     rows: list[dict[str, float]]

@@ -1,4 +1,4 @@
-"""What a run learns from Ray: errors of a pass, and why workers died."""
+"""Errors of a pass and causes of death of workers, as the Ray executor reports them."""
 
 import logging
 
