@@ -55,7 +55,7 @@ def _inpaint(path: str, overrides: Sequence[str], executor: "Executor | None") -
                 failures.update(rows)
                 progress.update(rows, todo)
 
-            summary = run_job(config, run_id, on_rows, executor, lambda pool: progress.expect(pool.model_calls))
+            summary = run_job(config, run_id, on_rows, executor, progress.expect)
     except (JobError, LeaseHeldError, ManifestConflictError) as error:
         logger.error("%s", error)
         return FAILED

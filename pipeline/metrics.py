@@ -22,7 +22,7 @@ READ_GAUGES_S = 5.0  # Ray exports every ten seconds
 COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "samples": ("samples whose rows are committed", ("status",)),
     "failures": ("failed samples whose rows are committed", ("stage", "error")),
-    "given_back": ("samples deferred to another try by a fault of a worker's environment", ()),
+    "given_back": ("samples that a worker gave back, for a fault of its environment or because it left", ()),
     "windows": ("windows that went through the model", ()),
     "model_seconds": ("seconds that calls of the model took", ()),
     "stage_seconds": ("seconds of work on samples: waiting for inputs, decoding and so on", ("stage",)),

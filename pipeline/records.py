@@ -14,7 +14,8 @@ RESULT_DAMAGED, RESULT_MISSING = RESULT_FAULTS = (
 # Statuses of rows that workers return for unfinished samples; they never appear in a manifest.
 DEFERRED = "deferred"  # the fault may be the worker's own, so the sample is retried
 HELD = "held"  # the storage accepts no writes, or refuses the credentials: never the sample's fault
-UNDONE = (DEFERRED, HELD)
+RETURNED = "returned"  # the worker leaves before it was done; the sample is as fresh as before
+UNDONE = (DEFERRED, HELD, RETURNED)
 
 
 # One planned sample:

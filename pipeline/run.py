@@ -7,6 +7,7 @@ from contextlib import closing
 import pyarrow as pa
 
 from pipeline.cluster.notify import notified
+from pipeline.cluster.staffing import Staffing
 from pipeline.cluster.summary import Summary
 from pipeline.cluster.supervisor import Supervisor
 from pipeline.cluster.time_limits import Patience
@@ -29,7 +30,6 @@ from pipeline.planning.plan import make_plan
 from pipeline.records import MANIFEST_SCHEMA
 from pipeline.storage.storage import Storage
 from pipeline.storage.weights import fetch_weights
-from pipeline.worker.pool import Pool
 from pipeline.worker.units import UnitBounds
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def run_job(
     run_id: str,
     on_rows: Callable[[pa.Table, int], None],
     executor: Executor | None = None,
-    on_pool: Callable[[Pool], None] = lambda pool: None,
+    on_workers: Callable[[Callable[[], int]], None] = lambda model_calls: None,
 ) -> Summary:
     """Process the samples that the sink does not hold yet.
 
@@ -49,7 +49,8 @@ def run_job(
         run_id: unique name of this run.
         on_rows: called with newly committed rows and the number of samples to process; first with no rows.
         executor: starts the workers; by default on Ray.
-        on_pool: called once the worker pool is sized.
+        on_workers: called before the workers start, with a function that returns how many calls of the model can run
+            at once at that moment.
 
     Returns:
         Summary of the run, also written to ``runs/<run_id>.json`` of the sink.
@@ -83,16 +84,15 @@ def run_job(
                 on_rows(MANIFEST_SCHEMA.empty_table(), plan.todo)
                 if plan.todo:
                     with (executor or RayExecutor()).open(config, weights.fingerprint, run_id) as workers:
-                        pool = workers.pool
-                        on_pool(pool)
-                        meter.watch(samples_to_do=lambda: plan.todo, model_calls=lambda: pool.model_calls)
 
                         def start_pass(units: pa.ListArray, this_pass: Pass) -> Iterable[pa.Table]:
                             return until_taken_over(workers.run_pass(units, this_pass), lease)
 
-                        patience = Patience(
-                            workers.roster, config.limits.stall_s, pool.actors, workers.describe_shortage
-                        )
+                        pool = workers.pool
+                        staffing = Staffing(pool.least, workers.describe_shortage, pool.calls_each)
+                        on_workers(staffing.model_calls)
+                        meter.watch(samples_to_do=lambda: plan.todo, model_calls=staffing.model_calls)
+                        patience = Patience(workers.roster, config.limits.stall_s, pool.actors, staffing)
                         witness = DriverWitness(config, weights.fingerprint, run_id)
                         bounds = UnitBounds.of_sink(config.sink)
                         supervisor = Supervisor(

@@ -5,7 +5,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TextIO
 
 import pyarrow as pa
@@ -46,8 +46,8 @@ class Progress:
         self._stopped.set()
         self._shown.close()
 
-    def expect(self, model_calls: int) -> None:
-        """Set how many calls of the model can run concurrently."""
+    def expect(self, model_calls: Callable[[], int]) -> None:
+        """Set the function that returns how many calls of the model can run at once now."""
         self.stats.model_calls = model_calls
 
     def update(self, rows: pa.Table, total: int) -> None:

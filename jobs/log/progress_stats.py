@@ -1,6 +1,7 @@
 """Statistics of a running job: counts, rate, time left."""
 
 from collections import Counter, deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -15,11 +16,12 @@ MAX_KINDS = 4  # error types shown by name
 
 
 class _Commit(NamedTuple):
-    """Totals at the time of a commit."""
+    """Totals at the time of a commit; ``capacity_s`` is what ``model_s`` would be if the model were always busy."""
 
     at_s: float
     done: int
     model_s: float
+    capacity_s: float
 
 
 class ProgressStats:
@@ -30,10 +32,10 @@ class ProgressStats:
 
     def __init__(self) -> None:
         self.total = self.done = 0
-        self.model_calls = 0  # that run concurrently; 0 until the workers are known
+        self.model_calls: Callable[[], int] = lambda: 0  # that can run at once now
         self.statuses: Counter[str] = Counter()
         self.kinds: Counter[str] = Counter()
-        self._model_s = 0.0
+        self._model_s = self._capacity_s = 0.0
         self._commits: deque[_Commit] = deque()
 
     def count(self, rows: pa.Table, total: int, now: float) -> None:
@@ -43,7 +45,9 @@ class ProgressStats:
         self.kinds.update(rows.filter(pc.equal(rows["status"], FAILED))["error_type"].to_pylist())
         self.done = self.statuses.total()
         self._model_s += pc.sum(rows["inpaint_s"]).as_py() or 0.0
-        self._commits.append(_Commit(now, self.done, self._model_s))
+        if self._commits:
+            self._capacity_s += self.model_calls() * (now - self._commits[-1].at_s)
+        self._commits.append(_Commit(now, self.done, self._model_s, self._capacity_s))
         while len(self._commits) > 2:
             period_s = RATE_PERIOD_S if self._commits[0].done else WARM_UP_S
             if now - self._commits[1].at_s < period_s:
@@ -72,8 +76,8 @@ class ProgressStats:
         parts = [f"{rate:.1f}/s" if rate >= 1 else f"{60 * rate:.1f}/min"]
         if rate:
             parts.append(f"{_clock(max((self.total - last.done) / rate - (now - last.at_s), 0))} left")
-        if self.model_calls:
-            busy = (last.model_s - first.model_s) / max(self.model_calls * (last.at_s - first.at_s), 1e-9)
+        if (capacity_s := last.capacity_s - first.capacity_s) > 0:
+            busy = (last.model_s - first.model_s) / capacity_s
             parts.append(f"model busy {min(100 * busy, 100):.0f} %")
         if now - last.at_s > SILENCE_S:
             parts.append(f"last commit {_clock(now - last.at_s)} ago")

@@ -39,6 +39,7 @@ class Work:
         self.productive: set[str] = set()
         self.reasons: dict[str, str] = {}
         self._deferred: list[pa.Table] = []
+        self._returned: list[pa.Table] = []
 
     @property
     def unfinished(self) -> int:
@@ -85,8 +86,15 @@ class Work:
         for worker, kind, message in zip(*columns, strict=True):
             self.reasons[worker] = f"{kind}: {message}"
 
+    def give_back(self, rows: pa.Table) -> None:
+        """Queue samples that a leaving worker returned, for :meth:`apply_deferred`; their histories stay."""
+        self._returned.append(rows.select(["sample_id"]))
+
     def apply_deferred(self) -> None:
         """Update the histories of queued samples; one look-up serves many, as its cost grows with the chunk."""
+        if self._returned:
+            self._missing[self._positions(pa.concat_tables(self._returned))] = False
+            self._returned = []
         if not self._deferred:
             return
         positions = self._positions(pa.concat_tables(self._deferred))

@@ -1,8 +1,9 @@
 """The private parts of Ray that this package uses, each for want of a public one; a release of Ray may change them."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray._common.utils import get_default_ray_temp_dir
@@ -14,6 +15,7 @@ from ray._private.authentication.authentication_token_setup import (
     get_authentication_mode,
 )
 from ray._private.services import GcsClient, canonicalize_bootstrap_address
+from ray.core.generated.gcs_pb2 import ActorTableData
 from ray.exceptions import AuthenticationError
 
 LOOPBACK = {ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0"}  # for the processes that Ray starts, see on_loopback
@@ -86,3 +88,22 @@ def is_refused(address: str) -> bool:
     except AuthenticationError:
         return True
     return False
+
+
+def draining_nodes() -> Collection[str]:
+    """Return the ids of nodes that are being drained; the public state API needs Ray's dashboard."""
+    nodes: Collection[str] = ray._private.state.state.get_draining_nodes()
+    return nodes
+
+
+def living_actors() -> list[tuple[str, dict[str, float]]]:
+    """Return the id of the job and the reserved resources of every actor that runs; as above."""
+    table = ray._private.state.state._connect_and_get_accessor().get_actor_table(None, "ALIVE")
+    actors = map(ActorTableData.FromString, table)
+    return [(actor.job_id.hex(), dict(actor.required_resources)) for actor in actors]
+
+
+def jobs() -> list[dict[str, Any]]:
+    """Return the jobs of the cluster: ``JobID``, ``Entrypoint``, ``DriverIPAddress`` and others; as above."""
+    table: list[dict[str, Any]] = ray._private.state.jobs()
+    return table

@@ -14,7 +14,7 @@ from pipeline.cluster.timed_stream import by_clock
 from pipeline.cluster.witness import Witness
 from pipeline.errors import ExecutorError, JobError
 from pipeline.faults.passes import History, Pass
-from pipeline.records import UNDONE
+from pipeline.records import RETURNED, UNDONE
 from pipeline.sources.inputs import Sample
 from pipeline.worker.units import SMALL_UNITS, UnitBounds, make_units
 
@@ -105,7 +105,8 @@ class Supervisor:
         units = make_units(samples, this_pass.unit_samples(work.unit), self.bounds.size_bytes)
         try:
             number = self.roster.new_pass()
-            for rows in self._gathered(by_clock(self.start_pass(units, this_pass), TICK_S), work):
+            flow = by_clock(self.start_pass(units, this_pass), TICK_S)
+            for rows in self._gathered(flow, work, 0 if this_pass.avoided else len(units)):
                 work.finish(rows, commit)
         except ExecutorError as error:
             self.patience.reason = str(error)
@@ -131,17 +132,18 @@ class Supervisor:
         is_known = useless or work.productive or entries.proven  # that the others work
         return this_pass.avoided | useless.keys() if is_known else frozenset()
 
-    def _gathered(self, tables: Iterator[pa.Table | None], work: Work) -> Iterator[pa.Table]:
+    def _gathered(self, tables: Iterator[pa.Table | None], work: Work, units: int) -> Iterator[pa.Table]:
         """Collect rows for a commit, with growing intervals, so that a long run leaves few parts."""
-        started = committed = time.monotonic()
+        started = committed = looked = time.monotonic()
         waiting: list[pa.Table] = []
         try:
             for table in tables:
-                if table is None:
-                    self.patience.look_after_workers(work)
-                elif (done := self._done(table, work)).num_rows:
+                if table is not None and (done := self._done(table, work)).num_rows:
                     waiting.append(done)
                 now = time.monotonic()
+                if now - looked >= TICK_S:
+                    self.patience.look_after_workers(work, units=units)
+                    looked = now
                 if waiting and now - committed >= max(FIRST_COMMIT_S, COMMIT_FRACTION * (now - started)):
                     yield pa.concat_tables(waiting)
                     waiting, committed = [], now
@@ -153,7 +155,10 @@ class Supervisor:
             yield pa.concat_tables(waiting)
 
     def _done(self, table: pa.Table, work: Work) -> pa.Table:
-        """Record deferred samples, and return the rows of finished ones."""
+        """Record deferred and returned samples, and return the rows of finished ones."""
+        if pc.any(is_returned := pc.equal(table["status"], RETURNED)).as_py():
+            work.give_back(table.filter(is_returned))
+            table = table.filter(pc.invert(is_returned))
         undone = pc.is_in(table["status"], pa.array(UNDONE))
         deferred, done = table.filter(undone), table.filter(pc.invert(undone))
         if done.num_rows:

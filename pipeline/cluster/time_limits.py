@@ -2,13 +2,12 @@
 
 import logging
 import time
-from collections.abc import Callable
 
 from pipeline.cluster.histories import Work
+from pipeline.cluster.staffing import Staffing
 from pipeline.errors import JobError
 from pipeline.faults.roster import Entries, RemoteRoster, Roster
 
-SAY_START_S = 60.0  # without any worker, until the log says so
 QUIET_S = 1800.0  # loading weights, or waiting for a node of a busy cluster, may take that long
 
 logger = logging.getLogger(__name__)
@@ -20,8 +19,8 @@ class Patience:
     Args:
         roster: what workers report to.
         stall_s: maximum time without progress while workers meet only faults of their environment.
-        actors: size of the pool.
-        shortage: describes which resources the cluster lacks to start a worker.
+        actors: number of workers at the start.
+        staffing: is told how many workers run.
         quiet_s: maximum time without progress for any reason.
     """
 
@@ -30,10 +29,11 @@ class Patience:
         roster: Roster | RemoteRoster,
         stall_s: float,
         actors: int = 1,
-        shortage: Callable[[], str] = str,
+        staffing: Staffing | None = None,
         quiet_s: float = QUIET_S,
     ) -> None:
-        self.roster, self.stall_s, self.actors, self.shortage = roster, stall_s, actors, shortage
+        self.roster, self.stall_s, self.actors = roster, stall_s, actors
+        self.staffing = staffing or Staffing()
         self.quiet_s = max(quiet_s, stall_s)
         self.reason = "none was told"
         self._moved_at = time.monotonic()  # when something last moved, or the first fault after that was met
@@ -63,20 +63,23 @@ class Patience:
         if self._is_stalled and now - self._moved_at > self.stall_s:
             raise self._end(work, f"nothing succeeded for limits.stall_s={self.stall_s:g}")
         if now - self._last_move > self.quiet_s:
-            raise self._end(work, f"no worker has completed a step for {self.quiet_s:.0f} s. {self.shortage()}")
+            why = f"no worker has completed a step for {self.quiet_s:.0f} s. {self.staffing.shortage()}"
+            raise self._end(work, why)
 
-    def look_after_workers(self, work: Work, expected: int | None = None) -> None:
+    def look_after_workers(self, work: Work, expected: int | None = None, units: int = 0) -> None:
         """Report troubles of workers, and check that some are alive and able to work.
 
         Args:
             work: their samples.
             expected: number of participating workers; by default the whole pool.
+            units: number of units that the workers have been given in this pass.
 
         Raises:
             JobError: no worker can work, none has been alive for too long, or see :meth:`check`.
         """
         entries = self.roster.read()
         self.say_troubles(entries)
+        self.staffing.note(len(entries.alive), has_work=entries.units_begun < units)
         if any(steps > self._steps.get(worker, 0) for worker, steps in entries.steps.items()):
             self.note_done()
         self._steps = dict(entries.steps)
@@ -88,22 +91,19 @@ class Patience:
         if len(lasting) == len(entries.alive) >= (expected or self.actors) and not work.productive:
             self.reason = lasting[-1]
             raise self._end(work, "no worker can work")
-        if entries.silence_s == float("inf"):
-            self._await_start(work)
-        elif entries.silence_s > self.stall_s:
-            raise self._end(work, f"no worker has reported for {entries.silence_s:.0f} s. {self.shortage()}")
+        if self.stall_s < entries.silence_s < float("inf"):
+            raise self._end(work, f"no worker has reported for {entries.silence_s:.0f} s. {self.staffing.shortage()}")
         self.check(work)
 
-    def _await_start(self, work: Work) -> None:
-        silent_s = time.monotonic() - self._last_move
-        if silent_s > SAY_START_S:
-            self.say(f"no worker has started for {SAY_START_S:.0f} s, still waiting. {self.shortage()}")
-
     def say_troubles(self, entries: Entries) -> None:
-        """Log a warning for each worker that cannot work, once per host and reason."""
+        """Log a warning for each worker that cannot work or leaves, once per host and reason."""
+        hosts = {worker: seat.host for worker, seat in entries.seats.items()}
         for worker, trouble in entries.troubles.items():
-            host = entries.seats[worker].host if worker in entries.seats else worker
-            self.say(f"a worker on {host} is paused: {trouble.reason}")
+            self.say(f"a worker on {hosts.get(worker, worker)} is paused: {trouble.reason}")
+        for worker in entries.leaving:
+            self.say(
+                f"workers on {hosts.get(worker, worker)} leave: the node is being drained, or they received SIGTERM"
+            )
 
     def say(self, line: str) -> None:
         """Log a warning, unless it was logged before."""

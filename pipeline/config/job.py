@@ -20,6 +20,7 @@ _LATER_KEYS = (
     *("member", "column", "channel", "upright"),
 )
 _ERROR_TYPE = re.compile(r"[A-Z]\w*|error")  # the latter of struct and zlib
+_ACTORS = re.compile(r"(\d+)(?:\.\.(\d+))?")  # of run.actors
 _SCHEDULING = ("weights", "batch_size")  # weights have a fingerprint of their own
 
 
@@ -83,8 +84,11 @@ class RunConfig:
     """How the job runs.
 
     Args:
-        actors: number of workers, or ``auto``: one per GPU, or without GPUs one per four CPU cores.
+        actors: number of workers; ``auto``: one per GPU, or without GPUs one per four CPU cores; ``1..8``: at least 1,
+            at most 8. The last two follow the cluster: workers are added when nodes join during the run.
         gpus_per_actor: GPUs per worker; with a fraction, workers share a GPU; ``auto``: 1 if the cluster has GPUs.
+        wait_for_gpus: seconds to wait for the first GPU of a cluster that has none yet, such as one that starts with
+            its head node; 0 does not wait.
         address: address of the Ray cluster; null means ``RAY_ADDRESS``, else a local cluster for this job.
         resume: continue with a sink that holds results; false refuses it.
         select: redo the samples whose rows make this SQL expression true, such as ``seam_score > 2``, in addition to
@@ -99,6 +103,7 @@ class RunConfig:
 
     actors: int | str = "auto"
     gpus_per_actor: int | float | str = "auto"
+    wait_for_gpus: float = 0.0
     address: str | None = None
     resume: bool = True
     select: str | None = None
@@ -109,8 +114,13 @@ class RunConfig:
     notify: Any = field(default=None, repr=False)  # its path or arguments may be secrets
 
     def __post_init__(self) -> None:
-        if self.actors != "auto" and (not isinstance(self.actors, int) or self.actors < 1):
-            raise ConfigError(f"run.actors must be auto or a positive number, got {self.actors!r}")
+        least, most = self.actor_bounds
+        if not 1 <= least <= (least if most is None else most):
+            raise ConfigError(
+                f"run.actors must be auto, a positive number or a range such as 1..8, got {self.actors!r}"
+            )
+        if self.wait_for_gpus < 0:
+            raise ConfigError(f"run.wait_for_gpus must be a number of seconds or 0, got {self.wait_for_gpus:g}")
         if self.select is not None and not self.select.strip():
             raise ConfigError("run.select must be an SQL expression over the columns of the manifest, or null")
         if self.gpus_per_actor != "auto" and (isinstance(self.gpus_per_actor, str) or self.gpus_per_actor < 0):
@@ -121,6 +131,19 @@ class RunConfig:
             )
         choose("run.log", self.log, ("text", "json"))
         parse_notify(self.notify)
+
+    @property
+    def actor_bounds(self) -> tuple[int, int | None]:
+        """Return the smallest and the largest number of workers; ``None``: as many as the cluster has room for.
+
+        Both are 0 where ``actors`` is invalid, which the constructor refuses.
+        """
+        if self.actors == "auto":
+            return 1, None
+        if not (bounds := _ACTORS.fullmatch(str(self.actors))):
+            return 0, 0
+        least, most = bounds.groups()
+        return int(least), int(most or least)
 
     @property
     def retried_types(self) -> list[str]:

@@ -9,12 +9,10 @@ import pyarrow as pa
 import ray
 from ray.exceptions import RayActorError, RayError
 
-from pipeline.cluster.connect import (
-    avoiding,
-    connected,
-    describe_shortage,
-    node_resources,
-)
+from pipeline.cluster.connect import connected
+from pipeline.cluster.first_gpu import await_first_gpu
+from pipeline.cluster.holders import describe_shortage
+from pipeline.cluster.nodes import avoiding, node_resources, this_node_leaves
 from pipeline.config.job import JobConfig
 from pipeline.errors import ExecutorError
 from pipeline.executor.base import NewEngine
@@ -24,9 +22,12 @@ from pipeline.worker.actor import InpaintActor
 from pipeline.worker.pool import Pool, check_precision, shrink_pool, size_pool
 from pipeline.worker.worker import Worker
 
+logger = logging.getLogger(__name__)
+
 UNITS_AT_WORK = 3  # per actor: one being read and decoded, one in the model, one being encoded and written
 UNITS_IN_FLIGHT = 4
 MAX_BLOCKS = 2048
+MAX_WORKERS = 100_000  # of a pool that has no limit but the cluster
 ROWS_BYTES = 32 << 10  # smaller than a unit's rows, so that they leave the worker as soon as the unit is done
 
 
@@ -43,9 +44,16 @@ class RayExecutor:
     @contextlib.contextmanager
     def open(self, config: JobConfig, weights_fingerprint: str, run_id: str) -> Iterator["RayWorkers"]:
         """See :class:`pipeline.executor.base.Executor`."""
-        with connected(config.run.address, ROWS_BYTES), open_roster() as roster:
-            pool = size_pool(config.run, node_resources())
+        with connected(config.run.address, ROWS_BYTES) as may_grow, open_roster() as roster:
+            if config.run.wait_for_gpus and config.run.gpus_per_actor != 0:
+                await_first_gpu(config.run.wait_for_gpus)
+            pool = size_pool(config.run, node_resources(), may_grow)
             check_precision(config.model.precision, pool)
+            if may_grow and not pool.gpus and config.run.gpus_per_actor == "auto":
+                logger.warning(
+                    "the cluster has no GPU, so workers run on CPUs; if nodes with GPUs are still to come, set "
+                    "run.wait_for_gpus to the seconds to wait for them"
+                )
             yield RayWorkers(self.engine, config, weights_fingerprint, run_id, pool, roster)
 
 
@@ -90,13 +98,15 @@ class RayWorkers:
         arguments = (self.config, self.weights_fingerprint, self.run_id, pool)
         return ray.data.from_arrow(_blocks(units)).map_batches(
             Worker,
-            fn_constructor_args=(self.engine, arguments, this_pass, self.roster),
+            fn_constructor_args=(self.engine, arguments, this_pass, self.roster, this_node_leaves),
             batch_size=1,
             batch_format="pyarrow",
             num_cpus=pool.cpus,
             num_gpus=pool.gpus,
             compute=ray.data.ActorPoolStrategy(
-                size=pool.actors,
+                min_size=pool.least,
+                max_size=pool.most or MAX_WORKERS,
+                initial_size=pool.actors,
                 max_tasks_in_flight_per_actor=1 if this_pass.isolated else UNITS_IN_FLIGHT,
                 max_concurrent_calls_per_actor=1 if this_pass.isolated else UNITS_AT_WORK,
                 enable_true_multi_threading=True,

@@ -11,7 +11,7 @@ import errno
 
 from pipeline.errors import AccessError, SampleError
 from pipeline.faults.sink_holder import SinkTakenOver
-from pipeline.records import DEFERRED, FAILED, HELD, UNDONE, Record
+from pipeline.records import DEFERRED, FAILED, HELD, RETURNED, UNDONE, Record
 from pipeline.storage.errors import CredentialsError
 
 FINAL_NUMBERS = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR)  # of a disk: every try ends the same way
@@ -25,8 +25,14 @@ class TimedOut(Exception):
     """One step of a sample took longer than ``limits.sample_s``."""
 
 
+class WorkerLeaving(Exception):
+    """The worker ends: its node is being drained, or its process received SIGTERM."""
+
+
 def judge(error: Exception) -> str:
-    """Return the status for an error: ``FAILED``, ``DEFERRED`` or ``HELD``."""
+    """Return the status for an error: ``FAILED``, ``DEFERRED``, ``HELD`` or ``RETURNED``."""
+    if isinstance(error, WorkerLeaving):
+        return RETURNED
     if isinstance(error, SampleError):
         return DEFERRED if isinstance(error, AccessError) else FAILED
     if isinstance(error, CredentialsError | SinkTakenOver):
@@ -52,7 +58,7 @@ def confirm(record: Record) -> None:
 
 
 def is_undone(record: Record) -> bool:
-    """Return whether the sample is deferred or held."""
+    """Return whether the sample is deferred, held or returned."""
     return record.status in UNDONE
 
 

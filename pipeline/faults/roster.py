@@ -69,6 +69,8 @@ class Entries:
         proven: workers that passed a test and then began a sample in isolation.
         begun: how often tested workers began each sample in isolation, by ``sample_id``.
         hung: samples in isolation whose worker ended itself because they took too long.
+        leaving: workers that end, since their nodes are being drained or they received SIGTERM.
+        units_begun: number of units that workers have begun.
         death: why a worker died last, where the executor knows; for messages only.
         silence_s: seconds since the last sign of life of any worker; ``inf`` before the first.
     """
@@ -81,6 +83,8 @@ class Entries:
     proven: set[str] = field(default_factory=set)
     begun: Counter[str] = field(default_factory=Counter)
     hung: set[str] = field(default_factory=set)
+    leaving: set[str] = field(default_factory=set)
+    units_begun: int = 0
     death: str | None = None
     silence_s: float = float("inf")
 
@@ -101,6 +105,9 @@ class RosterClient(Protocol):
 
     def trouble(self, worker: str, trouble: Trouble | None) -> None:
         """Report that a worker cannot work, or can again (``None``)."""
+
+    def leave(self, worker: str) -> None:
+        """Report that a worker ends, since its node is being drained or it received SIGTERM."""
 
     def begin_unit(self, sample_id: str) -> int:
         """Report the start of the unit with this first sample, and return how often it was started."""
@@ -134,6 +141,9 @@ class Roster:
         if trouble:
             self._entries.troubles[worker] = trouble
 
+    def leave(self, worker: str) -> None:
+        self._entries.leaving.add(worker)
+
     def begin_unit(self, sample_id: str) -> int:
         self._units[sample_id] += MANY if self._is_over else 1
         return self._units[sample_id]
@@ -165,6 +175,7 @@ class Roster:
         alive = {worker for worker, sign in self._last_signs.items() if now - sign < ALIVE_S}
         self._entries.alive = alive & self._entries.seats.keys()
         self._entries.silence_s = now - self._last_sign
+        self._entries.units_begun = len(self._units)
         return self._entries
 
 
@@ -184,6 +195,9 @@ class RemoteRoster:
 
     def trouble(self, worker: str, trouble: Trouble | None) -> None:
         self._actor.trouble.remote(worker, trouble)
+
+    def leave(self, worker: str) -> None:
+        self._actor.leave.remote(worker)
 
     def begin_unit(self, sample_id: str) -> int:
         return _answer(self._actor.begin_unit, sample_id)

@@ -18,7 +18,7 @@ from moebius.hardware import memory_mb
 from moebius.weights import Weights
 from pipeline.codecs.header import open_checked
 from pipeline.config.job import JobConfig
-from pipeline.faults.judge import TimedOut, fail, is_undone
+from pipeline.faults.judge import TimedOut, WorkerLeaving, fail, is_undone
 from pipeline.faults.roster import RosterClient, Trouble, worker_name
 from pipeline.faults.watchdog import Watchdog
 from pipeline.faults.write_retries import HELD_FRACTION, Hold
@@ -33,6 +33,7 @@ from pipeline.timed import Timed
 from pipeline.worker.batcher import ModelLoop
 from pipeline.worker.budget import ByteBudget
 from pipeline.worker.memory import keep_freed_memory
+from pipeline.worker.node import own_node_resources
 from pipeline.worker.pool import Pool
 from pipeline.worker.sample import SampleJob, decoded_bytes, finish, new_record, prepare
 from pipeline.worker.threads import CpuPool, Urgency
@@ -84,6 +85,7 @@ class InpaintActor:
     """
 
     steps = 0  # finished model calls and samples
+    leaving: WorkerLeaving | None = None
 
     def __init__(
         self, config: JobConfig, weights_fingerprint: str, run_id: str, pool: Pool, roster: RosterClient
@@ -136,6 +138,11 @@ class InpaintActor:
         self.meter.observe("unit_seconds", time.perf_counter() - started)
         return records
 
+    def leave(self) -> None:
+        """Finish the batches that are in the model, and give everything else back, now and in later calls."""
+        self.leaving = WorkerLeaving(f"worker {self.name} leaves before it has begun this sample")
+        self.loop.refuse(self.leaving)
+
     def _read(self, samples: Sequence[Sample]) -> Iterator[Inputs | Exception]:
         inputs = self.reader.read_all(samples)
         for sample in samples:
@@ -147,8 +154,8 @@ class InpaintActor:
     def _completed(self, tasks: list[SampleTask], inputs: Iterator[Inputs | Exception]) -> Iterator[SampleTask]:
         """Begin all samples, and yield finished ones in between, so that results are freed early."""
         begun: deque[SampleTask] = deque()
-        for task, found in zip(tasks, inputs, strict=True):
-            self._begin(task, found)
+        for task in tasks:
+            self._begin(task, self.leaving or next(inputs))
             begun.append(task)
             while begun and begun[0].done.is_set():
                 yield begun.popleft()
@@ -189,6 +196,8 @@ class InpaintActor:
         self.cpus.submit(Urgency.BEGIN, self._step("decode", self._decode, task, inputs, header))
 
     def _decode(self, task: SampleTask, inputs: Inputs, header: Image.Image) -> None:
+        if self.leaving:
+            raise self.leaving
         job = prepare(task.record, inputs, self.config, self.inpainter.window_px, header)
         if task.done.is_set():
             return  # it was abandoned meanwhile
@@ -249,4 +258,4 @@ class InpaintActor:
 
 def _decoded_bytes(pool: Pool) -> int:
     """Return the memory budget of decoded photos: this worker's share of a fraction of the machine's memory."""
-    return int(DECODED_FRACTION * 1e6 * memory_mb(torch.device("cpu")) / pool.per_node)
+    return int(DECODED_FRACTION * 1e6 * memory_mb(torch.device("cpu")) / pool.room_on(own_node_resources()))

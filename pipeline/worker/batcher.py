@@ -102,6 +102,7 @@ class ModelLoop:
         self._windows_waiting = 0
         self._arrival = threading.Condition()
         self._last_batch_s = 0.0
+        self._refusal: Exception | None = None
         self.runners = threads if inpainter.device.type == "cpu" else 1  # batches in the model at the same time
         self._cut: queue.Queue[_Batch] = queue.Queue(maxsize=1)
         self._generated: queue.Queue[tuple[_Batch, float]] = queue.Queue(maxsize=self.runners)
@@ -125,6 +126,10 @@ class ModelLoop:
             if len(self._waiting) == 1 or self._windows_waiting >= self.inpainter.batch_size:
                 self._arrival.notify()  # not each time: waking a thread costs as much as cutting a window
         return entry.done
+
+    def refuse(self, reason: Exception) -> None:
+        """Give no more batches to the model: samples that still have windows to fill fail with this reason."""
+        self._refusal = reason
 
     def _gather(self) -> None:
         while True:
@@ -156,6 +161,9 @@ class ModelLoop:
         while True:
             batch = self._cut.get()
             started = time.perf_counter()
+            if self._refusal:
+                for window in batch:
+                    fail(window.entry.job.record, "inpaint", self._refusal)
             wanted = [window for window in batch if window.cut and window.entry.job.record.error_stage is None]
             with self.watch([window.entry.job.record for window in wanted]):
                 self._generate(wanted)

@@ -2,6 +2,7 @@
 
 import contextlib
 import faulthandler
+import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,10 +19,11 @@ from pipeline.faults.passes import Pass
 from pipeline.faults.roster import RosterClient, Seat, Trouble, worker_name
 from pipeline.faults.sink_holder import SinkTakenOver
 from pipeline.faults.watchdog import SIGN_OF_LIFE_S, Watchdog
-from pipeline.records import DEFERRED, FAILED, HELD, Record, to_table
+from pipeline.records import DEFERRED, FAILED, HELD, RETURNED, Record, to_table
 from pipeline.sources.inputs import Sample
 from pipeline.worker.actor import InpaintActor
 from pipeline.worker.known_good import Proof, prove
+from pipeline.worker.leaving import Departure
 from pipeline.worker.units import samples_of
 
 FIRST_PAUSE_S, MAX_PAUSE_S = 5.0, 60.0
@@ -35,15 +37,23 @@ class Worker:
     A unit without any success makes the worker suspect: it pauses before the next unit, with exponential backoff, and
     tries one sample before the others, so that it takes little work from healthy workers.
 
+    When it must leave, or its process receives SIGTERM, it gives back what is not in the model yet, and ends.
+
     Args:
         engine: creates the object that hosts the model.
         arguments: of the engine, except the roster.
         this_pass: what the samples have been through.
         roster: where the worker reports.
+        must_leave: tells whether the node is about to go.
     """
 
     def __init__(
-        self, engine: Callable[..., InpaintActor], arguments: Sequence[Any], this_pass: Pass, roster: RosterClient
+        self,
+        engine: Callable[..., InpaintActor],
+        arguments: Sequence[Any],
+        this_pass: Pass,
+        roster: RosterClient,
+        must_leave: Callable[[], bool] = lambda: False,
     ) -> None:
         self.name, self.this_pass, self.roster = worker_name(), this_pass, roster
         self._new_engine: Callable[[], InpaintActor] = lambda: engine(*arguments, roster)
@@ -51,6 +61,9 @@ class Worker:
         self._lock = threading.Lock()
         self._failed_units, self._resume_at, self._is_proven = 0, 0.0, False
         self._is_alone = ray.is_initialized() and ray.get_runtime_context().get_actor_id() is not None
+        self._must_leave, self._departure = must_leave, Departure(self._give_back)
+        if self._is_alone and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, lambda *_: self._departure.begin())
         roster.start(self.name, Seat.here())
         self._alive = Watchdog(self._show_life, SIGN_OF_LIFE_S)
         try:
@@ -62,6 +75,10 @@ class Worker:
         """Process units, lists of ``SAMPLE_SCHEMA`` in a column ``samples``; rows may be deferred or held."""
         samples = samples_of(batch)
         time.sleep(max(0.0, self._resume_at - time.monotonic()))
+        with self._departure.call():
+            return self._process(samples)
+
+    def _process(self, samples: Sequence[Sample]) -> pa.Table:
         try:
             if self.roster.begin_unit(samples[0]["sample_id"]) > self.this_pass.tries:
                 return to_table([])  # like those of a unit that never came back
@@ -131,13 +148,14 @@ class Worker:
 
     def _undone(self, sample: Sample, fault: Record) -> Record:
         """Return the row of a sample that was not tried because another one failed."""
-        return replace(fault, sample_id=sample["sample_id"], status=DEFERRED, worker=self.name)
+        status = fault.status if fault.status == RETURNED else DEFERRED
+        return replace(fault, sample_id=sample["sample_id"], status=status, worker=self.name)
 
     def _note_failure(self, reason: str, passes: bool, is_certain: bool = False) -> None:
         """Pause and report after two failed units, or at once if the fault is certainly not a sample's."""
         self._is_proven = False
-        if time.monotonic() < self._resume_at:
-            return  # another thread has met the same at the same time
+        if time.monotonic() < self._resume_at or self._departure.has_begun:
+            return  # another thread has met the same at the same time, or this is no failure
         self._failed_units += 1 + (is_certain and not self._failed_units)
         if self._failed_units > 1:
             self.roster.trouble(self.name, Trouble(reason, passes))
@@ -149,9 +167,17 @@ class Worker:
             self.roster.trouble(self.name, None)
         self._failed_units, self._resume_at, self._is_proven = 0, 0.0, True
 
+    def _give_back(self) -> None:
+        with contextlib.suppress(RayError):
+            self.roster.leave(self.name)
+        if self._engine:
+            self._engine.leave()
+
     def _show_life(self) -> None:
         with contextlib.suppress(RayError):
             self.roster.live(self.name, self._engine.steps if self._engine else 0)
+            if self._must_leave():
+                self._departure.begin()
         if self._is_alone:
             faulthandler.dump_traceback_later(STUCK_S, exit=True)  # strikes without the interpreter's lock
 

@@ -12,7 +12,7 @@ from tests.conftest import make_photos
 from tests.pipeline.flow_here import here, model_here
 
 __all__ = ["four_photos", "here", "lines", "model_here"]
-DRIVER_LOGGERS = ("faults.write_retries", "cluster.time_limits", "cluster.supervisor")
+DRIVER_LOGGERS = ("faults.write_retries", "cluster.staffing", "cluster.supervisor", "cluster.time_limits")
 
 
 @pytest.fixture

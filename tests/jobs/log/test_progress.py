@@ -9,7 +9,6 @@ import jobs.log.progress
 from jobs.log.progress import Progress
 from jobs.log.progress_stats import RATE_PERIOD_S, ProgressStats
 from pipeline.records import FAILED, OK, Record, to_table
-from pipeline.worker.pool import Pool
 
 
 class Terminal(io.StringIO):
@@ -23,9 +22,10 @@ def rows(count: int, status: str = OK, inpaint_s: float | None = None, kind: str
     )
 
 
-def stats_after(*commits: tuple[float, int], total: int = 1000, inpaint_s: float = 0.0) -> ProgressStats:
+def stats_after(*commits: tuple[float, int], total: int = 1000, inpaint_s: float = 0.0, model_calls=lambda: 0):
     """After so many rows at such times."""
     counted = ProgressStats()
+    counted.model_calls = model_calls
     for now, count in commits:
         counted.count(rows(count, inpaint_s=inpaint_s), total, now)
     return counted
@@ -56,9 +56,14 @@ def test_rate_is_that_of_the_last_minutes():
 
 @pytest.mark.parametrize(("model_calls", "busy"), [(1, "100 %"), (2, "100 %"), (4, "50 %"), (8, "25 %")])
 def test_busy_share_is_of_all_calls_that_can_run_at_once(model_calls, busy):
-    counted = stats_after((0.0, 0), (10.0, 20), inpaint_s=1.0)
-    counted.model_calls = model_calls
+    counted = stats_after((0.0, 0), (10.0, 20), inpaint_s=1.0, model_calls=lambda: model_calls)
     assert f"model busy {busy}" in counted.pace(10.0)
+
+
+def test_busy_share_counts_workers_for_the_time_that_they_are_there():
+    present = iter([1, 3])
+    counted = stats_after((0.0, 0), (10.0, 5), (20.0, 15), inpaint_s=1.0, model_calls=lambda: next(present))
+    assert "model busy 50 %" in counted.pace(20.0)
 
 
 def test_start_of_the_workers_is_left_out_of_the_rate_as_soon_as_there_is_another():
@@ -72,11 +77,6 @@ def test_silence_is_told():
     assert "last commit 0:02:30 ago" in counted.pace(160.0)
 
 
-def test_pool_of_gpu_workers_runs_one_call_each():
-    assert Pool(actors=3, gpus=1, cpus=6, threads=8).model_calls == 3
-    assert Pool(actors=3, gpus=0, cpus=2, threads=4).model_calls == 12
-
-
 def test_terminal_shows_a_bar_below_the_lines_of_the_log(monkeypatch):
     stream = Terminal()
     monkeypatch.setattr(sys, "stderr", stream)
@@ -85,7 +85,7 @@ def test_terminal_shows_a_bar_below_the_lines_of_the_log(monkeypatch):
     try:
         with Progress(stream) as progress:
             progress.update(rows(0), 8)
-            progress.expect(2)
+            progress.expect(lambda: 2)
             progress.update(rows(3), 8)
             progress.update(rows(1, FAILED, kind="[red]Odd[/]"), 8)
             logging.getLogger("jobs").warning("by the way")

@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import subprocess
 
@@ -9,7 +10,8 @@ PLACES = """
 import sys
 import pyarrow as pa
 import ray
-from pipeline.cluster.connect import avoiding, cluster_nodes, connected
+from pipeline.cluster.connect import connected
+from pipeline.cluster.nodes import avoiding, cluster_nodes
 
 class Worker:
     def __call__(self, table):
@@ -35,7 +37,8 @@ with connected(sys.argv[1]):
 SHORTAGE = """
 import sys
 import ray
-from pipeline.cluster.connect import connected, describe_shortage
+from pipeline.cluster.connect import connected
+from pipeline.cluster.holders import describe_shortage
 from pipeline.worker.pool import Pool
 
 @ray.remote
@@ -105,10 +108,10 @@ def test_shortage_says_what_is_wanted_and_what_another_job_leaves(joined_cluster
         cpus, gpus = output_of(run_driver(SHORTAGE, joined_cluster.address, "describe"))
     finally:
         other.communicate(timeout=60)
-    assert cpus == "2 workers want 0.8 CPUs each, on one node; free in the cluster are 0 of 2 CPUs"
-    assert gpus == (
-        "1 workers want 0.8 CPUs and 1 GPUs each, on one node; free in the cluster are 0 of 2 CPUs and 0 of 0 GPUs"
-    )
+    start, holder = cpus.split(". Held by others: ")
+    assert start == "A worker takes 0.8 CPUs of one node; free in the cluster are 0 of 2 CPUs"
+    assert re.fullmatch(r"job \w+ \(from 127\.0\.0\.1\) has 2 CPUs", holder)
+    assert gpus.startswith("A worker takes 0.8 CPUs and 1 GPUs of one node; free in the cluster are 0 of 2 CPUs and")
 
 
 def test_deaths_of_workers_leave_no_lines_of_ray_in_the_terminal(joined_cluster):

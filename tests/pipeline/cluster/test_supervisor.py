@@ -10,13 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import pipeline.cluster.staffing
 import pipeline.cluster.supervisor
-import pipeline.cluster.time_limits
+from pipeline.cluster.staffing import Staffing
 from pipeline.cluster.supervisor import Supervisor
 from pipeline.cluster.time_limits import Patience
 from pipeline.errors import ExecutorError, JobError
+from pipeline.faults.passes import History
 from pipeline.faults.roster import Roster, Seat, Trouble
-from pipeline.records import DEFERRED, FAILED, HELD, OK, SAMPLE_SCHEMA, Record, to_table
+from pipeline.records import DEFERRED, FAILED, HELD, OK, RETURNED, SAMPLE_SCHEMA, Record, to_table
 from tests.conftest import planned_sample
 
 
@@ -234,16 +236,44 @@ def test_model_that_hangs_is_told_from_one_that_dies():
 
 
 def test_workers_that_never_start_are_said_and_end_the_job(monkeypatch, lines):
-    monkeypatch.setattr(pipeline.cluster.time_limits, "SAY_START_S", 0.1)
+    monkeypatch.setattr(pipeline.cluster.staffing, "SAY_S", 0.1)
 
     def never(units, this_pass):
         time.sleep(1)
         yield from ()
 
-    patience = Patience(Roster(), 0.1, shortage=lambda: "It has no CPU free.", quiet_s=0.3)
+    patience = Patience(Roster(), 0.1, staffing=Staffing(shortage=lambda: "It has no CPU free."), quiet_s=0.3)
     with pytest.raises(JobError, match=r"no worker has completed a step for .* It has no CPU free"):
         Supervisor(never, patience, to_table).do(samples(3), lambda rows: None)
-    assert any("still waiting. It has no CPU free." in line for line in lines)
+    assert sum("still waiting. It has no CPU free." in line for line in lines) == 1
+
+
+@pytest.mark.parametrize(("present", "has_work", "told"), [(0, True, 1), (2, True, 1), (3, True, 0), (2, False, 0)])
+def test_missing_workers_are_told_once_while_there_is_work_for_them(monkeypatch, lines, present, has_work, told):
+    monkeypatch.setattr(pipeline.cluster.staffing, "SAY_S", 0.0)
+    staffing = Staffing(3, lambda: "Others hold them", calls_each=4)
+    for _ in range(3):
+        staffing.note(present, has_work)
+    assert len(lines) == told and all("Others hold them" in line for line in lines)
+    staffing.note(3, has_work=True)
+    assert len(lines) == 2 * told  # that they have come
+    assert staffing.model_calls() == 12
+
+
+def test_samples_that_leaving_workers_return_are_as_fresh_as_before():
+    cluster = Cluster(gone={"0002"})
+    real, returning = cluster.do, [True, False, True, False, False, False]
+
+    def do(found, node, worker, this_pass):
+        if returning and returning.pop(0):
+            return [Record(name, RETURNED, "read", "WorkerLeaving", "node", worker=worker) for name in found]
+        return real(found, node, worker, this_pass)
+
+    cluster.do = do
+    assert cluster.run(40) == {}
+    assert sorted(cluster.committed) == names(40)
+    assert [this_pass.history for this_pass in cluster.passes[:2]] == [History.FRESH, History.FRESH]
+    assert max(cluster.tries.values()) == 2  # the one that is gone; what was returned was not tried
 
 
 def test_workers_that_show_no_life_any_more_end_the_job():

@@ -45,11 +45,42 @@ def test_pool_fits_the_cluster(run, cluster, expected):
     ],
 )
 def test_workers_on_one_node_share_its_memory(run, cluster, expected):
-    assert size_pool(run, cluster).per_node == expected
+    pool = size_pool(run, cluster)
+    assert max(pool.room_on(node) for node in cluster) == expected
+
+
+@pytest.mark.parametrize(
+    ("run", "cluster", "expected"),
+    [
+        (RunConfig(), nodes((2, 0)), (1, 1, None)),
+        (RunConfig(), nodes((16, 2), (8, 1)), (3, 1, None)),
+        (RunConfig(actors=2), nodes((16, 2), (8, 1)), (2, 2, 2)),
+        (RunConfig(actors="1..8"), nodes((2, 0)), (1, 1, 8)),
+        (RunConfig(actors="2..3"), nodes((16, 0)), (3, 2, 3)),
+        (RunConfig(actors="4..8"), nodes((8, 2)), (4, 4, 8)),  # two are still to come
+    ],
+)
+def test_pool_of_a_cluster_that_may_grow_follows_it(run, cluster, expected):
+    pool = size_pool(run, cluster, may_grow=True)
+    assert (pool.actors, pool.least, pool.most) == expected
+
+
+def test_pool_of_a_machine_cannot_grow():
+    assert size_pool(RunConfig(), nodes((16, 0))).most == 4
+    assert size_pool(RunConfig(actors="1..8"), nodes((16, 0))).most == 4
+
+
+def test_growing_pool_has_no_more_workers_on_a_node_than_it_has_cores_for():
+    pool = size_pool(RunConfig(), nodes((64, 0)), may_grow=True)
+    assert (pool.threads, pool.room_on({"CPU": 64})) == (4, 16)
+    assert [pool.room_on({"CPU": cpus}) for cpus in (4, 8, 128, 2)] == [1, 2, 32, 1]
+    pool = size_pool(RunConfig(), nodes((64, 2)), may_grow=True)
+    assert pool.room_on({"CPU": 8, "GPU": 8}) == 8  # the GPUs decide
+    assert size_pool(RunConfig(actors="1..3"), nodes((64, 0)), may_grow=True).room_on({"CPU": 640}) == 3
 
 
 def test_more_gpus_than_there_are_is_a_configuration_error():
-    with pytest.raises(ConfigError, match="asks for 3 actors with 1 GPUs each; the cluster has 2 GPUs"):
+    with pytest.raises(ConfigError, match=r"asks for 3 workers with 1 GPUs each; the cluster has 2 GPUs.*1\.\.3"):
         size_pool(RunConfig(actors=3), nodes((8, 2)))
     with pytest.raises(ConfigError, match="the cluster has 0 GPUs"):
         size_pool(RunConfig(gpus_per_actor=1), nodes((8, 0)))
