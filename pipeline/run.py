@@ -94,7 +94,7 @@ def run_job(
                         meter.watch(samples_to_do=lambda: plan.todo, model_calls=staffing.model_calls)
                         patience = Patience(workers.roster, config.limits.stall_s, pool.actors, staffing)
                         witness = DriverWitness(config, weights.fingerprint, run_id)
-                        bounds = UnitBounds.of_sink(config.sink)
+                        bounds = UnitBounds.of_sink(config.sink, pool.most or pool.actors)
                         supervisor = Supervisor(
                             start_pass, patience, witness.quarantine, plan.known_good(), bounds, witness
                         )

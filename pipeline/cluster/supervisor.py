@@ -64,7 +64,7 @@ class Supervisor:
         Raises:
             JobError: no sample succeeds, for a reason that is no sample's fault.
         """
-        spread = -(-len(samples) // (self.patience.actors * self.bounds.each_actor))
+        spread = -(-len(samples) // self.bounds.count)
         work = Work(samples, max(1, min(self.bounds.samples, spread)))
         avoided: frozenset[str] = frozenset()
         wait_s, stuck = FIRST_WAIT_S, set[History]()

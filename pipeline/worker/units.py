@@ -10,6 +10,7 @@ from pipeline.records import SAMPLE_SCHEMA
 from pipeline.sources.inputs import Sample
 
 SMALL_UNIT = 64  # samples
+UNITS_EACH = 8  # of a worker, so that work spreads evenly and a crash loses little
 
 
 @dataclass(frozen=True)
@@ -18,17 +19,19 @@ class UnitBounds:
 
     Args:
         samples, size_bytes: of a unit at most.
-        each_actor: minimum number of units per actor, so that work spreads evenly and a crash loses little.
+        count: number of units that few samples are spread over.
     """
 
     samples: int = SMALL_UNIT
     size_bytes: int = 16 << 20
-    each_actor: int = 8
+    count: int = UNITS_EACH
 
     @classmethod
-    def of_sink(cls, sink: SinkConfig) -> "UnitBounds":
-        """Return the bounds for a sink: one shard for a sharded one, otherwise small units."""
-        return cls(sink.shard_samples, sink.shard_bytes, each_actor=1) if sink.is_sharded else cls()
+    def of_sink(cls, sink: SinkConfig, workers: int) -> "UnitBounds":
+        """Return the bounds for a sink and a number of workers: one shard for a sharded one, otherwise small units."""
+        if sink.is_sharded:
+            return cls(sink.shard_samples, sink.shard_bytes, workers)
+        return cls(count=workers * UNITS_EACH)
 
 
 SMALL_UNITS = UnitBounds()
