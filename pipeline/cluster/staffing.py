@@ -43,6 +43,9 @@ class Staffing:
             self._since, self._say_at, self._has_said = now, now + SAY_S, False
         elif now > self._say_at:
             self._say_at, self._has_said = now + SAY_AGAIN_S, True
-            waited = f"for {now - self._since:.0f} s"
-            state = f"only {present} of {self.wanted} workers have run" if present else "no worker has started"
-            logger.warning("%s %s, still waiting. %s", state, waited, self.shortage())
+            waited_s = now - self._since
+            if present:
+                state = f"only {present} of {self.wanted} workers have run for {waited_s:.0f} s"
+            else:
+                state = f"no worker has started for {waited_s:.0f} s, still waiting"
+            logger.warning("%s. %s", state, self.shortage())
