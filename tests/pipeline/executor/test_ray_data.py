@@ -79,3 +79,11 @@ def test_unit_that_kills_its_workers_is_begun_once_and_in_isolation_twice(histor
         rows = list(workers.run_pass(unit("poison.png")["samples"].combine_chunks(), this_pass))
     assert sum(table.num_rows for table in rows) == 0
     assert (tmp_path / "begun").read_text().count("begun") == tries
+
+
+@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.filterwarnings("error::DeprecationWarning")
+def test_flow_uses_nothing_that_a_later_release_of_ray_removes():
+    workers = RayWorkers(Killer, JobConfig(), "weights", "run", Pool(1, 0, 0.5, 1), Roster())
+    avoided = Pass(avoided=frozenset([28 * "ab"]))
+    workers._flow(unit("photo.png")["samples"].combine_chunks(), avoided, workers.pool)
