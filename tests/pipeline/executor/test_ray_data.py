@@ -82,7 +82,7 @@ def test_unit_that_kills_its_workers_is_begun_once_and_in_isolation_twice(histor
 
 
 @pytest.mark.usefixtures("ray_cluster")
-@pytest.mark.filterwarnings("error::DeprecationWarning")
+@pytest.mark.filterwarnings("error::ray.util.annotations.RayDeprecationWarning")
 def test_flow_uses_nothing_that_a_later_release_of_ray_removes():
     workers = RayWorkers(Killer, JobConfig(), "weights", "run", Pool(1, 0, 0.5, 1), Roster())
     avoided = Pass(avoided=frozenset([28 * "ab"]))
