@@ -3,8 +3,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 KERNELS := $(wildcard moebius/fast/cpu/*.[ch])
+RAY ?= oldest
+RAY_oldest = ==$(shell sed -n 's/.*"ray\[data\]>=\([0-9.]*\)".*/\1/p' pyproject.toml)
+RAY_newest =
+RAY_VENV := out/ray-$(RAY)
+RAY_TESTS := tests/test_joined_cluster.py tests/jobs/test_commands.py tests/pipeline/test_training.py \
+	$(addprefix tests/pipeline/,cluster executor faults/test_roster.py worker) \
+	$(addprefix tests/pipeline/scenarios/,test_faults.py test_kill_points.py test_run.py test_whose_fault.py)
 
-.PHONY: help demo test test-all drill fuzz lint format docs clean
+.PHONY: help demo test test-all test-ray drill fuzz lint format docs clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -27,6 +34,16 @@ test: lint  ## check style and types, then run the tests
 test-all: lint  ## the same with the tests that take minutes
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[cluster]'
 	$(BIN)/python -m pytest -q -m ''
+
+# In an environment over the other one, which has only Ray and what the other one lacks.
+test-ray: $(VENV)/.installed  ## test with another release of Ray: RAY=oldest, RAY=newest, RAY=2.59.0
+	$(BIN)/python -m venv $(RAY_VENV)
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+		> "$$($(RAY_VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/below.pth"
+	grep -v '^ray==' constraints.txt > $(RAY_VENV)/constraints.txt
+	$(RAY_VENV)/bin/python -m pip install -q -U -c $(RAY_VENV)/constraints.txt \
+		'ray[data,default,train]$(if $(filter oldest newest,$(RAY)),$(RAY_$(RAY)),==$(RAY))'
+	PYTHONPATH=$(CURDIR) $(RAY_VENV)/bin/python -m pytest -q -m '' -n 2 --dist loadfile --no-loadscope-reorder $(RAY_TESTS)
 
 drill: $(VENV)/.installed  ## one job under constant fire, compared byte for byte; SEED=n, SAMPLES=n, SINK=format
 	$(BIN)/python -m tests.drill --seed $(or $(SEED),0) --samples $(or $(SAMPLES),2000) --sink $(or $(SINK),images)

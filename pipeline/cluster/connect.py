@@ -58,8 +58,7 @@ def _kept_terminate_handler() -> Iterator[None]:
 
 def _set_up_data(block_bytes: int | None) -> None:
     """Let Ray Data run quietly, leave failed units to the supervisor, and cut blocks at ``block_bytes``."""
-    # Retry limits have no other spelling before Ray 2.64; hence the upper bound in pyproject.toml.
-    warnings.filterwarnings("ignore", category=RayDeprecationWarning)
+    warnings.filterwarnings("ignore", category=RayDeprecationWarning)  # for us, not for users: errors in our tests
     for few in ("The maximum number of concurrent tasks", "The minimum number of concurrent actors"):
         warnings.filterwarnings("ignore", message=few)  # of a job with few units
     context = ray.data.DataContext.get_current()

@@ -11,7 +11,6 @@ from ray._private import ray_constants
 from ray._private.authentication.authentication_token_setup import (
     AuthenticationMode,
     AuthenticationTokenLoader,
-    Config,
     get_authentication_mode,
 )
 from ray._private.services import GcsClient, canonicalize_bootstrap_address
@@ -23,7 +22,7 @@ LOOPBACK = {ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0"}  # for the processes
 
 def reread_variables() -> None:
     """Let Ray read its environment variables again: it read them when it was imported."""
-    Config.initialize("")  # `ray.init` itself does this when it turns tokens on
+    ray._raylet.Config.initialize("")  # `ray.init` itself does this when it turns tokens on
     AuthenticationTokenLoader.instance().reset_cache()
 
 

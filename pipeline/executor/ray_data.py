@@ -13,6 +13,7 @@ from pipeline.cluster.connect import connected
 from pipeline.cluster.first_gpu import await_first_gpu
 from pipeline.cluster.holders import describe_shortage
 from pipeline.cluster.nodes import avoiding, node_resources, this_node_leaves
+from pipeline.cluster.ray_versions import actor_pool
 from pipeline.config.job import JobConfig
 from pipeline.errors import ExecutorError
 from pipeline.executor.base import NewEngine
@@ -103,13 +104,12 @@ class RayWorkers:
             batch_format="pyarrow",
             num_cpus=pool.cpus,
             num_gpus=pool.gpus,
-            compute=ray.data.ActorPoolStrategy(
+            **actor_pool(
+                max_units=1 if this_pass.isolated else UNITS_IN_FLIGHT,
+                max_calls=1 if this_pass.isolated else UNITS_AT_WORK,
                 min_size=pool.least,
                 max_size=pool.most or MAX_WORKERS,
                 initial_size=pool.actors,
-                max_tasks_in_flight_per_actor=1 if this_pass.isolated else UNITS_IN_FLIGHT,
-                max_concurrent_calls_per_actor=1 if this_pass.isolated else UNITS_AT_WORK,
-                enable_true_multi_threading=True,
             ),
             **avoiding(this_pass.avoided),
         )

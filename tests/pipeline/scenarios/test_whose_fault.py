@@ -109,6 +109,18 @@ def test_node_whose_workers_do_not_work_is_named_and_the_other_one_does_its_samp
         assert len(lines) == 1, ended.stderr
 
 
+def test_node_whose_workers_cannot_start_does_not_end_the_pass_of_the_others(job):
+    make_photos(job.folder, count=40)
+    engines = ROOT / "tests" / "pipeline"
+    bind_empty(job.cluster.second, engines)
+    try:
+        ended = job.run({"*": {"slow": True}}, "limits.stall_s=60")
+    finally:
+        unbind(job.cluster.second, engines)
+    assert ended.returncode == 0 and "trying again" not in ended.stderr, ended.stderr
+    assert not any(row["worker"].startswith("second/") for row in job.check().values())
+
+
 def test_node_whose_sink_is_read_only_costs_no_sample(job):
     make_photos(job.folder, count=40)
     (job.folder / "out").mkdir()
