@@ -45,7 +45,7 @@ def connected(address: str | None, block_bytes: int | None = None) -> Iterator[b
                     join(address)
             _set_up_data(block_bytes)
             with watched_head():
-                yield address != "local"
+                yield address != LOCAL
         finally:
             ray.shutdown()
 
