@@ -6,6 +6,7 @@ from contextlib import closing
 
 import pyarrow as pa
 
+from pipeline.cluster.node_weights import with_fetchable_weights
 from pipeline.cluster.notify import notified
 from pipeline.cluster.staffing import Staffing
 from pipeline.cluster.summary import Summary
@@ -83,7 +84,8 @@ def run_job(
             with summary.kept_in(sink), closing(Meter(run_id)) as meter:
                 on_rows(MANIFEST_SCHEMA.empty_table(), plan.todo)
                 if plan.todo:
-                    with (executor or RayExecutor()).open(config, weights.fingerprint, run_id) as workers:
+                    node_job = with_fetchable_weights(config, weights, sink)
+                    with (executor or RayExecutor()).open(node_job, weights.fingerprint, run_id) as workers:
 
                         def start_pass(units: pa.ListArray, this_pass: Pass) -> Iterable[pa.Table]:
                             return until_taken_over(workers.run_pass(units, this_pass), lease)

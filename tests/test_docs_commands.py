@@ -24,18 +24,20 @@ SHOWN = [
 
 def words(command: str) -> list[str]:
     """The arguments that bash makes of a line."""
-    arguments = command.removeprefix("moebius ")
+    arguments = re.sub(r" > \S+ 2>&1 &$", "", command.removeprefix("moebius "))
     shown = subprocess.run(["bash", "-c", f"printf '%s\\0' {arguments}"], capture_output=True, text=True, check=True)
     return shown.stdout.split("\0")[:-1]
 
 
 @pytest.fixture
 def workplace(tmp_path, monkeypatch):
-    """Enter a folder with the configurations and the one that the page about operations shows."""
+    """Enter a folder with the configurations and those that two pages show."""
     (tmp_path / "conf").symlink_to(ROOT / "conf")
     page = (ROOT / "docs" / "how-to" / "operations.md").read_text()
     shown = re.search(r"```yaml\n(# nightly.yaml\n.*?)```", page, re.DOTALL)
     (tmp_path / "nightly.yaml").write_text(shown[1])
+    page = (ROOT / "docs" / "tutorial" / "first-cluster-job.md").read_text()
+    (tmp_path / "job.yaml").write_text(re.search(r"job.yaml <<END\n(.*?)END", page, re.DOTALL)[1])
     monkeypatch.chdir(tmp_path)
 
 

@@ -14,7 +14,10 @@ from ray.util.annotations import RayDeprecationWarning
 from pipeline.cluster.head_watch import watched_head
 from pipeline.cluster.join import join
 from pipeline.cluster.local import start_local
+from pipeline.cluster.nodes import cluster_nodes
 from pipeline.cluster.ray_process import restored_afterwards
+
+LOCAL = "local"
 
 
 @contextlib.contextmanager
@@ -35,16 +38,27 @@ def connected(address: str | None, block_bytes: int | None = None) -> Iterator[b
     with restored_afterwards():
         try:
             with _kept_terminate_handler():
-                address = address or os.environ.get("RAY_ADDRESS") or "local"
-                if address == "local":
+                address = _address_of(address)
+                if address == LOCAL:
                     start_local()
                 else:
                     join(address)
             _set_up_data(block_bytes)
             with watched_head():
-                yield address != "local"
+                yield address != LOCAL
         finally:
             ray.shutdown()
+
+
+def starts_local(address: str | None) -> bool:
+    """Return whether :func:`connected` uses a cluster that is on this machine only."""
+    if ray.is_initialized():
+        return len(cluster_nodes()) == 1
+    return _address_of(address) == LOCAL
+
+
+def _address_of(address: str | None) -> str:
+    return address or os.environ.get("RAY_ADDRESS") or LOCAL
 
 
 @contextlib.contextmanager
