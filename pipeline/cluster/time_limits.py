@@ -79,7 +79,10 @@ class Patience:
         """
         entries = self.roster.read()
         self.say_troubles(entries)
-        self.staffing.note(len(entries.alive), has_work=entries.units_begun < units)
+        has_work = entries.units_begun < units
+        self.staffing.note(len(entries.alive), has_work)
+        if has_work:  # else Ray Data has ended the workers that have none
+            self._say_losses(entries)
         if any(steps > self._steps.get(worker, 0) for worker, steps in entries.steps.items()):
             self.note_done()
         self._steps = dict(entries.steps)
@@ -94,6 +97,11 @@ class Patience:
         if self.stall_s < entries.silence_s < float("inf"):
             raise self._end(work, f"no worker has reported for {entries.silence_s:.0f} s. {self.staffing.shortage()}")
         self.check(work)
+
+    def _say_losses(self, entries: Entries) -> None:
+        for worker in entries.seats.keys() - entries.alive - entries.leaving:
+            host = entries.seats[worker].host
+            self.say(f"no sign of life from worker {worker} on {host}; what it had is tried again")
 
     def say_troubles(self, entries: Entries) -> None:
         """Log a warning for each worker that cannot work or leaves, once per host and reason."""

@@ -51,7 +51,7 @@ class RayExecutor:
             pool = size_pool(config.run, node_resources(), may_grow)
             check_precision(config.model.precision, pool)
             if may_grow and not pool.gpus and config.run.gpus_per_actor == "auto":
-                logger.warning(
+                logger.info(
                     "the cluster has no GPU, so workers run on CPUs; if nodes with GPUs are still to come, set "
                     "run.wait_for_gpus to the seconds to wait for them"
                 )

@@ -1,6 +1,9 @@
 """Manifests for clusters that grow and for queues, against the schemas of their readers and against each other."""
 
 import copy
+import os
+import shutil
+import subprocess
 
 import pytest
 import yaml
@@ -65,7 +68,6 @@ def test_queued_run_is_the_plain_one_which_a_queue_starts(queued):
     assert queued["metadata"]["labels"].pop("kueue.x-k8s.io/queue-name") == "moebius"
     worker = queued["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]["template"]["spec"]
     assert worker.pop("tolerations") == [TOLERATION]
-    assert worker.pop("terminationGracePeriodSeconds") == 120
     assert queued == plain
 
 
@@ -133,3 +135,27 @@ def test_only_the_spot_group_is_on_spot_machines_and_all_may_finish_their_batch(
     assert [group["template"]["spec"]["containers"] for group in groups] == 2 * [
         expected["template"]["spec"]["containers"]
     ]
+
+
+def test_pod_that_ends_tells_ray_start_and_waits_for_its_node(growing, tmp_path):
+    """The hook of a pod, with stand-ins for KubeRay's shell, `ray start` and the raylet in a process namespace."""
+    if os.geteuid():
+        pytest.skip("a process namespace needs root")
+    pod = growing["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]["template"]["spec"]
+    (hook,) = [container["lifecycle"]["preStop"]["exec"]["command"][2] for container in pod["containers"]]
+    (tmp_path / "raylet").symlink_to(shutil.which("sleep"))
+    (tmp_path / "ray").write_text(
+        "#!/bin/bash\nraylet 60 & child=$!\ntrap 'sleep 1; kill $child; echo drained; exit' TERM\nwait $child; wait\n"
+    )
+    (tmp_path / "ray").chmod(0o755)
+    pod_shell = "(ulimit -n 1024; ray start --block; true) & until pgrep raylet > /dev/null; do sleep 0.1; done"
+    script = f"{pod_shell}; {hook}; echo left"
+    command = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "bash", "-c", script]
+    done = subprocess.run(
+        command,
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout.split() == ["drained", "left"], done.stderr

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import pipeline.cluster.staffing
 import pipeline.cluster.supervisor
+from pipeline.cluster.histories import Work
 from pipeline.cluster.staffing import Staffing
 from pipeline.cluster.supervisor import Supervisor
 from pipeline.cluster.time_limits import Patience
@@ -258,6 +259,17 @@ def test_missing_workers_are_told_once_while_there_is_work_for_them(monkeypatch,
     staffing.note(3, has_work=True)
     assert len(lines) == 2 * told  # that they have come
     assert staffing.model_calls() == 12
+
+
+def test_lost_worker_is_told_once_while_there_is_work(lines):
+    roster, work = Roster(), Work(samples(3), 1)
+    for worker in ("a/1", "b/2"):
+        roster.start(worker, Seat(worker[0], worker[0]))
+    patience = Patience(roster, 600.0)
+    roster._last_signs["a/1"] -= 60.0
+    for units in (0, 3, 3):
+        patience.look_after_workers(work, units=units)
+    assert lines == ["no sign of life from worker a/1 on a; what it had is tried again"]
 
 
 def test_samples_that_leaving_workers_return_are_as_fresh_as_before():
