@@ -3,6 +3,7 @@
 from pipeline.config.job import JobConfig
 from pipeline.database import Database
 from pipeline.records import FAILED, RESULT_FAULTS
+from pipeline.sources.versions import is_changed_sql
 
 NEW, CHANGED, SELECTED, DAMAGED, RETRIED, REDONE = "new", "changed", "selected", "damaged", "retried", "redone"
 
@@ -53,7 +54,7 @@ SELECT
     CASE
         WHEN NOT found THEN NULL
         WHEN NOT has_row THEN '{NEW}'
-        WHEN row_version IS DISTINCT FROM input_version THEN '{CHANGED}'
+        WHEN {is_changed_sql("row_version", "input_version")} THEN '{CHANGED}'
         WHEN is_selected THEN '{SELECTED}'
         WHEN error_type IN {RESULT_FAULTS} THEN '{DAMAGED}'
         WHEN status = '{FAILED}' AND ($retry_all OR list_contains($retried_types, error_type)) THEN '{RETRIED}'
