@@ -70,6 +70,7 @@ def find_samples(
     if config.source.pattern == EVERYTHING and not rules.is_list:
         is_apart = not any(_holds(masks.storage, other) for other in (source, sink))
         found |= masks.count_spare(database) if is_apart else {}
+    database.drop("images", "masks", "specs", "repeated")  # whatever is in them is in ``samples``
     return found
 
 

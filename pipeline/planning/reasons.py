@@ -11,6 +11,7 @@ NEW, CHANGED, SELECTED, DAMAGED, RETRIED, REDONE = "new", "changed", "selected",
 def add_reasons(database: Database, config: JobConfig, weights_fingerprint: str, keep_other: bool) -> None:
     """Create the table ``planned``: every sample and every row, with the reason to process the sample.
 
+    It replaces the tables that it is made of.
     The reason is null where the row is kept. ``other`` is true where the row has other weights or settings.
 
     Args:
@@ -29,6 +30,7 @@ def add_reasons(database: Database, config: JobConfig, weights_fingerprint: str,
             "keep_other": keep_other,
         },
     )
+    database.drop("samples", "rows", "selected")
 
 
 _COMPARE = f"""

@@ -44,6 +44,7 @@ def is_changed_sql(row_version: str, version: str) -> str:
     mask, row_mask = (f"split_part({text}, '{_MASK}', 2)" for text in (version, row_version))
     has_mask, row_has_mask = (f"contains({text}, '{_MASK}')" for text in (version, row_version))
     return (
-        f"({row_version} IS DISTINCT FROM {version} AND ({row_version} IS NULL OR {has_mask} <> {row_has_mask} "
-        f"OR ({file} <> '' AND {file} <> {row_file}) OR ({mask} <> '' AND {mask} <> {row_mask})))"
+        f"CASE WHEN {row_version} = {version} THEN false WHEN {row_version} IS NULL THEN true "  # the usual ones first
+        f"ELSE {has_mask} <> {row_has_mask} OR ({file} <> '' AND {file} <> {row_file}) "
+        f"OR ({mask} <> '' AND {mask} <> {row_mask}) END"
     )

@@ -4,7 +4,7 @@ import asyncio
 import errno
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any
 
@@ -60,20 +60,6 @@ def prepare_client(filesystem: AbstractFileSystem) -> None:
         if isinstance(error, ValueError):
             raise
         # Else it is what this machine has, such as half of its credentials; the first request says so, too.
-
-
-def list_objects(filesystem: AbstractFileSystem, folder: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield path and facts of every object below ``bucket/prefix``; s3fs would hold all of them in memory."""
-    bucket, _, prefix = folder.partition("/")
-    request = {"Bucket": bucket, "Prefix": f"{prefix}/" if prefix else ""}
-    while True:
-        page = filesystem.call_s3("list_objects_v2", **request)
-        for item in page.get("Contents", []):
-            if item["Size"] or not item["Key"].endswith("/"):  # some tools store empty objects for folders
-                yield f"{bucket}/{item['Key']}", {"size": item["Size"], "ETag": item.get("ETag"), **item}
-        if not page.get("IsTruncated"):
-            return
-        request["ContinuationToken"] = page["NextContinuationToken"]
 
 
 def stat_object(filesystem: AbstractFileSystem, path: str) -> Mapping[str, Any]:

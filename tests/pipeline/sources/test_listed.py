@@ -165,7 +165,7 @@ def test_file_that_cannot_be_read_stops_the_job_and_is_named(tmp_path, name, dat
 
 
 def test_list_that_is_not_there_or_has_another_format(tmp_path):
-    with pytest.raises(ConfigError, match="source.uri: nothing at .*l.csv"):
+    with pytest.raises(ConfigError, match=r"source.uri: nothing at .*l.csv"):
         found(job(tmp_path / "l.csv", MaskConfig("alpha")))
     (tmp_path / "l.txt").write_text("a.jpg")
     with pytest.raises(ConfigError, match=r"source.uri: no list \(.parquet.*json\) at .*l.txt"):
@@ -249,15 +249,15 @@ def test_boxes_of_a_column(tmp_path, name):
 
 
 def test_keys_that_only_lists_have():
-    with pytest.raises(ConfigError, match="source.root has no meaning for source.format=images"):
+    with pytest.raises(ConfigError, match=r"source.root has no meaning for source.format=images"):
         SourceConfig(root="photos")
-    with pytest.raises(ConfigError, match="source.columns.size must be the name of a column, got 3"):
+    with pytest.raises(ConfigError, match=r"source.columns.size must be the name of a column, got 3"):
         SourceConfig(format="list", uri="l.csv", columns={"size": 3})
-    with pytest.raises(ConfigError, match="source.columns: a key must be one of size"):
+    with pytest.raises(ConfigError, match=r"source.columns: a key must be one of size"):
         SourceConfig(format="list", uri="l.csv", columns={"bytes": "size"})
-    with pytest.raises(ConfigError, match="mask.column needs source.format=list, not images"):
+    with pytest.raises(ConfigError, match=r"mask.column needs source.format=list, not images"):
         JobConfig(mask=MaskConfig(column="mask"))
-    with pytest.raises(ConfigError, match="mask.column and mask.template exclude each other"):
+    with pytest.raises(ConfigError, match=r"mask.column and mask.template exclude each other"):
         JobConfig(SourceConfig(format="list", uri="l.csv"), MaskConfig(column="mask", template="{stem}.png"))
 
 
