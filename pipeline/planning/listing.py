@@ -63,9 +63,11 @@ def find_samples(
         finished.add_samples()
     if not database.run("SELECT 1 FROM samples LIMIT 1"):
         there = left_out.there()
-        where = f"no row of {config.source.uri} is" if rules.is_list else f"no image below {source}"
-        ending = " an image that" if rules.is_list else ""
-        raise ConfigError(f"{where}{ending} matches source.pattern={config.source.pattern!r}{there}")
+        pattern = config.source.pattern
+        if rules.is_list:
+            of_list = f"no row of {config.source.uri} names an image that matches"
+            raise ConfigError(f"{of_list} source.pattern={pattern!r}{there}")
+        raise ConfigError(f"no image below {source} matches source.pattern={pattern!r}{there}")
     found = {**left_out.by_kind(), **masks.left_out}
     if config.source.pattern == EVERYTHING and not rules.is_list:
         is_apart = not any(_holds(masks.storage, other) for other in (source, sink))
