@@ -5,8 +5,10 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from botocore.utils import parse_timestamp
 
 import pipeline.storage.s3_listing
+from pipeline.storage.s3 import parse_time
 from pipeline.storage.storage import Storage
 
 FOLDERS, FILES = 8, 140  # more than a page holds
@@ -50,6 +52,14 @@ def test_every_object_is_listed_once_by_several_threads(bucket, monkeypatch):
     assert {"00/deep/7.png", "00-odd/a.png", "09/é.png", "top.png", "a b/c+d.png"} < set(found)
     prefixes = {request["Prefix"].rpartition("/")[0].rpartition("/")[2] for request in requests.made}
     assert {f"{folder:02}" for folder in range(FOLDERS)} < prefixes and len(requests.threads) > 2
+
+
+def test_times_of_answers_are_those_that_botocore_parses(bucket):
+    answer = bucket.filesystem.call_s3("list_objects_v2", Bucket="bucket", Prefix=f"{bucket.root[7:]}/09/")
+    (changed,) = (item["LastModified"] for item in answer["Contents"])
+    assert (changed, str(changed)) == (parse_timestamp(changed.isoformat()), str(parse_timestamp(changed.isoformat())))
+    for text in ("2026-01-01T10:00:00.000Z", "2026-01-01T10:00:00Z", "Thu, 01 Jan 2026 10:00:00 GMT", "1767261600"):
+        assert str(parse_time(text)) == str(parse_timestamp(text))
 
 
 def test_flat_folders_and_what_fits_into_a_page_take_one_thread(bucket, monkeypatch):
