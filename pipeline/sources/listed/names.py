@@ -12,6 +12,8 @@ from pipeline.uris import LOCAL_SCHEMES, AllowedOrigins, origin_of, public_uri, 
 
 # What a plain relative path has not; such a row is looked at by itself.
 _UNUSUAL = r"://|^/|^$|^(?i:file|local):/|(^|/)\.\.?(/|$)|\\|\x00|/$"
+_PLAIN_URI = r"(?s)^(https?|s3|s3a|gs|gcs|az|abfs)://[a-z0-9][a-zA-Z0-9.-]*/([^/?#\\\x00][^?#\\\x00]*)?[^/?#\\\x00]$"
+_DOT_PARTS = r"(^|/)\.\.?(/|$)"
 _DOTS = re.compile(r"^(\./+)+")
 
 
@@ -43,12 +45,17 @@ class Names:
             keys = pc.if_else(inside, pc.utf8_slice_codeunits(keys, len(self._top)), keys)
         unusual = pc.or_(pc.match_substring_regex(keys, _UNUSUAL), pc.greater(pc.binary_length(keys), MAX_KEY_LENGTH))
         unusual = pc.fill_null(unusual, True)
+        names, links = keys, pa.nulls(len(keys), pa.string())
+        if not self._is_exact and len(is_uri := self._plain_uris(keys)):
+            names = pc.if_else(is_uri, pc.replace_substring_regex(keys, "^[a-z0-9]+://", ""), keys)
+            links = pc.if_else(is_uri, keys, links)
+            unusual = pc.and_not(unusual, is_uri)
         if broken is not None:
             unusual = pc.or_(unusual, broken)
         nothing = pa.nulls(len(keys), pa.string())
         rows = pc.indices_nonzero(unusual).to_numpy()
         if not len(rows):
-            return [keys, nothing, nothing]
+            return [names, links, nothing]
         looked_at = [
             self._one(key.as_py(), broken is not None and broken[int(row)].as_py(), f"{first}#{start + int(row)}")
             for row, key in zip(rows, keys.take(pa.array(rows)), strict=True)
@@ -56,8 +63,18 @@ class Names:
         found = [pa.array(values, pa.string()) for values in zip(*looked_at, strict=True)]
         return [
             pc.replace_with_mask(usual, unusual, values)
-            for usual, values in zip((keys, nothing, nothing), found, strict=True)
+            for usual, values in zip((names, links, nothing), found, strict=True)
         ]
+
+    def _plain_uris(self, keys: pa.Array) -> pa.Array:
+        """Return which rows are uris of allowed hosts that name a sample as they are; an empty array if none is."""
+        plain = pc.and_not(pc.match_substring_regex(keys, _PLAIN_URI), pc.match_substring_regex(keys, _DOT_PARTS))
+        plain = pc.fill_null(pc.and_(plain, pc.less_equal(pc.binary_length(keys), MAX_KEY_LENGTH)), False)
+        if not pc.any(plain).as_py():
+            return plain.slice(0, 0)
+        origins = pc.replace_substring_regex(pc.if_else(plain, keys, ""), r"(?s)^([a-z0-9]+://[^/]+/).*$", r"\1")
+        allowed = [origin for origin in pc.unique(origins).to_pylist() if origin and not self._fault_of_origin(origin)]
+        return pc.is_in(origins, pa.array(allowed, pa.string()))
 
     def _one(self, key: str | None, is_broken: bool, unnamed: str) -> tuple[str, str | None, str | None]:
         """Return name, file and fault of one row."""
