@@ -95,10 +95,17 @@ def _add_plan(kinds: Any) -> None:
     plan = kinds.add_parser(
         "plan",
         help="planning against a manifest of many rows: seconds and memory",
-        description="Write a manifest of finished rows, then plan against a synthetic listing of as many images and "
-        "masks. One mask in a thousand has changed.",
+        description="Write a manifest of finished rows, then plan against a synthetic listing, or a list, of as many "
+        "images and masks. One mask in a thousand has changed.",
     )
-    plan.add_argument("--rows", type=positive, default=1_000_000, help="rows in the manifest and listing (1000000)")
+    plan.add_argument("--rows", type=positive, default=1_000_000, help="rows in the manifest and source (1000000)")
+    plan.add_argument(
+        "--from",
+        dest="origin",
+        choices=("listing", "list", "csv"),
+        default="listing",
+        help="a synthetic listing, or a list in Parquet or CSV that is written first (listing)",
+    )
     plan.set_defaults(measure=_plan)
 
 
@@ -181,7 +188,7 @@ def _flow(options: argparse.Namespace) -> Figures:
 def _plan(options: argparse.Namespace) -> Figures:
     from pipeline.bench.plan import measure_plan
 
-    return asdict(measure_plan(options.rows))
+    return asdict(measure_plan(options.rows, options.origin))
 
 
 def _report(options: argparse.Namespace) -> Figures:

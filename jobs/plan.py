@@ -55,7 +55,7 @@ def _plan(options: argparse.Namespace) -> int:
     from pipeline.manifest.log import Manifest
     from pipeline.planning.finished_shards import FinishedShards
     from pipeline.planning.listing import find_samples
-    from pipeline.planning.plan import make_plan
+    from pipeline.planning.plan import WITHOUT_VERSION, make_plan
     from pipeline.sources.left_out import describe_left_out
     from pipeline.storage.storage import Storage
     from pipeline.storage.weights import fetch_weights
@@ -73,6 +73,7 @@ def _plan(options: argparse.Namespace) -> int:
         "to do": f"{plan.todo} {_counts({WHY[reason]: count for reason, count in plan.reasons.items()})}",
         **({"cannot be read": f"{plan.faults.total()} {_counts(plan.faults)}"} if plan.faults else {}),
         "missing masks": str(plan.without_mask),
+        **({"no version": f"{plan.without_version} ({WITHOUT_VERSION})"} if plan.without_version else {}),
         "gone": f"{plan.gone} (in the manifest, no longer in the source; their rows are kept)",
         **({"forgotten": f"{plan.forgotten} (deleted on request, skipped)"} if plan.forgotten else {}),
         "weights": f"{config.model.weights} ({weights.fingerprint})",

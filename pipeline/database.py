@@ -29,7 +29,8 @@ class Database:
     def __init__(self) -> None:
         _clear_leftovers()
         self._folder = tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True)
-        self._lock = _locked(self._folder.name)
+        self.folder = self._folder.name
+        self._lock = _locked(self.folder)
         settings: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": MEMORY,
             "preserve_insertion_order": False,
@@ -74,6 +75,11 @@ class Database:
     def run(self, statement: str, parameters: dict[str, Any] | None = None) -> list[tuple]:
         """Execute SQL, with ``$name`` for parameters, and return all rows of a small result."""
         return self._connection.execute(statement, parameters or {}).fetchall()
+
+    def drop(self, *tables: str) -> None:
+        """Delete tables, unless they are not there; others use their room on the disk."""
+        for table in tables:
+            self._connection.execute(f"DROP TABLE IF EXISTS {table}")
 
     def stream(
         self, query: str, rows: int, parameters: dict[str, Any] | None = None, read_only: bool = False

@@ -113,14 +113,15 @@ class AllowedOrigins:
     """Buckets and hosts that uris in tables may lead to.
 
     Args:
-        source_uri: whose own origin is one of them.
+        own_uris: whose own origins are among them: of the source, and of masks.
         hosts: more of them, ``source.hosts``.
     """
 
-    def __init__(self, source_uri: str, hosts: Iterable[str]) -> None:
+    def __init__(self, own_uris: Iterable[str], hosts: Iterable[str]) -> None:
         self._origins = {origin_of(host) for host in hosts}
-        with suppress(ValueError):  # a local source has none
-            self._origins.add(origin_of(source_uri))
+        for uri in own_uris:
+            with suppress(ValueError):  # a local one has none
+                self._origins.add(origin_of(uri))
 
     def __contains__(self, uri: str) -> bool:
         return origin_of(uri) in self._origins

@@ -77,6 +77,8 @@ def _type_name(of_type: Any) -> str:
         return " or ".join(map(_type_name, get_args(of_type)))
     if get_origin(of_type) in (list, tuple):
         return "list"
+    if get_origin(of_type) is dict:
+        return "keys with values"
     return _TYPES[of_type]
 
 

@@ -53,7 +53,8 @@ class DriverWitness(Witness):
 
         An empty folder may be one that is not mounted, so it proves nothing.
         """
-        storages = [self._reader.source, *([self._reader.masks] if self._reader.has_mask_files else [])]
+        has_mask_folder = self._reader.has_mask_files and not self._reader.place.path_column
+        storages = [self._reader.source, *([self._reader.masks] if has_mask_folder else [])]
         records: list[Record] = []
         if all(map(_holds_files, storages)):
             deadline = time.monotonic() + LOOK_S

@@ -18,6 +18,8 @@ from pipeline.uris import is_origin
 
 ANCHORS = ("top-left", "top-right", "bottom-left", "bottom-right")
 SHARD_NAME = re.compile(r"[^/]*([*?\[{]|\.(tar(\.(gz|bz2|xz|zst))?|tgz|tbz2|txz|tzst|parquet|parq|pq)$)", re.IGNORECASE)
+LIST_NAME = re.compile(r"[*?\[{]|\.(parquet|parq|pq|json|(csv|jsonl|ndjson)(\.gz)?)$", re.IGNORECASE)
+LIST_COLUMNS = ("size", "etag", "last_modified", "mask_size", "mask_etag", "mask_last_modified")
 MAX_SHARD_BYTES = 1 << 30  # half of what a column of Arrow holds
 TEMPLATE_FIELDS = ("path", "dir", "stem", "ext")
 RESULT_FORMATS = tuple(container.name.lower() for container in CONTAINERS if container.modes)
@@ -64,14 +66,19 @@ class SourceConfig:
     """Where the images are read from.
 
     Args:
-        format: ``images`` (files), ``webdataset`` (tar shards) or ``parquet``.
-        uri: folder or prefix of the files; for shards also one file, or names with globs and braces.
-        pattern: glob over paths below ``uri``.
+        format: ``images`` (files), ``webdataset`` (tar shards), ``parquet``, or ``list`` (files that a table names).
+        uri: folder or prefix of the files; for shards also one file, or names with globs and braces; for ``list`` the
+            list: Parquet, CSV or JSON lines, several of them, or the ``manifest.json`` of an S3 Inventory.
+        pattern: glob over paths below ``uri``, or below the root of a list.
         image: in tar shards, the extension of the image's member, null for any image extension; in Parquet files, the
             image's column, null for ``image``.
-        key: column of Parquet files that names a sample; null names it by file and row.
-        hosts: buckets and hosts, beside the source's own, that uris in Parquet files may lead to, such as
+        key: column of Parquet files that names a sample; null names it by file and row. In a list, the column of paths
+            or uris; null for ``key``.
+        hosts: buckets and hosts, beside the source's own, that uris in Parquet files and lists may lead to, such as
             ``s3://other-bucket`` or ``https://cdn.example.com``.
+        root: folder that the paths of a list are relative to; null: the folder of the list.
+        columns: names of other columns of a list where they are not ``size``, ``etag``, ``last_modified`` and, of masks
+            in files, ``mask_size``, ``mask_etag``, ``mask_last_modified``, such as ``{size: bytes}``.
     """
 
     format: str = "images"
@@ -80,6 +87,8 @@ class SourceConfig:
     image: str | None = None
     key: str | None = None
     hosts: list[str] = field(default_factory=list)
+    root: str | None = None
+    columns: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_hosts(self.hosts)
@@ -91,8 +100,29 @@ class SourceConfig:
                 uri, pattern = f"{folder}{slash}" or ".", name
         object.__setattr__(self, "uri", absolute_uri(uri, "source.uri"))
         object.__setattr__(self, "pattern", pattern)
+        self._check_list()
         if self.rules.has_members and self.image:
             object.__setattr__(self, "image", as_extension(self.image))
+
+    def _check_list(self) -> None:
+        if not self.rules.is_list:
+            if given := [key for key in ("root", "columns") if getattr(self, key)]:
+                raise ConfigError(f"source.{given[0]} has no meaning for source.format={self.format}, only for list")
+            return
+        if self.root is not None:
+            object.__setattr__(self, "root", absolute_uri(self.root, "source.root"))
+        for role, column in self.columns.items():
+            choose("source.columns: a key", role, LIST_COLUMNS)
+            if not isinstance(column, str) or not column:
+                raise ConfigError(f"source.columns.{role} must be the name of a column, got {column!r}")
+
+    @property
+    def root_uri(self) -> str:
+        """Return the uri of the folder that paths of images are relative to."""
+        if not self.rules.is_list:
+            return self.uri
+        folder, _, name = self.uri.rpartition("/")
+        return self.root or (folder if LIST_NAME.search(name) else self.uri)
 
     @property
     def rules(self) -> SourceRules:
@@ -114,7 +144,7 @@ class MaskConfig:
         template: name of an image's mask below ``uri``, with ``{path}``, ``{dir}``, ``{stem}`` and ``{ext}`` of the
             sample's name; null tries the same path, then the same stem with any image extension.
         member: extension of the mask's member in a tar shard: ``7.mask.png`` is the mask of ``7.jpg``.
-        column: column of masks, or of boxes, in Parquet files.
+        column: column of masks, or of boxes, in Parquet files; in a list, of boxes, or of paths or uris of mask files.
         threshold: share of full scale, 0 … 1; values at or above it are filled.
         channel: ``colour``: the strongest channel of a mask file, times its opacity; ``alpha``: only its opacity, for
             strokes of any colour on a transparent ground.

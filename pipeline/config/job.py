@@ -256,6 +256,7 @@ def public_configuration(config: JobConfig) -> dict[str, Any]:
     public = asdict(config) | {"storage": dict.fromkeys(config.storage, "***")}
     for section, key in (("source", "uri"), ("mask", "uri"), ("sink", "uri"), ("model", "weights")):
         public[section][key] = public_uri(public[section][key])
+    public["source"]["root"] = config.source.root and public_uri(config.source.root)
     public["run"]["notify"] = public_notify(config.run.notify)
     return public
 

@@ -15,6 +15,7 @@ class MaskPlace:
         member: extension of the mask's member in a shard.
         column: of pictures in a table.
         box_column: of lists of boxes in a table.
+        path_column: of paths of mask files in a list.
     """
 
     is_file: bool = False
@@ -23,6 +24,7 @@ class MaskPlace:
     member: str = ""
     column: str = ""
     box_column: str = ""
+    path_column: str = ""
 
     @property
     def is_outside(self) -> bool:
@@ -49,6 +51,7 @@ class SourceRules(Protocol):
     """The interface of a source format for the configuration, see :class:`pipeline.sources.format.SourceFormat`."""
 
     is_sharded: bool
+    is_list: bool
     has_members: bool
     counts_samples: bool
 

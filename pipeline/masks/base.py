@@ -77,6 +77,10 @@ class MaskKind:
 
         pair_inside(database, "if(has_mask, '', NULL)" if self.place.is_beside_image else "''")
 
+    def pair_listed(self, database: "Database") -> None:
+        """Create the table ``samples`` from ``images`` of a list, without listing masks."""
+        self.pair(database)
+
     def count_spare(self, database: "Database") -> dict[str, int]:
         """Count masks without a sample, by kind, after pairing."""
         return {}

@@ -3,11 +3,9 @@
 import pyarrow as pa
 
 from pipeline.database import Database
-from pipeline.sources.base import SAMPLE_REF_SCHEMA
 from pipeline.sources.versions import with_mask_sql
 
 MASK_FILES = pa.schema([("key", pa.string()), ("size_bytes", pa.int64()), ("version", pa.string())])
-IMAGES = SAMPLE_REF_SCHEMA.append(pa.field("wanted", pa.string()))
 
 
 def pair_inside(database: Database, mask_key: str) -> None:
@@ -18,8 +16,23 @@ def pair_inside(database: Database, mask_key: str) -> None:
         mask_key: SQL over a row of it; null where the sample has no mask.
     """
     database.run(
-        f"CREATE TABLE samples AS SELECT sample_id, version AS input_version, size_bytes, file, locator, "
-        f"{mask_key} AS mask_key, NULL::BIGINT AS mask_bytes, NULL::VARCHAR AS mask_spec, fault FROM images"
+        f"CREATE TABLE samples AS SELECT sample_id, {with_mask_sql('version', 'md5(mask_spec)')} AS input_version, "
+        f"size_bytes, file, locator, {mask_key} AS mask_key, NULL::BIGINT AS mask_bytes, mask_spec, fault FROM images"
+    )
+
+
+def pair_listed(database: Database, mask_key: str) -> None:
+    """Create the table ``samples`` from ``images`` only, for mask files that nobody has listed.
+
+    Args:
+        database: with the table ``images``.
+        mask_key: SQL over a row of it, the name of its mask; null where it has none.
+    """
+    version = f"CASE WHEN {mask_key} IS NOT NULL THEN coalesce(mask_version, '') END"
+    database.run(
+        f"CREATE TABLE samples AS SELECT sample_id, {with_mask_sql('version', version)} AS input_version, "
+        f"size_bytes + coalesce(mask_bytes, 0) AS size_bytes, file, locator, {mask_key} AS mask_key, mask_bytes, "
+        "NULL::VARCHAR AS mask_spec, fault FROM images"
     )
 
 

@@ -10,11 +10,10 @@ from pipeline.config.job import JobConfig
 from pipeline.database import Database
 from pipeline.errors import ConfigError
 from pipeline.masks.base import MaskKind, open_masks
-from pipeline.masks.pairing import IMAGES
 from pipeline.planning.finished_shards import FinishedShards
 from pipeline.planning.select_expression import check_selection
 from pipeline.sinks.base import FOLDER
-from pipeline.sources.base import EMPTY, EVERYTHING, sample_ref_batches
+from pipeline.sources.base import EMPTY, EVERYTHING, IMAGES, sample_ref_batches
 from pipeline.sources.left_out import LeftOut
 from pipeline.sources.reader import open_source
 from pipeline.storage.errors import usable
@@ -43,11 +42,11 @@ def find_samples(
         ConfigError: nothing at ``source.uri`` or ``mask.uri``, no image that matches, or a faulty ``run.select``.
     """
     check_selection(config.run.select)
-    source = open_storage(config.source.uri, config.storage)
+    rules, source = config.source.rules, open_storage(config.source.root_uri, config.storage)
     masks = open_masks(config.mask, open_storage(config.mask.uri, config.storage), source)
     sink = Storage(config.sink.uri, config.storage)
     mask_files = {"mask.uri": masks.storage} if masks.place.is_outside else {}
-    _refuse_results_among_inputs(sink, {"source.uri": source, **mask_files})
+    _refuse_results_among_inputs(sink, {"source.root" if rules.is_list else "source.uri": source, **mask_files})
     # Results and masks are no inputs, even if their folders are inside the source.
     top, others = f"{_location(source)}/", [_location(storage) for storage in (sink, *mask_files.values())]
     inside = tuple(f"{other.removeprefix(top)}/" for other in others if other.startswith(top))
@@ -57,18 +56,23 @@ def find_samples(
     images = sample_ref_batches(finder, finished.without(files) if finished else files)
     database.create("images", IMAGES, _with_names(images, masks))
     # Files have one path each on a disk, and in a bucket unless the name of one is not as a disk would have it.
-    if config.source.rules.is_sharded or (not source.is_local and database.run(_UNTIDY)):
+    if rules.is_sharded or rules.is_list or (not source.is_local and database.run(_UNTIDY)):
         _rename_repeated(database)
-    masks.pair(database)
+    (masks.pair_listed if rules.is_list else masks.pair)(database)
     if finished:
         finished.add_samples()
     if not database.run("SELECT 1 FROM samples LIMIT 1"):
         there = left_out.there()
-        raise ConfigError(f"no image below {source} matches source.pattern={config.source.pattern!r}{there}")
+        pattern = config.source.pattern
+        if rules.is_list:
+            of_list = f"no row of {config.source.uri} names an image that matches"
+            raise ConfigError(f"{of_list} source.pattern={pattern!r}{there}")
+        raise ConfigError(f"no image below {source} matches source.pattern={pattern!r}{there}")
     found = {**left_out.by_kind(), **masks.left_out}
-    if config.source.pattern == EVERYTHING:
+    if config.source.pattern == EVERYTHING and not rules.is_list:
         is_apart = not any(_holds(masks.storage, other) for other in (source, sink))
         found |= masks.count_spare(database) if is_apart else {}
+    database.drop("images", "masks", "specs", "repeated")  # whatever is in them is in ``samples``
     return found
 
 
@@ -103,16 +107,18 @@ def _leads_to(storage: Storage, locations: Iterable[str]) -> Callable[[str], boo
 def _with_names(images: Iterable[pa.RecordBatch], masks: MaskKind) -> Iterator[pa.RecordBatch]:
     """Add the name of each image's mask, if masks have names of their own."""
     for batch in images:
-        if masks.name_of is None:
-            names = pa.nulls(len(batch), pa.string())
-        else:
-            names = pa.array(map(masks.name_of, batch["sample_id"].to_pylist()), pa.string())
-        yield pa.record_batch([*batch.columns, names], schema=IMAGES)
+        columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+        if masks.name_of is not None:
+            columns["wanted"] = pa.array(map(masks.name_of, batch["sample_id"].to_pylist()), pa.string())
+        rows = [columns.get(field.name, pa.nulls(len(batch), field.type)) for field in IMAGES]
+        yield pa.record_batch(rows, schema=IMAGES)
 
 
 def _rename_repeated(database: Database) -> None:
     """Rename samples whose results would share a name: the first keeps it, the others fail under a free name."""
     database.run(_REPEATED)
+    if not database.run("SELECT 1 FROM repeated LIMIT 1"):
+        return
     mark = "#"
     while database.run(_TAKEN, {"mark": mark}):
         mark += "#"
@@ -128,13 +134,20 @@ _NAMED = f"concat(if(starts_with({_UNDOTTED}, '/'), '{EMPTY}', ''), {_UNDOTTED})
 _RESULT_NAME = f"""
 CASE WHEN {_IS_UNTIDY} THEN replace(replace({_NAMED}, '//', '/{EMPTY}/'), '//', '/{EMPTY}/') ELSE sample_id END"""
 
-# Samples whose result name was used by an earlier sample, and how often.
+# Samples whose result name was used by an earlier sample, and how often. Hashes first, which take less memory.
 _REPEATED = f"""
 CREATE TABLE repeated AS
-WITH named AS (SELECT rowid AS id, sample_id, file, locator, {_RESULT_NAME} AS result_name FROM images)
-SELECT id, result_name, row_number() OVER (PARTITION BY result_name ORDER BY file, locator, sample_id) AS number
+WITH repeated_hashes AS (
+    SELECT hash({_RESULT_NAME}) AS name_hash FROM images GROUP BY name_hash HAVING count(*) > 1
+), named AS (
+    SELECT rowid AS id, * EXCLUDE (mask_spec), {_RESULT_NAME} AS result_name FROM images
+    WHERE hash({_RESULT_NAME}) IN (FROM repeated_hashes)
+)
+SELECT
+    id,
+    result_name,
+    row_number() OVER (PARTITION BY result_name ORDER BY file, locator, sample_id, version, wanted) AS number
 FROM named
-WHERE result_name IN (SELECT result_name FROM named GROUP BY result_name HAVING count(*) > 1)
 QUALIFY number > 1"""
 
 _TAKEN = f"SELECT 1 FROM repeated JOIN images ON {_RESULT_NAME} = result_name || $mark || number LIMIT 1"

@@ -1,5 +1,6 @@
 """Plans a job: compares the samples of the source with the rows of the manifest."""
 
+import logging
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from pipeline.planning.reasons import REDONE, add_reasons
 from pipeline.planning.select_expression import named_columns, select_rows
 from pipeline.records import OK, SAMPLE_SCHEMA
 from pipeline.sources.inputs import Sample
+from pipeline.sources.versions import IS_UNKNOWN
 from pipeline.storage.errors import usable
 
 PLAN_COLUMNS = [
@@ -27,7 +29,10 @@ PLAN_COLUMNS = [
     "weights_fingerprint",
     "config_fingerprint",
 ]
+WITHOUT_VERSION = "the list states no version of image or mask, so that a later change of that file is not noticed"
 CHUNK_SAMPLES = 1_000_000  # held in memory at once
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -39,6 +44,7 @@ class Plan:
         found: number of samples in the source.
         found_bytes: their total size.
         without_mask: samples found that have no mask file.
+        without_version: samples found of whose file or mask no change can be noticed.
         faults: samples to process that the listing already shows as unreadable, by type.
         forgotten: samples found that were deleted on request and are skipped.
         gone: rows whose sample is no longer in the source; they are kept.
@@ -53,6 +59,7 @@ class Plan:
     found: int = 0
     found_bytes: int = 0
     without_mask: int = 0
+    without_version: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     forgotten: int = 0
     gone: int = 0
@@ -109,13 +116,14 @@ def make_plan(config: JobConfig, database: Database, weights_fingerprint: str, m
         raise ConfigError(_mix_message(config.sink.uri, (weights_fingerprint, config.fingerprint), mixed))
     has_shards = bool(database.run("SELECT 1 FROM planned WHERE output_member IS NOT NULL LIMIT 1"))
     plan = Plan(database, forgotten=forgotten, has_shards=has_shards, faults=Counter(dict(database.run(_FAULTS))))
-    for found, reason, status, error_type, count, size_bytes, without_mask in database.run(_COUNTS):
+    for found, reason, status, error_type, count, size_bytes, without_mask, without_version in database.run(_COUNTS):
         if not found:
             plan.gone += count
             continue
         plan.found += count
         plan.found_bytes += size_bytes
         plan.without_mask += without_mask
+        plan.without_version += without_version
         if reason:
             plan.todo += count
             plan.reasons[reason] += count
@@ -123,6 +131,8 @@ def make_plan(config: JobConfig, database: Database, weights_fingerprint: str, m
             plan.done[status] += count
             if error_type:
                 plan.errors[error_type] += count
+    if plan.without_version:
+        logger.warning("%d of %d samples: %s", plan.without_version, plan.found, WITHOUT_VERSION)
     return plan
 
 
@@ -130,10 +140,11 @@ def make_plan(config: JobConfig, database: Database, weights_fingerprint: str, m
 _READABLE = "(file IS NULL OR locator IS NOT NULL) AND mask_key IS NOT NULL"
 
 # A truncated shard needs no mask.
-_COUNTS = """
+_COUNTS = f"""
 SELECT
     found, reason, status, error_type, count(*), sum(size_bytes),
-    count(*) FILTER (found AND mask_key IS NULL AND (fault IS NULL OR starts_with(fault, 'MissingMask')))
+    count(*) FILTER (found AND mask_key IS NULL AND (fault IS NULL OR starts_with(fault, 'MissingMask'))),
+    count(*) FILTER (found AND {IS_UNKNOWN} AND fault IS NULL)
 FROM planned GROUP BY ALL"""
 
 _FAULTS = """

@@ -3,6 +3,7 @@
 from pipeline.config.job import JobConfig
 from pipeline.database import Database
 from pipeline.records import FAILED, RESULT_FAULTS
+from pipeline.sources.versions import is_changed_sql
 
 NEW, CHANGED, SELECTED, DAMAGED, RETRIED, REDONE = "new", "changed", "selected", "damaged", "retried", "redone"
 
@@ -10,6 +11,7 @@ NEW, CHANGED, SELECTED, DAMAGED, RETRIED, REDONE = "new", "changed", "selected",
 def add_reasons(database: Database, config: JobConfig, weights_fingerprint: str, keep_other: bool) -> None:
     """Create the table ``planned``: every sample and every row, with the reason to process the sample.
 
+    It replaces the tables that it is made of.
     The reason is null where the row is kept. ``other`` is true where the row has other weights or settings.
 
     Args:
@@ -28,6 +30,7 @@ def add_reasons(database: Database, config: JobConfig, weights_fingerprint: str,
             "keep_other": keep_other,
         },
     )
+    database.drop("samples", "rows", "selected")
 
 
 _COMPARE = f"""
@@ -53,7 +56,7 @@ SELECT
     CASE
         WHEN NOT found THEN NULL
         WHEN NOT has_row THEN '{NEW}'
-        WHEN row_version IS DISTINCT FROM input_version THEN '{CHANGED}'
+        WHEN {is_changed_sql("row_version", "input_version")} THEN '{CHANGED}'
         WHEN is_selected THEN '{SELECTED}'
         WHEN error_type IN {RESULT_FAULTS} THEN '{DAMAGED}'
         WHEN status = '{FAILED}' AND ($retry_all OR list_contains($retried_types, error_type)) THEN '{RETRIED}'

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import pyarrow as pa
 
@@ -52,6 +52,17 @@ SAMPLE_REF_SCHEMA = pa.schema(
     ]
 )
 
+# Samples with the names of their masks, and what a list says of these: size and version of a file (empty: unknown), or
+# annotations as text.
+IMAGES = pa.schema(
+    [
+        *SAMPLE_REF_SCHEMA,
+        ("wanted", pa.string()),
+        ("mask_bytes", pa.int64()),
+        ("mask_version", pa.string()),
+        ("mask_spec", pa.string()),
+    ]
+)
 
 _FILES = pa.schema(list(SAMPLE_REF_SCHEMA)[: len(StoredFile._fields)])
 
@@ -72,6 +83,14 @@ class Source(Protocol):
         Raises:
             ConfigError: a file that cannot be a part of this source.
         """
+
+
+@runtime_checkable
+class BatchedSource(Source, Protocol):
+    """A source that needs no object per sample."""
+
+    def batches(self, files: Iterable[StoredFile]) -> Iterator[pa.RecordBatch]:
+        """Yield the samples of files, see :func:`sample_ref_batches`."""
 
 
 class ImageFolder:
@@ -118,8 +137,8 @@ def result_name(sample_id: str) -> str:
 
 
 def sample_ref_batches(source: Source, files: Iterable[StoredFile]) -> Iterator[pa.RecordBatch]:
-    """Yield the samples of files as record batches of ``SAMPLE_REF_SCHEMA``."""
-    if isinstance(source, ImageFolder):
+    """Yield the samples of files as record batches of ``SAMPLE_REF_SCHEMA``, or of ``IMAGES`` where masks are known."""
+    if isinstance(source, BatchedSource):
         return source.batches(files)
     return in_batches(source.samples(files), SAMPLE_REF_SCHEMA)
 

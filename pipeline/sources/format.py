@@ -17,11 +17,13 @@ class SourceFormat(Protocol):
 
     Attributes:
         is_sharded: files hold many samples; their names have no extension and may repeat.
+        is_list: a table names the files; nothing else is listed.
         has_members: parts of a sample are named by extensions.
         counts_samples: a sample's version tells how many its shard has.
     """
 
     is_sharded: bool
+    is_list: bool
     has_members: bool
     counts_samples: bool
 

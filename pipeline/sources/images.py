@@ -13,6 +13,7 @@ class Images:
     """Image files; see :class:`pipeline.sources.format.SourceFormat`."""
 
     is_sharded = False
+    is_list = False
     has_members = False
     counts_samples = False
 

@@ -1,5 +1,6 @@
 """Counts files that are no samples, by kind, so that none is skipped silently."""
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -29,8 +30,9 @@ class LeftOut:
     def __init__(
         self, ignored: tuple[str, ...] = (), leads_elsewhere: Callable[[str], bool] = lambda folder: False
     ) -> None:
-        self._ignored, self._leads_elsewhere = ignored, leads_elsewhere
+        self.ignored, self._leads_elsewhere = ignored, leads_elsewhere
         self._counts: Counter[str] = Counter()
+        self._lock = threading.Lock()
 
     def sift(
         self,
@@ -48,25 +50,29 @@ class LeftOut:
         last_folder, in_hidden_folder, is_elsewhere = "", False, False
         for file in files:
             key = file.key
-            if self._ignored and f"{key}/".startswith(self._ignored):
+            if self.ignored and f"{key}/".startswith(self.ignored):
                 continue
             end = key.rfind("/") + 1
-            if (folder := key[:end]) != last_folder:  # listings go through one at a time
+            if (folder := key[:end]) != last_folder:  # a page of a listing has many files of one
                 last_folder, in_hidden_folder = folder, is_hidden_folder(folder, hidden)
                 is_elsewhere = self._leads_elsewhere(folder)
             if is_elsewhere:
                 continue
             if in_hidden_folder or key.startswith(hidden, end):
-                self._count(HIDDEN)
+                self.count(HIDDEN)
             elif file.version == LINK_TO_NOTHING:
-                self._count(LINK_TO_NOTHING)
+                self.count(LINK_TO_NOTHING)
             elif is_taken(key):
                 yield file
             else:
-                self._count(kind_of(key))
+                self.count(kind_of(key))
 
-    def _count(self, kind: str) -> None:
-        self._counts[kind if kind in self._counts or len(self._counts) < MAX_KINDS else OTHER] += 1
+    def count(self, kind: str, number: int = 1) -> None:
+        """Count files of a kind; may be called from several threads."""
+        if not number:
+            return
+        with self._lock:
+            self._counts[kind if kind in self._counts or len(self._counts) < MAX_KINDS else OTHER] += number
 
     def by_kind(self) -> dict[str, int]:
         """Return the number of files per kind, most frequent first; rare kinds are summed as ``OTHER``."""

@@ -1,4 +1,4 @@
-"""Reads the files that uris in a table lead to: in its own storage, and at allowed origins."""
+"""Reads the files that uris in a table or a list lead to: in its own storage, and at allowed origins."""
 
 import os
 import re
@@ -22,22 +22,26 @@ class LinkedFiles:
 
     Args:
         wanted: by the job.
-        source: its storage.
+        source: storage that relative uris belong to.
+        uri: of that storage where it is not the source's.
     """
 
-    def __init__(self, wanted: Wanted, source: Storage) -> None:
+    def __init__(self, wanted: Wanted, source: Storage, uri: str | None = None) -> None:
         self._source, self._max_bytes = source, wanted.max_bytes
-        self._protocol, self._options = protocol_of(wanted.source.uri), wanted.storage_options
-        self._allowed = AllowedOrigins(wanted.source.uri, wanted.source.hosts)
+        root = wanted.source.root_uri
+        self._protocol, self._options = protocol_of(uri or root), wanted.storage_options
+        self._allowed = AllowedOrigins([root, uri or root], wanted.source.hosts)
         self._http = HttpFiles(self._allowed, self._max_bytes)
         self._open = lru_cache(STORAGES)(self._open_storage)
 
-    def read(self, stage: str, uri: str) -> bytes:
+    def read(self, stage: str, uri: str, version: str = "", size_bytes: int = 0) -> bytes:
         """Return the content of a file.
 
         Args:
             stage: that needs it.
             uri: as in the table.
+            version: etag that an object must still have; empty if it is not known.
+            size_bytes: of the file; 0 if it is not known.
 
         Raises:
             SampleError: its origin is not allowed, or it is missing or too large.
@@ -53,12 +57,17 @@ class LinkedFiles:
         if not scheme:
             if os.path.isabs(uri) and self._source.is_local:
                 return self._from(stage, self._open(os.path.dirname(uri)), os.path.basename(uri))
-            return self._from(stage, self._source, uri)  # which refuses what is not below it
+            return self.read_key(stage, uri, version, size_bytes)  # which refuses what is not below it
         self._check(stage, uri)
         if scheme in DEFAULT_PORTS:
             return self._http.read(stage, uri)
         folder = uri.rpartition("/")[0].rstrip("/")  # to most storages an empty name of a folder is a name
-        return self._from(stage, self._open(f"{scheme}{folder[len(scheme) :]}"), uri[len(folder) + 1 :])
+        storage, key = self._open(f"{scheme}{folder[len(scheme) :]}"), uri[len(folder) + 1 :]
+        return self._from(stage, storage, key, version, size_bytes)
+
+    def read_key(self, stage: str, key: str, version: str = "", size_bytes: int = 0) -> bytes:
+        """Return the content of a file of the source's own storage; else as :meth:`read`."""
+        return self._from(stage, self._source, key, version, size_bytes)
 
     def _check(self, stage: str, uri: str) -> None:
         """Refuse uris that would use the job's credentials, or reach into its network, against the configuration.
@@ -80,12 +89,14 @@ class LinkedFiles:
         """Open another origin; one of another kind gets none of the source's credentials."""
         return Storage(uri, self._options if protocol_of(uri) == self._protocol else {})
 
-    def _from(self, stage: str, storage: Storage, key: str) -> bytes:
-        with readable(stage, storage, key):
-            size_bytes = storage.stat(key).size_bytes  # which no plan knows
+    def _from(self, stage: str, storage: Storage, key: str, version: str = "", size_bytes: int = 0) -> bytes:
+        etag = version if storage.is_s3 else ""
+        if not (etag and size_bytes):  # else the request itself tells whether both are right
+            with readable(stage, storage, key):
+                size_bytes = storage.stat(key).size_bytes
         if refusal := too_many_bytes(size_bytes, self._max_bytes):
             raise refusal
-        return read_file(stage, storage, key, None, size_bytes=size_bytes)
+        return read_file(stage, storage, key, etag, size_bytes=size_bytes)
 
 
 def _local_path(uri: str) -> str:

@@ -6,11 +6,13 @@ from functools import lru_cache
 from pipeline.config.job import JobConfig
 from pipeline.errors import SampleError
 from pipeline.sources.base import Source
-from pipeline.sources.inputs import FormatReader, Inputs, Sample, read_file, too_many_bytes
+from pipeline.sources.inputs import FormatReader, Inputs, Sample, file_of, read_file, too_many_bytes
+from pipeline.sources.linked import LinkedFiles
 from pipeline.sources.registry import SOURCE_FORMATS
-from pipeline.sources.versions import mask_version_of
+from pipeline.sources.versions import checked, mask_version_of
 from pipeline.sources.wanted import wanted_by
 from pipeline.storage.storage import Storage
+from pipeline.uris import public_uri, scheme_of
 
 
 class Reader:
@@ -21,16 +23,17 @@ class Reader:
     """
 
     def __init__(self, config: JobConfig) -> None:
-        self.source = Storage(config.source.uri, config.storage)
+        wanted = wanted_by(config)
+        self.source = Storage(config.source.root_uri, config.storage)
         self.masks = Storage(config.mask.uri, config.storage)
         self.max_bytes = config.limits.max_bytes
         self.place = config.mask.rules.place
         self.has_mask_files = self.place.is_file
+        self.is_list = config.source.rules.is_list
+        self._listed_masks = LinkedFiles(wanted, self.masks, config.mask.uri)
         keep = 1 if self.place.is_shared else 0
-        self._read_mask = lru_cache(keep)(
-            lambda key, version, size_bytes: read_file("mask", self.masks, key, version, size_bytes=size_bytes)
-        )
-        self._format: FormatReader = SOURCE_FORMATS.load(config.source.format).read(wanted_by(config), self.source)
+        self._read_mask = lru_cache(keep)(self._listed_mask if self.is_list and not keep else self._mask_file)
+        self._format: FormatReader = SOURCE_FORMATS.load(config.source.format).read(wanted, self.source)
 
     def read_all(self, samples: Sequence[Sample]) -> Iterator[Inputs | Exception]:
         """Yield each sample's inputs in order, or the exception that prevented reading them.
@@ -56,11 +59,23 @@ class Reader:
             size_bytes = len(inputs.image) + len(inputs.mask)  # of a row the plan knows only the average
             yield too_many_bytes(size_bytes, self.max_bytes) or inputs
 
+    def image_uri(self, sample: Sample) -> str:
+        """Return the uri of the file that holds a sample, without secrets."""
+        return _uri(self.source, file_of(sample), self.is_list and sample["file"] is not None)
+
     def mask_uri(self, sample: Sample) -> str | None:
         """Return the uri of a sample's mask file or annotation file; ``None`` if the mask is in the source."""
-        if sample["mask_key"] is None or not (self.has_mask_files or sample["mask_spec"] is not None):
+        is_outside = self.has_mask_files or (sample["mask_spec"] is not None and not self.place.box_column)
+        if sample["mask_key"] is None or not is_outside:
             return None
-        return self.masks.uri(sample["mask_key"])
+        return _uri(self.masks, sample["mask_key"], bool(self.place.path_column))
+
+    def _mask_file(self, key: str, version: str, size_bytes: int) -> bytes:
+        return read_file("mask", self.masks, key, version, size_bytes=size_bytes)
+
+    def _listed_mask(self, key: str, version: str, size_bytes: int) -> bytes:
+        read = self._listed_masks.read if self.place.path_column else self._listed_masks.read_key
+        return read("mask", key, checked(version), size_bytes)
 
     def _refusal(self, sample: Sample) -> SampleError | None:
         """Return the error of a sample that must not be read, or ``None``."""
@@ -86,6 +101,10 @@ class Reader:
             return self._read_mask(sample["mask_key"], version, sample["mask_bytes"] or 0)
         except Exception as error:  # noqa: BLE001 - raised where its sample is dealt with
             return error
+
+
+def _uri(storage: Storage, key: str, may_be_uri: bool) -> str:
+    return public_uri(key) if may_be_uri and scheme_of(key) else storage.uri(key)
 
 
 def open_source(config: JobConfig, storage: Storage) -> Source:

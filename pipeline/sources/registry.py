@@ -8,5 +8,6 @@ SOURCE_FORMATS = Registry(
         "images": "images.Images",
         "webdataset": "tar.format.WebDataset",
         "parquet": "parquet.format.Parquet",
+        "list": "listed.format.FileList",
     },
 )

@@ -2,10 +2,15 @@
 
 ``VERSION [" of " COUNT] [" mask:" MASK_VERSION]``: the version of the file (etag, or size and time of change), of a
 shard also the number of its samples, and the version of a mask in a file of its own, or the hash of its annotations.
+A list may state neither: the version of the file or of the mask is then empty, and never counts as another one.
 """
 
 COUNT_PATTERN = r"' of (\d+)$'"  # SQL text: the count in the version of a sample without a mask file
+UNCHECKED = "~"  # begins a version that only the list states: the storage would state another one for the same file
 _MASK = " mask:"
+
+# SQL over ``input_version``: whether the version of the file, or of its mask, is not known.
+IS_UNKNOWN = f"(input_version = '' OR starts_with(input_version, '{_MASK}') OR ends_with(input_version, '{_MASK}'))"
 
 
 def with_count(version: str, count: int) -> str:
@@ -26,3 +31,20 @@ def file_version_of(input_version: str) -> str:
 def mask_version_of(input_version: str) -> str:
     """Return the version of the mask; empty where it has no file of its own."""
     return input_version.partition(_MASK)[2]
+
+
+def checked(version: str) -> str:
+    """Return a version that the storage can confirm; empty where it cannot."""
+    return "" if version.startswith(UNCHECKED) else version
+
+
+def is_changed_sql(row_version: str, version: str) -> str:
+    """Return SQL that tells whether a version differs from that of a row, in the parts that are known."""
+    file, row_file = (f"split_part({text}, '{_MASK}', 1)" for text in (version, row_version))
+    mask, row_mask = (f"split_part({text}, '{_MASK}', 2)" for text in (version, row_version))
+    has_mask, row_has_mask = (f"contains({text}, '{_MASK}')" for text in (version, row_version))
+    return (
+        f"CASE WHEN {row_version} = {version} THEN false WHEN {row_version} IS NULL THEN true "  # the usual ones first
+        f"ELSE {has_mask} <> {row_has_mask} OR ({file} <> '' AND {file} <> {row_file}) "
+        f"OR ({mask} <> '' AND {mask} <> {row_mask}) END"
+    )

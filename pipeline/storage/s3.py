@@ -1,16 +1,19 @@
 """Extends s3fs: paged listings, conditional reads in one request, and bounded retries."""
 
 import asyncio
+import contextlib
 import errno
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import IO, Any
 
 from aiobotocore.session import AioSession
 from botocore.exceptions import BotoCoreError, FlexibleChecksumError
 from botocore.handlers import add_expect_header
+from botocore.utils import parse_timestamp
 from fsspec import AbstractFileSystem
 from fsspec.asyn import sync
 from s3fs.core import S3_RETRYABLE_ERRORS
@@ -54,6 +57,8 @@ def prepare_client(filesystem: AbstractFileSystem) -> None:
     if filesystem.session is None:
         filesystem.session = AioSession(**filesystem.kwargs)
         filesystem.session.unregister("before-call.s3", add_expect_header)
+        parsers = filesystem.session.get_component("response_parser_factory")
+        parsers.set_parser_defaults(timestamp_parser=parse_time)
     try:
         filesystem.connect()
     except BotoCoreError as error:
@@ -62,18 +67,17 @@ def prepare_client(filesystem: AbstractFileSystem) -> None:
         # Else it is what this machine has, such as half of its credentials; the first request says so, too.
 
 
-def list_objects(filesystem: AbstractFileSystem, folder: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield path and facts of every object below ``bucket/prefix``; s3fs would hold all of them in memory."""
-    bucket, _, prefix = folder.partition("/")
-    request = {"Bucket": bucket, "Prefix": f"{prefix}/" if prefix else ""}
-    while True:
-        page = filesystem.call_s3("list_objects_v2", **request)
-        for item in page.get("Contents", []):
-            if item["Size"] or not item["Key"].endswith("/"):  # some tools store empty objects for folders
-                yield f"{bucket}/{item['Key']}", {"size": item["Size"], "ETag": item.get("ETag"), **item}
-        if not page.get("IsTruncated"):
-            return
-        request["ContinuationToken"] = page["NextContinuationToken"]
+def parse_time(text: Any) -> datetime:
+    """Parse a time of an answer; botocore's own parser takes three quarters of the time of a listing.
+
+    >>> str(parse_time("2026-01-01T10:00:00.000Z")), str(parse_time("Thu, 01 Jan 2026 10:00:00 GMT"))
+    ('2026-01-01 10:00:00+00:00', '2026-01-01 10:00:00+00:00')
+    """
+    if isinstance(text, str) and text.endswith("Z"):
+        with contextlib.suppress(ValueError):
+            return datetime.fromisoformat(text)
+    parsed: datetime = parse_timestamp(text)
+    return parsed
 
 
 def stat_object(filesystem: AbstractFileSystem, path: str) -> Mapping[str, Any]:

@@ -23,7 +23,6 @@ from pipeline.storage.s3 import (
     create_object,
     delete_object,
     get_object,
-    list_objects,
     open_object,
     prepare_client,
     put_object,
@@ -31,6 +30,7 @@ from pipeline.storage.s3 import (
     upload_object,
     with_retries,
 )
+from pipeline.storage.s3_listing import list_objects
 from pipeline.uris import public_uri
 
 REQUESTS_AT_ONCE = 8

@@ -18,7 +18,7 @@ from pipeline.errors import SampleError
 from pipeline.masks.base import open_kind
 from pipeline.masks.decode import read_mask
 from pipeline.records import FAILED, OK, UNCHANGED, Record
-from pipeline.sources.inputs import Inputs, Sample, file_of
+from pipeline.sources.inputs import Inputs, Sample
 from pipeline.sources.reader import Reader
 from pipeline.worker.seam import EDGE, look_at_border
 
@@ -87,7 +87,7 @@ def new_record(sample: Sample, config: JobConfig, reader: Reader, weights_finger
     return Record(
         sample_id=sample["sample_id"],
         status=FAILED,
-        input_uri=reader.source.uri(file_of(sample)),
+        input_uri=reader.image_uri(sample),
         input_version=sample["input_version"],
         mask_kind=config.mask.kind,
         mask_uri=reader.mask_uri(sample),

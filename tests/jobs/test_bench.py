@@ -1,12 +1,14 @@
 import shutil
 from pathlib import Path
 
+import pytest
+
 import moebius.bench.checkpoints
 import pipeline.bench.job
 from jobs.bench import main
 from moebius.weights import find_weights
 from pipeline.bench.job import JobFigures
-from pipeline.bench.plan import CHANGED_EVERY, measure_plan
+from pipeline.bench.plan import CHANGED_EVERY, ORIGINS, measure_plan
 
 
 def test_random_weights_are_written_for_the_job_and_removed_after_it(tiny_weights, monkeypatch, capsys):
@@ -26,6 +28,8 @@ def test_random_weights_are_written_for_the_job_and_removed_after_it(tiny_weight
     assert not folders[0].exists() and "of_bare                0.96" in capsys.readouterr().out
 
 
-def test_planning_is_measured_over_a_listing_that_is_made_up():
-    figures = measure_plan(2 * CHANGED_EVERY)
+@pytest.mark.parametrize("origin", ORIGINS)
+def test_planning_is_measured_over_a_made_up_listing_or_list(origin):
+    figures = measure_plan(2 * CHANGED_EVERY, origin)
     assert (figures.rows, figures.todo) == (2 * CHANGED_EVERY, 2)
+    assert (figures.source_mb > 0) == (origin != "listing")

@@ -1,4 +1,4 @@
-"""``boxes``: boxes in JSON lines, or in a column of Parquet files."""
+"""``boxes``: boxes in JSON lines, or in a column of Parquet files or of a list."""
 
 import codecs
 import json
@@ -31,7 +31,7 @@ class BoxMasks(AnnotatedMasks):
     def check(self, source_format: str) -> None:
         """See :class:`pipeline.masks.base.MaskKind`."""
         if self.config.column:
-            check_table(source_format)
+            check_table(source_format, ("parquet", "list"))
 
     def open(self, storage: "Storage", source: "Storage") -> None:
         """See :class:`pipeline.masks.base.MaskKind`."""

@@ -1,5 +1,7 @@
 """``column``: masks in a column of Parquet files."""
 
+from collections.abc import Collection
+
 from pipeline.config.data import MaskConfig
 from pipeline.config.rules import MaskPlace
 from pipeline.errors import ConfigError
@@ -20,11 +22,11 @@ class ColumnMasks(PictureMasks):
         check_table(source_format)
 
 
-def check_table(source_format: str) -> None:
-    """Refuse ``mask.column`` where the source has no columns.
+def check_table(source_format: str, formats: Collection[str] = ("parquet",)) -> None:
+    """Refuse ``mask.column`` where the source has no such columns.
 
     Raises:
-        ConfigError: naming the format.
+        ConfigError: naming the formats.
     """
-    if source_format != "parquet":
-        raise ConfigError(f"mask.column needs source.format=parquet, not {source_format}")
+    if source_format not in formats:
+        raise ConfigError(f"mask.column needs source.format={' or '.join(formats)}, not {source_format}")

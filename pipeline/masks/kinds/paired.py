@@ -7,6 +7,8 @@ from pipeline.codecs.kinds import HIDDEN_PATH, IMAGE_EXTENSIONS, is_image, split
 from pipeline.config.data import MaskConfig
 from pipeline.config.rules import MaskPlace
 from pipeline.errors import ConfigError
+from pipeline.masks.base import LOCATIONS
+from pipeline.masks.kinds.column import check_table
 from pipeline.masks.pictures import PictureMasks
 
 if TYPE_CHECKING:
@@ -17,17 +19,28 @@ SPARE_MASKS = "masks without an image"
 
 
 class PairedMasks(PictureMasks):
-    """One mask file for each image, found by template, by the same path, or by the same stem."""
+    """One mask file for each image: by template, same path or same stem; in a list also by a column."""
+
+    indifferent = (*LOCATIONS, "column")
 
     def __init__(self, config: MaskConfig) -> None:
         super().__init__(config)
-        self.place = MaskPlace(is_file=True)
+        self.place = MaskPlace(is_file=True, path_column=config.column or "")
         self.template = config.template
         self.name_of = self._by_template if self.template else None  # else the image's own path comes first
+
+    def check(self, source_format: str) -> None:
+        """See :class:`pipeline.masks.base.MaskKind`."""
+        if self.config.column:
+            check_table(source_format, ("list",))
+        if self.config.column and self.template:
+            raise ConfigError("mask.column and mask.template exclude each other: masks are named by one of them")
 
     def open(self, storage: "Storage", source: "Storage") -> None:
         """See :class:`pipeline.masks.base.MaskKind`."""
         super().open(storage, source)
+        if self.place.path_column:
+            return
         if not storage.exists():
             raise ConfigError(f"mask.uri: nothing at {storage}")
         self.among_images = str(storage) == str(source)
@@ -58,6 +71,12 @@ class PairedMasks(PictureMasks):
             database.run(
                 "DELETE FROM samples WHERE sample_id IN (SELECT mask_key FROM samples WHERE mask_key <> sample_id)"
             )
+
+    def pair_listed(self, database: "Database") -> None:
+        """Create the table ``samples`` from ``images``, whose masks are named by a column, a template or their path."""
+        from pipeline.masks.pairing import pair_listed
+
+        pair_listed(database, "wanted" if self.place.path_column or self.template else "sample_id")
 
     def count_spare(self, database: "Database") -> dict[str, int]:
         """Count mask files without a sample, except hidden ones."""

@@ -13,6 +13,7 @@ class Parquet:
     """Rows of Parquet files; see :class:`pipeline.sources.format.SourceFormat`."""
 
     is_sharded = True
+    is_list = False
     has_members = False
     counts_samples = False
 

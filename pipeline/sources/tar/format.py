@@ -13,6 +13,7 @@ class WebDataset:
     """Members of tar shards that share a key; see :class:`pipeline.sources.format.SourceFormat`."""
 
     is_sharded = True
+    is_list = False
     has_members = True
     counts_samples = True
 

@@ -16,8 +16,7 @@ from pipeline.database import Database, in_batches
 from pipeline.errors import ConfigError, SampleError
 from pipeline.masks.base import MaskKind, open_masks
 from pipeline.masks.decode import read_mask
-from pipeline.masks.pairing import IMAGES
-from pipeline.sources.base import SampleRef
+from pipeline.sources.base import IMAGES, SampleRef
 from pipeline.storage.storage import Storage
 
 LIMIT = 1_000_000
@@ -155,7 +154,7 @@ def folder(tmp_path, *names: str) -> Storage:
 def paired(masks: MaskKind, *keys: str) -> dict[str, str | None]:
     """The mask's key of each image that remains one."""
     with Database() as database:
-        images = [(*SampleRef(key, 1, "v"), masks.name_of(key) if masks.name_of else None) for key in keys]
+        images = [(*SampleRef(key, 1, "v"), masks.name_of(key) if masks.name_of else None, *[None] * 3) for key in keys]
         database.create("images", IMAGES, in_batches(images, IMAGES))
         masks.pair(database)
         return dict(database.run("SELECT sample_id, mask_key FROM samples"))
@@ -228,7 +227,9 @@ def annotated(tmp_path, names: tuple[str, ...], images: tuple[str, ...]) -> tupl
     file.write_text("".join(json.dumps({"sample_id": name, "boxes": []}) + "\n" for name in names))
     masks = open_masks(MaskConfig(kind="boxes"), Storage(str(file)), ELSEWHERE)
     with Database() as database:
-        database.create("images", IMAGES, in_batches([(*SampleRef(key, 1, "v"), None) for key in images], IMAGES))
+        database.create(
+            "images", IMAGES, in_batches([(*SampleRef(key, 1, "v"), *[None] * 4) for key in images], IMAGES)
+        )
         masks.pair(database)
         found = dict(database.run("SELECT sample_id, mask_spec FROM samples"))
     return {key: spec and len(json.loads(spec)) for key, spec in found.items()}, masks.left_out
