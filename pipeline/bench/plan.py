@@ -200,8 +200,10 @@ class _MadeUpStorage(Storage):
 def _names_and_versions(start: int, stop: int) -> tuple[pa.Array, pa.Array]:
     """Return names and versions of samples, equal to those of :func:`_listing`, without an object per sample."""
     numbers = np.arange(start, stop)
-    folders, files = (pc.utf8_lpad(pa.array(part).cast(pa.string()), width, "0")
-                      for part, width in ((numbers // 10_000, 6), (numbers, 10)))  # fmt: skip
+    folders, files = (
+        pc.utf8_lpad(pa.array(part).cast(pa.string()), width, "0")
+        for part, width in ((numbers // 10_000, 6), (numbers, 10))
+    )
     keys = pc.binary_join_element_wise(pc.binary_join_element_wise(folders, "/image-", ""), files, "")
     return pc.binary_join_element_wise(keys, ".jpg", ""), pa.array(map(_version, range(start, stop)), pa.string())
 

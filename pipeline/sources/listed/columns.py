@@ -72,8 +72,8 @@ def as_text(column: pa.Array, name: str, file: str) -> tuple[pa.Array, pa.Array 
         pass
     rows = values.cast(pa.binary()).to_pylist()
     decoded = [None if row is None else row.decode("utf-8", "backslashreplace") for row in rows]
-    broken = [row is not None and text is not None and row.decode("utf-8", "replace") != text
-              for row, text in zip(rows, decoded, strict=True)]  # fmt: skip
+    pairs = zip(rows, decoded, strict=True)
+    broken = [row is not None and row.decode("utf-8", "replace") != text for row, text in pairs]
     return pa.array(decoded, pa.string()), pa.array(broken)
 
 
@@ -111,14 +111,13 @@ def versions(etags: pa.Array, sizes: pa.Array, changed: pa.Array, is_checked: bo
         is_checked: the storage has the same etags; all other versions are marked as ``UNCHECKED``.
     """
     etag, changed = pc.fill_null(pc.utf8_trim(etags, '"'), ""), pc.fill_null(changed, "")
-    if pc.all(pc.not_equal(etag, "")).as_py():
-        return etag if is_checked else pc.binary_join_element_wise(UNCHECKED, etag, "")
+    has_etag = pc.not_equal(etag, "")
+    tagged = etag if is_checked else pc.binary_join_element_wise(UNCHECKED, etag, "")
+    if pc.all(has_etag).as_py():
+        return tagged
     size = pc.fill_null(sizes.cast(pa.string()), "")
     dated = pc.binary_join_element_wise(pc.binary_join_element_wise(UNCHECKED, size, ""), changed, "-")
-    etag = etag if is_checked else pc.if_else(
-        pc.equal(etag, ""), "", pc.binary_join_element_wise(UNCHECKED, etag, "")
-    )  # fmt: skip
-    return pc.if_else(pc.not_equal(etag, ""), etag, pc.if_else(pc.equal(changed, ""), "", dated))
+    return pc.if_else(has_etag, tagged, pc.if_else(pc.equal(changed, ""), "", dated))
 
 
 def time_texts(column: pa.Array) -> pa.Array:

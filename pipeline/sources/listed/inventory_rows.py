@@ -53,8 +53,8 @@ class Sieve:
         unsure = pc.indices_nonzero(pc.and_not(kept, plain_image))
         kept = pc.and_(kept, plain_image)
         if len(unsure):  # decided and counted one by one, as in a listing
-            files = [StoredFile(key, row, "") for key, row in zip(keys.take(unsure).to_pylist(), unsure.to_pylist(),
-                                                                  strict=True)]  # fmt: skip
+            unsure_keys = zip(keys.take(unsure).to_pylist(), unsure.to_pylist(), strict=True)
+            files = [StoredFile(key, row, "") for key, row in unsure_keys]
             taken = [file.size_bytes for file in self._left_out.sift(files, self._is_taken)]
             if taken:
                 rows = pa.array(range(len(keys)))
