@@ -12,6 +12,7 @@ from moebius.inference.settings import InpaintSettings
 from moebius.weights.hub import HUB_WEIGHTS
 from pipeline.config.data import MaskConfig, SinkConfig, SourceConfig, absolute_uri, as_extension, choose
 from pipeline.config.notify import parse_notify, public_notify
+from pipeline.config.slice import Slice
 from pipeline.errors import ConfigError
 from pipeline.uris import public_uri
 
@@ -90,6 +91,8 @@ class RunConfig:
         wait_for_gpus: seconds to wait for the first GPU of a cluster that has none yet, such as one that starts with
             its head node; 0 does not wait.
         address: address of the Ray cluster; null means ``RAY_ADDRESS``, else a local cluster for this job.
+        slice: process only one slice of the samples, such as ``0/8``, ``1/8`` … ``7/8``, so that eight drivers work on
+            one sink at once, see [several drivers](../how-to/operations.md#several-drivers-on-one-sink).
         resume: continue with a sink that holds results; false refuses it.
         select: redo the samples whose rows make this SQL expression true, such as ``seam_score > 2``, in addition to
             new and changed ones. All other rows stay, also those of other weights or settings.
@@ -105,6 +108,7 @@ class RunConfig:
     gpus_per_actor: int | float | str = "auto"
     wait_for_gpus: float = 0.0
     address: str | None = None
+    slice: str | None = None
     resume: bool = True
     select: str | None = None
     retry_failed: bool | str = False
@@ -129,6 +133,7 @@ class RunConfig:
             raise ConfigError(
                 f"run.retry_failed must be true, false or error types such as MissingMask, got {unknown[0]!r}"
             )
+        _ = self.own_slice
         choose("run.log", self.log, ("text", "json"))
         parse_notify(self.notify)
 
@@ -144,6 +149,11 @@ class RunConfig:
             return 0, 0
         least, most = bounds.groups()
         return int(least), int(most or least)
+
+    @property
+    def own_slice(self) -> Slice | None:
+        """The slice that this run processes; ``None`` for the whole sink."""
+        return None if self.slice is None else Slice.parse(self.slice)
 
     @property
     def retried_types(self) -> list[str]:
