@@ -271,9 +271,15 @@ class Storage:
         self._put(key, data, os.link)
 
     def _put(self, key: str, content: bytes | str, move: Callable[[str, str], None] = os.replace) -> None:
-        staged = self._stage(key, content)
-        sync_all([staged])
-        staged.place(move)
+        for tries_left in (1, 0):
+            staged = self._stage(key, content)
+            try:
+                sync_all([staged])
+                staged.place(move)
+                return
+            except FileNotFoundError:  # another run has cleared the folder of unfinished files at this moment
+                if not tries_left:
+                    raise
 
     def _stage(self, key: str, content: bytes | str) -> StagedFile:
         return StagedFile(self.root, self.path(key), content)

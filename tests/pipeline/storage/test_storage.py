@@ -11,10 +11,11 @@ from botocore.exceptions import NoCredentialsError
 
 import pipeline.storage.local
 import pipeline.storage.s3
+import pipeline.storage.storage
 from pipeline.errors import ConfigError, SampleError
 from pipeline.sources.inputs import read_file
 from pipeline.storage.errors import CredentialsError, answering, usable
-from pipeline.storage.local import STAGING
+from pipeline.storage.local import STAGING, sync_all
 from pipeline.storage.storage import Storage
 from pipeline.storage.weights import fetch_weights
 
@@ -291,3 +292,17 @@ def test_place_that_cannot_be_used_is_a_fault_of_the_configuration(fault, messag
 def test_lack_of_credentials_says_what_to_set_and_is_a_fault_of_the_configuration():
     with pytest.raises(ConfigError, match="Unable to locate credentials: set AWS_ACCESS_KEY_ID"), usable(), answering():
         raise NoCredentialsError
+
+
+def test_file_whose_unfinished_copy_another_run_clears_away_is_written_all_the_same(tmp_path, monkeypatch):
+    storage, calls = Storage(str(tmp_path)), []
+
+    def clear_and_sync(files):
+        calls.append(files)
+        if len(calls) == 1:
+            storage.clear_staging()
+        sync_all(files)
+
+    monkeypatch.setattr(pipeline.storage.storage, "sync_all", clear_and_sync)
+    storage.write("a", b"1")
+    assert storage.read("a") == b"1" and len(calls) == 2
