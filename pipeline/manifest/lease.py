@@ -1,32 +1,42 @@
-"""The lease of a sink: a small file that its holder keeps renewing.
+"""The lease of a sink, or of a slice of it.
 
 The lease spares a second run useless work and names the holder to its user. Correctness does not depend on it: the
 manifest's exclusive commits hold even if two runs believe that they hold the sink.
+
+A holder first creates its own file and then looks for those of others. Of two that exclude each other, at least one
+therefore sees the other. Drivers of slices of one count do not exclude each other; the whole sink excludes all others.
 """
 
 import contextlib
-import hashlib
 import json
-import os
-import socket
+import logging
 import threading
-import time
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.config.slice import Slice
 from pipeline.errors import ConfigError
 from pipeline.faults.sink_holder import TAKEN_OVER, Epoch
+from pipeline.manifest.lease_file import (
+    KEY,
+    Holder,
+    delete_dead,
+    lease_key,
+    leased_slices,
+    new_holder,
+    read_holder,
+    watch,
+)
 from pipeline.storage.errors import ConditionRefusedError, usable
 from pipeline.storage.storage import Storage
 
-KEY = ".lease.json"
 RENEW_S = 5.0
 SILENCE_S = 20.0  # a holder that renews nothing for that long is gone
+
+logger = logging.getLogger(__name__)
 
 
 class LeaseHeldError(RuntimeError):
@@ -34,50 +44,69 @@ class LeaseHeldError(RuntimeError):
 
 
 class Lease:
-    """Holds a sink inside ``with``; takes over from a run that died.
+    """Holds a sink, or a slice of it, inside ``with``; takes over from a run that died.
 
-    No clocks are compared: a holder is alive if its file changes while we watch, or gone if its process on this machine
-    no longer exists.
+    Args:
+        storage: of the sink.
+        run_id: of the run.
+        own_slice: to hold; ``None`` for the whole sink.
+        is_brief: drivers of slices wait for the holder instead of ending.
+        renew_s, silence_s: seconds between renewals, and without one, after which a holder is gone.
 
     Raises:
-        LeaseHeldError: the holder is alive; the message says who and where it is.
+        LeaseHeldError: a holder that this one excludes is alive; the message says who and where it is.
         ConfigError: the storage cannot be written to, or does not guarantee that exactly one of two creators succeeds.
     """
 
-    def __init__(self, storage: Storage, run_id: str, renew_s: float = RENEW_S, silence_s: float = SILENCE_S) -> None:
-        self.storage = storage
+    def __init__(
+        self,
+        storage: Storage,
+        run_id: str,
+        own_slice: Slice | None = None,
+        is_brief: bool = False,
+        renew_s: float = RENEW_S,
+        silence_s: float = SILENCE_S,
+    ) -> None:
+        self.storage, self.slice, self.key = storage, own_slice, lease_key(own_slice)
         self.renew_s, self.silence_s = renew_s, silence_s
-        self.holder: dict[str, Any] = {"run_id": run_id, "place": _place(), "pid": os.getpid(), "renewals": 0}
-        self.epoch = Epoch(storage, run_id)
+        self.holder: Holder = {**new_holder(run_id), "is_brief": is_brief}
+        self.epoch = Epoch(storage, run_id, own_slice)
         self._stopped = threading.Event()
+        self._writing = threading.Lock()
         self._renewer = threading.Thread(target=self._keep_renewing, daemon=True)
 
     def __enter__(self) -> "Lease":
         with usable(f"sink.uri: cannot write to {self.storage}"):
-            while not self._try_create():
-                found = self._read()
-                if found is None:
-                    continue  # released at this moment
-                self._refuse_living(found)
-                self.storage.delete(KEY)
-            self._check_exclusive()
-            self.epoch.begin()
-        self.check()  # who slept before it began may have ended the epoch of another
-        self._renewer.start()
+            self._take()
+            self._renewer.start()
+            try:
+                self._check_exclusive()
+                self._exclude_others()
+                self.epoch.begin()
+                self.holder["is_entering"] = False
+                self._renew()
+                self.check()  # who slept before it began may have ended the epoch of another
+            except BaseException:
+                self.release()
+                raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """End holding; a second call does nothing."""
         self._stopped.set()
         self._renewer.join()
         with contextlib.suppress(OSError):  # a storage that is away takes nothing back of what was done
             self.epoch.end()
             if self._is_ours():
-                self.storage.delete(KEY)
+                self.storage.delete(self.key)
 
     def check(self) -> None:
-        """Check that no other run has taken the sink over, as may happen while this process is suspended.
+        """Check that no other run has taken over, as may happen while this process is suspended.
 
         Raises:
             LeaseHeldError: somebody has.
@@ -86,25 +115,89 @@ class Lease:
             raise LeaseHeldError(f"{self.storage} was taken over by another run while this process slept")
 
     def check_free(self) -> None:
-        """Check that no run holds the sink, without taking it.
+        """Check that no run holds the sink or a slice of it, without taking it.
 
         Raises:
             LeaseHeldError: a run does.
         """
-        if found := self._read():
-            self._refuse_living(found)
+        living, _ = watch(self.storage, [None, *leased_slices(self.storage)], self.renew_s / 4, self.silence_s)
+        if living:
+            raise self._held(*living)
 
-    def _refuse_living(self, found: dict[str, Any]) -> None:
-        if not _is_dead(found) and self._is_renewed(found):
-            raise LeaseHeldError(
-                f"{self.storage} is held by run {found['run_id']} (process {found['pid']} on "
-                f"{found['place'].partition('/')[0]}); wait for it or stop it. If it crashes, run this command "
-                f"again: it takes over within {self.silence_s:g} s"
-            )
+    @contextlib.contextmanager
+    def alone(self) -> Iterator["Lease | None"]:
+        """Hold the whole sink at the end of a run, to clean up.
+
+        The driver of a slice gives its slice back first, so that the last of several finds no other.
+
+        Yields:
+            The lease of the whole sink, or ``None`` while other drivers work on it.
+        """
+        if self.slice is None:
+            yield self
+            return
+        self.release()
+        with contextlib.ExitStack() as held:
+            lease = Lease(self.storage, self.holder["run_id"], None, True, self.renew_s, self.silence_s)
+            try:
+                held.enter_context(lease)
+            except LeaseHeldError:
+                yield None
+            else:
+                yield lease
+
+    def _take(self) -> None:
+        """Create the own file, unless a living holder has it.
+
+        A holder of the whole sink that is entering either gives it up or goes on, and is waited for.
+        """
+        while not self._try_create():
+            living = self._clear_dead([self.slice])
+            if living and not (self.holder["is_brief"] and living[1].get("is_entering")):
+                raise self._held(*living)
+
+    def _exclude_others(self) -> None:
+        """Wait for or refuse to join holders that this one excludes, and clear away dead ones."""
+        if self.slice is None:
+            self._refuse_living(leased_slices(self.storage))
+            return
+        is_told = False
+        while read_holder(self.storage, KEY):
+            living = self._clear_dead([None])
+            if living and not (living[1].get("is_brief") or living[1].get("is_entering")):
+                raise self._held(*living)
+            if living and not is_told:
+                logger.info("waiting for run %s, which is tidying up %s", living[1]["run_id"], self.storage)
+                is_told = True
+        self._refuse_living([found for found in leased_slices(self.storage) if found.count != self.slice.count])
+
+    def _clear_dead(self, slices: Iterable[Slice | None]) -> tuple[Slice | None, Holder] | None:
+        """Return a slice whose holder is alive, and its holder; if there is none, delete the leases of dead ones."""
+        living, dead = watch(self.storage, slices, self.renew_s / 4, self.silence_s)
+        delete_dead(self.storage, dead)
+        return living
+
+    def _refuse_living(self, slices: Iterable[Slice | None]) -> None:
+        if living := self._clear_dead(slices):
+            raise self._held(*living)
+
+    def _held(self, held: Slice | None, holder: Holder) -> LeaseHeldError:
+        part = "" if held is None else f"slice {held} of "
+        if self.slice is None and held is not None:
+            wait = "this needs the whole sink: wait for the drivers of its slices or stop them"
+        elif self.slice is not None and held is not None and held != self.slice:
+            wait = f"slice {self.slice} is of another number of slices: wait for these drivers or stop them"
+        else:
+            wait = "wait for it or stop it"
+        return LeaseHeldError(
+            f"{part}{self.storage} is held by run {holder['run_id']} (process {holder['pid']} on "
+            f"{holder['place'].partition('/')[0]}); {wait}. If it crashes, run this command "
+            f"again: it takes over within {self.silence_s:g} s"
+        )
 
     def _try_create(self) -> bool:
         try:
-            self.storage.create(KEY, self._content())
+            self.storage.create(self.key, self._content())
         except FileExistsError:
             return self._is_ours()  # a retried request meets its own first attempt
         except ConditionRefusedError as error:
@@ -114,8 +207,8 @@ class Lease:
     def _check_exclusive(self) -> None:
         """Check that the storage refuses to create an existing file: every commit depends on that."""
         with contextlib.suppress(FileExistsError):
-            self.storage.create(KEY, self._content())
-            self.storage.delete(KEY)
+            self.storage.create(self.key, self._content())
+            self.storage.delete(self.key)
             raise self._unsafe("replaces a file that was to be created only if absent")
 
     def _unsafe(self, fault: str) -> ConfigError:
@@ -124,31 +217,20 @@ class Lease:
             "duplicated unnoticed; choose another storage for the sink"
         )
 
-    def _is_renewed(self, found: dict[str, Any]) -> bool:
-        deadline = time.monotonic() + self.silence_s
-        while time.monotonic() < deadline:
-            time.sleep(self.renew_s / 4)
-            if self._read() != found:
-                return True
-        return False
-
     def _keep_renewing(self) -> None:
         while not self._stopped.wait(self.renew_s):
             with contextlib.suppress(OSError):  # a storage that is away for a moment; the next renewal may do
-                if not self._is_ours():
-                    return  # we were silent for too long; the next commit will show whether it matters
+                self._renew()  # where it is not ours any more, the next commit will show whether it matters
+
+    def _renew(self) -> None:
+        with self._writing:
+            if self._is_ours():
                 self.holder["renewals"] += 1
-                self.storage.write(KEY, self._content())
+                self.storage.write(self.key, self._content())
 
     def _is_ours(self) -> bool:
-        found = self._read()
+        found = read_holder(self.storage, self.key)
         return found is not None and found["run_id"] == self.holder["run_id"]
-
-    def _read(self) -> dict[str, Any] | None:
-        try:
-            return _holder(self.storage.read(KEY))
-        except FileNotFoundError:
-            return None
 
     def _content(self) -> bytes:
         return json.dumps(self.holder).encode()
@@ -171,39 +253,3 @@ def until_taken_over(tables: Iterable[pa.Table], lease: Lease) -> Iterator[pa.Ta
         if pc.any(pc.equal(rows["error_type"], TAKEN_OVER)).as_py():
             lease.check()
         yield rows
-
-
-def _holder(content: bytes) -> dict[str, Any]:
-    """Parse the holder from a lease file.
-
-    A damaged or foreign file has an unknown holder, which is treated like any other: it is alive while the file
-    changes.
-    """
-    try:
-        holder = json.loads(content)
-        if type(holder["run_id"]) is type(holder["place"]) is str and type(holder["pid"]) is int:
-            return holder
-    except (ValueError, TypeError, KeyError, RecursionError):
-        pass
-    return {"run_id": "?", "place": "?", "pid": "?", "content": hashlib.sha256(content).hexdigest()}
-
-
-def _place() -> str:
-    """Identify this machine, its last boot, and its PID namespace."""
-    namespace = boot = ""
-    with contextlib.suppress(OSError):  # no Linux
-        namespace, boot = os.readlink("/proc/self/ns/pid"), Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return f"{socket.gethostname()}/{namespace}/{boot}"  # machines made from one image may have the same name
-
-
-def _is_dead(holder: dict[str, Any]) -> bool:
-    """Return whether the holder is a process of this machine that no longer exists."""
-    if holder["place"] != _place():
-        return False
-    try:
-        os.kill(holder["pid"], 0)
-    except ProcessLookupError:
-        return True
-    except (PermissionError, OverflowError):  # of another user, or no number of a process
-        pass
-    return False

@@ -22,4 +22,5 @@ def open_sink(config: JobConfig, run_id: str | None, hold: Hold | None = None) -
     if config.sink.is_sharded:
         return ShardSink(config.sink, storage, hold)
     suffix = result_suffix(config.sink.image_format, not config.source.rules.is_sharded)
-    return ImageSink(storage, suffix, hold, *([] if run_id is None else [Epoch(storage, run_id).check]))
+    checks = [] if run_id is None else [Epoch(storage, run_id, config.run.own_slice).check]
+    return ImageSink(storage, suffix, hold, *checks)
