@@ -50,8 +50,17 @@ class Database:
         self._folder.cleanup()
         self._lock.close()
 
-    def create(self, table: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
-        """Create or replace a table from batches; exceptions of the iterable are re-raised."""
+    def create(
+        self, table: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch], query: str = "FROM incoming"
+    ) -> None:
+        """Create or replace a table from batches; exceptions of the iterable are re-raised.
+
+        Args:
+            table: its name.
+            schema: of the batches.
+            batches: of rows.
+            query: what of the rows, as ``incoming``, the table holds; all by default.
+        """
         failures: list[Exception] = []
 
         def watched() -> Iterator[pa.RecordBatch]:
@@ -64,7 +73,7 @@ class Database:
         self._connection.register("incoming", pa.RecordBatchReader.from_batches(schema, watched()))
         try:
             with without_collector():
-                self._connection.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM incoming")
+                self._connection.execute(f"CREATE OR REPLACE TABLE {table} AS {query}")
         except duckdb.Error:
             if failures:
                 raise failures[0] from None

@@ -1,36 +1,50 @@
-"""The manifest: a log of Parquet parts, each created exclusively under the next number.
+"""The manifest: logs of Parquet parts, each part created exclusively under the next number of its log.
 
 Writing a part is the only commit. Two writers that saw the same state race for the same number: object stores (by
 conditional PUT) and local disks (by hard link) let exactly one succeed, and the other gets a conflict. A later row of
-a sample replaces an earlier one. ``compact`` writes all current rows as a snapshot of few parts, whose last part marks
-everything before as replaced, and deletes that. A reader that finds both knows which parts to ignore.
+a sample replaces an earlier one. Who holds the whole sink writes to the first log; the driver of a slice to one of its
+own, whose rows come after all those of the first log until the next holder of the whole sink adopts them there.
+``compact`` rewrites the parts that hold replaced rows, and the small ones, see :mod:`pipeline.manifest.contents`.
 """
 
-import re
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
 import pyarrow as pa
 
+from pipeline.config.slice import Slice
 from pipeline.database import Database
 from pipeline.errors import ConfigError
 from pipeline.faults.write_retries import Hold
-from pipeline.manifest.parts import BATCH_ROWS, encode_part, open_part
+from pipeline.manifest.contents import (
+    COMMIT,
+    FENCE,
+    FOLDER,
+    Contents,
+    Log,
+    PartInfo,
+    PartName,
+    adoption,
+    compaction,
+    is_by_driver,
+    parse_names,
+    read_contents,
+)
+from pipeline.manifest.parts import encode_part, open_part
+from pipeline.manifest.rows import POSITION, kept_rows, replaced_rows, scan, superseded
 from pipeline.records import MANIFEST_SCHEMA
 from pipeline.storage.errors import FileChangedError
 from pipeline.storage.storage import Storage, attempt
 
-FOLDER = "manifest"
-_PART = re.compile(rf"{FOLDER}/part-(\d{{8}})\.parquet\Z")
 LOAD_TRIES = 5
 REQUESTS = 16  # under way at once
-SNAPSHOT_ROWS = 250_000  # in one part
-_COMMIT, _SNAPSHOT, _COMPLETE = b"moebius.commit", b"moebius.snapshot", b"moebius.snapshot-complete"
-_FENCE = b"moebius.fence"
-_POSITION = [pa.field("part", pa.int64()), pa.field("position", pa.int64())]
+SNAPSHOT_ROWS = 250_000  # in one part of a compaction; parts of less than half of that are small
+MAX_SMALL_PARTS = 16
+_FENCE_MARK = {FENCE: b"1"}
+_NO_ROWS = MANIFEST_SCHEMA.empty_table()
 
 
 class ManifestConflictError(RuntimeError):
@@ -38,16 +52,19 @@ class ManifestConflictError(RuntimeError):
 
 
 class Manifest:
-    """The manifest of one sink, as last read by this process."""
+    """The manifest of one sink, as last read by this process.
 
-    def __init__(self, storage: Storage, hold: Hold | None = None) -> None:
-        self.storage, self.hold = storage, hold or Hold()
-        self._parts: list[str] = []  # keys of current parts, in order
-        self._stale: list[str] = []  # parts that a snapshot replaces, or of one that was never finished
-        self._snapshot_parts = 0  # how many of the current parts are those of a snapshot
+    Args:
+        storage: of the sink.
+        hold: retry policy of commits.
+        own_slice: that the caller holds; ``None`` where it holds the whole sink, or only reads.
+    """
+
+    def __init__(self, storage: Storage, hold: Hold | None = None, own_slice: Slice | None = None) -> None:
+        self.storage, self.hold, self.log = storage, hold or Hold(), own_slice
+        self._contents = Contents()
+        self._info: dict[str, PartInfo] = {}
         self._is_unique = True  # as far as is known without another look
-        self._next_number = 0
-        self._layouts: set[tuple[str, ...]] = set()  # columns of current parts; several after an upgrade
 
     def load(self, columns: list[str] | None = None) -> pa.Table:
         """Read the current rows, one per sample, into memory; ``columns`` must contain ``sample_id``."""
@@ -61,7 +78,7 @@ class Manifest:
     def load_into(self, database: Database, columns: list[str]) -> None:
         """Create the table ``rows`` of current rows, one per sample; ``columns`` must contain ``sample_id``.
 
-        The table ``replaced`` holds rows that later rows of their samples replace and that no snapshot has dropped yet.
+        The table ``replaced`` holds rows that later rows of their samples replace and that no compaction has dropped.
 
         Raises:
             DamagedManifestError: a part cannot be read.
@@ -70,22 +87,22 @@ class Manifest:
         for _ in range(LOAD_TRIES):
             try:
                 self._find_parts()
-                schema = pa.schema([MANIFEST_SCHEMA.field(name) for name in columns] + _POSITION)
-                database.create("rows", schema, self._scan(schema))
+                schema = pa.schema([MANIFEST_SCHEMA.field(name) for name in columns] + POSITION)
+                database.create("rows", schema, scan(self.storage, list(enumerate(self._contents.parts)), schema))
                 break
             except (FileNotFoundError, FileChangedError):
                 continue  # another run has replaced parts between listing and reading
         else:
             raise ManifestConflictError(f"another run keeps replacing the manifest of {self.storage}")
         database.run("CREATE OR REPLACE TABLE replaced AS FROM rows LIMIT 0")
-        if len(self._parts) > 1:
-            superseded = f"FROM rows JOIN ({_REPEATED}) AS repeated ON {_SUPERSEDED}"
-            database.run(f"INSERT INTO replaced SELECT rows.* {superseded}")
+        if len(self._contents.parts) > max(self._contents.compacted, 1):
+            replaced = replaced_rows(database, self._contents.compacted)
+            database.run(f"INSERT INTO replaced SELECT rows.* {replaced}")
             same_row = "rows.part = replaced.part AND rows.position = replaced.position"
             database.run(f"DELETE FROM rows USING replaced WHERE {same_row}")
         self._is_unique = not database.run("SELECT 1 FROM replaced LIMIT 1")
 
-    def append(self, rows: pa.Table, marks: dict[bytes, bytes] | None = None) -> None:
+    def append(self, rows: pa.Table, marks: Mapping[bytes, bytes] | None = None) -> None:
         """Commit rows; they are durable when this returns.
 
         Raises:
@@ -94,38 +111,10 @@ class Manifest:
         """
         if rows.num_rows == 0 and not marks:
             return
-        commit = uuid.uuid4().hex.encode()
-        rows = rows.replace_schema_metadata({_COMMIT: commit} | (marks or {}))
-        key = f"{FOLDER}/part-{self._next_number:08d}.parquet"
-        create = partial(self._create, key, encode_part(rows))
-        fault = self.hold.retry(create, create(), self.storage.is_local)
-        # A repeated request may meet its own first attempt, whose answer was lost.
-        if isinstance(fault, FileExistsError) and self._commit_of(key) != commit:
-            raise self._conflict(key)
-        if fault and not isinstance(fault, FileExistsError):
-            raise fault
-        if max(self._numbers(key).values(), default=-1) > self._next_number:
-            self._withdraw(key)
-            raise self._conflict(key)
-        self._parts.append(key)
-        self._layouts.add(tuple(rows.column_names))
-        self._is_unique = len(self._parts) == 1
-        self._next_number += 1
-
-    def _create(self, key: str, data: bytes) -> Exception | None:
-        return attempt(self.storage.create, key, data)[1]
-
-    def compact(self, max_parts: int = 16) -> None:
-        """Rewrite the manifest as one row per sample in few files with equal columns, if it is not so already."""
-        superseded = {} if self._is_unique else self._dropped()
-        if superseded or len(self._layouts) > 1 or len(self._parts) > max_parts + self._snapshot_parts:
-            self._write_snapshot(superseded)
-        self._delete_stale()
-
-    def remove(self, sample_ids: Collection[str]) -> None:
-        """Rewrite the manifest without the rows of some samples, and delete the parts that held them."""
-        self._write_snapshot(self._dropped(sample_ids))
-        self._delete_stale()
+        self._adopt()
+        if self.log is not None and self.log not in self._contents.pending:
+            self._commit(self.log, _NO_ROWS, _FENCE_MARK)  # so that holders of the sink know of this log from now on
+        self._commit(self.log, rows, marks or {})
 
     def check(self) -> None:
         """Check that no other run has written since the last read, before deleting files that rows may name.
@@ -133,105 +122,176 @@ class Manifest:
         Raises:
             ManifestConflictError: another run has.
         """
-        newest, number = max(self._numbers().items(), key=lambda part: part[1], default=("", -1))
-        if number >= self._next_number:
-            raise self._conflict(newest)
+        if newer := self._newer(self._list()):
+            raise self._conflict(newer)
 
     def fence(self) -> None:
         """Make the next commit of every other run that has read this manifest a conflict."""
-        self.append(MANIFEST_SCHEMA.empty_table(), {_FENCE: b"1"})
+        self.append(_NO_ROWS, _FENCE_MARK)
 
     def exists(self) -> bool:
         """Whether there is any part."""
-        return bool(self._numbers())
+        return bool(self._list())
+
+    def is_tidy(self) -> bool:
+        """Whether all rows of slices are in the first log and compacted, as of now."""
+        self._find_parts()
+        now = self._contents
+        return not (now.pending or now.is_adopted or now.stale)
 
     @property
     def stale(self) -> list[str]:
         """Keys of replaced parts, as of the last read."""
-        return list(self._stale)
+        return list(self._contents.stale)
 
-    def _write_snapshot(self, dropped: dict[int, np.ndarray]) -> None:
-        """Write all rows except the dropped positions of each part as parts that replace all others."""
-        replaced, snapshot = list(self._parts), uuid.uuid4().hex.encode()
-        pieces = self._pieces(dropped)
-        piece = next(pieces, MANIFEST_SCHEMA.empty_table())
+    def compact(self, max_parts: int = MAX_SMALL_PARTS) -> None:
+        """Leave one row per sample, in parts with equal columns of which at most ``max_parts`` are small.
+
+        Only parts with replaced rows or other columns, and small ones, are written anew.
+        """
+        self._adopt()
+        now = self._contents
+        dropped = {} if self._is_unique else superseded(self.storage, now.parts, now.compacted, ())
+        outdated = self._outdated()
+        if dropped or outdated or now.is_adopted or len(self._small()) > max_parts:
+            self._rewrite(dropped, outdated)
+        self._delete_stale()
+
+    def remove(self, sample_ids: Collection[str]) -> None:
+        """Rewrite the parts that hold rows of some samples without them, and delete these parts."""
+        self._adopt()
+        now = self._contents
+        self._rewrite(superseded(self.storage, now.parts, now.compacted, sample_ids), self._outdated())
+        self._delete_stale()
+
+    def _small(self) -> list[int]:
+        """Numbers of the parts that are small."""
+        return [n for n, key in enumerate(self._contents.parts) if 2 * self._info[key].rows < SNAPSHOT_ROWS]
+
+    def _outdated(self) -> list[int]:
+        """Numbers of the parts whose columns are not today's, where not all parts have the same."""
+        columns = [self._info[key].columns for key in self._contents.parts]
+        return (
+            [n for n, own in enumerate(columns) if own != tuple(MANIFEST_SCHEMA.names)] if len({*columns}) > 1 else []
+        )
+
+    def _rewrite(self, dropped: dict[int, np.ndarray], outdated: list[int]) -> None:
+        """Replace parts by others without the dropped rows of each, and merge small ones."""
+        now = self._contents
+        chosen = {*dropped, *outdated, *self._small()}
+        kept = [key for number, key in enumerate(now.parts) if number not in chosen]
+        replaced = [(number, key) for number, key in enumerate(now.parts) if number in chosen]
+        group, before = uuid.uuid4().hex.encode(), len(now.parts)
+        pieces = kept_rows(self.storage, replaced, dropped, SNAPSHOT_ROWS)
+        piece = next(pieces, _NO_ROWS)
         for following in pieces:
-            self.append(piece, {_SNAPSHOT: snapshot})
+            self._commit(None, piece, compaction(group, None, now.starts))
             piece = following
-        self.append(piece, {_SNAPSHOT: snapshot, _COMPLETE: b"1"})
-        self._stale += replaced
-        self._parts = self._parts[len(replaced) :]
-        self._layouts = {tuple(MANIFEST_SCHEMA.names)}
-        self._snapshot_parts = len(self._parts)
-        self._is_unique = True
+        self._commit(None, piece, compaction(group, kept, now.starts))
+        now.stale += (key for _, key in replaced)
+        now.parts = kept + now.parts[before:]
+        now.compacted, now.is_adopted, self._is_unique = len(now.parts), False, True
 
     def _delete_stale(self) -> None:
-        for key in self._stale:
+        for key in self._contents.stale:
             self.storage.delete(key)
-        self._stale = []
+        self._contents.stale = []
+
+    def _adopt(self) -> None:
+        """Give parts of slices' logs a place in the first log, before anything is added that must come later.
+
+        Drivers of slices adopt only logs of other numbers of slices, and may do so at once.
+
+        Raises:
+            ManifestConflictError: a driver of these slices, or another holder of the sink, has written meanwhile.
+        """
+        for tries_left in reversed(range(LOAD_TRIES)):
+            logs = [log for log in self._contents.pending if self._must_adopt(log)]
+            if not logs:
+                return
+            parts = [key for log in logs for key in self._contents.pending[log]]
+            try:
+                for log in logs:  # a driver that sleeps cannot commit any more
+                    self._commit(log, _NO_ROWS, _FENCE_MARK)
+                starts = {log: self._contents.next_numbers[log] for log in logs}
+                self._commit(None, _NO_ROWS, adoption(parts, starts, self.log))
+            except ManifestConflictError:
+                if self.log is None or not tries_left:
+                    raise
+            self._find_parts()
+            self._is_unique = False
+
+    def _must_adopt(self, log: Slice) -> bool:
+        if self.log is None:
+            return True
+        return log.count != self.log.count and any(self._info[key].rows for key in self._contents.pending[log])
+
+    def _commit(self, log: Log, rows: pa.Table, marks: Mapping[bytes, bytes]) -> None:
+        """Create the next part of a log."""
+        now, commit = self._contents, uuid.uuid4().hex.encode()
+        name = PartName(log, now.next_numbers.get(log, 0))
+        rows = rows.replace_schema_metadata({COMMIT: commit, **marks})
+        create = partial(self._create, name.key, encode_part(rows))
+        fault = self.hold.retry(create, create(), self.storage.is_local)
+        # A repeated request may meet its own first attempt, whose answer was lost.
+        if isinstance(fault, FileExistsError) and self._commit_of(name.key) != commit:
+            raise self._conflict(name.key)
+        if fault and not isinstance(fault, FileExistsError):
+            raise fault
+        if newer := self._newer(self._list(name.key), name):
+            self._withdraw(name.key)
+            raise self._conflict(newer)
+        now.parts.append(name.key)
+        self._info[name.key] = PartInfo(rows.schema.metadata, rows.num_rows, tuple(rows.column_names))
+        self._is_unique = len(now.parts) == 1
+        now.next_numbers[log] = name.number + 1
+        if log is not None:
+            now.pending.setdefault(log, []).append(name.key)
+
+    def _create(self, key: str, data: bytes) -> Exception | None:
+        return attempt(self.storage.create, key, data)[1]
+
+    def _newer(self, names: Mapping[str, PartName], own: PartName | None = None) -> str | None:
+        """Return a part that another run has written and that makes this run's next commit, or its last, a conflict.
+
+        Args:
+            names: of the parts in the storage.
+            own: part that this run has just written.
+        """
+        known = self._contents.next_numbers | ({own.log: own.number + 1} if own else {})
+        newer = {key: name for key, name in names.items() if name.number >= known.get(name.log, 0)}
+        if self.log is None:
+            return next(iter(newer), None)
+        for key, name in newer.items():
+            if name.log == self.log or (own and name.log == own.log):
+                return key
+            if name.log is None and not self._is_by_other_driver(key, self.log.count):
+                return key
+        return None
+
+    def _is_by_other_driver(self, key: str, count: int) -> bool:
+        if key not in self._info:
+            try:
+                self._info[key] = self._read_info(key)
+            except FileNotFoundError:  # a holder of the whole sink has replaced it
+                return False
+        return is_by_driver(self._info[key], count)
 
     def _find_parts(self) -> None:
-        """Find the current parts: those of the last complete snapshot and all single ones after it."""
-        numbers = self._numbers()
-        keys = sorted(numbers)
-        with ThreadPoolExecutor(REQUESTS) as threads:
-            schemas = dict(zip(keys, threads.map(self._schema, keys), strict=True))
-        self._parts, self._snapshot_parts = [], 0
-        pieces: dict[bytes, list[str]] = {}
-        for key, schema in schemas.items():
-            mark = schema.metadata or {}
-            snapshot = mark.get(_SNAPSHOT)
-            if snapshot is None:
-                self._parts.append(key)
-                continue
-            pieces.setdefault(snapshot, []).append(key)
-            if _COMPLETE in mark:
-                self._parts = pieces.pop(snapshot)
-                self._snapshot_parts = len(self._parts)
-        if not self._snapshot_parts and (oldest := next((found for found in pieces.values() if keys[0] in found), [])):
-            # What a snapshot replaces is deleted only when it is complete, so its last part was lost since.
-            self._parts, self._snapshot_parts = oldest + self._parts, len(oldest)
-        self._stale = sorted(set(keys) - set(self._parts))
-        self._layouts = {tuple(schemas[key].names) for key in self._parts}
-        self._next_number = max(numbers.values(), default=-1) + 1
+        """Find the parts that count."""
+        names, found = self._list(), self._info
+        for _ in range(LOAD_TRIES):
+            keys = sorted(names)
+            with ThreadPoolExecutor(REQUESTS) as threads:
+                found = dict(zip(keys, threads.map(self._read_info, keys), strict=True))
+            now = read_contents(found)
+            if not now.missing or (again := self._list()) == names:  # lost, not replaced since
+                break
+            names = again
+        self._contents, self._info = now, found
 
-    def _scan(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-        """Rows of all current parts, with part and position of each."""
-        for number, key in enumerate(tuple(self._parts)):  # not those that a snapshot adds meanwhile
-            start = 0
-            with open_part(self.storage, key) as part:
-                for batch in part.iter_batches(BATCH_ROWS, columns=schema.names[: -len(_POSITION)]):
-                    position = [pa.array(np.full(len(batch), number)), pa.array(np.arange(start, start + len(batch)))]
-                    start += len(batch)
-                    yield pa.record_batch([*_columns(batch, schema), *position], schema=schema)
-
-    def _dropped(self, sample_ids: Collection[str] = ()) -> dict[int, np.ndarray]:
-        """Return positions, by part, of rows that a later part replaces, and of rows of some samples."""
-        with Database() as database:
-            schema = pa.schema([MANIFEST_SCHEMA.field("sample_id"), *_POSITION])
-            database.create("rows", schema, self._scan(schema))
-            found = database.run(
-                f"SELECT part, list(position) FROM rows LEFT JOIN ({_REPEATED}) AS repeated ON {_SUPERSEDED} "
-                "WHERE repeated.last IS NOT NULL OR list_contains($removed, rows.sample_id) GROUP BY part",
-                {"removed": list(sample_ids)},
-            )
-        return {part: np.array(positions) for part, positions in found}
-
-    def _pieces(self, dropped: dict[int, np.ndarray]) -> Iterator[pa.Table]:
-        """Yield all rows except the dropped ones, in tables of bounded size."""
-        waiting: list[pa.RecordBatch] = []
-        for batch in self._scan(pa.schema([*MANIFEST_SCHEMA, *_POSITION])):
-            part, positions = batch["part"][0].as_py(), batch["position"].to_numpy()
-            kept = ~np.isin(positions, dropped.get(part, []))
-            waiting.append(batch.filter(pa.array(kept)).select(MANIFEST_SCHEMA.names))
-            if sum(map(len, waiting)) >= SNAPSHOT_ROWS:
-                yield pa.Table.from_batches(waiting)
-                waiting = []
-        if waiting:
-            yield pa.Table.from_batches(waiting)
-
-    def _numbers(self, *written: str) -> dict[str, int]:
-        """Return the numbers of the parts in the storage, by key.
+    def _list(self, *written: str) -> dict[str, PartName]:
+        """Return the names of the parts in the storage, by key.
 
         Args:
             written: keys of parts that this process has just written.
@@ -239,19 +299,20 @@ class Manifest:
         Raises:
             ConfigError: the storage does not list known parts although no later ones exist.
         """
-        keys = (file.key for file in self.storage.list_files(FOLDER))
-        numbers = {key: int(part[1]) for key in keys if (part := _PART.match(key))}
-        missing = next((key for key in (*self._parts, *written) if key not in numbers), None)
-        if missing and max(numbers.values(), default=-1) < self._next_number:
+        names = parse_names(file.key for file in self.storage.list_files(FOLDER))
+        now = self._contents
+        missing = next((key for key in (*now.parts, *written) if key not in names), None)
+        newest = max((name.number for name in names.values() if name.log is None), default=-1)
+        if missing and newest < now.next_numbers.get(None, 0):
             raise ConfigError(
                 f"sink.uri: {self.storage} does not list {missing}, which was there before: its listings must show at "
                 "once what was written (read-after-write consistency), or rows could be lost or duplicated unnoticed; "
                 "choose another storage for the sink, unless somebody has deleted that file"
             )
-        return numbers
+        return names
 
     def _withdraw(self, key: str) -> None:
-        """Delete a part whose number was free only because a snapshot of another run had replaced it.
+        """Delete a part whose number was free only because another run had replaced it.
 
         If the other run has read the part before continuing, the part is kept.
         """
@@ -260,13 +321,14 @@ class Manifest:
         if key in seen.stale:
             self.storage.delete(key)
 
-    def _schema(self, key: str) -> pa.Schema:
+    def _read_info(self, key: str) -> PartInfo:
         with open_part(self.storage, key) as part:
-            return part.schema_arrow
+            schema = part.schema_arrow
+            return PartInfo(schema.metadata or {}, part.metadata.num_rows, tuple(schema.names))
 
     def _commit_of(self, key: str) -> bytes | None:
         try:
-            return (self._schema(key).metadata or {}).get(_COMMIT)
+            return self._read_info(key).marks.get(COMMIT)
         except FileNotFoundError:
             return None
 
@@ -275,15 +337,3 @@ class Manifest:
             f"another run is writing to {self.storage} (it created {key}); wait for it or stop it, then run the same "
             "command again to resume"
         )
-
-
-def _columns(batch: pa.RecordBatch, schema: pa.Schema) -> Iterator[pa.Array]:
-    """Columns of a schema except part and position; a column that an earlier version did not write is null."""
-    written = set(batch.schema.names)
-    for column in list(schema)[: -len(_POSITION)]:
-        yield batch[column.name] if column.name in written else pa.nulls(len(batch), column.type)
-
-
-# Samples with several rows, and the condition that a row of one of them is not its last.
-_REPEATED = "SELECT sample_id, max(part) AS last FROM rows GROUP BY sample_id HAVING count(*) > 1"
-_SUPERSEDED = "rows.sample_id = repeated.sample_id AND rows.part < repeated.last"
