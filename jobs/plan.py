@@ -67,6 +67,7 @@ def _plan(options: argparse.Namespace) -> int:
         plan = make_plan(config, database, weights.fingerprint, manifest)
         sizing = _sizing(options, config, plan, rate, weights.config.image_size) if rate else {}
     lines = {
+        **({"slice": f"{config.run.slice} of the samples"} if config.run.slice else {}),
         "samples found": f"{plan.found} ({plan.found_bytes / 1e6:.1f} MB)",
         **({"left out": describe_left_out(left_out)} if left_out else {}),
         "done": f"{plan.done.total()} {_counts(plan.done)}",

@@ -27,7 +27,7 @@ from pipeline.manifest.log import Manifest
 from pipeline.metrics import Meter
 from pipeline.planning.finished_shards import FinishedShards
 from pipeline.planning.listing import find_samples
-from pipeline.planning.plan import make_plan
+from pipeline.planning.plan import Plan, make_plan
 from pipeline.records import MANIFEST_SCHEMA
 from pipeline.storage.storage import Storage
 from pipeline.storage.weights import fetch_weights
@@ -68,9 +68,11 @@ def run_job(
     with notified(config.run.notify) as documents, Database() as database:
         finished = FinishedShards(config, weights.fingerprint, Manifest(sink), database)
         left_out = find_samples(config, database, finished)
-        with Lease(sink, run_id) as lease:
-            sink.clear_staging()
-            manifest = Manifest(sink, Hold(config.limits.stall_s, tell_hold))
+        with Lease(sink, run_id, config.run.own_slice) as lease:
+            if config.run.own_slice is None:  # else it may hold files of other drivers
+                sink.clear_staging()
+            hold = Hold(config.limits.stall_s, tell_hold)
+            manifest = Manifest(sink, hold, config.run.own_slice)
             plan = make_plan(config, database, weights.fingerprint, manifest)
             summary = Summary.begin(config, weights, run_id, plan, left_out)
             documents.append(summary.to_json)
@@ -102,9 +104,19 @@ def run_job(
                         )
                         for chunk in plan.chunks():
                             supervisor.do(chunk, commit)
-                delete_replaced(manifest, lease)
-                if plan.has_shards or config.sink.is_sharded:
-                    repack(manifest, sink, None if plan.todo else plan.result_counts())
-                manifest.compact()
-                sink.clear_staging()
+                with lease.alone() as whole:
+                    if whole is lease:
+                        _clean_up(manifest, sink, lease, plan, config)
+                    elif whole and not (merged := Manifest(sink, hold)).is_tidy():  # the last of several drivers
+                        _clean_up(merged, sink, whole, plan, config)
     return summary
+
+
+def _clean_up(manifest: Manifest, sink: Storage, lease: Lease, plan: Plan, config: JobConfig) -> None:
+    """Leave one row per sample, and no results but those that rows name."""
+    delete_replaced(manifest, lease)
+    if plan.has_shards or config.sink.is_sharded:
+        is_known = not plan.todo and config.run.own_slice is None
+        repack(manifest, sink, lease, plan.result_counts() if is_known else None)
+    manifest.compact()
+    sink.clear_staging()

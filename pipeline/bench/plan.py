@@ -79,7 +79,7 @@ def measure_plan(rows: int, origin: str = LISTING) -> PlanFigures:
     with tempfile.TemporaryDirectory() as folder:
         for name in ("photos", "masks"):
             Path(folder, name).mkdir()
-        config, sink = fill_sink(folder, rows, partial(_finished, "" if origin == LISTING else UNCHECKED))
+        config, sink = fill_sink(folder, rows, partial(finished_rows, "" if origin == LISTING else UNCHECKED))
         source_mb = 0.0
         if origin != LISTING:
             config, source_mb = _with_list(config, folder, rows, origin)
@@ -208,7 +208,7 @@ def _names_and_versions(start: int, stop: int) -> tuple[pa.Array, pa.Array]:
     return pc.binary_join_element_wise(keys, ".jpg", ""), pa.array(map(_version, range(start, stop)), pa.string())
 
 
-def _finished(mark: str, config: JobConfig, start: int, stop: int) -> Mapping[str, Any]:
+def finished_rows(mark: str, config: JobConfig, start: int, stop: int) -> Mapping[str, Any]:
     """Rows as a finished job leaves them.
 
     Args:

@@ -54,7 +54,7 @@ def forget(sink: Storage, sample_ids: Sequence[str], run_id: str) -> int:
         if names:
             manifest.remove(names)
         if has_shards or not names:  # after a crash their rows may be gone, and their shard still there
-            repack(manifest, sink)
+            repack(manifest, sink, lease)
         manifest.compact()
         sink.clear_staging()
     return len(names)

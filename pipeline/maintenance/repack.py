@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 import pyarrow as pa
 
 from pipeline.database import Database
+from pipeline.manifest.lease import Lease
 from pipeline.manifest.log import Manifest
 from pipeline.records import MANIFEST_SCHEMA
 from pipeline.sinks.base import FOLDER
@@ -22,12 +23,13 @@ ROWS_AT_ONCE = 100_000
 logger = logging.getLogger(__name__)
 
 
-def repack(manifest: Manifest, sink: Storage, counts: Mapping[str, int] | None = None) -> None:
+def repack(manifest: Manifest, sink: Storage, lease: Lease, counts: Mapping[str, int] | None = None) -> None:
     """Bring the shards of a sink to exactly the results that its manifest names.
 
     Args:
         manifest: complete, and only changed by the caller.
         sink: where it lies.
+        lease: of the caller, for the whole sink.
         counts: results that rows name in each file, where the caller knows.
     """
     counts = _result_counts(manifest) if counts is None else counts
@@ -50,6 +52,7 @@ def repack(manifest: Manifest, sink: Storage, counts: Mapping[str, int] | None =
     if unnamed := shards.keys() - named:
         manifest.fence()  # who has slept learns of rows that name them by now; who sleeps, that they are gone
         for uri in unnamed:
+            lease.check()  # drivers of slices do not write where the fence is
             sink.delete(shards[uri])
 
 

@@ -1,15 +1,17 @@
-"""Finds shards whose samples all have valid rows in the manifest, so that they need not be opened again.
+"""Finds shards that need not be opened: those whose samples all have valid rows, and those of other slices.
 
 A sample's version ends with the number of samples in its shard (``… of 1000``), so the rows show whether all exist.
 """
 
 from collections.abc import Iterable
+from functools import partial
 
 import pyarrow as pa
 
 from pipeline.config.job import JobConfig
 from pipeline.database import Database, in_batches
 from pipeline.manifest.log import Manifest
+from pipeline.planning.slices import in_slice, slices_files
 from pipeline.records import RESULT_FAULTS
 from pipeline.sources.versions import COUNT_PATTERN
 from pipeline.storage.storage import Storage, StoredFile
@@ -26,10 +28,10 @@ _SHARDS = pa.schema([("uri", pa.string()), ("size_bytes", pa.int64()), ("version
 
 
 class FinishedShards:
-    """The finished shards of a source.
+    """The finished shards of a source, and those of other slices.
 
-    Empty where samples may be reprocessed although their shard is unchanged: with masks elsewhere, or with failed or
-    selected samples.
+    None are finished where samples may be reprocessed although their shard is unchanged: with masks elsewhere, or with
+    failed or selected samples.
 
     Args:
         config: the job.
@@ -40,6 +42,7 @@ class FinishedShards:
 
     def __init__(self, config: JobConfig, weights_fingerprint: str, manifest: Manifest, database: Database) -> None:
         self.database, self.source = database, Storage(config.source.uri, config.storage)
+        self.slice = config.run.own_slice if slices_files(config.source) else None
         self._known: set[tuple[str, str]] = set()
         self._met: list[StoredFile] = []
         if (
@@ -55,6 +58,8 @@ class FinishedShards:
 
     def without(self, shards: Iterable[StoredFile]) -> Iterable[StoredFile]:
         """Yield the shards that must be opened."""
+        if self.slice is not None:
+            shards = filter(partial(in_slice, self.slice), shards)
         if not self._known:
             return shards
         return (shard for shard in shards if not self._is_finished(shard))

@@ -61,7 +61,8 @@ def find_samples(
     (masks.pair_listed if rules.is_list else masks.pair)(database)
     if finished:
         finished.add_samples()
-    if not database.run("SELECT 1 FROM samples LIMIT 1"):
+    is_part = finished is not None and finished.slice is not None  # the other files were not opened
+    if not is_part and not database.run("SELECT 1 FROM samples LIMIT 1"):
         there = left_out.there()
         pattern = config.source.pattern
         if rules.is_list:
@@ -69,7 +70,7 @@ def find_samples(
             raise ConfigError(f"{of_list} source.pattern={pattern!r}{there}")
         raise ConfigError(f"no image below {source} matches source.pattern={pattern!r}{there}")
     found = {**left_out.by_kind(), **masks.left_out}
-    if config.source.pattern == EVERYTHING and not rules.is_list:
+    if config.source.pattern == EVERYTHING and not rules.is_list and not is_part:
         is_apart = not any(_holds(masks.storage, other) for other in (source, sink))
         found |= masks.count_spare(database) if is_apart else {}
     database.drop("images", "masks", "specs", "repeated")  # whatever is in them is in ``samples``

@@ -14,6 +14,7 @@ from pipeline.manifest.log import Manifest
 from pipeline.manifest.tombstones import leave_out_forgotten
 from pipeline.planning.reasons import REDONE, add_reasons
 from pipeline.planning.select_expression import named_columns, select_rows
+from pipeline.planning.slices import leave_out_other_slices
 from pipeline.records import OK, SAMPLE_SCHEMA
 from pipeline.sources.inputs import Sample
 from pipeline.sources.versions import IS_UNKNOWN
@@ -37,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Plan:
-    """The samples found, those to process and why.
+    """The samples found, those to process and why; all of the run's slice, if it has one.
 
     Args:
         database: holds the tables.
@@ -52,7 +53,7 @@ class Plan:
         reasons: number of them that are new, changed, selected, damaged, retried or redone.
         done: number of samples that keep their row, by status.
         errors: number of those that failed, by type.
-        has_shards: whether any result lies in a shard.
+        has_shards: whether any result of the whole sink lies in a shard.
     """
 
     database: Database
@@ -102,19 +103,21 @@ def make_plan(config: JobConfig, database: Database, weights_fingerprint: str, m
             at all with ``run.resume=false``.
     """
     select = config.run.select
+    of_slice = [] if config.run.own_slice is None else ["input_uri"]
+    manifest.load_into(database, list(dict.fromkeys([*PLAN_COLUMNS, *of_slice, *named_columns(select)])))
+    has_shards = bool(database.run("SELECT 1 FROM rows WHERE output_member IS NOT NULL LIMIT 1"))
+    select_rows(database, select)
+    leave_out_other_slices(config, database)
     forgotten = leave_out_forgotten(manifest.storage, database)
-    manifest.load_into(database, list(dict.fromkeys([*PLAN_COLUMNS, *named_columns(select)])))
     ((row_count,),) = database.run("SELECT count(*) FROM rows")
     if row_count and not config.run.resume:
         raise ConfigError(
             f"run.resume=false, but {config.sink.uri} already holds {row_count} rows; choose another sink.uri"
         )
-    select_rows(database, select)
     keep_other = select is not None and not config.run.redo_changed
     add_reasons(database, config, weights_fingerprint, keep_other)
     if not config.run.redo_changed and not keep_other and (mixed := database.run(_MIXED)):
         raise ConfigError(_mix_message(config.sink.uri, (weights_fingerprint, config.fingerprint), mixed))
-    has_shards = bool(database.run("SELECT 1 FROM planned WHERE output_member IS NOT NULL LIMIT 1"))
     plan = Plan(database, forgotten=forgotten, has_shards=has_shards, faults=Counter(dict(database.run(_FAULTS))))
     for found, reason, status, error_type, count, size_bytes, without_mask, without_version in database.run(_COUNTS):
         if not found:

@@ -51,8 +51,14 @@ class PlainActor(InpaintActor):
 class Unheld:
     """A lease that nobody takes, so that tests see what holds without one."""
 
+    def __init__(self, own_slice=None):
+        self.slice = own_slice
+
     def check(self):
         pass
+
+    def alone(self):
+        return nullcontext(self if self.slice is None else Unheld())
 
 
 HERE = LocalExecutor(PlainActor)
@@ -90,7 +96,7 @@ class BeforeWork:
 def quicken(patch: pytest.MonkeyPatch, with_lease: bool = False) -> None:
     """Let jobs wait for nothing, with small parts and snapshots; without a lease, so that runs can be nested."""
     if not with_lease:
-        patch.setattr(pipeline.run, "Lease", lambda storage, run_id: nullcontext(Unheld()))
+        patch.setattr(pipeline.run, "Lease", lambda storage, run_id, own_slice: nullcontext(Unheld(own_slice)))
     patch.setattr(pipeline.cluster.supervisor, "FIRST_COMMIT_S", 0.0)
     patch.setattr(pipeline.cluster.supervisor, "FIRST_WAIT_S", 0.01)
     patch.setattr(pipeline.worker.worker, "FIRST_PAUSE_S", 0.01)

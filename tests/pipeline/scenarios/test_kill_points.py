@@ -94,6 +94,13 @@ def run_until_done(config: JobConfig, scythe: Scythe, monkeypatch) -> None:
     raise AssertionError("not done although nothing strikes any more")
 
 
+def run_slices_until_done(config: JobConfig, count: int, scythe: Scythe, monkeypatch) -> None:
+    """Run the driver of each slice until it is done, one after the other, or with no count a run over all."""
+    for index in range(count or 1):
+        own_slice = f"{index}/{count}" if count else None
+        run_until_done(replace(config, run=replace(config.run, slice=own_slice)), scythe, monkeypatch)
+
+
 def check(config: JobConfig, expected: dict[str, str]) -> None:
     out = Path(config.sink.uri)
     rows = pq.read_table(out / "manifest").to_pylist()
@@ -116,8 +123,16 @@ def check(config: JobConfig, expected: dict[str, str]) -> None:
     changes=[(22, 18, "good")],
     later_strokes=[(3, True)],
     sink="parquet",
+    slices=(0, 0),
 )
-@given(corpus=photos, strokes=strokes, changes=photos, later_strokes=strokes, sink=st.sampled_from(SINKS))
+@given(
+    corpus=photos,
+    strokes=strokes,
+    changes=photos,
+    later_strokes=strokes,
+    sink=st.sampled_from(SINKS),
+    slices=st.tuples(st.sampled_from([0, 0, 2, 3]), st.sampled_from([0, 0, 2, 3])),
+)
 @settings(
     deadline=None,
     max_examples=45,
@@ -125,7 +140,7 @@ def check(config: JobConfig, expected: dict[str, str]) -> None:
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_rows_are_inputs_each_once_wherever_the_job_is_killed(
-    here, tmp_path_factory, corpus, strokes, changes, later_strokes, sink
+    here, tmp_path_factory, corpus, strokes, changes, later_strokes, sink, slices
 ):
     folder = tmp_path_factory.mktemp("job")
     config = JobConfig(
@@ -135,12 +150,12 @@ def test_rows_are_inputs_each_once_wherever_the_job_is_killed(
         sink=SinkConfig(uri=f"{folder}/out", format=sink, shard_samples=3),
     )
     expected = write_corpus(folder, corpus)
-    run_until_done(config, Scythe(list(strokes)), here)
+    run_slices_until_done(config, slices[0], Scythe(list(strokes)), here)
     check(config, expected)
     # The corpus changes: some photos are others now, some are gone, all failed ones are tried again.
     for name in ("photos", "masks"):
         shutil.rmtree(folder / name)
     later = write_corpus(folder, changes)
     retried = replace(config, run=RunConfig(retry_failed=True))
-    run_until_done(retried, Scythe(list(later_strokes)), here)
+    run_slices_until_done(retried, slices[1], Scythe(list(later_strokes)), here)
     check(config, expected | later)

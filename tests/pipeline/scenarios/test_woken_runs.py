@@ -8,11 +8,12 @@ import pipeline.run
 from pipeline.config.job import JobConfig
 from pipeline.executor.base import Executor
 from pipeline.maintenance.repack import repack
+from pipeline.manifest.lease import LeaseHeldError
 from pipeline.manifest.log import Manifest, ManifestConflictError
 from pipeline.records import OK, Record, to_table
 from pipeline.storage.storage import Storage
 from tests.pipeline.conftest import four_photos
-from tests.pipeline.flow_here import HERE, BeforeWork, run_here
+from tests.pipeline.flow_here import HERE, BeforeWork, Unheld, run_here
 
 
 @pytest.fixture(params=["images", "webdataset"])
@@ -60,7 +61,7 @@ def test_shards_that_a_woken_run_deletes_are_named_by_no_later_row(done, here):
 
     def commit_late(manifest, *arguments):
         here.setattr(Manifest, "append", append)
-        repack(sleeper, Storage(done.sink.uri))  # deletes the shard whose rows come now
+        repack(sleeper, Storage(done.sink.uri), Unheld())  # deletes the shard whose rows come now
         append(manifest, *arguments)
 
     receive_one(done)
@@ -70,6 +71,24 @@ def test_shards_that_a_woken_run_deletes_are_named_by_no_later_row(done, here):
     check(done, 4)
     run(done, "again")
     check(done, 5)
+
+
+@pytest.mark.parametrize("done", ["webdataset"], indirect=True)
+def test_run_that_no_longer_holds_the_sink_deletes_no_shard(done):
+    class Lost(Unheld):
+        def check(self):
+            raise LeaseHeldError("taken over")
+
+    sink = Storage(done.sink.uri)
+    shard = "data/0123456789abcdef-00002.tar"  # a driver of a slice may be about to name it
+    sink.write(shard, b"")
+    manifest = Manifest(sink)
+    manifest.load(["sample_id"])
+    with pytest.raises(LeaseHeldError):
+        repack(manifest, sink, Lost())
+    assert sink.read(shard) == b""
+    repack(manifest, sink, Unheld())
+    assert not os.path.exists(sink.path(shard))
 
 
 @pytest.mark.parametrize("done", ["images"], indirect=True)
