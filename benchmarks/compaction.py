@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from pipeline.bench.plan import finished_rows, peak_mb
 from pipeline.bench.sink import fill_sink, made_up_key
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     rows, changed = options.rows, options.changed
     with tempfile.TemporaryDirectory() as folder:
-        sink = str(fill_sink(folder, rows, finished_rows)[1])
+        sink = str(fill_sink(folder, rows, partial(finished_rows, ""))[1])
         measure(sink, f"{rows} rows, first compaction")
         cases = {
             "next to each other": range(changed),
