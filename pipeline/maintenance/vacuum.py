@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from pipeline.database import Database, in_batches
 from pipeline.errors import ConfigError
+from pipeline.manifest.contents import FOLDER as MANIFEST_FOLDER
 from pipeline.manifest.lease import Lease
-from pipeline.manifest.log import FOLDER as MANIFEST_FOLDER
 from pipeline.manifest.log import Manifest
 from pipeline.sinks.base import FOLDER
 from pipeline.storage.errors import usable
