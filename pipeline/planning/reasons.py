@@ -20,6 +20,7 @@ def add_reasons(database: Database, config: JobConfig, weights_fingerprint: str,
         weights_fingerprint: of its weights.
         keep_other: rows of other weights or settings are kept.
     """
+    database.run("SET disabled_optimizers = 'statistics_propagation'")  # it fails where a slice has no samples
     database.run(
         _COMPARE,
         {
@@ -30,6 +31,7 @@ def add_reasons(database: Database, config: JobConfig, weights_fingerprint: str,
             "keep_other": keep_other,
         },
     )
+    database.run("RESET disabled_optimizers")
     database.drop("samples", "rows", "selected")
 
 
