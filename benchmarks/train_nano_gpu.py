@@ -1,7 +1,8 @@
-"""Train ``nano`` further on one GPU for so many seconds, on the data of a folder that ``pack_nano.py`` made.
+"""Train ``nano`` further for a given number of seconds, on the data of a folder that ``pack_nano.py`` made.
 
 ``python benchmarks/train_nano_gpu.py FOLDER --out OUT --seconds 240`` trains the denoiser, then the decoder, and
-measures both on held-out photos. OUT holds weights that load, at any time and however the run ends.
+measures both on held-out photos. OUT holds weights that load, at any time and however the run ends; ``--weights OUT``
+continues from them.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -42,7 +44,6 @@ from moebius.weights.files import NANO_FOLDER, find_weights  # noqa: E402
 
 logger = logging.getLogger("train_nano_gpu")
 WEIGHTS, REPORT, SHEETS = "diffusion_pytorch_model.safetensors", "report.json", "sheets.png"
-DENOISER_SHARE = 0.7  # of the seconds
 SAMPLING_SHARE = 0.12  # of the decoder's seconds, for latents to decode
 SAVE_EVERY_S = 40.0
 SEED = 20
@@ -53,9 +54,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--weights", default="nano", help="to train further: nano, or a folder that a run wrote")
     parser.add_argument("--seconds", type=float, default=240.0, help="of training; loading and measuring take more")
+    parser.add_argument("--denoiser-share", type=float, default=0.7, help="of the seconds; 0 trains only the decoder")
     parser.add_argument("--batch", type=int, default=1024)
     parser.add_argument("--decoder-batch", type=int, default=64)
+    parser.add_argument("--decoder-rate", type=float, default=DecoderSettings.learning_rate)
     parser.add_argument("--rate", type=float, default=2.5e-3, help="learning rate of the denoiser")
     parser.add_argument("--reuse", type=int, default=4, help="how often a pair of latents is drawn, about")
     parser.add_argument("--pool", type=int, default=131_072, help="pairs of latents that are kept")
@@ -85,19 +89,21 @@ class Run:
     def all(self) -> None:
         """Load, measure, train the denoiser, measure, train the decoder, measure.
 
-        Once the denoiser is trained, a part that fails is noted and the next one is tried.
+        A stage whose share of the time is 0 is left out. Once the denoiser is trained, a part that fails is noted and
+        the next one is tried.
         """
         self.report |= {"machine": device_name(self.device), "versions": versions("torch", "numpy", "pillow")}
         self._load()
-        self._measure("shipped", "nano")
-        self._note_noise("nano")
-        seconds = self.options.seconds
-        self._train_denoiser(DENOISER_SHARE * seconds)
-        parts = (
-            partial(self._measure, "denoiser", str(self.out)),
-            partial(self._train_decoder, (1 - DENOISER_SHARE) * seconds),
-            partial(self._measure, "decoder", str(self.out)),
-        )
+        self._measure("before", str(self.out))
+        self._note_noise(str(self.out))
+        seconds, share = self.options.seconds, self.options.denoiser_share
+        parts: list[Callable[[], None]] = []
+        if share > 0:
+            self._train_denoiser(share * seconds)
+            parts.append(partial(self._measure, "denoiser", str(self.out)))
+        if share < 1:
+            parts.append(partial(self._train_decoder, (1 - share) * seconds))
+            parts.append(partial(self._measure, "decoder", str(self.out)))
         for part in parts:
             try:
                 part()
@@ -113,13 +119,15 @@ class Run:
         self.features = load_lite_features(folder / FEATURES).to(self.device)
         self.held_out = read_held_out(folder / HELD_OUT, self.options.crops)
         self.fills: dict[str, Any] = {}
-        shutil.copytree(NANO_FOLDER / "vae", self.out / "vae", dirs_exist_ok=True)
-        for name in (WEIGHTS, "config.json"):
-            shutil.copy(NANO_FOLDER / name, self.out / name)
+        source = NANO_FOLDER if self.options.weights == "nano" else Path(self.options.weights)
+        if source.resolve() != self.out.resolve():
+            shutil.copytree(source / "vae", self.out / "vae", dirs_exist_ok=True)
+            for name in (WEIGHTS, "config.json"):
+                shutil.copy(source / name, self.out / name)
         self._note("loaded")
 
     def _train_denoiser(self, seconds: float) -> None:
-        clock, weights = Clock(seconds), find_weights("nano")
+        clock, weights = Clock(seconds), find_weights(str(self.out))
         vae = weights.load()[1].to(self.device)
         settings = TrainSettings(
             photos=PHOTOS,
@@ -146,7 +154,7 @@ class Run:
         clock = Clock(seconds)
         denoiser, vae = (model.to(self.device) for model in find_weights(str(self.out)).load())
         samples = DecoderSamples(vae, self.crops, self.masks, SEED)
-        settings = DecoderSettings(batch_size=self.options.decoder_batch)
+        settings = DecoderSettings(self.options.decoder_batch, self.options.decoder_rate)
         chunk, sampled = min(settings.pool_size, self.options.batch), DecoderPool(settings.pool_size, self.device)
         while sampled.added < settings.pool_size and (not sampled.added or clock.share < SAMPLING_SHARE):
             samples.add_sampled(sampled, denoiser, chunk)
@@ -184,7 +192,7 @@ class Run:
         self.report.setdefault("figures", {})[name] = figures
         logger.info("%s: %s", name, json.dumps(figures["ddim 20"]))
         self.fills[name] = fill(weights, self.held_out, "ddim", 20, 0, device)
-        columns = {key: value for key, value in self.fills.items() if key in ("shipped", name)}
+        columns = {key: value for key, value in self.fills.items() if key in ("before", name)}
         write_sheets(self.held_out, columns, 12, self.out / SHEETS)
         self._note(f"measured {name}")
 
