@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -38,6 +39,7 @@ DISCRIMINATOR_BETAS = (0.5, 0.99)
 CLIP_NORM = 1.0
 REFILL_STEPS = 16  # after which new crops with true latents are encoded
 EMA_EVERY = 8
+PHASES = 8  # offsets per axis at which features and the discriminator see crops: fixed strides may leave a grid
 
 
 class PatchDiscriminator(nn.Sequential):
@@ -98,6 +100,7 @@ class DecoderTuning:
             torch.manual_seed(seed)
             self.discriminator = PatchDiscriminator().to(self.device)
         self.generator = torch.Generator(self.device).manual_seed(seed)
+        self.offsets = random.Random(seed)
         rate, critic_rate = settings.learning_rate, DISCRIMINATOR_RATE * settings.learning_rate
         self.optimizer = AdamW(vae.decoder.parameters(), lr=rate, betas=ADAMW_BETAS, weight_decay=0.0)
         critic = self.discriminator.parameters()
@@ -109,22 +112,22 @@ class DecoderTuning:
         both = DecoderBatch(*(torch.cat(pair) for pair in zip(_parts(true), _parts(sampled), strict=True)))
         decoded = both.colours + self.vae.decoder(both.latents, torch.cat([both.colours, both.holes], dim=1))
         pasted = both.images + both.holes * (decoded - both.images)
+        images, pasted, holes = self._shifted(both.images, pasted, both.holes)
         with torch.no_grad():
-            truth = self.features(both.images)
+            truth = self.features(images)
         seen = self.features(pasted)
-        holes = true.holes
         losses = {
-            "reconstruction": reconstruction_loss(decoded[:count], true.images, holes),
-            "features": feature_distances([m[:count] for m in seen], [m[:count] for m in truth], holes).mean(),
+            "reconstruction": reconstruction_loss(decoded[:count], true.images, true.holes),
+            "features": feature_distances([m[:count] for m in seen], [m[:count] for m in truth], holes[:count]).mean(),
             "means": sampled_loss(decoded[count:], sampled),
             "statistics": statistics_distances([m[count:] for m in seen], [m[count:] for m in truth]).mean(),
         }
         total = losses["reconstruction"] + FEATURE_WEIGHT * losses["features"]
         total = total + losses["means"] + STATISTICS_WEIGHT * losses["statistics"]
         if is_adversarial:
-            losses["critic"] = self._train_critic(both.images, pasted.detach(), both.holes, share)
+            losses["critic"] = self._train_critic(images, pasted.detach(), holes, share)
             self.discriminator.requires_grad_(False)
-            losses["adversarial"] = -hole_mean(self.discriminator(pasted), both.holes)
+            losses["adversarial"] = -hole_mean(self.discriminator(pasted), holes)
             self.discriminator.requires_grad_(True)
             total = total + ADVERSARIAL_WEIGHT * losses["adversarial"]
         self.optimizer.zero_grad()
@@ -133,6 +136,12 @@ class DecoderTuning:
         _set_rate(self.optimizer, share * self.settings.learning_rate)
         self.optimizer.step()
         return {"total": total.detach()} | {name: loss.detach() for name, loss in losses.items()}
+
+    def _shifted(self, *parts: Tensor) -> tuple[Tensor, ...]:
+        """Cut the same part, ``PHASES - 1`` smaller, out of (B, …, H, W) tensors, at an offset that is drawn."""
+        top, left = self.offsets.randrange(PHASES), self.offsets.randrange(PHASES)
+        height, width = (length - PHASES + 1 for length in parts[0].shape[-2:])
+        return tuple(part[..., top : top + height, left : left + width] for part in parts)
 
     def _train_critic(self, images: Tensor, pasted: Tensor, holes: Tensor, share: float) -> Tensor:
         """Take a step of the hinge loss on the patches in holes."""

@@ -89,6 +89,19 @@ def test_the_discriminator_learns_to_tell_fills_in_holes_from_photos(samples):
     assert losses[0] > 1.5 and losses[-1] < 1
 
 
+def test_features_see_crops_at_changing_offsets(samples):
+    pool, seen = DecoderPool(4, CPU), []
+    samples.add_true(pool, 4)
+    batch = pool.draw(2, torch.Generator().manual_seed(0))
+    tuning = DecoderTuning(samples.vae, LiteFeatures().eval().requires_grad_(False), DecoderSettings(), seed=0)
+    tuning.features.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    for _ in range(6):
+        tuning.step(batch, batch, 1.0, True)
+    windows = torch.cat([batch.images, batch.images]).unfold(2, 57, 1).unfold(3, 57, 1)
+    truths = [next(o for o in np.ndindex(8, 8) if torch.equal(windows[:, :, *o], images)) for images in seen[::2]]
+    assert len(set(truths)) > 3
+
+
 def test_means_are_over_holes_only():
     values, holes = torch.arange(4.0).view(1, 1, 2, 2), torch.zeros(1, 1, 4, 4)
     holes[..., :2, 2:], holes[..., 2:, 3:] = 1, 1
