@@ -24,6 +24,7 @@ from tests.joined_cluster import ROOT
 from tests.s3_server import s3_server
 
 TIMEOUT_S = 3.0  # of one S3 request
+UNBRAKED_PAUSE_S = 20.0  # mean seconds between two faults once each was done
 LOGS = ROOT / "out"
 
 
@@ -112,9 +113,9 @@ def _under_fire(options: Options, folder: Path, s3: dict[str, Any], sinks: str, 
 def play(options: Options, field: Field, brake: Path) -> None:
     """Do every fault to the job, then release the brake, and go on with faults until the job is done."""
     started = time.monotonic()
-    for name in _rounds(options, field, brake):
+    for name, pause_s in _rounds(options, field, brake):
         field.wait_for_work()
-        field.wait(field.dice.uniform(0.5, 1.5) * options.every_s)
+        field.wait(field.dice.uniform(0.5, 1.5) * pause_s)
         if field.is_done:
             return
         is_done = FAULTS[name].do(field)
@@ -122,14 +123,19 @@ def play(options: Options, field: Field, brake: Path) -> None:
         say(f"{time.monotonic() - started:4.0f} s  {name}{'' if is_done else ': found nothing to be done to'}")
 
 
-def _rounds(options: Options, field: Field, brake: Path) -> Iterator[str]:
-    """Yield the names of all faults, the growing pool first, again and again in another order."""
+def _rounds(options: Options, field: Field, brake: Path) -> Iterator[tuple[str, float]]:
+    """Yield all faults, the growing pool first, with a pause before each; again and again in another order."""
+    pause_s = options.every_s
     while True:
         names = [name for name in options.faults for _ in range(FAULTS[name].times)]
         field.dice.shuffle(names)
-        yield from sorted(names, key=lambda name: name != "pool")
-        yield from (name for name in options.faults if not field.counts[name])  # that had nothing to be done to
+        for name in sorted(names, key=lambda name: name != "pool"):
+            yield name, pause_s
+        for name in options.faults:
+            if not field.counts[name]:  # it had nothing to be done to
+                yield name, pause_s
         brake.unlink(missing_ok=True)
+        pause_s = max(pause_s, UNBRAKED_PAUSE_S)
 
 
 def _command(config: Path, worker: str) -> list[str]:
