@@ -72,7 +72,7 @@ def run_drill(options: Options) -> Outcome:
             (folder / "disk").mkdir()
             disk = stack.enter_context(small_disk(folder / "disk", options.samples))
             sinks = str(disk)
-        calm = write_config(folder / "calm.yaml", f"{sinks}/calm", options.sink, s3)
+        calm = write_config(folder / "calm.yaml", f"{sinks}/calm", options, s3)
         code = subprocess.run(_command(calm, "FastWorker"), cwd=ROOT, check=False, stderr=subprocess.DEVNULL).returncode
         if code != 0:
             raise DrillError(f"the undisturbed run ended with exit code {code}")
@@ -97,7 +97,7 @@ def _under_fire(options: Options, folder: Path, s3: dict[str, Any], sinks: str, 
             limits = {"read_timeout": TIMEOUT_S, "connect_timeout": TIMEOUT_S}
             storage = {**s3, "endpoint_url": url, "config_kwargs": limits}
             run = {"address": nodes.address, "actors": f"1..{MAX_WORKERS}"}
-            write_config(folder / "fire.yaml", f"{sinks}/fire", options.sink, storage, **run)
+            write_config(folder / "fire.yaml", f"{sinks}/fire", options, storage, **run)
             field.deadline = time.monotonic() + options.limit_s
             error = None
             try:

@@ -17,7 +17,7 @@ from pipeline.storage.storage import Storage
 from tests.conftest import textured
 from tests.drill.fast_worker import BRAKED_S, HANG, KILL
 
-SHARD_SAMPLES = 100
+MAX_SHARD_SAMPLES, MIN_SHARDS = 100, 24  # a worker begins a whole shard: few would leave nothing to those that join
 SAMPLE_BYTES = 200_000  # of a small disk, for the results of both runs, and for rows and temporary files
 MIN_DISK_BYTES = 32 << 20
 
@@ -72,12 +72,13 @@ def upload_samples(storage: Storage, names: Sequence[str], seed: int) -> None:
             storage.write(key, buffer.getvalue())
 
 
-def write_config(path: Path, sink: str, sink_format: str, storage: dict[str, Any], **run: object) -> Path:
+def write_config(path: Path, sink: str, options: Options, storage: dict[str, Any], **run: object) -> Path:
     """Write the configuration of a job from the bucket to a sink, and return its path."""
+    shard_samples = min(MAX_SHARD_SAMPLES, max(1, options.samples // MIN_SHARDS))
     config = {
         "source": {"uri": "s3://bucket/photos"},
         "mask": {"uri": "s3://bucket/masks"},
-        "sink": {"uri": sink, "format": sink_format, "shard_samples": SHARD_SAMPLES},
+        "sink": {"uri": sink, "format": options.sink, "shard_samples": shard_samples},
         "storage": storage,
         "limits": {"sample_s": BRAKED_S + 12, "max_failed_fraction": 1.0},
         "run": {"report": False, **run},
