@@ -30,9 +30,9 @@ def kill_actor(field: Field) -> bool:
     return _kill(field.pick(WORKER))
 
 
-def kill_idle(field: Field) -> bool:
-    """SIGKILL an idle process of Ray."""
-    return _kill(field.pick("IDLE"))
+def kill_process(field: Field) -> bool:
+    """SIGKILL any process that a node has started for jobs: a worker, an idle one, the roster, an actor of Ray Data."""
+    return _kill(field.pick())
 
 
 def kill_driver(field: Field) -> bool:
@@ -208,7 +208,9 @@ _WEATHER = "pipeline/scenarios/test_storage_weather.py::test_bad_weather_while_w
 FAULTS = {
     "pool": Fault(pool, _ELASTIC),
     "actor": Fault(kill_actor, _KILLED, 2),
-    "idle": Fault(kill_idle, _KILLED),
+    "process": Fault(
+        kill_process, "pipeline/faults/test_roster.py::test_roster_comes_back_empty_and_tells_that_it_was_gone"
+    ),
     "driver": Fault(
         kill_driver,
         "pipeline/scenarios/test_kill_points.py::test_rows_are_inputs_each_once_wherever_the_job_is_killed",

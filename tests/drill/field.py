@@ -115,21 +115,21 @@ class Field:
             self.driver.kill()
             self.driver.wait()
 
-    def children_of_raylets(self) -> dict[int, str]:
-        """Return the titles of all Ray processes that raylets of the cluster have started, by process id."""
+    def processes(self) -> dict[int, str]:
+        """Return the titles of all processes that nodes of the cluster have started for jobs, by process id."""
         raylets = {pid for node in self.nodes.all for pid in node.processes("raylet/raylet")}
         found = {}
         for process in Path("/proc").glob("[0-9]*/cmdline"):
             with contextlib.suppress(OSError):  # gone by now
                 title = process.read_text()
                 parent = int((process.parent / "stat").read_text().rpartition(")")[2].split()[1])
-                if parent in raylets and title.startswith("ray::"):
+                if parent in raylets and title.startswith("ray::") and "Agent" not in title:  # agents are of the node
                     found[int(process.parent.name)] = title
         return found
 
-    def pick(self, title: str) -> int | None:
+    def pick(self, title: str = "") -> int | None:
         """Choose one of these processes whose title contains this, if there is any."""
-        found = sorted(pid for pid, found in self.children_of_raylets().items() if title in found)
+        found = sorted(pid for pid, found in self.processes().items() if title in found)
         return self.dice.choice(found) if found else None
 
     def _count_end(self) -> None:
