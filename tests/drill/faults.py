@@ -228,7 +228,10 @@ FAULTS = {
         stop_driver,
         "pipeline/faults/test_sink_holder.py::test_run_that_wakes_after_another_has_finished_replaces_nothing",
     ),
-    "sleeping-worker": Fault(stop_worker, "pipeline/faults/test_watchdog.py::test_process_that_slept_has_lost_no_time"),
+    "sleeping-worker": Fault(
+        stop_worker,
+        "pipeline/faults/test_roster.py::test_worker_that_sleeps_is_not_alive_until_it_wakes_and_the_others_are",
+    ),
     "head": Fault(
         restart_head,
         "pipeline/cluster/test_connect.py"
