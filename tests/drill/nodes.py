@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 import signal
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -55,21 +56,23 @@ class Nodes:
         if not self.fit:
             self.join()
 
-    def drain(self, max_s: float) -> float | None:
-        """Send SIGTERM to the `ray start` of the oldest fit node, and wait for its end.
+    def drain(self, max_s: float) -> float:
+        """Send SIGTERM to the `ray start` of the oldest fit node, and return the seconds until its end.
 
-        Returns:
-            The seconds that it took; ``None``: more than ``max_s``, and it was killed.
+        Raises:
+            RuntimeError: it has not ended after ``max_s``.
         """
         if len(self.fit) == 1:
             self.join()
         node, started = self.fit.pop(0), time.monotonic()
         node.process.send_signal(signal.SIGTERM)
-        while node.process.poll() is None and time.monotonic() - started < max_s:
-            time.sleep(0.1)
-        took_s = time.monotonic() - started if node.process.poll() is not None else None
-        stop(node, is_graceful=False)
-        return took_s
+        try:
+            node.process.wait(max_s)
+        except subprocess.TimeoutExpired:
+            raise RuntimeError(f"node {node.name} has not ended {max_s:g} s after SIGTERM") from None
+        finally:
+            stop(node, is_graceful=False)
+        return time.monotonic() - started
 
     def kill_all(self) -> None:
         """Kill every node, the head first."""
