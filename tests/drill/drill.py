@@ -135,7 +135,7 @@ def _rounds(options: Options, field: Field, brake: Path) -> Iterator[tuple[str, 
             if not field.counts[name]:  # it had nothing to be done to
                 yield name, pause_s
         brake.unlink(missing_ok=True)
-        pause_s = max(pause_s, UNBRAKED_PAUSE_S)
+        pause_s = max(2 * pause_s, UNBRAKED_PAUSE_S)  # longer each time, or a slow machine would never be done
 
 
 def _command(config: Path, worker: str) -> list[str]:
