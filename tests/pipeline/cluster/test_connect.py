@@ -85,6 +85,17 @@ with connected(sys.argv[1]):
 """
 
 
+EXPIRY = """
+import sys
+from pipeline.cluster.connect import connected
+
+with connected(sys.argv[1]):
+    from ray.data._internal.cluster_autoscaler import default_cluster_autoscaler_v2 as autoscaler
+
+    print(autoscaler.DefaultClusterAutoscalerV2.AUTOSCALING_REQUEST_EXPIRE_TIME_S)
+"""
+
+
 def output_of(driver) -> list[str]:
     output, errors = driver.communicate(timeout=180)
     assert driver.returncode == 0 and not errors, errors
@@ -116,6 +127,11 @@ def test_shortage_says_what_is_wanted_and_what_another_job_leaves(joined_cluster
 
 def test_deaths_of_workers_leave_no_lines_of_ray_in_the_terminal(joined_cluster):
     assert output_of(run_driver(DYING, joined_cluster.address)) == []
+
+
+def test_nodes_that_a_killed_driver_asked_for_are_soon_free_for_the_next_one(joined_cluster):
+    (expiry_s,) = output_of(run_driver(EXPIRY, joined_cluster.address))
+    assert int(expiry_s) <= 60  # Ray's default is three times as long
 
 
 def test_loss_of_the_head_node_is_told_in_one_line_and_ends_the_driver_with_exit_code_1():
