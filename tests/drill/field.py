@@ -42,6 +42,7 @@ class Field:
         disk: folder of the sink on a small disk of its own; ``None``: the sink is not on a disk.
         weather: what S3 does.
         counts: how often each fault was done, and how drivers ended.
+        driver: that the drill waits for; for a while, another one may run or sleep beside it.
     """
 
     command: Sequence[str]
@@ -54,6 +55,7 @@ class Field:
     weather: Weather = Weather.FAIR
     counts: Counter[str] = field(default_factory=Counter)
     driver: subprocess.Popen | None = None
+    _drivers: list[subprocess.Popen] = field(default_factory=list)
 
     @property
     def is_done(self) -> bool:
@@ -64,7 +66,8 @@ class Field:
         """Start a driver."""
         env = {**os.environ, **DRIVER, RECONNECT: f"{RECONNECT_S:g}"}
         with self.log.open("ab") as log:
-            return subprocess.Popen(self.command, cwd=ROOT, env=env, stdout=log, stderr=log)
+            self._drivers.append(subprocess.Popen(self.command, cwd=ROOT, env=env, stdout=log, stderr=log))
+        return self._drivers[-1]
 
     def wait(self, seconds: float) -> None:
         """Let the driver work for a while, start it again where it has ended otherwise, and return once it is done.
@@ -83,8 +86,8 @@ class Field:
 
     @property
     def is_at_work(self) -> bool:
-        """Whether the driver holds the sink and has a worker."""
-        return self.driver is not None and self.holder() == self.driver.pid and bool(self.nodes.workers())
+        """Whether no other driver holds the sink, and there is a worker; one that was woken goes on without a lease."""
+        return self.driver is not None and self.holder() in (self.driver.pid, None) and bool(self.nodes.workers())
 
     def holder(self) -> int | None:
         """Return the process id of the driver that holds the sink, if any does."""
@@ -98,22 +101,25 @@ class Field:
         while not (self.is_done or self.is_at_work):
             self.wait(1.0)
 
-    def wait_for_end(self, driver: subprocess.Popen) -> int:
-        """Wait until a driver that has to end has ended, and return its exit code.
+    def wait_for_one(self, *drivers: subprocess.Popen) -> subprocess.Popen:
+        """Wait until one of some drivers has ended, and return it.
 
         Raises:
-            DrillError: it goes on.
+            DrillError: all of them go on.
         """
-        try:
-            return driver.wait(END_S)
-        except subprocess.TimeoutExpired:
-            raise DrillError(f"a driver that has to end still runs after {END_S:g} s") from None
+        until = time.monotonic() + END_S
+        while time.monotonic() < until:
+            for driver in drivers:
+                if driver.poll() is not None:
+                    return driver
+            time.sleep(LOOK_S)
+        raise DrillError(f"none of {len(drivers)} drivers has ended after {END_S:g} s")
 
     def end(self) -> None:
-        """Kill the driver, if it still runs."""
-        if self.driver is not None:
-            self.driver.kill()
-            self.driver.wait()
+        """Kill all drivers that still run."""
+        for driver in self._drivers:
+            driver.kill()
+            driver.wait()
 
     def processes(self) -> dict[int, str]:
         """Return the titles of all processes that nodes of the cluster have started for jobs, by process id."""
