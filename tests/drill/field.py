@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.cluster.ray_process import RECONNECT
+from pipeline.manifest.lease_file import KEY
 from pipeline.storage.storage import Storage
 from tests.drill.faulty_proxy import Weather
 from tests.drill.nodes import Nodes
 from tests.joined_cluster import DRIVER, ROOT
 
 LOOK_S = 0.2
-LEASE = ".lease.json"
 RECONNECT_S = 20.0  # a driver waits so long for a head node; 60 s by default
 END_S = 120.0  # a driver that has to end does so within this time
 
@@ -92,7 +92,7 @@ class Field:
     def holder(self) -> int | None:
         """Return the process id of the driver that holds the sink, if any does."""
         try:
-            return json.loads(self.sink.read(LEASE))["pid"]
+            return json.loads(self.sink.read(KEY))["pid"]
         except FileNotFoundError:
             return None
 
