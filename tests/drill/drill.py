@@ -55,7 +55,7 @@ class Outcome:
 
 
 def run_drill(options: Options) -> Outcome:
-    """Run one drill; the log of its drivers is kept in ``out/`` where it is not good.
+    """Run one drill; the log of its drivers is kept in ``out/``.
 
     Raises:
         DrillError: the undisturbed run failed.
@@ -80,9 +80,8 @@ def run_drill(options: Options) -> Outcome:
         if outcome.error is None:
             verdict = judge(Storage(f"{sinks}/calm", s3), Storage(f"{sinks}/fire", s3), s3, names)
             outcome = Outcome(outcome.seconds, outcome.counts, outcome.requests, outcome.missed, verdict)
-        if not outcome.is_good:
-            LOGS.mkdir(exist_ok=True)
-            shutil.copy(folder / "driver.log", LOGS / f"drill-{options.seed}.log")
+        LOGS.mkdir(exist_ok=True)
+        shutil.copy(folder / "driver.log", LOGS / f"drill-{options.seed}.log")
         return outcome
 
 
