@@ -11,7 +11,9 @@ RAY_TESTS := tests/test_joined_cluster.py tests/jobs/test_commands.py tests/pipe
 	$(addprefix tests/pipeline/,cluster executor faults/test_roster.py worker) \
 	$(addprefix tests/pipeline/scenarios/,test_faults.py test_kill_points.py test_run.py test_whose_fault.py)
 
-.PHONY: help demo test test-all test-ray drill fuzz lint format docs clean
+DRILL_OPTIONS := $(if $(SINK),--sink $(SINK)) $(if $(STORE),--store $(STORE)) $(if $(FAULTS),--faults $(FAULTS))
+
+.PHONY: help demo test test-all test-ray drill drills fuzz lint format docs clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -45,8 +47,11 @@ test-ray: $(VENV)/.installed  ## test with another release of Ray: RAY=oldest, R
 		'ray[data,default,train]$(if $(filter oldest newest,$(RAY)),$(RAY_$(RAY)),==$(RAY))'
 	PYTHONPATH=$(CURDIR) $(RAY_VENV)/bin/python -m pytest -q -m '' -n 2 --dist loadfile --no-loadscope-reorder $(RAY_TESTS)
 
-drill: $(VENV)/.installed  ## one job under constant fire, compared byte for byte; SEED=n, SAMPLES=n, SINK=format
-	$(BIN)/python -m tests.drill --seed $(or $(SEED),0) --samples $(or $(SAMPLES),2000) --sink $(or $(SINK),images)
+drill: $(VENV)/.installed  ## one job under constant fire, compared byte for byte; SEED=n SAMPLES=n SINK=format STORE=s3|disk FAULTS=a,b
+	$(BIN)/python -m tests.drill --seed $(or $(SEED),0) --samples $(or $(SAMPLES),2000) $(DRILL_OPTIONS)
+
+drills: $(VENV)/.installed  ## ten small drills of different seeds, and one table of them; SEED=n is the first
+	$(BIN)/python -m tests.drill --seeds 10 --seed $(or $(SEED),0) --samples $(or $(SAMPLES),70) $(DRILL_OPTIONS)
 
 fuzz: $(VENV)/.installed  ## broken files, masks, annotations and names by the hundred thousand; SEED=n, INPUTS=n
 	$(BIN)/python -W ignore -m tests.fuzz --seed $(or $(SEED),0) --inputs $(or $(INPUTS),100000)

@@ -1,4 +1,4 @@
-"""Say that the cluster's head node is gone before Ray ends the process for it."""
+"""Say that the cluster's head node is gone before Ray ends the process for it, and end it where Ray does not."""
 
 import contextlib
 import logging
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import ray
 
+from pipeline.cluster.ray_private import cluster_id
 from pipeline.cluster.ray_process import RECONNECT
 
 TELL_FRACTION = 2 / 3  # of the time that Ray waits for a head node to come back
@@ -22,23 +23,33 @@ logger = logging.getLogger(__name__)
 def watched_head() -> Iterator[None]:
     """Log it when the head node of the connected cluster has not answered for two thirds of Ray's reconnect time-out.
 
-    Nothing more is possible: from then on every call of Ray blocks, and so does leaving a flow of Ray Data.
+    Nothing more is possible: from then on every call of Ray blocks, and so does leaving a flow of Ray Data. After the
+    time-out Ray ends the process. It waits forever where the head of a new cluster answers at the same address; then
+    the watch ends the process, with exit code 1, too.
     """
     over = threading.Event()
     reconnect_s = float(os.environ[RECONNECT])
     address = ray.get_runtime_context().gcs_address
-    threading.Thread(target=_watch, args=(address, reconnect_s, over), name="head-watch", daemon=True).start()
+    arguments = (address, cluster_id(address), reconnect_s, over)
+    threading.Thread(target=_watch, args=arguments, name="head-watch", daemon=True).start()
     try:
         yield
     finally:
         over.set()
 
 
-def _watch(address: str, reconnect_s: float, over: threading.Event) -> None:
+def _watch(address: str, cluster: str, reconnect_s: float, over: threading.Event) -> None:
     answered, told = time.monotonic(), False
     while not over.wait(reconnect_s / PROBES):
         if _answers(address, reconnect_s / PROBES):
             answered, told = time.monotonic(), False
+            if _is_another(address, cluster) and not over.is_set():
+                logger.error(
+                    "the head node of a new Ray cluster answers at %s, and the cluster of this run is gone: the run "
+                    "ends with exit code 1; run the same command again to resume",
+                    address,
+                )
+                os._exit(1)
         elif not told and time.monotonic() - answered >= reconnect_s * TELL_FRACTION:
             told = True
             logger.error(
@@ -57,3 +68,10 @@ def _answers(address: str, patience_s: float) -> bool:
     except OSError:
         return False
     return True
+
+
+def _is_another(address: str, cluster: str) -> bool:
+    try:
+        return cluster_id(address) != cluster
+    except Exception:  # noqa: BLE001 - a head node that is about to end or to start; the next probe asks again
+        return False

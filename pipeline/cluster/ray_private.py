@@ -89,6 +89,16 @@ def is_refused(address: str) -> bool:
     return False
 
 
+def cluster_id(address: str) -> str:
+    """Return the id that the head node at an address gave its cluster when it started; no public call has it.
+
+    Raises:
+        Exception: it does not answer.
+    """
+    found: str = GcsClient(address=address).cluster_id.hex()
+    return found
+
+
 def draining_nodes() -> Collection[str]:
     """Return the ids of nodes that are being drained; the public state API needs Ray's dashboard."""
     nodes: Collection[str] = ray._private.state.state.get_draining_nodes()

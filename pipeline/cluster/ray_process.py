@@ -18,6 +18,9 @@ DEFAULTS = {
     RECONNECT: "60",
     # By default an idle worker ends after one second, and starting another takes about as long.
     "RAY_idle_worker_killing_time_threshold_ms": "5000",
+    # A driver that is killed keeps the nodes that it asked for from the next one until its request expires, by default
+    # for 180 s; a living one renews it every 10 s.
+    "RAY_DATA_AUTOSCALING_REQUEST_EXPIRE_TIME_S": "40",
 }
 
 

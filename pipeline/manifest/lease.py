@@ -243,13 +243,16 @@ def until_taken_over(tables: Iterable[pa.Table], lease: Lease) -> Iterator[pa.Ta
     elsewhere.
 
     Args:
-        tables: rows as workers return them.
+        tables: rows as workers return them; a generator is closed at the end.
         lease: of this run.
 
     Raises:
         LeaseHeldError: another run holds the sink.
     """
-    for rows in tables:
-        if pc.any(pc.equal(rows["error_type"], TAKEN_OVER)).as_py():
-            lease.check()
-        yield rows
+    try:
+        for rows in tables:
+            if pc.any(pc.equal(rows["error_type"], TAKEN_OVER)).as_py():
+                lease.check()
+            yield rows
+    finally:  # the traceback of an error would keep the generator until the cluster is gone
+        getattr(tables, "close", lambda: None)()

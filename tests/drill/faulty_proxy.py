@@ -3,16 +3,22 @@
 import contextlib
 import http.client
 import random
+import socket
+import struct
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import urlsplit
 
 REFUSED, SLOW, LATE = "refused with 503", "answered slowly", "done, but answered after the time-out"
-READ_ONLY = "PUTs refused while read-only"
+READ_ONLY, STORM = "PUTs refused while read-only", "refused in storms of 503"
+CUT, RESET, RESET_AFTER = "cut in the middle", "reset before an answer", "done, but reset before an answer"
+USUAL = (REFUSED, SLOW, LATE)
 SLOW_S = 1.0
 _OWN_HEADERS = ("transfer-encoding", "connection", "content-length")  # those of each connection
 
@@ -44,6 +50,9 @@ class Answer:
     length: int | None = None
 
 
+ABORT = Answer(0)  # the connection is reset without an answer
+
+
 def refusal(status: int, code: str, message: str = "refused by the test") -> Answer:
     """An error as S3 answers it."""
     content = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
@@ -65,13 +74,21 @@ def ask(target: str, request: Request) -> Answer:
 Forward = Callable[[Request], Answer]
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close the connection without the end of stream that comes first by default: it may have to be reset."""
+        self.close_request(request)
+
+
 @contextlib.contextmanager
 def proxy(upstream: str, meddle: Callable[[Request, Forward], Answer | None]) -> Iterator[str]:
     """Answer each request by ``meddle``, which may forward it to ``upstream``; yields the proxy's url.
 
     Args:
         upstream: url of the server.
-        meddle: called in several threads; ``None`` ends the connection without an answer.
+        meddle: called in several threads; ``None`` ends the connection without an answer, ``ABORT`` resets it.
     """
     target = urlsplit(upstream).netloc
 
@@ -82,8 +99,10 @@ def proxy(upstream: str, meddle: Callable[[Request, Forward], Answer | None]) ->
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             request = Request(self.command, self.path, dict(self.headers), body)
             answer = meddle(request, lambda asked: ask(target, asked))
-            if answer is None:
+            if answer is None or answer is ABORT:
                 self.close_connection = True
+                if answer is ABORT:
+                    self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 return
             self.send_response(answer.status)
             for name, value in answer.headers.items():
@@ -102,8 +121,7 @@ def proxy(upstream: str, meddle: Callable[[Request, Forward], Answer | None]) ->
             with contextlib.suppress(ConnectionError):  # clients that were killed
                 super().handle()
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"
@@ -112,38 +130,67 @@ def proxy(upstream: str, meddle: Callable[[Request, Forward], Answer | None]) ->
         server.server_close()
 
 
+class Weather(Enum):
+    """What requests meet for a while, beside the usual faults."""
+
+    FAIR = "nothing else"
+    READ_ONLY = "every PUT is refused with 503"
+    STORM = "every request is refused with 503"
+    CUTTING = "half of the bodies are cut in the middle"
+    RESETTING = "half of the connections are reset, before or after the request was done"
+
+
 @contextlib.contextmanager
 def faulty_proxy(
-    upstream: str, fraction: float, timeout_s: float, seed: int, is_read_only: Callable[[], bool] = lambda: False
+    upstream: str, fraction: float, timeout_s: float, seed: int, weather: Callable[[], Weather] = lambda: Weather.FAIR
 ) -> Iterator[tuple[str, Counter[str]]]:
-    """Forward to ``upstream``; yields the proxy's url and what it has done to a ``fraction`` of the requests.
+    """Forward to ``upstream``, with usual faults in a ``fraction`` of the requests, and the faults of the weather.
 
-    While ``is_read_only`` says so, every PUT is refused.
+    Yields:
+        The proxy's url, and how many requests met which fault.
     """
     faults, dice, lock = Counter[str](), random.Random(seed), threading.Lock()
 
-    def meddle(request: Request, forward: Forward) -> Answer | None:
-        if request.method == "PUT" and is_read_only():
-            with lock:
-                faults[READ_ONLY] += 1
-            return Answer(503)
+    def draw(method: str) -> str | None:
+        now = weather()
         with lock:
             faults["requests"] += 1
-            fault = dice.choice((REFUSED, SLOW, LATE)) if dice.random() < fraction else None
+            usual = dice.choice(USUAL) if dice.random() < fraction else None
+            fault = _fault_of(now, method, dice.random()) or usual
             if fault:
                 faults[fault] += 1
-        if fault == REFUSED:
+        return fault
+
+    def meddle(request: Request, forward: Forward) -> Answer | None:
+        fault = draw(request.method)
+        if fault in (REFUSED, READ_ONLY, STORM):
             return Answer(503)
+        if fault == RESET:
+            return ABORT
         if fault == SLOW:
             time.sleep(SLOW_S)
         answer = forward(request)
         if fault == LATE:  # the server has done it, the client will not know
             time.sleep(timeout_s + 1)
             return None
-        return answer
+        if fault == RESET_AFTER:
+            return ABORT
+        return cut(answer, announced=True) if fault == CUT else answer
 
     with proxy(upstream, meddle) as url:
         yield url, faults
+
+
+def _fault_of(weather: Weather, method: str, chance: float) -> str | None:
+    if weather is Weather.STORM:
+        return STORM
+    if weather is Weather.READ_ONLY and method == "PUT":
+        return READ_ONLY
+    if weather is Weather.CUTTING and method == "GET" and chance < 0.5:
+        return CUT
+    if weather is Weather.RESETTING and chance < 0.5:
+        return RESET if chance < 0.25 else RESET_AFTER
+    return None
 
 
 def cut(answer: Answer, announced: bool) -> Answer:

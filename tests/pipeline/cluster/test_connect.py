@@ -4,7 +4,7 @@ import signal
 import subprocess
 
 from tests.joined_cluster import joined_cluster as joined_cluster_of_its_own
-from tests.joined_cluster import run_driver
+from tests.joined_cluster import run_driver, start_node, stop, wait_for
 
 PLACES = """
 import sys
@@ -85,6 +85,17 @@ with connected(sys.argv[1]):
 """
 
 
+EXPIRY = """
+import sys
+from pipeline.cluster.connect import connected
+
+with connected(sys.argv[1]):
+    from ray.data._internal.cluster_autoscaler import default_cluster_autoscaler_v2 as autoscaler
+
+    print(autoscaler.DefaultClusterAutoscalerV2.AUTOSCALING_REQUEST_EXPIRE_TIME_S)
+"""
+
+
 def output_of(driver) -> list[str]:
     output, errors = driver.communicate(timeout=180)
     assert driver.returncode == 0 and not errors, errors
@@ -118,6 +129,11 @@ def test_deaths_of_workers_leave_no_lines_of_ray_in_the_terminal(joined_cluster)
     assert output_of(run_driver(DYING, joined_cluster.address)) == []
 
 
+def test_nodes_that_a_killed_driver_asked_for_are_soon_free_for_the_next_one(joined_cluster):
+    (expiry_s,) = output_of(run_driver(EXPIRY, joined_cluster.address))
+    assert int(expiry_s) <= 60  # Ray's default is three times as long
+
+
 def test_loss_of_the_head_node_is_told_in_one_line_and_ends_the_driver_with_exit_code_1():
     with joined_cluster_of_its_own() as cluster:
         driver = run_driver(WAITING, cluster.address, env={"RAY_gcs_rpc_server_reconnect_timeout_s": "6"})
@@ -128,3 +144,20 @@ def test_loss_of_the_head_node_is_told_in_one_line_and_ends_the_driver_with_exit
     told = f"ERROR the head node of the Ray cluster, {cluster.address}, has not answered for"
     assert driver.returncode == 1 and errors.startswith(told) and errors.count("\n") == 1
     assert errors.endswith("ends in 2 s with exit code 1; run the same command again to resume\n")
+
+
+def test_new_cluster_at_the_same_address_ends_the_driver_with_exit_code_1(tmp_path):
+    with joined_cluster_of_its_own() as cluster:
+        driver = run_driver(WAITING, cluster.address, env={"RAY_gcs_rpc_server_reconnect_timeout_s": "60"})
+        assert driver.stdout.readline() == "connected\n"
+        stop(cluster.head, is_graceful=False)
+        port = int(cluster.address.rpartition(":")[2])
+        flags = ["--head", f"--port={port}", "--include-dashboard=false"]
+        head = start_node("third", cluster.head.folder.parent, flags, 1, {"HOME": str(tmp_path)})
+        try:
+            wait_for([head], port)
+            _, errors = driver.communicate(timeout=60)
+        finally:
+            stop(head, is_graceful=False)
+    assert driver.returncode == 1
+    assert errors.splitlines()[-1].startswith(f"ERROR the head node of a new Ray cluster answers at {cluster.address}")

@@ -7,8 +7,9 @@ import time
 import pytest
 import ray
 
+import pipeline.faults.roster
 from pipeline.errors import ExecutorError
-from pipeline.faults.roster import open_roster
+from pipeline.faults.roster import Roster, Seat, open_roster
 
 
 def test_roster_comes_back_empty_and_tells_that_it_was_gone(ray_cluster):
@@ -24,3 +25,15 @@ def test_roster_comes_back_empty_and_tells_that_it_was_gone(ray_cluster):
             time.sleep(0.2)
         assert roster.read().number == 0  # of no pass, so that nothing is concluded from it
         assert roster.new_pass() == 1
+
+
+def test_worker_that_sleeps_is_not_alive_until_it_wakes_and_the_others_are(monkeypatch):
+    monkeypatch.setattr(pipeline.faults.roster, "ALIVE_S", 0.2)
+    roster = Roster()
+    for worker in ("sleeper", "other"):
+        roster.start(worker, Seat.here())
+    time.sleep(0.3)
+    roster.live("other")
+    assert roster.read().alive == {"other"} and roster.read().silence_s < 0.2
+    roster.live("sleeper")
+    assert roster.read().alive == {"sleeper", "other"}

@@ -108,6 +108,20 @@ def test_driver_ends_with_the_first_sample_of_a_sink_taken_over(tmp_path):
     assert pa.concat_tables(until_taken_over(iter([done, done]), lease)).num_rows == 2
 
 
+def test_flow_of_rows_is_closed_when_the_sink_is_taken_over_although_the_error_is_kept(tmp_path):
+    closed = []
+
+    def rows():
+        try:
+            yield to_table([Record("a.png", HELD, error_type=TAKEN_OVER, worker="node/7")])
+        finally:
+            closed.append(True)
+
+    with pytest.raises(LeaseHeldError) as kept:
+        list(until_taken_over(rows(), Lease(Storage(str(tmp_path)), "run")))
+    assert closed and kept.value
+
+
 def test_run_that_wakes_after_another_has_finished_replaces_nothing(sink, here, tmp_path):
     uri, options = sink
     photos, masks = make_photos(tmp_path, count=COUNT, height=24, width=64)
