@@ -15,6 +15,7 @@ from pipeline.cluster.time_limits import Patience
 from pipeline.cluster.witness import DriverWitness
 from pipeline.config.job import JobConfig
 from pipeline.database import Database
+from pipeline.errors import JobError
 from pipeline.executor.base import Executor
 from pipeline.executor.ray_data import RayExecutor
 from pipeline.faults.passes import Pass
@@ -102,8 +103,12 @@ def run_job(
                         supervisor = Supervisor(
                             start_pass, patience, witness.quarantine, plan.known_good(), bounds, witness
                         )
-                        for chunk in plan.chunks():
-                            supervisor.do(chunk, commit)
+                        try:
+                            for chunk in plan.chunks():
+                                supervisor.do(chunk, commit)
+                        except JobError:
+                            lease.check()  # says so if no worker could work because another run took over
+                            raise
                 with lease.alone() as whole:
                     if whole is lease:
                         _clean_up(manifest, sink, lease, plan, config)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import ray
 
-from pipeline.cluster.ray_private import jobs, living_actors
+from pipeline.cluster.ray_private import jobs, placed_actors
 from pipeline.worker.pool import Pool
 
 KINDS = ("CPU", "GPU")
@@ -31,7 +31,7 @@ def _holders(kinds: list[str], held: Mapping[str, float]) -> list[str]:
     """Name other jobs by what their actors hold; tasks and placement groups of jobs are only known as a rest."""
     own = ray.get_runtime_context().get_job_id()
     rest, of_jobs = Counter(held), dict[str, Counter[str]]()
-    for job, resources in living_actors():
+    for job, resources in placed_actors():
         taken = Counter({kind: resources.get(kind, 0) for kind in kinds})
         rest.subtract(taken)
         if job != own:

@@ -105,10 +105,11 @@ def draining_nodes() -> Collection[str]:
     return nodes
 
 
-def living_actors() -> list[tuple[str, dict[str, float]]]:
-    """Return the id of the job and the reserved resources of every actor that runs; as above."""
-    table = ray._private.state.state._connect_and_get_accessor().get_actor_table(None, "ALIVE")
-    actors = map(ActorTableData.FromString, table)
+def placed_actors() -> list[tuple[str, dict[str, float]]]:
+    """Return the id of the job and the reserved resources of every actor that has its place on a node; as above."""
+    accessor = ray._private.state.state._connect_and_get_accessor()
+    table = [row for state in ("ALIVE", "PENDING_CREATION") for row in accessor.get_actor_table(None, state)]
+    actors = [actor for actor in map(ActorTableData.FromString, table) if actor.address.node_id.strip(b"\xff")]
     return [(actor.job_id.hex(), dict(actor.required_resources)) for actor in actors]
 
 
