@@ -1,11 +1,14 @@
 """A run that sleeps while another works on its sink, and wakes: whatever rows name then is still there."""
 
 import os
+from contextlib import nullcontext
 
 import pytest
 
 import pipeline.run
+from pipeline.cluster.supervisor import Supervisor
 from pipeline.config.job import JobConfig
+from pipeline.errors import JobError
 from pipeline.executor.base import Executor
 from pipeline.maintenance.repack import repack
 from pipeline.manifest.lease import LeaseHeldError
@@ -73,12 +76,28 @@ def test_shards_that_a_woken_run_deletes_are_named_by_no_later_row(done, here):
     check(done, 5)
 
 
+class Lost(Unheld):
+    """A lease that another run has taken over."""
+
+    def check(self):
+        raise LeaseHeldError("taken over")
+
+
+def test_run_whose_workers_cannot_store_for_it_says_that_another_took_over(done, here):
+    def find_no_worker(supervisor, *_):
+        raise JobError("no worker can work: SinkTakenOver")
+
+    receive_one(done)
+    here.setattr(Supervisor, "do", find_no_worker)
+    with pytest.raises(JobError, match="no worker can work"):
+        run(done, "unlucky")
+    here.setattr(pipeline.run, "Lease", lambda *_: nullcontext(Lost()))
+    with pytest.raises(LeaseHeldError):
+        run(done, "sleeper")
+
+
 @pytest.mark.parametrize("done", ["webdataset"], indirect=True)
 def test_run_that_no_longer_holds_the_sink_deletes_no_shard(done):
-    class Lost(Unheld):
-        def check(self):
-            raise LeaseHeldError("taken over")
-
     sink = Storage(done.sink.uri)
     shard = "data/0123456789abcdef-00002.tar"  # a driver of a slice may be about to name it
     sink.write(shard, b"")
