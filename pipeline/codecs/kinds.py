@@ -1,6 +1,7 @@
 """Kinds of files by their names: images, hidden files, and all others by extension."""
 
 import re
+from collections.abc import Collection
 
 from pipeline.containers import CONTAINERS
 from pipeline.extras import install_command, missing_packages
@@ -24,9 +25,19 @@ def heic_is_installed() -> bool:
     return not missing_packages("heic")
 
 
+def readable_extensions() -> frozenset[str]:
+    """Return the image extensions whose files a source takes on this machine."""
+    return IMAGE_EXTENSIONS if heic_is_installed() else IMAGE_EXTENSIONS - HEIC_EXTENSIONS
+
+
+def has_extension(key: str, extensions: Collection[str]) -> bool:
+    """Return whether the extension of a name, in any case, is one of some in lower case."""
+    return key[key.rfind(".") :].lower() in extensions
+
+
 def is_image(key: str) -> bool:
     """Return whether a name has an image extension and is not hidden."""
-    return key[key.rfind(".") :].lower() in IMAGE_EXTENSIONS and key[key.rfind("/") + 1] != "."
+    return has_extension(key, IMAGE_EXTENSIONS) and key[key.rfind("/") + 1] != "."
 
 
 def split_extension(key: str) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import pyarrow as pa
 
-from pipeline.codecs.kinds import HEIC_EXTENSIONS, IMAGE_EXTENSIONS, heic_is_installed
+from pipeline.codecs.kinds import has_extension, readable_extensions
 from pipeline.database import in_batches
 from pipeline.errors import ConfigError
 from pipeline.sources.left_out import LeftOut
@@ -101,9 +101,9 @@ class ImageFolder:
 
     def files(self, left_out: LeftOut | None = None) -> Iterator[StoredFile]:
         """See :class:`Source`."""
-        taken = IMAGE_EXTENSIONS if heic_is_installed() else IMAGE_EXTENSIONS - HEIC_EXTENSIONS
+        taken = readable_extensions()
         files = matching_files(self.storage, self.pattern)
-        return (left_out or LeftOut()).sift(files, lambda key: key[key.rfind(".") :].lower() in taken)
+        return (left_out or LeftOut()).sift(files, lambda key: has_extension(key, taken))
 
     def samples(self, files: Iterable[StoredFile]) -> Iterator[SampleRef]:
         """See :class:`Source`."""

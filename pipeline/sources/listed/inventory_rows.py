@@ -6,7 +6,7 @@ from urllib.parse import unquote_plus
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.codecs.kinds import HEIC_EXTENSIONS, HIDDEN_PATH, IMAGE_EXTENSIONS, heic_is_installed
+from pipeline.codecs.kinds import HIDDEN_PATH, has_extension, readable_extensions
 from pipeline.sources.arrow_values import plain
 from pipeline.sources.left_out import LeftOut
 from pipeline.storage.storage import Storage, StoredFile
@@ -28,7 +28,7 @@ class Sieve:
         prefix = root.root.partition("/")[2] if root.is_s3 else ""
         self._prefix = f"{prefix}/" if prefix else ""
         self._is_encoded, self._left_out = is_encoded, left_out
-        self._extensions = IMAGE_EXTENSIONS if heic_is_installed() else IMAGE_EXTENSIONS - HEIC_EXTENSIONS
+        self._extensions = readable_extensions()
         self._image = rf"(?i)\.({'|'.join(name[1:] for name in sorted(self._extensions))})$"
 
     def kept(self, keys: pa.Array, values: Mapping[str, pa.Array]) -> tuple[pa.Array, pa.Array]:
@@ -71,7 +71,7 @@ class Sieve:
         return pc.replace_with_mask(keys, encoded, pa.array(decoded, pa.string()))
 
     def _is_taken(self, key: str) -> bool:
-        return key[key.rfind(".") :].lower() in self._extensions
+        return has_extension(key, self._extensions)
 
 
 def _is(role: str, values: Mapping[str, pa.Array], otherwise: bool, count: int) -> pa.Array:
