@@ -31,7 +31,7 @@ Log = Slice | None  # the log of a slice, or the first one
 
 
 class PartInfo(NamedTuple):
-    """What the footer of a part says.
+    """Facts from the footer of a part.
 
     Args:
         marks: metadata of its schema.

@@ -57,7 +57,7 @@ def read_holder(storage: Storage, key: str) -> Holder | None:
 
 
 class Watched(NamedTuple):
-    """What watching some leases has shown.
+    """Result of watching some leases.
 
     Args:
         living: one whose holder is alive, if any, and its holder.

@@ -69,7 +69,7 @@ class Branches(Generic[T]):
 
 @dataclass(frozen=True)
 class _Ended:
-    """What a thread puts last."""
+    """Marks the end of a thread's results."""
 
     fault: BaseException | None = None
 

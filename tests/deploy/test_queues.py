@@ -18,7 +18,7 @@ TOLERATION = {"key": "cloud.google.com/gke-spot", "operator": "Equal", "value": 
 
 
 def queue_faults(manifest: dict) -> list[str]:
-    """What Kueue's schema has against a manifest of ours."""
+    """Return the faults that Kueue's schema finds in a manifest of ours."""
     schema = {"$ref": f"#/{manifest['kind'].lower()}", **strict(KUEUE)}
     return [error.message for error in Draft202012Validator(schema).iter_errors(manifest.get("spec", {}))]
 

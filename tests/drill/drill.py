@@ -30,7 +30,7 @@ LOGS = ROOT / "out"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a drill found.
+    """Result of a drill.
 
     Args:
         seconds: that the job under fire took.

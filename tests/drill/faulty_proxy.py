@@ -131,7 +131,7 @@ def proxy(upstream: str, meddle: Callable[[Request, Forward], Answer | None]) ->
 
 
 class Weather(Enum):
-    """What requests meet for a while, beside the usual faults."""
+    """Faults that requests meet for a while, beside the usual ones."""
 
     FAIR = "nothing else"
     READ_ONLY = "every PUT is refused with 503"

@@ -17,7 +17,7 @@ from tests.drill.fast_worker import HANG, KILL
 
 @dataclass(frozen=True)
 class Verdict:
-    """What differs.
+    """Differences between the two runs.
 
     Args:
         differences: seven counts by name, all zero where nothing differs.
