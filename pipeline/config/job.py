@@ -19,6 +19,7 @@ from pipeline.uris import public_uri
 _LATER_KEYS = (
     *("guidance_interval", "sampler", "noise_offset", "latent_mask"),
     *("member", "column", "channel", "upright"),
+    *("model", "model_sha256", "output", "classes", "score", "input", "tile_px", "device", "function", "version"),
 )
 _ERROR_TYPE = re.compile(r"[A-Z]\w*|error")  # the latter of struct and zlib
 _ACTORS = re.compile(r"(\d+)(?:\.\.(\d+))?")  # of run.actors
@@ -248,7 +249,11 @@ class JobConfig:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Identity of everything but the weights that decides a result; places, limits and scheduling do not."""
+        """Identity of everything but the weights that decides a result; places, limits and scheduling do not.
+
+        Masks that a detector finds have one only after :func:`pipeline.masks.base.pinned`.
+        """
+        self.mask.rules.check_pinned()
         deciding = {
             "mask": _deciding(self.mask, self.mask.rules.indifferent),
             "model": _deciding(self.model, _SCHEDULING),
@@ -266,6 +271,8 @@ def public_configuration(config: JobConfig) -> dict[str, Any]:
     public = asdict(config) | {"storage": dict.fromkeys(config.storage, "***")}
     for section, key in (("source", "uri"), ("mask", "uri"), ("sink", "uri"), ("model", "weights")):
         public[section][key] = public_uri(public[section][key])
+    if config.mask.model:
+        public["mask"]["model"] = [public_uri(uri) for uri in config.mask.model]
     public["source"]["root"] = config.source.root and public_uri(config.source.root)
     public["run"]["notify"] = public_notify(config.run.notify)
     return public

@@ -46,6 +46,9 @@ class MaskRules(Protocol):
     def check(self, source_format: str) -> None:
         """Refuse keys and source formats that do not fit the kind."""
 
+    def check_pinned(self) -> None:
+        """Check that the settings tell everything that decides a mask."""
+
 
 class SourceRules(Protocol):
     """The interface of a source format for the configuration, see :class:`pipeline.sources.format.SourceFormat`."""
