@@ -1,6 +1,7 @@
 """Gives the nodes of a cluster the weights and detectors that only the driver may have."""
 
 from dataclasses import replace
+from functools import partial
 
 from moebius.weights import Weights
 from pipeline.cluster.connect import starts_local
@@ -23,7 +24,7 @@ def with_fetchable_weights(config: JobConfig, weights: Weights, sink: Storage) -
     name = config.model.weights
     if name not in ("nano", "untrained") and not _is_fetchable(name):
         config = replace(config, model=replace(config.model, weights=publish_weights(weights, sink)))
-    return replace(config, mask=_with_fetchable_models(config.mask, sink))
+    return config.with_detectors(partial(_with_fetchable_models, sink=sink))
 
 
 def _with_fetchable_models(mask: MaskConfig, sink: Storage) -> MaskConfig:

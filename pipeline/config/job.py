@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -13,6 +13,7 @@ from moebius.weights.hub import HUB_WEIGHTS
 from pipeline.config.data import MaskConfig, SinkConfig, SourceConfig, absolute_uri, as_extension, choose
 from pipeline.config.notify import parse_notify, public_notify
 from pipeline.config.slice import Slice
+from pipeline.config.verify import VerifyConfig
 from pipeline.errors import ConfigError
 from pipeline.uris import public_uri
 
@@ -213,6 +214,7 @@ class JobConfig:
     sink: SinkConfig = field(default_factory=SinkConfig)
     run: RunConfig = field(default_factory=RunConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
+    verify: VerifyConfig = field(default_factory=VerifyConfig)
     storage: dict[str, Any] = field(default_factory=dict, repr=False)  # may hold secrets
 
     def __post_init__(self) -> None:
@@ -222,6 +224,7 @@ class JobConfig:
             section = "window" if str(error).split()[0] in WindowConfig.__dataclass_fields__ else "model"
             raise ConfigError(f"{section}.{error}") from error
         self.mask.rules.check(self.source.format)
+        _ = self.verifying_detector
         if self.source.rules.has_members:
             carried = [as_extension(name) for name in self.sink.carry]
             object.__setattr__(self, "sink", replace(self.sink, carry=carried))
@@ -247,6 +250,18 @@ class JobConfig:
             max_upscale=window.max_upscale,
         )
 
+    @property
+    def verifying_detector(self) -> MaskConfig | None:
+        """Return the detector that looks at results, see :meth:`VerifyConfig.detector`."""
+        return self.verify.detector(self.mask)
+
+    def with_detectors(self, change: Callable[[MaskConfig], MaskConfig]) -> "JobConfig":
+        """Return the job with changed settings of its masks, and of the detector that looks at results."""
+        detector, mask = self.verifying_detector, change(self.mask)
+        if detector is None or detector is self.mask:
+            return replace(self, mask=mask)
+        return replace(self, mask=mask, verify=self.verify.with_detector(change(detector)))
+
     @cached_property
     def fingerprint(self) -> str:
         """Identity of everything but the weights that decides a result; places, limits and scheduling do not.
@@ -263,6 +278,9 @@ class JobConfig:
         }
         if self.source.image:
             deciding["image"] = self.source.image
+        if detector := self.verifying_detector:
+            detector.rules.check_pinned()
+            deciding["verify"] = asdict(self.verify) | {"model": _deciding(detector, detector.rules.indifferent)}
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -271,11 +289,20 @@ def public_configuration(config: JobConfig) -> dict[str, Any]:
     public = asdict(config) | {"storage": dict.fromkeys(config.storage, "***")}
     for section, key in (("source", "uri"), ("mask", "uri"), ("sink", "uri"), ("model", "weights")):
         public[section][key] = public_uri(public[section][key])
-    if config.mask.model:
-        public["mask"]["model"] = [public_uri(uri) for uri in config.mask.model]
+    for section in ("mask", "verify"):
+        public[section]["model"] = _public_model(public[section]["model"])
     public["source"]["root"] = config.source.root and public_uri(config.source.root)
     public["run"]["notify"] = public_notify(config.run.notify)
     return public
+
+
+def _public_model(model: Any) -> Any:
+    """Return what describes a detector, a uri or several, without secrets."""
+    if isinstance(model, dict):
+        return {key: _public_model(value) for key, value in model.items()}
+    if isinstance(model, list):
+        return [_public_model(value) for value in model]
+    return public_uri(model) if isinstance(model, str) else model
 
 
 def _deciding(section: ModelConfig | MaskConfig, others: Collection[str]) -> dict[str, Any]:

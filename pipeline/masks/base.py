@@ -33,6 +33,7 @@ class MaskKind:
     Attributes:
         indifferent: keys of ``mask`` that do not decide a result.
         is_code: whether drawing runs code that the settings name; what shows a sink runs none that its files name.
+        is_detected: whether a detector finds the mask in the image's pixels.
         place: where the masks lie.
         left_out: counts of unpaired masks, by kind, after pairing.
         name_of: returns the name of a sample's mask, if masks have names of their own.
@@ -41,6 +42,7 @@ class MaskKind:
 
     indifferent: tuple[str, ...] = LOCATIONS
     is_code = False
+    is_detected = False
     name_of: "Callable[[str], str] | None" = None
 
     def __init__(self, config: MaskConfig) -> None:
@@ -142,13 +144,18 @@ def open_kind(config: MaskConfig) -> MaskKind:
     return kind
 
 
+def fetched(config: MaskConfig, storage_options: Mapping[str, Any]) -> MaskConfig:
+    """Return the settings with the paths of their files on this machine, see :meth:`MaskKind.fetch`."""
+    return open_kind(config).fetch(storage_options)
+
+
 def pinned(config: MaskConfig, storage_options: Mapping[str, Any]) -> MaskConfig:
     """Return the settings with what identifies their files and functions as this machine has them, and try these.
 
     Raises:
         ConfigError: see :meth:`MaskKind.fetch`.
     """
-    return replace(open_kind(config).fetch(storage_options), model=config.model)
+    return replace(fetched(config, storage_options), model=config.model)
 
 
 def open_masks(config: MaskConfig, storage: "Storage", source: "Storage") -> MaskKind:

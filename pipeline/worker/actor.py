@@ -22,7 +22,7 @@ from pipeline.faults.judge import TimedOut, WorkerLeaving, fail, is_undone
 from pipeline.faults.roster import RosterClient, Trouble, worker_name
 from pipeline.faults.watchdog import Watchdog
 from pipeline.faults.write_retries import HELD_FRACTION, Hold
-from pipeline.masks.base import open_kind
+from pipeline.masks.base import fetched
 from pipeline.metrics import Meter
 from pipeline.records import Record, to_table
 from pipeline.sinks.base import Outcome, Sink
@@ -33,10 +33,12 @@ from pipeline.storage.weights import fetch_weights
 from pipeline.timed import Timed
 from pipeline.worker.batcher import ModelLoop
 from pipeline.worker.budget import ByteBudget
+from pipeline.worker.ladder import Ladder
 from pipeline.worker.memory import keep_freed_memory
 from pipeline.worker.node import own_node_resources
 from pipeline.worker.pool import Pool
-from pipeline.worker.sample import SampleJob, decoded_bytes, finish, new_record, prepare
+from pipeline.worker.sample import decoded_bytes, finish, new_record, prepare
+from pipeline.worker.sample_job import SampleJob
 from pipeline.worker.threads import CpuPool, Urgency
 from pipeline.worker.units import samples_of
 
@@ -99,13 +101,14 @@ class InpaintActor:
                 f"{config.model.weights} is {weights.fingerprint} on this node, but the job was planned with "
                 f"{weights_fingerprint}"
             )
-        config = replace(config, mask=open_kind(config.mask).fetch(config.storage))
+        config = config.with_detectors(partial(fetched, storage_options=config.storage))
         self.config, self.run_id, self.roster = config, run_id, roster
         self.name = worker_name()
         self.reader = Reader(config)
         self.sink = open_sink(config, run_id, self.new_hold())
         self.weights_fingerprint = weights_fingerprint
         self.inpainter = self.load_model(weights)
+        self.ladder = Ladder.of_job(config, self.inpainter.window_px)
         self.meter = Meter(run_id)
         self.watchdog = Watchdog()
         self.loop = ModelLoop(self.inpainter, pool.threads, self._note_batch, self._watch_batch)
@@ -195,7 +198,7 @@ class InpaintActor:
             raise inputs
         task.carried = inputs.carried
         header = open_checked(inputs.image, self.config.limits.max_pixels)
-        task.reserved_bytes = self.budget.reserve(decoded_bytes(header, inputs.image))
+        task.reserved_bytes = self.budget.reserve(decoded_bytes(header, inputs.image, self.ladder is not None))
         self.cpus.submit(Urgency.BEGIN, self._step("decode", self._decode, task, inputs, header))
 
     def _decode(self, task: SampleTask, inputs: Inputs, header: Image.Image) -> None:
@@ -204,10 +207,19 @@ class InpaintActor:
         job = prepare(task.record, inputs, self.config, self.inpainter.window_px, header)
         if task.done.is_set():
             return  # it was abandoned meanwhile
+        self._repaint(task, job)
+
+    def _repaint(self, task: SampleTask, job: SampleJob) -> None:
         encode = self._step("encode", self._encode, task, job)
         self.loop.repaint(job).add_done_callback(lambda _: self.cpus.submit(Urgency.FINISH, encode))
 
     def _encode(self, task: SampleTask, job: SampleJob) -> None:
+        if self.ladder and job.windows and job.record.error_stage is None:
+            job, is_next_try = self.ladder.climb(job)
+            if is_next_try:
+                if not task.done.is_set():  # it may have been abandoned meanwhile
+                    self._repaint(task, job)
+                return
         result = finish(job, self.config) if job.record.error_stage is None else None
         if task.claim():
             task.result = result

@@ -20,6 +20,7 @@ from jobs.preview import main as preview
 from moebius.weights import find_weights
 from pipeline.cluster.node_weights import with_fetchable_weights
 from pipeline.config.job import JobConfig, MaskConfig, ModelConfig, RunConfig, SinkConfig, SourceConfig
+from pipeline.config.verify import VerifyConfig
 from pipeline.errors import ConfigError
 from pipeline.masks.base import open_kind, pinned
 from pipeline.report.publish import make_report
@@ -176,11 +177,12 @@ def test_model_is_copied_only_where_a_node_may_lack_it(
     uri = str(path) if place == "local" else f"{root}/red.onnx"
     config = JobConfig(
         SourceConfig(uri=str(tmp_path)),
-        pinned(MaskConfig(kind="detect", model=uri), s3_server),
+        MaskConfig(kind="detect", model=uri),
         sink=SinkConfig(f"{root}/sink"),
         run=RunConfig(address=address),
+        verify=VerifyConfig({"model": uri, "score": 0.3}),
         storage=s3_server,
-    )
+    ).with_detectors(lambda mask: pinned(mask, s3_server))
     sink = Storage(f"{root}/sink", s3_server)
     node_job = with_fetchable_weights(config, find_weights(str(tiny_weights)), sink)
     assert node_job.fingerprint == config.fingerprint
@@ -188,11 +190,11 @@ def test_model_is_copied_only_where_a_node_may_lack_it(
     if is_copied:
         path.unlink()
         assert stored == [f"weights/{config.mask.model_sha256[0][:16]}/red.onnx"]
-        assert node_job.mask.model == [sink.uri(stored[0])]
+        assert node_job.mask.model == node_job.verifying_detector.model == [sink.uri(stored[0])]
         assert open_kind(node_job.mask).fetch(s3_server).model_sha256 == config.mask.model_sha256
         assert with_fetchable_weights(node_job, find_weights(str(tiny_weights)), sink) == node_job
     else:
-        assert stored == [] and node_job.mask == config.mask
+        assert stored == [] and node_job == config
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from pipeline.errors import ConfigError
 from pipeline.faults.roster import Roster
 from pipeline.manifest.lease import Lease
 from pipeline.masks.base import pinned
-from pipeline.records import DEFERRED, HELD, OK, SAMPLE_SCHEMA, UNCHANGED
+from pipeline.records import DEFERRED, HELD, OK, SAMPLE_SCHEMA
 from pipeline.storage.errors import CredentialsError
 from pipeline.storage.storage import Storage
 from pipeline.storage.weights import fetch_weights
@@ -86,7 +86,7 @@ def test_worker_fetches_the_model_of_its_masks_and_refuses_another_one(tmp_path,
     pool, fingerprint = Pool(1, 0, 1, 2), fetch_weights(config.model.weights, {}).fingerprint
     with Lease(Storage(config.sink.uri), "run"):
         (row,) = EchoActor(config, fingerprint, "run", pool, Roster())(unit("000.png")).to_pylist()
-        assert row["status"] == UNCHANGED and row["mask_objects"] == 0
+        assert row["status"] == OK and row["mask_objects"] == 1
         storage.upload("red.onnx", str(red_box(tmp_path / "other.onnx", shape=(1, 3, 32, 32))))
         with pytest.raises(ConfigError, match=r"on this machine, mask\.model_sha256 is"):
             EchoActor(config, fingerprint, "run", pool, Roster())
