@@ -54,7 +54,7 @@ def _plan(options: argparse.Namespace) -> int:
     rate = _rate(options, config)
     from pipeline.database import Database
     from pipeline.manifest.log import Manifest
-    from pipeline.masks.base import fetched
+    from pipeline.masks.base import fetched_by_driver
     from pipeline.planning.finished_shards import FinishedShards
     from pipeline.planning.listing import find_samples
     from pipeline.planning.plan import WITHOUT_VERSION, make_plan
@@ -62,7 +62,7 @@ def _plan(options: argparse.Namespace) -> int:
     from pipeline.storage.storage import Storage
     from pipeline.storage.weights import fetch_weights
 
-    config = config.with_detectors(partial(fetched, storage_options=config.storage))
+    config = config.with_detectors(partial(fetched_by_driver, storage_options=config.storage))
     weights = fetch_weights(config.model.weights, config.storage)
     with Database() as database:
         manifest = Manifest(Storage(config.sink.uri, config.storage))

@@ -100,7 +100,9 @@ class Session:
                 f"mask.device=cuda needs a GPU and the package onnxruntime-gpu; there is no {missing.pop()}"
             )
         try:
-            session = onnxruntime.InferenceSession(model, options, providers=[*providers, "CPUExecutionProvider"])
+            # Its fallback would print to standard output, and change the device unasked.
+            where = {"providers": [*providers, "CPUExecutionProvider"], "enable_fallback": 0}
+            session = onnxruntime.InferenceSession(model, options, **where)
         except MACHINE_ERRORS:
             raise
         except Exception as error:  # its errors have no class in common

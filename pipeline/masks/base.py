@@ -149,13 +149,18 @@ def fetched(config: MaskConfig, storage_options: Mapping[str, Any]) -> MaskConfi
     return open_kind(config).fetch(storage_options)
 
 
+def fetched_by_driver(config: MaskConfig, storage_options: Mapping[str, Any]) -> MaskConfig:
+    """Return the settings as :func:`fetched` does, for a machine that may lack the GPU of ``mask.device``."""
+    return fetched(replace(config, device="cpu"), storage_options)
+
+
 def pinned(config: MaskConfig, storage_options: Mapping[str, Any]) -> MaskConfig:
     """Return the settings with what identifies their files and functions as this machine has them, and try these.
 
     Raises:
         ConfigError: see :meth:`MaskKind.fetch`.
     """
-    return replace(fetched(config, storage_options), model=config.model)
+    return replace(fetched_by_driver(config, storage_options), model=config.model, device=config.device)
 
 
 def open_masks(config: MaskConfig, storage: "Storage", source: "Storage") -> MaskKind:

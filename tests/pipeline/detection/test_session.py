@@ -20,6 +20,7 @@ from pipeline.masks.base import open_kind
 from tests.pipeline.detection.onnx_models import fixed, red_heatmap, save_model
 from tests.pipeline.detection.settings import opened
 
+NOT_UTF_8 = helper.make_model(helper.make_graph([], "name", [], [])).SerializeToString().replace(b"name", b"\xff" * 4)
 MAP = {"heat": np.zeros((1, 1, 64, 64), np.float32)}
 
 
@@ -54,12 +55,13 @@ def test_model_with_a_second_input_is_refused(tmp_path):
         opened(path)
 
 
-@pytest.mark.parametrize("data", [b"", b"no model", b"\x08\x07", b"\x80" * 30, b"\x3a\xff\xff\x7f"])
-def test_file_that_is_no_model_is_refused(tmp_path, data):
+@pytest.mark.parametrize("data", [b"", b"no model", b"\x08\x07", b"\x80" * 30, b"\x3a\xff\xff\x7f", NOT_UTF_8])
+def test_file_that_is_no_model_is_refused(tmp_path, data, capfd):
     path = tmp_path / "a.onnx"
     path.write_bytes(data)
     with pytest.raises(ConfigError, match=r"is no ONNX model|is no model that this onnxruntime can run"):
         opened(path)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_operator_that_onnxruntime_lacks_is_refused(tmp_path):

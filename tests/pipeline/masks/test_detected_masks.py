@@ -66,6 +66,13 @@ def test_detector_that_looks_at_results_is_identified_by_its_file_too(tmp_path):
     assert found.verifying_detector is found.mask and found.fingerprint
 
 
+def test_driver_without_the_gpu_of_the_workers_tries_the_model_on_its_cpu(tmp_path):
+    config = MaskConfig(kind="detect", model=str(red_heatmap(tmp_path / "a.onnx")), device="cuda")
+    assert pinned(config, {}).device == "cuda"
+    with pytest.raises(ConfigError, match="needs a GPU"):
+        open_kind(pinned(config, {})).fetch({})
+
+
 def test_fingerprint_without_hashes_is_never_computed():
     with pytest.raises(RuntimeError, match="have not been hashed"):
         _ = job(model="a.onnx").fingerprint
