@@ -20,7 +20,6 @@ from pipeline.masks.base import open_kind
 from tests.pipeline.detection.onnx_models import fixed, red_heatmap, save_model
 from tests.pipeline.detection.settings import opened
 
-NOT_UTF_8 = helper.make_model(helper.make_graph([], "name", [], [])).SerializeToString().replace(b"name", b"\xff" * 4)
 MAP = {"heat": np.zeros((1, 1, 64, 64), np.float32)}
 
 
@@ -55,13 +54,12 @@ def test_model_with_a_second_input_is_refused(tmp_path):
         opened(path)
 
 
-@pytest.mark.parametrize("data", [b"", b"no model", b"\x08\x07", b"\x80" * 30, b"\x3a\xff\xff\x7f", NOT_UTF_8])
-def test_file_that_is_no_model_is_refused(tmp_path, data, capfd):
+@pytest.mark.parametrize("data", [b"", b"no model", b"\x08\x07", b"\x80" * 30, b"\x3a\xff\xff\x7f"])
+def test_file_that_is_no_model_is_refused(tmp_path, data):
     path = tmp_path / "a.onnx"
     path.write_bytes(data)
     with pytest.raises(ConfigError, match=r"is no ONNX model|is no model that this onnxruntime can run"):
         opened(path)
-    assert capfd.readouterr() == ("", "")
 
 
 def test_operator_that_onnxruntime_lacks_is_refused(tmp_path):
@@ -69,6 +67,15 @@ def test_operator_that_onnxruntime_lacks_is_refused(tmp_path):
     path = save_model(tmp_path / "a.onnx", [node], {"heat": (TensorProto.FLOAT, None)})
     with pytest.raises(ConfigError, match="is no model that this onnxruntime can run"):
         opened(path)
+
+
+def test_refusal_writes_nothing_to_standard_output(tmp_path, capfd):
+    """As onnxruntime does before it tries again on another device, here because the name is not UTF-8."""
+    path = save_model(tmp_path / "a.onnx", [helper.make_node("Mystery", ["photo"], ["heat"])], {"heat": (1, None)})
+    path.write_bytes(path.read_bytes().replace(b"Mystery", b"\xff" * 7))
+    with pytest.raises(ConfigError, match="is no model that this onnxruntime can run"):
+        opened(path)
+    assert capfd.readouterr().out == ""
 
 
 def test_output_that_is_no_tensor_of_numbers_is_refused(tmp_path):
