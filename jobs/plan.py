@@ -4,7 +4,6 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,7 +53,7 @@ def _plan(options: argparse.Namespace) -> int:
     rate = _rate(options, config)
     from pipeline.database import Database
     from pipeline.manifest.log import Manifest
-    from pipeline.masks.base import fetched_by_driver
+    from pipeline.masks.base import tried
     from pipeline.planning.finished_shards import FinishedShards
     from pipeline.planning.listing import find_samples
     from pipeline.planning.plan import WITHOUT_VERSION, make_plan
@@ -62,7 +61,7 @@ def _plan(options: argparse.Namespace) -> int:
     from pipeline.storage.storage import Storage
     from pipeline.storage.weights import fetch_weights
 
-    config = config.with_detectors(partial(fetched_by_driver, storage_options=config.storage))
+    config = tried(config)
     weights = fetch_weights(config.model.weights, config.storage)
     with Database() as database:
         manifest = Manifest(Storage(config.sink.uri, config.storage))

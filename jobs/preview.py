@@ -3,7 +3,6 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from functools import partial
 
 from PIL import Image
 
@@ -34,12 +33,12 @@ def _preview(options: argparse.Namespace) -> int:
     config = load_config(options.config, options.overrides)
     check_writable(options.picture)
     from pipeline.database import Database
-    from pipeline.masks.base import fetched_by_driver
+    from pipeline.masks.base import tried
     from pipeline.planning.listing import find_samples
     from pipeline.records import SAMPLE_SCHEMA
     from pipeline.sources.reader import Reader
 
-    config = config.with_detectors(partial(fetched_by_driver, storage_options=config.storage))
+    config = tried(config)
     with Database() as database:
         find_samples(config, database)
         # By hash: spread over the source, and the same samples each time while a user tries settings.

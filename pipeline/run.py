@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from functools import partial
 
 import pyarrow as pa
 
@@ -64,7 +63,7 @@ def run_job(
         LeaseHeldError, ManifestConflictError: another run is using the sink.
         JobError: no worker can make progress.
     """
-    config = config.with_detectors(partial(pinned, storage_options=config.storage))
+    config = pinned(config)
     weights = fetch_weights(config.model.weights, config.storage)
     if not weights.trained:
         logger.warning("weights %r are an untrained stand-in: results show the pipeline, not the model", weights.name)

@@ -1,7 +1,6 @@
 """Gives the nodes of a cluster the weights and detectors that only the driver may have."""
 
 from dataclasses import replace
-from functools import partial
 
 from moebius.weights import Weights
 from pipeline.cluster.connect import starts_local
@@ -24,7 +23,7 @@ def with_fetchable_weights(config: JobConfig, weights: Weights, sink: Storage) -
     name = config.model.weights
     if name not in ("nano", "untrained") and not _is_fetchable(name):
         config = replace(config, model=replace(config.model, weights=publish_weights(weights, sink)))
-    return config.with_detectors(partial(_with_fetchable_models, sink=sink))
+    return config.with_detectors(lambda mask: _with_fetchable_models(mask, sink))
 
 
 def _with_fetchable_models(mask: MaskConfig, sink: Storage) -> MaskConfig:

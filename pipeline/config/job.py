@@ -13,7 +13,7 @@ from moebius.weights.hub import HUB_WEIGHTS
 from pipeline.config.data import MaskConfig, SinkConfig, SourceConfig, absolute_uri, as_extension, choose
 from pipeline.config.notify import parse_notify, public_notify
 from pipeline.config.slice import Slice
-from pipeline.config.verify import VerifyConfig
+from pipeline.config.verify import MASK, VerifyConfig, described
 from pipeline.errors import ConfigError
 from pipeline.uris import public_uri
 
@@ -256,11 +256,11 @@ class JobConfig:
         return self.verify.detector(self.mask)
 
     def with_detectors(self, change: Callable[[MaskConfig], MaskConfig]) -> "JobConfig":
-        """Return the job with changed settings of its masks, and of the detector that looks at results."""
-        detector, mask = self.verifying_detector, change(self.mask)
-        if detector is None or detector is self.mask:
-            return replace(self, mask=mask)
-        return replace(self, mask=mask, verify=self.verify.with_detector(change(detector)))
+        """Return the job with a change made to its masks and to the detector that verifies results."""
+        verify, detector = self.verify, self.verifying_detector
+        if detector and verify.model != MASK:
+            verify = replace(verify, model=described(change(detector)))
+        return replace(self, mask=change(self.mask), verify=verify)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -289,20 +289,15 @@ def public_configuration(config: JobConfig) -> dict[str, Any]:
     public = asdict(config) | {"storage": dict.fromkeys(config.storage, "***")}
     for section, key in (("source", "uri"), ("mask", "uri"), ("sink", "uri"), ("model", "weights")):
         public[section][key] = public_uri(public[section][key])
-    for section in ("mask", "verify"):
-        public[section]["model"] = _public_model(public[section]["model"])
+    if config.mask.model:
+        public["mask"]["model"] = [public_uri(uri) for uri in config.mask.model]
+    if (detector := config.verifying_detector) and config.verify.model != MASK:
+        public["verify"]["model"] = described(detector)
+        if detector.model:
+            public["verify"]["model"]["model"] = [public_uri(uri) for uri in detector.model]
     public["source"]["root"] = config.source.root and public_uri(config.source.root)
     public["run"]["notify"] = public_notify(config.run.notify)
     return public
-
-
-def _public_model(model: Any) -> Any:
-    """Return what describes a detector, a uri or several, without secrets."""
-    if isinstance(model, dict):
-        return {key: _public_model(value) for key, value in model.items()}
-    if isinstance(model, list):
-        return [_public_model(value) for value in model]
-    return public_uri(model) if isinstance(model, str) else model
 
 
 def _deciding(section: ModelConfig | MaskConfig, others: Collection[str]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config.data import MaskConfig
+from pipeline.config.job import JobConfig
 from pipeline.config.rules import MaskPlace
 from pipeline.errors import ConfigError
 from pipeline.masks.registry import MASK_KINDS
@@ -33,7 +34,6 @@ class MaskKind:
     Attributes:
         indifferent: keys of ``mask`` that do not decide a result.
         is_code: whether drawing runs code that the settings name; what shows a sink runs none that its files name.
-        is_detected: whether a detector finds the mask in the image's pixels.
         place: where the masks lie.
         left_out: counts of unpaired masks, by kind, after pairing.
         name_of: returns the name of a sample's mask, if masks have names of their own.
@@ -42,7 +42,6 @@ class MaskKind:
 
     indifferent: tuple[str, ...] = LOCATIONS
     is_code = False
-    is_detected = False
     name_of: "Callable[[str], str] | None" = None
 
     def __init__(self, config: MaskConfig) -> None:
@@ -144,23 +143,37 @@ def open_kind(config: MaskConfig) -> MaskKind:
     return kind
 
 
-def fetched(config: MaskConfig, storage_options: Mapping[str, Any]) -> MaskConfig:
-    """Return the settings with the paths of their files on this machine, see :meth:`MaskKind.fetch`."""
-    return open_kind(config).fetch(storage_options)
-
-
-def fetched_by_driver(config: MaskConfig, storage_options: Mapping[str, Any]) -> MaskConfig:
-    """Return the settings as :func:`fetched` does, for a machine that may lack the GPU of ``mask.device``."""
-    return fetched(replace(config, device="cpu"), storage_options)
-
-
-def pinned(config: MaskConfig, storage_options: Mapping[str, Any]) -> MaskConfig:
-    """Return the settings with what identifies their files and functions as this machine has them, and try these.
+def pinned(config: JobConfig) -> JobConfig:
+    """Return a job with what identifies the files and functions of its detectors on this machine, and try these.
 
     Raises:
-        ConfigError: see :meth:`MaskKind.fetch`.
+        ConfigError: see :meth:`MaskKind.fetch`; or a package is missing.
     """
-    return replace(fetched_by_driver(config, storage_options), model=config.model, device=config.device)
+
+    def pin(mask: MaskConfig) -> MaskConfig:
+        return replace(_tried(mask, config.storage), model=mask.model, device=mask.device)
+
+    return config.with_detectors(pin)
+
+
+def fetched(config: JobConfig) -> JobConfig:
+    """Return a job with the paths of its detectors' files on this machine, see :meth:`MaskKind.fetch`."""
+    return config.with_detectors(lambda mask: _fetched(mask, config.storage))
+
+
+def tried(config: JobConfig) -> JobConfig:
+    """Return a job as :func:`fetched` does, on a machine that may lack the GPU of ``mask.device``."""
+    return config.with_detectors(lambda mask: _tried(mask, config.storage))
+
+
+def _tried(config: MaskConfig, storage_options: Mapping[str, Any]) -> MaskConfig:
+    return _fetched(replace(config, device="cpu"), storage_options)
+
+
+def _fetched(config: MaskConfig, storage_options: Mapping[str, Any]) -> MaskConfig:
+    kind = open_kind(config)
+    kind.check_installed()
+    return kind.fetch(storage_options)
 
 
 def open_masks(config: MaskConfig, storage: "Storage", source: "Storage") -> MaskKind:

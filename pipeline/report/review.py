@@ -4,13 +4,12 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from typing import Any
 
 from pipeline.config.job import JobConfig, LimitsConfig, MaskConfig, SinkConfig, SourceConfig
 from pipeline.errors import ConfigError, SampleError
 from pipeline.masks.annotations import plain_name, read_annotations
-from pipeline.masks.base import fetched_by_driver, open_kind
+from pipeline.masks.base import open_kind, tried
 from pipeline.sources.inputs import Inputs
 from pipeline.sources.reader import Reader, open_source
 from pipeline.sources.versions import mask_version_of
@@ -48,7 +47,7 @@ class Inspector:
         self.place, self.is_code = kind.place, kind.is_code
         if not kind.is_code:
             with contextlib.suppress(ConfigError, OSError):  # then drawing says what is missing
-                config = replace(config, mask=fetched_by_driver(config.mask, config.storage))
+                config = tried(config)
         self.config, self.reader = config, Reader(config)
         self.source = open_source(config, self.reader.source)
         self.specs: dict[str, list[str]] | None = None

@@ -101,7 +101,7 @@ class InpaintActor:
                 f"{config.model.weights} is {weights.fingerprint} on this node, but the job was planned with "
                 f"{weights_fingerprint}"
             )
-        config = config.with_detectors(partial(fetched, storage_options=config.storage))
+        config = fetched(config)
         self.config, self.run_id, self.roster = config, run_id, roster
         self.name = worker_name()
         self.reader = Reader(config)

@@ -33,10 +33,10 @@ class PlainActor(InpaintActor):
         self.reader, self.roster = Reader(config), roster
         self.sink, self.meter = open_sink(config, None, self.new_hold()), Meter(run_id)
         self.inpainter = type("Sizes", (), {"window_px": 64})
+        self.ladder = Ladder.of_job(config, 64)
         self.budget = type("Endless", (), {"reserve": staticmethod(int), "release": staticmethod(int)})
         self.cpus = type("Here", (), {"submit": staticmethod(lambda urgency, work: work())})
         self.loop, self.watchdog = self, Watchdog()
-        self.ladder = Ladder.of_job(config, 64)
 
     def repaint(self, job):
         for number in range(len(job.windows)):

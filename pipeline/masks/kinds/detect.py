@@ -18,7 +18,6 @@ class DetectedMasks(MaskKind):
     """Objects that any of the models of ``mask.model`` finds (the extra ``detect``)."""
 
     indifferent = (*LOCATIONS, "model", "device")
-    is_detected = True
 
     def check(self, source_format: str) -> None:
         """See :class:`pipeline.masks.base.MaskKind`."""

@@ -17,7 +17,6 @@ class FunctionMasks(MaskKind):
     """What the function of ``mask.function`` returns for an image."""
 
     is_code = True
-    is_detected = True
 
     def check(self, source_format: str) -> None:
         """See :class:`pipeline.masks.base.MaskKind`."""

@@ -76,7 +76,7 @@ def config_of(function, **keys):
 
 
 def drawn(function):
-    return draw_mask(b"", PHOTO, pinned(config_of(function), {}), 10**6)
+    return draw_mask(b"", PHOTO, pinned(JobConfig(mask=config_of(function))).mask, 10**6)
 
 
 @pytest.mark.parametrize("name", ["left_half", "as_bytes", "as_chances", "as_boxes", "greedy", "Nested.inner"])
@@ -128,7 +128,7 @@ def test_answer_that_is_no_mask_fails_the_sample(module, name, message):
 )
 def test_function_that_cannot_be_used_is_refused_before_any_sample(module, function, message):
     with pytest.raises(ConfigError, match=message):
-        pinned(config_of(function.format(module)), {})
+        pinned(JobConfig(mask=config_of(function.format(module))))
 
 
 def test_kind_needs_its_function():
@@ -142,14 +142,14 @@ def fingerprint(config):
 
 def test_file_of_the_function_is_part_of_the_fingerprint_unless_a_version_is_given(module, tmp_path):
     config = config_of(f"{module}:left_half")
-    first = fingerprint(pinned(config, {}))
-    assert fingerprint(pinned(config_of(f"{module}:nothing"), {})) != first
-    named = fingerprint(pinned(config_of(f"{module}:left_half", version="1"), {}))
-    planned = pinned(config, {})
+    first = fingerprint(pinned(JobConfig(mask=config)).mask)
+    assert fingerprint(pinned(JobConfig(mask=config_of(f"{module}:nothing"))).mask) != first
+    named = fingerprint(pinned(JobConfig(mask=config_of(f"{module}:left_half", version="1"))).mask)
+    planned = pinned(JobConfig(mask=config)).mask
     path = Path(tmp_path / f"{module}.py")
     path.write_text(path.read_text() + "\n# another file\n")
-    assert fingerprint(pinned(config, {})) != first
-    assert fingerprint(pinned(config_of(f"{module}:left_half", version="1"), {})) == named
+    assert fingerprint(pinned(JobConfig(mask=config)).mask) != first
+    assert fingerprint(pinned(JobConfig(mask=config_of(f"{module}:left_half", version="1"))).mask) == named
     with pytest.raises(ConfigError, match="another than the one that the job was planned with"):
         open_kind(planned).fetch({})
 

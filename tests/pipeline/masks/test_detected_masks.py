@@ -11,7 +11,7 @@ from pipeline.config.job import JobConfig, SourceConfig, public_configuration
 from pipeline.config.verify import VerifyConfig
 from pipeline.detection.text import find_text
 from pipeline.errors import ConfigError, SampleError
-from pipeline.masks.base import open_kind, pinned
+from pipeline.masks.base import fetched, open_kind, pinned
 from pipeline.masks.decode import draw_mask
 from tests.conftest import textured
 from tests.pipeline.detection.onnx_models import RED, red_box, red_heatmap
@@ -26,8 +26,7 @@ def job(**mask):
 
 
 def fingerprint(**mask):
-    config = job(**mask)
-    return JobConfig(config.source, pinned(config.mask, {})).fingerprint
+    return pinned(job(**mask)).fingerprint
 
 
 def test_mask_is_grown_after_it_is_found_and_objects_are_counted(tmp_path):
@@ -55,22 +54,22 @@ def test_detector_that_looks_at_results_is_identified_by_its_file_too(tmp_path):
     config = JobConfig(SourceConfig(uri="photos"), MaskConfig(), verify=VerifyConfig(model))
     with pytest.raises(RuntimeError, match="have not been hashed"):
         _ = config.fingerprint
-    first = config.with_detectors(lambda mask: pinned(mask, {}))
+    first = pinned(config)
     assert first.mask == config.mask and first.verifying_detector.score == 0.3
     assert first.verifying_detector.model_sha256 == [hashlib.sha256(path.read_bytes()).hexdigest()]
-    assert first.with_detectors(lambda mask: pinned(mask, {})).fingerprint == first.fingerprint
+    assert pinned(first).fingerprint == first.fingerprint
     red_box(path)
-    assert config.with_detectors(lambda mask: pinned(mask, {})).fingerprint != first.fingerprint
+    assert pinned(config).fingerprint != first.fingerprint
     same = JobConfig(config.source, MaskConfig(**model), verify=VerifyConfig("mask"))
-    found = same.with_detectors(lambda mask: pinned(mask, {}))
+    found = pinned(same)
     assert found.verifying_detector is found.mask and found.fingerprint
 
 
 def test_driver_without_the_gpu_of_the_workers_tries_the_model_on_its_cpu(tmp_path):
-    config = MaskConfig(kind="detect", model=str(red_heatmap(tmp_path / "a.onnx")), device="cuda")
-    assert pinned(config, {}).device == "cuda"
+    config = pinned(job(model=str(red_heatmap(tmp_path / "a.onnx")), device="cuda"))
+    assert config.mask.device == "cuda"
     with pytest.raises(ConfigError, match="needs a GPU"):
-        open_kind(pinned(config, {})).fetch({})
+        fetched(config)
 
 
 def test_fingerprint_without_hashes_is_never_computed():
@@ -80,7 +79,7 @@ def test_fingerprint_without_hashes_is_never_computed():
 
 def test_file_of_another_hash_than_the_configured_or_planned_one_is_refused(tmp_path):
     path = red_heatmap(tmp_path / "a.onnx")
-    planned = pinned(MaskConfig(kind="detect", model=str(path)), {})
+    planned = pinned(JobConfig(mask=MaskConfig(kind="detect", model=str(path)))).mask
     assert planned.model_sha256 == [hashlib.sha256(path.read_bytes()).hexdigest()]
     assert planned.model == [str(path)]
     red_box(path)
@@ -120,9 +119,9 @@ def test_faulty_setting_is_refused_with_its_key(keys, message):
 
 def test_file_that_is_not_there_is_refused_before_any_sample(tmp_path):
     with pytest.raises(ConfigError, match=r"mask\.model: no file at .*a\.onnx"):
-        pinned(MaskConfig(kind="detect", model=str(tmp_path / "a.onnx")), {})
+        pinned(JobConfig(mask=MaskConfig(kind="detect", model=str(tmp_path / "a.onnx"))))
     with pytest.raises(ConfigError, match=r"mask\.model: a file of the hub is hf://owner/repository/path"):
-        pinned(MaskConfig(kind="detect", model="hf://a.onnx"), {})
+        pinned(JobConfig(mask=MaskConfig(kind="detect", model="hf://a.onnx")))
 
 
 def test_mask_that_is_drawn_again_where_the_model_is_not_says_so(tmp_path):

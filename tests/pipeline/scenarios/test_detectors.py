@@ -152,13 +152,14 @@ def test_model_in_a_bucket_is_fetched_once_and_known_by_its_content(tmp_path, s3
     Storage(root, s3_server).upload("red.onnx", str(path))
     remote = MaskConfig(kind="detect", model=f"{root}/red.onnx")
     local = MaskConfig(kind="detect", model=str(path))
-    assert pinned(remote, s3_server).model_sha256 == pinned(local, {}).model_sha256
-    assert pinned(remote, s3_server).model == [f"{root}/red.onnx"]
+    planned = pinned(JobConfig(mask=remote, storage=s3_server)).mask
+    assert planned.model_sha256 == pinned(JobConfig(mask=local)).mask.model_sha256
+    assert planned.model == [f"{root}/red.onnx"]
     (copy,) = (tmp_path / "home").rglob("red.onnx")
     before = copy.stat().st_mtime_ns
     assert open_kind(remote).fetch(s3_server).model == [str(copy)] and copy.stat().st_mtime_ns == before
     with pytest.raises(ConfigError, match=r"mask\.model: no file at s3://"):
-        pinned(replace(remote, model=f"{root}/other.onnx"), s3_server)
+        pinned(JobConfig(mask=replace(remote, model=f"{root}/other.onnx"), storage=s3_server))
 
 
 @pytest.mark.parametrize(
@@ -182,7 +183,8 @@ def test_model_is_copied_only_where_a_node_may_lack_it(
         run=RunConfig(address=address),
         verify=VerifyConfig({"model": uri, "score": 0.3}),
         storage=s3_server,
-    ).with_detectors(lambda mask: pinned(mask, s3_server))
+    )
+    config = pinned(config)
     sink = Storage(f"{root}/sink", s3_server)
     node_job = with_fetchable_weights(config, find_weights(str(tiny_weights)), sink)
     assert node_job.fingerprint == config.fingerprint

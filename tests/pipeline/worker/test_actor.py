@@ -78,11 +78,12 @@ def test_worker_fetches_the_model_of_its_masks_and_refuses_another_one(tmp_path,
     photos, _ = make_photos(tmp_path, count=1)
     config = JobConfig(
         source=SourceConfig(uri=str(photos)),
-        mask=pinned(MaskConfig(kind="detect", model=storage.uri("red.onnx")), s3_server),
+        mask=MaskConfig(kind="detect", model=storage.uri("red.onnx")),
         model=ModelConfig(weights=str(tiny_weights)),
         sink=SinkConfig(uri=str(tmp_path / "out")),
         storage=s3_server,
     )
+    config = pinned(config)
     pool, fingerprint = Pool(1, 0, 1, 2), fetch_weights(config.model.weights, {}).fingerprint
     with Lease(Storage(config.sink.uri), "run"):
         (row,) = EchoActor(config, fingerprint, "run", pool, Roster())(unit("000.png")).to_pylist()
