@@ -289,15 +289,20 @@ def public_configuration(config: JobConfig) -> dict[str, Any]:
     public = asdict(config) | {"storage": dict.fromkeys(config.storage, "***")}
     for section, key in (("source", "uri"), ("mask", "uri"), ("sink", "uri"), ("model", "weights")):
         public[section][key] = public_uri(public[section][key])
-    if config.mask.model:
-        public["mask"]["model"] = [public_uri(uri) for uri in config.mask.model]
-    if (detector := config.verifying_detector) and config.verify.model != MASK:
-        public["verify"]["model"] = described(detector)
-        if detector.model:
-            public["verify"]["model"]["model"] = [public_uri(uri) for uri in detector.model]
+    for section in ("mask", "verify"):
+        public[section]["model"] = _public_model(public[section]["model"])
     public["source"]["root"] = config.source.root and public_uri(config.source.root)
     public["run"]["notify"] = public_notify(config.run.notify)
     return public
+
+
+def _public_model(model: Any) -> Any:
+    """Return what describes a detector, a uri or several, without secrets."""
+    if isinstance(model, dict):
+        return {key: _public_model(value) for key, value in model.items()}
+    if isinstance(model, list):
+        return [_public_model(value) for value in model]
+    return public_uri(model) if isinstance(model, str) else model
 
 
 def _deciding(section: ModelConfig | MaskConfig, others: Collection[str]) -> dict[str, Any]:
