@@ -245,7 +245,8 @@ class SinkConfig:
         uri: folder or prefix that receives the results.
         format: ``images`` (one file per result), ``webdataset`` (tar shards) or ``parquet``.
         image_format: ``source`` keeps each image's own format; ``png`` and ``webp`` are lossless, ``jpeg`` is not.
-        carry: columns of a Parquet source, or extensions of members of its shards, to store beside the results.
+        carry: columns of a Parquet source or of a list, or extensions of members of tar shards, to store beside the
+            results.
         shard_samples: maximum number of results per shard.
         shard_bytes: size at which a shard is full; its last result may exceed it.
     """

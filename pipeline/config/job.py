@@ -224,7 +224,8 @@ class JobConfig:
         if self.source.rules.has_members:
             carried = [as_extension(name) for name in self.sink.carry]
             object.__setattr__(self, "sink", replace(self.sink, carry=carried))
-        if self.sink.carry and (not self.source.rules.is_sharded or not self.sink.is_sharded):
+        has_more = self.source.rules.is_sharded or self.source.rules.is_list
+        if self.sink.carry and not (has_more and self.sink.is_sharded):
             raise ConfigError("sink.carry needs a sink of shards, and a source that has columns or members")
 
     @property

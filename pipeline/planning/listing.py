@@ -141,7 +141,7 @@ CREATE TABLE repeated AS
 WITH repeated_hashes AS (
     SELECT hash({_RESULT_NAME}) AS name_hash FROM images GROUP BY name_hash HAVING count(*) > 1
 ), named AS (
-    SELECT rowid AS id, * EXCLUDE (mask_spec), {_RESULT_NAME} AS result_name FROM images
+    SELECT rowid AS id, * EXCLUDE (mask_spec, carried), {_RESULT_NAME} AS result_name FROM images
     WHERE hash({_RESULT_NAME}) IN (FROM repeated_hashes)
 )
 SELECT

@@ -31,7 +31,7 @@ PLAN_COLUMNS = [
     "config_fingerprint",
 ]
 WITHOUT_VERSION = "the list states no version of image or mask, so that a later change of that file is not noticed"
-CHUNK_SAMPLES = 1_000_000  # held in memory at once
+CHUNK_SAMPLES, CHUNK_CARRIED_BYTES = 1_000_000, 1 << 30  # held in memory at once
 
 logger = logging.getLogger(__name__)
 
@@ -84,14 +84,15 @@ class Plan:
         return tuple(sample for table in self.database.stream(query, CHUNK_SAMPLES) for sample in table.to_pylist())
 
     def chunks(self) -> Iterator[pa.Table]:
-        """Yield the samples to process, in order of their id, as tables of at most ``CHUNK_SAMPLES`` rows.
+        """Yield the samples to process, in order of their id, as tables of bounded size.
 
         Yields:
             Columns of ``SAMPLE_SCHEMA``.
         """
         columns = ", ".join(SAMPLE_SCHEMA.names)
         query = f"SELECT {columns} FROM planned WHERE found AND reason IS NOT NULL ORDER BY sample_id"
-        return self.database.stream(query, CHUNK_SAMPLES)
+        ((largest_bytes,),) = self.database.run("SELECT max(octet_length(carried)) FROM planned")
+        return self.database.stream(query, min(CHUNK_SAMPLES, CHUNK_CARRIED_BYTES // (largest_bytes or 1)))
 
 
 @usable()
