@@ -23,6 +23,7 @@ _LATER_KEYS = (
 _ERROR_TYPE = re.compile(r"[A-Z]\w*|error")  # the latter of struct and zlib
 _ACTORS = re.compile(r"(\d+)(?:\.\.(\d+))?")  # of run.actors
 _SCHEDULING = ("weights", "batch_size")  # weights have a fingerprint of their own
+_DECIDING_OTHERS = ("sink.format", "sink.image_format", "sink.carry", "source.image")
 
 
 @dataclass(frozen=True)
@@ -260,6 +261,19 @@ class JobConfig:
         if self.source.image:
             deciding["image"] = self.source.image
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def deciding_keys(config: JobConfig) -> list[str]:
+    """Return the keys whose values :attr:`JobConfig.fingerprint` covers, such as ``model.steps``."""
+    sections = {
+        "model": (config.model, _SCHEDULING),
+        "mask": (config.mask, config.mask.rules.indifferent),
+        "window": (config.window, ()),
+    }
+    inside = [
+        f"{name}.{key}" for name, (section, others) in sections.items() for key in vars(section) if key not in others
+    ]
+    return [*inside, *_DECIDING_OTHERS]
 
 
 def public_configuration(config: JobConfig) -> dict[str, Any]:
