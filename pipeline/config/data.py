@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pipeline.config.rules import MaskRules, SinkRules, SourceRules
-from pipeline.containers import CONTAINERS
+from pipeline.containers import CONTAINERS, KEPT_FORMATS
 from pipeline.errors import ConfigError
 from pipeline.masks.registry import MASK_KINDS
 from pipeline.sinks.registry import SINK_FORMATS
@@ -23,7 +23,7 @@ LIST_COLUMNS = ("size", "etag", "last_modified", "mask_size", "mask_etag", "mask
 MAX_SHARD_BYTES = 1 << 30  # half of what a column of Arrow holds
 TEMPLATE_FIELDS = ("path", "dir", "stem", "ext")
 RESULT_FORMATS = tuple(container.name.lower() for container in CONTAINERS if container.modes)
-IMAGE_FORMATS = ("source", "png", "webp", "jpeg")
+IMAGE_FORMATS = (*KEPT_FORMATS, "png", "webp", "jpeg")
 
 
 def absolute_uri(uri: str, key: str) -> str:
@@ -244,7 +244,8 @@ class SinkConfig:
     Args:
         uri: folder or prefix that receives the results.
         format: ``images`` (one file per result), ``webdataset`` (tar shards) or ``parquet``.
-        image_format: ``source`` keeps each image's own format; ``png`` and ``webp`` are lossless, ``jpeg`` is not.
+        image_format: ``source`` keeps each image's own format; ``source-or-png`` does, too, but writes PNG where that
+            format cannot hold the pixels, as of GIF, AVIF and HEIC; ``png`` and ``webp`` are lossless, ``jpeg`` is not.
         carry: columns of a Parquet source or of a list, or extensions of members of tar shards, to store beside the
             results.
         shard_samples: maximum number of results per shard.
@@ -277,7 +278,9 @@ class SinkConfig:
         """Columns or members that a shard has of its own."""
         if columns := self.rules.own_columns:
             return frozenset(columns)
-        return frozenset(("sample_id", *(RESULT_FORMATS if self.image_format == "source" else (self.image_format,))))
+        return frozenset(
+            ("sample_id", *(RESULT_FORMATS if self.image_format in KEPT_FORMATS else (self.image_format,)))
+        )
 
     @property
     def is_sharded(self) -> bool:
