@@ -1,4 +1,4 @@
-"""``sink.image_format=source-or-png``: own formats, and PNG where one cannot be written; no two results share a name."""
+"""``sink.image_format=source-or-png``: PNG only where a format cannot be written, and no two results share a name."""
 
 from pathlib import Path
 
