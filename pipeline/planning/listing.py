@@ -30,6 +30,8 @@ def find_samples(
 ) -> dict[str, int]:
     """List the source, pair every image with its mask, and create the table ``samples`` of ``SAMPLE_SCHEMA``.
 
+    The table ``miss`` has one row: an example of a sample without a mask, null if there is none.
+
     Args:
         config: the job.
         database: gets the table.
@@ -62,6 +64,8 @@ def find_samples(
     if config.sink.image_format == SOURCE_OR_PNG and not rules.is_sharded and not config.sink.is_sharded:
         database.run(_REFUSE_TAKEN)
     (masks.pair_listed if rules.is_list else masks.pair)(database)
+    miss = masks.find_miss(database)
+    database.run("CREATE OR REPLACE TABLE miss AS SELECT $miss::VARCHAR AS example", {"miss": miss})
     if finished:
         finished.add_samples()
     is_part = finished is not None and finished.slice is not None  # the other files were not opened

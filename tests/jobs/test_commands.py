@@ -220,6 +220,20 @@ def test_template_with_braces_is_taken_as_it_stands(config, tmp_path, capsys):
     assert "missing masks:  0" in capsys.readouterr().out
 
 
+def test_plan_names_a_mask_that_is_missing_and_the_most_similar_one(config, tmp_path, capsys):
+    for path in (tmp_path / "masks").iterdir():
+        path.rename(path.with_stem(f"{path.stem}-matte"))
+    masks = tmp_path / "masks"
+    assert plan.main([str(config)]) == 0
+    named = f"missing masks:  4, such as 000.* of 000.png; the most similar name in {masks} is 000-matte.png\n"
+    assert named in capsys.readouterr().out
+    assert plan.main([str(config), "mask.template={stem}_matte.png"]) == 0
+    assert "such as 000_matte.png of 000.png; the most similar name in" in capsys.readouterr().out
+    (tmp_path / "none").mkdir()
+    assert plan.main([str(config), f"mask.uri={tmp_path}/none"]) == 0
+    assert f"4, such as 000.* of 000.png; there is no mask file in {tmp_path}/none\n" in capsys.readouterr().out
+
+
 def test_too_many_failures_are_exit_code_3_with_their_kinds(config, tmp_path):
     (tmp_path / "photos" / "001.png").write_bytes(b"no picture")
     result = run_cli("inpaint", config)
