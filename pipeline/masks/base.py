@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from pipeline.codecs.photo import Photo
     from pipeline.database import Database
+    from pipeline.masks.drawn import DrawnMask
     from pipeline.storage.storage import Storage
 
 LOCATIONS = ("uri", "template", "member")  # keys that say where masks are
@@ -30,6 +31,7 @@ class MaskKind:
 
     Attributes:
         indifferent: keys of ``mask`` that do not decide a result.
+        is_detected: whether a detector finds the mask in the image's pixels.
         place: where the masks lie.
         left_out: counts of unpaired masks, by kind, after pairing.
         name_of: returns the name of a sample's mask, if masks have names of their own.
@@ -37,6 +39,7 @@ class MaskKind:
     """
 
     indifferent: tuple[str, ...] = LOCATIONS
+    is_detected = False
     name_of: "Callable[[str], str] | None" = None
 
     def __init__(self, config: MaskConfig) -> None:
@@ -99,8 +102,8 @@ class MaskKind:
 
     # On a worker.
 
-    def draw(self, data: bytes, photo: "Photo", max_pixels: int) -> "np.ndarray":
-        """Return the mask of a photo as it is stored, (H, W) bool, before inversion and growth.
+    def draw(self, data: bytes, photo: "Photo", max_pixels: int) -> "DrawnMask":
+        """Return the mask of a photo as it is stored, before inversion and growth.
 
         Args:
             data: what lies at ``place``: a mask file, or the text of annotations; empty for masks of the image itself.
