@@ -84,9 +84,7 @@ def _pixels(image: Image.Image) -> np.ndarray:
     elif image.mode == "1":
         image = image.convert("L")
     if image.mode not in ("L", "RGB", *_WITH_ALPHA):
-        raise ValueError(
-            f"an image of mode {image.mode} has no 8 bits of grey or RGB; convert it, or use moebius inpaint"
-        )
+        raise ValueError(f"an image of mode {image.mode} is neither grey nor RGB of 8 bits; convert it first")
     return np.asarray(image)
 
 

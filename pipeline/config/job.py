@@ -279,6 +279,7 @@ def deciding_keys(config: JobConfig) -> list[str]:
         "model": (config.model, _SCHEDULING),
         "mask": (config.mask, config.mask.rules.indifferent),
         "window": (config.window, ()),
+        "verify": (config.verify, () if config.verifying_detector else vars(config.verify).keys() - {"model"}),
     }
     inside = [
         f"{name}.{key}" for name, (section, others) in sections.items() for key in vars(section) if key not in others

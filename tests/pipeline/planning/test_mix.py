@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config.job import JobConfig, ModelConfig, RunConfig, deciding_keys
+from pipeline.config.verify import VerifyConfig
 from pipeline.errors import ConfigError
 from tests.pipeline.conftest import four_photos
 from tests.pipeline.flow_here import run_here
@@ -36,6 +37,13 @@ def test_refusal_names_each_key_that_differs_and_no_other(here, tmp_path):
     )
     assert f"{config.sink.uri} holds 4 rows made with other settings: " in told
     assert "settings: model.steps 20 → 4, mask.dilate_px 0 → 8, sink.format images → webdataset. Do" in told
+
+
+def test_refusal_names_how_results_are_verified(here, tmp_path):
+    config = four_photos(tmp_path)
+    run_here(config)
+    told = refusal(config, verify=VerifyConfig(model={"kind": "python", "function": "some.module:find"}))
+    assert 'other settings: verify.model null → {"kind": "python", "function": "some.module:find"}. Do' in told
 
 
 def test_refusal_names_the_weights_that_differ(here, tmp_path):
@@ -79,7 +87,7 @@ def test_key_that_an_older_run_does_not_know_counts_as_its_default(here, tmp_pat
 
 
 def test_keys_that_decide_are_those_of_the_fingerprint():
-    """Every key of the four sections changes the fingerprint, or is not said to decide."""
+    """Every key of these sections changes the fingerprint, or is not said to decide."""
     deciding = set(deciding_keys(JobConfig()))
     for name in ("model", "mask", "window", "sink", "source"):
         for key in vars(getattr(JobConfig(), name)):
