@@ -42,8 +42,8 @@ def test_refusal_names_each_key_that_differs_and_no_other(here, tmp_path):
 def test_refusal_names_how_results_are_verified(here, tmp_path):
     config = four_photos(tmp_path)
     run_here(config)
-    told = refusal(config, verify=VerifyConfig(model={"kind": "python", "function": "some.module:find"}))
-    assert 'other settings: verify.model null → {"kind": "python", "function": "some.module:find"}. Do' in told
+    told = refusal(config, verify=VerifyConfig(model="text"))
+    assert 'other settings: verify.model null → {"kind": "text"}' in told and "verify.dilate_px" not in told
 
 
 def test_refusal_names_the_weights_that_differ(here, tmp_path):
