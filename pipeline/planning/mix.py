@@ -80,7 +80,8 @@ def _differences(config: JobConfig, weights_fingerprint: str, run: Mapping[str, 
 def _value(settings: Mapping[str, Any], key: str, usual: Mapping[str, Any]) -> str:
     """Return the value of a key as in a configuration; a key that an older run did not have was at its default."""
     section, _, name = key.partition(".")
-    value = settings.get(section, {}).get(name, usual[section][name])
+    known = settings.get(section)
+    value = (known if isinstance(known, Mapping) else {}).get(name, usual[section][name])
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
