@@ -25,6 +25,7 @@ _LATER_KEYS = (
 _ERROR_TYPE = re.compile(r"[A-Z]\w*|error")  # the latter of struct and zlib
 _ACTORS = re.compile(r"(\d+)(?:\.\.(\d+))?")  # of run.actors
 _SCHEDULING = ("weights", "batch_size")  # weights have a fingerprint of their own
+_DECIDING_OTHERS = ("sink.format", "sink.image_format", "sink.carry", "source.image")
 
 
 @dataclass(frozen=True)
@@ -228,7 +229,8 @@ class JobConfig:
         if self.source.rules.has_members:
             carried = [as_extension(name) for name in self.sink.carry]
             object.__setattr__(self, "sink", replace(self.sink, carry=carried))
-        if self.sink.carry and (not self.source.rules.is_sharded or not self.sink.is_sharded):
+        has_more = self.source.rules.is_sharded or self.source.rules.is_list
+        if self.sink.carry and not (has_more and self.sink.is_sharded):
             raise ConfigError("sink.carry needs a sink of shards, and a source that has columns or members")
 
     @property
@@ -282,6 +284,20 @@ class JobConfig:
             detector.rules.check_pinned()
             deciding["verify"] = asdict(self.verify) | {"model": _deciding(detector, detector.rules.indifferent)}
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def deciding_keys(config: JobConfig) -> list[str]:
+    """Return the keys whose values :attr:`JobConfig.fingerprint` covers, such as ``model.steps``."""
+    sections = {
+        "model": (config.model, _SCHEDULING),
+        "mask": (config.mask, config.mask.rules.indifferent),
+        "window": (config.window, ()),
+        "verify": (config.verify, () if config.verifying_detector else vars(config.verify).keys() - {"model"}),
+    }
+    inside = [
+        f"{name}.{key}" for name, (section, others) in sections.items() for key in vars(section) if key not in others
+    ]
+    return [*inside, *_DECIDING_OTHERS]
 
 
 def public_configuration(config: JobConfig) -> dict[str, Any]:
