@@ -152,9 +152,9 @@ def test_model_in_a_bucket_is_fetched_once_and_known_by_its_content(tmp_path, s3
     Storage(root, s3_server).upload("red.onnx", str(path))
     remote = MaskConfig(kind="detect", model=f"{root}/red.onnx")
     local = MaskConfig(kind="detect", model=str(path))
-    planned = pinned(JobConfig(mask=remote, storage=s3_server)).mask
-    assert planned.model_sha256 == pinned(JobConfig(mask=local)).mask.model_sha256
-    assert planned.model == [f"{root}/red.onnx"]
+    found = pinned(JobConfig(mask=remote, storage=s3_server)).mask
+    assert found.model_sha256 == pinned(JobConfig(mask=local)).mask.model_sha256
+    assert found.model == [f"{root}/red.onnx"]
     (copy,) = (tmp_path / "home").rglob("red.onnx")
     before = copy.stat().st_mtime_ns
     assert open_kind(remote).fetch(s3_server).model == [str(copy)] and copy.stat().st_mtime_ns == before
@@ -176,15 +176,16 @@ def test_model_is_copied_only_where_a_node_may_lack_it(
     path = red_heatmap(tmp_path / "red.onnx")
     Storage(root, s3_server).upload("red.onnx", str(path))
     uri = str(path) if place == "local" else f"{root}/red.onnx"
-    config = JobConfig(
-        SourceConfig(uri=str(tmp_path)),
-        MaskConfig(kind="detect", model=uri),
-        sink=SinkConfig(f"{root}/sink"),
-        run=RunConfig(address=address),
-        verify=VerifyConfig({"model": uri, "score": 0.3}),
-        storage=s3_server,
+    config = pinned(
+        JobConfig(
+            SourceConfig(uri=str(tmp_path)),
+            MaskConfig(kind="detect", model=uri),
+            sink=SinkConfig(f"{root}/sink"),
+            run=RunConfig(address=address),
+            verify=VerifyConfig({"model": uri, "score": 0.3}),
+            storage=s3_server,
+        )
     )
-    config = pinned(config)
     sink = Storage(f"{root}/sink", s3_server)
     node_job = with_fetchable_weights(config, find_weights(str(tiny_weights)), sink)
     assert node_job.fingerprint == config.fingerprint
