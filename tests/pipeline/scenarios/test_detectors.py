@@ -88,7 +88,7 @@ def test_job_fills_what_is_found_and_its_rows_count_it(photos, tiny_weights, her
 
     moved = model.rename(photos.parent / "moved.onnx")
     assert run_here(job(photos, tiny_weights, model=str(moved)), "second").samples["done_now"] == 0
-    with pytest.raises(ConfigError, match="made with weights"):
+    with pytest.raises(ConfigError, match=r"made with other settings: mask\.model_sha256"):
         run_here(job(photos, tiny_weights, model=str(red_heatmap(photos.parent / "other.onnx"))), "third")
 
 
