@@ -22,7 +22,7 @@ from pipeline.worker.sample_job import SampleJob
 from pipeline.worker.seam import look_at_border
 
 BYTES_PER_PIXEL = 14  # as decoded, as seen, repainted and encoded, with the mask and its parts
-BYTES_TO_VERIFY = 9  # more: the result as the detector sees it, what it finds, and the best try
+BYTES_TO_VERIFY = 14  # more: the result as the detector sees it, what it finds, and the best try
 
 
 def new_record(sample: Sample, config: JobConfig, reader: Reader, weights_fingerprint: str, run_id: str) -> Record:
