@@ -24,7 +24,7 @@ bench
     "pipeline": """
 containers database records registry timed uris
 errors masks.registry metrics sinks.registry sources.registry
-extras
+expressions extras
 codecs config storage
 sources
 faults masks

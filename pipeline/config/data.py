@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pipeline.config.rules import MaskRules, SinkRules, SourceRules
+from pipeline.config.shapes import CORNERS, check_expression, check_roles
 from pipeline.containers import CONTAINERS
 from pipeline.errors import ConfigError
 from pipeline.masks.registry import MASK_KINDS
@@ -138,9 +139,10 @@ class MaskConfig:
     Args:
         kind: ``paired`` (a mask file for each image), ``static`` (one mask for all), ``member`` (of a tar shard, beside
             the image), ``column`` (of a Parquet file), ``alpha`` (what the image's own alpha channel makes
-            transparent), ``boxes`` (JSON lines, or a column), ``coco`` (annotations) or ``text`` (overlaid text, found
-            in the pixels).
-        uri: folder of the masks, or the one file with the mask or the annotations; unused by ``alpha`` and ``text``.
+            transparent), ``boxes`` (JSON lines, or a column), ``coco`` (annotations), ``shapes`` (objects in Parquet,
+            CSV or JSON, as detectors write them) or ``text`` (overlaid text, found in the pixels).
+        uri: folder of the masks, or the one file with the mask or the annotations; of ``shapes`` one file, a folder or
+            a glob; unused by ``alpha`` and ``text``.
         template: name of an image's mask below ``uri``, with ``{path}``, ``{dir}``, ``{stem}`` and ``{ext}`` of the
             sample's name; null tries the same path, then the same stem with any image extension.
         member: extension of the mask's member in a tar shard: ``7.mask.png`` is the mask of ``7.jpg``.
@@ -152,9 +154,16 @@ class MaskConfig:
             orientation; they are turned to the stored orientation.
         resize: scale a mask whose size differs from that of its image; otherwise it fails the sample.
         anchor: corner, such as ``bottom-right``, into which a mask of another size is put unscaled; null: none.
-        box_format: ``xyxy`` (left, top, right, bottom) or ``xywh`` (left, top, width, height).
+        box_format: ``xyxy`` (left, top, right, bottom), ``xywh`` (left, top, width, height) or ``cxcywh`` (centre,
+            width, height).
         box_units: ``pixel``, or ``relative`` to width and height of the image.
         categories: names or ids of a COCO file; an empty list means all.
+        columns: names of columns of ``shapes`` where they are not the usual ones, such as ``{sample: path}``; keys are
+            ``sample``, ``box`` (or four columns), ``polygon``, ``rle``, ``score`` and ``objects``.
+        where: SQL expression over an object of ``shapes``; only objects for which it is true are filled, such as
+            ``score > 0.4 AND label = 'logo'``.
+        missing: a sample without a mask, or that no annotation names: ``fail`` it, or ``empty``: it has nothing to fill
+            and passes through.
         text_score: minimum confidence of the detector in a line of text, 0 … 1.
         invert: fill the pixels that the mask does not mark.
         close_px: close gaps and notches up to twice that wide.
@@ -176,6 +185,9 @@ class MaskConfig:
     box_format: str = "xyxy"
     box_units: str = "pixel"
     categories: list[Any] = field(default_factory=list)
+    columns: dict[str, Any] = field(default_factory=dict)
+    where: str | None = None
+    missing: str = "fail"
     text_score: float = 0.6
     invert: bool = False
     close_px: int = 0
@@ -195,8 +207,11 @@ class MaskConfig:
                 raise ConfigError(f"mask.{key} must not be negative, got {getattr(self, key)}")
         choose("mask.anchor", self.anchor or ANCHORS[0], ANCHORS)
         choose("mask.channel", self.channel, ("colour", "alpha"))
-        choose("mask.box_format", self.box_format, ("xyxy", "xywh"))
+        choose("mask.box_format", self.box_format, tuple(CORNERS))
         choose("mask.box_units", self.box_units, ("pixel", "relative"))
+        choose("mask.missing", self.missing, ("fail", "empty"))
+        check_roles(self.columns)
+        check_expression("mask.where", self.where, "an object")
         if self.anchor and self.resize:
             raise ConfigError("mask.anchor and mask.resize exclude each other: a mask is either placed or scaled")
         if not 0 < self.max_fraction <= 1:

@@ -18,10 +18,11 @@ from pipeline.uris import public_uri
 
 _LATER_KEYS = (
     *("guidance_interval", "sampler", "noise_offset", "latent_mask"),
-    *("member", "column", "channel", "upright"),
+    *("member", "column", "channel", "upright", "columns", "where"),
 )
 _ERROR_TYPE = re.compile(r"[A-Z]\w*|error")  # the latter of struct and zlib
 _ACTORS = re.compile(r"(\d+)(?:\.\.(\d+))?")  # of run.actors
+_ONE_KIND = ("columns", "where")  # keys of masks that most kinds have no use for
 _SCHEDULING = ("weights", "batch_size")  # weights have a fingerprint of their own
 
 
@@ -220,7 +221,11 @@ class JobConfig:
         except ValueError as error:
             section = "window" if str(error).split()[0] in WindowConfig.__dataclass_fields__ else "model"
             raise ConfigError(f"{section}.{error}") from error
-        self.mask.rules.check(self.source.format)
+        rules = self.mask.rules
+        for key in _ONE_KIND:
+            if getattr(self.mask, key) and key not in rules.own_keys:
+                raise ConfigError(f"mask.{key} has no meaning for mask.kind={self.mask.kind}")
+        rules.check(self.source.format)
         if self.source.rules.has_members:
             carried = [as_extension(name) for name in self.sink.carry]
             object.__setattr__(self, "sink", replace(self.sink, carry=carried))
@@ -250,7 +255,7 @@ class JobConfig:
     def fingerprint(self) -> str:
         """Identity of everything but the weights that decides a result; places, limits and scheduling do not."""
         deciding = {
-            "mask": _deciding(self.mask, self.mask.rules.indifferent),
+            "mask": _deciding(self.mask, (*self.mask.rules.indifferent, "missing")),  # which the version tells
             "model": _deciding(self.model, _SCHEDULING),
             "window": asdict(self.window),
             "image_format": self.sink.image_format,

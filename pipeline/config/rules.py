@@ -42,6 +42,8 @@ class MaskRules(Protocol):
 
     place: MaskPlace
     indifferent: tuple[str, ...]
+    own_keys: tuple[str, ...]
+    root_uri: str
 
     def check(self, source_format: str) -> None:
         """Refuse keys and source formats that do not fit the kind."""

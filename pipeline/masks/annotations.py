@@ -57,7 +57,7 @@ class AnnotatedMasks(MaskKind):
         pair_annotations(database)
         database.run(_PAIR_BY_NAME)
         ((named, unmatched, example),) = database.run(_UNMATCHED)
-        if unmatched == named:
+        if unmatched == named and (named or self.config.missing == "fail"):
             raise ConfigError(
                 f"{self.storage} annotates none of the images; it names {example or 'nothing'!r}, but names must "
                 "be paths below source.uri"

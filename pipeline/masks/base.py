@@ -31,18 +31,21 @@ class MaskKind:
 
     Attributes:
         indifferent: keys of ``mask`` that do not decide a result.
+        own_keys: keys that only some kinds have a use for, and this one has.
+        root_uri: of the folder, or the one file, of ``mask.uri``.
         place: where the masks lie.
         left_out: counts of unpaired masks, by kind, after pairing.
         name_of: returns the name of a sample's mask, if masks have names of their own.
-        storage: of ``mask.uri``, once it is open.
+        storage: of ``root_uri``, once it is open.
     """
 
+    own_keys: tuple[str, ...] = ()
     indifferent: tuple[str, ...] = LOCATIONS
     name_of: "Callable[[str], str] | None" = None
 
     def __init__(self, config: MaskConfig) -> None:
         self.config = config
-        self.place = MaskPlace()
+        self.place, self.root_uri = MaskPlace(), config.uri
         self.left_out: Counter[str] = Counter()
 
     def check(self, source_format: str) -> None:

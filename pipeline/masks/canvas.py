@@ -37,7 +37,7 @@ class Canvas:
 
         Args:
             box: four numbers.
-            box_format: ``xyxy`` or ``xywh``.
+            box_format: ``xyxy``, ``xywh`` or ``cxcywh``.
             units: ``pixel`` or ``relative``.
 
         Raises:
@@ -53,6 +53,8 @@ class Canvas:
             )
         if box_format == "xywh":
             right, bottom = left + right, top + bottom
+        elif box_format == "cxcywh":
+            left, top, right, bottom = left - right / 2, top - bottom / 2, left + right / 2, top + bottom / 2
         if units == "relative":
             left, right, top, bottom = left * width, right * width, top * height, bottom * height
         if right < left or bottom < top:
@@ -78,23 +80,36 @@ class Canvas:
         elif isinstance(segment, dict):
             self._add_run_lengths(segment)
         elif segment and all(isinstance(value, int | float) for value in segment):
-            self._add_polygon(segment)  # one without the list around it
+            self.add_polygon(segment)  # one without the list around it
         elif isinstance(segment, str):
             raise ValueError(f"segmentation {segment[:20]!r} is not a list of polygons")
         else:
             for polygon in segment:
-                self._add_polygon(polygon)
+                self.add_polygon(polygon)
 
-    def _add_polygon(self, polygon: list[float]) -> None:
+    def add_polygon(self, polygon: list[float], units: str = "pixel") -> None:
+        """Add a polygon with its border.
+
+        Args:
+            polygon: x and y of each corner.
+            units: ``pixel`` or ``relative``.
+
+        Raises:
+            ValueError: no polygon, one in other units, or outside the picture.
+        """
         if isinstance(polygon, str):
             raise ValueError(f"polygon {polygon[:20]!r} is not a list of numbers")
         numbers = [_coordinate(value) for value in polygon]
         if len(numbers) % 2:
             raise ValueError(f"a polygon has {len(numbers)} numbers, an odd count")
+        if units == "relative":
+            if max(map(abs, numbers), default=0) > MAX_RELATIVE:
+                raise ValueError("a polygon is not in parts of width and height")
+            numbers = [value * self.shape[(index + 1) % 2] for index, value in enumerate(numbers)]
         if _is_line(numbers):
             return
-        if _is_relative(polygon):
-            raise ValueError("a polygon is no larger than a pixel; COCO counts in pixels")
+        if units == "pixel" and _is_relative(polygon):
+            raise ValueError("a polygon is no larger than a pixel, but its coordinates must be in pixels")
         for values, side in ((numbers[::2], self.shape[1]), (numbers[1::2], self.shape[0])):
             if min(values) < -_slack(side) or max(values) > side + _slack(side):
                 raise ValueError(

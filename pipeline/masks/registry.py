@@ -12,6 +12,7 @@ MASK_KINDS = Registry(
         "alpha": "alpha.AlphaMasks",
         "boxes": "boxes.BoxMasks",
         "coco": "coco.CocoMasks",
+        "shapes": "shapes.ShapeMasks",
         "text": "text.TextMasks",
     },
 )

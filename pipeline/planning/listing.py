@@ -16,6 +16,7 @@ from pipeline.sinks.base import FOLDER
 from pipeline.sources.base import EMPTY, EVERYTHING, IMAGES, sample_ref_batches
 from pipeline.sources.left_out import LeftOut
 from pipeline.sources.reader import open_source
+from pipeline.sources.versions import without_mask_sql
 from pipeline.storage.errors import usable
 from pipeline.storage.storage import Storage
 
@@ -43,7 +44,7 @@ def find_samples(
     """
     check_selection(config.run.select)
     rules, source = config.source.rules, open_storage(config.source.root_uri, config.storage)
-    masks = open_masks(config.mask, open_storage(config.mask.uri, config.storage), source)
+    masks = open_masks(config.mask, open_storage(config.mask.rules.root_uri, config.storage), source)
     sink = Storage(config.sink.uri, config.storage)
     mask_files = {"mask.uri": masks.storage} if masks.place.is_outside else {}
     _refuse_results_among_inputs(sink, {"source.root" if rules.is_list else "source.uri": source, **mask_files})
@@ -59,6 +60,8 @@ def find_samples(
     if rules.is_sharded or rules.is_list or (not source.is_local and database.run(_UNTIDY)):
         _rename_repeated(database)
     (masks.pair_listed if rules.is_list else masks.pair)(database)
+    if config.mask.missing == "empty":
+        database.run(_WITHOUT_MASK)
     if finished:
         finished.add_samples()
     is_part = finished is not None and finished.slice is not None  # the other files were not opened
@@ -125,6 +128,10 @@ def _rename_repeated(database: Database) -> None:
         mark += "#"
     database.run(_RENAME, {"mark": mark})
 
+
+# So that a mask that comes later, or is asked for later, makes the sample a changed one.
+_WITHOUT_MASK = f"""
+UPDATE samples SET input_version = {without_mask_sql("input_version")} WHERE mask_key IS NULL AND fault IS NULL"""
 
 _IS_UNTIDY = "(contains(sample_id, './') OR contains(sample_id, '//') OR starts_with(sample_id, '/'))"
 _UNTIDY = f"SELECT 1 FROM images WHERE {_IS_UNTIDY} LIMIT 1"

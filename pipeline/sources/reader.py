@@ -6,7 +6,16 @@ from functools import lru_cache
 from pipeline.config.job import JobConfig
 from pipeline.errors import SampleError
 from pipeline.sources.base import Source
-from pipeline.sources.inputs import FormatReader, Inputs, Sample, file_of, read_file, too_many_bytes
+from pipeline.sources.inputs import (
+    FormatReader,
+    Inputs,
+    MaskPart,
+    Sample,
+    file_of,
+    mask_bytes,
+    read_file,
+    too_many_bytes,
+)
 from pipeline.sources.linked import LinkedFiles
 from pipeline.sources.registry import SOURCE_FORMATS
 from pipeline.sources.versions import checked, mask_version_of
@@ -25,9 +34,10 @@ class Reader:
     def __init__(self, config: JobConfig) -> None:
         wanted = wanted_by(config)
         self.source = Storage(config.source.root_uri, config.storage)
-        self.masks = Storage(config.mask.uri, config.storage)
+        self.masks = Storage(config.mask.rules.root_uri, config.storage)
         self.max_bytes = config.limits.max_bytes
         self.place = config.mask.rules.place
+        self._mask_may_miss = wanted.mask_may_miss
         self.has_mask_files = self.place.is_file
         self.is_list = config.source.rules.is_list
         self._listed_masks = LinkedFiles(wanted, self.masks, config.mask.uri)
@@ -56,7 +66,7 @@ class Reader:
                 continue
             if mask is not None:
                 inputs = Inputs(inputs.image, mask, inputs.carried)
-            size_bytes = len(inputs.image) + len(inputs.mask)  # of a row the plan knows only the average
+            size_bytes = len(inputs.image) + mask_bytes(inputs.mask)  # of a row the plan knows only the average
             yield too_many_bytes(size_bytes, self.max_bytes) or inputs
 
     def image_uri(self, sample: Sample) -> str:
@@ -84,12 +94,14 @@ class Reader:
             return SampleError("read", kind, message)
         return too_many_bytes(sample["size_bytes"], self.max_bytes)
 
-    def _masks_of(self, samples: Sequence[Sample]) -> Iterator[bytes | Exception | None]:
+    def _masks_of(self, samples: Sequence[Sample]) -> Iterator[bytes | tuple[MaskPart, ...] | Exception | None]:
         """Return the storage of masks outside the source; ``None`` for masks inside."""
         return self.masks.in_parallel(self._mask_of, samples)
 
-    def _mask_of(self, sample: Sample) -> bytes | Exception | None:
+    def _mask_of(self, sample: Sample) -> bytes | tuple[MaskPart, ...] | Exception | None:
         if sample["mask_key"] is None:
+            if self._mask_may_miss:
+                return ()
             where = self.masks if self.place.is_outside else "its source"
             return SampleError("mask", "MissingMask", f"no mask for {sample['sample_id']} in {where}")
         if sample["mask_spec"] is not None:

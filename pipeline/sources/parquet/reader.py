@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from pipeline.errors import SampleError
 from pipeline.sources.cursors import Cursors
-from pipeline.sources.inputs import Inputs, Sample, file_version, too_many_bytes
+from pipeline.sources.inputs import Inputs, MaskPart, Sample, file_version, too_many_bytes
 from pipeline.sources.linked import LinkedFiles
 from pipeline.sources.parquet.headers import BrokenPageError
 from pipeline.sources.parquet.rows import RowCursor
@@ -17,6 +17,7 @@ from pipeline.storage.errors import answering
 from pipeline.storage.storage import Storage
 
 READ_AHEAD_BYTES = 16 << 20  # of rows, while the uris in them are fetched
+MISSING_MASK = "MissingMask"
 BOXES_AS_TEXT = 8  # times as many bytes as in Arrow, about
 
 
@@ -26,7 +27,7 @@ class ParquetReader:
     def __init__(self, wanted: Wanted, storage: Storage) -> None:
         self.storage, self.carried = storage, wanted.carried
         self.columns = wanted_columns(wanted)
-        self.place = wanted.mask
+        self.place, self._mask_may_miss = wanted.mask, wanted.mask_may_miss
         self._cursors = Cursors(storage, lambda key: RowCursor(storage, key, self.columns, self.max_bytes))
         self._linked, self.max_bytes = LinkedFiles(wanted, storage), wanted.max_bytes
 
@@ -72,11 +73,16 @@ class ParquetReader:
         except Exception as error:  # noqa: BLE001 - raised where its sample is dealt with
             return error
 
-    def _mask(self, row: pa.RecordBatch, sample: Sample) -> bytes:
-        if self.place.column:
-            return self._content("mask", row.column(self.place.column)[0], sample)
-        if self.place.box_column:
-            return self._boxes(row.column(self.place.box_column), sample)
+    def _mask(self, row: pa.RecordBatch, sample: Sample) -> bytes | tuple[MaskPart, ...]:
+        try:
+            if self.place.column:
+                return self._content("mask", row.column(self.place.column)[0], sample)
+            if self.place.box_column:
+                return self._boxes(row.column(self.place.box_column), sample)
+        except SampleError as error:
+            if error.kind == MISSING_MASK and self._mask_may_miss:
+                return ()
+            raise
         return b""
 
     def _boxes(self, column: pa.Array, sample: Sample) -> bytes:
@@ -84,7 +90,7 @@ class ParquetReader:
             raise refusal
         boxes = column[0].as_py()
         if boxes is None:
-            raise SampleError("mask", "MissingMask", f"{self.place.box_column} is null for {sample['sample_id']}")
+            raise SampleError("mask", MISSING_MASK, f"{self.place.box_column} is null for {sample['sample_id']}")
         try:
             return json.dumps([{"boxes": boxes}]).encode()
         except TypeError as error:
@@ -104,6 +110,6 @@ class ParquetReader:
         if isinstance(value, bytes):
             return value
         if not value:
-            kind = "MissingImage" if stage == "read" else "MissingMask"
+            kind = "MissingImage" if stage == "read" else MISSING_MASK
             raise SampleError(stage, kind, f"{column} is null or empty for {sample['sample_id']}")
         return self._linked.read(stage, value)
