@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, is_dataclass, replace
 from itertools import groupby
 from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
@@ -40,12 +40,19 @@ def load_config(path: str, overrides: Sequence[str]) -> JobConfig:
     Raises:
         ConfigError: a missing file, an unknown key, a wrong type or a value out of range; names file and key.
     """
-    return _load(path, overrides, JobConfig).config
+    return load_with_origins(path, overrides).config
 
 
 def load_with_origins(path: str, overrides: Sequence[str]) -> Loaded[JobConfig]:
     """Read like :func:`load_config`, and return the origin of each value too."""
-    return _load(path, overrides, JobConfig)
+    loaded = _load(path, overrides, JobConfig)
+    config = loaded.config
+    if not isinstance(config.mask.classes, str):
+        return loaded
+    from pipeline.masks.label_files.names import read_class_names
+
+    mask = replace(config.mask, classes=read_class_names(config.mask.classes, config.storage))
+    return replace(loaded, config=replace(config, mask=mask))
 
 
 def load_training_config(path: str, overrides: Sequence[str]) -> TrainingConfig:

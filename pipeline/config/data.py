@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pipeline.config.rules import MaskRules, SinkRules, SourceRules
-from pipeline.config.shapes import CORNERS, check_expression, check_roles
+from pipeline.config.shapes import CORNERS, LABEL_FORMATS, check_expression, check_roles
 from pipeline.containers import CONTAINERS
 from pipeline.errors import ConfigError
 from pipeline.masks.registry import MASK_KINDS
@@ -140,7 +140,8 @@ class MaskConfig:
         kind: ``paired`` (a mask file for each image), ``static`` (one mask for all), ``member`` (of a tar shard, beside
             the image), ``column`` (of a Parquet file), ``alpha`` (what the image's own alpha channel makes
             transparent), ``boxes`` (JSON lines, or a column), ``coco`` (annotations), ``shapes`` (objects in Parquet,
-            CSV or JSON, as detectors write them) or ``text`` (overlaid text, found in the pixels).
+            CSV or JSON, as detectors write them), ``labels`` (a file of a labelling tool for each image) or ``text``
+            (overlaid text, found in the pixels).
         uri: folder of the masks, or the one file with the mask or the annotations; of ``shapes`` one file, a folder or
             a glob; unused by ``alpha`` and ``text``.
         template: name of an image's mask below ``uri``, with ``{path}``, ``{dir}``, ``{stem}`` and ``{ext}`` of the
@@ -157,7 +158,10 @@ class MaskConfig:
         box_format: ``xyxy`` (left, top, right, bottom), ``xywh`` (left, top, width, height) or ``cxcywh`` (centre,
             width, height).
         box_units: ``pixel``, or ``relative`` to width and height of the image.
-        categories: names or ids of a COCO file; an empty list means all.
+        categories: names or ids of classes in a COCO file or in label files; an empty list means all.
+        labels: format of label files: ``yolo``, ``labelme``, ``voc``, ``sa1b``; ``auto`` looks at each file.
+        classes: names of YOLO's classes in the order of their numbers, or the file that has them: ``classes.txt`` or
+            ``data.yaml``.
         columns: names of columns of ``shapes`` where they are not the usual ones, such as ``{sample: path}``; keys are
             ``sample``, ``box`` (or four columns), ``polygon``, ``rle``, ``score`` and ``objects``.
         where: SQL expression over an object of ``shapes``; only objects for which it is true are filled, such as
@@ -185,6 +189,8 @@ class MaskConfig:
     box_format: str = "xyxy"
     box_units: str = "pixel"
     categories: list[Any] = field(default_factory=list)
+    labels: str = "auto"
+    classes: Any = field(default_factory=list)
     columns: dict[str, Any] = field(default_factory=dict)
     where: str | None = None
     missing: str = "fail"
@@ -207,21 +213,27 @@ class MaskConfig:
                 raise ConfigError(f"mask.{key} must not be negative, got {getattr(self, key)}")
         choose("mask.anchor", self.anchor or ANCHORS[0], ANCHORS)
         choose("mask.channel", self.channel, ("colour", "alpha"))
-        choose("mask.box_format", self.box_format, tuple(CORNERS))
-        choose("mask.box_units", self.box_units, ("pixel", "relative"))
         choose("mask.missing", self.missing, ("fail", "empty"))
-        check_roles(self.columns)
-        check_expression("mask.where", self.where, "an object")
         if self.anchor and self.resize:
             raise ConfigError("mask.anchor and mask.resize exclude each other: a mask is either placed or scaled")
         if not 0 < self.max_fraction <= 1:
             raise ConfigError(f"mask.max_fraction must be above 0 and at most 1, got {self.max_fraction}")
         if not 0 <= self.min_fraction <= self.max_fraction:
             raise ConfigError(f"mask.min_fraction must be in 0 … mask.max_fraction, got {self.min_fraction}")
-        if not all(isinstance(name, str | int) for name in self.categories):
-            raise ConfigError(f"mask.categories must be a list of names or ids, got {self.categories}")
+        self._check_annotations()
         if self.template is not None:
             _check_template(self.template)
+
+    def _check_annotations(self) -> None:
+        choose("mask.box_format", self.box_format, tuple(CORNERS))
+        choose("mask.box_units", self.box_units, ("pixel", "relative"))
+        choose("mask.labels", self.labels, LABEL_FORMATS)
+        check_roles(self.columns)
+        check_expression("mask.where", self.where, "an object")
+        if not all(isinstance(name, str | int) for name in self.categories):
+            raise ConfigError(f"mask.categories must be a list of names or ids, got {self.categories}")
+        if not isinstance(self.classes, str | list) or not all(isinstance(name, str) for name in self.classes):
+            raise ConfigError(f"mask.classes must be a list of names, or a file of them, got {self.classes!r}")
 
     @property
     def rules(self) -> MaskRules:

@@ -18,11 +18,11 @@ from pipeline.uris import public_uri
 
 _LATER_KEYS = (
     *("guidance_interval", "sampler", "noise_offset", "latent_mask"),
-    *("member", "column", "channel", "upright", "columns", "where"),
+    *("member", "column", "channel", "upright", "columns", "where", "labels", "classes"),
 )
 _ERROR_TYPE = re.compile(r"[A-Z]\w*|error")  # the latter of struct and zlib
 _ACTORS = re.compile(r"(\d+)(?:\.\.(\d+))?")  # of run.actors
-_ONE_KIND = ("columns", "where")  # keys of masks that most kinds have no use for
+_ONE_KIND = ("columns", "where", "classes")  # keys of masks that most kinds have no use for
 _SCHEDULING = ("weights", "batch_size")  # weights have a fingerprint of their own
 
 

@@ -1,4 +1,4 @@
-"""The roles of columns of a table of objects, and the names that four columns of a box have."""
+"""Words for annotations: roles of columns, the names that four columns of a box have, and formats of label files."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from pipeline.errors import ConfigError
 
 SAMPLE, BOX, POLYGON, RLE, SCORE, OBJECTS = ROLES = ("sample", "box", "polygon", "rle", "score", "objects")
+LABEL_FORMATS = ("auto", "yolo", "labelme", "voc", "sa1b")
 # Four columns, or four keys of a struct, that are a box, by its format.
 CORNERS = {
     "xyxy": (

@@ -114,12 +114,9 @@ class AnnotatedMasks(MaskKind):
 
     def if_turned(self, shape: tuple[int, int], orientation: int) -> str:
         """Return the advice for shapes that fit only with the sides swapped; empty if EXIF swaps none."""
-        from pipeline.masks.sizes import TURNED
+        from pipeline.masks.sizes import turned_advice
 
-        if orientation < TURNED:
-            return ""
-        other = "false" if self.config.upright else "true"
-        return f"by its EXIF orientation {orientation} it may also be {shape[0]}x{shape[1]}: try mask.upright={other}"
+        return turned_advice(shape, orientation, self.config)
 
     def may_be_upright(self, shape: tuple[int, ...], orientation: int) -> bool:
         """Return true: coordinates may fit both the image as stored and as shown."""

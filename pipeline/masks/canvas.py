@@ -65,6 +65,18 @@ class Canvas:
             raise ValueError(f"box {box} is outside the picture{self._size_and_advice()}")
         self._draw.rectangle((math.floor(left), math.floor(top), math.ceil(right) - 1, math.ceil(bottom) - 1), fill=1)
 
+    def add_pixels(self, pixels: np.ndarray, left: int, top: int) -> None:
+        """Add a small mask; parts outside the picture are cut off.
+
+        Args:
+            pixels: (h, w) bool.
+            left, top: where its first pixel lies.
+        """
+        there = self._set_pixels()[
+            max(0, left) : max(0, left + pixels.shape[1]), max(0, top) : max(0, top + pixels.shape[0])
+        ]
+        there |= pixels[max(0, -top) :, max(0, -left) :][: there.shape[1], : there.shape[0]].T
+
     def add_segment(self, segment: Any) -> None:
         """Add polygons, a run-length encoding or, without both, a box of COCO.
 
@@ -119,6 +131,12 @@ class Canvas:
         points = [value - 0.5 for value in numbers]  # pixels have their centres at half a pixel
         self._draw.polygon(points, fill=1, outline=1)  # rather a pixel more than the object's rim
 
+    def _set_pixels(self) -> np.ndarray:
+        """Return the pixels that are not drawn but set, (W, H) bool, as run lengths have them."""
+        if self._columns is None:
+            self._columns = np.zeros(self.shape[::-1], bool)
+        return self._columns
+
     def _fits_turned(self, right: float, bottom: float) -> bool:
         """Return whether a box that exceeds the picture would fit with the picture's sides swapped."""
         ends, (height, width) = (bottom, right), self.shape
@@ -140,9 +158,7 @@ class Canvas:
         runs = np.array(_unpacked(counts) if isinstance(counts, str) else counts, np.int64)
         if tuple(segment["size"]) != self.shape or (runs < 0).any() or runs.sum() != height * width:
             raise ValueError(f"the run lengths do not fill {width}x{height} pixels")
-        if self._columns is None:
-            self._columns = np.zeros((width, height), bool)
-        flat, ends = self._columns.reshape(-1), np.cumsum(runs)
+        flat, ends = self._set_pixels().reshape(-1), np.cumsum(runs)
         for start, end in zip(ends[::2].tolist(), ends[1::2].tolist(), strict=False):
             flat[start:end] = True
 

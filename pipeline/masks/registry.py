@@ -13,6 +13,7 @@ MASK_KINDS = Registry(
         "boxes": "boxes.BoxMasks",
         "coco": "coco.CocoMasks",
         "shapes": "shapes.ShapeMasks",
+        "labels": "labels.LabelMasks",
         "text": "text.TextMasks",
     },
 )

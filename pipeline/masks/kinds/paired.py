@@ -1,9 +1,10 @@
 """``paired``: one mask file for each image."""
 
 import posixpath
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from pipeline.codecs.kinds import HIDDEN_PATH, IMAGE_EXTENSIONS, is_image, split_extension
+from pipeline.codecs.kinds import HIDDEN_PATH, IMAGE_EXTENSIONS, has_extension, split_extension
 from pipeline.config.data import MaskConfig
 from pipeline.config.rules import MaskPlace
 from pipeline.errors import ConfigError
@@ -21,7 +22,9 @@ SPARE_MASKS = "masks without an image"
 class PairedMasks(PictureMasks):
     """One mask file for each image: by template, same path or same stem; in a list also by a column."""
 
-    indifferent = (*LOCATIONS, "column")
+    indifferent: tuple[str, ...] = (*LOCATIONS, "column")
+    extensions: Collection[str] = IMAGE_EXTENSIONS
+    preferred = ".png"  # of several masks that have the stem of an image
 
     def __init__(self, config: MaskConfig) -> None:
         super().__init__(config)
@@ -43,7 +46,7 @@ class PairedMasks(PictureMasks):
             return
         if not storage.exists():
             raise ConfigError(f"mask.uri: nothing at {storage}")
-        self.among_images = str(storage) == str(source)
+        self.among_images = self.extensions == IMAGE_EXTENSIONS and str(storage) == str(source)
         if self.among_images and self.template is None:
             raise ConfigError(
                 "masks among the images need a name of their own: set mask.template, e.g. {dir}{stem}_mask.png"
@@ -61,16 +64,22 @@ class PairedMasks(PictureMasks):
         from pipeline.masks.look_alikes import pair_mask_files
         from pipeline.masks.pairing import MASK_FILES, samples_sql
 
-        files = (file for file in self.storage.list_files() if is_image(file.key))
+        files = (file for file in self.storage.list_files() if self.is_mask(file.key))
         database.create("masks", MASK_FILES, in_batches(files, MASK_FILES))
-        database.run(samples_sql(_BY_PATH if self.template else _BY_PATH_OR_STEM))
+        mask_stem = _stem("key", self.extensions)
+        by_stem = _BY_PATH_OR_STEM.format(mask_stem=mask_stem, preferred=self.preferred)
+        database.run(samples_sql(_BY_PATH if self.template else by_stem))
         pair_mask_files(database, "images.wanted" if self.template else "images.sample_id", "key")
         if not self.template:
-            pair_mask_files(database, _STEM.format("images.sample_id"), _STEM.format("key"))
+            pair_mask_files(database, _stem("images.sample_id", IMAGE_EXTENSIONS), mask_stem)
         if self.among_images:  # whatever is the mask of another image is no image
             database.run(
                 "DELETE FROM samples WHERE sample_id IN (SELECT mask_key FROM samples WHERE mask_key <> sample_id)"
             )
+
+    def is_mask(self, key: str) -> bool:
+        """Return whether a file below ``mask.uri`` may be a mask, by its name."""
+        return has_extension(key, self.extensions) and key[key.rfind("/") + 1] != "."
 
     def pair_listed(self, database: "Database") -> None:
         """Create the table ``samples`` from ``images``, whose masks are named by a column, a template or their path."""
@@ -90,16 +99,20 @@ WHERE NOT regexp_matches(masks.key, $hidden, 'i')"""
 
 _BY_PATH = "images LEFT JOIN masks mask ON mask.key = images.wanted"
 
-_STEM = f"regexp_replace({{}}, '\\.({'|'.join(sorted(name[1:] for name in IMAGE_EXTENSIONS))})$', '', 'i')"
 
-# Several masks may have the image's stem: prefer the same path, then a .png, then the first by name.
+def _stem(name: str, extensions: Collection[str]) -> str:
+    """Return SQL of a name without its extension, if that is one of some."""
+    return f"regexp_replace({name}, '\\.({'|'.join(sorted(extension[1:] for extension in extensions))})$', '', 'i')"
+
+
+# Several masks may have the image's stem: prefer the same path, then the preferred extension, then the first by name.
 _BY_PATH_OR_STEM = f"""(
         SELECT images.*, coalesce(same.key, substr(alike.ranked, 2)) AS mask_key
-        FROM (SELECT *, {_STEM.format("sample_id")} AS stem FROM images) images
+        FROM (SELECT *, {_stem("sample_id", IMAGE_EXTENSIONS)} AS stem FROM images) images
         LEFT JOIN masks same ON same.key = images.sample_id
         LEFT JOIN (
-            SELECT {_STEM.format("key")} AS stem,
-                min(if(ends_with(lower(key), '.png'), '0', '1') || key) AS ranked
+            SELECT {{mask_stem}} AS stem,
+                min(if(ends_with(lower(key), '{{preferred}}'), '0', '1') || key) AS ranked
             FROM masks GROUP BY ALL
         ) alike ON alike.stem = images.stem
     ) images LEFT JOIN masks mask ON mask.key = images.mask_key"""
