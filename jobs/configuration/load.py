@@ -140,16 +140,20 @@ def _as_text(override: str, schema: type) -> str:
     if not separator or not key:
         raise ConfigError(f"overrides are key=value, got {override!r}")
     is_text = (
-        _holds_text(key, schema) and value != "null" and not (key.startswith("storage.") and value.lower() in SWITCHES)
+        _holds_text(key, schema, value)
+        and value != "null"
+        and not (key.startswith("storage.") and value.lower() in SWITCHES)
     )
     return f"{key}={json.dumps(value, ensure_ascii=False)}" if is_text else override
 
 
-def _holds_text(key: str, schema: type) -> bool:
+def _holds_text(key: str, schema: type, value: str) -> bool:
     section, *rest = key.split(".")
     if section == "storage":  # a secret of digits must stay text; nested options are YAML
         return len(rest) == 1
     expected = get_type_hints(schema).get(section)
     if rest:
         expected = get_type_hints(expected or object).get(".".join(rest))
-    return expected is str or (set(get_args(expected)) == {str, type(None)})
+    if expected is Any:  # text or a list
+        return not value.startswith("[")
+    return expected is str or set(get_args(expected)) == {str, type(None)}

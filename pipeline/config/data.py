@@ -22,7 +22,8 @@ SHARD_NAME = re.compile(r"[^/]*([*?\[{]|\.(tar(\.(gz|bz2|xz|zst))?|tgz|tbz2|txz|
 LIST_NAME = re.compile(r"[*?\[{]|\.(parquet|parq|pq|json|(csv|jsonl|ndjson)(\.gz)?)$", re.IGNORECASE)
 LIST_COLUMNS = ("size", "etag", "last_modified", "mask_size", "mask_etag", "mask_last_modified")
 MAX_SHARD_BYTES = 1 << 30  # half of what a column of Arrow holds
-TEMPLATE_FIELDS = ("path", "dir", "stem", "ext")
+TEMPLATE_FIELDS = ("path", "dir", "stem", "ext", "n")
+_NUMBER_BESIDE_FIELD = re.compile(r"\}\{n\}|\{n\}\{|\{n\}.*\{n\}", re.DOTALL)
 RESULT_FORMATS = tuple(container.name.lower() for container in CONTAINERS if container.modes)
 IMAGE_FORMATS = ("source", "png", "webp", "jpeg")
 
@@ -145,9 +146,12 @@ class MaskConfig:
         uri: folder of the masks, or the one file with the mask or the annotations; of ``shapes`` one file, a folder or
             a glob; unused by ``alpha`` and ``text``.
         template: name of an image's mask below ``uri``, with ``{path}``, ``{dir}``, ``{stem}`` and ``{ext}`` of the
-            sample's name; null tries the same path, then the same stem with any image extension.
-        member: extension of the mask's member in a tar shard: ``7.mask.png`` is the mask of ``7.jpg``.
+            sample's name, and ``{n}`` for any number, where all such masks are united; null tries the same path, then
+            the same stem with any image extension.
+        member: extension of the mask's member in a tar shard: ``7.mask.png`` is the mask of ``7.jpg``; a glob such as
+            ``mask*.png``, or a list, unites several.
         column: column of masks, or of boxes, in Parquet files; in a list, of boxes, or of paths or uris of mask files.
+            A column of lists of masks unites them.
         threshold: share of full scale, 0 … 1; values at or above it are filled.
         channel: ``colour``: the strongest channel of a mask file, times its opacity; ``alpha``: only its opacity, for
             strokes of any colour on a transparent ground.
@@ -179,7 +183,7 @@ class MaskConfig:
     kind: str = "paired"
     uri: str = "masks/"
     template: str | None = None
-    member: str = "mask.png"
+    member: Any = "mask.png"
     column: str | None = None
     threshold: float = 0.5
     channel: str = "colour"
@@ -203,7 +207,7 @@ class MaskConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "uri", absolute_uri(self.uri, "mask.uri"))
-        object.__setattr__(self, "member", as_extension(self.member))
+        object.__setattr__(self, "member", _members(self.member))
         choose("mask.kind", self.kind, MASK_KINDS)
         for key in ("threshold", "text_score"):
             if not 0 <= getattr(self, key) <= 1:
@@ -250,6 +254,15 @@ def _check_hosts(hosts: Collection[Any]) -> None:
             )
 
 
+def _members(member: Any) -> str | list[str]:
+    """Normalize the extension of the mask's member, or a list of such."""
+    several = member if isinstance(member, list) else [member]
+    if not several or not all(isinstance(name, str) and name for name in several):
+        raise ConfigError(f"mask.member must be an extension such as mask.png, or a list of such, got {member!r}")
+    names = [as_extension(name) for name in several]
+    return names if isinstance(member, list) else names[0]
+
+
 def _check_template(template: str) -> None:
     if not template.strip():
         raise ConfigError("mask.template must not be empty; null tries the same path, then the same stem")
@@ -262,6 +275,10 @@ def _check_template(template: str) -> None:
     if not all(field in TEMPLATE_FIELDS and not spec and not conversion for field, spec, conversion in placed):
         known = ", ".join(f"{{{field}}}" for field in TEMPLATE_FIELDS)
         raise ConfigError(f"mask.template may hold only {known} in braces, got {template}")
+    if _NUMBER_BESIDE_FIELD.search(template):
+        raise ConfigError(
+            f"mask.template={template}: {{n}} may occur once, and not right beside another name in braces"
+        )
 
 
 @dataclass(frozen=True)

@@ -79,11 +79,15 @@ class Inspector:
 
     def _mask_key(self, row: Mapping[str, Any]) -> str | None:
         is_paired = self.place.is_file and not self.place.is_shared
+        if _is_several(row["mask_uri"]):
+            return ""
         if row["mask_uri"] is None and (is_paired or self.specs is not None):
             return None
         return self.reader.masks.key(row["mask_uri"]) if is_paired else ""
 
     def _mask_spec(self, row: Mapping[str, Any]) -> str | None:
+        if self.place.is_file and _is_several(row["mask_uri"]):
+            return json.dumps([self._listed_mask(uri) for uri in json.loads(row["mask_uri"])])
         if self.specs is None or row["mask_uri"] is None:
             return None
         spec = f"[{','.join(sorted(self.specs[row['sample_id']]))}]"
@@ -91,3 +95,12 @@ class Inspector:
         if digest != mask_version_of(row["input_version"]):
             raise SampleError("mask", "FileChanged", f"{row['mask_uri']} has changed for this sample")
         return spec
+
+    def _listed_mask(self, uri: str) -> dict[str, Any]:
+        """Return one of several masks as the plan lists it, by what it is now."""
+        masks = self.reader.masks
+        return {"key": masks.key(uri) if masks.holds(uri) else uri, "version": "", "size_bytes": 0}
+
+
+def _is_several(mask_uri: str | None) -> bool:
+    return mask_uri is not None and mask_uri.startswith("[")

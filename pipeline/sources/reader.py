@@ -1,7 +1,9 @@
 """Reads the compressed images and masks of samples from any source."""
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 from pipeline.config.job import JobConfig
 from pipeline.errors import SampleError
@@ -74,10 +76,17 @@ class Reader:
         return _uri(self.source, file_of(sample), self.is_list and sample["file"] is not None)
 
     def mask_uri(self, sample: Sample) -> str | None:
-        """Return the uri of a sample's mask file or annotation file; ``None`` if the mask is in the source."""
+        """Return the uri of a sample's mask file or annotation file; ``None`` if the mask is in the source.
+
+        Of several mask files it is a list as JSON.
+        """
         is_outside = self.has_mask_files or (sample["mask_spec"] is not None and not self.place.box_column)
         if sample["mask_key"] is None or not is_outside:
             return None
+        if self.has_mask_files and sample["mask_spec"] is not None:
+            keys = [part["key"] for part in json.loads(sample["mask_spec"])]
+            uris = [_uri(self.masks, key, bool(self.place.path_column)) for key in keys]
+            return json.dumps(uris, ensure_ascii=False)
         return _uri(self.masks, sample["mask_key"], bool(self.place.path_column))
 
     def _mask_file(self, key: str, version: str, size_bytes: int) -> bytes:
@@ -104,15 +113,19 @@ class Reader:
                 return ()
             where = self.masks if self.place.is_outside else "its source"
             return SampleError("mask", "MissingMask", f"no mask for {sample['sample_id']} in {where}")
-        if sample["mask_spec"] is not None:
-            return sample["mask_spec"].encode()
         if not self.has_mask_files:
-            return None
+            return None if sample["mask_spec"] is None else sample["mask_spec"].encode()
         try:
+            if sample["mask_spec"] is not None:
+                return tuple(map(self._part, json.loads(sample["mask_spec"])))
             version = mask_version_of(sample["input_version"])
             return self._read_mask(sample["mask_key"], version, sample["mask_bytes"] or 0)
         except Exception as error:  # noqa: BLE001 - raised where its sample is dealt with
             return error
+
+    def _part(self, file: Mapping[str, Any]) -> MaskPart:
+        """Read one of several masks, as the plan has listed it."""
+        return MaskPart(file["key"], self._read_mask(file["key"], file["version"], file["size_bytes"] or 0))
 
 
 def _uri(storage: Storage, key: str, may_be_uri: bool) -> str:

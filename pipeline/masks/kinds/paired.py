@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipeline.database import Database
     from pipeline.storage.storage import Storage
 
+NUMBER = "\0"  # in place of {n} in a wanted name; no file has it in its name
 SPARE_MASKS = "masks without an image"
 
 
@@ -30,12 +31,18 @@ class PairedMasks(PictureMasks):
         super().__init__(config)
         self.place = MaskPlace(is_file=True, path_column=config.column or "")
         self.template = config.template
+        self._is_numbered = "{n}" in (config.template or "")
         self.name_of = self._by_template if self.template else None  # else the image's own path comes first
 
     def check(self, source_format: str) -> None:
         """See :class:`pipeline.masks.base.MaskKind`."""
         if self.config.column:
             check_table(source_format, ("list",))
+        if source_format == "list" and self._is_numbered:
+            raise ConfigError(
+                "mask.template with {n} has no meaning for source.format=list, where no mask is looked for: name "
+                "several masks by mask.column, a column of lists"
+            )
         if self.config.column and self.template:
             raise ConfigError("mask.column and mask.template exclude each other: masks are named by one of them")
 
@@ -56,15 +63,22 @@ class PairedMasks(PictureMasks):
         folder, name = posixpath.split(sample_id)
         stem, extension = split_extension(name)
         assert self.template is not None  # else nobody asks
-        return self.template.format(path=sample_id, dir=f"{folder}/" if folder else "", stem=stem, ext=extension)
+        top, number = f"{folder}/" if folder else "", NUMBER
+        return self.template.format(path=sample_id, dir=top, stem=stem, ext=extension, n=number)
 
     def pair(self, database: "Database") -> None:
         """Create the table ``samples`` from ``images`` and the mask files."""
         from pipeline.database import in_batches
         from pipeline.masks.look_alikes import pair_mask_files
+        from pipeline.masks.numbered import leave_out_masks, pair_numbered
         from pipeline.masks.pairing import MASK_FILES, samples_sql
 
         files = (file for file in self.storage.list_files() if self.is_mask(file.key))
+        if self._is_numbered:
+            pair_numbered(database, files)
+            if self.among_images:
+                leave_out_masks(database)
+            return
         database.create("masks", MASK_FILES, in_batches(files, MASK_FILES))
         mask_stem = _stem("key", self.extensions)
         by_stem = _BY_PATH_OR_STEM.format(mask_stem=mask_stem, preferred=self.preferred)
@@ -89,6 +103,8 @@ class PairedMasks(PictureMasks):
 
     def count_spare(self, database: "Database") -> dict[str, int]:
         """Count mask files without a sample, except hidden ones."""
+        if self._is_numbered:  # those without an image are not in the table
+            return {}
         ((spare,),) = database.run(_SPARE, {"hidden": HIDDEN_PATH})
         return {SPARE_MASKS: spare} if spare else {}
 

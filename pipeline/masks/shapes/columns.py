@@ -18,6 +18,8 @@ _NAMES = {
     OBJECTS: ("objects", "detections", "annotations", "predictions"),
 }
 
+_SINGLE = (BOX, POLYGON, RLE, OBJECTS)  # of other roles the first one counts
+
 
 @dataclass(frozen=True)
 class ShapeColumns:
@@ -99,7 +101,11 @@ def corners_in(names: Collection[str], box_format: str) -> Sequence[str] | None:
 def _find(role: str, names: Collection[str], chosen: Mapping[str, Any], file: str) -> str | None:
     """Return the column of a role, or ``None``."""
     if role not in chosen:
-        return next((name for name in _NAMES[role] if name in names), None)
+        found = [name for name in _NAMES[role] if name in names]
+        if len(found) > 1 and role in _SINGLE:
+            several = " and ".join(found)
+            raise ConfigError(f"{file} has the columns {several}: say which is meant in mask.columns.{role}")
+        return found[0] if found else None
     wanted = [chosen[role]] if isinstance(chosen[role], str) else chosen[role]
     if missing := [name for name in wanted if name not in names]:
         raise ConfigError(f"{file} has no column {missing[0]}; it has {', '.join(names)}: see mask.columns.{role}")

@@ -19,6 +19,7 @@ from pipeline.sources.listed.columns import (
     as_specs,
     as_text,
     present_columns,
+    several_paths,
     time_texts,
     versions,
     wanted_columns,
@@ -129,10 +130,12 @@ class ListedFiles:
         ids, links, faults = named.named(keys, broken, file, start)
         sizes = self._sizes("size", values, columns, file)
         versions_ = versions(texts("etag"), sizes, texts("last_modified"), self._root.is_s3)
-        wanted = texts(MASK)
+        paths = several_paths(values[MASK], columns[MASK], file) if MASK in values else None
+        wanted = texts(MASK) if paths is None else paths[0]
         mask_sizes = self._sizes("mask_size", values, columns, file)
         mask_versions = versions(texts("mask_etag"), mask_sizes, texts("mask_last_modified"), self._root.is_s3)
         specs = as_specs(values[BOXES], columns[BOXES], file) if BOXES in values else pa.nulls(len(ids), pa.string())
+        specs = specs if paths is None else paths[1]
         rows = [ids, pc.fill_null(sizes, 0), versions_, links, pa.nulls(len(ids), _LOCATOR), pc.is_valid(specs), faults]
         found = pa.record_batch([*rows, wanted, mask_sizes, mask_versions, specs], schema=IMAGES)
         return self._matching(found)

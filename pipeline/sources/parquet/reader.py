@@ -1,7 +1,8 @@
 """Reads samples out of rows of Parquet files."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import pyarrow as pa
 
@@ -9,6 +10,7 @@ from pipeline.errors import SampleError
 from pipeline.sources.cursors import Cursors
 from pipeline.sources.inputs import Inputs, MaskPart, Sample, file_version, too_many_bytes
 from pipeline.sources.linked import LinkedFiles
+from pipeline.sources.parquet.columns import is_list
 from pipeline.sources.parquet.headers import BrokenPageError
 from pipeline.sources.parquet.rows import RowCursor
 from pipeline.sources.parquet.source import wanted_columns
@@ -74,16 +76,28 @@ class ParquetReader:
             return error
 
     def _mask(self, row: pa.RecordBatch, sample: Sample) -> bytes | tuple[MaskPart, ...]:
+        if self.place.column:
+            return self._masks(row.column(self.place.column)[0], sample)
+        if self.place.box_column:
+            return self._unless_missing(lambda: self._boxes(row.column(self.place.box_column), sample))
+        return b""
+
+    def _masks(self, cell: pa.Scalar, sample: Sample) -> bytes | tuple[MaskPart, ...]:
+        """Return the mask of a row, or each in a list."""
+        if not is_list(cell.type) or not cell.is_valid:
+            return self._unless_missing(lambda: self._content("mask", cell, sample))
+        found = [self._unless_missing(partial(self._content, "mask", one, sample)) for one in cell]
+        names = (f"{self.place.column}[{index}]" for index in range(len(found)))
+        return tuple(MaskPart(name, data) for name, data in zip(names, found, strict=True) if isinstance(data, bytes))
+
+    def _unless_missing(self, read: Callable[[], bytes]) -> bytes | tuple[MaskPart, ...]:
+        """Read a mask; return none where it is missing and may be."""
         try:
-            if self.place.column:
-                return self._content("mask", row.column(self.place.column)[0], sample)
-            if self.place.box_column:
-                return self._boxes(row.column(self.place.box_column), sample)
+            return read()
         except SampleError as error:
             if error.kind == MISSING_MASK and self._mask_may_miss:
                 return ()
             raise
-        return b""
 
     def _boxes(self, column: pa.Array, sample: Sample) -> bytes:
         if refusal := too_many_bytes(BOXES_AS_TEXT * column.nbytes, self.max_bytes):
