@@ -154,6 +154,7 @@ class Inpainter:
         masks: Sequence[np.ndarray],
         seeds: Sequence[int],
         noise: Tensor | np.ndarray | None = None,
+        strength: float | None = None,
     ) -> np.ndarray:
         """Run the model on one batch of windows; fewer than ``batch_size`` are padded so that the shape is the same.
 
@@ -163,6 +164,7 @@ class Inpainter:
             seeds: one per window; where noise is given, they are not used.
             noise: (windows, 3, C, h, w), standard normal: the start noise, with its offset if it is to have one, and
                 the noise of two posteriors, of the image and of the masked image. ``None``: drawn from the seeds.
+            strength: in place of that of the settings.
 
         Returns:
             (windows, window_px, window_px, 3) uint8: the model's whole pictures.
@@ -173,12 +175,13 @@ class Inpainter:
         """
         if not len(pixels) == len(masks) == len(seeds):
             raise ValueError(f"got {len(pixels)} windows, {len(masks)} masks and {len(seeds)} seeds")
+        strength = self.settings.strength if strength is None else strength
         size = self.batch_size  # read once: another thread may lower it meanwhile
         drawn = (
             torch.stack([self._noise(seed) for seed in seeds]) if noise is None else self._checked(noise, len(seeds))
         )
         padded = torch.cat([drawn, drawn.new_zeros(max(size - len(drawn), 0), *drawn.shape[1:])])
-        ((_, pictures),) = self._each(lambda _: self._generate(pixels, masks, padded, size), [None])
+        ((_, pictures),) = self._each(lambda _: self._generate(pixels, masks, padded, size, strength), [None])
         return pictures
 
     def _each(self, work: Callable[[Item], Result], batches: Sequence[Item]) -> Iterable[tuple[Item, Result]]:
@@ -195,7 +198,7 @@ class Inpainter:
 
     @torch.inference_mode()
     def _generate(
-        self, pixels: Sequence[np.ndarray], masks: Sequence[np.ndarray], noise: Tensor, size: int
+        self, pixels: Sequence[np.ndarray], masks: Sequence[np.ndarray], noise: Tensor, size: int, strength: float
     ) -> np.ndarray:
         """Compute :meth:`generate` for a batch of ``size`` with its noise."""
         images = self._padded(np.stack(pixels), size).permute(0, 3, 1, 2).float() / 127.5 - 1
@@ -203,15 +206,18 @@ class Inpainter:
         blanked = images * (1 - hole)
         # Kernels and graphs are launched on the current device, which may be another.
         with self._turn, torch.cuda.device_of(images), gpu_arithmetic(self.device, self.dtype):
-            decoded = self._decoded(self.model.predict, images, blanked, hole, noise.to(self.device))[: len(pixels)]
+            given = images, blanked, hole, noise.to(self.device), strength
+            decoded = self._decoded(self.model.predict, *given)[: len(pixels)]
             is_finite = decoded.isfinite().flatten(1).all(1)
             if self._wider is not None and not is_finite.all():
                 logger.warning("%d windows exceeded float16 and are computed again in bfloat16", (~is_finite).sum())
-                again = self._decoded(self._wider(), images, blanked, hole, noise.to(self.device))[: len(pixels)]
+                again = self._decoded(self._wider(), *given)[: len(pixels)]
                 decoded = torch.where(is_finite[:, None, None, None], decoded, again)
             return to_uint8(decoded / 2 + 0.5).permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
-    def _decoded(self, predict: Prediction, images: Tensor, blanked: Tensor, hole: Tensor, noise: Tensor) -> Tensor:
+    def _decoded(
+        self, predict: Prediction, images: Tensor, blanked: Tensor, hole: Tensor, noise: Tensor, strength: float
+    ) -> Tensor:
         """Sample by a prediction and decode.
 
         Args:
@@ -219,11 +225,12 @@ class Inpainter:
             images, blanked: (B, 3, H, W) in [-1, 1]; blanked ones are 0 in the holes.
             hole: (B, 1, H, W), 1 = repaint.
             noise: (B, 3, C, h, w).
+            strength: 1 starts from the noise alone.
 
         Returns:
             (B, 3, H, W), about [-1, 1].
         """
-        if self.settings.strength == 1 or autoencoder.spreads_colours(self.model.vae):
+        if strength == 1 or autoencoder.spreads_colours(self.model.vae):
             masked_latents = autoencoder.encode(self.model.vae, blanked, noise[:, 2], hole)
             latents = masked_latents  # from pure noise, or from noisy colours spread around the hole
         else:
@@ -235,7 +242,7 @@ class Inpainter:
             latent_mask(hole, self.config.latent_size, self.settings.latent_mask),
             masked_latents,
             steps=self.settings.steps,
-            strength=self.settings.strength,
+            strength=strength,
             noise=noise[:, 0],
             solver=self.settings.sampler,
         )

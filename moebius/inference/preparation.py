@@ -68,7 +68,7 @@ def prediction(
     """Return the guided noise of a denoiser as a function; see :func:`prepare` for the arguments."""
     guidance, interval = settings.guidance, settings.guidance_interval
     if is_fast:
-        timesteps = ddim_timesteps(settings.steps, settings.strength)
+        timesteps = ddim_timesteps(settings.steps, 1)  # those of any strength are among them
         return FastPrediction(denoiser, timesteps, guidance, dtype, device, interval)
     if not settings.fast or dtype != torch.float16:
         return PlainPrediction(denoiser, guidance, dtype, device, interval)

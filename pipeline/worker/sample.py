@@ -38,6 +38,7 @@ class SampleJob:
         box: surrounds the mask, on the grid of cells; ``None`` for an empty mask.
         patch: copy of ``seen`` inside the box; fills are written into it.
         windows: still to be filled; empty for a sample without a hole.
+        strength: at which they are sampled; ``None``: as configured.
     """
 
     record: Record
@@ -46,6 +47,7 @@ class SampleJob:
     mask: np.ndarray
     seen: np.ndarray
     windows: list[Window]
+    strength: float | None = None
     box: Box | None = None
     patch: np.ndarray = field(default_factory=lambda: np.empty((0, 0, 3), np.uint8))
 

@@ -19,6 +19,6 @@ class TextMasks(MaskKind):
 
     def draw(self, data: bytes, photo: "Photo", max_pixels: int) -> "DrawnMask":
         """See :class:`pipeline.masks.base.MaskKind`."""
-        from pipeline.masks.text import find_text
+        from pipeline.detection.detector import open_detector
 
-        return find_text(photo.rgb(), self.config.text_score)
+        return open_detector(self.config).find(photo.rgb())

@@ -7,8 +7,8 @@ from PIL import Image, ImageDraw, ImageFont
 import pipeline.extras
 from pipeline.codecs.photo import Photo
 from pipeline.config.job import MaskConfig
+from pipeline.detection import text as text_masks
 from pipeline.errors import ConfigError
-from pipeline.masks import text as text_masks
 from pipeline.masks.base import open_masks
 from pipeline.masks.decode import draw_mask, read_mask
 from pipeline.storage.storage import Storage

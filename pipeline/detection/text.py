@@ -1,11 +1,13 @@
 """Text that was put over a photo, found in its pixels by rapidocr's detector (the extra ``text``)."""
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from pipeline.config.data import MaskConfig
 from pipeline.masks.drawn import DrawnMask
 
 if TYPE_CHECKING:
@@ -15,6 +17,31 @@ MIN_PX = 8  # of a photo's shorter side; what is thinner holds no text
 SLIMMEST = 4  # sides of one to so many: the detector enlarges a shorter side to 736 pixels, so it gets a border
 TALLEST = 0.25  # of the shorter side that the detector sees; a line of text is not as tall
 SURE_LINES = 0.3  # of a pixel, where the detector sees text rather than none
+
+
+@dataclass(frozen=True)
+class TextDetector:
+    """Finds lines of overlaid text.
+
+    Args:
+        score: minimum confidence of a line, 0 … 1.
+    """
+
+    score: float
+
+    @staticmethod
+    def settings(config: MaskConfig) -> float:
+        """See :class:`pipeline.detection.detector.Detector`."""
+        return config.text_score
+
+    @classmethod
+    def open(cls, settings: float) -> "TextDetector":
+        """See :class:`pipeline.detection.detector.Detector`."""
+        return cls(settings)
+
+    def find(self, rgb: np.ndarray) -> DrawnMask:
+        """See :class:`pipeline.detection.detector.Detector`."""
+        return find_text(rgb, self.score)
 
 
 def find_text(rgb: np.ndarray, score: float) -> DrawnMask:
