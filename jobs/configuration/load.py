@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from jobs.configuration.layers import Layer, read_layers
+from jobs.configuration.mask_parts import with_one_mask
 from jobs.configuration.storage_options import SWITCHES
 from pipeline.config.job import JobConfig
 from pipeline.errors import ConfigError
@@ -62,6 +63,8 @@ def load_training_config(path: str, overrides: Sequence[str]) -> TrainingConfig:
 
 def _load(path: str, overrides: Sequence[str], schema: type[Schema]) -> Loaded[Schema]:
     layers = [*read_layers(path), _from_overrides(overrides, schema)]
+    if schema is JobConfig:
+        layers = with_one_mask(layers)
     merged = OmegaConf.structured(schema)
     for layer in layers:
         _check_kinds(layer, schema)
@@ -149,6 +152,8 @@ def _as_text(override: str, schema: type) -> str:
 
 def _holds_text(key: str, schema: type, value: str) -> bool:
     section, *rest = key.split(".")
+    if rest and rest[0].isdigit():  # of a list of sections
+        del rest[0]
     if section == "storage":  # a secret of digits must stay text; nested options are YAML
         return len(rest) == 1
     expected = get_type_hints(schema).get(section)

@@ -23,6 +23,8 @@ LIST_NAME = re.compile(r"[*?\[{]|\.(parquet|parq|pq|json|(csv|jsonl|ndjson)(\.gz
 LIST_COLUMNS = ("size", "etag", "last_modified", "mask_size", "mask_etag", "mask_last_modified")
 MAX_SHARD_BYTES = 1 << 30  # half of what a column of Arrow holds
 TEMPLATE_FIELDS = ("path", "dir", "stem", "ext", "n")
+NUMBER = "\0"  # in place of {n} in the name of a mask; no file has it in its name
+_OF_ALL = ("min_fraction", "max_fraction", "missing")  # are keys of a union, not of its parts
 _NUMBER_BESIDE_FIELD = re.compile(r"\}\{n\}|\{n\}\{|\{n\}.*\{n\}", re.DOTALL)
 RESULT_FORMATS = tuple(container.name.lower() for container in CONTAINERS if container.modes)
 IMAGE_FORMATS = ("source", "png", "webp", "jpeg")
@@ -178,6 +180,8 @@ class MaskConfig:
         dilate_px: grow the hole by that many pixels on every side.
         min_fraction: a mask that covers less of its image, but not nothing, fails the sample.
         max_fraction: a mask that covers more of its image fails the sample.
+        also: further masks of the image itself that are united with this one, each with keys of this section; a list as
+            ``mask`` fills it.
     """
 
     kind: str = "paired"
@@ -204,6 +208,7 @@ class MaskConfig:
     dilate_px: int = 0
     min_fraction: float = 0.0
     max_fraction: float = 0.9
+    also: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "uri", absolute_uri(self.uri, "mask.uri"))
@@ -225,6 +230,7 @@ class MaskConfig:
         if not 0 <= self.min_fraction <= self.max_fraction:
             raise ConfigError(f"mask.min_fraction must be in 0 … mask.max_fraction, got {self.min_fraction}")
         self._check_annotations()
+        object.__setattr__(self, "also", [_further(part, number) for number, part in enumerate(self.also)])
         if self.template is not None:
             _check_template(self.template)
 
@@ -240,6 +246,16 @@ class MaskConfig:
             raise ConfigError(f"mask.classes must be a list of names, or a file of them, got {self.classes!r}")
 
     @property
+    def parts(self) -> "list[MaskConfig]":
+        """Return all masks that are united, this one first."""
+        return [self, *self.also]
+
+    @property
+    def kinds(self) -> str:
+        """Return the kinds of all of them, as the manifest has them."""
+        return "+".join(part.kind for part in self.parts)
+
+    @property
     def rules(self) -> MaskRules:
         """Return the kind's requirements on the configuration and the place of its masks."""
         rules: MaskRules = MASK_KINDS.load(self.kind)(self)
@@ -252,6 +268,32 @@ def _check_hosts(hosts: Collection[Any]) -> None:
             raise ConfigError(
                 f"source.hosts must be buckets or hosts such as s3://bucket or https://cdn.example.com, got {host!r}"
             )
+
+
+def _further(part: Any, number: int) -> MaskConfig:
+    """Return one of several masks that are united.
+
+    Raises:
+        ConfigError: it is none, or has keys that only the first one may have.
+    """
+    try:
+        further = part if isinstance(part, MaskConfig) else MaskConfig(**part)
+    except TypeError as error:
+        raise ConfigError(f"mask.also[{number}] must have keys of mask: {error}") from error
+    place = further.rules.place
+    if place.is_outside or place.is_beside_image:
+        raise ConfigError(
+            f"mask.kind={further.kind} cannot be united with other masks: only one of them may have files or "
+            "annotations, the others must be made from the image itself"
+        )
+    for key in _OF_ALL:
+        if getattr(further, key) != getattr(MaskConfig, key):
+            raise ConfigError(
+                f"mask.{key} is of all masks together: set it for the one that has files, not {further.kind}"
+            )
+    if further.also:
+        raise ConfigError("mask.also must not hold further lists of masks")
+    return further
 
 
 def _members(member: Any) -> str | list[str]:

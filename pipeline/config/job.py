@@ -221,11 +221,11 @@ class JobConfig:
         except ValueError as error:
             section = "window" if str(error).split()[0] in WindowConfig.__dataclass_fields__ else "model"
             raise ConfigError(f"{section}.{error}") from error
-        rules = self.mask.rules
-        for key in _ONE_KIND:
-            if getattr(self.mask, key) and key not in rules.own_keys:
-                raise ConfigError(f"mask.{key} has no meaning for mask.kind={self.mask.kind}")
-        rules.check(self.source.format)
+        for part in self.mask.parts:
+            for key in _ONE_KIND:
+                if getattr(part, key) and key not in part.rules.own_keys:
+                    raise ConfigError(f"mask.{key} has no meaning for mask.kind={part.kind}")
+            part.rules.check(self.source.format)
         if self.source.rules.has_members:
             carried = [as_extension(name) for name in self.sink.carry]
             object.__setattr__(self, "sink", replace(self.sink, carry=carried))
@@ -254,13 +254,15 @@ class JobConfig:
     @cached_property
     def fingerprint(self) -> str:
         """Identity of everything but the weights that decides a result; places, limits and scheduling do not."""
-        deciding = {
-            "mask": _deciding(self.mask, (*self.mask.rules.indifferent, "missing")),  # which the version tells
+        deciding: dict[str, Any] = {
+            "mask": _deciding_of_mask(self.mask),
             "model": _deciding(self.model, _SCHEDULING),
             "window": asdict(self.window),
             "image_format": self.sink.image_format,
             "sink": (self.sink.format, self.sink.carry),
         }
+        if self.mask.also:
+            deciding["also"] = [_deciding_of_mask(part) for part in self.mask.also]
         if self.source.image:
             deciding["image"] = self.source.image
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
@@ -271,9 +273,22 @@ def public_configuration(config: JobConfig) -> dict[str, Any]:
     public = asdict(config) | {"storage": dict.fromkeys(config.storage, "***")}
     for section, key in (("source", "uri"), ("mask", "uri"), ("sink", "uri"), ("model", "weights")):
         public[section][key] = public_uri(public[section][key])
+    public["mask"]["also"] = [_public_part(part) for part in config.mask.also]
     public["source"]["root"] = config.source.root and public_uri(config.source.root)
     public["run"]["notify"] = public_notify(config.run.notify)
     return public
+
+
+def _public_part(mask: MaskConfig) -> dict[str, Any]:
+    """Return the keys of one of several masks that differ from their defaults, without secrets."""
+    usual, kept = asdict(MaskConfig()), asdict(mask)
+    public = {key: value for key, value in kept.items() if value != usual[key]}
+    return public | ({"uri": public_uri(mask.uri)} if "uri" in public else {})
+
+
+def _deciding_of_mask(mask: MaskConfig) -> dict[str, Any]:
+    """Return the keys of a mask that decide a result; whether it may be missing is told by the version of a sample."""
+    return _deciding(mask, (*mask.rules.indifferent, "missing", "also"))
 
 
 def _deciding(section: ModelConfig | MaskConfig, others: Collection[str]) -> dict[str, Any]:

@@ -130,6 +130,8 @@ def open_kind(config: MaskConfig) -> MaskKind:
 
 def open_masks(config: MaskConfig, storage: "Storage", source: "Storage") -> MaskKind:
     """Create the mask kind of a configuration on the driver, see :meth:`MaskKind.open`."""
+    for part in config.also:
+        open_kind(part).check_installed()
     masks = open_kind(config)
     masks.open(storage, source)
     return masks

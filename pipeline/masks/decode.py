@@ -36,11 +36,26 @@ def draw_mask(data: MaskData, photo: Photo, config: MaskConfig, max_pixels: int)
         SampleError: unreadable, of another size than the image, with values that the threshold does not separate, or
             covering too much or too little of the image.
     """
+    drawn = _part(data, photo, config, max_pixels)
+    for further in config.also:
+        drawn = _union(drawn, _part(b"", photo, further, max_pixels))
+    return replace(drawn, pixels=_checked(drawn.pixels, config))
+
+
+def _part(data: MaskData, photo: Photo, config: MaskConfig, max_pixels: int) -> DrawnMask:
+    """Decode and refine one of the masks of a photo."""
     if data == ():  # nothing to fill, whatever mask.invert says of masks
         return DrawnMask(np.zeros(photo.pixels.shape[:2], bool), 0)
     kind = open_kind(config)
     drawn = kind.draw(data, photo, max_pixels) if isinstance(data, bytes) else _united(kind, data, photo, max_pixels)
-    return replace(drawn, pixels=_checked(refine(drawn.pixels, config), config))
+    return replace(drawn, pixels=refine(drawn.pixels, config))
+
+
+def _union(one: DrawnMask, other: DrawnMask) -> DrawnMask:
+    """Unite two masks; a picture counts as one object."""
+    scores = [drawn.score for drawn in (one, other) if drawn.score is not None]
+    objects = sum(1 if drawn.objects is None else drawn.objects for drawn in (one, other))
+    return DrawnMask(one.pixels | other.pixels, objects, max(scores, default=None))
 
 
 def read_mask_file(data: bytes, config: MaskConfig, max_pixels: int) -> np.ndarray:
@@ -57,16 +72,13 @@ def read_mask_file(data: bytes, config: MaskConfig, max_pixels: int) -> np.ndarr
 
 def _united(kind: MaskKind, parts: tuple[MaskPart, ...], photo: Photo, max_pixels: int) -> DrawnMask:
     """Draw several masks of a photo into one; the error of any of them begins with its name."""
-    pixels, objects, scores = np.zeros(photo.pixels.shape[:2], bool), 0, []
+    drawn = DrawnMask(np.zeros(photo.pixels.shape[:2], bool), 0)
     for part in parts:
         try:
-            drawn = kind.draw(part.data, photo, max_pixels)
+            drawn = _union(drawn, kind.draw(part.data, photo, max_pixels))
         except SampleError as error:
             raise SampleError(error.stage, error.kind, f"{part.name}: {error.message}") from error
-        pixels |= drawn.pixels
-        objects += 1 if drawn.objects is None else drawn.objects
-        scores += [drawn.score] if drawn.score is not None else []
-    return DrawnMask(pixels, objects, max(scores, default=None))
+    return drawn
 
 
 def _checked(mask: np.ndarray, config: MaskConfig) -> np.ndarray:

@@ -42,7 +42,8 @@ class Inspector:
 
     def __init__(self, config: JobConfig, sample_ids: Collection[str]) -> None:
         kind = open_kind(config.mask)
-        kind.check_installed()
+        for part in config.mask.parts:
+            open_kind(part).check_installed()
         self.place = kind.place
         self.config, self.reader = config, Reader(config)
         self.source = open_source(config, self.reader.source)

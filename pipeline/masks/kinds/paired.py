@@ -5,7 +5,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from pipeline.codecs.kinds import HIDDEN_PATH, IMAGE_EXTENSIONS, has_extension, split_extension
-from pipeline.config.data import MaskConfig
+from pipeline.config.data import NUMBER, MaskConfig
 from pipeline.config.rules import MaskPlace
 from pipeline.errors import ConfigError
 from pipeline.masks.base import LOCATIONS
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from pipeline.database import Database
     from pipeline.storage.storage import Storage
 
-NUMBER = "\0"  # in place of {n} in a wanted name; no file has it in its name
 SPARE_MASKS = "masks without an image"
 
 

@@ -104,8 +104,9 @@ class TarShards:
             return SampleRef(name, 0, shard.version, shard.key, fault=_as_text(no_image))
         masks = sorted(filter(self._is_mask, parts))
         missing = [pattern for pattern in self.masks if not fnmatch.filter(masks, pattern)]
-        others = (*(masks[:1] or [""]), *self.carried, *masks[1:])
-        wanted = [tree.find(image), *(tree.find(parts[other]) if other in parts else _NOWHERE for other in others)]
+        others = (masks[0] if masks else None, *self.carried, *masks[1:])
+        found = [_NOWHERE if other is None or other not in parts else tree.find(parts[other]) for other in others]
+        wanted = [tree.find(image), *found]
         faults = [part.fault for part in wanted if isinstance(part, Refused)]
         if faults:
             return SampleRef(name, 0, shard.version, shard.key, fault=_as_text(faults[0]))
