@@ -13,6 +13,7 @@ from moebius.weights.hub import HUB_WEIGHTS
 from pipeline.config.data import MaskConfig, SinkConfig, SourceConfig, absolute_uri, as_extension, choose
 from pipeline.config.notify import parse_notify, public_notify
 from pipeline.config.slice import Slice
+from pipeline.config.verify import VerifyConfig
 from pipeline.errors import ConfigError
 from pipeline.uris import public_uri
 
@@ -213,6 +214,7 @@ class JobConfig:
     sink: SinkConfig = field(default_factory=SinkConfig)
     run: RunConfig = field(default_factory=RunConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
+    verify: VerifyConfig = field(default_factory=VerifyConfig)
     storage: dict[str, Any] = field(default_factory=dict, repr=False)  # may hold secrets
 
     def __post_init__(self) -> None:
@@ -226,6 +228,7 @@ class JobConfig:
                 if getattr(part, key) and key not in part.rules.own_keys:
                     raise ConfigError(f"mask.{key} has no meaning for mask.kind={part.kind}")
             part.rules.check(self.source.format)
+        _ = self.verifying_detector
         if self.source.rules.has_members:
             carried = [as_extension(name) for name in self.sink.carry]
             object.__setattr__(self, "sink", replace(self.sink, carry=carried))
@@ -251,6 +254,11 @@ class JobConfig:
             max_upscale=window.max_upscale,
         )
 
+    @property
+    def verifying_detector(self) -> MaskConfig | None:
+        """Return the detector that looks at results, see :meth:`VerifyConfig.detector`."""
+        return self.verify.detector(self.mask)
+
     @cached_property
     def fingerprint(self) -> str:
         """Identity of everything but the weights that decides a result; places, limits and scheduling do not."""
@@ -265,6 +273,8 @@ class JobConfig:
             deciding["also"] = [_deciding_of_mask(part) for part in self.mask.also]
         if self.source.image:
             deciding["image"] = self.source.image
+        if detector := self.verifying_detector:
+            deciding["verify"] = asdict(self.verify) | {"model": _deciding_of_mask(detector)}
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -44,6 +44,7 @@ class MaskRules(Protocol):
     indifferent: tuple[str, ...]
     own_keys: tuple[str, ...]
     root_uri: str
+    is_detected: bool
 
     def check(self, source_format: str) -> None:
         """Refuse keys and source formats that do not fit the kind."""

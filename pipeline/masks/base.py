@@ -33,6 +33,7 @@ class MaskKind:
         indifferent: keys of ``mask`` that do not decide a result.
         own_keys: keys that only some kinds have a use for, and this one has.
         root_uri: of the folder, or the one file, of ``mask.uri``.
+        is_detected: whether a detector finds the mask in the image's pixels.
         place: where the masks lie.
         left_out: counts of unpaired masks, by kind, after pairing.
         name_of: returns the name of a sample's mask, if masks have names of their own.
@@ -41,6 +42,7 @@ class MaskKind:
 
     own_keys: tuple[str, ...] = ()
     indifferent: tuple[str, ...] = LOCATIONS
+    is_detected = False
     name_of: "Callable[[str], str] | None" = None
 
     def __init__(self, config: MaskConfig) -> None:

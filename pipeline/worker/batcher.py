@@ -138,7 +138,7 @@ class ModelLoop:
         if not batch:
             return
         cuts = [window.cut for window in batch if window.cut]
-        seeds = [window_seed(window.entry.job.record.seed or 0, window.number) for window in batch]
+        seeds = [window_seed(window.entry.job.seed, window.number) for window in batch]
         strength = batch[0].entry.job.strength  # that of all, see WindowQueue
         generate = self.inpainter.generate if strength is None else partial(self.inpainter.generate, strength=strength)
         try:

@@ -17,6 +17,7 @@ class Job(Protocol):
     """A sample with windows to fill."""
 
     record: Record
+    seed: int
     strength: float | None  # at which all its windows are sampled; ``None``: as configured
 
     @property

@@ -12,7 +12,7 @@ from moebius.windows import plan_windows
 from pipeline.codecs.photo import Photo
 from pipeline.records import FAILED, Record
 from pipeline.worker.batcher import ModelLoop
-from pipeline.worker.sample import SampleJob
+from pipeline.worker.sample_job import SampleJob
 from tests.conftest import textured
 
 
@@ -24,7 +24,7 @@ def job(name: str, holes: int, seed: int = 0) -> SampleJob:
     windows = plan_windows(mask, 64)
     assert len(windows) == holes
     record = Record(sample_id=name, status=FAILED, seed=seed)
-    return SampleJob(record, b"", Photo(image, "RGB", "PNG"), mask, image, windows)
+    return SampleJob(record, b"", Photo(image, "RGB", "PNG"), mask, image, windows, seed)
 
 
 def is_filled(job: SampleJob) -> bool:

@@ -13,6 +13,7 @@ class Sample:
 
     windows: range
     strength: float | None = None
+    seed: int = 0
     record: Record = field(default_factory=lambda: Record("x", FAILED))
 
     def cut(self, number, size_px):
