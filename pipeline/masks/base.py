@@ -35,12 +35,14 @@ class MaskKind:
         root_uri: of the folder, or the one file, of ``mask.uri``.
         is_detected: whether a detector finds the mask in the image's pixels.
         place: where the masks lie.
+        are_images: whether files at ``root_uri`` may be images, which are masks and no samples.
         left_out: counts of unpaired masks, by kind, after pairing.
         name_of: returns the name of a sample's mask, if masks have names of their own.
         storage: of ``root_uri``, once it is open.
     """
 
     own_keys: tuple[str, ...] = ()
+    are_images = True
     indifferent: tuple[str, ...] = LOCATIONS
     is_detected = False
     name_of: "Callable[[str], str] | None" = None

@@ -49,7 +49,10 @@ def find_samples(
     mask_files = {"mask.uri": masks.storage} if masks.place.is_outside else {}
     _refuse_results_among_inputs(sink, {"source.root" if rules.is_list else "source.uri": source, **mask_files})
     # Results and masks are no inputs, even if their folders are inside the source.
-    top, others = f"{_location(source)}/", [_location(storage) for storage in (sink, *mask_files.values())]
+    top, others = (
+        f"{_location(source)}/",
+        [_location(sink), *(_location(storage) for storage in mask_files.values() if masks.are_images)],
+    )
     inside = tuple(f"{other.removeprefix(top)}/" for other in others if other.startswith(top))
     left_out = LeftOut(inside, _leads_to(source, [other for other in others if not top.startswith(f"{other}/")]))
     finder = open_source(config, source)

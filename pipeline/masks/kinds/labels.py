@@ -22,6 +22,7 @@ class LabelMasks(PairedMasks):
     indifferent = LOCATIONS
     own_keys = ("classes",)
     preferred = ".txt"
+    are_images = False
 
     def __init__(self, config: MaskConfig) -> None:
         super().__init__(config)

@@ -23,6 +23,7 @@ class ShapeMasks(AnnotatedMasks):
     """Objects in Parquet, CSV or JSON files: one file, those in a folder, or those that match a glob."""
 
     own_keys = ("columns", "where")
+    are_images = False
     # What the last two choose is in the annotations of each sample, which its version tells apart.
     indifferent = (*LOCATIONS, "columns", "where")
 

@@ -15,9 +15,11 @@ from pycocotools import mask as coco_masks
 from jobs.configuration.load import load_config
 from pipeline.codecs.photo import Photo
 from pipeline.config.data import MaskConfig
-from pipeline.config.job import JobConfig, SourceConfig
+from pipeline.config.job import JobConfig, SinkConfig, SourceConfig
+from pipeline.database import Database
 from pipeline.errors import ConfigError, SampleError
 from pipeline.masks.decode import draw_mask
+from pipeline.planning.listing import find_samples
 from tests.conftest import ROOT, saved
 
 HEIGHT, WIDTH = 60, 80
@@ -266,3 +268,21 @@ def test_picture_in_a_label_file_is_checked_like_a_mask():
             MaskConfig(kind="labels"),
             max_pixels=10**6,
         )
+
+
+def test_labels_among_the_images_hide_none_of_them(tmp_path):
+    for folder in ("train", "val"):
+        (tmp_path / folder).mkdir()
+        for name in ("a", "b.v1"):
+            (tmp_path / folder / f"{name}.jpg").write_bytes(b"image")
+            (tmp_path / folder / f"{name}.TXT").write_text(yolo())
+    (tmp_path / "train" / "classes.txt").write_text("logo\n")
+    for uri, expected in (("", 4), ("train", 0)):
+        config = JobConfig(
+            SourceConfig(uri=str(tmp_path)), MaskConfig("labels", uri=str(tmp_path / uri)), sink=SinkConfig(uri="out/")
+        )
+        with Database() as database:
+            find_samples(config, database)
+            rows = database.run("SELECT sample_id, mask_key FROM samples")
+        assert len(rows) == 4 and sum(key is not None for _, key in rows) == expected
+        assert all(key is None or key == sample_id.replace(".jpg", ".TXT") for sample_id, key in rows)

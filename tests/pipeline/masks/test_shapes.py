@@ -15,10 +15,12 @@ from pycocotools import mask as coco_masks
 
 from pipeline.codecs.photo import Photo
 from pipeline.config.data import MaskConfig
-from pipeline.config.job import JobConfig
+from pipeline.config.job import JobConfig, SourceConfig
+from pipeline.database import Database
 from pipeline.errors import ConfigError, SampleError
 from pipeline.masks.base import open_kind
 from pipeline.masks.decode import draw_mask
+from pipeline.planning.listing import find_samples
 from pipeline.storage.storage import Storage
 
 PHOTO = Photo(np.zeros((60, 80, 3), np.uint8), "RGB", "PNG")
@@ -293,3 +295,60 @@ def test_damaged_table_is_a_configuration_error_that_names_it(tmp_path, name):
 def test_settings_that_do_not_fit_are_refused(options, reason):
     with pytest.raises(ConfigError, match=reason):
         JobConfig(mask=MaskConfig(**{"kind": "shapes", **options}))
+
+
+@pytest.mark.parametrize("name", ["found.csv", "found.json"])
+def test_tables_of_supervision_are_read_as_they_are(tmp_path, name):
+    supervision = pytest.importorskip("supervision")
+    found = supervision.Detections(
+        xyxy=np.array([[10, 20, 30, 40.0], [1, 2, 3, 4]]),
+        confidence=np.array([0.9, 0.3]),
+        class_id=np.array([0, 1]),
+        data={"class_name": np.array(["logo", "face"])},
+    )
+    sink = supervision.CSVSink if name.endswith("csv") else supervision.JSONSink
+    with sink(str(tmp_path / name)) as file:
+        file.append(found, custom_data={"file_name": "a.jpg"})
+    spec = specs(tmp_path / name, where="class_name = 'logo' AND confidence > 0.4")["a.jpg"]
+    assert spec["score"] == 0.9 and draw(*spec["objects"]).pixels.sum() == 400
+
+
+def test_tables_of_any_storage_are_found_by_folder_and_glob(tmp_path):
+    data = write(tmp_path / "t.parquet", FLAT).read_bytes()
+    memory = Storage("memory://detections")
+    for key in ("a/1.parquet", "a/2.csv", "a/.hidden.parquet"):
+        memory.write(key, data)
+    memory.write("a/2.csv", b"sample_id,x1,y1,x2,y2\nc.png,1,2,3,4\n")
+    for uri, names in (("a", {"a.png", "b.png", "c.png"}), ("a/*.parquet", {"a.png", "b.png"}), ("a/2.csv", {"c.png"})):
+        kind = open_kind(MaskConfig(kind="shapes", uri=f"memory://detections/{uri}"))
+        assert {name for name, _ in kind.annotations(Storage(kind.root_uri))} == names
+
+
+def test_samples_carry_their_own_objects_and_change_only_with_them(tmp_path):
+    (tmp_path / "photos").mkdir()
+    for name in ("a.png", "b.png", "c.png"):
+        (tmp_path / "photos" / name).write_bytes(b"image")
+
+    def planned(rows: list[dict], **options) -> dict[str, tuple]:
+        path = write(tmp_path / "t.parquet", rows)
+        config = JobConfig(
+            SourceConfig(uri=str(tmp_path / "photos")), MaskConfig(kind="shapes", uri=str(path), **options)
+        )
+        with Database() as database:
+            left_out = find_samples(config, database)
+            rows = database.run("SELECT sample_id, mask_spec, input_version FROM samples")
+        return {"left out": left_out, "fingerprint": config.fingerprint, **{row[0]: row[1:] for row in rows}}
+
+    before = planned(FLAT)
+    assert len(json.loads(before["a.png"][0])[0]["objects"]) == 2 and before["c.png"][0] is None
+    assert planned(FLAT[::-1]) == before
+    chosen = planned(FLAT, where="label = 'logo'")
+    assert chosen["a.png"] != before["a.png"] and chosen["b.png"] == before["b.png"]
+    assert chosen["left out"] == {"objects that mask.where leaves out": 1}
+    assert chosen["fingerprint"] == before["fingerprint"]  # versions tell what is to be done again
+    more = planned([*FLAT, {**FLAT[0], "sample_id": "elsewhere.png"}, {**FLAT[0], "sample_id": None}])
+    assert more["left out"] == {"names without an image": 1, "rows without a name": 1}
+    with pytest.raises(ConfigError, match="annotates none of the images"):
+        planned([{**FLAT[0], "sample_id": "x.png"}])
+    none = planned([{**FLAT[0], "sample_id": "x.png"}, FLAT[1]], missing="empty")
+    assert none["c.png"][1].endswith(" mask:none") and none["a.png"][1].endswith(" mask:none")

@@ -11,6 +11,7 @@ from PIL import Image
 from jobs.configuration.load import load_config, load_with_origins
 from pipeline.config.data import MaskConfig
 from pipeline.config.job import JobConfig, SinkConfig, SourceConfig, public_configuration
+from pipeline.config.verify import VerifyConfig
 from pipeline.errors import ConfigError, SampleError
 from pipeline.masks.decode import draw_mask
 from pipeline.records import OK, UNCHANGED
@@ -110,6 +111,13 @@ def test_fingerprint_depends_on_every_part_and_not_on_places():
     assert fingerprint({"kind": "alpha"}) != alone
     assert fingerprint({"kind": "alpha", "dilate_px": 1}) != fingerprint({"kind": "alpha"})
     assert fingerprint({"kind": "alpha", "uri": "x/"}) == fingerprint({"kind": "alpha"}, uri="y/")
+
+
+def test_detector_among_united_masks_can_verify_results():
+    config = JobConfig(mask=MaskConfig(also=[{"kind": "text", "text_score": 0.4}]), verify=VerifyConfig(model="mask"))
+    assert (config.verifying_detector.kind, config.verifying_detector.text_score) == ("text", 0.4)
+    with pytest.raises(ConfigError, match=r"verify\.model must be a detector"):
+        JobConfig(mask=MaskConfig(also=[{"kind": "alpha"}]), verify=VerifyConfig(model="mask"))
 
 
 def test_whole_job_fills_what_any_of_the_masks_marks(here, tmp_path):
