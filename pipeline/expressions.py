@@ -13,6 +13,7 @@ _CLOSED: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": False,  # no other file is opened, no extension loaded
     "autoinstall_known_extensions": False,
     "python_enable_replacements": False,  # no variable of this process is a table
+    "memory_limit": "1GB",
     "threads": 1,
     "preserve_insertion_order": True,
 }

@@ -101,7 +101,7 @@ class AnnotatedMasks(MaskKind):
             if count and not mask.any():
                 raise ValueError(f"none of {count} covers a pixel")
             return mask, count
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError) as error:
             raise SampleError("mask", "BadAnnotation", f"the annotation cannot be drawn: {error}") from error
 
     def drawn(self, parts: list[Spec], shape: tuple[int, int], orientation: int) -> "tuple[Canvas, int]":

@@ -1,6 +1,7 @@
 """Pairs an image with any number of mask files whose names differ by a number: ``cat_0.png``, ``cat_1.png``."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
@@ -14,16 +15,27 @@ _DIGITS = re.compile(r"[0-9]+")
 _FILES = pa.schema([("name", pa.string()), ("key", pa.string()), ("size_bytes", pa.int64()), ("version", pa.string())])
 
 
-def pair_numbered(database: Database, files: Iterable[StoredFile]) -> None:
+def pair_numbered(database: Database, files: Iterable[StoredFile]) -> int:
     """Create the tables ``masks`` and ``samples``: all files that have an image's wanted name, but for the number.
 
     Args:
         database: with the table ``images``, whose wanted names hold ``NUMBER``.
         files: that may be masks.
+
+    Returns:
+        Number of files that are the mask of no image.
     """
-    rows = ((name, *file) for file in files for name in _names(file.key))
-    database.create("masks", _FILES, in_batches(rows, _FILES), "FROM incoming SEMI JOIN images ON wanted = name")
+    listed: Counter[str] = Counter()
+
+    def rows() -> Iterator[tuple]:
+        for file in files:
+            listed["files"] += 1
+            yield from ((name, *file) for name in _names(file.key))
+
+    database.create("masks", _FILES, in_batches(rows(), _FILES), "FROM incoming SEMI JOIN images ON wanted = name")
     database.run(samples_sql(_PAIRS, "mask.spec"))
+    ((paired,),) = database.run("SELECT count(DISTINCT key) FROM masks")
+    return listed.total() - int(paired)
 
 
 def leave_out_masks(database: Database) -> None:

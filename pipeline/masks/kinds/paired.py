@@ -1,6 +1,7 @@
 """``paired``: one mask file for each image."""
 
 import posixpath
+import re
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
@@ -74,7 +75,8 @@ class PairedMasks(PictureMasks):
 
         files = (file for file in self.storage.list_files() if self.is_mask(file.key))
         if self._is_numbered:
-            pair_numbered(database, files)
+            visible = (file for file in files if not re.search(HIDDEN_PATH, file.key, re.IGNORECASE))
+            self._spare = pair_numbered(database, visible)
             if self.among_images:
                 leave_out_masks(database)
             return
@@ -103,8 +105,9 @@ class PairedMasks(PictureMasks):
     def count_spare(self, database: "Database") -> dict[str, int]:
         """Count mask files without a sample, except hidden ones."""
         if self._is_numbered:  # those without an image are not in the table
-            return {}
-        ((spare,),) = database.run(_SPARE, {"hidden": HIDDEN_PATH})
+            spare = self._spare
+        else:
+            ((spare,),) = database.run(_SPARE, {"hidden": HIDDEN_PATH})
         return {SPARE_MASKS: spare} if spare else {}
 
 

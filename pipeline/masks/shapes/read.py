@@ -46,9 +46,7 @@ class ShapeReader:
         Raises:
             ConfigError: no table, a missing column, or a condition that does not fit.
         """
-        for key in table_keys(self._storage, self._pattern):
-            next(self._entries(key), None)
-            return
+        next(self._entries(table_keys(self._storage, self._pattern)[0]), None)
 
     def annotations(self) -> Iterator[tuple[str, str]]:
         """Yield each named image once, with its objects and the highest score as JSON.
@@ -81,8 +79,7 @@ class ShapeReader:
         for rows in read_rows(self._storage, key, lambda names: self._wanted(names, file)):
             seen |= dict.fromkeys(name for row in rows for name in row)
             columns = self._columns(list(seen), rows, file, columns)
-            if columns is not None:
-                yield from self._of_rows(rows, columns, seen, file)
+            yield from self._of_rows(rows, columns, seen, file)
 
     def _wanted(self, names: Collection[str], file: str) -> Mapping[str, bool]:
         """Return the columns to read, and which of them have values of their own type in CSV."""
@@ -90,10 +87,8 @@ class ShapeReader:
         named = {name for name in names if self._where and self._where.may_name(name)}
         return {name: name in named and name != found.sample for name in names if name in found.names | named}
 
-    def _columns(
-        self, names: list[str], rows: list[Row], file: str, before: ShapeColumns | None
-    ) -> ShapeColumns | None:
-        """Return the columns of some rows; ``None`` where none of them has any object yet."""
+    def _columns(self, names: list[str], rows: list[Row], file: str, before: ShapeColumns | None) -> ShapeColumns:
+        """Return the columns of some rows; of objects with the fields that are known until then."""
         chosen, box_format = self._config.columns, self._config.box_format
         outer = find_columns(names, None, chosen, box_format, file, is_strict=before is None)
         if outer.objects is None:

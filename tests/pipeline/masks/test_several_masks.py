@@ -243,11 +243,12 @@ def test_numbered_masks_are_found_for_any_name(tmp_path, stem):
     (tmp_path / "photos" / f"{stem}.png").write_bytes(photo(0))
     for name in (f"{stem}_0.png", f"{stem}_12.png", f"{stem}_.png", f"{stem}_x.png", f"{stem}0_1.png"):
         (tmp_path / "masks" / name).write_bytes(mask(0))
-    found = versions(
-        JobConfig(
-            SourceConfig(uri=str(tmp_path / "photos")),
-            MaskConfig(uri=str(tmp_path / "masks"), template="{dir}{stem}_{n}.png"),
-        )
+    config = JobConfig(
+        SourceConfig(uri=str(tmp_path / "photos")),
+        MaskConfig(uri=str(tmp_path / "masks"), template="{dir}{stem}_{n}.png"),
     )
+    found = versions(config)
+    with Database() as database:
+        assert find_samples(config, database) == {"masks without an image": 3}
     keys = [part["key"] for part in json.loads(found[f"{stem}.png"][2])]
     assert keys == [f"{stem}_0.png", f"{stem}_12.png"]

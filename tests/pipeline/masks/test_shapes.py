@@ -218,6 +218,7 @@ def test_json_lines_of_any_values_are_read_or_refused(tmp_path_factory, rows):
         ({"rle": {"counts": [1, 2], "size": [60, 80]}}, "do not fill"),
         ({"scores": [1, 2], "boxes": [[1, 2, 3, 4]]}, "lists of one row must be equally long"),
         ({"objects": "{"}, "objects is not JSON"),
+        ({"polygon": json.loads("[" * 900 + "]" * 900)}, "cannot be drawn"),
     ],
 )
 def test_object_that_cannot_be_drawn_fails_its_own_sample(tmp_path, row, reason):
