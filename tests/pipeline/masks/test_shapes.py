@@ -15,13 +15,16 @@ from pycocotools import mask as coco_masks
 
 from pipeline.codecs.photo import Photo
 from pipeline.config.data import MaskConfig
-from pipeline.config.job import JobConfig, SourceConfig
+from pipeline.config.job import JobConfig, SinkConfig, SourceConfig
 from pipeline.database import Database
 from pipeline.errors import ConfigError, SampleError
 from pipeline.masks.base import open_kind
 from pipeline.masks.decode import draw_mask
 from pipeline.planning.listing import find_samples
+from pipeline.report.review import Inspector, config_of_run
 from pipeline.storage.storage import Storage
+from tests.conftest import make_photos
+from tests.pipeline.flow_here import run_here
 
 PHOTO = Photo(np.zeros((60, 80, 3), np.uint8), "RGB", "PNG")
 FLAT = [
@@ -353,3 +356,26 @@ def test_samples_carry_their_own_objects_and_change_only_with_them(tmp_path):
         planned([{**FLAT[0], "sample_id": "x.png"}])
     none = planned([{**FLAT[0], "sample_id": "x.png"}, FLAT[1]], missing="empty")
     assert none["c.png"][1].endswith(" mask:none") and none["a.png"][1].endswith(" mask:none")
+
+
+def test_whole_job_fills_objects_and_its_report_reads_them_again(here, tmp_path):
+    photos, _ = make_photos(tmp_path, count=3)
+    rows = [
+        {"file_name": "000.png", "box": [30, 20, 60, 40], "score": 0.9},
+        {"file_name": "001.png", "box": [0, 0, 90, 70], "score": 0.2},
+    ]
+    path = write(tmp_path / "found.parquet", rows)
+    mask = MaskConfig(kind="shapes", uri=str(path), where="score > 0.4", missing="empty", columns={"score": "score"})
+    config = JobConfig(SourceConfig(uri=str(photos)), mask, sink=SinkConfig(uri=str(tmp_path / "out")))
+    run_here(config, "run")
+    found = {row["sample_id"]: row for row in pq.read_table(tmp_path / "out" / "manifest").to_pylist()}
+    assert [found[name]["status"] for name in sorted(found)] == ["ok", "unchanged", "unchanged"]
+    assert [found[name]["mask_objects"] for name in sorted(found)] == [1, 0, 0]
+    assert [found[name]["mask_score"] for name in sorted(found)] == [0.9, None, None]
+    assert [found[name]["mask_uri"] for name in sorted(found)] == [str(path), str(path), None]
+    inspector = Inspector(config_of_run(Storage(config.sink.uri), "run", {}), list(found))
+    assert json.loads(inspector.inputs(found["000.png"]).mask)[0]["score"] == 0.9
+    assert inspector.inputs(found["002.png"]).mask == ()
+    write(path, [{**rows[0], "box": [1, 2, 3, 4]}])
+    with pytest.raises(SampleError, match="has changed for this sample"):
+        Inspector(config_of_run(Storage(config.sink.uri), "run", {}), list(found)).inputs(found["000.png"])
