@@ -48,11 +48,11 @@ def load_with_origins(path: str, overrides: Sequence[str]) -> Loaded[JobConfig]:
     """Read like :func:`load_config`, and return the origin of each value too."""
     loaded = _load(path, overrides, JobConfig)
     config = loaded.config
-    if not isinstance(config.mask.classes, str):
+    if not isinstance(config.mask.class_names, str):
         return loaded
     from pipeline.masks.label_files.names import read_class_names
 
-    mask = replace(config.mask, classes=read_class_names(config.mask.classes, config.storage))
+    mask = replace(config.mask, class_names=read_class_names(config.mask.class_names, config.storage))
     return replace(loaded, config=replace(config, mask=mask))
 
 

@@ -8,9 +8,11 @@ from string import Formatter
 from typing import Any
 from urllib.parse import urlsplit
 
+from pipeline.config.model_input import ModelInput
 from pipeline.config.rules import MaskRules, SinkRules, SourceRules
 from pipeline.config.shapes import CORNERS, LABEL_FORMATS, check_expression, check_roles
-from pipeline.containers import CONTAINERS
+from pipeline.containers import CONTAINERS, KEPT_FORMATS
+from pipeline.detection.registry import CONTRACTS
 from pipeline.errors import ConfigError
 from pipeline.masks.registry import MASK_KINDS
 from pipeline.sinks.registry import SINK_FORMATS
@@ -21,13 +23,14 @@ ANCHORS = ("top-left", "top-right", "bottom-left", "bottom-right")
 SHARD_NAME = re.compile(r"[^/]*([*?\[{]|\.(tar(\.(gz|bz2|xz|zst))?|tgz|tbz2|txz|tzst|parquet|parq|pq)$)", re.IGNORECASE)
 LIST_NAME = re.compile(r"[*?\[{]|\.(parquet|parq|pq|json|(csv|jsonl|ndjson)(\.gz)?)$", re.IGNORECASE)
 LIST_COLUMNS = ("size", "etag", "last_modified", "mask_size", "mask_etag", "mask_last_modified")
+MIN_TILE_PX = 64
 MAX_SHARD_BYTES = 1 << 30  # half of what a column of Arrow holds
 TEMPLATE_FIELDS = ("path", "dir", "stem", "ext", "n")
 NUMBER = "\0"  # in place of {n} in the name of a mask; no file has it in its name
 _OF_ALL = ("min_fraction", "max_fraction", "missing")  # are keys of a union, not of its parts
 _NUMBER_BESIDE_FIELD = re.compile(r"\}\{n\}|\{n\}\{|\{n\}.*\{n\}", re.DOTALL)
 RESULT_FORMATS = tuple(container.name.lower() for container in CONTAINERS if container.modes)
-IMAGE_FORMATS = ("source", "png", "webp", "jpeg")
+IMAGE_FORMATS = (*KEPT_FORMATS, "png", "webp", "jpeg")
 
 
 def absolute_uri(uri: str, key: str) -> str:
@@ -143,10 +146,11 @@ class MaskConfig:
         kind: ``paired`` (a mask file for each image), ``static`` (one mask for all), ``member`` (of a tar shard, beside
             the image), ``column`` (of a Parquet file), ``alpha`` (what the image's own alpha channel makes
             transparent), ``boxes`` (JSON lines, or a column), ``coco`` (annotations), ``shapes`` (objects in Parquet,
-            CSV or JSON, as detectors write them), ``labels`` (a file of a labelling tool for each image) or ``text``
-            (overlaid text, found in the pixels).
+            CSV or JSON, as detectors write them), ``labels`` (a file of a labelling tool for each image), ``text``
+            (overlaid text, found in the pixels), ``detect`` (objects that ONNX models find) or ``python`` (a function
+            of yours).
         uri: folder of the masks, or the one file with the mask or the annotations; of ``shapes`` one file, a folder or
-            a glob; unused by ``alpha`` and ``text``.
+            a glob; unused where masks are made from the image itself.
         template: name of an image's mask below ``uri``, with ``{path}``, ``{dir}``, ``{stem}`` and ``{ext}`` of the
             sample's name, and ``{n}`` for any number, where all such masks are united; null tries the same path, then
             the same stem with any image extension.
@@ -166,8 +170,8 @@ class MaskConfig:
         box_units: ``pixel``, or ``relative`` to width and height of the image.
         categories: names or ids of classes in a COCO file or in label files; an empty list means all.
         labels: format of label files: ``yolo``, ``labelme``, ``voc``, ``sa1b``; ``auto`` looks at each file.
-        classes: names of YOLO's classes in the order of their numbers, or the file that has them: ``classes.txt`` or
-            ``data.yaml``.
+        class_names: names of YOLO's classes in the order of their numbers, or the file that has them:
+            ``classes.txt`` or ``data.yaml``.
         columns: names of columns of ``shapes`` where they are not the usual ones, such as ``{sample: path}``; keys are
             ``sample``, ``box`` (or four columns), ``polygon``, ``rle``, ``score`` and ``objects``.
         where: SQL expression over an object of ``shapes``; only objects for which it is true are filled, such as
@@ -180,6 +184,19 @@ class MaskConfig:
         dilate_px: grow the hole by that many pixels on every side.
         min_fraction: a mask that covers less of its image, but not nothing, fails the sample.
         max_fraction: a mask that covers more of its image fails the sample.
+        model: ONNX file of ``detect``, local, remote or ``hf://``, or a list of them, whose finds are united.
+        model_sha256: hashes of these files; empty: those of the files as the driver finds them.
+        output: what the model's outputs mean: ``boxes``, ``detr``, ``rtdetr``, ``yolo``, ``yolo-seg``, ``heatmap`` or
+            ``classmap``; ``auto`` tells from their names and shapes.
+        classes: names or ids of the classes to fill; an empty list means all.
+        score: minimum confidence of an object or a pixel, 0 … 1.
+        input: how the model takes photos where that is not usual: ``size`` ([width, height] in pixels), ``fit``
+            (``letterbox`` or ``stretch``), ``values`` (``unit``, ``byte``, ``signed`` or ``imagenet``) or ``mean`` and
+            ``std``, ``order`` (``rgb`` or ``bgr``).
+        tile_px: look at overlapping tiles of this side one by one, for small objects in large photos; 0: at the whole.
+        device: of the model of ``detect``: ``cpu`` or ``cuda``.
+        function: of ``python``, as ``package.module:function``.
+        version: of the function, any text; null: the hash of its file.
         also: further masks of the image itself that are united with this one, each with keys of this section; a list as
             ``mask`` fills it.
     """
@@ -198,7 +215,7 @@ class MaskConfig:
     box_units: str = "pixel"
     categories: list[Any] = field(default_factory=list)
     labels: str = "auto"
-    classes: Any = field(default_factory=list)
+    class_names: Any = field(default_factory=list)
     columns: dict[str, Any] = field(default_factory=dict)
     where: str | None = None
     missing: str = "fail"
@@ -208,13 +225,23 @@ class MaskConfig:
     dilate_px: int = 0
     min_fraction: float = 0.0
     max_fraction: float = 0.9
+    model: Any = None
+    model_sha256: list[str] = field(default_factory=list)
+    output: str = "auto"
+    classes: list[Any] = field(default_factory=list)
+    score: float = 0.5
+    input: dict[str, Any] = field(default_factory=dict)
+    tile_px: int = 0
+    device: str = "cpu"
+    function: str | None = None
+    version: str | None = None
     also: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "uri", absolute_uri(self.uri, "mask.uri"))
         object.__setattr__(self, "member", _members(self.member))
         choose("mask.kind", self.kind, MASK_KINDS)
-        for key in ("threshold", "text_score"):
+        for key in ("threshold", "text_score", "score"):
             if not 0 <= getattr(self, key) <= 1:
                 raise ConfigError(f"mask.{key} must be in 0 … 1, got {getattr(self, key)}")
         for key in ("dilate_px", "close_px"):
@@ -233,6 +260,23 @@ class MaskConfig:
         object.__setattr__(self, "also", [_further(part, number) for number, part in enumerate(self.also)])
         if self.template is not None:
             _check_template(self.template)
+        self._check_detection()
+
+    def _check_detection(self) -> None:
+        if self.model is not None:
+            uris = self.model if isinstance(self.model, list | tuple) else [self.model]
+            if not uris or not all(isinstance(uri, str) for uri in uris):
+                raise ConfigError(f"mask.model must be a path, a uri, or a list of them, got {self.model!r}")
+            object.__setattr__(self, "model", [absolute_uri(uri, "mask.model") for uri in uris])
+        if self.model_sha256 and len(self.model_sha256) != len(self.model or []):
+            raise ConfigError(f"mask.model_sha256 must have one hash for each model, got {len(self.model_sha256)}")
+        choose("mask.output", self.output, ("auto", *CONTRACTS))
+        choose("mask.device", self.device, ("cpu", "cuda"))
+        if not all(isinstance(name, str | int) for name in self.classes):
+            raise ConfigError(f"mask.classes must be a list of names or ids, got {self.classes}")
+        if self.tile_px != 0 and self.tile_px < MIN_TILE_PX:
+            raise ConfigError(f"mask.tile_px must be 0 or at least {MIN_TILE_PX}, got {self.tile_px}")
+        ModelInput.parse(self.input)
 
     def _check_annotations(self) -> None:
         choose("mask.box_format", self.box_format, tuple(CORNERS))
@@ -242,8 +286,8 @@ class MaskConfig:
         check_expression("mask.where", self.where, "an object")
         if not all(isinstance(name, str | int) for name in self.categories):
             raise ConfigError(f"mask.categories must be a list of names or ids, got {self.categories}")
-        if not isinstance(self.classes, str | list) or not all(isinstance(name, str) for name in self.classes):
-            raise ConfigError(f"mask.classes must be a list of names, or a file of them, got {self.classes!r}")
+        if not isinstance(self.class_names, str | list) or not all(isinstance(name, str) for name in self.class_names):
+            raise ConfigError(f"mask.class_names must be a list of names, or a file of them, got {self.class_names!r}")
 
     @property
     def parts(self) -> "list[MaskConfig]":
@@ -330,8 +374,10 @@ class SinkConfig:
     Args:
         uri: folder or prefix that receives the results.
         format: ``images`` (one file per result), ``webdataset`` (tar shards) or ``parquet``.
-        image_format: ``source`` keeps each image's own format; ``png`` and ``webp`` are lossless, ``jpeg`` is not.
-        carry: columns of a Parquet source, or extensions of members of its shards, to store beside the results.
+        image_format: ``source`` keeps each image's own format; ``source-or-png`` does, too, but writes PNG where that
+            format cannot hold the pixels, as of GIF, AVIF and HEIC; ``png`` and ``webp`` are lossless, ``jpeg`` is not.
+        carry: columns of a Parquet source or of a list, or extensions of members of tar shards, to store beside the
+            results.
         shard_samples: maximum number of results per shard.
         shard_bytes: size at which a shard is full; its last result may exceed it.
     """
@@ -362,7 +408,9 @@ class SinkConfig:
         """Columns or members that a shard has of its own."""
         if columns := self.rules.own_columns:
             return frozenset(columns)
-        return frozenset(("sample_id", *(RESULT_FORMATS if self.image_format == "source" else (self.image_format,))))
+        return frozenset(
+            ("sample_id", *(RESULT_FORMATS if self.image_format in KEPT_FORMATS else (self.image_format,)))
+        )
 
     @property
     def is_sharded(self) -> bool:

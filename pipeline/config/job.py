@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -13,18 +13,20 @@ from moebius.weights.hub import HUB_WEIGHTS
 from pipeline.config.data import MaskConfig, SinkConfig, SourceConfig, absolute_uri, as_extension, choose
 from pipeline.config.notify import parse_notify, public_notify
 from pipeline.config.slice import Slice
-from pipeline.config.verify import VerifyConfig
+from pipeline.config.verify import MASK, VerifyConfig, described
 from pipeline.errors import ConfigError
 from pipeline.uris import public_uri
 
 _LATER_KEYS = (
     *("guidance_interval", "sampler", "noise_offset", "latent_mask"),
-    *("member", "column", "channel", "upright", "columns", "where", "labels", "classes"),
+    *("member", "column", "channel", "upright", "columns", "where", "labels", "class_names"),
+    *("model", "model_sha256", "output", "classes", "score", "input", "tile_px", "device", "function", "version"),
 )
 _ERROR_TYPE = re.compile(r"[A-Z]\w*|error")  # the latter of struct and zlib
 _ACTORS = re.compile(r"(\d+)(?:\.\.(\d+))?")  # of run.actors
-_ONE_KIND = ("columns", "where", "classes")  # keys of masks that most kinds have no use for
+_ONE_KIND = ("columns", "where", "class_names")  # keys of masks that most kinds have no use for
 _SCHEDULING = ("weights", "batch_size")  # weights have a fingerprint of their own
+_DECIDING_OTHERS = ("sink.format", "sink.image_format", "sink.carry", "source.image")
 
 
 @dataclass(frozen=True)
@@ -232,7 +234,8 @@ class JobConfig:
         if self.source.rules.has_members:
             carried = [as_extension(name) for name in self.sink.carry]
             object.__setattr__(self, "sink", replace(self.sink, carry=carried))
-        if self.sink.carry and (not self.source.rules.is_sharded or not self.sink.is_sharded):
+        has_more = self.source.rules.is_sharded or self.source.rules.is_list
+        if self.sink.carry and not (has_more and self.sink.is_sharded):
             raise ConfigError("sink.carry needs a sink of shards, and a source that has columns or members")
 
     @property
@@ -259,9 +262,22 @@ class JobConfig:
         """Return the detector that looks at results, see :meth:`VerifyConfig.detector`."""
         return self.verify.detector(self.mask)
 
+    def with_detectors(self, change: Callable[[MaskConfig], MaskConfig]) -> "JobConfig":
+        """Return the job with a change made to its masks and to the detector that verifies results."""
+        verify, detector = self.verify, self.verifying_detector
+        if detector and verify.model != MASK:
+            verify = replace(verify, model=described(change(detector)))
+        mask = replace(change(self.mask), also=[change(part) for part in self.mask.also])
+        return replace(self, mask=mask, verify=verify)
+
     @cached_property
     def fingerprint(self) -> str:
-        """Identity of everything but the weights that decides a result; places, limits and scheduling do not."""
+        """Identity of everything but the weights that decides a result; places, limits and scheduling do not.
+
+        Masks that a detector finds have one only after :func:`pipeline.masks.base.pinned`.
+        """
+        for part in self.mask.parts:
+            part.rules.check_pinned()
         deciding: dict[str, Any] = {
             "mask": _deciding_of_mask(self.mask),
             "model": _deciding(self.model, _SCHEDULING),
@@ -274,8 +290,23 @@ class JobConfig:
         if self.source.image:
             deciding["image"] = self.source.image
         if detector := self.verifying_detector:
+            detector.rules.check_pinned()
             deciding["verify"] = asdict(self.verify) | {"model": _deciding_of_mask(detector)}
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def deciding_keys(config: JobConfig) -> list[str]:
+    """Return the keys whose values :attr:`JobConfig.fingerprint` covers, such as ``model.steps``."""
+    sections = {
+        "model": (config.model, _SCHEDULING),
+        "mask": (config.mask, config.mask.rules.indifferent),
+        "window": (config.window, ()),
+        "verify": (config.verify, () if config.verifying_detector else vars(config.verify).keys() - {"model"}),
+    }
+    inside = [
+        f"{name}.{key}" for name, (section, others) in sections.items() for key in vars(section) if key not in others
+    ]
+    return [*inside, *_DECIDING_OTHERS]
 
 
 def public_configuration(config: JobConfig) -> dict[str, Any]:
@@ -284,6 +315,8 @@ def public_configuration(config: JobConfig) -> dict[str, Any]:
     for section, key in (("source", "uri"), ("mask", "uri"), ("sink", "uri"), ("model", "weights")):
         public[section][key] = public_uri(public[section][key])
     public["mask"]["also"] = [_public_part(part) for part in config.mask.also]
+    for section in ("mask", "verify"):
+        public[section]["model"] = _public_model(public[section]["model"])
     public["source"]["root"] = config.source.root and public_uri(config.source.root)
     public["run"]["notify"] = public_notify(config.run.notify)
     return public
@@ -299,6 +332,15 @@ def _public_part(mask: MaskConfig) -> dict[str, Any]:
 def _deciding_of_mask(mask: MaskConfig) -> dict[str, Any]:
     """Return the keys of a mask that decide a result; whether it may be missing is told by the version of a sample."""
     return _deciding(mask, (*mask.rules.indifferent, "missing", "also"))
+
+
+def _public_model(model: Any) -> Any:
+    """Return what describes a detector, a uri or several, without secrets."""
+    if isinstance(model, dict):
+        return {key: _public_model(value) for key, value in model.items()}
+    if isinstance(model, list):
+        return [_public_model(value) for value in model]
+    return public_uri(model) if isinstance(model, str) else model
 
 
 def _deciding(section: ModelConfig | MaskConfig, others: Collection[str]) -> dict[str, Any]:

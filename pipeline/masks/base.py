@@ -4,10 +4,12 @@ Configurations load the file of their kind, so it imports heavy packages only in
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from pipeline.config.data import MaskConfig
+from pipeline.config.job import JobConfig
 from pipeline.config.rules import MaskPlace
 from pipeline.errors import ConfigError
 from pipeline.masks.registry import MASK_KINDS
@@ -33,7 +35,7 @@ class MaskKind:
         indifferent: keys of ``mask`` that do not decide a result.
         own_keys: keys that only some kinds have a use for, and this one has.
         root_uri: of the folder, or the one file, of ``mask.uri``.
-        is_detected: whether a detector finds the mask in the image's pixels.
+        is_code: whether drawing runs code that the settings name; what shows a sink runs none that its files name.
         place: where the masks lie.
         are_images: whether files at ``root_uri`` may be images, which are masks and no samples.
         left_out: counts of unpaired masks, by kind, after pairing.
@@ -44,7 +46,7 @@ class MaskKind:
     own_keys: tuple[str, ...] = ()
     are_images = True
     indifferent: tuple[str, ...] = LOCATIONS
-    is_detected = False
+    is_code = False
     name_of: "Callable[[str], str] | None" = None
 
     def __init__(self, config: MaskConfig) -> None:
@@ -63,6 +65,20 @@ class MaskKind:
 
     def check_installed(self) -> None:
         """Check that optional packages are installed; raise ``ConfigError`` otherwise."""
+
+    def fetch(self, storage_options: Mapping[str, Any]) -> MaskConfig:
+        """Return the settings with the paths of their files on this machine, and with what identifies these.
+
+        Args:
+            storage_options: of remote files.
+
+        Raises:
+            ConfigError: they cannot be used, or are not those that the settings identify.
+        """
+        return self.config
+
+    def check_pinned(self) -> None:
+        """Check that the settings tell everything that decides a mask; raise ``RuntimeError`` otherwise."""
 
     # On the driver.
 
@@ -84,6 +100,14 @@ class MaskKind:
         from pipeline.masks.pairing import pair_inside
 
         pair_inside(database, "if(has_mask, '', NULL)" if self.place.is_beside_image else "''")
+
+    def find_miss(self, database: "Database") -> str | None:
+        """Return an example of a sample without a mask, as the end of a sentence; ``None`` where names say nothing.
+
+        Args:
+            database: with the tables ``images`` and ``samples``, and that of the masks.
+        """
+        return None
 
     def pair_listed(self, database: "Database") -> None:
         """Create the table ``samples`` from ``images`` of a list, without listing masks."""
@@ -130,6 +154,26 @@ def open_kind(config: MaskConfig) -> MaskKind:
     """Create the mask kind of a configuration."""
     kind: MaskKind = MASK_KINDS.load(config.kind)(config)
     return kind
+
+
+def pinned(config: JobConfig) -> JobConfig:
+    """Return a job with what identifies the files and functions of its detectors on this machine, and try these.
+
+    Raises:
+        ConfigError: see :meth:`MaskKind.fetch`; or a package is missing.
+    """
+    return config.with_detectors(lambda mask: replace(_fetched(mask, config.storage), model=mask.model))
+
+
+def fetched(config: JobConfig) -> JobConfig:
+    """Return a job with the paths of its detectors' files on this machine, see :meth:`MaskKind.fetch`."""
+    return config.with_detectors(lambda mask: _fetched(mask, config.storage))
+
+
+def _fetched(config: MaskConfig, storage_options: Mapping[str, Any]) -> MaskConfig:
+    kind = open_kind(config)
+    kind.check_installed()
+    return kind.fetch(storage_options)
 
 
 def open_masks(config: MaskConfig, storage: "Storage", source: "Storage") -> MaskKind:

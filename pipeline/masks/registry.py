@@ -15,5 +15,7 @@ MASK_KINDS = Registry(
         "shapes": "shapes.ShapeMasks",
         "labels": "labels.LabelMasks",
         "text": "text.TextMasks",
+        "detect": "detect.DetectedMasks",
+        "python": "python.FunctionMasks",
     },
 )

@@ -1,12 +1,14 @@
 """Reads the inputs of manifest rows again, for display."""
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 from pipeline.config.job import JobConfig, LimitsConfig, MaskConfig, SinkConfig, SourceConfig
-from pipeline.errors import SampleError
+from pipeline.errors import ConfigError, SampleError
 from pipeline.masks.annotations import plain_name, read_annotations
 from pipeline.masks.base import open_kind
 from pipeline.sources.inputs import Inputs
@@ -41,10 +43,14 @@ class Inspector:
     """
 
     def __init__(self, config: JobConfig, sample_ids: Collection[str]) -> None:
-        kind = open_kind(config.mask)
-        for part in config.mask.parts:
-            open_kind(part).check_installed()
-        self.place = kind.place
+        kinds = [open_kind(part) for part in config.mask.parts]
+        for kind in kinds:
+            kind.check_installed()
+        self.place, self.is_code = kinds[0].place, any(kind.is_code for kind in kinds)
+        if not self.is_code:
+            with contextlib.suppress(ConfigError, OSError):  # then drawing says what is missing
+                first, *further = (kind.fetch(config.storage) for kind in kinds)
+                config = replace(config, mask=replace(first, also=further))
         self.config, self.reader = config, Reader(config)
         self.source = open_source(config, self.reader.source)
         self.specs: dict[str, list[str]] | None = None
@@ -72,6 +78,7 @@ class Inspector:
             "mask_key": self._mask_key(row),
             "mask_bytes": None,
             "mask_spec": self._mask_spec(row),
+            "carried": None,
         }
         (inputs,) = self.reader.read_all([sample])
         if isinstance(inputs, Exception):

@@ -20,7 +20,7 @@ class LabelMasks(PairedMasks):
     """One label file for each image, by template, else of the same stem."""
 
     indifferent = LOCATIONS
-    own_keys = ("classes",)
+    own_keys = ("class_names",)
     preferred = ".txt"
     are_images = False
 
@@ -41,19 +41,21 @@ class LabelMasks(PairedMasks):
             )
         if config.labels == "sa1b" and config.categories:
             raise ConfigError("mask.categories has no meaning for mask.labels=sa1b, whose objects have no class")
-        if isinstance(config.classes, list):  # else they are still to be read
-            self._check_names(config.classes)
+        if isinstance(config.class_names, list):  # else they are still to be read
+            self._check_names(config.class_names)
 
     def _check_names(self, classes: list[str]) -> None:
         asked = [str(name) for name in self.config.categories]
         known = {*map(str, classes), *map(str, range(len(classes)))}
         missing = [name for name in asked if name not in known]
         if classes and missing:
-            raise ConfigError(f"mask.categories: mask.classes has no {', '.join(missing)}; it has {', '.join(classes)}")
+            raise ConfigError(
+                f"mask.categories: mask.class_names has no {', '.join(missing)}; it has {', '.join(classes)}"
+            )
         if self.config.labels == "yolo" and not classes and not all(name.isdigit() for name in asked):
             raise ConfigError(
-                "mask.categories: YOLO numbers its classes; set mask.classes to the classes.txt or data.yaml that has "
-                "their names, or choose by number"
+                "mask.categories: YOLO numbers its classes; set mask.class_names to the classes.txt or data.yaml that "
+                "has their names, or choose by number"
             )
 
     def is_mask(self, key: str) -> bool:

@@ -57,7 +57,7 @@ def _is_chosen(label: str | int, config: MaskConfig) -> bool:
     names = {str(name) for name in config.categories}
     if isinstance(label, str):
         return label in names
-    if not config.classes and not all(name.isdigit() for name in names):
-        raise ValueError("the file numbers its classes: set mask.classes to the file with their names")
-    own = config.classes[label] if 0 <= label < len(config.classes) else None
+    if not config.class_names and not all(name.isdigit() for name in names):
+        raise ValueError("the file numbers its classes: set mask.class_names to the file with their names")
+    own = config.class_names[label] if 0 <= label < len(config.class_names) else None
     return str(label) in names or own in names

@@ -27,9 +27,11 @@ def read_class_names(uri: str, options: Mapping[str, Any]) -> list[str]:
         text = storage.read().decode("utf-8-sig")
         return _of_yaml(text) if uri.lower().endswith(YAML_SUFFIXES) else text.splitlines()
     except FileNotFoundError as error:
-        raise ConfigError(f"mask.classes: nothing at {storage}") from error
+        raise ConfigError(f"mask.class_names: nothing at {storage}") from error
     except (UnicodeDecodeError, yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ConfigError(f"mask.classes: {storage} has no names of classes: {' '.join(str(error).split())}") from error
+        raise ConfigError(
+            f"mask.class_names: {storage} has no names of classes: {' '.join(str(error).split())}"
+        ) from error
 
 
 def _of_yaml(text: str) -> list[str]:

@@ -126,10 +126,10 @@ def test_categories_choose_classes_by_name_or_number():
     both = f"{yolo(0)}\n1 0.9 0.9 0.1 0.1"
     first, names = draw(yolo(0)).pixels, ["logo", "text"]
     assert np.array_equal(draw(both, categories=[0]).pixels, first)
-    assert np.array_equal(draw(both, categories=["logo"], classes=names).pixels, first)
-    assert np.array_equal(draw(both, categories=["0"], classes=names).pixels, first)
+    assert np.array_equal(draw(both, categories=["logo"], class_names=names).pixels, first)
+    assert np.array_equal(draw(both, categories=["0"], class_names=names).pixels, first)
     assert not draw(both, categories=[5]).pixels.any()
-    with pytest.raises(SampleError, match=r"set mask\.classes to the file"):
+    with pytest.raises(SampleError, match=r"set mask\.class_names to the file"):
         draw(both, categories=["logo"])
     for data in (labelme(), voc()):
         assert draw(data, categories=["logo"]).pixels.any() and not draw(data, categories=["text"]).pixels.any()
@@ -145,22 +145,29 @@ def test_categories_choose_classes_by_name_or_number():
 )
 def test_classes_are_read_from_their_file_when_the_configuration_is_loaded(tmp_path, name, text):
     (tmp_path / name).write_text(text)
-    overrides = ["mask.kind=labels", f"mask.classes={tmp_path / name}", "mask.categories=[text]", "mask.labels=yolo"]
+    overrides = [
+        "mask.kind=labels",
+        f"mask.class_names={tmp_path / name}",
+        "mask.categories=[text]",
+        "mask.labels=yolo",
+    ]
     config = load_config(str(ROOT / "conf" / "inpaint.yaml"), overrides)
-    assert config.mask.classes == ["logo", "text"]
-    given = load_config(str(ROOT / "conf" / "inpaint.yaml"), [*overrides, "mask.classes=[logo, text]"])
+    assert config.mask.class_names == ["logo", "text"]
+    given = load_config(str(ROOT / "conf" / "inpaint.yaml"), [*overrides, "mask.class_names=[logo, text]"])
     assert given.fingerprint == config.fingerprint
-    with pytest.raises(ConfigError, match=r"mask\.classes has no photo; it has logo, text"):
+    with pytest.raises(ConfigError, match=r"mask\.class_names has no photo; it has logo, text"):
         load_config(str(ROOT / "conf" / "inpaint.yaml"), [*overrides, "mask.categories=[photo]"])
 
 
 @pytest.mark.parametrize("text", ["names: 3", "nc: 2", "names: {a: b}", "names: {99999999: a}", "{", ": :"])
 def test_file_without_class_names_is_a_configuration_error(tmp_path, text):
     (tmp_path / "data.yaml").write_text(text)
-    with pytest.raises(ConfigError, match=r"mask\.classes: .*data\.yaml has no names of classes"):
-        load_config(str(ROOT / "conf" / "inpaint.yaml"), ["mask.kind=labels", f"mask.classes={tmp_path / 'data.yaml'}"])
-    with pytest.raises(ConfigError, match=r"mask\.classes: nothing at"):
-        load_config(str(ROOT / "conf" / "inpaint.yaml"), ["mask.kind=labels", f"mask.classes={tmp_path}/none.txt"])
+    with pytest.raises(ConfigError, match=r"mask\.class_names: .*data\.yaml has no names of classes"):
+        load_config(
+            str(ROOT / "conf" / "inpaint.yaml"), ["mask.kind=labels", f"mask.class_names={tmp_path / 'data.yaml'}"]
+        )
+    with pytest.raises(ConfigError, match=r"mask\.class_names: nothing at"):
+        load_config(str(ROOT / "conf" / "inpaint.yaml"), ["mask.kind=labels", f"mask.class_names={tmp_path}/none.txt"])
 
 
 def shape(kind: str, points: list, **more) -> dict:
@@ -239,10 +246,10 @@ def test_large_label_file_is_refused_before_it_is_parsed(monkeypatch):
     ("options", "reason"),
     [
         ({"labels": "coco"}, r"mask\.labels must be one of auto, yolo"),
-        ({"labels": "yolo", "categories": ["logo"]}, r"set mask\.classes to the classes\.txt or data\.yaml"),
+        ({"labels": "yolo", "categories": ["logo"]}, r"set mask\.class_names to the classes\.txt or data\.yaml"),
         ({"labels": "sa1b", "categories": ["logo"]}, "whose objects have no class"),
-        ({"classes": [1]}, r"mask\.classes must be a list of names"),
-        ({"kind": "paired", "classes": ["a"]}, r"mask\.classes has no meaning for mask\.kind=paired"),
+        ({"class_names": [1]}, r"mask\.class_names must be a list of names"),
+        ({"kind": "paired", "class_names": ["a"]}, r"mask\.class_names has no meaning for mask\.kind=paired"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(options, reason):
