@@ -76,7 +76,7 @@ def _plan(options: argparse.Namespace) -> int:
         "done": f"{plan.done.total()} {_counts(plan.done)}",
         "to do": f"{plan.todo} {_counts({WHY[reason]: count for reason, count in plan.reasons.items()})}",
         **({"cannot be read": f"{plan.faults.total()} {_counts(plan.faults)}"} if plan.faults else {}),
-        "missing masks": f"{plan.without_mask}{f', {miss}' if plan.without_mask and miss else ''}",
+        **_without_mask(plan.without_mask, config.mask.missing == "empty", miss),
         **({"no version": f"{plan.without_version} ({WITHOUT_VERSION})"} if plan.without_version else {}),
         "gone": f"{plan.gone} (in the manifest, no longer in the source; their rows are kept)",
         **({"forgotten": f"{plan.forgotten} (deleted on request, skipped)"} if plan.forgotten else {}),
@@ -122,6 +122,13 @@ def _sizing(
         return {"sizing": "nothing to do"}
     sample = sample_windows(config, plan.database, window_px, options.sample)
     return describe_sizing(plan.todo, sample, rate, options.gpu_hour_cost)
+
+
+def _without_mask(count: int, is_empty: bool, miss: str | None) -> dict[str, str]:
+    """Return the line that states how many samples have no mask, with an example of a name that matches none."""
+    if is_empty:
+        return {"without a mask": f"{count} (nothing to fill, mask.missing=empty)"}
+    return {"missing masks": f"{count}{f', {miss}' if count and miss else ''}"}
 
 
 def _counts(counter: dict[str, int]) -> str:

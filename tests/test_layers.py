@@ -24,7 +24,7 @@ bench
     "pipeline": """
 containers database records registry timed uris
 detection.registry errors masks.drawn masks.registry metrics sinks.registry sources.registry
-extras
+expressions extras
 codecs config storage
 detection sources
 faults masks

@@ -19,11 +19,12 @@ from pipeline.uris import public_uri
 
 _LATER_KEYS = (
     *("guidance_interval", "sampler", "noise_offset", "latent_mask"),
-    *("member", "column", "channel", "upright"),
+    *("member", "column", "channel", "upright", "columns", "where", "labels", "class_names"),
     *("model", "model_sha256", "output", "classes", "score", "input", "tile_px", "device", "function", "version"),
 )
 _ERROR_TYPE = re.compile(r"[A-Z]\w*|error")  # the latter of struct and zlib
 _ACTORS = re.compile(r"(\d+)(?:\.\.(\d+))?")  # of run.actors
+_ONE_KIND = ("columns", "where", "class_names")  # keys of masks that most kinds have no use for
 _SCHEDULING = ("weights", "batch_size")  # weights have a fingerprint of their own
 _DECIDING_OTHERS = ("sink.format", "sink.image_format", "sink.carry", "source.image")
 
@@ -224,7 +225,11 @@ class JobConfig:
         except ValueError as error:
             section = "window" if str(error).split()[0] in WindowConfig.__dataclass_fields__ else "model"
             raise ConfigError(f"{section}.{error}") from error
-        self.mask.rules.check(self.source.format)
+        for part in self.mask.parts:
+            for key in _ONE_KIND:
+                if getattr(part, key) and key not in part.rules.own_keys:
+                    raise ConfigError(f"mask.{key} has no meaning for mask.kind={part.kind}")
+            part.rules.check(self.source.format)
         _ = self.verifying_detector
         if self.source.rules.has_members:
             carried = [as_extension(name) for name in self.sink.carry]
@@ -262,7 +267,8 @@ class JobConfig:
         verify, detector = self.verify, self.verifying_detector
         if detector and verify.model != MASK:
             verify = replace(verify, model=described(change(detector)))
-        return replace(self, mask=change(self.mask), verify=verify)
+        mask = replace(change(self.mask), also=[change(part) for part in self.mask.also])
+        return replace(self, mask=mask, verify=verify)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -270,19 +276,22 @@ class JobConfig:
 
         Masks that a detector finds have one only after :func:`pipeline.masks.base.pinned`.
         """
-        self.mask.rules.check_pinned()
-        deciding = {
-            "mask": _deciding(self.mask, self.mask.rules.indifferent),
+        for part in self.mask.parts:
+            part.rules.check_pinned()
+        deciding: dict[str, Any] = {
+            "mask": _deciding_of_mask(self.mask),
             "model": _deciding(self.model, _SCHEDULING),
             "window": asdict(self.window),
             "image_format": self.sink.image_format,
             "sink": (self.sink.format, self.sink.carry),
         }
+        if self.mask.also:
+            deciding["also"] = [_deciding_of_mask(part) for part in self.mask.also]
         if self.source.image:
             deciding["image"] = self.source.image
         if detector := self.verifying_detector:
             detector.rules.check_pinned()
-            deciding["verify"] = asdict(self.verify) | {"model": _deciding(detector, detector.rules.indifferent)}
+            deciding["verify"] = asdict(self.verify) | {"model": _deciding_of_mask(detector)}
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -305,11 +314,24 @@ def public_configuration(config: JobConfig) -> dict[str, Any]:
     public = asdict(config) | {"storage": dict.fromkeys(config.storage, "***")}
     for section, key in (("source", "uri"), ("mask", "uri"), ("sink", "uri"), ("model", "weights")):
         public[section][key] = public_uri(public[section][key])
+    public["mask"]["also"] = [_public_part(part) for part in config.mask.also]
     for section in ("mask", "verify"):
         public[section]["model"] = _public_model(public[section]["model"])
     public["source"]["root"] = config.source.root and public_uri(config.source.root)
     public["run"]["notify"] = public_notify(config.run.notify)
     return public
+
+
+def _public_part(mask: MaskConfig) -> dict[str, Any]:
+    """Return the keys of one of several masks that differ from their defaults, without secrets."""
+    usual, kept = asdict(MaskConfig()), asdict(mask)
+    public = {key: value for key, value in kept.items() if value != usual[key]}
+    return public | ({"uri": public_uri(mask.uri)} if "uri" in public else {})
+
+
+def _deciding_of_mask(mask: MaskConfig) -> dict[str, Any]:
+    """Return the keys of a mask that decide a result; whether it may be missing is told by the version of a sample."""
+    return _deciding(mask, (*mask.rules.indifferent, "missing", "also"))
 
 
 def _public_model(model: Any) -> Any:

@@ -66,7 +66,7 @@ class VerifyConfig:
         if model == TEXT:
             found = MaskConfig(kind=TEXT)
         elif model == MASK:
-            found = mask
+            found = next((part for part in mask.parts if part.kind in DETECTORS), mask)
         else:
             keys = model if isinstance(model, dict) else {"model": model}
             if unknown := sorted(map(str, keys - MaskConfig.__dataclass_fields__.keys())):

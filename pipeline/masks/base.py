@@ -33,20 +33,25 @@ class MaskKind:
 
     Attributes:
         indifferent: keys of ``mask`` that do not decide a result.
+        own_keys: keys that only some kinds have a use for, and this one has.
+        root_uri: of the folder, or the one file, of ``mask.uri``.
         is_code: whether drawing runs code that the settings name; what shows a sink runs none that its files name.
         place: where the masks lie.
+        are_images: whether files at ``root_uri`` may be images, which are masks and no samples.
         left_out: counts of unpaired masks, by kind, after pairing.
         name_of: returns the name of a sample's mask, if masks have names of their own.
-        storage: of ``mask.uri``, once it is open.
+        storage: of ``root_uri``, once it is open.
     """
 
+    own_keys: tuple[str, ...] = ()
+    are_images = True
     indifferent: tuple[str, ...] = LOCATIONS
     is_code = False
     name_of: "Callable[[str], str] | None" = None
 
     def __init__(self, config: MaskConfig) -> None:
         self.config = config
-        self.place = MaskPlace()
+        self.place, self.root_uri = MaskPlace(), config.uri
         self.left_out: Counter[str] = Counter()
 
     def check(self, source_format: str) -> None:
@@ -186,6 +191,8 @@ def _fetched(config: MaskConfig, storage_options: Mapping[str, Any]) -> MaskConf
 
 def open_masks(config: MaskConfig, storage: "Storage", source: "Storage") -> MaskKind:
     """Create the mask kind of a configuration on the driver, see :meth:`MaskKind.open`."""
+    for part in config.also:
+        open_kind(part).check_installed()
     masks = open_kind(config)
     masks.open(storage, source)
     return masks

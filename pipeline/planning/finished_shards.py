@@ -53,7 +53,14 @@ class FinishedShards:
         ):
             return
         manifest.load_into(database, COLUMNS)
-        database.run(_FINISHED, {"weights": weights_fingerprint, "settings": config.fingerprint})
+        database.run(
+            _FINISHED,
+            {
+                "weights": weights_fingerprint,
+                "settings": config.fingerprint,
+                "needs_masks": config.mask.missing == "fail",
+            },
+        )
         self._known = set(database.run("SELECT uri, version FROM finished"))
 
     def without(self, shards: Iterable[StoredFile]) -> Iterable[StoredFile]:
@@ -88,7 +95,8 @@ FROM rows
 WHERE weights_fingerprint = $weights AND config_fingerprint = $settings
 AND coalesce(error_type NOT IN {RESULT_FAULTS}, true)
 GROUP BY input_uri, input_version
-HAVING count(*) = try_cast(regexp_extract(input_version, {COUNT_PATTERN}, 1) AS BIGINT)"""
+HAVING ($needs_masks OR count(*) FILTER (error_type = 'MissingMask') = 0)
+AND count(*) = try_cast(regexp_extract(input_version, {COUNT_PATTERN}, 1) AS BIGINT)"""
 
 _ADD = f"""
 INSERT INTO samples BY NAME SELECT

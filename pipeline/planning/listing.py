@@ -17,6 +17,7 @@ from pipeline.sinks.base import FOLDER
 from pipeline.sources.base import EMPTY, EVERYTHING, IMAGES, sample_ref_batches
 from pipeline.sources.left_out import LeftOut
 from pipeline.sources.reader import open_source
+from pipeline.sources.versions import without_mask_sql
 from pipeline.storage.errors import usable
 from pipeline.storage.storage import Storage
 
@@ -46,12 +47,15 @@ def find_samples(
     """
     check_selection(config.run.select)
     rules, source = config.source.rules, open_storage(config.source.root_uri, config.storage)
-    masks = open_masks(config.mask, open_storage(config.mask.uri, config.storage), source)
+    masks = open_masks(config.mask, open_storage(config.mask.rules.root_uri, config.storage), source)
     sink = Storage(config.sink.uri, config.storage)
     mask_files = {"mask.uri": masks.storage} if masks.place.is_outside else {}
     _refuse_results_among_inputs(sink, {"source.root" if rules.is_list else "source.uri": source, **mask_files})
     # Results and masks are no inputs, even if their folders are inside the source.
-    top, others = f"{_location(source)}/", [_location(storage) for storage in (sink, *mask_files.values())]
+    top, others = (
+        f"{_location(source)}/",
+        [_location(sink), *(_location(storage) for storage in mask_files.values() if masks.are_images)],
+    )
     inside = tuple(f"{other.removeprefix(top)}/" for other in others if other.startswith(top))
     left_out = LeftOut(inside, _leads_to(source, [other for other in others if not top.startswith(f"{other}/")]))
     finder = open_source(config, source)
@@ -64,6 +68,8 @@ def find_samples(
     if config.sink.image_format == SOURCE_OR_PNG and not rules.is_sharded and not config.sink.is_sharded:
         database.run(_REFUSE_TAKEN)
     (masks.pair_listed if rules.is_list else masks.pair)(database)
+    if config.mask.missing == "empty":
+        database.run(_WITHOUT_MASK)
     miss = masks.find_miss(database)
     database.run("CREATE OR REPLACE TABLE miss AS SELECT $miss::VARCHAR AS example", {"miss": miss})
     if finished:
@@ -132,6 +138,10 @@ def _rename_repeated(database: Database) -> None:
         mark += "#"
     database.run(_RENAME, {"mark": mark})
 
+
+# So that a mask that comes later, or is asked for later, makes the sample a changed one.
+_WITHOUT_MASK = f"""
+UPDATE samples SET input_version = {without_mask_sql("input_version")} WHERE mask_key IS NULL AND fault IS NULL"""
 
 _IS_UNTIDY = "(contains(sample_id, './') OR contains(sample_id, '//') OR starts_with(sample_id, '/'))"
 _UNTIDY = f"SELECT 1 FROM images WHERE {_IS_UNTIDY} LIMIT 1"

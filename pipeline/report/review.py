@@ -42,10 +42,11 @@ class Inspector:
     """
 
     def __init__(self, config: JobConfig, sample_ids: Collection[str]) -> None:
-        kind = open_kind(config.mask)
-        kind.check_installed()
-        self.place, self.is_code = kind.place, kind.is_code
-        if not kind.is_code:
+        kinds = [open_kind(part) for part in config.mask.parts]
+        for kind in kinds:
+            kind.check_installed()
+        self.place, self.is_code = kinds[0].place, any(kind.is_code for kind in kinds)
+        if not self.is_code:
             with contextlib.suppress(ConfigError, OSError):  # then drawing says what is missing
                 config = tried(config)
         self.config, self.reader = config, Reader(config)
@@ -84,11 +85,15 @@ class Inspector:
 
     def _mask_key(self, row: Mapping[str, Any]) -> str | None:
         is_paired = self.place.is_file and not self.place.is_shared
+        if _is_several(row["mask_uri"]):
+            return ""
         if row["mask_uri"] is None and (is_paired or self.specs is not None):
             return None
         return self.reader.masks.key(row["mask_uri"]) if is_paired else ""
 
     def _mask_spec(self, row: Mapping[str, Any]) -> str | None:
+        if self.place.is_file and _is_several(row["mask_uri"]):
+            return json.dumps([self._listed_mask(uri) for uri in json.loads(row["mask_uri"])])
         if self.specs is None or row["mask_uri"] is None:
             return None
         spec = f"[{','.join(sorted(self.specs[row['sample_id']]))}]"
@@ -96,3 +101,12 @@ class Inspector:
         if digest != mask_version_of(row["input_version"]):
             raise SampleError("mask", "FileChanged", f"{row['mask_uri']} has changed for this sample")
         return spec
+
+    def _listed_mask(self, uri: str) -> dict[str, Any]:
+        """Return one of several masks as the plan lists it, by what it is now."""
+        masks = self.reader.masks
+        return {"key": masks.key(uri) if masks.holds(uri) else uri, "version": "", "size_bytes": 0}
+
+
+def _is_several(mask_uri: str | None) -> bool:
+    return mask_uri is not None and mask_uri.startswith("[")

@@ -2,13 +2,14 @@
 
 ``VERSION [" of " COUNT] [" carried:" NAMES "-" VALUES] [" mask:" MASK_VERSION]``: the version of the file (etag, or
 size and time of change), of a shard also the number of its samples, hashes of the columns that a list carries, and the
-version of a mask in a file of its own, or the hash of its annotations.
+version of a mask in a file of its own, or the hash of its annotations, or that there is none and none is needed.
 A list may state neither: the version of the file or of the mask is then empty, and never counts as another one.
 """
 
 COUNT_PATTERN = r"' of (\d+)$'"  # SQL text: the count in the version of a sample without a mask file
 UNCHECKED = "~"  # begins a version that only the list states: the storage would state another one for the same file
 _MASK = " mask:"
+_NO_MASK = "none"
 _CARRIED = " carried:"
 
 # SQL over ``input_version``: whether the version of the file, or of its mask, is not known.
@@ -36,6 +37,11 @@ def carried_version(names: str, values: str) -> str:
 def with_mask_sql(version: str, mask_version: str) -> str:
     """Return SQL that adds the version of a mask, unless that is null."""
     return f"{version} || coalesce('{_MASK}' || {mask_version}, '')"
+
+
+def without_mask_sql(version: str) -> str:
+    """Return SQL of the version of a sample that has no mask and needs none."""
+    return f"{version} || '{_MASK}{_NO_MASK}'"
 
 
 def file_version_of(input_version: str) -> str:

@@ -32,7 +32,7 @@ def new_record(sample: Sample, config: JobConfig, reader: Reader, weights_finger
         status=FAILED,
         input_uri=reader.image_uri(sample),
         input_version=sample["input_version"],
-        mask_kind=config.mask.kind,
+        mask_kind=config.mask.kinds,
         mask_uri=reader.mask_uri(sample),
         config_fingerprint=config.fingerprint,
         seed=sample_seed(config.model.seed, sample["sample_id"]),
@@ -75,7 +75,8 @@ def prepare(
     record.orientation = photo.orientation if photo.orientation > 1 else None
     drawn = draw_mask(inputs.mask, photo, config.mask, config.limits.max_pixels)
     repaint, record.mask_objects, record.mask_score = drawn.pixels, drawn.objects, drawn.score
-    photo = open_kind(config.mask).revealed(photo, repaint)
+    for part in config.mask.parts:
+        photo = open_kind(part).revealed(photo, repaint)
     record.mask_fraction = np.count_nonzero(repaint) / repaint.size
     windows = plan_windows(repaint, window_px, config.window.context, config.window.max_upscale)
     record.window_count = len(windows)

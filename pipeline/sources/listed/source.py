@@ -21,6 +21,7 @@ from pipeline.sources.listed.columns import (
     as_specs,
     as_text,
     present_columns,
+    several_paths,
     time_texts,
     versions,
     wanted_columns,
@@ -140,10 +141,12 @@ class ListedFiles:
         ids, links, faults = named.named(keys, broken, file, start)
         sizes = self._sizes("size", values, columns, file)
         versions_ = versions(texts("etag"), sizes, texts("last_modified"), self._root.is_s3)
-        wanted = texts(MASK)
+        paths = several_paths(values[MASK], columns[MASK], file) if MASK in values else None
+        wanted = texts(MASK) if paths is None else paths[0]
         mask_sizes = self._sizes("mask_size", values, columns, file)
         mask_versions = versions(texts("mask_etag"), mask_sizes, texts("mask_last_modified"), self._root.is_s3)
         specs = as_specs(values[BOXES], columns[BOXES], file) if BOXES in values else pa.nulls(len(ids), pa.string())
+        specs = specs if paths is None else paths[1]
         carried = pa.nulls(len(ids), pa.binary())
         if self._carried:
             carried, carried_versions, carried_faults = pack_rows(self._carried_columns(batch, file))
