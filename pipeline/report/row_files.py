@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.config.job import MaskConfig
 from pipeline.errors import SampleError
 from pipeline.report.formatting import shown
-from pipeline.report.review import NO_LIMIT, Inspector, config_of_run
+from pipeline.report.inspector import NO_LIMIT, Inspector, config_of_run
 from pipeline.sinks.results import read_result
 from pipeline.sources.inputs import Inputs
 from pipeline.storage.storage import Storage
