@@ -26,6 +26,7 @@ containers database records registry timed uris
 detection.registry errors masks.drawn masks.registry metrics sinks.registry sources.registry
 extras
 codecs config storage
+verdicts
 detection sources
 faults masks
 manifest sinks
