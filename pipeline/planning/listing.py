@@ -10,6 +10,7 @@ from pipeline.config.job import JobConfig
 from pipeline.database import Database
 from pipeline.errors import ConfigError
 from pipeline.masks.base import MaskKind, open_masks
+from pipeline.planning.corrections import use_corrected_masks
 from pipeline.planning.finished_shards import FinishedShards
 from pipeline.planning.select_expression import check_selection
 from pipeline.sinks.base import FOLDER
@@ -28,6 +29,8 @@ def find_samples(
     open_storage: Callable[[str, Mapping[str, Any]], Storage] = Storage,
 ) -> dict[str, int]:
     """List the source, pair every image with its mask, and create the table ``samples`` of ``SAMPLE_SCHEMA``.
+
+    A corrected mask in a review of the sink takes the place of the sample's own.
 
     Args:
         config: the job.
@@ -61,6 +64,7 @@ def find_samples(
     (masks.pair_listed if rules.is_list else masks.pair)(database)
     if finished:
         finished.add_samples()
+    use_corrected_masks(sink, database)
     is_part = finished is not None and finished.slice is not None  # the other files were not opened
     if not is_part and not database.run("SELECT 1 FROM samples LIMIT 1"):
         there = left_out.there()

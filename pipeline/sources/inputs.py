@@ -26,11 +26,13 @@ class Inputs:
         image: the compressed image.
         mask: the compressed mask, or the text of annotations; empty if the image contains it.
         carried: other columns or members for the result, as one row.
+        is_corrected: the mask is a corrected one, from a review: a picture, whatever the kind of masks is.
     """
 
     image: bytes
     mask: bytes
     carried: pa.RecordBatch = field(default_factory=lambda: NOTHING_CARRIED)
+    is_corrected: bool = False
 
 
 def file_of(sample: Sample) -> str:

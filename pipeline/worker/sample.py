@@ -13,6 +13,7 @@ from pipeline.codecs.encode import check_encodable, encode
 from pipeline.config.job import JobConfig
 from pipeline.errors import SampleError
 from pipeline.masks.base import open_kind
+from pipeline.masks.corrected import settings_of
 from pipeline.masks.decode import draw_mask
 from pipeline.records import FAILED, OK, UNCHANGED, Record
 from pipeline.sources.inputs import Inputs, Sample
@@ -72,7 +73,7 @@ def prepare(
     photo = decode(inputs.image, config.limits.max_pixels, header)
     record.height, record.width = photo.pixels.shape[:2]
     record.orientation = photo.orientation if photo.orientation > 1 else None
-    drawn = draw_mask(inputs.mask, photo, config.mask, config.limits.max_pixels)
+    drawn = draw_mask(inputs.mask, photo, settings_of(inputs, config.mask), config.limits.max_pixels)
     repaint, record.mask_objects, record.mask_score = drawn.pixels, drawn.objects, drawn.score
     photo = open_kind(config.mask).revealed(photo, repaint)
     record.mask_fraction = np.count_nonzero(repaint) / repaint.size
