@@ -35,7 +35,7 @@ planning
 cluster
 executor
 report training
-evaluation maintenance
+evaluation maintenance review
 run
 bench
 """,
