@@ -27,6 +27,7 @@ UNDONE = (DEFERRED, HELD, RETURNED)
 # - fault is a reason, known when planning, why it cannot be read, as "Type: sentence";
 # - mask_review is the key, in the sink, of the file of reviews with a corrected mask, which takes the place of the
 #   sample's own; null without one.
+# - carried holds the columns of a list for sink.carry as a stream of Arrow, null where a list carries nothing.
 SAMPLE_SCHEMA = pa.schema(
     [
         ("sample_id", pa.string()),
@@ -39,6 +40,7 @@ SAMPLE_SCHEMA = pa.schema(
         ("mask_spec", pa.string()),
         ("fault", pa.string()),
         ("mask_review", pa.string()),
+        ("carried", pa.binary()),
     ]
 )
 

@@ -7,7 +7,7 @@ review brings another; a new version of the photo has its own mask again.
 import logging
 
 from pipeline.database import Database
-from pipeline.sources.versions import file_version_sql, with_mask_sql
+from pipeline.sources.versions import file_version_sql, with_mask_sql, without_mask_sql
 from pipeline.storage.storage import Storage
 from pipeline.verdicts.current import LATEST
 from pipeline.verdicts.files import load_reviews
@@ -51,7 +51,7 @@ UPDATE samples SET
     mask_key = coalesce(samples.mask_key, ''),
     size_bytes = samples.size_bytes - coalesce(samples.mask_bytes, 0) + corrections.corrected_bytes,
     mask_bytes = corrections.corrected_bytes,
-    input_version = {with_mask_sql("corrections.file_version", "corrections.mask_version")},
+    input_version = {with_mask_sql(without_mask_sql("samples.input_version"), "corrections.mask_version")},
     fault = if(starts_with(samples.fault, 'AmbiguousMask'), NULL, samples.fault)
 FROM corrections
 WHERE samples.sample_id = corrections.sample_id

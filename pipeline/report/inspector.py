@@ -79,6 +79,7 @@ class Inspector:
             "mask_bytes": None,
             "mask_spec": None if review else self._mask_spec(row),
             "mask_review": review,
+            "carried": None,
         }
         (inputs,) = self.reader.read_all([sample])
         if isinstance(inputs, Exception):

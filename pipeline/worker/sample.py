@@ -11,6 +11,7 @@ from moebius.windows import plan_windows
 from pipeline.codecs.decode import bits_per_channel, decode
 from pipeline.codecs.encode import check_encodable, encode
 from pipeline.config.job import JobConfig
+from pipeline.containers import KEPT_FORMATS
 from pipeline.errors import SampleError
 from pipeline.masks.base import open_kind
 from pipeline.masks.corrected import settings_of
@@ -79,7 +80,7 @@ def prepare(
     record.mask_fraction = np.count_nonzero(repaint) / repaint.size
     windows = plan_windows(repaint, window_px, config.window.context, config.window.max_upscale)
     record.window_count = len(windows)
-    if windows or config.sink.image_format != "source":  # else the input is passed through
+    if windows or config.sink.image_format not in KEPT_FORMATS:  # else the input is passed through
         check_encodable(photo, config.sink.image_format)
     seen = photo.rgb() if windows else np.empty((0, 0, 3), np.uint8)
     job = SampleJob(record, inputs.image, photo, repaint, seen, windows, record.seed or 0)
@@ -96,7 +97,7 @@ def finish(job: SampleJob, config: JobConfig) -> bytes:
     """
     started = time.perf_counter()
     record, image_format = job.record, config.sink.image_format
-    if not job.windows and image_format in ("source", job.photo.format.lower()):
+    if not job.windows and image_format in (*KEPT_FORMATS, job.photo.format.lower()):
         data, container = job.source, job.photo.format
         record.outside_max_diff = 0
     else:
