@@ -19,7 +19,7 @@ from pipeline.errors import ConfigError, SampleError
 from pipeline.masks.decode import read_mask
 from pipeline.records import MANIFEST_SCHEMA, OK
 from pipeline.report.figures import load_rows
-from pipeline.report.review import NO_LIMIT
+from pipeline.report.inspector import NO_LIMIT
 from pipeline.report.row_files import RowFiles, RowFilesReader
 from pipeline.storage.errors import usable
 from pipeline.storage.storage import Storage

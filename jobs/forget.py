@@ -14,7 +14,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the arguments, delete the samples, and print how many rows are gone."""
     parser = new_parser(
         "forget",
-        "Permanently delete samples from a sink: their results, including those in shards, and their rows. Later runs "
+        "Permanently delete samples from a sink: their results, including those in shards, their reviews "
+        "and their rows. Later runs "
         "skip them even if the source still has them. The source and its masks are not changed.",
     )
     add_sink(parser)

@@ -117,7 +117,9 @@ def saved(image: Image.Image, container: str = "PNG", **options) -> bytes:
 def planned_sample(name: str, **fields) -> dict:
     """A sample as a plan has it, with the fields of ``SAMPLE_SCHEMA``: a file with a mask of the same name."""
     plain = {"sample_id": name, "input_version": "", "size_bytes": 10, "file": name, "locator": None}
-    return {**plain, "mask_key": name, "mask_bytes": None, "mask_spec": None, "fault": None, "carried": None, **fields}
+    plain |= {"mask_key": name, "mask_bytes": None, "mask_spec": None, "fault": None}
+    plain |= {"mask_review": None, "carried": None}
+    return {**plain, **fields}
 
 
 def make_photos(folder: Path, count: int = 6, height: int = 80, width: int = 96) -> tuple[Path, Path]:

@@ -11,6 +11,7 @@ from pipeline.containers import SOURCE_OR_PNG
 from pipeline.database import Database
 from pipeline.errors import ConfigError
 from pipeline.masks.base import MaskKind, open_masks
+from pipeline.planning.corrections import use_corrected_masks
 from pipeline.planning.finished_shards import FinishedShards
 from pipeline.planning.select_expression import check_selection
 from pipeline.sinks.base import FOLDER
@@ -31,6 +32,7 @@ def find_samples(
 ) -> dict[str, int]:
     """List the source, pair every image with its mask, and create the table ``samples`` of ``SAMPLE_SCHEMA``.
 
+    A corrected mask in a review of the sink takes the place of the sample's own.
     The table ``miss`` has one row: an example of a sample without a mask, null if there is none.
 
     Args:
@@ -74,6 +76,7 @@ def find_samples(
     database.run("CREATE OR REPLACE TABLE miss AS SELECT $miss::VARCHAR AS example", {"miss": miss})
     if finished:
         finished.add_samples()
+    use_corrected_masks(sink, database)
     is_part = finished is not None and finished.slice is not None  # the other files were not opened
     if not is_part and not database.run("SELECT 1 FROM samples LIMIT 1"):
         there = left_out.there()

@@ -20,6 +20,7 @@ from pipeline.records import OK, SAMPLE_SCHEMA
 from pipeline.sources.inputs import Sample
 from pipeline.sources.versions import IS_UNKNOWN
 from pipeline.storage.errors import usable
+from pipeline.verdicts.current import add_review_columns, names_reviews
 
 PLAN_COLUMNS = [
     "sample_id",
@@ -108,6 +109,8 @@ def make_plan(config: JobConfig, database: Database, weights_fingerprint: str, m
     of_slice = [] if config.run.own_slice is None else ["input_uri"]
     manifest.load_into(database, list(dict.fromkeys([*PLAN_COLUMNS, *of_slice, *named_columns(select)])))
     has_shards = bool(database.run("SELECT 1 FROM rows WHERE output_member IS NOT NULL LIMIT 1"))
+    if names_reviews(select):
+        add_review_columns(manifest.storage, database)
     select_rows(database, select)
     leave_out_other_slices(config, database)
     forgotten = leave_out_forgotten(manifest.storage, database)

@@ -40,11 +40,13 @@ class Inputs:
         mask: the compressed mask, or the text of annotations; empty if the image contains it. Several masks, or none,
             are a tuple.
         carried: other columns or members for the result, as one row.
+        is_corrected: the mask is a corrected one, from a review: a picture, whatever the kind of masks is.
     """
 
     image: bytes
     mask: bytes | tuple[MaskPart, ...]
     carried: pa.RecordBatch = field(default_factory=lambda: NOTHING_CARRIED)
+    is_corrected: bool = False
 
 
 def mask_bytes(mask: bytes | tuple[MaskPart, ...]) -> int:

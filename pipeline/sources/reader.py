@@ -16,6 +16,7 @@ from pipeline.sources.inputs import (
     file_of,
     mask_bytes,
     read_file,
+    readable,
     too_many_bytes,
 )
 from pipeline.sources.linked import LinkedFiles
@@ -24,6 +25,7 @@ from pipeline.sources.versions import checked, mask_version_of
 from pipeline.sources.wanted import wanted_by
 from pipeline.storage.storage import Storage
 from pipeline.uris import public_uri, scheme_of
+from pipeline.verdicts.files import DamagedReviewsError, read_mask_of
 
 
 class Reader:
@@ -37,6 +39,7 @@ class Reader:
         wanted = wanted_by(config)
         self.source = Storage(config.source.root_uri, config.storage)
         self.masks = Storage(config.mask.rules.root_uri, config.storage)
+        self.sink = Storage(config.sink.uri, config.storage)
         self.max_bytes = config.limits.max_bytes
         self.place = config.mask.rules.place
         self._mask_may_miss = wanted.mask_may_miss
@@ -67,7 +70,7 @@ class Reader:
                 yield mask
                 continue
             if mask is not None:
-                inputs = Inputs(inputs.image, mask, inputs.carried)
+                inputs = Inputs(inputs.image, mask, inputs.carried, sample["mask_review"] is not None)
             size_bytes = len(inputs.image) + mask_bytes(inputs.mask)  # of a row the plan knows only the average
             yield too_many_bytes(size_bytes, self.max_bytes) or inputs
 
@@ -76,10 +79,12 @@ class Reader:
         return _uri(self.source, file_of(sample), self.is_list and sample["file"] is not None)
 
     def mask_uri(self, sample: Sample) -> str | None:
-        """Return the uri of a sample's mask file or annotation file; ``None`` if the mask is in the source.
+        """Return the uri of the file of a sample's mask, its annotations or its review; ``None`` if in the source.
 
         Of several mask files it is a list as JSON.
         """
+        if sample["mask_review"] is not None:
+            return self.sink.uri(sample["mask_review"])
         is_outside = self.has_mask_files or (sample["mask_spec"] is not None and not self.place.box_column)
         if sample["mask_key"] is None or not is_outside:
             return None
@@ -107,7 +112,20 @@ class Reader:
         """Return the storage of masks outside the source; ``None`` for masks inside."""
         return self.masks.in_parallel(self._mask_of, samples)
 
+    def _corrected_mask(self, sample: Sample) -> bytes | Exception:
+        key = sample["mask_review"]
+        try:
+            with readable("mask", self.sink, key):
+                return read_mask_of(self.sink, key, sample["sample_id"])
+        except (DamagedReviewsError, LookupError) as error:
+            message = f"the corrected mask cannot be read from {self.sink.uri(key)}: {error}"
+            return SampleError("mask", "BrokenReview", message)
+        except Exception as error:  # noqa: BLE001 - raised where its sample is dealt with
+            return error
+
     def _mask_of(self, sample: Sample) -> bytes | tuple[MaskPart, ...] | Exception | None:
+        if sample["mask_review"] is not None:
+            return self._corrected_mask(sample)
         if sample["mask_key"] is None:
             if self._mask_may_miss:
                 return ()

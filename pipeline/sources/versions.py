@@ -49,6 +49,16 @@ def file_version_of(input_version: str) -> str:
     return input_version.partition(_MASK)[0].partition(_CARRIED)[0].partition(" of ")[0]
 
 
+def before_mask_sql(input_version: str) -> str:
+    """Return SQL of the part before the version of the mask."""
+    return f"split_part({input_version}, '{_MASK}', 1)"
+
+
+def file_version_sql(input_version: str) -> str:
+    """Return SQL of the version of the file, and of a shard its number of samples."""
+    return f"split_part({before_mask_sql(input_version)}, '{_CARRIED}', 1)"
+
+
 def mask_version_of(input_version: str) -> str:
     """Return the version of the mask; empty where it has no file of its own."""
     return input_version.partition(_MASK)[2]

@@ -14,6 +14,7 @@ from pipeline.config.job import JobConfig
 from pipeline.containers import KEPT_FORMATS
 from pipeline.errors import SampleError
 from pipeline.masks.base import open_kind
+from pipeline.masks.corrected import settings_of
 from pipeline.masks.decode import draw_mask
 from pipeline.records import FAILED, OK, UNCHANGED, Record
 from pipeline.sources.inputs import Inputs, Sample
@@ -73,7 +74,7 @@ def prepare(
     photo = decode(inputs.image, config.limits.max_pixels, header)
     record.height, record.width = photo.pixels.shape[:2]
     record.orientation = photo.orientation if photo.orientation > 1 else None
-    drawn = draw_mask(inputs.mask, photo, config.mask, config.limits.max_pixels)
+    drawn = draw_mask(inputs.mask, photo, settings_of(inputs, config.mask), config.limits.max_pixels)
     repaint, record.mask_objects, record.mask_score = drawn.pixels, drawn.objects, drawn.score
     for part in config.mask.parts:
         photo = open_kind(part).revealed(photo, repaint)

@@ -76,6 +76,8 @@ class ParquetReader:
             return error
 
     def _mask(self, row: pa.RecordBatch, sample: Sample) -> bytes | tuple[MaskPart, ...]:
+        if sample["mask_review"] is not None:  # which takes its place
+            return b""
         if self.place.column:
             return self._masks(row.column(self.place.column)[0], sample)
         if self.place.box_column:

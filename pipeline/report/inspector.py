@@ -14,6 +14,7 @@ from pipeline.sources.inputs import Inputs
 from pipeline.sources.reader import Reader, open_source
 from pipeline.sources.versions import mask_version_of
 from pipeline.storage.storage import Storage
+from pipeline.verdicts.files import key_in
 
 NO_LIMIT = 1 << 40  # what a job has taken is taken again
 
@@ -70,12 +71,14 @@ class Inspector:
         found = next((found for found in self.source.samples([file]) if found.sample_id == row["sample_id"]), None)
         if found is None:
             raise SampleError("read", "FileChanged", f"{row['sample_id']} is no longer in {row['input_uri']}")
+        review = key_in(row["mask_uri"])
         sample = {
             **found._asdict(),
             "input_version": row["input_version"],
-            "mask_key": self._mask_key(row),
+            "mask_key": "" if review else self._mask_key(row),
             "mask_bytes": None,
-            "mask_spec": self._mask_spec(row),
+            "mask_spec": None if review else self._mask_spec(row),
+            "mask_review": review,
             "carried": None,
         }
         (inputs,) = self.reader.read_all([sample])
