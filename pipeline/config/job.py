@@ -25,6 +25,7 @@ _LATER_KEYS = (
 _ERROR_TYPE = re.compile(r"[A-Z]\w*|error")  # the latter of struct and zlib
 _ACTORS = re.compile(r"(\d+)(?:\.\.(\d+))?")  # of run.actors
 _ONE_KIND = ("columns", "where", "class_names")  # keys of masks that most kinds have no use for
+_OF_SAMPLES = ("missing",)  # decides which samples have a mask, as their versions say
 _SCHEDULING = ("weights", "batch_size")  # weights have a fingerprint of their own
 _DECIDING_OTHERS = ("sink.format", "sink.image_format", "sink.carry", "source.image")
 
@@ -299,7 +300,7 @@ def deciding_keys(config: JobConfig) -> list[str]:
     """Return the keys whose values :attr:`JobConfig.fingerprint` covers, such as ``model.steps``."""
     sections = {
         "model": (config.model, _SCHEDULING),
-        "mask": (config.mask, config.mask.rules.indifferent),
+        "mask": (config.mask, (*config.mask.rules.indifferent, *_OF_SAMPLES)),
         "window": (config.window, ()),
         "verify": (config.verify, () if config.verifying_detector else vars(config.verify).keys() - {"model"}),
     }
@@ -331,7 +332,7 @@ def _public_part(mask: MaskConfig) -> dict[str, Any]:
 
 def _deciding_of_mask(mask: MaskConfig) -> dict[str, Any]:
     """Return the keys of a mask that decide a result; whether it may be missing is told by the version of a sample."""
-    return _deciding(mask, (*mask.rules.indifferent, "missing", "also"))
+    return _deciding(mask, (*mask.rules.indifferent, *_OF_SAMPLES, "also"))
 
 
 def _public_model(model: Any) -> Any:
