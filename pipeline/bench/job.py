@@ -59,10 +59,12 @@ class TimedInpainter(Inpainter):
         masks: Sequence[np.ndarray],
         seeds: Sequence[int],
         noise: torch.Tensor | np.ndarray | None = None,
+        strength: float | None = None,
+        start: str | None = None,
     ) -> np.ndarray:
         """See :meth:`moebius.Inpainter.generate`."""
         started = time.monotonic()
-        pictures = super().generate(pixels, masks, seeds, noise)
+        pictures = super().generate(pixels, masks, seeds, noise, strength, start)
         note_call(Path(self.logs, f"{os.getpid()}-{threading.get_ident()}.log"), started)
         return pictures
 
