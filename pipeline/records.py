@@ -75,6 +75,8 @@ class Record:
     worker: str | None = None
     suspicious: str | None = None
     orientation: int | None = None
+    mask_objects: int | None = None
+    mask_score: float | None = None
 
 
 _ARROW_TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), datetime: pa.timestamp("us", tz="UTC")}

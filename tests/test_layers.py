@@ -23,10 +23,10 @@ bench
 """,
     "pipeline": """
 containers database records registry timed uris
-errors masks.registry metrics sinks.registry sources.registry
+errors masks.drawn masks.registry metrics sinks.registry sources.registry
 extras
 codecs config storage
-sources
+detection sources
 faults masks
 manifest sinks
 worker

@@ -176,7 +176,7 @@ class Inpainter:
         settings, size_px = self.settings, self.window_px
         windows = plan_windows(mask, size_px, settings.context, settings.max_upscale)
         whole = Box(0, 0, *mask.shape)
-        return Painting(image, mask, windows, result, whole, size_px, is_refined=settings.refine > 0)
+        return Painting(image, mask, windows, result, whole, size_px if settings.refine else None)
 
     def cost(self, mask: np.ndarray) -> Cost:
         """Count the work that the holes of a photo are, (H, W) bool, true = repaint."""
@@ -189,7 +189,7 @@ class Inpainter:
 
     def _fill_windows(self, batch: list[tuple[Painting, int, int]]) -> list[np.ndarray]:
         """Fill windows of one kind of round, given by painting, seed of the photo, and number."""
-        cuts = [painting.cut(number) for painting, _, number in batch]
+        cuts = [painting.cut(number, self.window_px) for painting, _, number in batch]
         seeds = [window_seed(seed, painting.name(number)) for painting, seed, number in batch]
         strength, start = (self.settings.refine, "photo") if batch[0][0].is_refining else (None, None)
         return self.fill([pixels for pixels, _ in cuts], [hole for _, hole in cuts], seeds, strength, start)
@@ -268,15 +268,12 @@ class Inpainter:
         blanked = images * (1 - hole)
         # Kernels and graphs are launched on the current device, which may be another.
         with self._turn, torch.cuda.device_of(images), gpu_arithmetic(self.device, self.dtype):
-            decoded = self._decoded(self.model.predict, images, blanked, hole, noise.to(self.device), origin)[
-                : len(pixels)
-            ]
+            given = images, blanked, hole, noise.to(self.device), origin
+            decoded = self._decoded(self.model.predict, *given)[: len(pixels)]
             is_finite = decoded.isfinite().flatten(1).all(1)
             if self._wider is not None and not is_finite.all():
                 logger.warning("%d windows exceeded float16 and are computed again in bfloat16", (~is_finite).sum())
-                again = self._decoded(self._wider(), images, blanked, hole, noise.to(self.device), origin)[
-                    : len(pixels)
-                ]
+                again = self._decoded(self._wider(), *given)[: len(pixels)]
                 decoded = torch.where(is_finite[:, None, None, None], decoded, again)
             return to_uint8(decoded / 2 + 0.5).permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
@@ -316,7 +313,8 @@ class Inpainter:
 
     def _origin(self, strength: float | None, start: str | None) -> Origin:
         """Return where sampling starts, by the settings unless something else is given; check it."""
-        strength, start = strength or self.settings.strength, start or self.settings.start
+        strength = self.settings.strength if strength is None else strength
+        start = start or self.settings.start
         ddim_timesteps(self.settings.steps, strength)
         if start not in STARTS:
             raise ValueError(f"start must be one of {', '.join(STARTS)}, got {start}")

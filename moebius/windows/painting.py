@@ -24,8 +24,7 @@ class Painting:
         windows: from :func:`moebius.windows.planning.plan_windows`.
         patch: the photo inside ``box``; fills are written into it, under the mask and nowhere else.
         box: surrounds the mask, its corner on the grid of cells.
-        size_px: side of the squares that the model sees.
-        is_refined: whether there is a second pass.
+        refined_px: side of the squares that the model sees in a second pass; ``None``: there is none.
     """
 
     def __init__(
@@ -35,12 +34,11 @@ class Painting:
         windows: Sequence[Window],
         patch: np.ndarray,
         box: Box,
-        size_px: int,
-        is_refined: bool = False,
+        refined_px: int | None = None,
     ) -> None:
         self._image, self._mask, self._patch, self._box = image, mask, patch, box
-        self._windows, self._size_px = windows, size_px
-        self._bands = deque[Band](plan_bands(list(windows), mask.shape, size_px) if is_refined else ())
+        self._windows = windows
+        self._bands = deque[Band](plan_bands(windows, mask.shape, refined_px) if refined_px else ())
         self._band: Band | None = None
         self._blend: Blend | None = None
         self.refined_count = sum(len(band.tiles) for band in self._bands)
@@ -59,16 +57,16 @@ class Painting:
         """Return the name of a window of this round, different from all others of the photo: its seed is made of it."""
         return f"{self._band.pass_number}/{self._band.tiles[number].number}" if self._band else f"{number}"
 
-    def cut(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+    def cut(self, number: int, size_px: int) -> tuple[np.ndarray, np.ndarray]:
         """Return what the model sees of a window of this round, (size, size, 3) uint8 and (size, size) bool."""
         if self._band is None:
-            return cut_window(self._image, self._mask, self._windows[number], self._size_px)
+            return cut_window(self._image, self._mask, self._windows[number], size_px)
         square = self._band.tiles[number].square
         region = clipped(square, self._mask.shape)
         pixels = self._image[region.slices].copy()
         self._overlay(pixels, region)
         moved = Square(square.top - region.top, square.left - region.left, square.side_px)
-        return cut_window(pixels, self._mask[region.slices], moved, self._size_px)
+        return cut_window(pixels, self._mask[region.slices], moved, size_px)
 
     def paste(self, number: int, filled: np.ndarray) -> None:
         """Store the fill of a window of this round, (size, size, 3) uint8."""

@@ -5,7 +5,7 @@ size, evenly spaced over the hole and a margin around it.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -18,6 +18,7 @@ from moebius.windows.window import Square, Window
 STRIDE = 5 / 8  # of a tile's side, between neighbours at most
 MARGIN = 1 / 8  # of a tile's side, around the hole
 MAX_BAND_PX = 1 << 22  # of a pass that are blended at once, 12 bytes each, to bound memory
+RESIZED_ROWS = 2  # beside a row that decide on it when the blended picture is scaled up
 WEIGHT_BITS = 10  # of the weights along each axis, which are integers: their sums are the same in any order
 
 
@@ -41,7 +42,7 @@ class Axis:
         margin = round(MARGIN * size_px) * scale
         begin, end = max(low - margin, 0), min(high + margin, length)
         room = -(-(end - begin) // scale) - size_px
-        if room <= 0:
+        if room <= 0 or high - low + margin <= size_px * scale:
             return cls(placed((low + high) // 2, size_px * scale, length), (0,), size_px)
         gaps = math.ceil(room / (STRIDE * size_px))
         return cls(begin, tuple(room * number // gaps for number in range(gaps + 1)), size_px)
@@ -104,23 +105,30 @@ class Band:
     tiles: tuple[Tile, ...]
 
     @property
-    def final_rows(self) -> int:
-        """Rows of the pass, from the first of the band, that no tile of a later band reaches."""
-        is_last = self.end == len(self.rows.starts)
-        return (self.rows.length if is_last else self.rows.starts[self.end]) - self.rows.starts[self.first]
+    def top(self) -> int:
+        """First row of the pass that the band blends."""
+        return max(self.rows.starts[self.first] - 2 * RESIZED_ROWS, 0)
+
+    @property
+    def end_of_final(self) -> int:
+        """First row of the pass that tiles of a later band reach."""
+        return self.rows.starts[self.end] if self.end < len(self.rows.starts) else self.rows.length
 
     def pasted(self) -> Window | None:
-        """Return the part of the hole in the final rows as a window that shows them; ``None`` where it is empty."""
-        hole, top = self.window.hole, self.rows.origin + self.scale * self.rows.starts[self.first]
-        part = replace(hole, top=max(hole.top, top), bottom=min(hole.bottom, top + self.scale * self.final_rows))
+        """Return the part of the hole that is done as a window that shows the final rows; ``None`` if it is empty."""
+        hole, is_last = self.window.hole, self.end == len(self.rows.starts)
+        begin = self.rows.origin + self.scale * max(self.rows.starts[self.first] - RESIZED_ROWS, 0)
+        end = self.rows.origin + self.scale * (self.end_of_final - (0 if is_last else RESIZED_ROWS))
+        part = replace(hole, top=max(hole.top, begin), bottom=min(hole.bottom, end))
         if part.top >= part.bottom:
             return None
         first = hole.top // CELL_PX
         cells = self.window.cells[part.top // CELL_PX - first : -(-part.bottom // CELL_PX) - first]
-        return Window(top, self.columns.origin, self.scale * self.final_rows, part, cells)
+        top = self.rows.origin + self.scale * self.top
+        return Window(top, self.columns.origin, self.scale * (self.end_of_final - self.top), part, cells)
 
 
-def plan_bands(windows: list[Window], shape: tuple[int, int], size_px: int) -> Iterator[Band]:
+def plan_bands(windows: Sequence[Window], shape: tuple[int, int], size_px: int) -> Iterator[Band]:
     """Plan the passes over all holes that their windows show at reduced scale, coarse to fine, band by band.
 
     Args:
@@ -175,7 +183,7 @@ class Blend:
     def __init__(self, band: Band, carried: np.ndarray | None = None) -> None:
         """Begin with what :meth:`finish` of the band before has returned, if there is one."""
         self.band = band
-        height = band.rows.starts[band.end - 1] + band.rows.size_px - band.rows.starts[band.first]
+        height = band.rows.starts[band.end - 1] + band.rows.size_px - band.top
         self._sums = np.zeros((height, band.columns.length, 3), np.int32)
         if carried is not None:
             self._sums[: len(carried)] = carried
@@ -183,13 +191,14 @@ class Blend:
     def add(self, tile: Tile, filled: np.ndarray) -> None:
         """Add the model's picture of a tile, (size, size, 3) uint8."""
         rows, columns = self.band.rows, self.band.columns
-        top, left = rows.starts[tile.row] - rows.starts[self.band.first], columns.starts[tile.column]
+        top, left = rows.starts[tile.row] - self.band.top, columns.starts[tile.column]
         weights = rows.weights[tile.row][:, None] * columns.weights[tile.column]
         self._sums[top : top + len(filled), left : left + len(filled)] += weights[..., None] * filled
 
     def finish(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the final rows, (rows, columns, 3) uint8, and the sums of the others for the next band."""
-        final, carried = np.split(self._sums, [self.band.final_rows])
+        """Return the final rows, (rows, columns, 3) uint8, and the sums that the next band begins with."""
+        end = self.band.end_of_final - self.band.top
+        final, carried = self._sums[:end], self._sums[max(end - 2 * RESIZED_ROWS, 0) :]
         return ((final + (1 << 2 * WEIGHT_BITS - 1)) >> 2 * WEIGHT_BITS).astype(np.uint8), carried
 
 

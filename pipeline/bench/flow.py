@@ -67,7 +67,12 @@ class SleepingModel:
         self.log.touch()
 
     def generate(
-        self, pixels: Sequence[np.ndarray], masks: Sequence[np.ndarray], seeds: Sequence[int]
+        self,
+        pixels: Sequence[np.ndarray],
+        masks: Sequence[np.ndarray],
+        seeds: Sequence[int],
+        noise: None = None,
+        strength: float | None = None,
     ) -> list[np.ndarray]:
         """See :meth:`moebius.Inpainter.generate`."""
         started = time.monotonic()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pipeline.codecs.photo import Photo
     from pipeline.database import Database
     from pipeline.masks.canvas import Canvas
+    from pipeline.masks.drawn import DrawnMask
     from pipeline.storage.storage import Storage
 
 SPECS_AT_ONCE = 2000  # one may be long
@@ -71,14 +72,16 @@ class AnnotatedMasks(MaskKind):
                 example,
             )
 
-    def draw(self, data: bytes, photo: "Photo", max_pixels: int) -> "np.ndarray":
+    def draw(self, data: bytes, photo: "Photo", max_pixels: int) -> "DrawnMask":
         """See :class:`pipeline.masks.base.MaskKind`."""
+        from pipeline.masks.drawn import DrawnMask
         from pipeline.masks.sizes import drawn_shape, fitted
 
         shape = drawn_shape(photo.pixels.shape[:2], photo.orientation, self.config)
-        return fitted(self.draw_spec(data.decode(), shape, photo.orientation), photo, self.config)
+        mask, count = self.draw_spec(data.decode(), shape, photo.orientation)
+        return DrawnMask(fitted(mask, photo, self.config), count)
 
-    def draw_spec(self, spec: str, shape: tuple[int, int], orientation: int = 1) -> "np.ndarray":
+    def draw_spec(self, spec: str, shape: tuple[int, int], orientation: int = 1) -> "tuple[np.ndarray, int]":
         """Draw the mask of a sample's annotations.
 
         Args:
@@ -87,7 +90,7 @@ class AnnotatedMasks(MaskKind):
             orientation: of the image, 1 … 8 as in EXIF.
 
         Returns:
-            (height, width) bool; of the size that a COCO file states, where it states one.
+            (height, width) bool, of the size that a COCO file states, where it states one; and the number of shapes.
 
         Raises:
             SampleError: annotations that are none, lie outside the image, or cover nothing.
@@ -97,7 +100,7 @@ class AnnotatedMasks(MaskKind):
             mask = canvas.mask()
             if count and not mask.any():
                 raise ValueError(f"none of {count} covers a pixel")
-            return mask
+            return mask, count
         except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
             raise SampleError("mask", "BadAnnotation", f"the annotation cannot be drawn: {error}") from error
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from pipeline.codecs.photo import Photo
     from pipeline.database import Database
+    from pipeline.masks.drawn import DrawnMask
     from pipeline.storage.storage import Storage
 
 LOCATIONS = ("uri", "template", "member")  # keys that say where masks are
@@ -91,8 +92,8 @@ class MaskKind:
 
     # On a worker.
 
-    def draw(self, data: bytes, photo: "Photo", max_pixels: int) -> "np.ndarray":
-        """Return the mask of a photo as it is stored, (H, W) bool, before inversion and growth.
+    def draw(self, data: bytes, photo: "Photo", max_pixels: int) -> "DrawnMask":
+        """Return the mask of a photo as it is stored, before inversion and growth.
 
         Args:
             data: what lies at ``place``: a mask file, or the text of annotations; empty for masks of the image itself.

@@ -1,18 +1,26 @@
 """Decodes masks to boolean arrays of the pixels to fill."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from pipeline.codecs.photo import Photo
 from pipeline.config.data import MaskConfig
 from pipeline.errors import SampleError
 from pipeline.masks.base import open_kind
+from pipeline.masks.drawn import DrawnMask
 from pipeline.masks.labels import refuse_labels
 from pipeline.masks.refine import refine
 from pipeline.masks.values import at_threshold, read_values
 
 
 def read_mask(data: bytes, photo: Photo, config: MaskConfig, max_pixels: int) -> np.ndarray:
-    """Decode the mask of a photo.
+    """Decode the mask of a photo: (H, W) bool, see :func:`draw_mask`."""
+    return draw_mask(data, photo, config, max_pixels).pixels
+
+
+def draw_mask(data: bytes, photo: Photo, config: MaskConfig, max_pixels: int) -> DrawnMask:
+    """Decode the mask of a photo, and invert, close and dilate it as configured.
 
     Args:
         data: the mask file, or the text of annotations; empty for masks of the image itself.
@@ -20,14 +28,12 @@ def read_mask(data: bytes, photo: Photo, config: MaskConfig, max_pixels: int) ->
         config: kind, threshold, inversion, growth and limits.
         max_pixels: limit, checked before a mask file is decoded.
 
-    Returns:
-        (H, W) bool, true = fill.
-
     Raises:
         SampleError: unreadable, of another size than the image, with values that the threshold does not separate, or
             covering too much or too little of the image.
     """
-    return _checked(refine(open_kind(config).draw(data, photo, max_pixels), config), config)
+    drawn = open_kind(config).draw(data, photo, max_pixels)
+    return replace(drawn, pixels=_checked(refine(drawn.pixels, config), config))
 
 
 def read_mask_file(data: bytes, config: MaskConfig, max_pixels: int) -> np.ndarray:

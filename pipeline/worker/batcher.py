@@ -6,12 +6,11 @@ import queue
 import re
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -21,40 +20,14 @@ from moebius.inference.inpainter import window_seed
 from moebius.windows.compositing import match_colours
 from pipeline.faults.judge import fail
 from pipeline.records import Record
+from pipeline.worker.window_queue import Entry, Job, WindowQueue
 
 DEVICE_LOST, THREAD_LOST = 70, 71  # exit codes
 _DEVICE_FAULT = re.compile(r"CUDA error|Triton Error \[CUDA\]")
 _NO_MEMORY = re.compile(r"can't allocate memory|out of memory|_ALLOC_FAILED")
 LINGER_FRACTION = 0.1  # of a batch's time is spent at most on waiting for it to fill
 
-
 logger = logging.getLogger(__name__)
-
-
-class Job(Protocol):
-    """A sample with windows to fill."""
-
-    record: Record
-
-    @property
-    def windows(self) -> Sequence[object]:
-        """Windows of the sample; :meth:`cut` and :meth:`paste` are called once for each."""
-
-    def cut(self, number: int, size_px: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the model's input: pixels (size, size, 3) uint8 and mask (size, size) bool."""
-
-    def paste(self, number: int, filled: np.ndarray) -> None:
-        """Store one fill, (size, size, 3) uint8."""
-
-
-@dataclass
-class _Entry:
-    """A sample in the loop, with counts of windows handed out and returned."""
-
-    job: Job
-    done: Future[Job] = field(default_factory=Future)
-    taken: int = 0
-    returned: int = 0
 
 
 @dataclass
@@ -66,7 +39,7 @@ class _Window:
         generated: output of the model.
     """
 
-    entry: _Entry
+    entry: Entry
     number: int
     cut: tuple[np.ndarray, np.ndarray] | None = None
     generated: np.ndarray | None = None
@@ -78,10 +51,9 @@ _Batch = list[_Window]
 class ModelLoop:
     """Runs the windows of all samples through one model, in batches of one shape.
 
-    Windows are taken from waiting samples in turn, so that a photo with thousands of holes does not delay others. One
-    thread gathers and cuts, one matches colours and pastes. On a GPU one thread runs the model; on a CPU there is one
-    per core, each computing with one core, since PyTorch's results depend in their last bits on the number of threads
-    of an operation.
+    One thread gathers and cuts, one matches colours and pastes. On a GPU one thread runs the model; on a CPU there is
+    one per core, each computing with one core, since PyTorch's results depend in their last bits on the number of
+    threads of an operation.
 
     Args:
         inpainter: the model.
@@ -98,8 +70,7 @@ class ModelLoop:
         watch: Callable[[Sequence[Record]], AbstractContextManager[None]] = lambda _: nullcontext(),
     ) -> None:
         self.inpainter, self.on_batch, self.watch = inpainter, on_batch, watch
-        self._waiting: deque[_Entry] = deque()
-        self._windows_waiting = 0
+        self._waiting = WindowQueue()
         self._arrival = threading.Condition()
         self._last_batch_s = 0.0
         self._refusal: Exception | None = None
@@ -112,18 +83,18 @@ class ModelLoop:
     @property
     def windows_waiting(self) -> int:
         """Number of queued windows."""
-        return self._windows_waiting
+        return len(self._waiting)
 
     def repaint(self, job: Job) -> Future[Job]:
         """Fill all windows of a sample; the future never fails, a fault is in the job's record."""
-        entry = _Entry(job)
         if not job.windows:
-            entry.done.set_result(job)
-            return entry.done
+            done: Future[Job] = Future()
+            done.set_result(job)
+            return done
         with self._arrival:
-            self._waiting.append(entry)
-            self._windows_waiting += len(job.windows)
-            if len(self._waiting) == 1 or self._windows_waiting >= self.inpainter.batch_size:
+            was_empty = not self._waiting
+            entry = self._waiting.put(job)
+            if was_empty or len(self._waiting) >= self.inpainter.batch_size:
                 self._arrival.notify()  # not each time: waking a thread costs as much as cutting a window
         return entry.done
 
@@ -143,17 +114,8 @@ class ModelLoop:
         size = self.inpainter.batch_size
         with self._arrival:
             self._arrival.wait_for(lambda: self._waiting)
-            self._arrival.wait_for(lambda: self._windows_waiting >= size, LINGER_FRACTION * self._last_batch_s)
-            return [self._take() for _ in range(min(size, self._windows_waiting))]
-
-    def _take(self) -> _Window:
-        entry = self._waiting.popleft()
-        window = _Window(entry, entry.taken)
-        entry.taken += 1
-        self._windows_waiting -= 1
-        if entry.taken < len(entry.job.windows):
-            self._waiting.append(entry)
-        return window
+            self._arrival.wait_for(lambda: len(self._waiting) >= size, LINGER_FRACTION * self._last_batch_s)
+            return [_Window(entry, number) for entry, number in self._waiting.take(size)]
 
     def _run(self) -> None:
         if self.inpainter.device.type == "cpu":
@@ -177,8 +139,10 @@ class ModelLoop:
             return
         cuts = [window.cut for window in batch if window.cut]
         seeds = [window_seed(window.entry.job.record.seed or 0, window.number) for window in batch]
+        strength = batch[0].entry.job.strength  # that of all, see WindowQueue
+        generate = self.inpainter.generate if strength is None else partial(self.inpainter.generate, strength=strength)
         try:
-            pictures = self.inpainter.generate([pixels for pixels, _ in cuts], [mask for _, mask in cuts], seeds)
+            pictures = generate([pixels for pixels, _ in cuts], [mask for _, mask in cuts], seeds)
             for window, picture in zip(batch, pictures, strict=True):
                 window.generated = picture
             return

@@ -16,7 +16,7 @@ from pipeline.codecs.photo import Photo
 from pipeline.config.job import JobConfig
 from pipeline.errors import SampleError
 from pipeline.masks.base import open_kind
-from pipeline.masks.decode import read_mask
+from pipeline.masks.decode import draw_mask
 from pipeline.records import FAILED, OK, UNCHANGED, Record
 from pipeline.sources.inputs import Inputs, Sample
 from pipeline.sources.reader import Reader
@@ -38,6 +38,7 @@ class SampleJob:
         box: surrounds the mask, on the grid of cells; ``None`` for an empty mask.
         patch: copy of ``seen`` inside the box; fills are written into it.
         windows: still to be filled; empty for a sample without a hole.
+        strength: at which they are sampled; ``None``: as configured.
     """
 
     record: Record
@@ -46,6 +47,7 @@ class SampleJob:
     mask: np.ndarray
     seen: np.ndarray
     windows: list[Window]
+    strength: float | None = None
     box: Box | None = None
     patch: np.ndarray = field(default_factory=lambda: np.empty((0, 0, 3), np.uint8))
 
@@ -129,7 +131,8 @@ def prepare(
     photo = decode(inputs.image, config.limits.max_pixels, header)
     record.height, record.width = photo.pixels.shape[:2]
     record.orientation = photo.orientation if photo.orientation > 1 else None
-    repaint = read_mask(inputs.mask, photo, config.mask, config.limits.max_pixels)
+    drawn = draw_mask(inputs.mask, photo, config.mask, config.limits.max_pixels)
+    repaint, record.mask_objects, record.mask_score = drawn.pixels, drawn.objects, drawn.score
     photo = open_kind(config.mask).revealed(photo, repaint)
     record.mask_fraction = np.count_nonzero(repaint) / repaint.size
     windows = plan_windows(repaint, window_px, config.window.context, config.window.max_upscale)

@@ -6,9 +6,8 @@ from pipeline.extras import check_extra
 from pipeline.masks.base import MaskKind
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from pipeline.codecs.photo import Photo
+    from pipeline.masks.drawn import DrawnMask
 
 
 class TextMasks(MaskKind):
@@ -18,8 +17,8 @@ class TextMasks(MaskKind):
         """See :class:`pipeline.masks.base.MaskKind`."""
         check_extra("text", "mask.kind=text")
 
-    def draw(self, data: bytes, photo: "Photo", max_pixels: int) -> "np.ndarray":
+    def draw(self, data: bytes, photo: "Photo", max_pixels: int) -> "DrawnMask":
         """See :class:`pipeline.masks.base.MaskKind`."""
-        from pipeline.masks.text import find_text
+        from pipeline.detection.detector import open_detector
 
-        return find_text(photo.rgb(), self.config.text_score)
+        return open_detector(self.config).find(photo.rgb())

@@ -139,6 +139,17 @@ def test_seed_decides_the_result(inpainter):
     assert not np.array_equal(first, other)
 
 
+def test_strength_of_one_call_is_that_of_settings(tiny_weights):
+    window = textured(64, 64, 1), np.pad(np.ones((24, 24), bool), 20)
+    usual, other = (
+        Inpainter.from_pretrained(str(tiny_weights), InpaintSettings(steps=4, strength=strength))
+        for strength in (0.5, 1)
+    )
+    pictures = usual.generate([window[0]], [window[1]], [7], strength=1)
+    assert np.array_equal(pictures, other.generate([window[0]], [window[1]], [7]))
+    assert not np.array_equal(pictures, usual.generate([window[0]], [window[1]], [7]))
+
+
 def test_not_finite_weights_are_an_error_not_a_picture(tiny_weights):
     denoiser, vae = find_weights(str(tiny_weights)).load()
     denoiser.norm_out.weight[0] = float("nan")

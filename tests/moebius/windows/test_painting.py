@@ -13,7 +13,7 @@ SIZE = 64
 
 def painting_of(image, mask, result, is_refined=True, size_px=SIZE):
     windows = plan_windows(mask, size_px)
-    return Painting(image, mask, windows, result, Box(0, 0, *mask.shape), size_px, is_refined)
+    return Painting(image, mask, windows, result, Box(0, 0, *mask.shape), size_px if is_refined else None)
 
 
 def paint(image, mask, fill, **settings):
@@ -21,7 +21,7 @@ def paint(image, mask, fill, **settings):
     result = image.copy()
     painting, names = painting_of(image, mask, result, **settings), []
     while True:
-        cuts = [painting.cut(number) for number in range(painting.count)]
+        cuts = [painting.cut(number, SIZE) for number in range(painting.count)]
         names += [painting.name(number) for number in range(painting.count)]
         for number, (pixels, hole) in enumerate(cuts):
             painting.paste(number, fill(pixels, hole))
@@ -53,7 +53,7 @@ def test_rounds_change_nothing_outside_the_mask_and_all_of_it(photo, mask):
 def test_second_pass_is_shown_the_first_fill_and_the_photo_around_it(photo, mask):
     painting, cuts = painting_of(photo, mask, photo.copy()), []
     while painting.count:
-        cuts = [painting.cut(number) for number in range(painting.count)]
+        cuts = [painting.cut(number, SIZE) for number in range(painting.count)]
         for number, (pixels, _) in enumerate(cuts):
             painting.paste(number, np.full_like(pixels, 7))
         if not painting.advance():
@@ -67,13 +67,13 @@ def test_second_pass_that_returns_what_it_is_shown_changes_nothing_at_native_res
     result = photo.copy()
     painting = painting_of(photo, mask, result)
     for number in range(painting.count):
-        painting.paste(number, painting.cut(number)[0][::-1])
+        painting.paste(number, painting.cut(number, SIZE)[0][::-1])
     coarse = None
     while painting.advance():
-        if painting.cut(0)[0].shape and painting._band.scale == 1 and coarse is None:
+        if painting.cut(0, SIZE)[0].shape and painting._band.scale == 1 and coarse is None:
             coarse = result.copy()
         for number in range(painting.count):
-            painting.paste(number, painting.cut(number)[0])
+            painting.paste(number, painting.cut(number, SIZE)[0])
     assert len(windows) == 2 and np.array_equal(result, coarse)
 
 
@@ -108,7 +108,7 @@ def test_memory_of_a_very_large_hole_is_bounded_by_what_is_blended_at_once():
     for _ in range(3):
         for number in range(painting.count):
             painting.paste(number, np.full((512, 512, 3), 9, np.uint8))
-            painting.cut(number)
+            painting.cut(number, 512)
         peaks.append(tracemalloc.get_traced_memory()[1])
         painting.advance()
     tracemalloc.stop()

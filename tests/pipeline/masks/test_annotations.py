@@ -6,10 +6,12 @@ import pytest
 from PIL import Image, ImageDraw
 from pycocotools import mask as reference
 
+from pipeline.codecs.photo import Photo
 from pipeline.config.job import MaskConfig
 from pipeline.errors import ConfigError, SampleError
 from pipeline.masks.base import open_kind
 from pipeline.masks.coco_file import read_coco
+from pipeline.masks.decode import draw_mask
 from pipeline.masks.kinds.boxes import read_boxes
 from pipeline.storage.storage import Storage
 
@@ -17,7 +19,7 @@ BOXES, COCO = MaskConfig(kind="boxes"), MaskConfig(kind="coco")
 
 
 def draw(spec: str, shape: tuple[int, int], config: MaskConfig, orientation: int = 1) -> np.ndarray:
-    return open_kind(config).draw_spec(spec, shape, orientation)
+    return open_kind(config).draw_spec(spec, shape, orientation)[0]
 
 
 def boxes(*found: object, shape=(20, 30), **options) -> np.ndarray:
@@ -47,6 +49,13 @@ def blob(seed: int, shape=(20, 30)) -> np.ndarray:
 def test_box_covers_every_pixel_that_it_touches(box, options):
     mask = boxes(box, **options)
     assert mask[2:10, 5:15].all() and mask.sum() == 80
+
+
+def test_boxes_are_counted_as_objects_of_the_mask():
+    photo = Photo(np.zeros((40, 60, 3), np.uint8), "RGB", "PNG")
+    spec = json.dumps([{"boxes": [[1, 1, 5, 5], [10, 10, 20, 20]]}, {"boxes": [[30, 0, 32, 4]]}])
+    drawn = draw_mask(spec.encode(), photo, MaskConfig(kind="boxes"), 10**6)
+    assert drawn.objects == 3 and drawn.score is None and drawn.pixels.any()
 
 
 def test_boxes_over_the_border_are_clipped_and_none_is_nothing():

@@ -7,10 +7,10 @@ from PIL import Image, ImageDraw, ImageFont
 import pipeline.extras
 from pipeline.codecs.photo import Photo
 from pipeline.config.job import MaskConfig
+from pipeline.detection import text as text_masks
 from pipeline.errors import ConfigError
-from pipeline.masks import text as text_masks
 from pipeline.masks.base import open_masks
-from pipeline.masks.decode import read_mask
+from pipeline.masks.decode import draw_mask, read_mask
 from pipeline.storage.storage import Storage
 from tests.conftest import ROOT
 
@@ -41,14 +41,22 @@ def test_text_over_a_photo_is_covered_and_little_else(captioned):
     assert mask.shape == words.shape and mask.dtype == bool
     assert (mask & words).sum() / words.sum() > 0.98
     assert mask.mean() < 0.2
-    assert np.array_equal(mask, text_masks.find_text(rgb, 0.6))
+    assert np.array_equal(mask, text_masks.find_text(rgb, 0.6).pixels)
+
+
+def test_lines_of_text_are_counted_with_the_highest_score(captioned):
+    _, words = captioned
+    rgb = np.where(words[..., None], np.uint8(250), np.full((*words.shape, 3), 90, np.uint8))
+    drawn = draw_mask(b"", Photo(rgb, "RGB", "PNG"), MaskConfig(kind="text"), rgb.size)
+    assert drawn.objects == 1 and drawn.score is not None and 0.6 <= drawn.score <= 1
 
 
 def test_score_that_nothing_reaches_finds_nothing(captioned):
-    assert not text_masks.find_text(captioned[0], 1.0).any()
+    found = text_masks.find_text(captioned[0], 1.0)
+    assert not found.pixels.any() and found.objects == 0 and found.score is None
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 900), (900, 2), (8, 900), (900, 9), (33, 31)])
 def test_photo_of_any_shape_is_taken(shape):
     pytest.importorskip("rapidocr")
-    assert text_masks.find_text(np.full((*shape, 3), 90, np.uint8), 0.5).shape == shape
+    assert text_masks.find_text(np.full((*shape, 3), 90, np.uint8), 0.5).pixels.shape == shape

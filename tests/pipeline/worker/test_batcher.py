@@ -40,11 +40,11 @@ class Recorder:
         self.device = inpainter.device
         self.batches: list[int] = []
 
-    def generate(self, pixels, masks, seeds):
+    def generate(self, pixels, masks, seeds, **other):
         self.breaks(pixels, self.batch_size)
         self.batches.append(len(pixels))
         self.inpainter.batch_size = self.batch_size
-        return self.inpainter.generate(pixels, masks, seeds)
+        return self.inpainter.generate(pixels, masks, seeds, **other)
 
 
 @pytest.fixture
@@ -187,6 +187,18 @@ def test_window_at_fault_is_found_in_its_batch(inpainter):
     done = repaint(ModelLoop(recorder, 1), jobs)
     assert [finished.record.error_type for finished in done] == [None, None, "FloatingPointError", None]
     assert recorder.batch_size == 4
+
+
+def test_samples_of_several_strengths_share_the_loop_but_no_batch(inpainter, tiny_weights):
+    """Each is what it is alone with an inpainter of its strength."""
+    jobs = [job(str(index), 3, index) for index in range(4)]
+    jobs[1].strength = jobs[3].strength = 1.0
+    done = repaint(ModelLoop(inpainter, 2), jobs)
+    for finished in done:
+        settings = InpaintSettings(steps=2, batch_size=4, strength=finished.strength or InpaintSettings.strength)
+        apart = Inpainter.from_pretrained(str(tiny_weights), settings)
+        (alone,) = repaint(ModelLoop(apart, 1), [job("x", 3, finished.record.seed)])
+        assert np.array_equal(finished.patch, alone.patch)
 
 
 @pytest.mark.parametrize("step", ["cut", "paste"])

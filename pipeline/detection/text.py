@@ -1,10 +1,14 @@
 """Text that was put over a photo, found in its pixels by rapidocr's detector (the extra ``text``)."""
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw
+
+from pipeline.config.data import MaskConfig
+from pipeline.masks.drawn import DrawnMask
 
 if TYPE_CHECKING:
     from rapidocr import RapidOCR
@@ -15,7 +19,32 @@ TALLEST = 0.25  # of the shorter side that the detector sees; a line of text is 
 SURE_LINES = 0.3  # of a pixel, where the detector sees text rather than none
 
 
-def find_text(rgb: np.ndarray, score: float) -> np.ndarray:
+@dataclass(frozen=True)
+class TextDetector:
+    """Finds lines of overlaid text.
+
+    Args:
+        score: minimum confidence of a line, 0 … 1.
+    """
+
+    score: float
+
+    @staticmethod
+    def settings(config: MaskConfig) -> float:
+        """See :class:`pipeline.detection.detector.Detector`."""
+        return config.text_score
+
+    @classmethod
+    def open(cls, settings: float) -> "TextDetector":
+        """See :class:`pipeline.detection.detector.Detector`."""
+        return cls(settings)
+
+    def find(self, rgb: np.ndarray) -> DrawnMask:
+        """See :class:`pipeline.detection.detector.Detector`."""
+        return find_text(rgb, self.score)
+
+
+def find_text(rgb: np.ndarray, score: float) -> DrawnMask:
     """Find text of any script and rotation.
 
     The detector looks at photos of up to 2000 pixels a side; larger ones are scaled down for it. It runs in one thread,
@@ -26,19 +55,21 @@ def find_text(rgb: np.ndarray, score: float) -> np.ndarray:
         score: minimum confidence of a line, 0 … 1.
 
     Returns:
-        (H, W) bool: the filled quadrangles around the lines.
+        The filled quadrangles around the lines, (H, W).
     """
     height, width = rgb.shape[:2]
     canvas = Image.new("1", (width, height))
     if min(height, width) < MIN_PX:
-        return np.asarray(canvas)
+        return DrawnMask(np.asarray(canvas), 0)
     least = -(-max(height, width) // SLIMMEST)
     border = [(0, max(0, least - height)), (0, max(0, least - width)), (0, 0)]
     found = _detector()(np.ascontiguousarray(np.pad(rgb, border, mode="edge")[..., ::-1]))
+    scores = []
     for box, sure in zip(*(() if part is None else part for part in (found.boxes, found.scores)), strict=True):
         if sure >= score and _height_px(box) <= TALLEST * max(least, min(height, width)):
             ImageDraw.Draw(canvas).polygon([(float(x), float(y)) for x, y in box], fill=1, outline=1)
-    return np.asarray(canvas)
+            scores.append(float(sure))
+    return DrawnMask(np.asarray(canvas), len(scores), max(scores, default=None))
 
 
 def _height_px(box: np.ndarray) -> float:
