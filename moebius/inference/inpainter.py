@@ -30,7 +30,7 @@ from moebius.sampling.schedule import ddim_timesteps
 from moebius.weights.files import find_weights
 from moebius.windows.compositing import match_colours, to_uint8
 from moebius.windows.holes import Box
-from moebius.windows.painting import Painting
+from moebius.windows.painting import Painting, SecondPass
 from moebius.windows.planning import plan_windows
 
 if TYPE_CHECKING:
@@ -175,8 +175,8 @@ class Inpainter:
         """Plan the windows of a photo; their fills will be written into ``result``, which has its shape."""
         settings, size_px = self.settings, self.window_px
         windows = plan_windows(mask, size_px, settings.context, settings.max_upscale)
-        whole = Box(0, 0, *mask.shape)
-        return Painting(image, mask, windows, result, whole, size_px if settings.refine else None)
+        second = SecondPass(size_px, settings.refine) if settings.refine else None
+        return Painting(image, mask, windows, result, Box(0, 0, *mask.shape), second)
 
     def cost(self, mask: np.ndarray) -> Cost:
         """Count the work that the holes of a photo are, (H, W) bool, true = repaint."""
@@ -191,8 +191,9 @@ class Inpainter:
         """Fill windows of one kind of round, given by painting, seed of the photo, and number."""
         cuts = [painting.cut(number, self.window_px) for painting, _, number in batch]
         seeds = [window_seed(seed, painting.name(number)) for painting, seed, number in batch]
-        strength, start = (self.settings.refine, "photo") if batch[0][0].is_refining else (None, None)
-        return self.fill([pixels for pixels, _ in cuts], [hole for _, hole in cuts], seeds, strength, start)
+        second = batch[0][0].refining
+        kind = (second.strength, "photo") if second else (None, None)
+        return self.fill([pixels for pixels, _ in cuts], [hole for _, hole in cuts], seeds, *kind)
 
     def fill(
         self,

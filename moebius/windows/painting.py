@@ -2,12 +2,26 @@
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from moebius.windows.holes import Box
 from moebius.windows.tiles import Band, Blend, clipped, plan_bands
 from moebius.windows.window import Square, Window, cut_window, paste_window
+
+
+@dataclass(frozen=True)
+class SecondPass:
+    """How holes that their windows showed at reduced scale are filled again.
+
+    Args:
+        size_px: side of the squares that the model sees.
+        strength: of sampling, which starts from the first fill.
+    """
+
+    size_px: int
+    strength: float
 
 
 class Painting:
@@ -24,7 +38,7 @@ class Painting:
         windows: from :func:`moebius.windows.planning.plan_windows`.
         patch: the photo inside ``box``; fills are written into it, under the mask and nowhere else.
         box: surrounds the mask, its corner on the grid of cells.
-        refined_px: side of the squares that the model sees in a second pass; ``None``: there is none.
+        second: the second pass; ``None``: there is none.
     """
 
     def __init__(
@@ -34,14 +48,14 @@ class Painting:
         windows: Sequence[Window],
         patch: np.ndarray,
         box: Box,
-        refined_px: int | None = None,
+        second: SecondPass | None = None,
     ) -> None:
         self._image, self._mask, self._patch, self._box = image, mask, patch, box
-        self._windows = windows
-        self._bands = deque[Band](plan_bands(windows, mask.shape, refined_px) if refined_px else ())
+        self._windows, self._second = windows, second
+        self._bands = deque[Band](plan_bands(windows, mask.shape, second.size_px) if second else ())
         self._band: Band | None = None
         self._blend: Blend | None = None
-        self.refined_count = sum(len(band.tiles) for band in self._bands)
+        self.refined_count = sum(len(band.tiles) for band in self._bands)  # windows of the second pass
 
     @property
     def count(self) -> int:
@@ -49,9 +63,9 @@ class Painting:
         return len(self._band.tiles) if self._band else len(self._windows)
 
     @property
-    def is_refining(self) -> bool:
-        """Whether this round belongs to the second pass: its windows start from what is there."""
-        return self._band is not None
+    def refining(self) -> SecondPass | None:
+        """Return the second pass if this round belongs to it: its windows start from what is there."""
+        return self._second if self._band else None
 
     def name(self, number: int) -> str:
         """Return the name of a window of this round, different from all others of the photo: its seed is made of it."""

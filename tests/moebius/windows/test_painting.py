@@ -5,15 +5,15 @@ import pytest
 
 import moebius.windows.tiles
 from moebius.windows import Box, plan_windows
-from moebius.windows.painting import Painting
+from moebius.windows.painting import Painting, SecondPass
 from tests.conftest import textured
 
 SIZE = 64
 
 
 def painting_of(image, mask, result, is_refined=True, size_px=SIZE):
-    windows = plan_windows(mask, size_px)
-    return Painting(image, mask, windows, result, Box(0, 0, *mask.shape), size_px if is_refined else None)
+    windows, second = plan_windows(mask, size_px), SecondPass(size_px, 0.5) if is_refined else None
+    return Painting(image, mask, windows, result, Box(0, 0, *mask.shape), second)
 
 
 def paint(image, mask, fill, **settings):
