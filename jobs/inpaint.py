@@ -79,6 +79,9 @@ def _log_summary(config: JobConfig, summary: "Summary") -> None:
     )
     for kind, count in summary.errors.items():
         logger.info("failed: %d %s", count, kind)
+    if summary.verified:
+        verified = [f"{count} {name}" for name, count in sorted(summary.verified.items())]
+        logger.info("verified in this run: %s", ", ".join(verified))
     for warning, count in summary.warnings.items():
         logger.warning("%d %s", count, warning)
     if summary.left_out:

@@ -77,6 +77,8 @@ class Record:
     orientation: int | None = None
     mask_objects: int | None = None
     mask_score: float | None = None
+    residual: float | None = None
+    tries: int | None = None
 
 
 _ARROW_TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), datetime: pa.timestamp("us", tz="UTC")}

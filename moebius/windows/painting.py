@@ -91,13 +91,15 @@ class Painting:
         self._blend.add(self._band.tiles[number], filled)
 
     def advance(self) -> bool:
-        """End a round whose windows are pasted, and begin the next; false if that was the last."""
-        carried = self._end_band() if self._blend else None
-        if not self._bands:
-            return False
-        self._band = self._bands.popleft()
-        self._blend = Blend(self._band, carried if self._band.first else None)
-        return True
+        """End a round whose windows are pasted, and begin the next that has any; false if that was the last."""
+        while True:
+            carried = self._end_band() if self._blend else None
+            if not self._bands:
+                return False
+            self._band = self._bands.popleft()
+            self._blend = Blend(self._band, carried if self._band.first else None)
+            if self._band.tiles:
+                return True
 
     def _end_band(self) -> np.ndarray:
         assert self._blend is not None

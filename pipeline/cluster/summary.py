@@ -25,6 +25,7 @@ MAY_BE_UPRIGHT = (
     "if they were drawn on photos as viewers show them, set mask.upright=true"
 )
 PACKAGES = ("torch", "ray", "pyarrow", "fsspec", "pillow", "numpy")
+LEFT = "left"  # of verified samples
 
 
 @dataclass
@@ -36,6 +37,7 @@ class Summary:
         samples: found in the source, gone from it, done in this run, and the found ones by status.
         errors: failed samples by error type.
         warnings: samples of this run that a person should check, by possible fault.
+        verified: verified samples of this run, by the try that was clean, or ``left`` where none was.
         left_out: files of the source that are no samples, by kind.
         reason: why it failed.
     """
@@ -53,6 +55,7 @@ class Summary:
     device: str
     reason: str | None = None
     warnings: dict[str, int] = field(default_factory=dict)
+    verified: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def begin(
@@ -94,6 +97,8 @@ class Summary:
         for counts, column in ((self.samples, "status"), (self.errors, "error_type")):
             for name, number in Counter(filter(None, rows[column].to_pylist())).items():
                 counts[name] = counts.get(name, 0) + number
+        for name, number in count_verified(rows, self.configuration["verify"]["max_residual"]).items():
+            self.verified[name] = self.verified.get(name, 0) + number
         mask = MaskConfig(**self.configuration["mask"])
         turned = rows.filter(pc.and_(pc.is_valid(rows["orientation"]), pc.not_equal(rows["status"], FAILED)))
         for row in turned.select(["height", "width", "orientation"]).to_pylist():
@@ -123,3 +128,13 @@ class Summary:
     def to_json(self) -> bytes:
         """Serialize to indented JSON."""
         return json.dumps(asdict(self), indent=2, default=str).encode()
+
+
+def count_verified(rows: pa.Table, max_residual: float) -> Counter[str]:
+    """Count verified samples by the try that was clean, such as ``clean at try 2``, or as ``left``."""
+    columns = (rows[name].to_pylist() for name in ("residual", "tries"))
+    return Counter(
+        LEFT if residual > max_residual else f"clean at try {tries}"
+        for residual, tries in zip(*columns, strict=True)
+        if residual is not None
+    )

@@ -14,6 +14,7 @@ from moebius.weights.hub import HUB_WEIGHTS
 from pipeline.config.data import MaskConfig, SinkConfig, SourceConfig, absolute_uri, as_extension, choose
 from pipeline.config.notify import parse_notify, public_notify
 from pipeline.config.slice import Slice
+from pipeline.config.verify import VerifyConfig
 from pipeline.errors import ConfigError
 from pipeline.uris import public_uri
 
@@ -221,6 +222,7 @@ class JobConfig:
     sink: SinkConfig = field(default_factory=SinkConfig)
     run: RunConfig = field(default_factory=RunConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
+    verify: VerifyConfig = field(default_factory=VerifyConfig)
     storage: dict[str, Any] = field(default_factory=dict, repr=False)  # may hold secrets
 
     def __post_init__(self) -> None:
@@ -230,6 +232,7 @@ class JobConfig:
             section = "window" if str(error).split()[0] in WindowConfig.__dataclass_fields__ else "model"
             raise ConfigError(f"{section}.{error}") from error
         self.mask.rules.check(self.source.format)
+        _ = self.verifying_detector
         if self.source.rules.has_members:
             carried = [as_extension(name) for name in self.sink.carry]
             object.__setattr__(self, "sink", replace(self.sink, carry=carried))
@@ -266,6 +269,11 @@ class JobConfig:
             return self
         return replace(self, model=replace(self.model, guidance=recommended.guidance))
 
+    @property
+    def verifying_detector(self) -> MaskConfig | None:
+        """Return the detector that looks at results, see :meth:`VerifyConfig.detector`."""
+        return self.verify.detector(self.mask)
+
     @cached_property
     def fingerprint(self) -> str:
         """Identity of everything but the weights that decides a result; places, limits and scheduling do not.
@@ -281,6 +289,8 @@ class JobConfig:
         }
         if self.source.image:
             deciding["image"] = self.source.image
+        if detector := self.verifying_detector:
+            deciding["verify"] = asdict(self.verify) | {"model": _deciding(detector, detector.rules.indifferent)}
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -42,6 +42,7 @@ class MaskRules(Protocol):
 
     place: MaskPlace
     indifferent: tuple[str, ...]
+    is_detected: bool
 
     def check(self, source_format: str) -> None:
         """Refuse keys and source formats that do not fit the kind."""

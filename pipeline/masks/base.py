@@ -31,6 +31,7 @@ class MaskKind:
 
     Attributes:
         indifferent: keys of ``mask`` that do not decide a result.
+        is_detected: whether a detector finds the mask in the image's pixels.
         place: where the masks lie.
         left_out: counts of unpaired masks, by kind, after pairing.
         name_of: returns the name of a sample's mask, if masks have names of their own.
@@ -38,6 +39,7 @@ class MaskKind:
     """
 
     indifferent: tuple[str, ...] = LOCATIONS
+    is_detected = False
     name_of: "Callable[[str], str] | None" = None
 
     def __init__(self, config: MaskConfig) -> None:

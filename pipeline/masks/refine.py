@@ -18,11 +18,16 @@ def refine(mask: np.ndarray, config: MaskConfig) -> np.ndarray:
     """
     if config.invert:
         mask = ~mask
-    farthest = max(mask.shape)  # a filter that is wider changes nothing more, and overflows in the end
     if config.close_px:
-        side = 2 * min(config.close_px, farthest) + 1
+        side = 2 * min(config.close_px, max(mask.shape)) + 1
         grown = ndimage.maximum_filter(mask, size=side, mode="constant")
         mask = mask | ndimage.minimum_filter(grown, size=side, mode="constant", cval=True)
-    if config.dilate_px:
-        mask = ndimage.maximum_filter(mask, size=2 * min(config.dilate_px, farthest) + 1, mode="constant")
-    return mask
+    return dilate(mask, config.dilate_px)
+
+
+def dilate(mask: np.ndarray, pixels: int) -> np.ndarray:
+    """Grow a mask, (H, W) bool, by a number of pixels on every side."""
+    if not pixels:
+        return mask
+    farthest = max(mask.shape)  # a filter that is wider changes nothing more, and overflows in the end
+    return ndimage.maximum_filter(mask, size=2 * min(pixels, farthest) + 1, mode="constant")

@@ -44,6 +44,7 @@ class Figures:
     Args:
         counts: samples by status.
         suspicious: results by what is suspicious about them.
+        verified: verified samples by the number of tries, each as clean ones and ones in which something is left.
         pixels, windows, output_bytes: sums over all samples.
         runs: the newest first.
         runs_left_out: number of older runs that have rows.
@@ -56,6 +57,7 @@ class Figures:
 
     counts: dict[str, int]
     suspicious: dict[str, int]
+    verified: dict[int, tuple[int, int]]
     pixels: int
     windows: int
     output_bytes: int
@@ -67,6 +69,11 @@ class Figures:
     failures_left_out: int
     hole_sizes: list[int]
     seams: list[tuple[float, float, int]]
+
+    @property
+    def left(self) -> int:
+        """Number of verified samples in which something is left."""
+        return sum(left for _, left in self.verified.values())
 
     @property
     def samples(self) -> int:
@@ -98,6 +105,7 @@ def read_figures(sink: Storage, database: Database) -> Figures:
     return Figures(
         counts={status: by_status.get(status, 0) for status in STATUSES},
         suspicious=dict(database.run(_SUSPICIOUS)),
+        verified=_verified(database, runs),
         pixels=int(pixels),
         windows=int(windows),
         output_bytes=int(output_bytes),
@@ -110,6 +118,17 @@ def read_figures(sink: Storage, database: Database) -> Figures:
         hole_sizes=_hole_sizes(database),
         seams=_seams(database),
     )
+
+
+def _verified(database: Database, runs: list[RunFigures]) -> dict[int, tuple[int, int]]:
+    """Count verified samples, clean as the newest run means it."""
+    verify = (runs[0].summary if runs else {}).get("configuration", {}).get("verify", {})
+    found = database.run(
+        """SELECT tries, count(*) FILTER (residual <= $most), count(*) FILTER (residual > $most)
+        FROM rows WHERE residual IS NOT NULL GROUP BY ALL ORDER BY 1""",
+        {"most": float(verify.get("max_residual", 0))},
+    )
+    return {tries: (clean, left) for tries, clean, left in found}
 
 
 def _stages(database: Database) -> list[StageSeconds]:

@@ -7,7 +7,7 @@ from pipeline.records import FAILED, OK, UNCHANGED
 
 
 def choose_samples(database: Database, count: int) -> list[dict[str, Any]]:
-    """Choose rows: the worst seams, a cross-section of results, failures of each class, and a few unchanged samples.
+    """Choose rows: residuals, the worst seams, a cross-section of results, failures of each class, and a few unchanged.
 
     Args:
         database: with the table ``rows``.
@@ -32,10 +32,12 @@ def _rows(database: Database, ranked: str, count: int) -> list[dict[str, Any]]:
     return [row for table in database.stream(query, max(count, 1)) for row in table.to_pylist()]
 
 
-# Suspicious fills, then from the worst seam to the best.
+# Results in which something is left, suspicious fills, then from the worst seam to the best.
 _RANKED = f"""
 SELECT rowid AS id,
-    row_number() OVER (ORDER BY suspicious NULLS LAST, seam_score DESC NULLS LAST, sample_id) - 1 AS nth
+    row_number() OVER (
+        ORDER BY coalesce(residual, 0) DESC, suspicious NULLS LAST, seam_score DESC NULLS LAST, sample_id
+    ) - 1 AS nth
 FROM rows WHERE status = '{OK}'"""
 
 # The first of each class, then the second of each, and so on.

@@ -32,10 +32,12 @@ from pipeline.storage.weights import fetch_weights
 from pipeline.timed import Timed
 from pipeline.worker.batcher import ModelLoop
 from pipeline.worker.budget import ByteBudget
+from pipeline.worker.ladder import Ladder
 from pipeline.worker.memory import keep_freed_memory
 from pipeline.worker.node import own_node_resources
 from pipeline.worker.pool import Pool
-from pipeline.worker.sample import SampleJob, decoded_bytes, finish, new_record, prepare
+from pipeline.worker.sample import decoded_bytes, finish, new_record, prepare
+from pipeline.worker.sample_job import SampleJob
 from pipeline.worker.threads import CpuPool, Urgency
 from pipeline.worker.units import samples_of
 
@@ -103,6 +105,7 @@ class InpaintActor:
         self.sink = open_sink(config, run_id, self.new_hold())
         self.weights_fingerprint = weights_fingerprint
         self.inpainter = self.load_model(weights)
+        self.ladder = Ladder.of_job(config, self.inpainter.window_px)
         self.meter = Meter(run_id)
         self.watchdog = Watchdog()
         self.loop = ModelLoop(self.inpainter, pool.threads, self._note_batch, self._watch_batch)
@@ -192,7 +195,9 @@ class InpaintActor:
             raise inputs
         task.carried = inputs.carried
         header = open_checked(inputs.image, self.config.limits.max_pixels)
-        task.reserved_bytes = self.budget.reserve(decoded_bytes(header, inputs.image))
+        is_refined = self.config.window.refine > 0
+        needed_bytes = decoded_bytes(header, inputs.image, self.ladder is not None, is_refined)
+        task.reserved_bytes = self.budget.reserve(needed_bytes)
         self.cpus.submit(Urgency.BEGIN, self._step("decode", self._decode, task, inputs, header))
 
     def _decode(self, task: SampleTask, inputs: Inputs, header: Image.Image) -> None:
@@ -201,10 +206,19 @@ class InpaintActor:
         job = prepare(task.record, inputs, self.config, self.inpainter.window_px, header)
         if task.done.is_set():
             return  # it was abandoned meanwhile
+        self._repaint(task, job)
+
+    def _repaint(self, task: SampleTask, job: SampleJob) -> None:
         encode = self._step("encode", self._encode, task, job)
         self.loop.repaint(job).add_done_callback(lambda _: self.cpus.submit(Urgency.FINISH, encode))
 
     def _encode(self, task: SampleTask, job: SampleJob) -> None:
+        if self.ladder and job.windows and job.record.error_stage is None:
+            job, is_next_try = self.ladder.climb(job)
+            if is_next_try:
+                if not task.done.is_set():  # it may have been abandoned meanwhile
+                    self._repaint(task, job)
+                return
         result = finish(job, self.config) if job.record.error_stage is None else None
         if task.claim():
             task.result = result

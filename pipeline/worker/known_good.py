@@ -24,7 +24,8 @@ from pipeline.sources.inputs import Sample
 from pipeline.storage.local import STAGING
 from pipeline.storage.storage import Storage
 from pipeline.worker.actor import InpaintActor
-from pipeline.worker.sample import SampleJob, finish
+from pipeline.worker.sample import finish
+from pipeline.worker.sample_job import SampleJob
 
 SIDE_PX = 96
 
@@ -99,7 +100,7 @@ def _picture_job(record: Record, window_px: int, engine: InpaintActor) -> Sample
     photo = decode(data, engine.config.limits.max_pixels)
     window = engine.config.window
     windows = plan_windows(mask, window_px, window.context, window.max_upscale)
-    return SampleJob(record, data, photo, mask, photo.rgb(), windows)
+    return SampleJob(record, data, photo, mask, photo.rgb(), windows, record.seed or 0)
 
 
 @cache

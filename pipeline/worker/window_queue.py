@@ -16,21 +16,30 @@ CONFIGURED: Kind = (None, None)
 
 
 class Job(Protocol):
-    """A sample with windows to fill."""
+    """A sample with windows to fill, in rounds."""
 
     record: Record
-    strength: float | None  # at which all its windows are sampled; ``None``: as configured
-    start: str | None  # from where; ``None``: as configured
+    seed: int
 
     @property
-    def windows(self) -> Sequence[object]:
-        """Windows of the sample; :meth:`cut` and :meth:`paste` are called once for each."""
+    def count(self) -> int:
+        """Number of windows of this round; :meth:`cut` and :meth:`paste` are called once for each."""
+
+    @property
+    def kind(self) -> Kind:
+        """Strength and start of the windows of this round."""
+
+    def name(self, number: int) -> str:
+        """Return what the seed of a window is made of, beside that of the sample."""
 
     def cut(self, number: int, size_px: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the model's input: pixels (size, size, 3) uint8 and mask (size, size) bool."""
 
     def paste(self, number: int, filled: np.ndarray) -> None:
         """Store one fill, (size, size, 3) uint8."""
+
+    def advance(self) -> bool:
+        """Begin the next round once all fills of this one are stored; false if there is none."""
 
 
 @dataclass
@@ -63,10 +72,16 @@ class WindowQueue:
 
     def put(self, job: Job) -> Entry:
         """Add a sample that has windows."""
-        entry, kind = Entry(job), (job.strength, job.start)
-        self._entries.setdefault(kind, deque()).append(entry)
-        self._counts[kind] += len(job.windows)
+        entry = Entry(job)
+        self.put_again(entry)
         return entry
+
+    def put_again(self, entry: Entry) -> None:
+        """Add the windows of a sample's next round."""
+        job = entry.job
+        entry.taken = entry.returned = 0
+        self._entries.setdefault(job.kind, deque()).append(entry)
+        self._counts[job.kind] += job.count
 
     def take(self, size: int) -> list[tuple[Entry, int]]:
         """Return the entries and numbers of up to ``size`` windows of one kind."""
@@ -93,6 +108,6 @@ class WindowQueue:
         number = entry.taken
         entry.taken += 1
         self._counts[kind] -= 1
-        if entry.taken < len(entry.job.windows):
+        if entry.taken < entry.job.count:
             entries.append(entry)
         return entry, number

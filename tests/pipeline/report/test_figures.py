@@ -97,6 +97,22 @@ def test_runs_beyond_the_newest_are_counted(tmp_path):
     assert "3 older runs are not listed" in render_page("sink", figures, []).decode()
 
 
+def test_verified_samples_are_counted_and_those_with_residue_come_first(tmp_path):
+    sink = Storage(str(tmp_path))
+    manifest = Manifest(sink)
+    manifest.load(["sample_id"])
+    found = {"a": (0.0, 1), "b": (0.0, 3), "c": (0.02, 5), "d": (0.3, 5), "e": (0.0, 1), "f": (None, None)}
+    rows = [Record(name, OK, residual=left, tries=tries, seam_score=1.0) for name, (left, tries) in found.items()]
+    manifest.append(to_table(rows))
+    with Database() as database:
+        load_rows(sink, database, COLUMNS)
+        figures, gallery = read_figures(sink, database), choose_samples(database, 6)
+    assert figures.verified == {1: (2, 0), 3: (1, 0), 5: (0, 2)} and figures.left == 2
+    assert [row["sample_id"] for row in gallery][:2] == ["d", "c"]
+    page = render_page("sink", figures, []).decode()
+    assert "2 clean at the first try, 1 clean after 3 tries, 2 in which something is left; these come first" in page
+
+
 def test_seam_scores_that_are_alike_are_told_apart_no_finer_than_they_are_labelled(tmp_path):
     sink = Storage(str(tmp_path))
     manifest = Manifest(sink)

@@ -1,0 +1,118 @@
+"""Verified removal: look at each result again, and try again where something is left."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from moebius.windows import Box, Window, plan_windows
+from pipeline.config.job import JobConfig
+from pipeline.config.verify import VerifyConfig
+from pipeline.detection.detector import Detector, open_detector
+from pipeline.errors import SampleError
+from pipeline.masks.base import open_kind
+from pipeline.masks.refine import dilate
+from pipeline.worker.sample_job import SampleJob
+from pipeline.worker.seam import look_at_border
+
+NOISE = 1.0  # strength
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Decides after each try of a sample whether it is tried again, and how.
+
+    What it knows of a sample is in the sample's job, so nothing is stored: a sample that is lost with its worker begins
+    again and comes to the same result.
+
+    Args:
+        verify: the settings.
+        detector: looks at results.
+        plan: returns the windows of a mask.
+        revealed: see :meth:`pipeline.masks.base.MaskKind.revealed`.
+        max_fraction: of the image that a mask may cover; a hole is not grown beyond it.
+        strength: of the first try.
+    """
+
+    verify: VerifyConfig
+    detector: Detector
+    plan: Callable[[np.ndarray], list[Window]]
+    revealed: Callable
+    max_fraction: float
+    strength: float
+
+    @classmethod
+    def of_job(cls, config: JobConfig, window_px: int) -> "Ladder | None":
+        """Create the ladder of a job; ``None`` where results are not verified."""
+        if (found := config.verifying_detector) is None:
+            return None
+        window = config.window
+
+        def plan(mask: np.ndarray) -> list[Window]:
+            return plan_windows(mask, window_px, window.context, window.max_upscale)
+
+        revealed, most = open_kind(config.mask).revealed, config.mask.max_fraction
+        return cls(config.verify, open_detector(found), plan, revealed, most, config.model.strength)
+
+    def climb(self, job: SampleJob) -> tuple[SampleJob, bool]:
+        """Look at a try whose windows are filled.
+
+        Returns:
+            The next try and true; or the best of all tries and false, when its record says what is left.
+
+        Raises:
+            SampleError: something is left and ``verify.residue`` says fail, or the detector cannot judge the result.
+        """
+        record, verify = job.record, self.verify
+        job.residual = self.residual(job)
+        job.border = look_at_border(job.patch, job.mask[job.inside])
+        record.tries = (record.tries or 0) + 1
+        best = min((each for each in (job.best, job) if each), key=_rank)
+        is_left = best.residual > verify.max_residual
+        for number in range(job.rungs, len(verify.ladder) if is_left else 0):
+            if following := self._next_try(job, number):
+                best.best = None
+                record.window_count = (record.window_count or 0) + following.window_count
+                return replace(following, rungs=number + 1, best=best), True
+        record.residual, record.seed = best.residual, best.seed
+        record.mask_fraction = np.count_nonzero(best.mask) / best.mask.size
+        if is_left and verify.residue == "fail":
+            left = f"the detector still finds something in {best.residual:.1%} of the hole and its border"
+            raise SampleError("inpaint", "ResidueLeft", f"{left}; tried {record.tries} times, verify.residue=fail")
+        return best, False
+
+    def residual(self, job: SampleJob) -> float:
+        """Return the share of the hole and the border around it in which the detector finds something."""
+        result, around_px = job.seen.copy(), self.verify.around_px
+        result[job.inside] = job.patch
+        found = self.detector.find(result).pixels
+        hole = Box.around(job.mask)
+        assert hole is not None  # there are windows
+        region = hole.grown(around_px, job.mask.shape).slices
+        zone = dilate(job.mask[region], around_px)
+        return np.count_nonzero(found[region] & zone) / np.count_nonzero(zone)
+
+    def _next_try(self, job: SampleJob, number: int) -> SampleJob | None:
+        """Return a job of one more change; ``None`` where it would repeat the one before."""
+        rung = self.verify.ladder[number]
+        if rung == "seed":
+            return replace(job, seed=try_seed(job.seed, number))
+        if rung == "noise":
+            strength = self.strength if job.strength is None else job.strength
+            return None if strength == NOISE else replace(job, strength=NOISE)
+        mask = dilate(job.mask, self.verify.dilate_px)
+        if np.count_nonzero(mask) > self.max_fraction * mask.size or np.array_equal(mask, job.mask):
+            return None
+        return replace(job, mask=mask, windows=self.plan(mask), photo=self.revealed(job.photo, mask))
+
+
+def try_seed(seed: int, number: int) -> int:
+    """Return the seed of a further try from that of the one before."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/try/{number}".encode()).digest()[:8], "big") >> 1
+
+
+def _rank(job: SampleJob) -> tuple[float, bool, float]:
+    """Return how good a try is; smaller is better."""
+    assert job.border is not None
+    return job.residual, job.border.suspicious is not None, job.border.seam_score or 0.0
