@@ -1,7 +1,6 @@
 """The queue of windows that wait for the model: batches of many samples that are sampled alike."""
 
 from collections import Counter, deque
-from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
