@@ -28,7 +28,7 @@ from moebius.network.functional import latent_mask
 from moebius.sampling.sampler import sampling_loop
 from moebius.sampling.schedule import ddim_timesteps
 from moebius.weights.files import find_weights
-from moebius.windows.compositing import match_colours, to_uint8
+from moebius.windows.compositing import keep_colours, match_colours, to_uint8
 from moebius.windows.holes import Box
 from moebius.windows.painting import Painting, SecondPass
 from moebius.windows.planning import plan_windows
@@ -191,20 +191,16 @@ class Inpainter:
         """Fill windows of one kind of round, given by painting, seed of the photo, and number."""
         cuts = [painting.cut(number, self.window_px) for painting, _, number in batch]
         seeds = [window_seed(seed, painting.name(number)) for painting, seed, number in batch]
+        pixels, masks = [pixels for pixels, _ in cuts], [hole for _, hole in cuts]
         second = batch[0][0].refining
-        kind = (second.strength, "photo") if second else (None, None)
-        return self.fill([pixels for pixels, _ in cuts], [hole for _, hole in cuts], seeds, *kind)
+        if second is None:
+            return self.fill(pixels, masks, seeds)
+        generated = self.generate(pixels, masks, seeds, strength=second.strength, start="photo")
+        return [keep_colours(*window) for window in zip(pixels, generated, masks, strict=True)]
 
-    def fill(
-        self,
-        pixels: Sequence[np.ndarray],
-        masks: Sequence[np.ndarray],
-        seeds: Sequence[int],
-        strength: float | None = None,
-        start: str | None = None,
-    ) -> list[np.ndarray]:
+    def fill(self, pixels: Sequence[np.ndarray], masks: Sequence[np.ndarray], seeds: Sequence[int]) -> list[np.ndarray]:
         """:meth:`generate` a batch of windows, and match the colours of each to those around its hole."""
-        generated = self.generate(pixels, masks, seeds, strength=strength, start=start)
+        generated = self.generate(pixels, masks, seeds)
         return [match_colours(*window) for window in zip(pixels, generated, masks, strict=True)]
 
     def generate(

@@ -10,16 +10,17 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 
 from moebius import Inpainter
 from moebius.inference.inpainter import window_seed
-from moebius.windows.compositing import match_colours
+from moebius.windows.compositing import keep_colours, match_colours
 from pipeline.faults.judge import fail
 from pipeline.records import Record
-from pipeline.worker.window_queue import Entry, Job, WindowQueue
+from pipeline.worker.window_queue import CONFIGURED, Entry, Job, WindowQueue
 
 DEVICE_LOST, THREAD_LOST = 70, 71  # exit codes
 _DEVICE_FAULT = re.compile(r"CUDA error|Triton Error \[CUDA\]")
@@ -138,11 +139,11 @@ class ModelLoop:
             return
         cuts = [window.cut for window in batch if window.cut]
         seeds = [window_seed(window.entry.job.seed, window.entry.job.name(window.number)) for window in batch]
-        strength, start = batch[0].entry.job.kind  # that of all, see WindowQueue
+        kind, generate = batch[0].entry.job.kind, self.inpainter.generate  # one kind, see WindowQueue
+        if kind != CONFIGURED:
+            generate = partial(generate, strength=kind[0], start=kind[1])
         try:
-            pictures = self.inpainter.generate(
-                [pixels for pixels, _ in cuts], [mask for _, mask in cuts], seeds, strength=strength, start=start
-            )
+            pictures = generate([pixels for pixels, _ in cuts], [mask for _, mask in cuts], seeds)
             for window, picture in zip(batch, pictures, strict=True):
                 window.generated = picture
             return
@@ -172,7 +173,8 @@ class ModelLoop:
                     pixels, mask = window.cut
                     job.record.inpaint_s = (job.record.inpaint_s or 0.0) + share_s
                     with _failing(job.record):
-                        job.paste(window.number, match_colours(pixels, window.generated, mask))
+                        match = match_colours if job.kind[1] is None else keep_colours
+                        job.paste(window.number, match(pixels, window.generated, mask))
                 entry.returned += 1
                 if entry.returned == job.count:
                     self._end_round(entry)
