@@ -68,9 +68,10 @@ def _strip(row: Mapping[str, Any], files: RowFiles) -> Image.Image:
     before = hole = after = NOTHING
     notes = [files.missing] if files.missing else []
     try:
-        if files.inputs is not None and files.mask is not None:
+        if files.inputs is not None:
             photo = decode(files.inputs.image, NO_LIMIT)
             before = photo.rgb()
+        if files.inputs is not None and files.mask is not None:
             hole = with_hole(before, read_mask(files.inputs.mask, photo, files.mask, NO_LIMIT))
         if files.result is not None:
             after = decode(files.result, NO_LIMIT).rgb()

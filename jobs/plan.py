@@ -53,6 +53,7 @@ def _plan(options: argparse.Namespace) -> int:
     rate = _rate(options, config)
     from pipeline.database import Database
     from pipeline.manifest.log import Manifest
+    from pipeline.masks.base import fetched
     from pipeline.planning.finished_shards import FinishedShards
     from pipeline.planning.listing import find_samples
     from pipeline.planning.plan import WITHOUT_VERSION, make_plan
@@ -60,6 +61,7 @@ def _plan(options: argparse.Namespace) -> int:
     from pipeline.storage.storage import Storage
     from pipeline.storage.weights import fetch_weights
 
+    config = fetched(config)
     weights = fetch_weights(config.model.weights, config.storage)
     config = config.for_weights(weights.config)
     with Database() as database:

@@ -33,10 +33,12 @@ def _preview(options: argparse.Namespace) -> int:
     config = load_config(options.config, options.overrides)
     check_writable(options.picture)
     from pipeline.database import Database
+    from pipeline.masks.base import fetched
     from pipeline.planning.listing import find_samples
     from pipeline.records import SAMPLE_SCHEMA
     from pipeline.sources.reader import Reader
 
+    config = fetched(config)
     with Database() as database:
         find_samples(config, database)
         # By hash: spread over the source, and the same samples each time while a user tries settings.

@@ -8,6 +8,7 @@ from pipeline.errors import ConfigError
 EXTRAS = {
     "flux": {"diffusers": "diffusers"},
     "text": {"rapidocr": "rapidocr", "onnxruntime": "onnxruntime"},
+    "detect": {"onnxruntime": "onnxruntime"},
     "heic": {"pillow_heif": "pillow-heif"},
     "evaluate": {"skimage": "scikit-image", "cv2": "opencv-python-headless"},
     "perceptual": {"torchmetrics": "torchmetrics", "torchvision": "torchvision", "torch_fidelity": "torch-fidelity"},

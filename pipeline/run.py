@@ -25,6 +25,7 @@ from pipeline.maintenance.replaced import delete_replaced
 from pipeline.manifest.commit import commit_rows
 from pipeline.manifest.lease import Lease, until_taken_over
 from pipeline.manifest.log import Manifest
+from pipeline.masks.base import pinned
 from pipeline.metrics import Meter
 from pipeline.planning.finished_shards import FinishedShards
 from pipeline.planning.listing import find_samples
@@ -62,6 +63,7 @@ def run_job(
         LeaseHeldError, ManifestConflictError: another run is using the sink.
         JobError: no worker can make progress.
     """
+    config = pinned(config)
     weights = fetch_weights(config.model.weights, config.storage)
     if not weights.trained:
         logger.warning("weights %r are an untrained stand-in: results show the pipeline, not the model", weights.name)

@@ -23,7 +23,7 @@ bench
 """,
     "pipeline": """
 containers database records registry timed uris
-errors masks.drawn masks.registry metrics sinks.registry sources.registry
+detection.registry errors masks.drawn masks.registry metrics sinks.registry sources.registry
 extras
 codecs config storage
 detection sources

@@ -8,8 +8,10 @@ from string import Formatter
 from typing import Any
 from urllib.parse import urlsplit
 
+from pipeline.config.model_input import ModelInput
 from pipeline.config.rules import MaskRules, SinkRules, SourceRules
 from pipeline.containers import CONTAINERS
+from pipeline.detection.registry import CONTRACTS
 from pipeline.errors import ConfigError
 from pipeline.masks.registry import MASK_KINDS
 from pipeline.sinks.registry import SINK_FORMATS
@@ -20,6 +22,7 @@ ANCHORS = ("top-left", "top-right", "bottom-left", "bottom-right")
 SHARD_NAME = re.compile(r"[^/]*([*?\[{]|\.(tar(\.(gz|bz2|xz|zst))?|tgz|tbz2|txz|tzst|parquet|parq|pq)$)", re.IGNORECASE)
 LIST_NAME = re.compile(r"[*?\[{]|\.(parquet|parq|pq|json|(csv|jsonl|ndjson)(\.gz)?)$", re.IGNORECASE)
 LIST_COLUMNS = ("size", "etag", "last_modified", "mask_size", "mask_etag", "mask_last_modified")
+MIN_TILE_PX = 64
 MAX_SHARD_BYTES = 1 << 30  # half of what a column of Arrow holds
 TEMPLATE_FIELDS = ("path", "dir", "stem", "ext")
 RESULT_FORMATS = tuple(container.name.lower() for container in CONTAINERS if container.modes)
@@ -138,9 +141,10 @@ class MaskConfig:
     Args:
         kind: ``paired`` (a mask file for each image), ``static`` (one mask for all), ``member`` (of a tar shard, beside
             the image), ``column`` (of a Parquet file), ``alpha`` (what the image's own alpha channel makes
-            transparent), ``boxes`` (JSON lines, or a column), ``coco`` (annotations) or ``text`` (overlaid text, found
-            in the pixels).
-        uri: folder of the masks, or the one file with the mask or the annotations; unused by ``alpha`` and ``text``.
+            transparent), ``boxes`` (JSON lines, or a column), ``coco`` (annotations), ``text`` (overlaid text, found
+            in the pixels), ``detect`` (objects that ONNX models find) or ``python`` (a function of yours).
+        uri: folder of the masks, or the one file with the mask or the annotations; unused where masks are made from
+            the image itself.
         template: name of an image's mask below ``uri``, with ``{path}``, ``{dir}``, ``{stem}`` and ``{ext}`` of the
             sample's name; null tries the same path, then the same stem with any image extension.
         member: extension of the mask's member in a tar shard: ``7.mask.png`` is the mask of ``7.jpg``.
@@ -161,6 +165,19 @@ class MaskConfig:
         dilate_px: grow the hole by that many pixels on every side.
         min_fraction: a mask that covers less of its image, but not nothing, fails the sample.
         max_fraction: a mask that covers more of its image fails the sample.
+        model: ONNX file of ``detect``, local, remote or ``hf://``, or a list of them, whose finds are united.
+        model_sha256: hashes of these files; empty: those of the files as the driver finds them.
+        output: what the model's outputs mean: ``boxes``, ``detr``, ``rtdetr``, ``yolo``, ``yolo-seg``, ``heatmap`` or
+            ``classmap``; ``auto`` tells from their names and shapes.
+        classes: names or ids of the classes to fill; an empty list means all.
+        score: minimum confidence of an object or a pixel, 0 … 1.
+        input: how the model takes photos where that is not usual: ``size`` ([width, height] in pixels), ``fit``
+            (``letterbox`` or ``stretch``), ``values`` (``unit``, ``byte``, ``signed`` or ``imagenet``) or ``mean`` and
+            ``std``, ``order`` (``rgb`` or ``bgr``).
+        tile_px: look at overlapping tiles of this side one by one, for small objects in large photos; 0: at the whole.
+        device: of the model of ``detect``: ``cpu`` or ``cuda``.
+        function: of ``python``, as ``package.module:function``.
+        version: of the function, any text; null: the hash of its file.
     """
 
     kind: str = "paired"
@@ -182,12 +199,22 @@ class MaskConfig:
     dilate_px: int = 0
     min_fraction: float = 0.0
     max_fraction: float = 0.9
+    model: Any = None
+    model_sha256: list[str] = field(default_factory=list)
+    output: str = "auto"
+    classes: list[Any] = field(default_factory=list)
+    score: float = 0.5
+    input: dict[str, Any] = field(default_factory=dict)
+    tile_px: int = 0
+    device: str = "cpu"
+    function: str | None = None
+    version: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "uri", absolute_uri(self.uri, "mask.uri"))
         object.__setattr__(self, "member", as_extension(self.member))
         choose("mask.kind", self.kind, MASK_KINDS)
-        for key in ("threshold", "text_score"):
+        for key in ("threshold", "text_score", "score"):
             if not 0 <= getattr(self, key) <= 1:
                 raise ConfigError(f"mask.{key} must be in 0 … 1, got {getattr(self, key)}")
         for key in ("dilate_px", "close_px"):
@@ -207,6 +234,23 @@ class MaskConfig:
             raise ConfigError(f"mask.categories must be a list of names or ids, got {self.categories}")
         if self.template is not None:
             _check_template(self.template)
+        self._check_detection()
+
+    def _check_detection(self) -> None:
+        if self.model is not None:
+            uris = self.model if isinstance(self.model, list | tuple) else [self.model]
+            if not uris or not all(isinstance(uri, str) for uri in uris):
+                raise ConfigError(f"mask.model must be a path, a uri, or a list of them, got {self.model!r}")
+            object.__setattr__(self, "model", [absolute_uri(uri, "mask.model") for uri in uris])
+        if self.model_sha256 and len(self.model_sha256) != len(self.model or []):
+            raise ConfigError(f"mask.model_sha256 must have one hash for each model, got {len(self.model_sha256)}")
+        choose("mask.output", self.output, ("auto", *CONTRACTS))
+        choose("mask.device", self.device, ("cpu", "cuda"))
+        if not all(isinstance(name, str | int) for name in self.classes):
+            raise ConfigError(f"mask.classes must be a list of names or ids, got {self.classes}")
+        if self.tile_px != 0 and self.tile_px < MIN_TILE_PX:
+            raise ConfigError(f"mask.tile_px must be 0 or at least {MIN_TILE_PX}, got {self.tile_px}")
+        ModelInput.parse(self.input)
 
     @property
     def rules(self) -> MaskRules:

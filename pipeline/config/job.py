@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -14,13 +14,14 @@ from moebius.weights.hub import HUB_WEIGHTS
 from pipeline.config.data import MaskConfig, SinkConfig, SourceConfig, absolute_uri, as_extension, choose
 from pipeline.config.notify import parse_notify, public_notify
 from pipeline.config.slice import Slice
-from pipeline.config.verify import VerifyConfig
+from pipeline.config.verify import MASK, VerifyConfig, described
 from pipeline.errors import ConfigError
 from pipeline.uris import public_uri
 
 _LATER_KEYS = (
     *("guidance_interval", "sampler", "noise_offset", "latent_mask", "start", "refine"),
     *("member", "column", "channel", "upright"),
+    *("model", "model_sha256", "output", "classes", "score", "input", "tile_px", "device", "function", "version"),
 )
 _ERROR_TYPE = re.compile(r"[A-Z]\w*|error")  # the latter of struct and zlib
 _ACTORS = re.compile(r"(\d+)(?:\.\.(\d+))?")  # of run.actors
@@ -274,12 +275,22 @@ class JobConfig:
         """Return the detector that looks at results, see :meth:`VerifyConfig.detector`."""
         return self.verify.detector(self.mask)
 
+    def with_detectors(self, change: Callable[[MaskConfig], MaskConfig]) -> "JobConfig":
+        """Return the job with a change made to its masks and to the detector that verifies results."""
+        verify, detector = self.verify, self.verifying_detector
+        if detector and verify.model != MASK:
+            verify = replace(verify, model=described(change(detector)))
+        return replace(self, mask=change(self.mask), verify=verify)
+
     @cached_property
     def fingerprint(self) -> str:
         """Identity of everything but the weights that decides a result; places, limits and scheduling do not.
 
-        Of :meth:`for_weights`, since ``auto`` says nothing without them.
+        Masks that a detector finds have one only after :func:`pipeline.masks.base.pinned`, and ``auto`` says nothing
+        before :meth:`for_weights`.
         """
+        self.mask.rules.check_pinned()
+        assert self.model.guidance != "auto"
         deciding = {
             "mask": _deciding(self.mask, self.mask.rules.indifferent),
             "model": _deciding(self.model, _SCHEDULING),
@@ -290,6 +301,7 @@ class JobConfig:
         if self.source.image:
             deciding["image"] = self.source.image
         if detector := self.verifying_detector:
+            detector.rules.check_pinned()
             deciding["verify"] = asdict(self.verify) | {"model": _deciding(detector, detector.rules.indifferent)}
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -299,6 +311,12 @@ def public_configuration(config: JobConfig) -> dict[str, Any]:
     public = asdict(config) | {"storage": dict.fromkeys(config.storage, "***")}
     for section, key in (("source", "uri"), ("mask", "uri"), ("sink", "uri"), ("model", "weights")):
         public[section][key] = public_uri(public[section][key])
+    if config.mask.model:
+        public["mask"]["model"] = [public_uri(uri) for uri in config.mask.model]
+    if (detector := config.verifying_detector) and config.verify.model != MASK:
+        public["verify"]["model"] = described(detector)
+        if detector.model:
+            public["verify"]["model"]["model"] = [public_uri(uri) for uri in detector.model]
     public["source"]["root"] = config.source.root and public_uri(config.source.root)
     public["run"]["notify"] = public_notify(config.run.notify)
     return public

@@ -42,10 +42,12 @@ class MaskRules(Protocol):
 
     place: MaskPlace
     indifferent: tuple[str, ...]
-    is_detected: bool
 
     def check(self, source_format: str) -> None:
         """Refuse keys and source formats that do not fit the kind."""
+
+    def check_pinned(self) -> None:
+        """Check that the settings tell everything that decides a mask."""
 
 
 class SourceRules(Protocol):

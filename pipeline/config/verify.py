@@ -1,9 +1,10 @@
 """How results are verified: by a detector that looks at them again."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pipeline.config.data import MaskConfig, choose
+from pipeline.detection.registry import DETECTORS
 from pipeline.errors import ConfigError
 
 RUNGS = ("dilate", "seed", "noise")
@@ -70,9 +71,15 @@ class VerifyConfig:
             if unknown := sorted(map(str, keys - MaskConfig.__dataclass_fields__.keys())):
                 raise ConfigError(f"verify.model: mask has no key {unknown[0]}")
             found = MaskConfig(**{"kind": "detect", **keys})
-        if not found.rules.is_detected:
+        if found.kind not in DETECTORS:
             raise ConfigError(
                 f"verify.model must be a detector, but mask.kind={found.kind} finds nothing in pixels; "
                 "use text, an ONNX file, or {kind: python, function: package.module:name}"
             )
         return found
+
+
+def described(detector: MaskConfig) -> dict[str, Any]:
+    """Return a detector as the keys of ``mask`` that ``verify.model`` takes."""
+    usual = asdict(MaskConfig())
+    return {key: value for key, value in asdict(detector).items() if key == "kind" or value != usual[key]}

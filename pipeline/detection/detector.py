@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol, Self
 
 from pipeline.config.data import MaskConfig
-from pipeline.registry import Registry
+from pipeline.detection.registry import DETECTORS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,10 +42,6 @@ class Detector(Protocol):
         """
 
 
-# By mask kind.
-DETECTORS = Registry("pipeline.detection", {"text": "text.TextDetector"})
-
-
 def open_detector(config: MaskConfig) -> Detector:
     """Return this process's detector for a mask kind in ``DETECTORS``, opened on first use.
 
@@ -53,7 +49,7 @@ def open_detector(config: MaskConfig) -> Detector:
         config: the settings of masks, with files that are on this machine.
 
     Raises:
-        SampleError: it cannot be opened on this machine.
+        ConfigError: it cannot be used, or is not on this machine.
     """
     kind = config.kind
     settings = DETECTORS.load(kind).settings(config)

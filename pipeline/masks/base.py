@@ -4,10 +4,12 @@ Configurations load the file of their kind, so it imports heavy packages only in
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from pipeline.config.data import MaskConfig
+from pipeline.config.job import JobConfig
 from pipeline.config.rules import MaskPlace
 from pipeline.errors import ConfigError
 from pipeline.masks.registry import MASK_KINDS
@@ -31,7 +33,7 @@ class MaskKind:
 
     Attributes:
         indifferent: keys of ``mask`` that do not decide a result.
-        is_detected: whether a detector finds the mask in the image's pixels.
+        is_code: whether drawing runs code that the settings name; what shows a sink runs none that its files name.
         place: where the masks lie.
         left_out: counts of unpaired masks, by kind, after pairing.
         name_of: returns the name of a sample's mask, if masks have names of their own.
@@ -39,7 +41,7 @@ class MaskKind:
     """
 
     indifferent: tuple[str, ...] = LOCATIONS
-    is_detected = False
+    is_code = False
     name_of: "Callable[[str], str] | None" = None
 
     def __init__(self, config: MaskConfig) -> None:
@@ -58,6 +60,20 @@ class MaskKind:
 
     def check_installed(self) -> None:
         """Check that optional packages are installed; raise ``ConfigError`` otherwise."""
+
+    def fetch(self, storage_options: Mapping[str, Any]) -> MaskConfig:
+        """Return the settings with the paths of their files on this machine, and with what identifies these.
+
+        Args:
+            storage_options: of remote files.
+
+        Raises:
+            ConfigError: they cannot be used, or are not those that the settings identify.
+        """
+        return self.config
+
+    def check_pinned(self) -> None:
+        """Check that the settings tell everything that decides a mask; raise ``RuntimeError`` otherwise."""
 
     # On the driver.
 
@@ -125,6 +141,26 @@ def open_kind(config: MaskConfig) -> MaskKind:
     """Create the mask kind of a configuration."""
     kind: MaskKind = MASK_KINDS.load(config.kind)(config)
     return kind
+
+
+def pinned(config: JobConfig) -> JobConfig:
+    """Return a job with what identifies the files and functions of its detectors on this machine, and try these.
+
+    Raises:
+        ConfigError: see :meth:`MaskKind.fetch`; or a package is missing.
+    """
+    return config.with_detectors(lambda mask: replace(_fetched(mask, config.storage), model=mask.model))
+
+
+def fetched(config: JobConfig) -> JobConfig:
+    """Return a job with the paths of its detectors' files on this machine, see :meth:`MaskKind.fetch`."""
+    return config.with_detectors(lambda mask: _fetched(mask, config.storage))
+
+
+def _fetched(config: MaskConfig, storage_options: Mapping[str, Any]) -> MaskConfig:
+    kind = open_kind(config)
+    kind.check_installed()
+    return kind.fetch(storage_options)
 
 
 def open_masks(config: MaskConfig, storage: "Storage", source: "Storage") -> MaskKind:

@@ -13,5 +13,7 @@ MASK_KINDS = Registry(
         "boxes": "boxes.BoxMasks",
         "coco": "coco.CocoMasks",
         "text": "text.TextMasks",
+        "detect": "detect.DetectedMasks",
+        "python": "python.FunctionMasks",
     },
 )

@@ -1,12 +1,14 @@
 """Reads the inputs of manifest rows again, for display."""
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 from pipeline.config.job import JobConfig, LimitsConfig, MaskConfig, SinkConfig, SourceConfig
-from pipeline.errors import SampleError
+from pipeline.errors import ConfigError, SampleError
 from pipeline.masks.annotations import plain_name, read_annotations
 from pipeline.masks.base import open_kind
 from pipeline.sources.inputs import Inputs
@@ -43,7 +45,10 @@ class Inspector:
     def __init__(self, config: JobConfig, sample_ids: Collection[str]) -> None:
         kind = open_kind(config.mask)
         kind.check_installed()
-        self.place = kind.place
+        self.place, self.is_code = kind.place, kind.is_code
+        if not kind.is_code:
+            with contextlib.suppress(ConfigError, OSError):  # then drawing says what is missing
+                config = replace(config, mask=kind.fetch(config.storage))
         self.config, self.reader = config, Reader(config)
         self.source = open_source(config, self.reader.source)
         self.specs: dict[str, list[str]] | None = None

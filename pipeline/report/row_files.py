@@ -21,7 +21,7 @@ class RowFiles:
 
     Args:
         inputs: image and mask as stored, ``None`` if they are gone.
-        mask: how the mask is read.
+        mask: how the mask is read; ``None`` if it cannot be.
         result: the encoded image, ``None`` if there is none.
         missing: why files are missing; empty otherwise.
     """
@@ -80,7 +80,9 @@ class RowFilesReader:
                 result = read_result({**row, "output_uri": self._result_uri(row)}, self.options)
         except Exception as error:  # noqa: BLE001 - as above
             missing.append(f"the result cannot be shown: {reason(error)}")
-        mask = None if isinstance(run, Exception) else run.config.mask
+        mask = None if isinstance(run, Exception) or run.is_code else run.config.mask
+        if not isinstance(run, Exception) and run.is_code:
+            missing.append("the mask cannot be shown: it was made by a function, which is not called here")
         return RowFiles(inputs, mask, result, "; ".join(missing))
 
     def _open(self, run_id: str, names: set[str]) -> Inspector | Exception:

@@ -54,7 +54,7 @@ def fetch_weights(name_or_uri: str, storage_options: Mapping[str, Any]) -> Weigh
         raise ConfigError(f"model.weights: no {name if is_file else ' or '.join(CHECKPOINT_NAMES)} below {storage}")
     identity = [(file.key, sums.get(file.key) or f"{storage} {file.version}") for file in files]
     folder = weights_home() / "fetched" / hashlib.sha256(repr(identity).encode()).hexdigest()[:16]
-    _copy_missing(storage, files, sums, folder)
+    copy_missing(storage, files, sums, folder)
     return find_weights(str(folder / name if is_file else folder))
 
 
@@ -103,7 +103,7 @@ def _parse_sums(text: bytes) -> dict[str, str]:
     return {entry[1].lstrip("*").removeprefix("./"): entry[0].lower() for entry in entries if len(entry) == 2}
 
 
-def _copy_missing(storage: Storage, files: list[StoredFile], sums: Mapping[str, str], folder: Path) -> None:
+def copy_missing(storage: Storage, files: list[StoredFile], sums: Mapping[str, str], folder: Path) -> None:
     """Copy the files that are not on this machine; one process of the machine copies while others wait."""
 
     def missing() -> list[StoredFile]:

@@ -22,6 +22,7 @@ from pipeline.faults.judge import TimedOut, WorkerLeaving, fail, is_undone
 from pipeline.faults.roster import RosterClient, Trouble, worker_name
 from pipeline.faults.watchdog import Watchdog
 from pipeline.faults.write_retries import HELD_FRACTION, Hold
+from pipeline.masks.base import fetched
 from pipeline.metrics import Meter
 from pipeline.records import Record, to_table
 from pipeline.sinks.base import Outcome, Sink
@@ -84,6 +85,7 @@ class InpaintActor:
 
     Raises:
         RuntimeError: the weights on this node differ from those of the plan.
+        ConfigError: the detector of masks does so, or cannot be used here.
     """
 
     steps = 0  # finished model calls and samples
@@ -99,6 +101,7 @@ class InpaintActor:
                 f"{config.model.weights} is {weights.fingerprint} on this node, but the job was planned with "
                 f"{weights_fingerprint}"
             )
+        config = fetched(config)
         self.config, self.run_id, self.roster = config, run_id, roster
         self.name = worker_name()
         self.reader = Reader(config)

@@ -22,6 +22,7 @@ from pipeline.run import run_job
 from pipeline.sinks.open_sink import open_sink
 from pipeline.sources.reader import Reader
 from pipeline.worker.actor import InpaintActor
+from pipeline.worker.ladder import Ladder
 
 
 class PlainActor(InpaintActor):
@@ -32,6 +33,7 @@ class PlainActor(InpaintActor):
         self.reader, self.roster = Reader(config), roster
         self.sink, self.meter = open_sink(config, None, self.new_hold()), Meter(run_id)
         self.inpainter = type("Sizes", (), {"window_px": 64})
+        self.ladder = Ladder.of_job(config, 64)
         self.budget = type("Endless", (), {"reserve": staticmethod(int), "release": staticmethod(int)})
         self.cpus = type("Here", (), {"submit": staticmethod(lambda urgency, work: work())})
         self.loop, self.watchdog = self, Watchdog()

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 class TextMasks(MaskKind):
     """Overlaid text, found by a detector (the extra ``text``)."""
 
-    is_detected = True
-
     def check_installed(self) -> None:
         """See :class:`pipeline.masks.base.MaskKind`."""
         check_extra("text", "mask.kind=text")

@@ -11,10 +11,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.config.job import JobConfig, LimitsConfig, MaskConfig, ModelConfig, SinkConfig, SourceConfig
 from pipeline.config.verify import VerifyConfig
+from pipeline.executor.local import LocalExecutor
+from pipeline.worker.actor import InpaintActor
 from tests.conftest import ROOT
-from tests.pipeline.flow_here import run_here
+from tests.pipeline.flow_here import HERE, run_here
 
 PHOTOS = sorted((ROOT / "tests" / "photos" / "images").iterdir())
+MODEL = LocalExecutor(InpaintActor)
 SHOWN = {"sample_id", "status", "error_type", "residual", "tries", "seed", "mask_fraction", "output_sha256"}
 
 
@@ -40,13 +43,17 @@ def captioned(tmp_path):
     )
 
 
+def run(config: JobConfig, executor=MODEL):
+    return run_here(config, "run", lambda rows, total: None, executor)
+
+
 def rows_of(config: JobConfig) -> dict[str, dict]:
     table = ds.dataset(Path(config.sink.uri, "manifest"), format="parquet").to_table()
     return {row["sample_id"]: {key: row[key] for key in SHOWN} for row in table.to_pylist()}
 
 
-def test_text_is_removed_and_its_absence_is_in_the_manifest(here, captioned):
-    summary = run_here(captioned, "run", lambda rows, total: None)
+def test_text_is_removed_and_its_absence_is_in_the_manifest(model_here, captioned):
+    summary = run(captioned)
     rows = rows_of(captioned)
     filled = [row for row in rows.values() if row["status"] == "ok"]
     assert len(filled) >= 3 and all(row["residual"] == 0 and row["tries"] >= 1 for row in filled)
@@ -65,7 +72,7 @@ def test_what_no_try_removes_is_kept_or_fails(here, captioned, residue):
     Image.fromarray(mask).save(corner)
     verify = VerifyConfig(model="text", around_px=240, residue=residue, ladder=["seed", "dilate"])
     config = replace(captioned, mask=MaskConfig(kind="static", uri=str(corner)), verify=verify)
-    run_here(config, "run", lambda rows, total: None)
+    run(config, HERE)
     left = [rows_of(config)[f"{number}.png"] for number in (1, 2, 3)]
     assert all(row["residual"] > 0 and row["tries"] == 3 for row in left)
     assert {(row["status"], row["error_type"]) for row in left} == {
@@ -73,10 +80,10 @@ def test_what_no_try_removes_is_kept_or_fails(here, captioned, residue):
     }
 
 
-def test_results_are_those_of_a_job_without_verification_where_the_first_try_is_clean(here, captioned, tmp_path):
-    run_here(captioned, "run", lambda rows, total: None)
+def test_results_are_those_of_a_job_without_verification_where_the_first_try_is_clean(model_here, captioned, tmp_path):
+    run(captioned)
     plain = replace(captioned, verify=VerifyConfig(), sink=SinkConfig(uri=str(tmp_path / "plain")))
-    run_here(plain, "run", lambda rows, total: None)
+    run(plain)
     verified, unverified = rows_of(captioned), rows_of(plain)
     clean = [name for name, row in verified.items() if row["tries"] == 1]
     assert clean and all(verified[name]["output_sha256"] == unverified[name]["output_sha256"] for name in clean)

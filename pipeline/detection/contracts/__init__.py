@@ -1,0 +1,1 @@
+"""Outputs of ONNX models, one file each family; ``pipeline.detection.registry`` lists them."""
