@@ -3,6 +3,7 @@
 import json
 import math
 import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from moebius.sampling.schedule import ddim_timesteps
 from pipeline.config.job import JobConfig, ModelConfig
 from pipeline.database import Database
+from pipeline.detection.detector import open_detector
 from pipeline.errors import ConfigError, SampleError
 from pipeline.records import SAMPLE_SCHEMA
 from pipeline.sources.reader import Reader
@@ -44,11 +46,13 @@ class WindowSample:
         windows: count for each photo; failures are not included.
         failed: number of photos that would fail.
         decode_s: seconds of one CPU core for reading headers, decoding and cutting a photo, on average.
+        verify_s: of one look of the verifying detector at a photo; ``None`` where results are not verified.
     """
 
     windows: Sequence[int]
     failed: int
     decode_s: float
+    verify_s: float | None = None
 
     @property
     def mean(self) -> float:
@@ -93,19 +97,27 @@ def sample_windows(config: JobConfig, database: Database, window_px: int, count:
     columns = ", ".join(SAMPLE_SCHEMA.names)
     query = f"SELECT {columns} FROM planned WHERE found AND reason IS NOT NULL ORDER BY md5(sample_id) LIMIT {count}"
     samples = [row for table in database.stream(query, count) for row in table.to_pylist()]
-    reader = Reader(config)
-    records, failed = [], 0
+    reader, verifier = Reader(config), config.verifying_detector
+    detector = open_detector(verifier) if verifier else None
+    records, looks_s, failed = [], [], 0
     for sample, inputs in zip(samples, reader.read_all(samples), strict=True):
         records.append(new_record(sample, config, reader, "", ""))
         try:
             if isinstance(inputs, Exception):
                 raise inputs
-            prepare(records[-1], inputs, config, window_px)
+            job = prepare(records[-1], inputs, config, window_px)
+            if detector and job.windows:
+                started = time.perf_counter()
+                detector.find(job.seen)
+                looks_s.append(time.perf_counter() - started)
         except (SampleError, OSError):
             failed += 1
     decode_s = [record.decode_s for record in records if record.decode_s is not None]
     windows = [record.window_count or 0 for record in records]
-    return WindowSample(windows, failed, statistics.fmean(decode_s) if decode_s else 0.0)
+    verify_s = statistics.fmean(looks_s) * len(looks_s) / len(decode_s) if looks_s else 0.0
+    return WindowSample(
+        windows, failed, statistics.fmean(decode_s) if decode_s else 0.0, verify_s if detector else None
+    )
 
 
 def describe_sizing(photos: int, sample: WindowSample, rate: Rate, gpu_hour_cost: float | None) -> dict[str, str]:
@@ -121,10 +133,14 @@ def describe_sizing(photos: int, sample: WindowSample, rate: Rate, gpu_hour_cost
     }
     if gpu_hour_cost is not None:
         lines["cost"] = f"{gpu_h * gpu_hour_cost:.2f} {spread}, at {gpu_hour_cost:g} per GPU hour"
-    cores = rate.windows_per_s / sample.mean * sample.decode_s if sample.mean else 0.0
-    lines["CPU cores"] = f"{cores:.2g} per GPU, for decoding only ({sample.decode_s:.3g} s per photo on this machine)"
+    cpu_s, work, further = sample.decode_s + (sample.verify_s or 0.0), "decoding only", ""
+    if sample.verify_s is not None:
+        work, further = "decoding and one look of the verifying detector", "further tries of verify.ladder, "
+        lines["verification"] = f"{sample.verify_s:.3g} s per photo and try on a core of this machine"
+    cores = rate.windows_per_s / sample.mean * cpu_s if sample.mean else 0.0
+    lines["CPU cores"] = f"{cores:.2g} per GPU, for {work} ({cpu_s:.3g} s per photo on this machine)"
     lines["assumed"] = (
         "GPUs that never wait for storage or CPU cores, and that all share the work evenly; all photos are like those "
-        "drawn. Not counted: listing, start of the workers, lost nodes, storage and transfer"
+        f"drawn. Not counted: {further}listing, start of the workers, lost nodes, storage and transfer"
     )
     return lines

@@ -66,5 +66,8 @@ def test_margin_says_how_far_a_sample_can_be_trusted():
     assert WindowSample([1, 3] * 50, 0, 0.1).margin == pytest.approx(1.96 * 1.005 / 10, rel=1e-3)
     lines = describe_sizing(1_000_000, WindowSample([1, 3] * 50, 0, 0.1), Rate(20.0, "given"), None)
     assert lines["GPU hours"].startswith("27.8 ± 10%: 27.8 h on 1, 3.47 h on 8") and "cost" not in lines
-    assert lines["CPU cores"].startswith("1 per GPU")
+    assert lines["CPU cores"].startswith("1 per GPU") and "verification" not in lines
+    verified = describe_sizing(1_000_000, WindowSample([1, 3] * 50, 0, 0.1, 0.3), Rate(20.0, "given"), None)
+    assert verified["verification"].startswith("0.3 s per photo") and verified["CPU cores"].startswith("4 per GPU")
+    assert "further tries" in verified["assumed"]
     assert "from one photo" in describe_sizing(1, WindowSample([4], 0, 0.1), Rate(1.0, "given"), 1.0)["windows"]

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.config.job import JobConfig, MaskConfig, ModelConfig, RunConfig, SinkConfig, SourceConfig
+from pipeline.config.verify import VerifyConfig
 from pipeline.records import FAILED, OK, UNCHANGED
 from pipeline.sinks.results import read_result
 from pipeline.sinks.shards import sample_count
@@ -159,3 +160,35 @@ def test_rows_are_inputs_each_once_wherever_the_job_is_killed(
     retried = replace(config, run=RunConfig(retry_failed=True))
     run_slices_until_done(retried, slices[1], Scythe(list(later_strokes)), here)
     check(config, expected | later)
+
+
+def verdicts(config: JobConfig) -> dict[str, tuple]:
+    rows = pq.read_table(Path(config.sink.uri) / "manifest").to_pylist()
+    names = ("status", "residual", "tries", "seed", "mask_fraction", "window_count", "output_sha256")
+    return {row["sample_id"]: tuple(row[name] for name in names) for row in rows}
+
+
+@given(corpus=photos, strokes=strokes, sink=st.sampled_from(SINKS), residue=st.sampled_from(["keep", "fail"]))
+@settings(
+    deadline=None,
+    max_examples=8,
+    phases=set(Phase) - {Phase.shrink, Phase.explain},
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_ladder_comes_to_the_same_results_wherever_the_job_is_killed(
+    here, tmp_path_factory, corpus, strokes, sink, residue
+):
+    folder = tmp_path_factory.mktemp("job")
+    detector = {"kind": "python", "function": "tests.pipeline.hashed_residue:find"}
+    config = JobConfig(
+        source=SourceConfig(uri=f"{folder}/photos"),
+        mask=MaskConfig(uri=f"{folder}/masks", max_fraction=1.0),
+        model=ModelConfig(weights="untrained"),
+        sink=SinkConfig(uri=f"{folder}/out", format=sink, shard_samples=3),
+        verify=VerifyConfig(model=detector, ladder=["dilate"] * 4, dilate_px=1, residue=residue),
+    )
+    write_corpus(folder, corpus)
+    run_until_done(config, Scythe(list(strokes)), here)
+    undisturbed = replace(config, sink=replace(config.sink, uri=f"{folder}/undisturbed"))
+    run_until_done(undisturbed, Scythe([]), here)
+    assert verdicts(config) == verdicts(undisturbed)
