@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from jobs.cli.arguments import add_sink
 from jobs.cli.exit_codes import DONE
 from jobs.cli.parser import new_parser
-from jobs.cli.sink import change_sink
-from jobs.configuration.storage_options import parse_storage_options
+from jobs.cli.sink import change_sink, opened_sink
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,11 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _forget(options: argparse.Namespace, run_id: str) -> int:
-    from pipeline.config.data import absolute_uri
     from pipeline.maintenance.forget import forget
-    from pipeline.storage.storage import Storage
 
-    sink = Storage(absolute_uri(options.sink, "SINK"), parse_storage_options(options.storage))
+    sink, _ = opened_sink(options)
     count = forget(sink, options.sample_ids, run_id)
     sys.stdout.write(f"{count} rows removed with their results; later runs on {sink} skip them\n")
     return DONE

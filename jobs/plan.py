@@ -68,6 +68,7 @@ def _plan(options: argparse.Namespace) -> int:
         manifest = Manifest(Storage(config.sink.uri, config.storage))
         left_out = find_samples(config, database, FinishedShards(config, weights.fingerprint, manifest, database))
         plan = make_plan(config, database, weights.fingerprint, manifest)
+        ((miss,),) = database.run("FROM miss")
         sizing = _sizing(options, config, plan, rate, weights.config.image_size) if rate else {}
     lines = {
         **({"slice": f"{config.run.slice} of the samples"} if config.run.slice else {}),
@@ -76,7 +77,7 @@ def _plan(options: argparse.Namespace) -> int:
         "done": f"{plan.done.total()} {_counts(plan.done)}",
         "to do": f"{plan.todo} {_counts({WHY[reason]: count for reason, count in plan.reasons.items()})}",
         **({"cannot be read": f"{plan.faults.total()} {_counts(plan.faults)}"} if plan.faults else {}),
-        "missing masks": str(plan.without_mask),
+        "missing masks": f"{plan.without_mask}{f', {miss}' if plan.without_mask and miss else ''}",
         **({"no version": f"{plan.without_version} ({WITHOUT_VERSION})"} if plan.without_version else {}),
         "gone": f"{plan.gone} (in the manifest, no longer in the source; their rows are kept)",
         **({"forgotten": f"{plan.forgotten} (deleted on request, skipped)"} if plan.forgotten else {}),

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pipeline.config.model_input import ModelInput
 from pipeline.config.rules import MaskRules, SinkRules, SourceRules
-from pipeline.containers import CONTAINERS
+from pipeline.containers import CONTAINERS, KEPT_FORMATS
 from pipeline.detection.registry import CONTRACTS
 from pipeline.errors import ConfigError
 from pipeline.masks.registry import MASK_KINDS
@@ -26,7 +26,7 @@ MIN_TILE_PX = 64
 MAX_SHARD_BYTES = 1 << 30  # half of what a column of Arrow holds
 TEMPLATE_FIELDS = ("path", "dir", "stem", "ext")
 RESULT_FORMATS = tuple(container.name.lower() for container in CONTAINERS if container.modes)
-IMAGE_FORMATS = ("source", "png", "webp", "jpeg")
+IMAGE_FORMATS = (*KEPT_FORMATS, "png", "webp", "jpeg")
 
 
 def absolute_uri(uri: str, key: str) -> str:
@@ -288,8 +288,10 @@ class SinkConfig:
     Args:
         uri: folder or prefix that receives the results.
         format: ``images`` (one file per result), ``webdataset`` (tar shards) or ``parquet``.
-        image_format: ``source`` keeps each image's own format; ``png`` and ``webp`` are lossless, ``jpeg`` is not.
-        carry: columns of a Parquet source, or extensions of members of its shards, to store beside the results.
+        image_format: ``source`` keeps each image's own format; ``source-or-png`` does, too, but writes PNG where that
+            format cannot hold the pixels, as of GIF, AVIF and HEIC; ``png`` and ``webp`` are lossless, ``jpeg`` is not.
+        carry: columns of a Parquet source or of a list, or extensions of members of tar shards, to store beside the
+            results.
         shard_samples: maximum number of results per shard.
         shard_bytes: size at which a shard is full; its last result may exceed it.
     """
@@ -320,7 +322,9 @@ class SinkConfig:
         """Columns or members that a shard has of its own."""
         if columns := self.rules.own_columns:
             return frozenset(columns)
-        return frozenset(("sample_id", *(RESULT_FORMATS if self.image_format == "source" else (self.image_format,))))
+        return frozenset(
+            ("sample_id", *(RESULT_FORMATS if self.image_format in KEPT_FORMATS else (self.image_format,)))
+        )
 
     @property
     def is_sharded(self) -> bool:

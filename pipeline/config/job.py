@@ -26,6 +26,7 @@ _LATER_KEYS = (
 _ERROR_TYPE = re.compile(r"[A-Z]\w*|error")  # the latter of struct and zlib
 _ACTORS = re.compile(r"(\d+)(?:\.\.(\d+))?")  # of run.actors
 _SCHEDULING = ("weights", "batch_size")  # weights have a fingerprint of their own
+_DECIDING_OTHERS = ("sink.format", "sink.image_format", "sink.carry", "source.image")
 
 
 @dataclass(frozen=True)
@@ -237,7 +238,8 @@ class JobConfig:
         if self.source.rules.has_members:
             carried = [as_extension(name) for name in self.sink.carry]
             object.__setattr__(self, "sink", replace(self.sink, carry=carried))
-        if self.sink.carry and (not self.source.rules.is_sharded or not self.sink.is_sharded):
+        has_more = self.source.rules.is_sharded or self.source.rules.is_list
+        if self.sink.carry and not (has_more and self.sink.is_sharded):
             raise ConfigError("sink.carry needs a sink of shards, and a source that has columns or members")
 
     @property
@@ -306,20 +308,39 @@ class JobConfig:
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def deciding_keys(config: JobConfig) -> list[str]:
+    """Return the keys whose values :attr:`JobConfig.fingerprint` covers, such as ``model.steps``."""
+    sections = {
+        "model": (config.model, _SCHEDULING),
+        "mask": (config.mask, config.mask.rules.indifferent),
+        "window": (config.window, ()),
+        "verify": (config.verify, () if config.verifying_detector else vars(config.verify).keys() - {"model"}),
+    }
+    inside = [
+        f"{name}.{key}" for name, (section, others) in sections.items() for key in vars(section) if key not in others
+    ]
+    return [*inside, *_DECIDING_OTHERS]
+
+
 def public_configuration(config: JobConfig) -> dict[str, Any]:
     """Return the configuration without secrets: of uris, every storage option, and who is notified."""
     public = asdict(config) | {"storage": dict.fromkeys(config.storage, "***")}
     for section, key in (("source", "uri"), ("mask", "uri"), ("sink", "uri"), ("model", "weights")):
         public[section][key] = public_uri(public[section][key])
-    if config.mask.model:
-        public["mask"]["model"] = [public_uri(uri) for uri in config.mask.model]
-    if (detector := config.verifying_detector) and config.verify.model != MASK:
-        public["verify"]["model"] = described(detector)
-        if detector.model:
-            public["verify"]["model"]["model"] = [public_uri(uri) for uri in detector.model]
+    for section in ("mask", "verify"):
+        public[section]["model"] = _public_model(public[section]["model"])
     public["source"]["root"] = config.source.root and public_uri(config.source.root)
     public["run"]["notify"] = public_notify(config.run.notify)
     return public
+
+
+def _public_model(model: Any) -> Any:
+    """Return what describes a detector, a uri or several, without secrets."""
+    if isinstance(model, dict):
+        return {key: _public_model(value) for key, value in model.items()}
+    if isinstance(model, list):
+        return [_public_model(value) for value in model]
+    return public_uri(model) if isinstance(model, str) else model
 
 
 def _deciding(section: ModelConfig | MaskConfig | WindowConfig, others: Collection[str]) -> dict[str, Any]:

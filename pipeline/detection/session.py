@@ -93,7 +93,7 @@ class Session:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 4
+        options.use_deterministic_compute, options.log_severity_level = True, 4
         providers = ["CUDAExecutionProvider"] * (device == "cuda")
         if missing := set(providers) - set(onnxruntime.get_available_providers()):
             raise ConfigError(

@@ -153,7 +153,8 @@ SELECT
     if(specs.spec IS NULL, NULL, '') AS mask_key,
     NULL::BIGINT AS mask_bytes,
     specs.spec AS mask_spec,
-    images.fault
+    images.fault,
+    images.carried
 FROM images LEFT JOIN (
     SELECT key, '[' || spec || ']' AS spec FROM specs WHERE key NOT IN (FROM repeated)
     UNION ALL

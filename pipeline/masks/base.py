@@ -96,6 +96,14 @@ class MaskKind:
 
         pair_inside(database, "if(has_mask, '', NULL)" if self.place.is_beside_image else "''")
 
+    def find_miss(self, database: "Database") -> str | None:
+        """Return an example of a sample without a mask, as the end of a sentence; ``None`` where names say nothing.
+
+        Args:
+            database: with the tables ``images`` and ``samples``, and that of the masks.
+        """
+        return None
+
     def pair_listed(self, database: "Database") -> None:
         """Create the table ``samples`` from ``images`` of a list, without listing masks."""
         self.pair(database)

@@ -17,7 +17,8 @@ def pair_inside(database: Database, mask_key: str) -> None:
     """
     database.run(
         f"CREATE TABLE samples AS SELECT sample_id, {with_mask_sql('version', 'md5(mask_spec)')} AS input_version, "
-        f"size_bytes, file, locator, {mask_key} AS mask_key, NULL::BIGINT AS mask_bytes, mask_spec, fault FROM images"
+        f"size_bytes, file, locator, {mask_key} AS mask_key, NULL::BIGINT AS mask_bytes, mask_spec, fault, carried "
+        "FROM images"
     )
 
 
@@ -32,7 +33,7 @@ def pair_listed(database: Database, mask_key: str) -> None:
     database.run(
         f"CREATE TABLE samples AS SELECT sample_id, {with_mask_sql('version', version)} AS input_version, "
         f"size_bytes + coalesce(mask_bytes, 0) AS size_bytes, file, locator, {mask_key} AS mask_key, mask_bytes, "
-        "NULL::VARCHAR AS mask_spec, fault FROM images"
+        "NULL::VARCHAR AS mask_spec, fault, carried FROM images"
     )
 
 
@@ -52,5 +53,6 @@ CREATE TABLE samples AS SELECT
     mask.key AS mask_key,
     mask.size_bytes AS mask_bytes,
     NULL::VARCHAR AS mask_spec,
-    images.fault
+    images.fault,
+    images.carried
 FROM {pairs}"""

@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.config.job import JobConfig
+from pipeline.containers import SOURCE_OR_PNG
 from pipeline.database import Database
 from pipeline.errors import ConfigError
 from pipeline.masks.base import MaskKind, open_masks
@@ -28,6 +29,8 @@ def find_samples(
     open_storage: Callable[[str, Mapping[str, Any]], Storage] = Storage,
 ) -> dict[str, int]:
     """List the source, pair every image with its mask, and create the table ``samples`` of ``SAMPLE_SCHEMA``.
+
+    The table ``miss`` has one row: an example of a sample without a mask, null if there is none.
 
     Args:
         config: the job.
@@ -58,7 +61,11 @@ def find_samples(
     # Files have one path each on a disk, and in a bucket unless the name of one is not as a disk would have it.
     if rules.is_sharded or rules.is_list or (not source.is_local and database.run(_UNTIDY)):
         _rename_repeated(database)
+    if config.sink.image_format == SOURCE_OR_PNG and not rules.is_sharded and not config.sink.is_sharded:
+        database.run(_REFUSE_TAKEN)
     (masks.pair_listed if rules.is_list else masks.pair)(database)
+    miss = masks.find_miss(database)
+    database.run("CREATE OR REPLACE TABLE miss AS SELECT $miss::VARCHAR AS example", {"miss": miss})
     if finished:
         finished.add_samples()
     is_part = finished is not None and finished.slice is not None  # the other files were not opened
@@ -141,7 +148,7 @@ CREATE TABLE repeated AS
 WITH repeated_hashes AS (
     SELECT hash({_RESULT_NAME}) AS name_hash FROM images GROUP BY name_hash HAVING count(*) > 1
 ), named AS (
-    SELECT rowid AS id, * EXCLUDE (mask_spec), {_RESULT_NAME} AS result_name FROM images
+    SELECT rowid AS id, * EXCLUDE (mask_spec, carried), {_RESULT_NAME} AS result_name FROM images
     WHERE hash({_RESULT_NAME}) IN (FROM repeated_hashes)
 )
 SELECT
@@ -161,3 +168,14 @@ UPDATE images SET
     )
 FROM repeated
 WHERE images.rowid = repeated.id"""
+
+# Both, since either may be done already and keep its row.
+_REFUSE_TAKEN = """
+UPDATE images SET fault = concat(
+    'DuplicateKey: ', taken.name, ' and ', taken.name, '.png are samples whose results may both be called ',
+    taken.name, '.png; rename one, or set another sink.image_format'
+)
+FROM (
+    SELECT one.sample_id AS name FROM images one JOIN images other ON other.sample_id = one.sample_id || '.png'
+) taken
+WHERE images.sample_id IN (taken.name, taken.name || '.png') AND images.fault IS NULL"""

@@ -76,6 +76,7 @@ class Inspector:
             "mask_key": self._mask_key(row),
             "mask_bytes": None,
             "mask_spec": self._mask_spec(row),
+            "carried": None,
         }
         (inputs,) = self.reader.read_all([sample])
         if isinstance(inputs, Exception):

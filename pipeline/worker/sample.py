@@ -13,6 +13,7 @@ from moebius.windows.tiles import MAX_BAND_PX
 from pipeline.codecs.decode import bits_per_channel, decode
 from pipeline.codecs.encode import check_encodable, encode
 from pipeline.config.job import JobConfig
+from pipeline.containers import KEPT_FORMATS
 from pipeline.errors import SampleError
 from pipeline.masks.base import open_kind
 from pipeline.masks.decode import draw_mask
@@ -81,8 +82,9 @@ def prepare(
     photo = open_kind(config.mask).revealed(photo, repaint)
     record.mask_fraction = np.count_nonzero(repaint) / repaint.size
     windows = plan_windows(repaint, window_px, config.window.context, config.window.max_upscale)
+    record.window_count = len(windows)
     second = SecondPass(window_px, config.window.refine) if config.window.refine else None
-    if windows or config.sink.image_format != "source":  # else the input is passed through
+    if windows or config.sink.image_format not in KEPT_FORMATS:  # else the input is passed through
         check_encodable(photo, config.sink.image_format)
     seen = photo.rgb() if windows else np.empty((0, 0, 3), np.uint8)
     job = SampleJob(record, inputs.image, photo, repaint, seen, windows, record.seed or 0, second=second)
@@ -100,7 +102,7 @@ def finish(job: SampleJob, config: JobConfig) -> bytes:
     """
     started = time.perf_counter()
     record, image_format = job.record, config.sink.image_format
-    if not job.windows and image_format in ("source", job.photo.format.lower()):
+    if not job.windows and image_format in (*KEPT_FORMATS, job.photo.format.lower()):
         data, container = job.source, job.photo.format
         record.outside_max_diff = 0
     else:

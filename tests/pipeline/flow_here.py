@@ -37,6 +37,7 @@ class PlainActor(InpaintActor):
         self.budget = type("Endless", (), {"reserve": staticmethod(int), "release": staticmethod(int)})
         self.cpus = type("Here", (), {"submit": staticmethod(lambda urgency, work: work())})
         self.loop, self.watchdog = self, Watchdog()
+        self.ladder = Ladder.of_job(config, 64)
 
     def repaint(self, job):
         for number in range(len(job.windows)):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipeline.storage.storage import Storage
 
 SPARE_MASKS = "masks without an image"
+MAX_COMPARED = 1_000_000  # names of masks, for an example
 
 
 class PairedMasks(PictureMasks):
@@ -78,11 +79,29 @@ class PairedMasks(PictureMasks):
 
         pair_listed(database, "wanted" if self.place.path_column or self.template else "sample_id")
 
+    def find_miss(self, database: "Database") -> str | None:
+        """See :class:`pipeline.masks.base.MaskKind`; the mask with the most similar name is probably meant."""
+        found = database.run(_MISS)
+        if not found or not database.run(_HAS_MASKS):
+            return None
+        ((sample_id,),) = found
+        ((wanted,),) = database.run("SELECT wanted FROM images WHERE sample_id = $name LIMIT 1", {"name": sample_id})
+        looked_for = f"{wanted or split_extension(sample_id)[0] + '.*'} of {sample_id}"
+        nearest = database.run(_NEAREST, {"name": wanted or sample_id})
+        if not nearest:
+            return f"such as {looked_for}; there is no mask file in {self.storage}"
+        return f"such as {looked_for}; the most similar name in {self.storage} is {nearest[0][0]}"
+
     def count_spare(self, database: "Database") -> dict[str, int]:
         """Count mask files without a sample, except hidden ones."""
         ((spare,),) = database.run(_SPARE, {"hidden": HIDDEN_PATH})
         return {SPARE_MASKS: spare} if spare else {}
 
+
+_MISS = "SELECT sample_id FROM samples WHERE mask_key IS NULL AND fault IS NULL ORDER BY sample_id LIMIT 1"
+_HAS_MASKS = "SELECT 1 FROM duckdb_tables() WHERE table_name = 'masks'"  # not over a list
+_NEAREST = f"""
+SELECT key FROM (FROM masks LIMIT {MAX_COMPARED}) ORDER BY jaro_winkler_similarity(key, $name) DESC, key LIMIT 1"""
 
 _SPARE = """
 SELECT count(*) FROM masks ANTI JOIN samples ON masks.key = samples.mask_key

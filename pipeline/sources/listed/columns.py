@@ -12,6 +12,7 @@ from pipeline.sources.versions import UNCHECKED
 from pipeline.sources.wanted import Wanted
 
 KEY, MASK, BOXES = "key", "mask", "boxes"
+CARRIED = "carried "  # begins the role of a column that only goes with the results
 _PARTS = ("size", "etag", "last_modified")
 
 
@@ -23,7 +24,8 @@ def wanted_columns(wanted: Wanted) -> tuple[dict[str, str], set[str]]:
         roles |= {MASK: mask, **{f"mask_{part}": str(named.get(f"mask_{part}", f"mask_{part}")) for part in _PARTS}}
     if wanted.mask.box_column:
         roles[BOXES] = wanted.mask.box_column
-    return roles, {KEY, MASK, BOXES, *named}
+    carried = {f"{CARRIED}{name}": name for name in wanted.carried}
+    return roles | carried, {KEY, MASK, BOXES, *named, *carried}
 
 
 def present_columns(

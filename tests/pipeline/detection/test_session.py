@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -130,6 +131,11 @@ def test_file_beyond_the_limit_is_not_read(tmp_path):
         file.truncate(1 << 31)
     with pytest.raises(ConfigError, match=r"has more than .* bytes"):
         opened(path)
+
+
+def test_path_that_is_no_file_is_not_read():
+    with pytest.raises(ConfigError, match=r"mask\.model: /dev/zero is no file"):
+        sessions.Session(Path("/dev/zero"), "0" * 64, "cpu", None)
 
 
 def in_initializer(tensor):
