@@ -24,7 +24,7 @@ from pipeline.worker.sample_job import SampleJob
 from pipeline.worker.seam import look_at_border
 
 BYTES_PER_PIXEL = 14  # as decoded, as seen, repainted and encoded, with the mask and its parts
-BYTES_TO_VERIFY = 9  # more: the result as the detector sees it, what it finds, and the best try
+BYTES_TO_VERIFY = 14  # more: the result as the detector sees it, what it finds, and the best try
 BYTES_TO_BLEND = 15  # per pixel that is blended at once in a second pass: sums of weighted colours, and the colours
 
 
