@@ -198,7 +198,9 @@ class InpaintActor:
             raise inputs
         task.carried = inputs.carried
         header = open_checked(inputs.image, self.config.limits.max_pixels)
-        task.reserved_bytes = self.budget.reserve(decoded_bytes(header, inputs.image, self.ladder is not None))
+        is_refined = self.config.window.refine > 0
+        needed_bytes = decoded_bytes(header, inputs.image, self.ladder is not None, is_refined)
+        task.reserved_bytes = self.budget.reserve(needed_bytes)
         self.cpus.submit(Urgency.BEGIN, self._step("decode", self._decode, task, inputs, header))
 
     def _decode(self, task: SampleTask, inputs: Inputs, header: Image.Image) -> None:
