@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-KERNELS := $(wildcard moebius/fast/cpu/*.[ch])
+KERNELS := $(wildcard moebius/fast/cpu/*.[ch] pipeline/codecs/jpeg/*.c)
 RAY ?= oldest
 RAY_oldest = ==$(shell sed -n 's/.*"ray\[data\]>=\([0-9.]*\)".*/\1/p' pyproject.toml)
 RAY_newest =

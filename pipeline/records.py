@@ -84,6 +84,7 @@ class Record:
     mask_score: float | None = None
     residual: float | None = None
     tries: int | None = None
+    blocks_changed: int | None = None
 
 
 _ARROW_TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), datetime: pa.timestamp("us", tz="UTC")}

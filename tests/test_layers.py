@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 # Ground first; packages and modules on one line do not import each other. A registry holds only text.
 LAYERS = {
     "moebius": """
-checkpoint hardware
+c_library checkpoint hardware
 network
 autoencoder sampling
 sampler weights windows

@@ -10,6 +10,8 @@ from PIL import Image, TiffImagePlugin
 from pipeline.codecs.codec import Settings
 from pipeline.codecs.exif import orientation_only
 from pipeline.codecs.jpeg import segments as jpeg_segments
+from pipeline.codecs.jpeg.filled import Colours, Filled
+from pipeline.codecs.jpeg.filled import encode_filled as encode_filled_jpeg
 from pipeline.codecs.photo import Photo
 from pipeline.codecs.png import chunks as png_chunks
 from pipeline.codecs.registry import codec_of
@@ -90,6 +92,38 @@ def encode(photo: Photo, pixels: np.ndarray, image_format: str) -> tuple[bytes, 
         kind = type(error).__name__
         kind = "EncoderError" if kind == "error" else kind  # struct and zlib call theirs so
         raise SampleError("encode", kind, f"{container} encoder: {error}") from error
+
+
+def encode_filled(
+    photo: Photo, pixels: np.ndarray, image_format: str, source: bytes, mask: np.ndarray
+) -> tuple[bytes, str, int | None]:
+    """Encode a filled photo; a JPEG keeps the coefficients of all blocks without a filled pixel, where possible.
+
+    Args:
+        photo, pixels, image_format: see :func:`encode`.
+        source: the file that the photo was decoded from.
+        mask: (H, W) bool: where the pixels may differ from the photo's.
+
+    Returns:
+        The file's bytes, Pillow's name of its format, and the number of blocks with other coefficients than in the
+        source; ``None`` where the whole photo was encoded.
+
+    Raises:
+        SampleError: see :func:`encode`.
+    """
+    container = check_encodable(photo, image_format)
+    if container == photo.format == "JPEG":
+        filled = _keep_blocks(photo, pixels, source, mask)
+        if filled:
+            return filled.data, container, filled.blocks_changed
+    return *encode(photo, pixels, image_format), None
+
+
+def _keep_blocks(photo: Photo, pixels: np.ndarray, source: bytes, mask: np.ndarray) -> Filled | None:
+    settings = photo.encoder
+    colours = Colours(photo.mode, settings.get("keep_rgb", False), settings.get("is_inverted", False))
+    like, _ = encode(photo, np.ascontiguousarray(pixels[:1, :1]), SOURCE_FORMAT)  # of this only the metadata is used
+    return encode_filled_jpeg(source, pixels, mask, colours, like)
 
 
 def _holds(container: str | None, photo: Photo) -> bool:

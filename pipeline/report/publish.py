@@ -28,7 +28,15 @@ ROWS_AT_END_OF_RUN = 5_000_000  # beyond which a run leaves its report to ``moeb
 
 logger = logging.getLogger(__name__)
 
-_UNUSED = ("outside_max_diff", "output_sha256", "seed", "weights_fingerprint", "config_fingerprint", "worker")
+_UNUSED = (
+    "outside_max_diff",
+    "blocks_changed",
+    "output_sha256",
+    "seed",
+    "weights_fingerprint",
+    "config_fingerprint",
+    "worker",
+)
 COLUMNS = [name for name in MANIFEST_SCHEMA.names if name not in _UNUSED]
 
 

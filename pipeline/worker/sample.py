@@ -1,6 +1,7 @@
 """The steps of one sample: decode and cut windows before the model, composite and encode after it."""
 
 import hashlib
+import math
 import time
 from datetime import UTC, datetime
 
@@ -11,7 +12,8 @@ from moebius.windows import plan_windows
 from moebius.windows.painting import SecondPass
 from moebius.windows.tiles import MAX_BAND_PX
 from pipeline.codecs.decode import bits_per_channel, decode
-from pipeline.codecs.encode import check_encodable, encode
+from pipeline.codecs.encode import check_encodable, encode_filled
+from pipeline.codecs.jpeg.settings import samples_per_pixel
 from pipeline.config.job import JobConfig
 from pipeline.containers import KEPT_FORMATS
 from pipeline.errors import SampleError
@@ -25,6 +27,7 @@ from pipeline.worker.sample_job import SampleJob
 from pipeline.worker.seam import look_at_border
 
 BYTES_PER_PIXEL = 14  # as decoded, as seen, repainted and encoded, with the mask and its parts
+BYTES_PER_COEFFICIENT = 4  # of a JPEG, read and read again
 BYTES_TO_VERIFY = 14  # more: the result as the detector sees it, what it finds, and the best try
 BYTES_TO_BLEND = 15  # per pixel that is blended at once in a second pass: sums of weighted colours, and the colours
 
@@ -55,6 +58,7 @@ def decoded_bytes(header: Image.Image, image: bytes, is_verified: bool, is_refin
     """Estimate the memory of a sample from decoding to encoding, from its opened header."""
     is_high_bit_depth = bits_per_channel(header, image) > 8
     per_pixel = BYTES_PER_PIXEL * (2 if is_high_bit_depth else 1) + BYTES_TO_VERIFY * is_verified
+    per_pixel += math.ceil(BYTES_PER_COEFFICIENT * samples_per_pixel(header))
     pixels = header.width * header.height
     return pixels * per_pixel + BYTES_TO_BLEND * is_refined * min(pixels, MAX_BAND_PX)
 
@@ -107,6 +111,7 @@ def finish(job: SampleJob, config: JobConfig) -> bytes:
     if not job.windows and image_format in (*KEPT_FORMATS, job.photo.format.lower()):
         data, container = job.source, job.photo.format
         record.outside_max_diff = 0
+        record.blocks_changed = 0 if container == "JPEG" else None
     else:
         pixels = job.composite()
         if job.box:
@@ -115,7 +120,8 @@ def finish(job: SampleJob, config: JobConfig) -> bytes:
             if border.suspicious and config.limits.suspicious == "fail":
                 message = f"the fill is {border.suspicious} along its border, limits.suspicious=fail"
                 raise SampleError("inpaint", "SuspiciousFill", message)
-        data, container = encode(job.photo, pixels, image_format)
+        filled = encode_filled(job.photo, pixels, image_format, job.source, job.mask)
+        data, container, record.blocks_changed = filled
     record.status = OK if job.windows else UNCHANGED
     record.output_format = container.lower()
     record.output_bytes = len(data)

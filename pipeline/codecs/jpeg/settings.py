@@ -28,6 +28,15 @@ def component_settings(image: JpegImagePlugin.JpegImageFile) -> dict[str, Any]:
     return settings | ({"qtables": tables} if tables else {})
 
 
+def samples_per_pixel(image: Image.Image) -> float:
+    """Return how many values a JPEG stores per pixel: 3 for 4:4:4, 1.5 for 4:2:0; 0 for other formats."""
+    samplings = [(h, v) for _, h, v, _ in getattr(image, "layer", ())]
+    if not samplings:
+        return 0
+    h_max, v_max = (max(sizes) for sizes in zip(*samplings, strict=True))
+    return sum(h * v for h, v in samplings) / max(h_max * v_max, 1)
+
+
 def component_tables(image: JpegImagePlugin.JpegImageFile) -> list[list[int]]:
     """Return the quantisation table of each component in turn; equal ones at the end are given once, as Pillow does.
 

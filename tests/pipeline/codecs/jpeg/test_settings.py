@@ -10,6 +10,7 @@ from PIL import Image
 from pipeline.codecs.decode import decode
 from pipeline.codecs.encode import encode
 from pipeline.codecs.jpeg.markers import header_segments
+from pipeline.codecs.jpeg.settings import samples_per_pixel
 from tests.conftest import textured
 
 LIMIT = 1_000_000
@@ -102,3 +103,9 @@ def test_ycck_is_written_with_the_tables_of_luminance():
     assert data[position] == 0
     data[position] = 2
     assert [table[0] for table in tables_by_component(encoded_again(bytes(data)))] == [2] * 4
+
+
+@pytest.mark.parametrize(("options", "samples"), [({"subsampling": 0}, 3), ({"subsampling": 2}, 1.5)], ids=str)
+def test_samples_per_pixel_are_those_of_the_header(options, samples):
+    assert samples_per_pixel(Image.open(io.BytesIO(saved(**options)))) == samples
+    assert samples_per_pixel(Image.fromarray(PIXELS)) == 0
