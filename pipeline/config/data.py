@@ -8,6 +8,7 @@ from string import Formatter
 from typing import Any
 from urllib.parse import urlsplit
 
+from pipeline.config.mark import check_mark
 from pipeline.config.model_input import ModelInput
 from pipeline.config.rules import MaskRules, SinkRules, SourceRules
 from pipeline.containers import CONTAINERS
@@ -18,7 +19,7 @@ from pipeline.sinks.registry import SINK_FORMATS
 from pipeline.sources.registry import SOURCE_FORMATS
 from pipeline.uris import is_origin
 
-ANCHORS = ("top-left", "top-right", "bottom-left", "bottom-right")
+ANCHORS = ("top-left", "top-right", "bottom-left", "bottom-right", "center")
 SHARD_NAME = re.compile(r"[^/]*([*?\[{]|\.(tar(\.(gz|bz2|xz|zst))?|tgz|tbz2|txz|tzst|parquet|parq|pq)$)", re.IGNORECASE)
 LIST_NAME = re.compile(r"[*?\[{]|\.(parquet|parq|pq|json|(csv|jsonl|ndjson)(\.gz)?)$", re.IGNORECASE)
 LIST_COLUMNS = ("size", "etag", "last_modified", "mask_size", "mask_etag", "mask_last_modified")
@@ -142,9 +143,10 @@ class MaskConfig:
         kind: ``paired`` (a mask file for each image), ``static`` (one mask for all), ``member`` (of a tar shard, beside
             the image), ``column`` (of a Parquet file), ``alpha`` (what the image's own alpha channel makes
             transparent), ``boxes`` (JSON lines, or a column), ``coco`` (annotations), ``text`` (overlaid text, found
-            in the pixels), ``detect`` (objects that ONNX models find) or ``python`` (a function of yours).
-        uri: folder of the masks, or the one file with the mask or the annotations; unused where masks are made from
-            the image itself.
+            in the pixels), ``detect`` (objects that ONNX models find), ``python`` (a function of yours) or ``mark`` (a
+            semi-transparent mark of your own, computed out of the image).
+        uri: folder of the masks, or the one file with the mask, the mark or the annotations; unused where masks are
+            made from the image itself.
         template: name of an image's mask below ``uri``, with ``{path}``, ``{dir}``, ``{stem}`` and ``{ext}`` of the
             sample's name; null tries the same path, then the same stem with any image extension.
         member: extension of the mask's member in a tar shard: ``7.mask.png`` is the mask of ``7.jpg``.
@@ -155,10 +157,12 @@ class MaskConfig:
         upright: whether masks and annotations were drawn on the image as viewers show it, turned by its EXIF
             orientation; they are turned to the stored orientation.
         resize: scale a mask whose size differs from that of its image; otherwise it fails the sample.
-        anchor: corner, such as ``bottom-right``, into which a mask of another size is put unscaled; null: none.
+        anchor: corner, such as ``bottom-right``, or ``center``, where a mask of another size is put
+            unscaled; null: none.
         box_format: ``xyxy`` (left, top, right, bottom) or ``xywh`` (left, top, width, height).
         box_units: ``pixel``, or ``relative`` to width and height of the image.
         categories: names or ids of a COCO file; an empty list means all.
+        letters: fill only the letters of a line of text where they can be told from the ground, not its whole area.
         text_score: minimum confidence of the detector in a line of text, 0 … 1.
         invert: fill the pixels that the mask does not mark.
         close_px: close gaps and notches up to twice that wide.
@@ -178,6 +182,14 @@ class MaskConfig:
         device: of the model of ``detect``: ``cpu`` or ``cuda``.
         function: of ``python``, as ``package.module:function``.
         version: of the function, any text; null: the hash of its file.
+        offset: of a mark, [x, y] in pixels: from its corner inwards, or from the centre to the right and down.
+        size: of a mark, as a share of the image's width; null: its own pixels.
+        repeat: of a mark, [x, y] in pixels from one to the next over the whole image; true: side by side; null: one.
+        find: where else to look for a mark: ``shift_px`` (so far in all directions), ``scale`` (larger and smaller by
+            up to this share).
+        max_opacity: of a mark, above which pixels are filled by the model rather than computed, 0 … 1; ``auto``: by
+            the noise of the image's file.
+        absent: images in which a mark is not found: ``fail`` them, or pass them through as ``unchanged``.
     """
 
     kind: str = "paired"
@@ -209,6 +221,13 @@ class MaskConfig:
     device: str = "cpu"
     function: str | None = None
     version: str | None = None
+    letters: bool = False
+    offset: list[int] = field(default_factory=lambda: [0, 0])
+    size: float | None = None
+    repeat: Any = None
+    find: dict[str, Any] = field(default_factory=dict)
+    max_opacity: Any = "auto"
+    absent: str = "fail"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "uri", absolute_uri(self.uri, "mask.uri"))
@@ -235,6 +254,8 @@ class MaskConfig:
         if self.template is not None:
             _check_template(self.template)
         self._check_detection()
+        check_mark(self.offset, self.size, self.repeat, self.find, self.max_opacity)
+        choose("mask.absent", self.absent, ("fail", "unchanged"))
 
     def _check_detection(self) -> None:
         if self.model is not None:

@@ -21,6 +21,7 @@ _LATER_KEYS = (
     *("guidance_interval", "sampler", "noise_offset", "latent_mask"),
     *("member", "column", "channel", "upright"),
     *("model", "model_sha256", "output", "classes", "score", "input", "tile_px", "device", "function", "version"),
+    *("letters", "offset", "size", "repeat", "find", "max_opacity", "absent"),
 )
 _ERROR_TYPE = re.compile(r"[A-Z]\w*|error")  # the latter of struct and zlib
 _ACTORS = re.compile(r"(\d+)(?:\.\.(\d+))?")  # of run.actors

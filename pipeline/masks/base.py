@@ -34,6 +34,7 @@ class MaskKind:
     Attributes:
         indifferent: keys of ``mask`` that do not decide a result.
         is_code: whether drawing runs code that the settings name; what shows a sink runs none that its files name.
+        bytes_per_pixel: memory that drawing takes beside photo and mask, per pixel of the photo.
         place: where the masks lie.
         left_out: counts of unpaired masks, by kind, after pairing.
         name_of: returns the name of a sample's mask, if masks have names of their own.
@@ -42,6 +43,7 @@ class MaskKind:
 
     indifferent: tuple[str, ...] = LOCATIONS
     is_code = False
+    bytes_per_pixel = 0
     name_of: "Callable[[str], str] | None" = None
 
     def __init__(self, config: MaskConfig) -> None:

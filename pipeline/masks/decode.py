@@ -1,7 +1,5 @@
 """Decodes masks to boolean arrays of the pixels to fill."""
 
-from dataclasses import replace
-
 import numpy as np
 
 from pipeline.codecs.photo import Photo
@@ -15,8 +13,8 @@ from pipeline.masks.values import at_threshold, read_values
 
 
 def read_mask(data: bytes, photo: Photo, config: MaskConfig, max_pixels: int) -> np.ndarray:
-    """Decode the mask of a photo: (H, W) bool, see :func:`draw_mask`."""
-    return draw_mask(data, photo, config, max_pixels).pixels
+    """Return the pixels of a photo that may change: (H, W) bool, see :func:`draw_mask`."""
+    return draw_mask(data, photo, config, max_pixels).changed
 
 
 def draw_mask(data: bytes, photo: Photo, config: MaskConfig, max_pixels: int) -> DrawnMask:
@@ -33,7 +31,7 @@ def draw_mask(data: bytes, photo: Photo, config: MaskConfig, max_pixels: int) ->
             covering too much or too little of the image.
     """
     drawn = open_kind(config).draw(data, photo, max_pixels)
-    return replace(drawn, pixels=_checked(refine(drawn.pixels, config), config))
+    return drawn.filling(_checked(refine(drawn.pixels, config), config))
 
 
 def read_mask_file(data: bytes, config: MaskConfig, max_pixels: int) -> np.ndarray:

@@ -13,6 +13,7 @@ MASK_KINDS = Registry(
         "boxes": "boxes.BoxMasks",
         "coco": "coco.CocoMasks",
         "text": "text.TextMasks",
+        "mark": "mark.KnownMark",
         "detect": "detect.DetectedMasks",
         "python": "python.FunctionMasks",
     },

@@ -22,7 +22,7 @@ from pipeline.faults.judge import TimedOut, WorkerLeaving, fail, is_undone
 from pipeline.faults.roster import RosterClient, Trouble, worker_name
 from pipeline.faults.watchdog import Watchdog
 from pipeline.faults.write_retries import HELD_FRACTION, Hold
-from pipeline.masks.base import fetched
+from pipeline.masks.base import fetched, open_kind
 from pipeline.metrics import Meter
 from pipeline.records import Record, to_table
 from pipeline.sinks.base import Outcome, Sink
@@ -198,7 +198,9 @@ class InpaintActor:
             raise inputs
         task.carried = inputs.carried
         header = open_checked(inputs.image, self.config.limits.max_pixels)
-        task.reserved_bytes = self.budget.reserve(decoded_bytes(header, inputs.image, self.ladder is not None))
+        mask_bytes = open_kind(self.config.mask).bytes_per_pixel
+        needed = decoded_bytes(header, inputs.image, self.ladder is not None, mask_bytes)
+        task.reserved_bytes = self.budget.reserve(needed)
         self.cpus.submit(Urgency.BEGIN, self._step("decode", self._decode, task, inputs, header))
 
     def _decode(self, task: SampleTask, inputs: Inputs, header: Image.Image) -> None:

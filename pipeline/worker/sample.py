@@ -17,7 +17,7 @@ from pipeline.masks.decode import draw_mask
 from pipeline.records import FAILED, OK, UNCHANGED, Record
 from pipeline.sources.inputs import Inputs, Sample
 from pipeline.sources.reader import Reader
-from pipeline.worker.sample_job import SampleJob
+from pipeline.worker.sample_job import SampleJob, outside_max_diff, refuse_change
 from pipeline.worker.seam import look_at_border
 
 BYTES_PER_PIXEL = 14  # as decoded, as seen, repainted and encoded, with the mask and its parts
@@ -46,10 +46,17 @@ def sample_seed(seed: int, sample_id: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{sample_id}".encode()).digest()[:8], "big") >> 1
 
 
-def decoded_bytes(header: Image.Image, image: bytes, is_verified: bool) -> int:
-    """Estimate the memory of a sample from decoding to encoding, from its opened header."""
+def decoded_bytes(header: Image.Image, image: bytes, is_verified: bool, mask_bytes: int = 0) -> int:
+    """Estimate the memory of a sample from decoding to encoding, from its opened header.
+
+    Args:
+        header: of the image.
+        image: the compressed image.
+        is_verified: whether a detector looks at the result.
+        mask_bytes: per pixel, that drawing the mask takes beside it.
+    """
     is_high_bit_depth = bits_per_channel(header, image) > 8
-    per_pixel = BYTES_PER_PIXEL * (2 if is_high_bit_depth else 1) + BYTES_TO_VERIFY * is_verified
+    per_pixel = BYTES_PER_PIXEL * (2 if is_high_bit_depth else 1) + BYTES_TO_VERIFY * is_verified + mask_bytes
     return header.width * header.height * per_pixel
 
 
@@ -74,11 +81,15 @@ def prepare(
     record.orientation = photo.orientation if photo.orientation > 1 else None
     drawn = draw_mask(inputs.mask, photo, config.mask, config.limits.max_pixels)
     repaint, record.mask_objects, record.mask_score = drawn.pixels, drawn.objects, drawn.score
-    photo = open_kind(config.mask).revealed(photo, repaint)
+    if drawn.restored and drawn.computed is not None:
+        record.mask_computed = np.count_nonzero(drawn.computed) / drawn.computed.size
+        record.mask_place = drawn.place
+        refuse_change(outside_max_diff(photo.pixels, drawn.restored.pixels, drawn.changed))
+    photo = open_kind(config.mask).revealed(drawn.restored or photo, repaint)
     record.mask_fraction = np.count_nonzero(repaint) / repaint.size
     windows = plan_windows(repaint, window_px, config.window.context, config.window.max_upscale)
     record.window_count = len(windows)
-    if windows or config.sink.image_format != "source":  # else the input is passed through
+    if windows or record.mask_computed or config.sink.image_format != "source":  # else the input is passed through
         check_encodable(photo, config.sink.image_format)
     seen = photo.rgb() if windows else np.empty((0, 0, 3), np.uint8)
     job = SampleJob(record, inputs.image, photo, repaint, seen, windows, record.seed or 0)
@@ -95,7 +106,8 @@ def finish(job: SampleJob, config: JobConfig) -> bytes:
     """
     started = time.perf_counter()
     record, image_format = job.record, config.sink.image_format
-    if not job.windows and image_format in ("source", job.photo.format.lower()):
+    is_changed = bool(job.windows or record.mask_computed)
+    if not is_changed and image_format in ("source", job.photo.format.lower()):
         data, container = job.source, job.photo.format
         record.outside_max_diff = 0
     else:
@@ -107,7 +119,7 @@ def finish(job: SampleJob, config: JobConfig) -> bytes:
                 message = f"the fill is {border.suspicious} along its border, limits.suspicious=fail"
                 raise SampleError("inpaint", "SuspiciousFill", message)
         data, container = encode(job.photo, pixels, image_format)
-    record.status = OK if job.windows else UNCHANGED
+    record.status = OK if is_changed else UNCHANGED
     record.output_format = container.lower()
     record.output_bytes = len(data)
     record.output_sha256 = hashlib.sha256(data).hexdigest()

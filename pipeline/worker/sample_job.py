@@ -82,9 +82,14 @@ class SampleJob:
         before = self.photo.pixels[inside].copy()
         pixels = self.photo.repaint(self.patch, mask, self.box)  # writes nowhere else
         self.record.outside_max_diff = largest = outside_max_diff(before, pixels[inside], mask)
-        if largest:
-            raise SampleError("inpaint", "OutsideChanged", f"a pixel outside the mask changed by {largest}")
+        refuse_change(largest)
         return pixels
+
+
+def refuse_change(largest: int) -> None:
+    """Raise ``SampleError`` where a pixel outside the mask has changed."""
+    if largest:
+        raise SampleError("inpaint", "OutsideChanged", f"a pixel outside the mask changed by {largest}")
 
 
 def outside_max_diff(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> int:
