@@ -6,14 +6,15 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-GROUND_PX = 24  # height to which a line is scaled to estimate its ground
+GROUND_PX = 16  # height to which a line is scaled to estimate its ground
 SEPARATE = 0.55  # share of the variance that two classes explain, below which letters are not told from the ground
 FEWEST, MOST = 0.02, 0.6  # share of the line's area that letters cover
 FAINTEST = 12.0  # difference of letters from their ground, levels of 255
 OUTLINE = 0.5  # of the threshold, at which pixels that touch letters belong to them
 BORDER_PX = 2  # around letters, for soft edges and noise of JPEG
-BORDER = 1 / 14  # more, of the height of the line: outlines and shadows
+BORDER = 1 / 40  # more, of the height of the line: outlines and shadows
 BINS = 128
+PARTS, MAX_EMPTY = 14, 1  # of a line along its length; the outer ones may hold nothing
 
 
 def letters_in(rgb: np.ndarray, corners: Sequence[tuple[float, float]], height_px: float) -> np.ndarray | None:
@@ -43,11 +44,14 @@ def letters_in(rgb: np.ndarray, corners: Sequence[tuple[float, float]], height_p
     covered = np.count_nonzero(letters) / np.count_nonzero(line)
     if separation < SEPARATE or threshold < FAINTEST / 2 or not FEWEST <= covered <= MOST:
         return None
+    if not _fills_line(letters, line, corners):
+        return None
     border = BORDER_PX + round(BORDER * height_px)
     beside = ndimage.maximum_filter(letters, size=2 * border + 1, mode="constant")
-    strong = (along > OUTLINE * threshold) | (distance > max(first, OUTLINE * threshold))
+    strong = (along > OUTLINE * threshold) | (distance > max(first, threshold))
     whole = ndimage.binary_propagation(letters, mask=(letters | strong) & beside)
-    return ndimage.maximum_filter(whole, size=2 * border + 1, mode="constant")
+    bordered = ndimage.maximum_filter(whole, size=2 * BORDER_PX + 1, mode="constant")
+    return bordered if np.count_nonzero(bordered) < np.count_nonzero(line) else None
 
 
 def two_classes(values: np.ndarray) -> tuple[float, float]:
@@ -63,8 +67,25 @@ def two_classes(values: np.ndarray) -> tuple[float, float]:
     with np.errstate(divide="ignore", invalid="ignore"):
         between = np.nan_to_num((total * below - mean) ** 2 / (below * (1 - below)), nan=0.0, posinf=0.0)
     variance = float((share * (centres - total) ** 2).sum())
-    best = int(between[:-1].argmax())
-    return float(edges[best + 1]), float(between[best]) / variance if variance else 0.0
+    best = np.flatnonzero(between[:-1] >= between[:-1].max() * (1 - 1e-9))  # several where bins between are empty
+    threshold = float(edges[(best[0] + best[-1]) // 2 + 1])
+    return threshold, float(between[best[0]]) / variance if variance else 0.0
+
+
+def _fills_line(letters: np.ndarray, line: np.ndarray, corners: Sequence[tuple[float, float]]) -> bool:
+    """Return whether letters are in all parts of a line but spaces: structure of the photo is in some."""
+    (x, y), second, _, last = np.array(corners, float)
+    end = max(second, last, key=lambda corner: float(np.hypot(*(corner - (x, y)))))
+    along = end - (x, y)
+    length = max(1.0, float(along @ along))
+
+    def parts(mask: np.ndarray) -> np.ndarray:
+        rows, columns = np.nonzero(mask)
+        share = ((columns - x) * along[0] + (rows - y) * along[1]) / length
+        return np.histogram(share, PARTS, (0, 1))[0]
+
+    written, all_of_it = parts(letters), parts(line)
+    return int(np.count_nonzero(written[1:-1] > FEWEST * all_of_it[1:-1])) >= PARTS - 2 - MAX_EMPTY
 
 
 def _polygon(shape: tuple[int, ...], corners: Sequence[tuple[float, float]]) -> np.ndarray:
