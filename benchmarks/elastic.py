@@ -6,24 +6,21 @@ first and the last batch of each, and of the time that its node was there while 
 """
 
 import argparse
-import contextlib
 import json
-import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from pipeline.bench.flow import write_corpus  # noqa: E402 - see above
-from tests.joined_cluster import Node, free_port, run_driver, start_node, stop, wait_for  # noqa: E402
+from tests.growing_cluster import GrowingCluster, growing_cluster  # noqa: E402
+from tests.joined_cluster import Node, run_driver  # noqa: E402
 
 JOB = """
 import os, sys
@@ -49,44 +46,25 @@ class Life:
     calls: list[tuple[float, float]] = field(default_factory=list)
 
 
-class Cluster:
-    """A head without GPUs, and nodes that join and leave."""
+class Lives:
+    """The nodes of a cluster, and when each came and left."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port, self.numbers = folder, free_port(), count()
-        self.address = f"127.0.0.1:{self.port}"
-        self.env = {"HOME": str(folder)}
-        self.head = start_node(
-            "head", folder, ["--head", f"--port={self.port}", "--include-dashboard=false"], 1, self.env
-        )
-        wait_for([self.head], self.port)
+    def __init__(self, cluster: GrowingCluster) -> None:
+        self.cluster = cluster
         self.lives: list[Life] = []
 
     def join(self) -> Life:
-        flags = [f"--address={self.address}", "--num-gpus=1"]
-        node = start_node(f"node{next(self.numbers)}", self.folder, flags, 1, self.env)
-        wait_for([self.head, node], self.port)
+        """Let a node join, and wait for it."""
+        node = self.cluster.join()
+        self.cluster.wait()
         self.lives.append(Life(node, time.monotonic()))
         return self.lives[-1]
 
-    def leave(self, life: Life) -> float:
-        """Send SIGTERM to the node's ``ray start``, and return the seconds until it has ended."""
+    def leave(self, index: int) -> float:
+        """Send SIGTERM to a node's ``ray start``, and return the seconds until it has ended."""
+        life = self.lives[index]
         life.left = time.monotonic()
-        life.node.process.send_signal(signal.SIGTERM)
-        life.node.process.wait(60)
-        return time.monotonic() - life.left
-
-
-@contextlib.contextmanager
-def started() -> Iterator[Cluster]:
-    folder = Path(tempfile.mkdtemp(prefix="ray"))
-    cluster = Cluster(folder)
-    try:
-        yield cluster
-    finally:
-        for node in [*(life.node for life in cluster.lives), cluster.head]:
-            stop(node, is_graceful=False)
-        shutil.rmtree(folder, ignore_errors=True)
+        return self.cluster.drain(life.node, 60)
 
 
 def main() -> None:
@@ -96,8 +74,8 @@ def main() -> None:
     parser.add_argument("--batch-s", type=float, default=0.5, help="seconds of one call of the model")
     parser.add_argument("--every-s", type=float, default=30.0, help="seconds between two changes of the cluster")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name, started() as cluster:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as name, growing_cluster(flags=["--num-gpus=1"]) as cluster:
+        folder, lives = Path(name), Lives(cluster)
         (folder / "logs").mkdir()
         write_corpus(folder, options.samples, 128)
         run = {"address": cluster.address, "actors": "1..4", "wait_for_gpus": 60, "report": False}
@@ -108,15 +86,15 @@ def main() -> None:
         }
         (folder / "job.yaml").write_text(json.dumps({**places, "model": {"batch_size": 4}, "run": run}))
         driver = run_driver(JOB, f"{folder}/job.yaml", f"{folder}/logs", str(options.batch_s))
-        change(cluster, driver, options.every_s, folder / "logs")
+        change(lives, driver, options.every_s, folder / "logs")
         _, errors = driver.communicate(timeout=600)
         print(errors.splitlines()[-1])  # noqa: T201 - this script talks to a person
-        show(cluster, folder / "logs")
+        show(lives.lives, folder / "logs")
 
 
-def change(cluster: Cluster, driver: subprocess.Popen, every_s: float, logs: Path) -> None:
+def change(lives: Lives, driver: subprocess.Popen, every_s: float, logs: Path) -> None:
     """Let nodes join one by one until there are four, then two leave; note which log is whose worker's."""
-    steps = [cluster.join] * 4 + [lambda: cluster.leave(cluster.lives[0]), lambda: cluster.leave(cluster.lives[1])]
+    steps = [lives.join] * 4 + [lambda: lives.leave(0), lambda: lives.leave(1)]
     for step in steps:
         known = {path.name for path in logs.iterdir()}
         result = step()
@@ -130,7 +108,7 @@ def change(cluster: Cluster, driver: subprocess.Popen, every_s: float, logs: Pat
             print(f"a node joined, new workers: {', '.join(new) or 'none'}")  # noqa: T201
 
 
-def show(cluster: Cluster, logs: Path) -> None:
+def show(lives: Sequence[Life], logs: Path) -> None:
     """Print the figures of each worker and of all."""
     calls = {
         path.stem: [tuple(map(float, line.split())) for line in path.read_text().splitlines()]
@@ -141,9 +119,9 @@ def show(cluster: Cluster, logs: Path) -> None:
     busy = sum(last - first for found in calls.values() for first, last in found)
     spans = sum(found[-1][1] - found[0][0] for found in calls.values())
     first = min(found[0][0] for found in calls.values())
-    there = sum(max(0.0, min(life.left, end) - max(life.joined, first)) for life in cluster.lives)
+    there = sum(max(0.0, min(life.left, end) - max(life.joined, first)) for life in lives)
     starts = sorted(found[0][0] for found in calls.values())
-    for life, start in zip(cluster.lives, starts, strict=False):
+    for life, start in zip(lives, starts, strict=False):
         print(f"first batch {start - life.joined:.1f} s after the node had joined")  # noqa: T201
     print(f"busy {busy / spans:.1%} between first and last batch of each worker, {busy / there:.1%} of the nodes' time")  # noqa: T201
 

@@ -11,16 +11,15 @@ from jobs.cli.arguments import add_picture, add_sink, check_writable
 from jobs.cli.execute import run_command
 from jobs.cli.exit_codes import DONE
 from jobs.cli.parser import new_parser
-from jobs.configuration.storage_options import parse_storage_options
+from jobs.cli.sink import opened_sink
 from jobs.pictures.sheet import NOTHING, save_sheet, strip, with_hole
 from pipeline.codecs.decode import decode
-from pipeline.config.job import absolute_uri
 from pipeline.database import Database
 from pipeline.errors import ConfigError, SampleError
 from pipeline.masks.decode import read_mask
 from pipeline.records import MANIFEST_SCHEMA, OK
 from pipeline.report.figures import load_rows
-from pipeline.report.review import NO_LIMIT
+from pipeline.report.inspector import NO_LIMIT
 from pipeline.report.row_files import RowFiles, RowFilesReader
 from pipeline.storage.errors import usable
 from pipeline.storage.storage import Storage
@@ -37,8 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _draw(options: argparse.Namespace) -> int:
     check_writable(options.picture)
-    access = parse_storage_options(options.storage)
-    sink = Storage(absolute_uri(options.sink, "SINK"), access)
+    sink, access = opened_sink(options)
     rows = _first_results(sink, options.count)
     reader = RowFilesReader(sink, access, rows)
     strips = [_strip(row, reader.read(row)) for row in rows]

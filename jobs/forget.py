@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from jobs.cli.arguments import add_sink
 from jobs.cli.exit_codes import DONE
 from jobs.cli.parser import new_parser
-from jobs.cli.sink import change_sink
-from jobs.configuration.storage_options import parse_storage_options
+from jobs.cli.sink import change_sink, opened_sink
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the arguments, delete the samples, and print how many rows are gone."""
     parser = new_parser(
         "forget",
-        "Permanently delete samples from a sink: their results, including those in shards, and their rows. Later runs "
+        "Permanently delete samples from a sink: their results, including those in shards, their reviews "
+        "and their rows. Later runs "
         "skip them even if the source still has them. The source and its masks are not changed.",
     )
     add_sink(parser)
@@ -25,11 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _forget(options: argparse.Namespace, run_id: str) -> int:
-    from pipeline.config.data import absolute_uri
     from pipeline.maintenance.forget import forget
-    from pipeline.storage.storage import Storage
 
-    sink = Storage(absolute_uri(options.sink, "SINK"), parse_storage_options(options.storage))
+    sink, _ = opened_sink(options)
     count = forget(sink, options.sample_ids, run_id)
     sys.stdout.write(f"{count} rows removed with their results; later runs on {sink} skip them\n")
     return DONE

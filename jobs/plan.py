@@ -53,7 +53,7 @@ def _plan(options: argparse.Namespace) -> int:
     rate = _rate(options, config)
     from pipeline.database import Database
     from pipeline.manifest.log import Manifest
-    from pipeline.masks.base import fetched
+    from pipeline.masks.base import tried
     from pipeline.planning.finished_shards import FinishedShards
     from pipeline.planning.listing import find_samples
     from pipeline.planning.plan import WITHOUT_VERSION, make_plan
@@ -61,12 +61,13 @@ def _plan(options: argparse.Namespace) -> int:
     from pipeline.storage.storage import Storage
     from pipeline.storage.weights import fetch_weights
 
-    config = fetched(config)
+    config = tried(config)
     weights = fetch_weights(config.model.weights, config.storage)
     with Database() as database:
         manifest = Manifest(Storage(config.sink.uri, config.storage))
         left_out = find_samples(config, database, FinishedShards(config, weights.fingerprint, manifest, database))
         plan = make_plan(config, database, weights.fingerprint, manifest)
+        ((miss,),) = database.run("FROM miss")
         sizing = _sizing(options, config, plan, rate, weights.config.image_size) if rate else {}
     lines = {
         **({"slice": f"{config.run.slice} of the samples"} if config.run.slice else {}),
@@ -75,7 +76,7 @@ def _plan(options: argparse.Namespace) -> int:
         "done": f"{plan.done.total()} {_counts(plan.done)}",
         "to do": f"{plan.todo} {_counts({WHY[reason]: count for reason, count in plan.reasons.items()})}",
         **({"cannot be read": f"{plan.faults.total()} {_counts(plan.faults)}"} if plan.faults else {}),
-        "missing masks": str(plan.without_mask),
+        **_without_mask(plan.without_mask, config.mask.missing == "empty", miss),
         **({"no version": f"{plan.without_version} ({WITHOUT_VERSION})"} if plan.without_version else {}),
         "gone": f"{plan.gone} (in the manifest, no longer in the source; their rows are kept)",
         **({"forgotten": f"{plan.forgotten} (deleted on request, skipped)"} if plan.forgotten else {}),
@@ -121,6 +122,13 @@ def _sizing(
         return {"sizing": "nothing to do"}
     sample = sample_windows(config, plan.database, window_px, options.sample)
     return describe_sizing(plan.todo, sample, rate, options.gpu_hour_cost)
+
+
+def _without_mask(count: int, is_empty: bool, miss: str | None) -> dict[str, str]:
+    """Return the line that states how many samples have no mask, with an example of a name that matches none."""
+    if is_empty:
+        return {"without a mask": f"{count} (nothing to fill, mask.missing=empty)"}
+    return {"missing masks": f"{count}{f', {miss}' if count and miss else ''}"}
 
 
 def _counts(counter: dict[str, int]) -> str:

@@ -33,12 +33,12 @@ def _preview(options: argparse.Namespace) -> int:
     config = load_config(options.config, options.overrides)
     check_writable(options.picture)
     from pipeline.database import Database
-    from pipeline.masks.base import fetched
+    from pipeline.masks.base import tried
     from pipeline.planning.listing import find_samples
     from pipeline.records import SAMPLE_SCHEMA
     from pipeline.sources.reader import Reader
 
-    config = fetched(config)
+    config = tried(config)
     with Database() as database:
         find_samples(config, database)
         # By hash: spread over the source, and the same samples each time while a user tries settings.
@@ -56,6 +56,7 @@ def _strip(sample_id: str, inputs: Inputs | Exception, config: JobConfig) -> Ima
     """Draw a sample and its mask; draw as much as can be read, with the reason, if the sample would fail."""
     from pipeline.codecs.decode import decode
     from pipeline.errors import SampleError
+    from pipeline.masks.corrected import settings_of
     from pipeline.masks.decode import read_mask
     from pipeline.masks.sizes import may_be_upright
     from pipeline.report.formatting import percent
@@ -66,7 +67,7 @@ def _strip(sample_id: str, inputs: Inputs | Exception, config: JobConfig) -> Ima
             raise inputs
         photo = decode(inputs.image, config.limits.max_pixels)
         rgb = photo.rgb()
-        mask = read_mask(inputs.mask, photo, config.mask, config.limits.max_pixels)
+        mask = read_mask(inputs.mask, photo, settings_of(inputs, config.mask), config.limits.max_pixels)
     except (SampleError, OSError) as error:
         fault = SampleError.wrap("read", error)
         return strip([rgb, NOTHING], f"{sample_id}  would fail: {fault.kind}: {fault.message}")

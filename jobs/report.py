@@ -9,12 +9,10 @@ from jobs.cli.arguments import add_sink, check_writable
 from jobs.cli.execute import run_command
 from jobs.cli.exit_codes import DONE
 from jobs.cli.parser import new_parser
-from jobs.configuration.storage_options import parse_storage_options
-from pipeline.config.job import absolute_uri
+from jobs.cli.sink import opened_sink
 from pipeline.errors import ConfigError
 from pipeline.report.publish import KEY, SAMPLES, make_report
 from pipeline.storage.errors import usable
-from pipeline.storage.storage import Storage
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,8 +34,7 @@ def _report(options: argparse.Namespace) -> int:
         raise ConfigError(f"--samples must not be negative, got {options.samples}")
     if options.output:
         check_writable(options.output)
-    access = parse_storage_options(options.storage)
-    sink = Storage(absolute_uri(options.sink, "SINK"), access)
+    sink, access = opened_sink(options)
     page = make_report(sink, access, options.samples)
     if options.output:
         options.output.write_bytes(page)

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from jobs.cli.arguments import add_sink
 from jobs.cli.exit_codes import DONE
 from jobs.cli.parser import new_parser
-from jobs.cli.sink import change_sink
-from jobs.configuration.storage_options import parse_storage_options
+from jobs.cli.sink import change_sink, opened_sink
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,11 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _vacuum(options: argparse.Namespace, run_id: str) -> int:
-    from pipeline.config.data import absolute_uri
     from pipeline.maintenance.vacuum import delete_orphans, find_orphans
-    from pipeline.storage.storage import Storage
 
-    sink = Storage(absolute_uri(options.sink, "SINK"), parse_storage_options(options.storage))
+    sink, _ = opened_sink(options)
     count = size_bytes = 0
     for orphan in (delete_orphans if options.delete else find_orphans)(sink, run_id):
         name = orphan.key if orphan.key.isprintable() else ascii(orphan.key)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from jobs.cli.arguments import add_sink
 from jobs.cli.exit_codes import DISAGREE, DONE
 from jobs.cli.parser import new_parser
-from jobs.cli.sink import change_sink
-from jobs.configuration.storage_options import parse_storage_options
+from jobs.cli.sink import change_sink, opened_sink
 
 if TYPE_CHECKING:
     from pipeline.maintenance.verify import Findings
@@ -36,11 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _verify(options: argparse.Namespace, run_id: str) -> int:
-    from pipeline.config.data import absolute_uri
     from pipeline.maintenance.verify import verify, verify_and_mark
-    from pipeline.storage.storage import Storage
 
-    sink = Storage(absolute_uri(options.sink, "SINK"), parse_storage_options(options.storage))
+    sink, _ = opened_sink(options)
     started = time.monotonic()
     findings = (verify_and_mark if options.mark else verify)(sink, run_id, options.hash)
     sys.stdout.write(_table(findings, options.mark) + _throughput(findings, time.monotonic() - started))

@@ -5,6 +5,7 @@ import math
 import os
 import platform
 import resource
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -41,13 +42,16 @@ def usable_cores() -> int:
 
 def versions(*packages: str) -> dict[str, str]:
     """Return the versions of Python and of the given packages that are installed."""
-    found = {"python": platform.python_version()}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    installed = {package: _installed(package) for package in packages}
+    return {"python": platform.python_version()} | {name: number for name, number in installed.items() if number}
+
+
+@cache  # reading it takes milliseconds
+def _installed(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def forget_peak_memory(device: torch.device) -> None:

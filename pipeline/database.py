@@ -105,7 +105,7 @@ class Database:
         cursor.execute(_QUIET)
         if read_only:
             cursor.execute(_READ_ONLY)
-        batches = cursor.sql(query, params=parameters).to_arrow_reader(BATCH_ROWS)
+        batches = cursor.sql(query, params=parameters).to_arrow_reader(min(rows, BATCH_ROWS))
         waiting: list[pa.RecordBatch] = []
         for batch in batches:
             waiting.append(batch)

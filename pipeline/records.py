@@ -24,7 +24,10 @@ UNDONE = (DEFERRED, HELD, RETURNED)
 #   where in it the image is, in the terms of its source format;
 # - size_bytes are those of image and mask, mask_bytes of a mask that is a file of its own, else null;
 # - mask_key is relative to the mask uri, null if there is no mask; mask_spec holds the annotations as text;
-# - fault is a reason, known when planning, why it cannot be read, as "Type: sentence".
+# - fault is a reason, known when planning, why it cannot be read, as "Type: sentence";
+# - mask_review is the key, in the sink, of the file of reviews with a corrected mask, which takes the place of the
+#   sample's own; null without one.
+# - carried holds the columns of a list for sink.carry as a stream of Arrow, null where a list carries nothing.
 SAMPLE_SCHEMA = pa.schema(
     [
         ("sample_id", pa.string()),
@@ -36,6 +39,8 @@ SAMPLE_SCHEMA = pa.schema(
         ("mask_bytes", pa.int64()),
         ("mask_spec", pa.string()),
         ("fault", pa.string()),
+        ("mask_review", pa.string()),
+        ("carried", pa.binary()),
     ]
 )
 

@@ -32,12 +32,19 @@ TINY = MoebiusConfig(channels=(32, 32), image_size=64, category_width=16, contex
 
 # Begun first, or one of them would be left over when all others are done; most seconds first.
 LONG_FILES = [
+    "tests/pipeline/scenarios/test_whose_fault.py",
     "tests/jobs/test_commands.py",
+    "tests/pipeline/scenarios/test_formats.py",
     "tests/moebius/train/test_loop.py",
     "tests/pipeline/scenarios/test_run.py",
     "tests/pipeline/cluster/test_connect.py",
-    "tests/pipeline/scenarios/test_whose_fault.py",
-    "tests/pipeline/scenarios/test_faults.py",
+    "tests/pipeline/scenarios/test_drivers.py",
+    "tests/pipeline/scenarios/test_node_weights.py",
+    "tests/test_tutorial.py",
+    "tests/pipeline/cluster/test_elastic.py",
+    "tests/pipeline/scenarios/test_kill_points.py",
+    "tests/pipeline/scenarios/test_hostile_shards.py",
+    "tests/pipeline/manifest/test_slices.py",
     "tests/pipeline/scenarios/test_other_readers.py",
     "tests/moebius/fast/test_gpu.py",
     "tests/jobs/test_evaluate.py",
@@ -110,7 +117,9 @@ def saved(image: Image.Image, container: str = "PNG", **options) -> bytes:
 def planned_sample(name: str, **fields) -> dict:
     """A sample as a plan has it, with the fields of ``SAMPLE_SCHEMA``: a file with a mask of the same name."""
     plain = {"sample_id": name, "input_version": "", "size_bytes": 10, "file": name, "locator": None}
-    return {**plain, "mask_key": name, "mask_bytes": None, "mask_spec": None, "fault": None, **fields}
+    plain |= {"mask_key": name, "mask_bytes": None, "mask_spec": None, "fault": None}
+    plain |= {"mask_review": None, "carried": None}
+    return {**plain, **fields}
 
 
 def make_photos(folder: Path, count: int = 6, height: int = 80, width: int = 96) -> tuple[Path, Path]:

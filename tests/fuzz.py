@@ -154,10 +154,19 @@ def annotation(chance: random.Random) -> tuple[str, MaskConfig]:
             )
         )
 
-    kind = chance.choice(("boxes", "coco"))
+    def shape() -> object:
+        if chance.random() < 0.6:  # of the picture, and in any writing
+            box = [2, 3, chance.randrange(4, 12), chance.randrange(4, 12)]
+            return chance.choice(({"box": box}, {"box": str(box)}, {"polygon": [[2, 3], box[2:], [2, 9]]}))
+        role = chance.choice(("box", "polygon", "rle", "fault"))
+        return {role: chance.choice(([number() for _ in range(chance.choice((4, 6, 8)))], segment(), str(segment())))}
+
+    kind = chance.choice(("boxes", "coco", "shapes"))
     part: object = {"boxes": [[number() for _ in range(chance.choice((4, 4, 4, 3)))] for _ in range(2)]}
     if kind == "coco":
         part = {"segments": [segment() for _ in range(2)], "height": chance.choice((24, number())), "width": 20}
+    if kind == "shapes":
+        part = {"objects": [shape() for _ in range(2)], "score": chance.choice((None, 0.5))}
     config = MaskConfig(
         kind=kind,
         resize=chance.random() < 0.5,
@@ -166,6 +175,26 @@ def annotation(chance: random.Random) -> tuple[str, MaskConfig]:
         max_fraction=1.0,
     )
     return json.dumps([part if chance.random() < 0.95 else chance.choice(VALUES)]), config
+
+
+LABEL_TEXTS = (
+    "0 0.5 0.5 0.2 0.1 0.9\n1 0.1 0.1 0.4 0.1 0.3 0.5\n",
+    '{"shapes": [{"label": "a", "points": [[1, 2], [9, 8]], "shape_type": "rectangle"}], "imageHeight": 24}',
+    '{"image": {"height": 24, "width": 20}, "annotations": [{"segmentation": {"size": [24, 20], "counts": [9, 471]}}]}',
+    "<annotation><object><name>a</name><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>"
+    "</object></annotation>",
+)
+
+
+def label_file(chance: random.Random) -> bytes:
+    """A label file of any format with a few bytes changed, many of them still sensible."""
+    data = bytearray(chance.choice(LABEL_TEXTS).encode())
+    for _ in range(chance.randrange(4)):
+        at = chance.randrange(len(data))
+        data[at : at + chance.randrange(3)] = chance.choice(
+            (b"", b"-", b"9", b"e9", b"null", b"nan", b"[", b"<!", b"\xff")
+        )
+    return bytes(data)
 
 
 def name(chance: random.Random) -> str:
@@ -203,6 +232,21 @@ def try_annotation(chance: random.Random) -> str:
     return "annotation"
 
 
+def try_labels(chance: random.Random) -> str:
+    """Draw a label file."""
+    photo = decode(good_files()[3], LIMIT_PIXELS)
+    config = MaskConfig(
+        kind="labels",
+        labels=chance.choice(("auto", "yolo", "labelme", "voc", "sa1b")),
+        categories=chance.choice(([], ["a"], [0])),
+        max_fraction=1.0,
+        resize=chance.random() < 0.5,
+    )
+    mask = read_mask(label_file(chance), photo, config, LIMIT_PIXELS)
+    assert mask.shape == photo.pixels.shape[:2] and mask.dtype == bool
+    return "labels"
+
+
 def try_name(chance: random.Random) -> str:
     """Ask for the path of a name."""
     root = Storage("/data/sink")
@@ -216,7 +260,7 @@ def try_name(chance: random.Random) -> str:
     return "name"
 
 
-TRIALS = (try_picture, try_picture, try_picture, try_picture, try_mask, try_annotation, try_name)
+TRIALS = (try_picture, try_picture, try_picture, try_picture, try_mask, try_annotation, try_labels, try_name)
 
 
 def attempt(seed: int, number: int) -> str:

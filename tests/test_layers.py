@@ -24,8 +24,9 @@ bench
     "pipeline": """
 containers database records registry timed uris
 detection.registry errors masks.drawn masks.registry metrics sinks.registry sources.registry
-extras
+expressions extras
 codecs config storage
+verdicts
 detection sources
 faults masks
 manifest sinks
@@ -34,7 +35,7 @@ planning
 cluster
 executor
 report training
-evaluation maintenance
+evaluation maintenance review
 run
 bench
 """,

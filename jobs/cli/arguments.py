@@ -31,8 +31,8 @@ def add_picture(parser: argparse.ArgumentParser) -> None:
 
 
 def add_sink(parser: argparse.ArgumentParser) -> None:
-    """Add SINK and the options of its storage."""
-    parser.add_argument("sink", metavar="SINK", help="sink.uri of a job")
+    """Add SINK and the options of its storage; see :func:`jobs.cli.sink.opened_sink`."""
+    parser.add_argument("sink", metavar="SINK", help="sink.uri of a job, or its CONFIG, a YAML file")
     parser.add_argument(
         "--storage",
         metavar="key=value",

@@ -14,6 +14,7 @@ COMMANDS = {
     "convert": "convert checkpoints between .bin and .safetensors",
     "bench": "measure the model or the pipeline on this machine: table and JSON",
     "report": "write an HTML page about a sink: totals, throughput, failures, samples before and after",
+    "review": "hand a sample of results to people to judge; with --import, take verdicts and masks back",
     "contact-sheet": "draw some results: input, hole, output",
 }
 

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, is_dataclass, replace
 from itertools import groupby
 from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from jobs.configuration.layers import Layer, read_layers
+from jobs.configuration.mask_parts import with_one_mask
 from jobs.configuration.storage_options import SWITCHES
 from pipeline.config.job import JobConfig
 from pipeline.errors import ConfigError
@@ -40,12 +41,19 @@ def load_config(path: str, overrides: Sequence[str]) -> JobConfig:
     Raises:
         ConfigError: a missing file, an unknown key, a wrong type or a value out of range; names file and key.
     """
-    return _load(path, overrides, JobConfig).config
+    return load_with_origins(path, overrides).config
 
 
 def load_with_origins(path: str, overrides: Sequence[str]) -> Loaded[JobConfig]:
     """Read like :func:`load_config`, and return the origin of each value too."""
-    return _load(path, overrides, JobConfig)
+    loaded = _load(path, overrides, JobConfig)
+    config = loaded.config
+    if not isinstance(config.mask.class_names, str):
+        return loaded
+    from pipeline.masks.label_files.names import read_class_names
+
+    mask = replace(config.mask, class_names=read_class_names(config.mask.class_names, config.storage))
+    return replace(loaded, config=replace(config, mask=mask))
 
 
 def load_training_config(path: str, overrides: Sequence[str]) -> TrainingConfig:
@@ -55,6 +63,8 @@ def load_training_config(path: str, overrides: Sequence[str]) -> TrainingConfig:
 
 def _load(path: str, overrides: Sequence[str], schema: type[Schema]) -> Loaded[Schema]:
     layers = [*read_layers(path), _from_overrides(overrides, schema)]
+    if schema is JobConfig:
+        layers = with_one_mask(layers)
     merged = OmegaConf.structured(schema)
     for layer in layers:
         _check_kinds(layer, schema)
@@ -133,16 +143,22 @@ def _as_text(override: str, schema: type) -> str:
     if not separator or not key:
         raise ConfigError(f"overrides are key=value, got {override!r}")
     is_text = (
-        _holds_text(key, schema) and value != "null" and not (key.startswith("storage.") and value.lower() in SWITCHES)
+        _holds_text(key, schema, value)
+        and value != "null"
+        and not (key.startswith("storage.") and value.lower() in SWITCHES)
     )
     return f"{key}={json.dumps(value, ensure_ascii=False)}" if is_text else override
 
 
-def _holds_text(key: str, schema: type) -> bool:
+def _holds_text(key: str, schema: type, value: str) -> bool:
     section, *rest = key.split(".")
+    if rest and rest[0].isdigit():  # of a list of sections
+        del rest[0]
     if section == "storage":  # a secret of digits must stay text; nested options are YAML
         return len(rest) == 1
     expected = get_type_hints(schema).get(section)
     if rest:
         expected = get_type_hints(expected or object).get(".".join(rest))
-    return expected is str or (set(get_args(expected)) == {str, type(None)})
+    if expected is Any:  # text or a list
+        return not value.startswith("[")
+    return expected is str or set(get_args(expected)) == {str, type(None)}

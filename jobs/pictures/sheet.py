@@ -1,7 +1,9 @@
 """Contact sheets: strips of pictures under a label, arranged in rows and columns."""
 
+import contextlib
 import textwrap
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,10 @@ from pipeline.errors import ConfigError
 
 CELL_PX, LINE_PX, GAP_PX = 360, 14, 6
 MAX_SIDE_PX = 65500  # of a sheet: the limit of JPEG
+# On most Linux systems, macOS and Windows.
+FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "LiberationSans-Regular.ttf", "Arial Unicode.ttf", "arial.ttf")
+FONT_PX = 10
+NO_LETTER = "\uffff"  # which no font has
 HOLE_COLOUR = (220, 30, 40)
 NOTHING = np.full((CELL_PX // 4, CELL_PX, 3), 230, np.uint8)  # stands for a photo that cannot be read
 
@@ -35,7 +41,8 @@ def strip(photos: Sequence[np.ndarray], label: str) -> Image.Image:
     for picture in pictures:
         drawn.paste(picture, (left, top))
         left += picture.width + GAP_PX
-    ImageDraw.Draw(drawn).multiline_text((2, 2), "\n".join(lines), fill="black")
+    for number, line in enumerate(lines):
+        ImageDraw.Draw(drawn).text((2, 2 + number * LINE_PX), line, fill="black", font=_font())
     return drawn
 
 
@@ -70,11 +77,29 @@ def _scaled_down(pixels: np.ndarray) -> Image.Image:
 
 
 def _lines(text: str, width_px: int) -> list[str]:
-    """Wrap a text to a width; escape characters that Pillow's default font does not have."""
-    font, count = ImageFont.load_default(), width_px
-    text = text.encode("unicode_escape").decode()
+    """Wrap a text to a width; escape characters that the font does not have."""
+    font, count = _font(), width_px
+    text = "".join(letter if _is_drawn(letter) else letter.encode("unicode_escape").decode() for letter in text)
     while True:
         lines = textwrap.wrap(text, count)
         if all(font.getlength(line) <= width_px for line in lines):
             return lines
         count -= 1
+
+
+@cache
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Return the first font of this machine; without one, Pillow's own, which has little more than ASCII."""
+    for name in FONTS:
+        with contextlib.suppress(OSError):
+            return ImageFont.truetype(name, FONT_PX)
+    return ImageFont.load_default()
+
+
+@cache
+def _is_drawn(letter: str) -> bool:
+    """Return whether the font has a letter, by what it draws instead of those that it lacks."""
+    if letter.isascii() or not letter.isprintable():
+        return letter.isprintable() and letter != "\\"
+    drawn, missing = (_font().getmask(text) for text in (letter, NO_LETTER))
+    return drawn.size != missing.size or bytes(drawn) != bytes(missing)

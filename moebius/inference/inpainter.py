@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from moebius.autoencoder import vae as autoencoder
 from moebius.fast.gpu_arithmetic import gpu_arithmetic
 from moebius.fast.sampling import best_batch_size, is_faster
 from moebius.hardware import memory_mb
+from moebius.inference.pictures import Picture, open_mask, open_photo
 from moebius.inference.preparation import DTYPES, Prediction, default_precision, precisions, prediction, prepare
 from moebius.inference.settings import InpaintSettings
 from moebius.inference.threads import Item, Result, compute_each, max_threads
@@ -96,28 +97,44 @@ class Inpainter:
 
     def __call__(
         self,
-        images: Sequence[np.ndarray],
-        masks: Sequence[np.ndarray],
+        images: Sequence[Picture],
+        masks: Sequence[Picture],
         seeds: Sequence[int],
         on_progress: Callable[[int, int], object] | None = None,
-    ) -> list[np.ndarray]:
+    ) -> list[Any]:
         """Repaint photos under their masks; every other pixel is preserved.
 
         Args:
-            images: (H, W, 3) uint8 each, of any sizes.
-            masks: (H, W) bool each, true = repaint.
+            images: arrays of uint8, images of Pillow, or paths, of any sizes: colour, (H, W, 3), or grey, (H, W), and
+                both with alpha, which stays.
+            masks: (H, W) bool each, true = repaint; or images of Pillow or paths, whose white is repainted.
             seeds: one per photo; a result depends only on its photo, mask and seed.
             on_progress: called after each batch with the number of finished windows and of all.
 
         Returns:
-            (H, W, 3) uint8 each.
+            An array for each array, of the same shape; for an image or a path an image, of the same mode unless that
+            was a palette or bilevel.
 
         Raises:
-            ValueError: lists of different lengths, or an image and mask that do not fit each other.
+            ValueError: lists of different lengths, an image and mask that do not fit each other, or pixels of another
+                kind.
+            OSError: a file cannot be read.
             FloatingPointError: the model produced NaN or infinite pixels.
         """
         if not len(images) == len(masks) == len(seeds):
             raise ValueError(f"got {len(images)} images, {len(masks)} masks and {len(seeds)} seeds")
+        opened, holes = [open_photo(image) for image in images], [open_mask(mask) for mask in masks]
+        filled = self._filled([photo.rgb for photo in opened], holes, seeds, on_progress)
+        return [photo.restored(*result) for photo, *result in zip(opened, filled, holes, strict=True)]
+
+    def _filled(
+        self,
+        images: Sequence[np.ndarray],
+        masks: Sequence[np.ndarray],
+        seeds: Sequence[int],
+        on_progress: Callable[[int, int], object] | None,
+    ) -> list[np.ndarray]:
+        """Repaint photos, (H, W, 3) uint8, under masks, (H, W) bool."""
         results = [image.copy() for image in images]
         work = []  # one entry per window of any photo, so that batches fill across photos
         for index, (image, mask) in enumerate(zip(images, masks, strict=True)):

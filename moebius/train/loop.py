@@ -6,7 +6,6 @@ again takes the same steps as one that was not.
 
 import logging
 import math
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +17,7 @@ from moebius.checkpoint import CheckpointError, read_checkpoint, write_checkpoin
 from moebius.train.board import Board, open_board
 from moebius.train.ema import Ema
 from moebius.train.optimizers import Optimizers
+from moebius.train.progress import Progress
 from moebius.train.rows import append_row, cut_rows
 from moebius.train.settings import TrainSettings
 
@@ -75,7 +75,9 @@ def train(task: Task, settings: TrainSettings) -> None:
     if writes:
         for name in (LOG, VALIDATION):
             cut_rows(folder / name, first)
-    started = time.monotonic()
+        if first == 0:
+            _validate(task, ema.state, folder, first, board)  # where training starts from
+    progress = Progress(folder / LOG, board, first, settings.steps)
     for step_index in range(first, settings.steps):
         losses = task.losses(step_index)
         if not math.isfinite(float(losses["total"].detach())):
@@ -88,16 +90,13 @@ def train(task: Task, settings: TrainSettings) -> None:
         done = step_index + 1
         ema.update(task.model, done)
         if writes and done % settings.log_every == 0:
-            values = {name: float(value.detach()) for name, value in losses.items()}
-            speed = (done - first) / (time.monotonic() - started)
-            row = {"step": done, **values, "grad_norm": norm, "steps_per_s": round(speed, 3)}
-            append_row(folder / LOG, row)
-            if board is not None:
-                board.add_row(row)
+            progress.note(done, {name: float(value.detach()) for name, value in losses.items()}, norm)
         if writes and (done % settings.checkpoint_every == 0 or done == settings.steps):
             _show(task, ema.state, folder, done, board)
             # Last: who is killed before this takes the steps again, who is killed after it has all that is to be seen.
             _save(folder / CHECKPOINT, done, task.model, ema, optimizers)
+    if writes:
+        logger.info("trained %d steps: weights, losses, samples and figures are in %s", settings.steps, folder)
 
 
 def process_index() -> int:
@@ -127,11 +126,19 @@ def _show(task: Task, state: Mapping[str, Tensor], folder: Path, done: int, boar
     task.draw_grid(state, folder / "grid.png")
     if board is not None:
         board.add_grid(folder / "grid.png", done)
-    if figures := task.validate(state):
-        row = {"step": done, **{f"held_out_{name}": value for name, value in figures.items()}}
-        append_row(folder / VALIDATION, row)
-        if board is not None:
-            board.add_row(row)
+    _validate(task, state, folder, done, board)
+
+
+def _validate(task: Task, state: Mapping[str, Tensor], folder: Path, done: int, board: Board | None) -> None:
+    """Write the figures of the averaged weights on held-out photos, if there are any."""
+    figures = task.validate(state)
+    if not figures:
+        return
+    logger.info("held out, step %d: %s", done, ", ".join(f"{name} {value:.4g}" for name, value in figures.items()))
+    row = {"step": done, **{f"held_out_{name}": value for name, value in figures.items()}}
+    append_row(folder / VALIDATION, row)
+    if board is not None:
+        board.add_row(row)
 
 
 def _save(path: Path, step: int, model: nn.Module, ema: Ema, optimizers: Optimizers) -> None:

@@ -17,7 +17,7 @@ from pipeline.codecs.tiff import bands as tiff_bands
 from pipeline.codecs.tiff import jpeg as tiff_jpeg
 from pipeline.codecs.tiff import tags as tiff_tags
 from pipeline.codecs.tiff.writer import encode_tiff
-from pipeline.containers import CONTAINERS
+from pipeline.containers import CONTAINERS, KEPT_FORMATS, SOURCE_FORMAT, SOURCE_OR_PNG
 from pipeline.errors import MACHINE_ERRORS, SampleError
 
 # Modes that each format holds without loss; other combinations fail with a message rather than convert.
@@ -35,10 +35,13 @@ def check_encodable(photo: Photo, image_format: str) -> str:
     Raises:
         SampleError: the format cannot hold the photo's mode, size or ICC profile.
     """
-    container = photo.format if image_format == "source" else image_format.upper()
-    if _mode_in(photo, container) not in FORMAT_MODES.get(container, ()):
-        advice = "set sink.image_format=png" if image_format == "source" else "set sink.image_format=source"
-        raise SampleError("encode", "UnsupportedMode", f"{container} cannot hold {photo.mode} pixels exactly; {advice}")
+    container = photo.format if image_format in KEPT_FORMATS else image_format.upper()
+    if image_format == SOURCE_OR_PNG and not _holds(container, photo):
+        container = "PNG"
+    if not _holds(container, photo):
+        advice = "source-or-png" if image_format == SOURCE_FORMAT else "source"
+        sentence = f"{container} cannot hold {photo.mode} pixels exactly; set sink.image_format={advice}"
+        raise SampleError("encode", "UnsupportedMode", sentence)
     (height, width), max_px = photo.pixels.shape[:2], _MAX_SIDE_PX.get(container)
     if max_px and max(height, width) > max_px:
         advice = "png" if photo.mode in FORMAT_MODES["PNG"] else "source"
@@ -48,7 +51,8 @@ def check_encodable(photo: Photo, image_format: str) -> str:
         profile_bytes, max_bytes = len(photo.encoder.get("icc_profile", b"")), png_chunks.MAX_PILLOW_PROFILE_BYTES
         if profile_bytes > max_bytes:
             sentence = f"readers refuse a PNG with an ICC profile of {profile_bytes} bytes, more than {max_bytes}"
-            raise SampleError("encode", "UnsupportedMetadata", f"{sentence}; set sink.image_format=source")
+            advice = "source" if _holds(photo.format, photo) else "webp"
+            raise SampleError("encode", "UnsupportedMetadata", f"{sentence}; set sink.image_format={advice}")
     return container
 
 
@@ -58,8 +62,8 @@ def encode(photo: Photo, pixels: np.ndarray, image_format: str) -> tuple[bytes, 
     Args:
         photo: where the pixels came from.
         pixels: of the same shape and mode.
-        image_format: ``source`` keeps format and settings; ``png`` and ``webp`` are lossless; ``jpeg`` has quality 95,
-            or the tables that a JPEG came with.
+        image_format: ``source`` keeps format and settings, ``source-or-png`` where the format holds the photo; ``png``
+            and ``webp`` are lossless; ``jpeg`` has quality 95, or the tables that a JPEG came with.
 
     Returns:
         The file's bytes and Pillow's name of its format.
@@ -88,7 +92,11 @@ def encode(photo: Photo, pixels: np.ndarray, image_format: str) -> tuple[bytes, 
         raise SampleError("encode", kind, f"{container} encoder: {error}") from error
 
 
-def _mode_in(photo: Photo, container: str) -> str:
+def _holds(container: str | None, photo: Photo) -> bool:
+    return _mode_in(photo, container) in FORMAT_MODES.get(container or "", ())
+
+
+def _mode_in(photo: Photo, container: str | None) -> str:
     """Return the mode of a photo's pixels in a format: a band without a meaning is kept like alpha, or dropped."""
     return photo.mode.replace("X", "A") if container == "TIFF" else tiff_bands.without_extra_band(photo.mode)
 

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 from pipeline.config.mark import check_mark
 from pipeline.config.model_input import ModelInput
 from pipeline.config.rules import MaskRules, SinkRules, SourceRules
-from pipeline.containers import CONTAINERS
+from pipeline.config.shapes import CORNERS, LABEL_FORMATS, check_expression, check_roles
+from pipeline.containers import CONTAINERS, KEPT_FORMATS
 from pipeline.detection.registry import CONTRACTS
 from pipeline.errors import ConfigError
 from pipeline.masks.registry import MASK_KINDS
@@ -25,9 +26,12 @@ LIST_NAME = re.compile(r"[*?\[{]|\.(parquet|parq|pq|json|(csv|jsonl|ndjson)(\.gz
 LIST_COLUMNS = ("size", "etag", "last_modified", "mask_size", "mask_etag", "mask_last_modified")
 MIN_TILE_PX = 64
 MAX_SHARD_BYTES = 1 << 30  # half of what a column of Arrow holds
-TEMPLATE_FIELDS = ("path", "dir", "stem", "ext")
+TEMPLATE_FIELDS = ("path", "dir", "stem", "ext", "n")
+NUMBER = "\0"  # in place of {n} in the name of a mask; no file has it in its name
+_OF_ALL = ("min_fraction", "max_fraction", "missing")  # are keys of a union, not of its parts
+_NUMBER_BESIDE_FIELD = re.compile(r"\}\{n\}|\{n\}\{|\{n\}.*\{n\}", re.DOTALL)
 RESULT_FORMATS = tuple(container.name.lower() for container in CONTAINERS if container.modes)
-IMAGE_FORMATS = ("source", "png", "webp", "jpeg")
+IMAGE_FORMATS = (*KEPT_FORMATS, "png", "webp", "jpeg")
 
 
 def absolute_uri(uri: str, key: str) -> str:
@@ -142,26 +146,40 @@ class MaskConfig:
     Args:
         kind: ``paired`` (a mask file for each image), ``static`` (one mask for all), ``member`` (of a tar shard, beside
             the image), ``column`` (of a Parquet file), ``alpha`` (what the image's own alpha channel makes
-            transparent), ``boxes`` (JSON lines, or a column), ``coco`` (annotations), ``text`` (overlaid text, found
-            in the pixels), ``detect`` (objects that ONNX models find), ``python`` (a function of yours) or ``mark`` (a
-            semi-transparent mark of your own, computed out of the image).
-        uri: folder of the masks, or the one file with the mask, the mark or the annotations; unused where masks are
-            made from the image itself.
+            transparent), ``boxes`` (JSON lines, or a column), ``coco`` (annotations), ``shapes`` (objects in Parquet,
+            CSV or JSON, as detectors write them), ``labels`` (a file of a labelling tool for each image), ``text``
+            (overlaid text, found in the pixels), ``detect`` (objects that ONNX models find), ``python`` (a function of
+            yours) or ``mark`` (a semi-transparent mark of your own, computed out of the image).
+        uri: folder of the masks, or the one file with the mask, the mark or the annotations; of ``shapes`` one file, a
+            folder or a glob; unused where masks are made from the image itself.
         template: name of an image's mask below ``uri``, with ``{path}``, ``{dir}``, ``{stem}`` and ``{ext}`` of the
-            sample's name; null tries the same path, then the same stem with any image extension.
-        member: extension of the mask's member in a tar shard: ``7.mask.png`` is the mask of ``7.jpg``.
+            sample's name, and ``{n}`` for any number, where all such masks are united; null tries the same path, then
+            the same stem with any image extension.
+        member: extension of the mask's member in a tar shard: ``7.mask.png`` is the mask of ``7.jpg``; a glob such as
+            ``mask*.png``, or a list, unites several.
         column: column of masks, or of boxes, in Parquet files; in a list, of boxes, or of paths or uris of mask files.
+            A column of lists of masks unites them.
         threshold: share of full scale, 0 … 1; values at or above it are filled.
         channel: ``colour``: the strongest channel of a mask file, times its opacity; ``alpha``: only its opacity, for
             strokes of any colour on a transparent ground.
         upright: whether masks and annotations were drawn on the image as viewers show it, turned by its EXIF
             orientation; they are turned to the stored orientation.
         resize: scale a mask whose size differs from that of its image; otherwise it fails the sample.
-        anchor: corner, such as ``bottom-right``, or ``center``, where a mask of another size is put
-            unscaled; null: none.
-        box_format: ``xyxy`` (left, top, right, bottom) or ``xywh`` (left, top, width, height).
+        anchor: corner, such as ``bottom-right``, or ``center``, where a mask of another size is put unscaled; null:
+            none.
+        box_format: ``xyxy`` (left, top, right, bottom), ``xywh`` (left, top, width, height) or ``cxcywh`` (centre,
+            width, height).
         box_units: ``pixel``, or ``relative`` to width and height of the image.
-        categories: names or ids of a COCO file; an empty list means all.
+        categories: names or ids of classes in a COCO file or in label files; an empty list means all.
+        labels: format of label files: ``yolo``, ``labelme``, ``voc``, ``sa1b``; ``auto`` looks at each file.
+        class_names: names of YOLO's classes in the order of their numbers, or the file that has them:
+            ``classes.txt`` or ``data.yaml``.
+        columns: names of columns of ``shapes`` where they are not the usual ones, such as ``{sample: path}``; keys are
+            ``sample``, ``box`` (or four columns), ``polygon``, ``rle``, ``score`` and ``objects``.
+        where: SQL expression over an object of ``shapes``; only objects for which it is true are filled, such as
+            ``score > 0.4 AND label = 'logo'``.
+        missing: a sample without a mask or its mark, or that no annotation names: ``fail`` it, or ``empty``: it has
+            nothing to fill and passes through.
         letters: fill only the letters of a line of text where they can be told from the ground, not its whole area.
         text_score: minimum confidence of the detector in a line of text, 0 … 1.
         invert: fill the pixels that the mask does not mark.
@@ -182,6 +200,8 @@ class MaskConfig:
         device: of the model of ``detect``: ``cpu`` or ``cuda``.
         function: of ``python``, as ``package.module:function``.
         version: of the function, any text; null: the hash of its file.
+        also: further masks of the image itself that are united with this one, each with keys of this section; a list as
+            ``mask`` fills it.
         offset: of a mark, [x, y] in pixels: from its corner inwards, or from the centre to the right and down.
         size: of a mark, as a share of the image's width; null: its own pixels.
         repeat: of a mark, [x, y] in pixels from one to the next over the whole image; true: side by side; null: one.
@@ -189,13 +209,12 @@ class MaskConfig:
             up to this share).
         max_opacity: of a mark, above which pixels are filled by the model rather than computed, 0 … 1; ``auto``: by
             the noise of the image's file.
-        absent: images in which a mark is not found: ``fail`` them, or pass them through as ``unchanged``.
     """
 
     kind: str = "paired"
     uri: str = "masks/"
     template: str | None = None
-    member: str = "mask.png"
+    member: Any = "mask.png"
     column: str | None = None
     threshold: float = 0.5
     channel: str = "colour"
@@ -205,6 +224,11 @@ class MaskConfig:
     box_format: str = "xyxy"
     box_units: str = "pixel"
     categories: list[Any] = field(default_factory=list)
+    labels: str = "auto"
+    class_names: Any = field(default_factory=list)
+    columns: dict[str, Any] = field(default_factory=dict)
+    where: str | None = None
+    missing: str = "fail"
     text_score: float = 0.6
     invert: bool = False
     close_px: int = 0
@@ -221,17 +245,17 @@ class MaskConfig:
     device: str = "cpu"
     function: str | None = None
     version: str | None = None
+    also: list[Any] = field(default_factory=list)
     letters: bool = False
     offset: list[int] = field(default_factory=lambda: [0, 0])
     size: float | None = None
     repeat: Any = None
     find: dict[str, Any] = field(default_factory=dict)
     max_opacity: Any = "auto"
-    absent: str = "fail"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "uri", absolute_uri(self.uri, "mask.uri"))
-        object.__setattr__(self, "member", as_extension(self.member))
+        object.__setattr__(self, "member", _members(self.member))
         choose("mask.kind", self.kind, MASK_KINDS)
         for key in ("threshold", "text_score", "score"):
             if not 0 <= getattr(self, key) <= 1:
@@ -241,21 +265,19 @@ class MaskConfig:
                 raise ConfigError(f"mask.{key} must not be negative, got {getattr(self, key)}")
         choose("mask.anchor", self.anchor or ANCHORS[0], ANCHORS)
         choose("mask.channel", self.channel, ("colour", "alpha"))
-        choose("mask.box_format", self.box_format, ("xyxy", "xywh"))
-        choose("mask.box_units", self.box_units, ("pixel", "relative"))
+        choose("mask.missing", self.missing, ("fail", "empty"))
         if self.anchor and self.resize:
             raise ConfigError("mask.anchor and mask.resize exclude each other: a mask is either placed or scaled")
         if not 0 < self.max_fraction <= 1:
             raise ConfigError(f"mask.max_fraction must be above 0 and at most 1, got {self.max_fraction}")
         if not 0 <= self.min_fraction <= self.max_fraction:
             raise ConfigError(f"mask.min_fraction must be in 0 … mask.max_fraction, got {self.min_fraction}")
-        if not all(isinstance(name, str | int) for name in self.categories):
-            raise ConfigError(f"mask.categories must be a list of names or ids, got {self.categories}")
+        self._check_annotations()
+        object.__setattr__(self, "also", [_further(part, number) for number, part in enumerate(self.also)])
         if self.template is not None:
             _check_template(self.template)
         self._check_detection()
         check_mark(self.offset, self.size, self.repeat, self.find, self.max_opacity)
-        choose("mask.absent", self.absent, ("fail", "unchanged"))
 
     def _check_detection(self) -> None:
         if self.model is not None:
@@ -273,6 +295,27 @@ class MaskConfig:
             raise ConfigError(f"mask.tile_px must be 0 or at least {MIN_TILE_PX}, got {self.tile_px}")
         ModelInput.parse(self.input)
 
+    def _check_annotations(self) -> None:
+        choose("mask.box_format", self.box_format, tuple(CORNERS))
+        choose("mask.box_units", self.box_units, ("pixel", "relative"))
+        choose("mask.labels", self.labels, LABEL_FORMATS)
+        check_roles(self.columns)
+        check_expression("mask.where", self.where, "an object")
+        if not all(isinstance(name, str | int) for name in self.categories):
+            raise ConfigError(f"mask.categories must be a list of names or ids, got {self.categories}")
+        if not isinstance(self.class_names, str | list) or not all(isinstance(name, str) for name in self.class_names):
+            raise ConfigError(f"mask.class_names must be a list of names, or a file of them, got {self.class_names!r}")
+
+    @property
+    def parts(self) -> "list[MaskConfig]":
+        """Return all masks that are united, this one first."""
+        return [self, *self.also]
+
+    @property
+    def kinds(self) -> str:
+        """Return the kinds of all of them, as the manifest has them."""
+        return "+".join(part.kind for part in self.parts)
+
     @property
     def rules(self) -> MaskRules:
         """Return the kind's requirements on the configuration and the place of its masks."""
@@ -288,6 +331,41 @@ def _check_hosts(hosts: Collection[Any]) -> None:
             )
 
 
+def _further(part: Any, number: int) -> MaskConfig:
+    """Return one of several masks that are united.
+
+    Raises:
+        ConfigError: it is none, or has keys that only the first one may have.
+    """
+    try:
+        further = part if isinstance(part, MaskConfig) else MaskConfig(**part)
+    except TypeError as error:
+        raise ConfigError(f"mask.also[{number}] must have keys of mask: {error}") from error
+    place = further.rules.place
+    if place.is_outside or place.is_beside_image:
+        raise ConfigError(
+            f"mask.kind={further.kind} cannot be united with other masks: only one of them may have files or "
+            "annotations, the others must be made from the image itself"
+        )
+    for key in _OF_ALL:
+        if getattr(further, key) != getattr(MaskConfig, key):
+            raise ConfigError(
+                f"mask.{key} is of all masks together: set it for the one that has files, not {further.kind}"
+            )
+    if further.also:
+        raise ConfigError("mask.also must not hold further lists of masks")
+    return further
+
+
+def _members(member: Any) -> str | list[str]:
+    """Normalize the extension of the mask's member, or a list of such."""
+    several = member if isinstance(member, list) else [member]
+    if not several or not all(isinstance(name, str) and name for name in several):
+        raise ConfigError(f"mask.member must be an extension such as mask.png, or a list of such, got {member!r}")
+    names = [as_extension(name) for name in several]
+    return names if isinstance(member, list) else names[0]
+
+
 def _check_template(template: str) -> None:
     if not template.strip():
         raise ConfigError("mask.template must not be empty; null tries the same path, then the same stem")
@@ -300,6 +378,10 @@ def _check_template(template: str) -> None:
     if not all(field in TEMPLATE_FIELDS and not spec and not conversion for field, spec, conversion in placed):
         known = ", ".join(f"{{{field}}}" for field in TEMPLATE_FIELDS)
         raise ConfigError(f"mask.template may hold only {known} in braces, got {template}")
+    if _NUMBER_BESIDE_FIELD.search(template):
+        raise ConfigError(
+            f"mask.template={template}: {{n}} may occur once, and not right beside another name in braces"
+        )
 
 
 @dataclass(frozen=True)
@@ -309,8 +391,10 @@ class SinkConfig:
     Args:
         uri: folder or prefix that receives the results.
         format: ``images`` (one file per result), ``webdataset`` (tar shards) or ``parquet``.
-        image_format: ``source`` keeps each image's own format; ``png`` and ``webp`` are lossless, ``jpeg`` is not.
-        carry: columns of a Parquet source, or extensions of members of its shards, to store beside the results.
+        image_format: ``source`` keeps each image's own format; ``source-or-png`` does, too, but writes PNG where that
+            format cannot hold the pixels, as of GIF, AVIF and HEIC; ``png`` and ``webp`` are lossless, ``jpeg`` is not.
+        carry: columns of a Parquet source or of a list, or extensions of members of tar shards, to store beside the
+            results.
         shard_samples: maximum number of results per shard.
         shard_bytes: size at which a shard is full; its last result may exceed it.
     """
@@ -341,7 +425,9 @@ class SinkConfig:
         """Columns or members that a shard has of its own."""
         if columns := self.rules.own_columns:
             return frozenset(columns)
-        return frozenset(("sample_id", *(RESULT_FORMATS if self.image_format == "source" else (self.image_format,))))
+        return frozenset(
+            ("sample_id", *(RESULT_FORMATS if self.image_format in KEPT_FORMATS else (self.image_format,)))
+        )
 
     @property
     def is_sharded(self) -> bool:

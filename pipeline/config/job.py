@@ -19,13 +19,15 @@ from pipeline.uris import public_uri
 
 _LATER_KEYS = (
     *("guidance_interval", "sampler", "noise_offset", "latent_mask"),
-    *("member", "column", "channel", "upright"),
+    *("member", "column", "channel", "upright", "columns", "where", "labels", "class_names"),
     *("model", "model_sha256", "output", "classes", "score", "input", "tile_px", "device", "function", "version"),
-    *("letters", "offset", "size", "repeat", "find", "max_opacity", "absent"),
+    *("letters", "offset", "size", "repeat", "find", "max_opacity", "missing"),
 )
 _ERROR_TYPE = re.compile(r"[A-Z]\w*|error")  # the latter of struct and zlib
 _ACTORS = re.compile(r"(\d+)(?:\.\.(\d+))?")  # of run.actors
+_ONE_KIND = ("columns", "where", "class_names")  # keys of masks that most kinds have no use for
 _SCHEDULING = ("weights", "batch_size")  # weights have a fingerprint of their own
+_DECIDING_OTHERS = ("sink.format", "sink.image_format", "sink.carry", "source.image")
 
 
 @dataclass(frozen=True)
@@ -224,12 +226,17 @@ class JobConfig:
         except ValueError as error:
             section = "window" if str(error).split()[0] in WindowConfig.__dataclass_fields__ else "model"
             raise ConfigError(f"{section}.{error}") from error
-        self.mask.rules.check(self.source.format)
+        for part in self.mask.parts:
+            for key in _ONE_KIND:
+                if getattr(part, key) and key not in part.rules.own_keys:
+                    raise ConfigError(f"mask.{key} has no meaning for mask.kind={part.kind}")
+            part.rules.check(self.source.format)
         _ = self.verifying_detector
         if self.source.rules.has_members:
             carried = [as_extension(name) for name in self.sink.carry]
             object.__setattr__(self, "sink", replace(self.sink, carry=carried))
-        if self.sink.carry and (not self.source.rules.is_sharded or not self.sink.is_sharded):
+        has_more = self.source.rules.is_sharded or self.source.rules.is_list
+        if self.sink.carry and not (has_more and self.sink.is_sharded):
             raise ConfigError("sink.carry needs a sink of shards, and a source that has columns or members")
 
     @property
@@ -261,7 +268,8 @@ class JobConfig:
         verify, detector = self.verify, self.verifying_detector
         if detector and verify.model != MASK:
             verify = replace(verify, model=described(change(detector)))
-        return replace(self, mask=change(self.mask), verify=verify)
+        mask = replace(change(self.mask), also=[change(part) for part in self.mask.also])
+        return replace(self, mask=mask, verify=verify)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -269,20 +277,37 @@ class JobConfig:
 
         Masks that a detector finds have one only after :func:`pipeline.masks.base.pinned`.
         """
-        self.mask.rules.check_pinned()
-        deciding = {
-            "mask": _deciding(self.mask, self.mask.rules.indifferent),
+        for part in self.mask.parts:
+            part.rules.check_pinned()
+        deciding: dict[str, Any] = {
+            "mask": _deciding_of_mask(self.mask),
             "model": _deciding(self.model, _SCHEDULING),
             "window": asdict(self.window),
             "image_format": self.sink.image_format,
             "sink": (self.sink.format, self.sink.carry),
         }
+        if self.mask.also:
+            deciding["also"] = [_deciding_of_mask(part) for part in self.mask.also]
         if self.source.image:
             deciding["image"] = self.source.image
         if detector := self.verifying_detector:
             detector.rules.check_pinned()
-            deciding["verify"] = asdict(self.verify) | {"model": _deciding(detector, detector.rules.indifferent)}
+            deciding["verify"] = asdict(self.verify) | {"model": _deciding_of_mask(detector)}
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def deciding_keys(config: JobConfig) -> list[str]:
+    """Return the keys whose values :attr:`JobConfig.fingerprint` covers, such as ``model.steps``."""
+    sections = {
+        "model": (config.model, _SCHEDULING),
+        "mask": (config.mask, config.mask.rules.indifferent),
+        "window": (config.window, ()),
+        "verify": (config.verify, () if config.verifying_detector else vars(config.verify).keys() - {"model"}),
+    }
+    inside = [
+        f"{name}.{key}" for name, (section, others) in sections.items() for key in vars(section) if key not in others
+    ]
+    return [*inside, *_DECIDING_OTHERS]
 
 
 def public_configuration(config: JobConfig) -> dict[str, Any]:
@@ -290,15 +315,34 @@ def public_configuration(config: JobConfig) -> dict[str, Any]:
     public = asdict(config) | {"storage": dict.fromkeys(config.storage, "***")}
     for section, key in (("source", "uri"), ("mask", "uri"), ("sink", "uri"), ("model", "weights")):
         public[section][key] = public_uri(public[section][key])
-    if config.mask.model:
-        public["mask"]["model"] = [public_uri(uri) for uri in config.mask.model]
-    if (detector := config.verifying_detector) and config.verify.model != MASK:
-        public["verify"]["model"] = described(detector)
-        if detector.model:
-            public["verify"]["model"]["model"] = [public_uri(uri) for uri in detector.model]
+    public["mask"]["also"] = [_public_part(part) for part in config.mask.also]
+    for section in ("mask", "verify"):
+        public[section]["model"] = _public_model(public[section]["model"])
     public["source"]["root"] = config.source.root and public_uri(config.source.root)
     public["run"]["notify"] = public_notify(config.run.notify)
     return public
+
+
+def _public_part(mask: MaskConfig) -> dict[str, Any]:
+    """Return the keys of one of several masks that differ from their defaults, without secrets."""
+    usual, kept = asdict(MaskConfig()), asdict(mask)
+    public = {key: value for key, value in kept.items() if value != usual[key]}
+    return public | ({"uri": public_uri(mask.uri)} if "uri" in public else {})
+
+
+def _deciding_of_mask(mask: MaskConfig) -> dict[str, Any]:
+    """Return the keys of a mask that decide a result; whether one may be missing is told by a sample's version."""
+    others = () if "missing" in mask.rules.own_keys else ("missing",)
+    return _deciding(mask, (*mask.rules.indifferent, *others, "also"))
+
+
+def _public_model(model: Any) -> Any:
+    """Return what describes a detector, a uri or several, without secrets."""
+    if isinstance(model, dict):
+        return {key: _public_model(value) for key, value in model.items()}
+    if isinstance(model, list):
+        return [_public_model(value) for value in model]
+    return public_uri(model) if isinstance(model, str) else model
 
 
 def _deciding(section: ModelConfig | MaskConfig, others: Collection[str]) -> dict[str, Any]:

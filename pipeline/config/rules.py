@@ -12,7 +12,7 @@ class MaskPlace:
         is_file: a mask is a file below ``mask.uri``.
         is_shared: one file is the mask of all samples.
         is_annotated: annotations in the file at ``mask.uri``, which the plan hands out with each sample.
-        member: extension of the mask's member in a shard.
+        members: extensions of the masks' members in a shard, or globs of them.
         column: of pictures in a table.
         box_column: of lists of boxes in a table.
         path_column: of paths of mask files in a list.
@@ -21,7 +21,7 @@ class MaskPlace:
     is_file: bool = False
     is_shared: bool = False
     is_annotated: bool = False
-    member: str = ""
+    members: tuple[str, ...] = ()
     column: str = ""
     box_column: str = ""
     path_column: str = ""
@@ -34,7 +34,7 @@ class MaskPlace:
     @property
     def is_beside_image(self) -> bool:
         """Whether the source holds a mask beside the image, which may be missing."""
-        return bool(self.member or self.column or self.box_column)
+        return bool(self.members or self.column or self.box_column)
 
 
 class MaskRules(Protocol):
@@ -42,6 +42,8 @@ class MaskRules(Protocol):
 
     place: MaskPlace
     indifferent: tuple[str, ...]
+    own_keys: tuple[str, ...]
+    root_uri: str
 
     def check(self, source_format: str) -> None:
         """Refuse keys and source formats that do not fit the kind."""

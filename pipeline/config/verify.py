@@ -20,8 +20,9 @@ class VerifyConfig:
             ``text``, ``detect`` and ``python``), ``text``, ONNX files as in ``mask.model``, or keys of ``mask`` that
             describe one, such as ``{kind: detect, model: logos.onnx, score: 0.3}``; null: results are not verified.
         ladder: what is tried, one after the other, until nothing is left; each change is kept in later tries:
-            ``dilate`` (grow the hole), ``seed`` (another seed) and ``noise`` (start from pure noise, strength 1). The
-            best try is kept: that with the smallest residual, then one that is not suspicious, then the best seam.
+            ``dilate`` (unite the hole with what was found, and grow it), ``seed`` (another seed) and ``noise`` (start
+            from pure noise, strength 1). The best try is kept: that with the smallest residual, then one that is not
+            suspicious, then the best seam.
         dilate_px: by which ``dilate`` grows the hole on every side.
         around_px: width of the border around the hole that is looked at, too.
         max_residual: share of the hole and its border in which something may be found in a clean result, 0 … 1.
@@ -65,7 +66,7 @@ class VerifyConfig:
         if model == TEXT:
             found = MaskConfig(kind=TEXT)
         elif model == MASK:
-            found = mask
+            found = next((part for part in mask.parts if part.kind in DETECTORS), mask)
         else:
             keys = model if isinstance(model, dict) else {"model": model}
             if unknown := sorted(map(str, keys - MaskConfig.__dataclass_fields__.keys())):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pipeline.detection.external import has_external_data
 from pipeline.errors import ConfigError
+from pipeline.storage.files import MAX_FILE_BYTES
 
-MAX_BYTES = (2 << 30) - 1  # of a message of protocol buffers
 ONE_FILE = "python -c \"import onnx; onnx.save(onnx.load('in.onnx'), 'out.onnx')\""
 
 
@@ -21,8 +21,12 @@ def read_model(path: Path, sha256: str) -> bytes:
         ConfigError: there is no such file, its hash is another, or it is no ONNX model in one file.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ConfigError(f"mask.model: {path} has more than {MAX_BYTES} bytes, so it is no ONNX model in one file")
+        if not path.is_file() and path.exists():
+            raise ConfigError(f"mask.model: {path} is no file")  # but a device, which may have no end
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise ConfigError(
+                f"mask.model: {path} has more than {MAX_FILE_BYTES} bytes, so it is no ONNX model in one file"
+            )
         model = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"mask.model: cannot read {path}: {error.strerror}") from error

@@ -177,7 +177,7 @@ class ModelDetector:
             if self._contract.needs_classes:
                 raise session.fault("finds classes of pixels, the ground among them: set mask.classes to those to fill")
             return None
-        if CONTRACTS["heatmap"].endswith(type(self._contract).__name__):
+        if not self._contract.has_classes:
             raise session.fault("has no classes, so mask.classes must be empty")
         by_name = {name: key for key, name in session.names.items()}
         ids = [name if isinstance(name, int) else by_name.get(name) for name in wanted]

@@ -93,14 +93,16 @@ class Session:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 4
+        options.use_deterministic_compute, options.log_severity_level = True, 4
         providers = ["CUDAExecutionProvider"] * (device == "cuda")
         if missing := set(providers) - set(onnxruntime.get_available_providers()):
             raise ConfigError(
                 f"mask.device=cuda needs a GPU and the package onnxruntime-gpu; there is no {missing.pop()}"
             )
         try:
-            session = onnxruntime.InferenceSession(model, options, providers=[*providers, "CPUExecutionProvider"])
+            # Its fallback would print to standard output, and change the device unasked.
+            where = {"providers": [*providers, "CPUExecutionProvider"], "enable_fallback": 0}
+            session = onnxruntime.InferenceSession(model, options, **where)
         except MACHINE_ERRORS:
             raise
         except Exception as error:  # its errors have no class in common

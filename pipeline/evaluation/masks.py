@@ -12,7 +12,7 @@ from pipeline.config.job import MaskConfig
 from pipeline.errors import ConfigError, SampleError
 from pipeline.masks.decode import read_mask_file
 from pipeline.masks.sizes import scale
-from pipeline.report.review import NO_LIMIT
+from pipeline.report.inspector import NO_LIMIT
 
 WATERMARKS = ("SAMPLE", "© Stock Photo", "do not copy", "PREVIEW", "www.example.com")
 LETTER_FRACTION = (0.03, 0.07)  # height of the letters over the shorter side

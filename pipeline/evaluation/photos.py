@@ -12,7 +12,7 @@ from moebius.train.photos import SUFFIXES
 from pipeline.codecs.decode import decode
 from pipeline.codecs.kinds import IMAGE_EXTENSIONS
 from pipeline.errors import ConfigError, SampleError
-from pipeline.report.review import NO_LIMIT
+from pipeline.report.inspector import NO_LIMIT
 
 MIN_PX = 64  # of a photo's shorter side
 

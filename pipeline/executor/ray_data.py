@@ -55,7 +55,17 @@ class RayExecutor:
                     "the cluster has no GPU, so workers run on CPUs; if nodes with GPUs are still to come, set "
                     "run.wait_for_gpus to the seconds to wait for them"
                 )
+            if is_demonstration(config.model.weights, config.run.address, pool):
+                logger.warning(
+                    "model.weights=nano is a small model for demonstrations; for real work on GPUs or a cluster, set "
+                    "model.weights to published ones such as places2, or to your own"
+                )
             yield RayWorkers(self.engine, config, weights_fingerprint, run_id, pool, roster)
+
+
+def is_demonstration(weights: str, address: str | None, pool: Pool) -> bool:
+    """Return whether a job has GPUs or a cluster, but only the weights that ship for demonstrations."""
+    return weights == "nano" and (pool.gpus > 0 or address is not None)
 
 
 @dataclass(frozen=True)

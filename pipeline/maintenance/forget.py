@@ -1,4 +1,4 @@
-"""Deletion of samples on request: result and row, and a note that keeps them from coming back."""
+"""Deletion of samples on request: result, reviews and row, and a note that keeps them from coming back."""
 
 from collections.abc import Sequence
 
@@ -15,13 +15,14 @@ from pipeline.manifest.tombstones import name_hash, note_forgotten, read_forgott
 from pipeline.sinks.base import FOLDER
 from pipeline.sources.base import result_name
 from pipeline.storage.storage import Storage
+from pipeline.verdicts.files import erase
 
 
 def forget(sink: Storage, sample_ids: Sequence[str], run_id: str) -> int:
     """Remove samples from a sink permanently; running it again after a crash resumes it.
 
-    The note comes first, so that no later run does them again; then report and single results go, then the rows, then
-    shards are written anew without them.
+    The note comes first, so that no later run does them again; then reviews, report and single results go, then the
+    rows, then shards are written anew without them.
 
     Args:
         sink: where the results are.
@@ -48,6 +49,7 @@ def forget(sink: Storage, sample_ids: Sequence[str], run_id: str) -> int:
         _refuse_unknown(sink, set(sample_ids) - set(names))
         note_forgotten(sink, names)
         delete_replaced(manifest, lease)  # what a killed run has left, while there are rows that name it
+        erase(sink, sample_ids)
         sink.delete(report.KEY)  # it may show what is to be forgotten, and can be made again
         for key in results:
             sink.delete(key)

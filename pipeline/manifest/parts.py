@@ -9,13 +9,13 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
-from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import DamagedManifestError
 from pipeline.storage.storage import Storage
+from pipeline.storage.watched import WatchedFile
 
 BATCH_ROWS = 50_000
 _MAGIC, _LENGTH_BYTES = b"PAR1", 4
@@ -44,7 +44,7 @@ def open_part(storage: Storage, key: str) -> Iterator[pq.ParquetFile]:
         OSError: the storage does not answer.
     """
     with storage.open(key) as file:
-        watched = _Watched(file)
+        watched = WatchedFile(file)
         try:
             _check(watched)
             yield pq.ParquetFile(watched, page_checksum_verification=True)
@@ -52,24 +52,6 @@ def open_part(storage: Storage, key: str) -> Iterator[pq.ParquetFile]:
             if watched.fault is not None:
                 raise watched.fault from None
             raise _damaged(storage, key, error) from error
-
-
-class _Watched:
-    """A file that records errors of its storage, since Parquet's reader also raises ``OSError`` for damage."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self.fault: Exception | None = None
-
-    def read(self, size: int = -1) -> bytes:
-        try:
-            return self._file.read(size)
-        except Exception as error:
-            self.fault = error
-            raise
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._file, name)
 
 
 def _footer_bytes(tail: bytes) -> int:
@@ -82,7 +64,7 @@ def _hash(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-def _check(file: _Watched) -> None:
+def _check(file: WatchedFile) -> None:
     """Verify the hashes of a part; parts of earlier versions have none.
 
     Raises:
@@ -104,7 +86,7 @@ def _check(file: _Watched) -> None:
         raise ValueError("its bytes are others than were written")
 
 
-def _read_last(file: _Watched, size: int, count: int) -> bytes:
+def _read_last(file: WatchedFile, size: int, count: int) -> bytes:
     file.seek(max(size - count, 0))
     return file.read()
 

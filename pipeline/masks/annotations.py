@@ -57,7 +57,7 @@ class AnnotatedMasks(MaskKind):
         pair_annotations(database)
         database.run(_PAIR_BY_NAME)
         ((named, unmatched, example),) = database.run(_UNMATCHED)
-        if unmatched == named:
+        if unmatched == named and (named or self.config.missing == "fail"):
             raise ConfigError(
                 f"{self.storage} annotates none of the images; it names {example or 'nothing'!r}, but names must "
                 "be paths below source.uri"
@@ -101,7 +101,7 @@ class AnnotatedMasks(MaskKind):
             if count and not mask.any():
                 raise ValueError(f"none of {count} covers a pixel")
             return mask, count
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError) as error:
             raise SampleError("mask", "BadAnnotation", f"the annotation cannot be drawn: {error}") from error
 
     def drawn(self, parts: list[Spec], shape: tuple[int, int], orientation: int) -> "tuple[Canvas, int]":
@@ -114,12 +114,9 @@ class AnnotatedMasks(MaskKind):
 
     def if_turned(self, shape: tuple[int, int], orientation: int) -> str:
         """Return the advice for shapes that fit only with the sides swapped; empty if EXIF swaps none."""
-        from pipeline.masks.sizes import TURNED
+        from pipeline.masks.sizes import turned_advice
 
-        if orientation < TURNED:
-            return ""
-        other = "false" if self.config.upright else "true"
-        return f"by its EXIF orientation {orientation} it may also be {shape[0]}x{shape[1]}: try mask.upright={other}"
+        return turned_advice(shape, orientation, self.config)
 
     def may_be_upright(self, shape: tuple[int, ...], orientation: int) -> bool:
         """Return true: coordinates may fit both the image as stored and as shown."""
@@ -153,7 +150,8 @@ SELECT
     if(specs.spec IS NULL, NULL, '') AS mask_key,
     NULL::BIGINT AS mask_bytes,
     specs.spec AS mask_spec,
-    images.fault
+    images.fault,
+    images.carried
 FROM images LEFT JOIN (
     SELECT key, '[' || spec || ']' AS spec FROM specs WHERE key NOT IN (FROM repeated)
     UNION ALL

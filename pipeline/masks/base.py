@@ -33,14 +33,19 @@ class MaskKind:
 
     Attributes:
         indifferent: keys of ``mask`` that do not decide a result.
+        own_keys: keys that only some kinds have a use for, and this one has.
+        root_uri: of the folder, or the one file, of ``mask.uri``.
         is_code: whether drawing runs code that the settings name; what shows a sink runs none that its files name.
         bytes_per_pixel: memory that drawing takes beside photo and mask, per pixel of the photo.
         place: where the masks lie.
+        are_images: whether files at ``root_uri`` may be images, which are masks and no samples.
         left_out: counts of unpaired masks, by kind, after pairing.
         name_of: returns the name of a sample's mask, if masks have names of their own.
-        storage: of ``mask.uri``, once it is open.
+        storage: of ``root_uri``, once it is open.
     """
 
+    own_keys: tuple[str, ...] = ()
+    are_images = True
     indifferent: tuple[str, ...] = LOCATIONS
     is_code = False
     bytes_per_pixel = 0
@@ -48,7 +53,7 @@ class MaskKind:
 
     def __init__(self, config: MaskConfig) -> None:
         self.config = config
-        self.place = MaskPlace()
+        self.place, self.root_uri = MaskPlace(), config.uri
         self.left_out: Counter[str] = Counter()
 
     def check(self, source_format: str) -> None:
@@ -97,6 +102,14 @@ class MaskKind:
         from pipeline.masks.pairing import pair_inside
 
         pair_inside(database, "if(has_mask, '', NULL)" if self.place.is_beside_image else "''")
+
+    def find_miss(self, database: "Database") -> str | None:
+        """Return an example of a sample without a mask, as the end of a sentence; ``None`` where names say nothing.
+
+        Args:
+            database: with the tables ``images`` and ``samples``, and that of the masks.
+        """
+        return None
 
     def pair_listed(self, database: "Database") -> None:
         """Create the table ``samples`` from ``images`` of a list, without listing masks."""
@@ -151,12 +164,25 @@ def pinned(config: JobConfig) -> JobConfig:
     Raises:
         ConfigError: see :meth:`MaskKind.fetch`; or a package is missing.
     """
-    return config.with_detectors(lambda mask: replace(_fetched(mask, config.storage), model=mask.model))
+
+    def pin(mask: MaskConfig) -> MaskConfig:
+        return replace(_tried(mask, config.storage), model=mask.model, device=mask.device)
+
+    return config.with_detectors(pin)
 
 
 def fetched(config: JobConfig) -> JobConfig:
     """Return a job with the paths of its detectors' files on this machine, see :meth:`MaskKind.fetch`."""
     return config.with_detectors(lambda mask: _fetched(mask, config.storage))
+
+
+def tried(config: JobConfig) -> JobConfig:
+    """Return a job as :func:`fetched` does, on a machine that may lack the GPU of ``mask.device``."""
+    return config.with_detectors(lambda mask: _tried(mask, config.storage))
+
+
+def _tried(config: MaskConfig, storage_options: Mapping[str, Any]) -> MaskConfig:
+    return _fetched(replace(config, device="cpu"), storage_options)
 
 
 def _fetched(config: MaskConfig, storage_options: Mapping[str, Any]) -> MaskConfig:
@@ -167,6 +193,8 @@ def _fetched(config: MaskConfig, storage_options: Mapping[str, Any]) -> MaskConf
 
 def open_masks(config: MaskConfig, storage: "Storage", source: "Storage") -> MaskKind:
     """Create the mask kind of a configuration on the driver, see :meth:`MaskKind.open`."""
+    for part in config.also:
+        open_kind(part).check_installed()
     masks = open_kind(config)
     masks.open(storage, source)
     return masks

@@ -37,7 +37,7 @@ class Canvas:
 
         Args:
             box: four numbers.
-            box_format: ``xyxy`` or ``xywh``.
+            box_format: ``xyxy``, ``xywh`` or ``cxcywh``.
             units: ``pixel`` or ``relative``.
 
         Raises:
@@ -53,6 +53,8 @@ class Canvas:
             )
         if box_format == "xywh":
             right, bottom = left + right, top + bottom
+        elif box_format == "cxcywh":
+            left, top, right, bottom = left - right / 2, top - bottom / 2, left + right / 2, top + bottom / 2
         if units == "relative":
             left, right, top, bottom = left * width, right * width, top * height, bottom * height
         if right < left or bottom < top:
@@ -62,6 +64,18 @@ class Canvas:
         if right <= 0 or bottom <= 0 or left >= width or top >= height or self._fits_turned(right, bottom):
             raise ValueError(f"box {box} is outside the picture{self._size_and_advice()}")
         self._draw.rectangle((math.floor(left), math.floor(top), math.ceil(right) - 1, math.ceil(bottom) - 1), fill=1)
+
+    def add_pixels(self, pixels: np.ndarray, left: int, top: int) -> None:
+        """Add a small mask; parts outside the picture are cut off.
+
+        Args:
+            pixels: (h, w) bool.
+            left, top: where its first pixel lies.
+        """
+        there = self._set_pixels()[
+            max(0, left) : max(0, left + pixels.shape[1]), max(0, top) : max(0, top + pixels.shape[0])
+        ]
+        there |= pixels[max(0, -top) :, max(0, -left) :][: there.shape[1], : there.shape[0]].T
 
     def add_segment(self, segment: Any) -> None:
         """Add polygons, a run-length encoding or, without both, a box of COCO.
@@ -78,23 +92,36 @@ class Canvas:
         elif isinstance(segment, dict):
             self._add_run_lengths(segment)
         elif segment and all(isinstance(value, int | float) for value in segment):
-            self._add_polygon(segment)  # one without the list around it
+            self.add_polygon(segment)  # one without the list around it
         elif isinstance(segment, str):
             raise ValueError(f"segmentation {segment[:20]!r} is not a list of polygons")
         else:
             for polygon in segment:
-                self._add_polygon(polygon)
+                self.add_polygon(polygon)
 
-    def _add_polygon(self, polygon: list[float]) -> None:
+    def add_polygon(self, polygon: list[float], units: str = "pixel") -> None:
+        """Add a polygon with its border.
+
+        Args:
+            polygon: x and y of each corner.
+            units: ``pixel`` or ``relative``.
+
+        Raises:
+            ValueError: no polygon, one in other units, or outside the picture.
+        """
         if isinstance(polygon, str):
             raise ValueError(f"polygon {polygon[:20]!r} is not a list of numbers")
         numbers = [_coordinate(value) for value in polygon]
         if len(numbers) % 2:
             raise ValueError(f"a polygon has {len(numbers)} numbers, an odd count")
+        if units == "relative":
+            if max(map(abs, numbers), default=0) > MAX_RELATIVE:
+                raise ValueError("a polygon is not in parts of width and height")
+            numbers = [value * self.shape[(index + 1) % 2] for index, value in enumerate(numbers)]
         if _is_line(numbers):
             return
-        if _is_relative(polygon):
-            raise ValueError("a polygon is no larger than a pixel; COCO counts in pixels")
+        if units == "pixel" and _is_relative(polygon):
+            raise ValueError("a polygon is no larger than a pixel, but its coordinates must be in pixels")
         for values, side in ((numbers[::2], self.shape[1]), (numbers[1::2], self.shape[0])):
             if min(values) < -_slack(side) or max(values) > side + _slack(side):
                 raise ValueError(
@@ -103,6 +130,12 @@ class Canvas:
                 )
         points = [value - 0.5 for value in numbers]  # pixels have their centres at half a pixel
         self._draw.polygon(points, fill=1, outline=1)  # rather a pixel more than the object's rim
+
+    def _set_pixels(self) -> np.ndarray:
+        """Return the pixels that are not drawn but set, (W, H) bool, as run lengths have them."""
+        if self._columns is None:
+            self._columns = np.zeros(self.shape[::-1], bool)
+        return self._columns
 
     def _fits_turned(self, right: float, bottom: float) -> bool:
         """Return whether a box that exceeds the picture would fit with the picture's sides swapped."""
@@ -125,9 +158,7 @@ class Canvas:
         runs = np.array(_unpacked(counts) if isinstance(counts, str) else counts, np.int64)
         if tuple(segment["size"]) != self.shape or (runs < 0).any() or runs.sum() != height * width:
             raise ValueError(f"the run lengths do not fill {width}x{height} pixels")
-        if self._columns is None:
-            self._columns = np.zeros((width, height), bool)
-        flat, ends = self._columns.reshape(-1), np.cumsum(runs)
+        flat, ends = self._set_pixels().reshape(-1), np.cumsum(runs)
         for start, end in zip(ends[::2].tolist(), ends[1::2].tolist(), strict=False):
             flat[start:end] = True
 

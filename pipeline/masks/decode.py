@@ -1,27 +1,33 @@
 """Decodes masks to boolean arrays of the pixels to fill."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from pipeline.codecs.photo import Photo
 from pipeline.config.data import MaskConfig
 from pipeline.errors import SampleError
-from pipeline.masks.base import open_kind
+from pipeline.masks.base import MaskKind, open_kind
 from pipeline.masks.drawn import DrawnMask
 from pipeline.masks.labels import refuse_labels
 from pipeline.masks.refine import refine
 from pipeline.masks.values import at_threshold, read_values
+from pipeline.sources.inputs import MaskPart
+
+MaskData = bytes | tuple[MaskPart, ...]
 
 
-def read_mask(data: bytes, photo: Photo, config: MaskConfig, max_pixels: int) -> np.ndarray:
+def read_mask(data: MaskData, photo: Photo, config: MaskConfig, max_pixels: int) -> np.ndarray:
     """Return the pixels of a photo that may change: (H, W) bool, see :func:`draw_mask`."""
     return draw_mask(data, photo, config, max_pixels).changed
 
 
-def draw_mask(data: bytes, photo: Photo, config: MaskConfig, max_pixels: int) -> DrawnMask:
+def draw_mask(data: MaskData, photo: Photo, config: MaskConfig, max_pixels: int) -> DrawnMask:
     """Decode the mask of a photo, and invert, close and dilate it as configured.
 
     Args:
-        data: the mask file, or the text of annotations; empty for masks of the image itself.
+        data: the mask file, or the text of annotations; empty for masks of the image itself; several masks, which are
+            united, or none, as a tuple.
         photo: the decoded image.
         config: kind, threshold, inversion, growth and limits.
         max_pixels: limit, checked before a mask file is decoded.
@@ -30,8 +36,27 @@ def draw_mask(data: bytes, photo: Photo, config: MaskConfig, max_pixels: int) ->
         SampleError: unreadable, of another size than the image, with values that the threshold does not separate, or
             covering too much or too little of the image.
     """
-    drawn = open_kind(config).draw(data, photo, max_pixels)
-    return drawn.filling(_checked(refine(drawn.pixels, config), config))
+    drawn = _part(data, photo, config, max_pixels)
+    for further in config.also:
+        drawn = _union(drawn, _part(b"", drawn.restored or photo, further, max_pixels))
+    return drawn.filling(_checked(drawn.pixels, config))
+
+
+def _part(data: MaskData, photo: Photo, config: MaskConfig, max_pixels: int) -> DrawnMask:
+    """Decode and refine one of the masks of a photo."""
+    if data == ():  # nothing to fill, whatever mask.invert says of masks
+        return DrawnMask(np.zeros(photo.pixels.shape[:2], bool), 0)
+    kind = open_kind(config)
+    drawn = kind.draw(data, photo, max_pixels) if isinstance(data, bytes) else _united(kind, data, photo, max_pixels)
+    return drawn.filling(refine(drawn.pixels, config))
+
+
+def _union(one: DrawnMask, other: DrawnMask) -> DrawnMask:
+    """Unite two masks, of which only the first may compute pixels; a picture counts as one object."""
+    scores = [drawn.score for drawn in (one, other) if drawn.score is not None]
+    objects = sum(1 if drawn.objects is None else drawn.objects for drawn in (one, other))
+    united = replace(one, objects=objects, score=max(scores, default=None))
+    return united.filling(one.pixels | other.pixels)
 
 
 def read_mask_file(data: bytes, config: MaskConfig, max_pixels: int) -> np.ndarray:
@@ -44,6 +69,17 @@ def read_mask_file(data: bytes, config: MaskConfig, max_pixels: int) -> np.ndarr
     mask = at_threshold(values, config)
     refuse_labels(values, mask, config)
     return mask
+
+
+def _united(kind: MaskKind, parts: tuple[MaskPart, ...], photo: Photo, max_pixels: int) -> DrawnMask:
+    """Draw several masks of a photo into one; the error of any of them begins with its name."""
+    drawn = DrawnMask(np.zeros(photo.pixels.shape[:2], bool), 0)
+    for part in parts:
+        try:
+            drawn = _union(drawn, kind.draw(part.data, photo, max_pixels))
+        except SampleError as error:
+            raise SampleError(error.stage, error.kind, f"{part.name}: {error.message}") from error
+    return drawn
 
 
 def _checked(mask: np.ndarray, config: MaskConfig) -> np.ndarray:

@@ -49,6 +49,20 @@ def read_arrays(file: IO[bytes], required: Collection[str], optional: Collection
         raise ValueError(f"it has no {' and no '.join(sorted(missing))}")
 
 
+def read_array(file: IO[bytes]) -> Iterator[Any]:
+    """Yield the elements of a JSON array.
+
+    Args:
+        file: one array, in UTF-8, 16 or 32, with or without a byte order mark.
+
+    Raises:
+        ValueError: the file is no such array.
+    """
+    text = _Text(file)
+    yield from _elements(text)
+    text.take("")
+
+
 def _elements(text: "_Text") -> Iterator[Any]:
     text.take("[")
     while text.peek() != "]":

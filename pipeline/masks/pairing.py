@@ -17,7 +17,8 @@ def pair_inside(database: Database, mask_key: str) -> None:
     """
     database.run(
         f"CREATE TABLE samples AS SELECT sample_id, {with_mask_sql('version', 'md5(mask_spec)')} AS input_version, "
-        f"size_bytes, file, locator, {mask_key} AS mask_key, NULL::BIGINT AS mask_bytes, mask_spec, fault FROM images"
+        f"size_bytes, file, locator, {mask_key} AS mask_key, NULL::BIGINT AS mask_bytes, mask_spec, fault, carried "
+        "FROM images"
     )
 
 
@@ -32,15 +33,16 @@ def pair_listed(database: Database, mask_key: str) -> None:
     database.run(
         f"CREATE TABLE samples AS SELECT sample_id, {with_mask_sql('version', version)} AS input_version, "
         f"size_bytes + coalesce(mask_bytes, 0) AS size_bytes, file, locator, {mask_key} AS mask_key, mask_bytes, "
-        "NULL::VARCHAR AS mask_spec, fault FROM images"
+        "mask_spec, fault, carried FROM images"
     )
 
 
-def samples_sql(pairs: str) -> str:
+def samples_sql(pairs: str, spec: str = "NULL::VARCHAR") -> str:
     """Return SQL that creates the table ``samples``; a changed or new mask makes the sample a changed one.
 
     Args:
         pairs: SQL of rows of ``images`` joined with rows of ``masks``, called ``mask``.
+        spec: SQL of the list of an image's masks, where it may have several.
     """
     return f"""
 CREATE TABLE samples AS SELECT
@@ -51,6 +53,7 @@ CREATE TABLE samples AS SELECT
     images.locator,
     mask.key AS mask_key,
     mask.size_bytes AS mask_bytes,
-    NULL::VARCHAR AS mask_spec,
-    images.fault
+    {spec} AS mask_spec,
+    images.fault,
+    images.carried
 FROM {pairs}"""

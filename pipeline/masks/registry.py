@@ -12,6 +12,8 @@ MASK_KINDS = Registry(
         "alpha": "alpha.AlphaMasks",
         "boxes": "boxes.BoxMasks",
         "coco": "coco.CocoMasks",
+        "shapes": "shapes.ShapeMasks",
+        "labels": "labels.LabelMasks",
         "text": "text.TextMasks",
         "mark": "mark.KnownMark",
         "detect": "detect.DetectedMasks",

@@ -8,6 +8,7 @@ from pipeline.errors import SampleError
 from pipeline.masks.base import open_kind
 
 Shape = tuple[int, ...]  # height and width
+MAX_STATED_PIXELS = 1 << 26  # by annotations of an image that has fewer
 TURNED = 5  # EXIF orientations from here on swap height and width
 
 
@@ -99,6 +100,40 @@ def size_mismatch(what: str, size: Shape, shape: Shape, orientation: int, config
     else:
         advice = "mask.upright=true takes masks that were drawn on the image as it is shown"
     return SampleError("mask", "MaskSizeMismatch", f"{message}; {advice}")
+
+
+def annotated_shape(stated: Shape, shape: tuple[int, int], orientation: int, config: MaskConfig) -> tuple[int, int]:
+    """Return height and width of the picture that coordinates refer to.
+
+    Args:
+        stated: the size that the annotations state.
+        shape: of :func:`drawn_shape`.
+        orientation: of the image, 1 … 8 as in EXIF.
+        config: scaling and whether annotations are upright.
+
+    Raises:
+        SampleError: another size that may not be scaled.
+        ValueError: no size, or one far beyond that of the image.
+    """
+    if min(stated) < 1:
+        raise ValueError(f"the file states {stated[1]}x{stated[0]} pixels as its size")
+    is_turned = config.upright and orientation >= TURNED
+    if stated == shape or (is_turned and stated == shape[::-1]):
+        return shape  # some tools state the size of the image as it is stored
+    if not config.resize or is_on_side(stated, shape):
+        stored = shape[::-1] if is_turned else shape
+        raise size_mismatch("annotated at", stated, stored, orientation, config)
+    if stated[0] * stated[1] > max(4 * shape[0] * shape[1], MAX_STATED_PIXELS):
+        raise ValueError(f"annotated at {stated[1]}x{stated[0]} pixels, far more than the image has")
+    return stated[0], stated[1]
+
+
+def turned_advice(shape: Shape, orientation: int, config: MaskConfig) -> str:
+    """Return the advice for shapes that fit only with the sides swapped; empty if EXIF swaps none."""
+    if orientation < TURNED:
+        return ""
+    other = "false" if config.upright else "true"
+    return f"by its EXIF orientation {orientation} it may also be {shape[0]}x{shape[1]}: try mask.upright={other}"
 
 
 def _is_alike(one: Shape, other: Shape) -> bool:

@@ -1,6 +1,7 @@
 """Finds shards that need not be opened: those whose samples all have valid rows, and those of other slices.
 
 A sample's version ends with the number of samples in its shard (``… of 1000``), so the rows show whether all exist.
+Shards of samples with corrected masks are always opened: only there a plan learns where such a sample is.
 """
 
 from collections.abc import Iterable
@@ -11,6 +12,7 @@ import pyarrow as pa
 from pipeline.config.job import JobConfig
 from pipeline.database import Database, in_batches
 from pipeline.manifest.log import Manifest
+from pipeline.planning.corrections import load_corrections
 from pipeline.planning.slices import in_slice, slices_files
 from pipeline.records import RESULT_FAULTS
 from pipeline.sources.versions import COUNT_PATTERN
@@ -53,7 +55,15 @@ class FinishedShards:
         ):
             return
         manifest.load_into(database, COLUMNS)
-        database.run(_FINISHED, {"weights": weights_fingerprint, "settings": config.fingerprint})
+        load_corrections(manifest.storage, database)
+        database.run(
+            _FINISHED,
+            {
+                "weights": weights_fingerprint,
+                "settings": config.fingerprint,
+                "needs_masks": config.mask.missing == "fail",
+            },
+        )
         self._known = set(database.run("SELECT uri, version FROM finished"))
 
     def without(self, shards: Iterable[StoredFile]) -> Iterable[StoredFile]:
@@ -87,8 +97,10 @@ CREATE TABLE finished AS SELECT
 FROM rows
 WHERE weights_fingerprint = $weights AND config_fingerprint = $settings
 AND coalesce(error_type NOT IN {RESULT_FAULTS}, true)
+AND input_uri NOT IN (SELECT input_uri FROM rows JOIN corrections USING (sample_id) WHERE input_uri IS NOT NULL)
 GROUP BY input_uri, input_version
-HAVING count(*) = try_cast(regexp_extract(input_version, {COUNT_PATTERN}, 1) AS BIGINT)"""
+HAVING ($needs_masks OR count(*) FILTER (error_type = 'MissingMask') = 0)
+AND count(*) = try_cast(regexp_extract(input_version, {COUNT_PATTERN}, 1) AS BIGINT)"""
 
 _ADD = f"""
 INSERT INTO samples BY NAME SELECT

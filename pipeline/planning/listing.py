@@ -7,15 +7,18 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.config.job import JobConfig
+from pipeline.containers import SOURCE_OR_PNG
 from pipeline.database import Database
 from pipeline.errors import ConfigError
 from pipeline.masks.base import MaskKind, open_masks
+from pipeline.planning.corrections import use_corrected_masks
 from pipeline.planning.finished_shards import FinishedShards
 from pipeline.planning.select_expression import check_selection
 from pipeline.sinks.base import FOLDER
 from pipeline.sources.base import EMPTY, EVERYTHING, IMAGES, sample_ref_batches
 from pipeline.sources.left_out import LeftOut
 from pipeline.sources.reader import open_source
+from pipeline.sources.versions import without_mask_sql
 from pipeline.storage.errors import usable
 from pipeline.storage.storage import Storage
 
@@ -28,6 +31,9 @@ def find_samples(
     open_storage: Callable[[str, Mapping[str, Any]], Storage] = Storage,
 ) -> dict[str, int]:
     """List the source, pair every image with its mask, and create the table ``samples`` of ``SAMPLE_SCHEMA``.
+
+    A corrected mask in a review of the sink takes the place of the sample's own.
+    The table ``miss`` has one row: an example of a sample without a mask, null if there is none.
 
     Args:
         config: the job.
@@ -43,12 +49,15 @@ def find_samples(
     """
     check_selection(config.run.select)
     rules, source = config.source.rules, open_storage(config.source.root_uri, config.storage)
-    masks = open_masks(config.mask, open_storage(config.mask.uri, config.storage), source)
+    masks = open_masks(config.mask, open_storage(config.mask.rules.root_uri, config.storage), source)
     sink = Storage(config.sink.uri, config.storage)
     mask_files = {"mask.uri": masks.storage} if masks.place.is_outside else {}
     _refuse_results_among_inputs(sink, {"source.root" if rules.is_list else "source.uri": source, **mask_files})
     # Results and masks are no inputs, even if their folders are inside the source.
-    top, others = f"{_location(source)}/", [_location(storage) for storage in (sink, *mask_files.values())]
+    top, others = (
+        f"{_location(source)}/",
+        [_location(sink), *(_location(storage) for storage in mask_files.values() if masks.are_images)],
+    )
     inside = tuple(f"{other.removeprefix(top)}/" for other in others if other.startswith(top))
     left_out = LeftOut(inside, _leads_to(source, [other for other in others if not top.startswith(f"{other}/")]))
     finder = open_source(config, source)
@@ -58,9 +67,16 @@ def find_samples(
     # Files have one path each on a disk, and in a bucket unless the name of one is not as a disk would have it.
     if rules.is_sharded or rules.is_list or (not source.is_local and database.run(_UNTIDY)):
         _rename_repeated(database)
+    if config.sink.image_format == SOURCE_OR_PNG and not rules.is_sharded and not config.sink.is_sharded:
+        database.run(_REFUSE_TAKEN)
     (masks.pair_listed if rules.is_list else masks.pair)(database)
+    if config.mask.missing == "empty":
+        database.run(_WITHOUT_MASK)
+    miss = masks.find_miss(database)
+    database.run("CREATE OR REPLACE TABLE miss AS SELECT $miss::VARCHAR AS example", {"miss": miss})
     if finished:
         finished.add_samples()
+    use_corrected_masks(sink, database)
     is_part = finished is not None and finished.slice is not None  # the other files were not opened
     if not is_part and not database.run("SELECT 1 FROM samples LIMIT 1"):
         there = left_out.there()
@@ -126,6 +142,10 @@ def _rename_repeated(database: Database) -> None:
     database.run(_RENAME, {"mark": mark})
 
 
+# So that a mask that comes later, or is asked for later, makes the sample a changed one.
+_WITHOUT_MASK = f"""
+UPDATE samples SET input_version = {without_mask_sql("input_version")} WHERE mask_key IS NULL AND fault IS NULL"""
+
 _IS_UNTIDY = "(contains(sample_id, './') OR contains(sample_id, '//') OR starts_with(sample_id, '/'))"
 _UNTIDY = f"SELECT 1 FROM images WHERE {_IS_UNTIDY} LIMIT 1"
 
@@ -141,7 +161,7 @@ CREATE TABLE repeated AS
 WITH repeated_hashes AS (
     SELECT hash({_RESULT_NAME}) AS name_hash FROM images GROUP BY name_hash HAVING count(*) > 1
 ), named AS (
-    SELECT rowid AS id, * EXCLUDE (mask_spec), {_RESULT_NAME} AS result_name FROM images
+    SELECT rowid AS id, * EXCLUDE (mask_spec, carried), {_RESULT_NAME} AS result_name FROM images
     WHERE hash({_RESULT_NAME}) IN (FROM repeated_hashes)
 )
 SELECT
@@ -161,3 +181,14 @@ UPDATE images SET
     )
 FROM repeated
 WHERE images.rowid = repeated.id"""
+
+# Both, since either may be done already and keep its row.
+_REFUSE_TAKEN = """
+UPDATE images SET fault = concat(
+    'DuplicateKey: ', taken.name, ' and ', taken.name, '.png are samples whose results may both be called ',
+    taken.name, '.png; rename one, or set another sink.image_format'
+)
+FROM (
+    SELECT one.sample_id AS name FROM images one JOIN images other ON other.sample_id = one.sample_id || '.png'
+) taken
+WHERE images.sample_id IN (taken.name, taken.name || '.png') AND images.fault IS NULL"""

@@ -12,13 +12,15 @@ from pipeline.database import Database
 from pipeline.errors import ConfigError
 from pipeline.manifest.log import Manifest
 from pipeline.manifest.tombstones import leave_out_forgotten
-from pipeline.planning.reasons import REDONE, add_reasons
+from pipeline.planning.mix import refuse_mix
+from pipeline.planning.reasons import add_reasons
 from pipeline.planning.select_expression import named_columns, select_rows
 from pipeline.planning.slices import leave_out_other_slices
 from pipeline.records import OK, SAMPLE_SCHEMA
 from pipeline.sources.inputs import Sample
 from pipeline.sources.versions import IS_UNKNOWN
 from pipeline.storage.errors import usable
+from pipeline.verdicts.current import add_review_columns, names_reviews
 
 PLAN_COLUMNS = [
     "sample_id",
@@ -31,7 +33,7 @@ PLAN_COLUMNS = [
     "config_fingerprint",
 ]
 WITHOUT_VERSION = "the list states no version of image or mask, so that a later change of that file is not noticed"
-CHUNK_SAMPLES = 1_000_000  # held in memory at once
+CHUNK_SAMPLES, CHUNK_CARRIED_BYTES = 1_000_000, 1 << 30  # held in memory at once
 
 logger = logging.getLogger(__name__)
 
@@ -84,14 +86,15 @@ class Plan:
         return tuple(sample for table in self.database.stream(query, CHUNK_SAMPLES) for sample in table.to_pylist())
 
     def chunks(self) -> Iterator[pa.Table]:
-        """Yield the samples to process, in order of their id, as tables of at most ``CHUNK_SAMPLES`` rows.
+        """Yield the samples to process, in order of their id, as tables of bounded size.
 
         Yields:
             Columns of ``SAMPLE_SCHEMA``.
         """
         columns = ", ".join(SAMPLE_SCHEMA.names)
         query = f"SELECT {columns} FROM planned WHERE found AND reason IS NOT NULL ORDER BY sample_id"
-        return self.database.stream(query, CHUNK_SAMPLES)
+        ((largest_bytes,),) = self.database.run("SELECT max(octet_length(carried)) FROM planned")
+        return self.database.stream(query, min(CHUNK_SAMPLES, CHUNK_CARRIED_BYTES // (largest_bytes or 1)))
 
 
 @usable()
@@ -106,6 +109,8 @@ def make_plan(config: JobConfig, database: Database, weights_fingerprint: str, m
     of_slice = [] if config.run.own_slice is None else ["input_uri"]
     manifest.load_into(database, list(dict.fromkeys([*PLAN_COLUMNS, *of_slice, *named_columns(select)])))
     has_shards = bool(database.run("SELECT 1 FROM rows WHERE output_member IS NOT NULL LIMIT 1"))
+    if names_reviews(select):
+        add_review_columns(manifest.storage, database)
     select_rows(database, select)
     leave_out_other_slices(config, database)
     forgotten = leave_out_forgotten(manifest.storage, database)
@@ -116,8 +121,8 @@ def make_plan(config: JobConfig, database: Database, weights_fingerprint: str, m
         )
     keep_other = select is not None and not config.run.redo_changed
     add_reasons(database, config, weights_fingerprint, keep_other)
-    if not config.run.redo_changed and not keep_other and (mixed := database.run(_MIXED)):
-        raise ConfigError(_mix_message(config.sink.uri, (weights_fingerprint, config.fingerprint), mixed))
+    if not config.run.redo_changed and not keep_other:
+        refuse_mix(config, weights_fingerprint, database, manifest.storage)
     plan = Plan(database, forgotten=forgotten, has_shards=has_shards, faults=Counter(dict(database.run(_FAULTS))))
     for found, reason, status, error_type, count, size_bytes, without_mask, without_version in database.run(_COUNTS):
         if not found:
@@ -154,20 +159,3 @@ _FAULTS = """
 SELECT split_part(fault, ':', 1), count(*) FROM planned
 WHERE found AND reason IS NOT NULL AND fault IS NOT NULL AND NOT starts_with(fault, 'MissingMask')
 GROUP BY ALL"""
-
-# Rows that would be kept, or redone without request, beside those of this job. Rows of samples that are gone count only
-# while this job has none: else ``run.redo_changed`` has put the two beside each other already.
-_MIXED = f"""
-SELECT weights_fingerprint, config_fingerprint, count(*) FROM planned
-WHERE has_row AND other
-AND (reason = '{REDONE}' OR NOT found AND NOT EXISTS (SELECT 1 FROM planned WHERE has_row AND NOT other))
-GROUP BY ALL ORDER BY 3 DESC"""
-
-
-def _mix_message(sink_uri: str, own: tuple[str, str], mixed: list[tuple]) -> str:
-    weights, settings, _ = mixed[0]
-    return (
-        f"{sink_uri} holds {sum(count for *_, count in mixed)} rows made with weights {weights} and settings "
-        f"{settings}; this job has weights {own[0]} and settings {own[1]}. Do them again with "
-        "run.redo_changed=true, some of them with run.select, or choose another sink.uri"
-    )

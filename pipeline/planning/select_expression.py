@@ -1,43 +1,48 @@
-"""Selects finished samples to reprocess, by an SQL expression over their rows."""
+"""Selects and classifies finished samples by SQL expressions over their rows, as users write them."""
 
-import contextlib
 import re
-from collections.abc import Iterator
 
-import duckdb
 import pyarrow as pa
 
 from pipeline.database import BATCH_ROWS, Database
-from pipeline.errors import ConfigError
+from pipeline.expressions import check_single, sentences
 from pipeline.records import MANIFEST_SCHEMA
+from pipeline.verdicts.current import RESULT_HASH, add_review_columns, names_reviews
 
+SELECT_KEY = "run.select"
 _SELECTED = pa.schema([MANIFEST_SCHEMA.field("sample_id")])
+_CLASSIFIED = pa.schema([MANIFEST_SCHEMA.field("sample_id"), ("class", pa.string())])
 
 
 def named_columns(expression: str | None) -> list[str]:
-    """Return the columns of the manifest that an expression names."""
+    """Return the columns of the manifest that an expression names, or needs for the columns of reviews."""
     words = {word.lower() for word in re.findall(r"\w+", expression or "")}
+    if names_reviews(expression):
+        words.add(RESULT_HASH)
     return [name for name in MANIFEST_SCHEMA.names if name in words]
 
 
-def check_selection(expression: str | None) -> None:
+def check_selection(expression: str | None, key: str = SELECT_KEY, classifies: bool = False) -> None:
     """Validate an expression on an empty manifest, before anything is listed.
+
+    Args:
+        expression: over a row; ``None`` is valid.
+        key: of the configuration, or option of a command, that gives it.
+        classifies: its value is a class, not a condition.
 
     Raises:
         ConfigError: it is invalid, or more than an expression.
     """
     if expression is None:
         return
-    with _sentences(expression):
-        statements = duckdb.extract_statements(_query(expression))
-    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-        raise ConfigError(f"run.select={expression!r}: must be one expression over a row, not a statement")
+    check_single(key, expression, _rows_where(expression))
     with Database() as database:
         database.create("rows", MANIFEST_SCHEMA, [])
-        select_rows(database, expression)
+        add_review_columns(None, database)
+        (classify_rows if classifies else select_rows)(database, expression, key)
 
 
-def select_rows(database: Database, expression: str | None) -> None:
+def select_rows(database: Database, expression: str | None, key: str = SELECT_KEY) -> None:
     """Create the table ``selected`` of ids from the table ``rows``; empty without an expression.
 
     The expression may read tables of the database and nothing else: it runs in a transaction that cannot write, in a
@@ -46,20 +51,18 @@ def select_rows(database: Database, expression: str | None) -> None:
     Raises:
         ConfigError: the expression is invalid, or its evaluation fails.
     """
-    with _sentences(expression):
-        found = database.stream(_query(expression), BATCH_ROWS, read_only=True) if expression else ()
+    with sentences(key, expression):
+        found = database.stream(_rows_where(expression), BATCH_ROWS, read_only=True) if expression else ()
         database.create("selected", _SELECTED, (batch for table in found for batch in table.to_batches()))
 
 
-def _query(expression: str) -> str:
+def classify_rows(database: Database, expression: str, key: str) -> None:
+    """Create the table ``classified`` of ids and the value of an expression as text; raises as ``select_rows`` does."""
+    query = f'SELECT sample_id, CAST((\n{expression}\n) AS VARCHAR) AS "class" FROM rows'
+    with sentences(key, expression):
+        found = database.stream(query, BATCH_ROWS, read_only=True)
+        database.create("classified", _CLASSIFIED, (batch for table in found for batch in table.to_batches()))
+
+
+def _rows_where(expression: str) -> str:
     return f"SELECT sample_id FROM rows WHERE (\n{expression}\n)"  # a line of its own, since it may end in a comment
-
-
-@contextlib.contextmanager
-def _sentences(expression: str | None) -> Iterator[None]:
-    """Return the database's error message without the excerpt of the query."""
-    try:
-        yield
-    except duckdb.Error as error:
-        sentence = " ".join(re.split(r"\n\s*LINE \d+:", str(error))[0].split())
-        raise ConfigError(f"run.select={expression!r}: {sentence}") from error

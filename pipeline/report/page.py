@@ -1,4 +1,4 @@
-"""Renders the page: one self-contained HTML file whose policy forbids external resources."""
+"""Renders pages: self-contained HTML files whose policy forbids external resources."""
 
 import base64
 import hashlib
@@ -14,6 +14,7 @@ from pipeline.report import formatting
 from pipeline.report.charts import draw_charts
 from pipeline.report.figures import Figures
 from pipeline.report.pictures import GalleryItem
+from pipeline.report.reviews import NO_REVIEWS, ReviewFigures
 
 FOLDER = Path(__file__).parent
 FILTERS = (
@@ -26,33 +27,52 @@ FILTERS = (
 )
 
 
-def render_page(sink: str, figures: Figures, gallery: Sequence[GalleryItem]) -> bytes:
+def render_page(
+    sink: str, figures: Figures, gallery: Sequence[GalleryItem], reviews: ReviewFigures = NO_REVIEWS
+) -> bytes:
     """Render the page as UTF-8; all text from manifest and summaries is escaped.
 
     Args:
         sink: its uri.
         figures: of all samples.
         gallery: the samples of the gallery, in its order.
+        reviews: what people said about results.
     """
-    script = (FOLDER / "page.js").read_text(encoding="utf-8")
+    configuration = figures.runs[0].summary.get("configuration") if figures.runs else None
+    return render_template(
+        FOLDER,
+        sink=sink,
+        figures=figures,
+        reviews=reviews,
+        gallery=gallery,
+        error_classes=sorted({(item.row["error_stage"], item.row["error_type"]) for item in gallery} - {(None, None)}),
+        charts={name: Markup(svg) for name, svg in draw_charts(figures).items()},  # escaped by its maker
+        configuration=json.dumps(configuration, indent=2, ensure_ascii=False) if configuration else "",
+    )
+
+
+def render_template(folder: Path, **values: object) -> bytes:
+    """Render ``page.html`` of a folder with the style of the report and its own, and with its script.
+
+    Args:
+        folder: with ``page.html``, ``page.css`` and ``page.js``.
+        values: of the template, escaped unless they are ``Markup``; ``style``, ``script``, ``script_hash`` and
+            ``made_at`` are added.
+    """
+    script = (folder / "page.js").read_text(encoding="utf-8")
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(FOLDER),
+        loader=jinja2.FileSystemLoader(folder),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters.update({use.__name__: use for use in FILTERS})
-    configuration = figures.runs[0].summary.get("configuration") if figures.runs else None
+    styles = dict.fromkeys([FOLDER / "page.css", folder / "page.css"])
     page = environment.get_template("page.html").render(
-        sink=sink,
-        figures=figures,
-        gallery=gallery,
-        error_classes=sorted({(item.row["error_stage"], item.row["error_type"]) for item in gallery} - {(None, None)}),
-        charts={name: Markup(svg) for name, svg in draw_charts(figures).items()},  # escaped by its maker
-        configuration=json.dumps(configuration, indent=2, ensure_ascii=False) if configuration else "",
+        **values,
         made_at=time.time(),
-        style=Markup((FOLDER / "page.css").read_text(encoding="utf-8")),
+        style=Markup("\n".join(path.read_text(encoding="utf-8") for path in styles)),
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )

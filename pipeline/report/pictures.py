@@ -3,7 +3,7 @@
 import base64
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -52,21 +52,43 @@ def draw_item(row: Mapping[str, Any], files: RowFiles) -> GalleryItem:
         return GalleryItem(row, note=f"no picture: {reason(error)}")
 
 
-def _draw(row: Mapping[str, Any], files: RowFiles) -> GalleryItem:
-    notes = [files.missing] if files.missing else []
-    before = hole = after = None
+@dataclass
+class RowPixels:
+    """The decoded files of a row, as far as they can be read.
+
+    Args:
+        before, after: (H, W, 3) uint8, or (H, W, 4) with alpha.
+        hole: (H, W) bool.
+        notes: why one is missing.
+    """
+
+    before: np.ndarray | None = None
+    hole: np.ndarray | None = None
+    after: np.ndarray | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def read_pixels(row: Mapping[str, Any], files: RowFiles, max_pixels: int) -> RowPixels:
+    """Decode the files of a row; images of more than ``max_pixels`` are left out."""
+    found = RowPixels(notes=[files.missing] if files.missing else [])
     if files.inputs is not None and row["width"]:  # else it could not be decoded
         try:
-            photo = decode(files.inputs.image, MAX_PIXELS)
-            before = _seen(photo)
+            photo = decode(files.inputs.image, max_pixels)
+            found.before = _seen(photo)
             if files.mask is not None:
-                hole = read_mask(files.inputs.mask, photo, files.mask, MAX_PIXELS)
+                found.hole = read_mask(files.inputs.mask, photo, files.mask, max_pixels)
         except SampleError as error:
             if error.message != row["error_message"]:  # else it is known
-                notes.append(error.message)
+                found.notes.append(error.message)
     if files.result is not None:
-        after = _seen(decode(files.result, MAX_PIXELS))
-    part = _part(hole) if hole is not None else None
+        found.after = _seen(decode(files.result, max_pixels))
+    return found
+
+
+def _draw(row: Mapping[str, Any], files: RowFiles) -> GalleryItem:
+    found = read_pixels(row, files, MAX_PIXELS)
+    before, hole, after, notes = found.before, found.hole, found.after, found.notes
+    part = surroundings(hole) if hole is not None else None
     cut = part.slices if part else (slice(None), slice(None))
     first = next((pixels[cut] for pixels in (after, before) if pixels is not None), None)
     if first is None:
@@ -85,14 +107,17 @@ def _draw(row: Mapping[str, Any], files: RowFiles) -> GalleryItem:
     )
 
 
-def _part(hole: np.ndarray) -> Box | None:
-    """Return the box of a hole, (H, W) bool, with its surroundings; ``None`` if it is most of the photo."""
+def surroundings(hole: np.ndarray, shown_px: int = PICTURE_PX) -> Box | None:
+    """Return the box of a hole, (H, W) bool, with what is around it.
+
+    Returns ``None`` if that is most of the photo, or if the whole photo is shown anyway, with ``shown_px`` a side.
+    """
     box = Box.around(hole)
     if box is None:
         return None
     part = box.grown(max(SURROUNDINGS_PX, box.longest_px // 2), hole.shape)
     rows, columns = part.bottom - part.top, part.right - part.left
-    is_most = rows * columns > hole.size // 2 or max(hole.shape) <= PICTURE_PX
+    is_most = rows * columns > hole.size // 2 or max(hole.shape) <= shown_px
     return None if is_most else part
 
 
@@ -110,16 +135,25 @@ def _seen(photo: Photo) -> np.ndarray:
 
 
 def _photo_uri(pixels: np.ndarray, size: tuple[int, int]) -> str:
-    picture = Image.fromarray(np.ascontiguousarray(pixels)).resize(size, Image.Resampling.LANCZOS, reducing_gap=3)
-    return _data_uri(picture, quality=QUALITY)
+    return _data_uri(photo_picture(pixels, size), quality=QUALITY)
+
+
+def photo_picture(pixels: np.ndarray, size: tuple[int, int]) -> Image.Image:
+    """Scale an image, (H, W, 3 or 4) uint8, to a size in pixels (width, height)."""
+    picture = Image.fromarray(np.ascontiguousarray(pixels))
+    return picture if picture.size == size else picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=3)
 
 
 def _hole_uri(hole: np.ndarray, size: tuple[int, int]) -> str:
-    """Draw the hole in red, transparent elsewhere."""
+    return _data_uri(hole_picture(hole, size), lossless=True)
+
+
+def hole_picture(hole: np.ndarray, size: tuple[int, int]) -> Image.Image:
+    """Draw a hole, (H, W) bool, in red, transparent elsewhere, at a size in pixels (width, height)."""
     covered = Image.fromarray(hole.astype(np.uint8) * 255).resize(size, Image.Resampling.BOX)
     red = np.zeros((size[1], size[0], 4), np.uint8)
     red[np.asarray(covered) > 0] = HOLE_COLOUR
-    return _data_uri(Image.fromarray(red), lossless=True)
+    return Image.fromarray(red)
 
 
 def _data_uri(picture: Image.Image, **settings: object) -> str:

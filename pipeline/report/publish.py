@@ -14,6 +14,7 @@ from pipeline.report.figures import load_rows, read_figures
 from pipeline.report.gallery import choose_samples
 from pipeline.report.page import render_page
 from pipeline.report.pictures import MAX_PIXELS, draw_item
+from pipeline.report.reviews import NO_REVIEWS, columns_for_reviews, read_review_figures
 from pipeline.report.row_files import RowFilesReader, reason
 from pipeline.storage.errors import usable
 from pipeline.storage.storage import Storage
@@ -45,14 +46,16 @@ def make_report(sink: Storage, storage_options: Mapping[str, Any], samples: int 
     """
     forgotten = read_forgotten(sink)
     with Database() as database:
-        load_rows(sink, database, COLUMNS)
+        for_reviews = columns_for_reviews(sink)
+        load_rows(sink, database, [*COLUMNS, *for_reviews])
         figures = read_figures(sink, database)
+        reviews = read_review_figures(sink, database) if for_reviews else NO_REVIEWS
         rows = choose_samples(database, samples)
     reader = RowFilesReader(sink, storage_options, rows, MAX_READ_S, MAX_PIXELS)
     gallery = [draw_item(row, files) for row, files in zip(rows, sink.in_parallel(reader.read, rows), strict=True)]
     if read_forgotten(sink) != forgotten:  # since the rows were read; the page may show it
         raise ConfigError(f"samples were forgotten in {sink} while its report was written; run the command again")
-    return render_page(str(sink), figures, gallery)
+    return render_page(str(sink), figures, gallery, reviews)
 
 
 def report_run(config: JobConfig, summary: "Summary") -> None:

@@ -3,13 +3,14 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.config.job import MaskConfig
 from pipeline.errors import SampleError
+from pipeline.masks.corrected import settings_of
 from pipeline.report.formatting import shown
-from pipeline.report.review import NO_LIMIT, Inspector, config_of_run
+from pipeline.report.inspector import NO_LIMIT, Inspector, config_of_run
 from pipeline.sinks.results import read_result
 from pipeline.sources.inputs import Inputs
 from pipeline.storage.storage import Storage
@@ -80,8 +81,9 @@ class RowFilesReader:
                 result = read_result({**row, "output_uri": self._result_uri(row)}, self.options)
         except Exception as error:  # noqa: BLE001 - as above
             missing.append(f"the result cannot be shown: {reason(error)}")
-        mask = None if isinstance(run, Exception) or run.is_code else run.config.mask
-        if not isinstance(run, Exception) and run.is_code:
+        mask = None if isinstance(run, Exception) or inputs is None else settings_of(inputs, run.config.mask)
+        if not isinstance(run, Exception) and run.is_code and not (inputs and inputs.is_corrected):
+            mask = None
             missing.append("the mask cannot be shown: it was made by a function, which is not called here")
         return RowFiles(inputs, mask, result, "; ".join(missing))
 
@@ -89,7 +91,8 @@ class RowFilesReader:
         try:
             config = config_of_run(self.sink, run_id, self.options)
             self.sinks[run_id] = config.sink.uri
-            return Inspector(config, names)
+            here = replace(config.sink, uri=str(self.sink))  # where reviews with corrected masks are now
+            return Inspector(replace(config, sink=here), names)
         except Exception as error:  # noqa: BLE001 - a run by other code than this, or whose source is gone
             return error
 

@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
+from pipeline.codecs.kinds import has_extension
+from pipeline.containers import CONTAINERS, SOURCE_OR_PNG
 from pipeline.errors import SampleError
 from pipeline.faults.judge import fail
 from pipeline.faults.write_retries import Hold
@@ -22,16 +24,30 @@ _REFUSED_NAMES = {
     errno.EISDIR: _TAKEN,
 }
 EXTENSIONS = {"png": ".png", "webp": ".webp", "jpeg": ".jpg"}
+_OF_PNG = next(container for container in CONTAINERS if container.name == "PNG").media_types.keys()
 
 
-def result_suffix(image_format: str, sample_is_file: bool) -> str | None:
-    """Return the suffix of a result file after the sample's name; ``None`` for the extension of its format.
+def result_suffix(image_format: str, sample_is_file: bool) -> Callable[[Record], str]:
+    """Return a function from a row to the suffix of its result file after the sample's name.
+
+    ``source-or-png`` appends ``.png`` to a PNG that is not called so; planning refuses samples that such a result
+    would replace.
 
     Args:
         image_format: ``sink.image_format``.
         sample_is_file: a sample's name has an extension of its own.
     """
-    return EXTENSIONS.get(image_format, "" if sample_is_file else None)
+    if image_format in EXTENSIONS:
+        return lambda record: EXTENSIONS[image_format]
+    if not sample_is_file:
+        return lambda record: f".{record.output_format}"
+    if image_format == SOURCE_OR_PNG:
+        return lambda record: _png_suffix(record.sample_id) if record.output_format == "png" else ""
+    return lambda record: ""
+
+
+def _png_suffix(name: str) -> str:
+    return "" if has_extension(name, _OF_PNG) else EXTENSIONS["png"]
 
 
 class ImageSink:
@@ -48,7 +64,11 @@ class ImageSink:
     """
 
     def __init__(
-        self, storage: Storage, suffix: str | None, hold: Hold | None = None, check: Callable[[], None] = lambda: None
+        self,
+        storage: Storage,
+        suffix: Callable[[Record], str],
+        hold: Hold | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self.storage, self.suffix, self.hold, self.check = storage, suffix, hold or Hold(), check
 
@@ -77,8 +97,7 @@ class ImageSink:
         return next(self.storage.write_all([(key, outcome.result or b"")], self.check))
 
     def _key(self, record: Record) -> str:
-        suffix = f".{record.output_format}" if self.suffix is None else self.suffix
-        return f"{FOLDER}/{result_name(record.sample_id)}{suffix}"
+        return f"{FOLDER}/{result_name(record.sample_id)}{self.suffix(record)}"
 
 
 def _explained(fault: Exception, key: str) -> Exception:

@@ -53,7 +53,7 @@ SAMPLE_REF_SCHEMA = pa.schema(
 )
 
 # Samples with the names of their masks, and what a list says of these: size and version of a file (empty: unknown), or
-# annotations as text.
+# annotations as text; and what a list carries.
 IMAGES = pa.schema(
     [
         *SAMPLE_REF_SCHEMA,
@@ -61,6 +61,7 @@ IMAGES = pa.schema(
         ("mask_bytes", pa.int64()),
         ("mask_version", pa.string()),
         ("mask_spec", pa.string()),
+        ("carried", pa.binary()),
     ]
 )
 

@@ -19,18 +19,39 @@ Sample = Mapping[str, Any]  # with the fields of ``SAMPLE_SCHEMA``
 
 
 @dataclass(frozen=True)
+class MaskPart:
+    """One of the masks of a sample.
+
+    Args:
+        name: for messages.
+        data: the compressed mask.
+    """
+
+    name: str
+    data: bytes
+
+
+@dataclass(frozen=True)
 class Inputs:
     """The stored inputs of a sample.
 
     Args:
         image: the compressed image.
-        mask: the compressed mask, or the text of annotations; empty if the image contains it.
+        mask: the compressed mask, or the text of annotations; empty if the image contains it. Several masks, or none,
+            are a tuple.
         carried: other columns or members for the result, as one row.
+        is_corrected: the mask is a corrected one, from a review: a picture, whatever the kind of masks is.
     """
 
     image: bytes
-    mask: bytes
+    mask: bytes | tuple[MaskPart, ...]
     carried: pa.RecordBatch = field(default_factory=lambda: NOTHING_CARRIED)
+    is_corrected: bool = False
+
+
+def mask_bytes(mask: bytes | tuple[MaskPart, ...]) -> int:
+    """Return the compressed size of the masks of a sample."""
+    return len(mask) if isinstance(mask, bytes) else sum(len(part.data) for part in mask)
 
 
 def file_of(sample: Sample) -> str:

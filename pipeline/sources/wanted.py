@@ -16,6 +16,7 @@ class Wanted:
     Args:
         source: uri, pattern, image and key.
         mask: where masks lie.
+        mask_may_miss: whether a sample without a mask has nothing to fill.
         carried: columns or members to carry to the sink.
         carried_as_json: whether the sink stores them as JSON.
         max_bytes: of a compressed image with its mask.
@@ -24,6 +25,7 @@ class Wanted:
 
     source: SourceConfig
     mask: MaskPlace
+    mask_may_miss: bool
     carried: Sequence[str]
     carried_as_json: bool
     max_bytes: int
@@ -35,6 +37,7 @@ def wanted_by(config: JobConfig) -> Wanted:
     return Wanted(
         config.source,
         config.mask.rules.place,
+        config.mask.missing == "empty",
         config.sink.carry,
         config.sink.rules.carries_json,
         config.limits.max_bytes,

@@ -13,6 +13,8 @@ from pipeline.storage.errors import usable
 from pipeline.storage.storage import Storage
 from pipeline.storage.weights import FOLDER, copy_missing
 
+MAX_FILE_BYTES = (2 << 30) - 1  # of a message of protocol buffers, as models are
+
 logger = logging.getLogger(__name__)
 
 
@@ -42,6 +44,10 @@ def fetch_file(uri: str, storage_options: Mapping[str, Any], key: str) -> Path:
         found = storage.stat(name)
     except FileNotFoundError as error:
         raise ConfigError(f"{key}: no file at {storage.uri(name)}") from error
+    if found.size_bytes > MAX_FILE_BYTES:
+        raise ConfigError(
+            f"{key}: {storage.uri(name)} has {found.size_bytes} bytes, at most {MAX_FILE_BYTES} are taken"
+        )
     identity = repr([(name, f"{storage} {found.version}")])
     place = weights_home() / "fetched" / hashlib.sha256(identity.encode()).hexdigest()[:16]
     copy_missing(storage, [found], {}, place)

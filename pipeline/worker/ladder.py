@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import ndimage
 
 from moebius.windows import Box, Window, plan_windows
 from pipeline.config.job import JobConfig
@@ -65,16 +66,16 @@ class Ladder:
             SampleError: something is left and ``verify.residue`` says fail, or the detector cannot judge the result.
         """
         record, verify = job.record, self.verify
-        job.residual = self.residual(job)
+        job.residual, job.found = self.look(job)
         job.border = look_at_border(job.patch, job.mask[job.inside])
         record.tries = (record.tries or 0) + 1
         best = min((each for each in (job.best, job) if each), key=_rank)
         is_left = best.residual > verify.max_residual
         for number in range(job.rungs, len(verify.ladder) if is_left else 0):
             if following := self._next_try(job, number):
-                best.best = None
+                best.best = best.found = None
                 record.window_count = (record.window_count or 0) + len(following.windows)
-                return replace(following, rungs=number + 1, best=best), True
+                return replace(following, rungs=number + 1, best=best, found=None), True
         record.residual, record.seed = best.residual, best.seed
         record.mask_fraction = np.count_nonzero(best.mask) / best.mask.size
         if is_left and verify.residue == "fail":
@@ -82,8 +83,13 @@ class Ladder:
             raise SampleError("inpaint", "ResidueLeft", f"{left}; tried {record.tries} times, verify.residue=fail")
         return best, False
 
-    def residual(self, job: SampleJob) -> float:
-        """Return the share of the hole and the border around it in which the detector finds something."""
+    def look(self, job: SampleJob) -> tuple[float, np.ndarray]:
+        """Look for what is left in the hole and in the border around it.
+
+        Returns:
+            The share of hole and border in which the detector finds something; and all of the finds that reach into
+            them, (H, W) bool.
+        """
         result, around_px = job.seen.copy(), self.verify.around_px
         result[job.inside] = job.patch
         found = self.detector.find(result).pixels
@@ -91,7 +97,8 @@ class Ladder:
         assert hole is not None  # there are windows
         region = hole.grown(around_px, job.mask.shape).slices
         zone = dilate(job.mask[region], around_px)
-        return np.count_nonzero(found[region] & zone) / np.count_nonzero(zone)
+        left = found[region] & zone
+        return np.count_nonzero(left) / np.count_nonzero(zone), _touched(found, region, left)
 
     def _next_try(self, job: SampleJob, number: int) -> SampleJob | None:
         """Return a job of one more change; ``None`` where it would repeat the one before."""
@@ -101,10 +108,20 @@ class Ladder:
         if rung == "noise":
             strength = self.strength if job.strength is None else job.strength
             return None if strength == NOISE else replace(job, strength=NOISE)
-        mask = dilate(job.mask, self.verify.dilate_px)
+        mask = dilate(job.mask if job.found is None else job.mask | job.found, self.verify.dilate_px)
         if np.count_nonzero(mask) > self.max_fraction * mask.size or np.array_equal(mask, job.mask):
             return None
         return replace(job, mask=mask, windows=self.plan(mask), photo=self.revealed(job.photo, mask))
+
+
+def _touched(found: np.ndarray, region: tuple[slice, slice], left: np.ndarray) -> np.ndarray:
+    """Return the connected parts of ``found``, (H, W) bool, that hold a pixel of ``left``, which is of a region."""
+    if not left.any():
+        return np.zeros_like(found)
+    numbered, count = ndimage.label(found)
+    is_touched = np.zeros(count + 1, bool)
+    is_touched[numbered[region][left]] = True
+    return is_touched[numbered]
 
 
 def try_seed(seed: int, number: int) -> int:

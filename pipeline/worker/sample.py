@@ -11,8 +11,10 @@ from moebius.windows import plan_windows
 from pipeline.codecs.decode import bits_per_channel, decode
 from pipeline.codecs.encode import check_encodable, encode
 from pipeline.config.job import JobConfig
+from pipeline.containers import KEPT_FORMATS
 from pipeline.errors import SampleError
 from pipeline.masks.base import open_kind
+from pipeline.masks.corrected import settings_of
 from pipeline.masks.decode import draw_mask
 from pipeline.records import FAILED, OK, UNCHANGED, Record
 from pipeline.sources.inputs import Inputs, Sample
@@ -21,7 +23,7 @@ from pipeline.worker.sample_job import SampleJob, outside_max_diff, refuse_chang
 from pipeline.worker.seam import look_at_border
 
 BYTES_PER_PIXEL = 14  # as decoded, as seen, repainted and encoded, with the mask and its parts
-BYTES_TO_VERIFY = 9  # more: the result as the detector sees it, what it finds, and the best try
+BYTES_TO_VERIFY = 14  # more: the result as the detector sees it, what it finds, and the best try
 
 
 def new_record(sample: Sample, config: JobConfig, reader: Reader, weights_fingerprint: str, run_id: str) -> Record:
@@ -31,7 +33,7 @@ def new_record(sample: Sample, config: JobConfig, reader: Reader, weights_finger
         status=FAILED,
         input_uri=reader.image_uri(sample),
         input_version=sample["input_version"],
-        mask_kind=config.mask.kind,
+        mask_kind=config.mask.kinds,
         mask_uri=reader.mask_uri(sample),
         config_fingerprint=config.fingerprint,
         seed=sample_seed(config.model.seed, sample["sample_id"]),
@@ -79,17 +81,20 @@ def prepare(
     photo = decode(inputs.image, config.limits.max_pixels, header)
     record.height, record.width = photo.pixels.shape[:2]
     record.orientation = photo.orientation if photo.orientation > 1 else None
-    drawn = draw_mask(inputs.mask, photo, config.mask, config.limits.max_pixels)
+    drawn = draw_mask(inputs.mask, photo, settings_of(inputs, config.mask), config.limits.max_pixels)
     repaint, record.mask_objects, record.mask_score = drawn.pixels, drawn.objects, drawn.score
     if drawn.restored and drawn.computed is not None:
         record.mask_computed = np.count_nonzero(drawn.computed) / drawn.computed.size
         record.mask_place = drawn.place
         refuse_change(outside_max_diff(photo.pixels, drawn.restored.pixels, drawn.changed))
-    photo = open_kind(config.mask).revealed(drawn.restored or photo, repaint)
+        photo = drawn.restored
+    for part in config.mask.parts:
+        photo = open_kind(part).revealed(photo, repaint)
     record.mask_fraction = np.count_nonzero(repaint) / repaint.size
     windows = plan_windows(repaint, window_px, config.window.context, config.window.max_upscale)
     record.window_count = len(windows)
-    if windows or record.mask_computed or config.sink.image_format != "source":  # else the input is passed through
+    is_changed = bool(windows or record.mask_computed)
+    if is_changed or config.sink.image_format not in KEPT_FORMATS:  # else the input is passed through
         check_encodable(photo, config.sink.image_format)
     seen = photo.rgb() if windows else np.empty((0, 0, 3), np.uint8)
     job = SampleJob(record, inputs.image, photo, repaint, seen, windows, record.seed or 0)
@@ -107,7 +112,7 @@ def finish(job: SampleJob, config: JobConfig) -> bytes:
     started = time.perf_counter()
     record, image_format = job.record, config.sink.image_format
     is_changed = bool(job.windows or record.mask_computed)
-    if not is_changed and image_format in ("source", job.photo.format.lower()):
+    if not is_changed and image_format in (*KEPT_FORMATS, job.photo.format.lower()):
         data, container = job.source, job.photo.format
         record.outside_max_diff = 0
     else:

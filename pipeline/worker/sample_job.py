@@ -30,7 +30,7 @@ class SampleJob:
         strength: at which they are sampled; ``None``: as configured.
         rungs: how many rungs of ``verify.ladder`` led to this try.
         best: the best of the earlier tries.
-        residual, border: what was seen of this try, see :class:`pipeline.worker.ladder.Ladder`.
+        residual, found, border: what was seen of this try, see :class:`pipeline.worker.ladder.Ladder`.
     """
 
     record: Record
@@ -44,6 +44,7 @@ class SampleJob:
     rungs: int = 0
     best: "SampleJob | None" = None
     residual: float = 0.0
+    found: np.ndarray | None = None
     border: Border | None = None
     box: Box | None = None
     patch: np.ndarray = field(default_factory=lambda: np.empty((0, 0, 3), np.uint8))

@@ -1,17 +1,12 @@
-"""The nodes of one cluster, which `ray start` has started: they join, leave, die, and come back with another head."""
+"""The nodes of a drill: a head that runs no workers, and nodes that run one each, some of them unfit."""
 
 import contextlib
-import shutil
-import signal
-import subprocess
-import tempfile
-import time
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 
 from tests.drill.fast_worker import BRAKE, UNFIT
-from tests.joined_cluster import Node, free_port, start_node, stop, wait_for
+from tests.growing_cluster import GrowingCluster, growing_cluster
+from tests.joined_cluster import Node
 
 CPUS = 2  # of a node, room for one worker; the head has none
 MAX_WORKERS = 4
@@ -19,85 +14,64 @@ WORKER = "MapBatches(Worker)"
 
 
 class Nodes:
-    """A head that runs no workers, and nodes that run one each.
+    """The nodes of a cluster, which always has one that is fit.
 
     Args:
-        folder: a short path, for temporary folders of the nodes.
-        brake: file that slows the model down while it exists.
+        cluster: with a head only.
     """
 
-    def __init__(self, folder: Path, brake: Path) -> None:
-        self._folder, self._brake, self._port, self._numbers = folder, brake, free_port(), count()
-        self.address = f"127.0.0.1:{self._port}"
-        self.heads: list[Node] = []
-        self.unfit: list[Node] = []
+    def __init__(self, cluster: GrowingCluster) -> None:
+        self._cluster, self.address = cluster, cluster.address
         self.fit: list[Node] = []
+        self._begin()
 
     @property
     def all(self) -> list[Node]:
         """Every node that runs, the head first."""
-        return [*self.heads, *self.unfit, *self.fit]
+        return self._cluster.nodes
 
     def start(self) -> None:
         """Start a head, at the same address each time, and one node; wait for both."""
-        self.heads = [self._start(["--head", f"--port={self._port}", "--include-dashboard=false"], 0)]
-        wait_for(self.heads, self._port)
-        self.join()
-        wait_for(self.all, self._port)
+        self._cluster.start()
+        self._begin()
 
     def join(self, is_fit: bool = True) -> None:
         """Start one more node; does not wait until it has joined."""
-        node = self._start([f"--address={self.address}"], CPUS, {} if is_fit else {UNFIT: "1"})
-        (self.fit if is_fit else self.unfit).append(node)
+        node = self._cluster.join({} if is_fit else {UNFIT: "1"})
+        self.fit += [node] * is_fit
 
     def kill(self) -> None:
         """Kill the oldest fit node; another takes its place unless others are left."""
-        stop(self.fit.pop(0), is_graceful=False)
+        self._cluster.kill(self.fit.pop(0))
         if not self.fit:
             self.join()
 
     def drain(self, max_s: float) -> float:
-        """Send SIGTERM to the `ray start` of the oldest fit node, and return the seconds until its end.
-
-        Raises:
-            RuntimeError: it has not ended after ``max_s``.
-        """
+        """Drain the oldest fit node, see :meth:`GrowingCluster.drain`; another joins before if it is the only one."""
         if len(self.fit) == 1:
             self.join()
-        node, started = self.fit.pop(0), time.monotonic()
-        node.process.send_signal(signal.SIGTERM)
-        try:
-            node.process.wait(max_s)
-        except subprocess.TimeoutExpired:
-            raise RuntimeError(f"node {node.name} has not ended {max_s:g} s after SIGTERM") from None
-        finally:
-            stop(node, is_graceful=False)
-        return time.monotonic() - started
+        return self._cluster.drain(self.fit.pop(0), max_s)
 
     def kill_all(self) -> None:
         """Kill every node, the head first."""
-        for node in self.all:
-            stop(node, is_graceful=False)
-        self.heads, self.unfit, self.fit = [], [], []
+        self._cluster.kill_all()
+        self.fit = []
 
     def workers(self) -> list[int]:
         """Return the process ids of all workers that run, in no order."""
         return [pid for node in self.all for pid in node.processes(WORKER)]
 
-    def _start(self, flags: list[str], cpus: int, env: dict[str, str] | None = None) -> Node:
-        name = f"node{next(self._numbers)}"
-        home = {"HOME": str(self._folder)}  # without ~/.ray/auth_token, whatever the user has
-        return start_node(name, self._folder, flags, cpus, {**home, BRAKE: str(self._brake), **(env or {})})
+    def _begin(self) -> None:
+        self.join()
+        self._cluster.wait()
 
 
 @contextlib.contextmanager
 def started_nodes(brake: Path) -> Iterator[Nodes]:
-    """Start a head and one node, and stop all at the end."""
-    folder = Path(tempfile.mkdtemp(prefix="ray"))
-    nodes = Nodes(folder, brake)
-    try:
-        nodes.start()
-        yield nodes
-    finally:
-        nodes.kill_all()
-        shutil.rmtree(folder, ignore_errors=True)
+    """Start a head and one node, and stop all at the end.
+
+    Args:
+        brake: file that slows the model down while it exists.
+    """
+    with growing_cluster(head_cpus=0, cpus=CPUS, env={BRAKE: str(brake)}) as cluster:
+        yield Nodes(cluster)

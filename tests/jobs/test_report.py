@@ -1,5 +1,9 @@
+from argparse import Namespace
+
 import pyarrow.parquet as pq
 
+from jobs import forget, vacuum
+from jobs.cli.sink import opened_sink
 from jobs.report import main
 from pipeline.records import Record, to_table
 
@@ -14,6 +18,23 @@ def test_report_is_written_where_it_is_wanted(tmp_path, capsys):
     assert f"report: {page}, 0.0 MB" in capsys.readouterr().out
     assert main([str(tmp_path / "out")]) == 0
     assert b"<article" in (tmp_path / "out" / "report.html").read_bytes()
+
+
+def test_configuration_stands_for_its_sink_and_storage(tmp_path, capsys):
+    (tmp_path / "out" / "manifest").mkdir(parents=True)
+    rows = to_table([Record(sample_id="a.png", status="failed", error_stage="read", error_type="OSError")])
+    pq.write_table(rows, tmp_path / "out" / "manifest" / "part-00000000.parquet")
+    config = tmp_path / "job.yaml"
+    config.write_text(f"sink: {{uri: {tmp_path}/out}}\nstorage: {{auto_mkdir: true}}\n")
+    assert main([str(config)]) == 0
+    assert f"report: {tmp_path}/out/report.html" in capsys.readouterr().out
+    assert vacuum.main([str(config)]) == 0 and "0 files" in capsys.readouterr().out
+    assert forget.main([str(config), "a.png"]) == 0 and f"later runs on {tmp_path}/out" in capsys.readouterr().out
+    assert main([str(tmp_path / "none.yaml")]) == 2
+    assert "no configuration file" in capsys.readouterr().err
+    assert opened_sink(Namespace(sink=str(config), storage=["x=1"]))[1] == {"auto_mkdir": True, "x": "1"}
+    (tmp_path / "folder.yaml").mkdir()  # a sink may be called so
+    assert opened_sink(Namespace(sink=str(tmp_path / "folder.yaml"), storage=[]))[0].root.endswith("folder.yaml")
 
 
 def test_wrong_sink_is_one_line_and_exit_code_2(tmp_path, capsys):

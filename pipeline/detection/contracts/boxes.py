@@ -11,7 +11,7 @@ class Boxes:
     """Boxes (N, 4), left, top, right, bottom in pixels of the input, scores (N,) and labels (N,), perhaps with a batch
     of one before; and perhaps masks (N, 1, height, width) of chances, as of Mask R-CNN."""
 
-    fit, finds_pixels, needs_classes = "stretch", False, False
+    fit, has_classes, needs_classes = "stretch", True, False
 
     def matches(self, outputs: Sequence[Output], size: tuple[int, int]) -> bool:
         """See :class:`Contract`."""

@@ -68,12 +68,12 @@ class Contract(Protocol):
 
     Attributes:
         fit: how such models usually take photos.
-        finds_pixels: whether objects are parts of a map, not boxes.
+        has_classes: whether there are several classes to choose from.
         needs_classes: whether ``mask.classes`` must be given.
     """
 
     fit: str
-    finds_pixels: bool
+    has_classes: bool
     needs_classes: bool
 
     def matches(self, outputs: Sequence[Output], size: tuple[int, int]) -> bool:

@@ -12,7 +12,7 @@ NO_BOXES = np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np
 class Heatmap:
     """(1, 1, h, w) or (1, h, w) of chances or logits; of several maps the first."""
 
-    fit, finds_pixels, needs_classes = "stretch", True, False
+    fit, has_classes, needs_classes = "stretch", False, False
 
     def matches(self, outputs: Sequence[Output], size: tuple[int, int]) -> bool:
         """See :class:`Contract`."""
@@ -35,7 +35,7 @@ class Heatmap:
 class ClassMap:
     """(1, C, h, w) scores of the classes, or (1, h, w) or (1, 1, h, w) ids; of several outputs the first."""
 
-    fit, finds_pixels, needs_classes = "stretch", True, True
+    fit, has_classes, needs_classes = "stretch", True, True
 
     def matches(self, outputs: Sequence[Output], size: tuple[int, int]) -> bool:
         """See :class:`Contract`."""

@@ -24,7 +24,7 @@ class _Queries:
     """Boxes (1, N, 4), centre and size as shares of the input's sides, and scores (1, N, C); perhaps masks
     (1, N, h, w)."""
 
-    fit, finds_pixels, needs_classes = "stretch", False, False
+    fit, has_classes, needs_classes = "stretch", True, False
 
     def matches(self, outputs: Sequence[Output], size: tuple[int, int]) -> bool:
         """See :class:`Contract`; the two kinds differ in nothing but names that few exports have."""

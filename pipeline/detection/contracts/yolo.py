@@ -50,7 +50,7 @@ class Yolo:
     """One output: (1, 4 + classes, N) of v8 and later, (1, N, 5 + classes) of v5 with the score of an object, or
     (1, N, 6) with the box, score and class of up to 1000 objects."""
 
-    fit, finds_pixels, needs_classes = "letterbox", False, False
+    fit, has_classes, needs_classes = "letterbox", True, False
 
     def matches(self, outputs: Sequence[Output], size: tuple[int, int]) -> bool:
         """See :class:`Contract`."""
@@ -62,7 +62,7 @@ class Yolo:
 
     def decode(self, outputs: Sequence[Output], question: Question) -> Found:
         """See :class:`Contract`."""
-        found = _read(_predictions_of(outputs).values, 0)
+        found = _read(_predictions_of(outputs).values, 0, question.size)
         kept = found.choose(question)
         return Found(found.boxes[kept], found.scores[kept], found.classes[kept])
 
@@ -70,7 +70,7 @@ class Yolo:
 class YoloSegmentation:
     """Predictions as of ``yolo`` with K coefficients each behind, and prototypes (1, K, h, w)."""
 
-    fit, finds_pixels, needs_classes = "letterbox", True, False
+    fit, has_classes, needs_classes = "letterbox", True, False
 
     def matches(self, outputs: Sequence[Output], size: tuple[int, int]) -> bool:
         """See :class:`Contract`."""
@@ -87,7 +87,7 @@ class YoloSegmentation:
     def decode(self, outputs: Sequence[Output], question: Question) -> Found:
         """See :class:`Contract`."""
         predictions, prototypes = _with_prototypes(outputs)
-        found = _read(predictions, len(prototypes))
+        found = _read(predictions, len(prototypes), question.size)
         kept = found.choose(question)
         boxes = found.boxes[kept]
         chances = _chances(boxes, found.coefficients[kept], prototypes, question.size)
@@ -146,18 +146,23 @@ def _class_count(values: np.ndarray, coefficients: int) -> int | None:
     return count
 
 
-def _read(values: np.ndarray, coefficients: int) -> Predictions:
+def _read(values: np.ndarray, coefficients: int, size: tuple[int, int]) -> Predictions:
     """Read predictions of any of the three layouts.
 
     Raises:
-        ValueError: the boxes are shares of the sides, as of other models.
+        ValueError: the boxes are no pixels of the input.
     """
     count = _class_count(values, coefficients)
     _, rows, columns = values.shape
     table = (values[0].T if count and rows < columns else values[0]).astype(np.float32, copy=False)
     boxes, end = table[:, :4], table.shape[1] - coefficients
-    if count and 0 < np.nanmax(np.abs(boxes), initial=0) <= NORMALIZED:
+    farthest = np.nanmax(np.abs(boxes[:, :2]), initial=0) if count else 0
+    if 0 < farthest <= NORMALIZED:
         raise ValueError("the boxes are shares of width and height, not pixels; mask.output=rtdetr takes these")
+    if 0 < farthest < max(size) / 4:  # cells are everywhere
+        raise ValueError(
+            f"no box is farther than {farthest:.1f} pixels from the corner: export the model with decoding"
+        )
     if count is None:
         return Predictions(boxes, table[:, 4], table[:, 5].astype(np.int64), table[:, end:], True)
     chances = table[:, end - count : end]

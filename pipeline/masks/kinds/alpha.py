@@ -30,4 +30,4 @@ class AlphaMasks(MaskKind):
 
     def revealed(self, photo: "Photo", mask: "np.ndarray") -> "Photo":
         """Return the photo with nothing transparent under the mask."""
-        return photo.opaque(mask)
+        return photo if photo.alpha is None else photo.opaque(mask)  # of a corrected mask it may have none

@@ -9,8 +9,6 @@ if TYPE_CHECKING:
     from pipeline.masks.canvas import Canvas
     from pipeline.storage.storage import Storage
 
-MAX_STATED_PIXELS = 1 << 26  # by a file of an image that has fewer
-
 
 class CocoMasks(AnnotatedMasks):
     """Annotations of objects, of the chosen categories."""
@@ -33,21 +31,10 @@ class CocoMasks(AnnotatedMasks):
 
     def _annotated_size(self, parts: list[Spec], shape: tuple[int, int], orientation: int) -> tuple[int, int]:
         """Return height and width of the picture that the coordinates refer to."""
-        from pipeline.masks.sizes import TURNED, is_on_side, size_mismatch
+        from pipeline.masks.sizes import annotated_shape
 
-        config = self.config
         sizes = {(int(part.get("height", shape[0])), int(part.get("width", shape[1]))) for part in parts}
         if len(sizes) > 1:
             raise ValueError(f"the file states several sizes of the image, {sorted(sizes)}")
         (stated,) = sizes
-        if min(stated) < 1:
-            raise ValueError(f"the file states {stated[1]}x{stated[0]} pixels as its size")
-        is_turned = orientation >= TURNED
-        if stated == shape or (config.upright and is_turned and stated == shape[::-1]):
-            return shape  # some tools state the size of the image as it is stored
-        if not config.resize or is_on_side(stated, shape):
-            stored = shape[::-1] if config.upright and is_turned else shape
-            raise size_mismatch("annotated at", stated, stored, orientation, config)
-        if stated[0] * stated[1] > max(4 * shape[0] * shape[1], MAX_STATED_PIXELS):
-            raise ValueError(f"annotated at {stated[1]}x{stated[0]} pixels, far more than the image has")
-        return stated
+        return annotated_shape(stated, shape, orientation, self.config)

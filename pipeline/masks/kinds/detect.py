@@ -22,12 +22,16 @@ class DetectedMasks(MaskKind):
     def check(self, source_format: str) -> None:
         """See :class:`pipeline.masks.base.MaskKind`."""
         super().check(source_format)
-        if not self.config.model:
-            raise ConfigError("mask.kind=detect needs mask.model, an ONNX file")
+        self._require_model()
 
     def check_installed(self) -> None:
         """See :class:`pipeline.masks.base.MaskKind`."""
+        self._require_model()
         check_extra("detect", "mask.kind=detect")
+
+    def _require_model(self) -> None:
+        if not self.config.model:
+            raise ConfigError("mask.kind=detect needs mask.model, an ONNX file")
 
     def check_pinned(self) -> None:
         """See :class:`pipeline.masks.base.MaskKind`."""

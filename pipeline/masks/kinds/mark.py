@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 class KnownMark(StaticMask):
     """One picture with transparency that was put over all photos: computed out of them where it can be."""
 
+    own_keys = ("missing",)  # since no listing tells which photos have no mark
     bytes_per_pixel = 24  # a mark as large as the photo in floating point, and the photo without it
 
     def check(self, source_format: str) -> None:

@@ -13,7 +13,7 @@ class MemberMasks(PictureMasks):
 
     def __init__(self, config: MaskConfig) -> None:
         super().__init__(config)
-        self.place = MaskPlace(member=config.member)
+        self.place = MaskPlace(members=(config.member,) if isinstance(config.member, str) else tuple(config.member))
 
     def check(self, source_format: str) -> None:
         """See :class:`pipeline.masks.base.MaskKind`."""

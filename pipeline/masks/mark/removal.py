@@ -49,9 +49,9 @@ def remove_mark(photo: Photo, mark: Mark, config: MaskConfig) -> DrawnMask:
     found = _find(shown, shape, mark, config)
     computed, hidden = np.zeros(photo.pixels.shape[:2], bool), np.zeros(photo.pixels.shape[:2], bool)
     if found.agreement is not None and found.agreement < WEAKEST:
-        if config.absent == "fail":
+        if config.missing == "fail":
             message = f"the mark agrees with the photo by {found.agreement:.0%} at its place"
-            raise SampleError("mask", "MarkNotFound", f"{message}; mask.absent=unchanged passes such photos through")
+            raise SampleError("mask", "MarkNotFound", f"{message}; mask.missing=empty passes such photos through")
         return DrawnMask(hidden, 0, found.agreement)
     pixels, noise = photo.pixels.copy(), noise_of(photo)
     limit = opacity_limit(noise) if config.max_opacity == "auto" else float(config.max_opacity)

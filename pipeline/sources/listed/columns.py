@@ -8,10 +8,12 @@ import pyarrow.compute as pc
 
 from pipeline.errors import ConfigError
 from pipeline.sources.arrow_values import plain
+from pipeline.sources.parquet.columns import is_list
 from pipeline.sources.versions import UNCHECKED
 from pipeline.sources.wanted import Wanted
 
 KEY, MASK, BOXES = "key", "mask", "boxes"
+CARRIED = "carried "  # begins the role of a column that only goes with the results
 _PARTS = ("size", "etag", "last_modified")
 
 
@@ -23,7 +25,8 @@ def wanted_columns(wanted: Wanted) -> tuple[dict[str, str], set[str]]:
         roles |= {MASK: mask, **{f"mask_{part}": str(named.get(f"mask_{part}", f"mask_{part}")) for part in _PARTS}}
     if wanted.mask.box_column:
         roles[BOXES] = wanted.mask.box_column
-    return roles, {KEY, MASK, BOXES, *named}
+    carried = {f"{CARRIED}{name}": name for name in wanted.carried}
+    return roles | carried, {KEY, MASK, BOXES, *named, *carried}
 
 
 def present_columns(
@@ -146,3 +149,23 @@ def as_specs(column: pa.Array, name: str, file: str) -> pa.Array:
         raise ConfigError(message) from error
     text = pc.if_else(pc.equal(pc.utf8_trim_whitespace(text), ""), pa.scalar(None, pa.string()), text)
     return pc.binary_join_element_wise('[{"boxes": ', text, "}]", "")
+
+
+def several_paths(column: pa.Array, name: str, file: str) -> tuple[pa.Array, pa.Array] | None:
+    """Return the first path of each list of masks, and the list as the plan has it; ``None`` for a column of text.
+
+    Raises:
+        ConfigError: the lists hold something else than text.
+    """
+    values = plain(column)
+    if not is_list(values.type):
+        return None
+    if not pa.types.is_null(values.type.value_type):
+        as_text(values.flatten(), name, file)
+    rows = [None if row is None else [path for path in row if path] for row in values.to_pylist()]
+    first = [row[0] if row else ("" if row == [] else None) for row in rows]
+    specs = [
+        None if row is None else json.dumps([{"key": path, "version": "", "size_bytes": 0} for path in row])
+        for row in rows
+    ]
+    return pa.array(first, pa.string()), pa.array(specs, pa.string())

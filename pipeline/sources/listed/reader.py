@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from pipeline.sources.inputs import Inputs, Sample, file_version
 from pipeline.sources.linked import LinkedFiles
+from pipeline.sources.listed.carried import unpack_row
 from pipeline.sources.versions import checked
 from pipeline.sources.wanted import Wanted
 from pipeline.storage.storage import Storage
@@ -23,7 +24,9 @@ class ListedReader:
         try:
             version, size_bytes = checked(file_version(sample)), sample["size_bytes"] - (sample["mask_bytes"] or 0)
             if sample["file"] is None:
-                return Inputs(self._files.read_key("read", sample["sample_id"], version, size_bytes), b"")
-            return Inputs(self._files.read("read", sample["file"], version, size_bytes), b"")
+                image = self._files.read_key("read", sample["sample_id"], version, size_bytes)
+            else:
+                image = self._files.read("read", sample["file"], version, size_bytes)
+            return Inputs(image, b"", unpack_row(sample["carried"]))
         except Exception as error:  # noqa: BLE001 - raised where its sample is dealt with
             return error

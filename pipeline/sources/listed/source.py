@@ -11,14 +11,17 @@ from pipeline.config.data import LIST_NAME
 from pipeline.errors import ConfigError
 from pipeline.sources.base import EVERYTHING, IMAGES, SampleRef, glob_pattern, matching_files
 from pipeline.sources.left_out import LeftOut
+from pipeline.sources.listed.carried import as_text_columns, pack_rows
 from pipeline.sources.listed.columns import (
     BOXES,
+    CARRIED,
     KEY,
     MASK,
     as_sizes,
     as_specs,
     as_text,
     present_columns,
+    several_paths,
     time_texts,
     versions,
     wanted_columns,
@@ -26,7 +29,8 @@ from pipeline.sources.listed.columns import (
 from pipeline.sources.listed.inventory import MANIFEST, Inventory, read_inventory, roles_of
 from pipeline.sources.listed.inventory_rows import Sieve
 from pipeline.sources.listed.names import Names
-from pipeline.sources.listed.tables import TABLE_SUFFIXES, Table
+from pipeline.sources.listed.tables import CSV_SUFFIXES, TABLE_SUFFIXES, Table
+from pipeline.sources.parquet.columns import check_json
 from pipeline.sources.wanted import Wanted
 from pipeline.storage.gather import gather
 from pipeline.storage.storage import Storage, StoredFile
@@ -37,6 +41,11 @@ OTHER_PATTERN = "not matching source.pattern"
 _LOCATOR = IMAGES.field("locator").type
 _NO_TEXT = pa.scalar(None, pa.string())
 _SETTINGS = {KEY: "source.key", MASK: "mask.column", BOXES: "mask.column"}
+
+
+def _setting(role: str) -> str:
+    """Return the key of the configuration that names a column."""
+    return "sink.carry" if role.startswith(CARRIED) else _SETTINGS.get(role, f"source.columns.{role}")
 
 
 class ListedFiles:
@@ -51,6 +60,7 @@ class ListedFiles:
         self._uri, self._options = wanted.source.uri, wanted.storage_options
         self._root, self._stated_root, self._pattern = storage, wanted.source.root, wanted.source.pattern
         self._roles, self._required = wanted_columns(wanted)
+        self._carried, self._carried_as_json = list(wanted.carried), wanted.carried_as_json
         self._allowed = AllowedOrigins([wanted.source.root_uri], wanted.source.hosts)
         self._inventory: Inventory | None = None
         self._sieve: Sieve | None = None
@@ -107,8 +117,9 @@ class ListedFiles:
         names, roles = table.names(), self._roles
         if inventory:
             known = roles_of(names)
-            roles = {role: name for role, name in roles.items() if role in (MASK, BOXES)} | known
-        settings = {role: _SETTINGS.get(role, f"source.columns.{role}") for role in roles}
+            roles = {role: name for role, name in roles.items() if role in (MASK, BOXES) or role.startswith(CARRIED)}
+            roles |= known
+        settings = {role: _setting(role) for role in roles}
         columns = present_columns(roles, self._required, names, str(table), settings)
         named = Names(self._root, self._allowed, is_exact=inventory is not None)
         for batch in table.batches(columns):
@@ -124,18 +135,39 @@ class ListedFiles:
         keys, broken = as_text(values[KEY], columns[KEY], file)
         if self._sieve:
             kept, keys = self._sieve.kept(keys, values)
-            values, broken = {role: column.filter(kept) for role, column in values.items()}, None
+            batch, broken = batch.filter(kept), None
+            values = {role: batch.column(name) for role, name in columns.items()}
             texts = partial(self._texts, values, columns, file)
         ids, links, faults = named.named(keys, broken, file, start)
         sizes = self._sizes("size", values, columns, file)
         versions_ = versions(texts("etag"), sizes, texts("last_modified"), self._root.is_s3)
-        wanted = texts(MASK)
+        paths = several_paths(values[MASK], columns[MASK], file) if MASK in values else None
+        wanted = texts(MASK) if paths is None else paths[0]
         mask_sizes = self._sizes("mask_size", values, columns, file)
         mask_versions = versions(texts("mask_etag"), mask_sizes, texts("mask_last_modified"), self._root.is_s3)
         specs = as_specs(values[BOXES], columns[BOXES], file) if BOXES in values else pa.nulls(len(ids), pa.string())
+        specs = specs if paths is None else paths[1]
+        carried = pa.nulls(len(ids), pa.binary())
+        if self._carried:
+            carried, carried_versions, carried_faults = pack_rows(self._carried_columns(batch, file))
+            versions_ = pc.binary_join_element_wise(versions_, carried_versions, "")
+            faults = pc.coalesce(faults, carried_faults)
         rows = [ids, pc.fill_null(sizes, 0), versions_, links, pa.nulls(len(ids), _LOCATOR), pc.is_valid(specs), faults]
-        found = pa.record_batch([*rows, wanted, mask_sizes, mask_versions, specs], schema=IMAGES)
+        found = pa.record_batch([*rows, wanted, mask_sizes, mask_versions, specs, carried], schema=IMAGES)
         return self._matching(found)
+
+    def _carried_columns(self, batch: pa.RecordBatch, file: str) -> pa.RecordBatch:
+        """Return the columns that go with the results.
+
+        Raises:
+            ConfigError: the sink cannot store a column's type.
+        """
+        rows = batch.select(self._carried)
+        if file.lower().endswith(CSV_SUFFIXES):
+            return as_text_columns(rows)
+        for field in rows.schema if self._carried_as_json else ():
+            check_json(field, file)
+        return rows
 
     @staticmethod
     def _texts(values: Mapping[str, pa.Array], columns: Mapping[str, str], file: str, role: str) -> pa.Array:

@@ -10,6 +10,8 @@ import pyarrow.json
 import pyarrow.parquet as pq
 
 from pipeline.errors import ConfigError
+from pipeline.sources.listed.columns import CARRIED
+from pipeline.sources.parquet.pages import is_in_column
 from pipeline.sources.parquet.source import SUFFIXES as PARQUET_SUFFIXES
 from pipeline.storage.storage import Storage
 
@@ -17,7 +19,7 @@ CSV_SUFFIXES, JSON_SUFFIXES = (".csv", ".csv.gz"), (".jsonl", ".ndjson", ".jsonl
 TABLE_SUFFIXES = (*PARQUET_SUFFIXES, *CSV_SUFFIXES, *JSON_SUFFIXES)
 READ_BYTES = 8 << 20  # of a remote file in one request
 PARSE_BYTES = 4 << 20  # of text at once, and the longest line
-BATCH_ROWS = 65_536
+BATCH_ROWS, BATCH_BYTES = 65_536, 64 << 20  # of a Parquet file, whose columns may hold long values
 _TEXT = pa.binary()  # checked later, row by row
 _BOXES = pa.list_(pa.list_(pa.float64()))
 
@@ -52,7 +54,8 @@ class Table:
         """Yield the rows.
 
         Args:
-            columns: names to read, by the role that decides the type of text files; ``boxes`` may be nested.
+            columns: names to read, by the role that decides the type of text files; ``boxes`` may be nested, and those
+                that are carried have any type.
 
         Raises:
             ConfigError: the file cannot be read, or a value has another type.
@@ -61,8 +64,10 @@ class Table:
         with self._readable():
             if self._is(PARQUET_SUFFIXES):
                 with self._open() as file:
-                    parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=READ_BYTES)
-                    yield from parquet.iter_batches(BATCH_ROWS, columns=names)
+                    parquet = pq.ParquetFile(
+                        file, pre_buffer=False, buffer_size=READ_BYTES, coerce_int96_timestamp_unit="us"
+                    )
+                    yield from parquet.iter_batches(_batch_rows(parquet.metadata, names), columns=names)
                 return
             yield from self._open_csv(names) if self._is(CSV_SUFFIXES) else self._open_json(columns)
 
@@ -85,8 +90,8 @@ class Table:
         options = pyarrow.json.ParseOptions()
         if columns is not None:
             sniffed = self._open_json(None).schema  # type: ignore[attr-defined]
-            schema = pa.schema([(name, _json_type(role, name, sniffed)) for role, name in columns.items()])
-            options = pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
+            schema, ignored = _json_schema(columns, sniffed)
+            options = pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior=ignored)
         return pyarrow.json.open_json(self._open(), pyarrow.json.ReadOptions(block_size=PARSE_BYTES), options)
 
     def _open(self) -> Any:
@@ -115,11 +120,39 @@ class Table:
         return ConfigError(f"source.uri: {self} cannot be read as {kind}: {reason}; write it again or leave it out")
 
 
+def _batch_rows(footer: pq.FileMetaData, names: Sequence[str]) -> int:
+    """Return how many rows of a Parquet file to read at once."""
+    groups = [footer.row_group(index) for index in range(footer.num_row_groups)]
+    chunks = (group.column(index) for group in groups for index in range(group.num_columns))
+    total_bytes = sum(
+        chunk.total_uncompressed_size for chunk in chunks if any(is_in_column(chunk.path_in_schema, n) for n in names)
+    )
+    return max(1, min(BATCH_ROWS, BATCH_BYTES * footer.num_rows // max(total_bytes, 1)))
+
+
+def _json_schema(columns: Mapping[str, str], sniffed: pa.Schema) -> tuple[pa.Schema, str]:
+    """Return the fields to read, and how PyArrow treats others: ``error`` where they may be inside a carried one."""
+    types = {name: _json_type(role, name, sniffed) for role, name in columns.items()}
+    types |= {name: _BOXES for role, name in columns.items() if role == "boxes" and types[name] != pa.string()}
+    carried = [types[name] for role, name in columns.items() if role.startswith(CARRIED)]
+    if not any(map(pa.types.is_nested, carried)):
+        return pa.schema(types), "ignore"
+    others = {field.name: _plain_json(field.type) for field in sniffed if field.name not in types}
+    return pa.schema(types | others), "error"  # ignoring would leave out fields that the first lines do not have
+
+
 def _json_type(role: str, name: str, sniffed: pa.Schema) -> pa.DataType:
     """Return the type of a field: text or a number as the first lines have it; boxes may be lists."""
     found = sniffed.field(name).type if name in sniffed.names else pa.null()
     if role == "boxes":
         return pa.string() if pa.types.is_string(found) else _BOXES
-    if pa.types.is_integer(found) or pa.types.is_floating(found):
-        return found
-    return pa.string() if pa.types.is_null(found) or pa.types.is_timestamp(found) else found
+    return _plain_json(found)
+
+
+def _plain_json(kind: pa.DataType) -> pa.DataType:
+    """Return the type of values as JSON has them: what looks like a time is text, and so is what is null at first."""
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_plain_json(field.type)) for field in kind])
+    if pa.types.is_list(kind):
+        return pa.list_(_plain_json(kind.value_type))
+    return pa.string() if pa.types.is_null(kind) or pa.types.is_timestamp(kind) else kind

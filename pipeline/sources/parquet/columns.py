@@ -24,13 +24,25 @@ def check_columns(schema: pa.Schema, columns: list[str], file: str) -> None:
         raise ConfigError(f"{file} has several columns {several[0]}; each needs a name of its own")
 
 
-def check_pictures(column: pa.Field, file: str) -> None:
+def is_list(kind: pa.DataType) -> bool:
+    """Return whether values are lists."""
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+
+
+def check_pictures(column: pa.Field, file: str, may_be_list: bool = False) -> None:
     """Refuse a column that cannot hold images or masks; an all-null column is accepted.
+
+    Args:
+        column: of the file.
+        file: for messages.
+        may_be_list: whether a row may hold several, in a list.
 
     Raises:
         ConfigError: naming the type that it has.
     """
     kind = plain_type(column.type)
+    if may_be_list and is_list(kind):
+        kind = kind.value_type
     if not pa.types.is_struct(kind):
         if not _is_binary(kind) and not _is_text(kind):
             raise ConfigError(

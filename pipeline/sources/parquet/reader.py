@@ -1,14 +1,16 @@
 """Reads samples out of rows of Parquet files."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import pyarrow as pa
 
 from pipeline.errors import SampleError
 from pipeline.sources.cursors import Cursors
-from pipeline.sources.inputs import Inputs, Sample, file_version, too_many_bytes
+from pipeline.sources.inputs import Inputs, MaskPart, Sample, file_version, too_many_bytes
 from pipeline.sources.linked import LinkedFiles
+from pipeline.sources.parquet.columns import is_list
 from pipeline.sources.parquet.headers import BrokenPageError
 from pipeline.sources.parquet.rows import RowCursor
 from pipeline.sources.parquet.source import wanted_columns
@@ -17,6 +19,7 @@ from pipeline.storage.errors import answering
 from pipeline.storage.storage import Storage
 
 READ_AHEAD_BYTES = 16 << 20  # of rows, while the uris in them are fetched
+MISSING_MASK = "MissingMask"
 BOXES_AS_TEXT = 8  # times as many bytes as in Arrow, about
 
 
@@ -26,7 +29,7 @@ class ParquetReader:
     def __init__(self, wanted: Wanted, storage: Storage) -> None:
         self.storage, self.carried = storage, wanted.carried
         self.columns = wanted_columns(wanted)
-        self.place = wanted.mask
+        self.place, self._mask_may_miss = wanted.mask, wanted.mask_may_miss
         self._cursors = Cursors(storage, lambda key: RowCursor(storage, key, self.columns, self.max_bytes))
         self._linked, self.max_bytes = LinkedFiles(wanted, storage), wanted.max_bytes
 
@@ -72,19 +75,38 @@ class ParquetReader:
         except Exception as error:  # noqa: BLE001 - raised where its sample is dealt with
             return error
 
-    def _mask(self, row: pa.RecordBatch, sample: Sample) -> bytes:
+    def _mask(self, row: pa.RecordBatch, sample: Sample) -> bytes | tuple[MaskPart, ...]:
+        if sample["mask_review"] is not None:  # which takes its place
+            return b""
         if self.place.column:
-            return self._content("mask", row.column(self.place.column)[0], sample)
+            return self._masks(row.column(self.place.column)[0], sample)
         if self.place.box_column:
-            return self._boxes(row.column(self.place.box_column), sample)
+            return self._unless_missing(lambda: self._boxes(row.column(self.place.box_column), sample))
         return b""
+
+    def _masks(self, cell: pa.Scalar, sample: Sample) -> bytes | tuple[MaskPart, ...]:
+        """Return the mask of a row, or each in a list."""
+        if not is_list(cell.type) or not cell.is_valid:
+            return self._unless_missing(lambda: self._content("mask", cell, sample))
+        found = [self._unless_missing(partial(self._content, "mask", one, sample)) for one in cell]
+        names = (f"{self.place.column}[{index}]" for index in range(len(found)))
+        return tuple(MaskPart(name, data) for name, data in zip(names, found, strict=True) if isinstance(data, bytes))
+
+    def _unless_missing(self, read: Callable[[], bytes]) -> bytes | tuple[MaskPart, ...]:
+        """Read a mask; return none where it is missing and may be."""
+        try:
+            return read()
+        except SampleError as error:
+            if error.kind == MISSING_MASK and self._mask_may_miss:
+                return ()
+            raise
 
     def _boxes(self, column: pa.Array, sample: Sample) -> bytes:
         if refusal := too_many_bytes(BOXES_AS_TEXT * column.nbytes, self.max_bytes):
             raise refusal
         boxes = column[0].as_py()
         if boxes is None:
-            raise SampleError("mask", "MissingMask", f"{self.place.box_column} is null for {sample['sample_id']}")
+            raise SampleError("mask", MISSING_MASK, f"{self.place.box_column} is null for {sample['sample_id']}")
         try:
             return json.dumps([{"boxes": boxes}]).encode()
         except TypeError as error:
@@ -104,6 +126,6 @@ class ParquetReader:
         if isinstance(value, bytes):
             return value
         if not value:
-            kind = "MissingImage" if stage == "read" else "MissingMask"
+            kind = "MissingImage" if stage == "read" else MISSING_MASK
             raise SampleError(stage, kind, f"{column} is null or empty for {sample['sample_id']}")
         return self._linked.read(stage, value)

@@ -84,7 +84,7 @@ class ParquetRows:
         schema = footer.schema.to_arrow_schema()
         check_columns(schema, [*self.columns, *filter(None, [self.key])], part.key)
         for column in self.pictures:
-            check_pictures(schema.field(column), part.key)
+            check_pictures(schema.field(column), part.key, may_be_list=column != self.image)
         if self.key:
             check_keys(schema.field(self.key), part.key)
         for column in self.into_json:

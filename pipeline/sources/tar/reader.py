@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from pipeline.errors import SampleError
 from pipeline.sources.cursors import Cursors
-from pipeline.sources.inputs import Inputs, Sample, file_version, read_file
+from pipeline.sources.inputs import Inputs, MaskPart, Sample, file_version, read_file
 from pipeline.sources.tar.headers import BROKEN
 from pipeline.sources.tar.streams import is_compressed, open_shard
 from pipeline.sources.wanted import Wanted
@@ -75,9 +75,14 @@ class TarReader:
 
     def _inputs(self, locator: Sequence[int], blocks: Sequence[tuple[int, bytes]]) -> Inputs:
         parts = [_part(blocks, at, size) for at, size in zip(locator[::2], locator[1::2], strict=True)]
-        image, mask, *carried = parts
+        image, mask, *others = parts
+        carried, further = others[: len(self.carried)], others[len(self.carried) :]
+        masks: bytes | tuple[MaskPart, ...] = mask
+        if further:
+            several = [mask, *further]
+            masks = tuple(MaskPart(f"mask {at} of {len(several)}", data) for at, data in enumerate(several, start=1))
         values = [pa.array([part or None], pa.binary()) for part in carried]
-        return Inputs(image, mask, pa.record_batch(values, names=self.carried))
+        return Inputs(image, masks, pa.record_batch(values, names=self.carried))
 
 
 def stretches(samples: Sequence[Sample]) -> Iterator[list[Sample]]:

@@ -4,6 +4,7 @@ The plan stores the location of each member, so that a worker reads the samples 
 order. In a compressed shard, locations refer to the decompressed stream.
 """
 
+import fnmatch
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
@@ -26,13 +27,15 @@ _NOWHERE: Location = (-1, 0)  # location of a missing member
 class TarShards:
     """Finds the samples of all shards below a uri whose path matches a pattern.
 
-    A sample's locator holds start and length of its image, its mask and its carried members; length 0 means missing.
+    A sample's locator holds start and length of its image, its first mask, its carried members and its further masks;
+    length 0 means missing.
     """
 
     def __init__(self, wanted: Wanted, storage: Storage) -> None:
         self.storage, self.pattern = storage, wanted.source.pattern
         self.image = wanted.source.image or ""
-        self.mask = wanted.mask.member
+        self.masks, self._mask_may_miss = wanted.mask.members, wanted.mask_may_miss
+        self._has_globs = any(mark in pattern for pattern in self.masks for mark in "*?[")
         self.carried = wanted.carried
 
     def files(self, left_out: LeftOut | None = None) -> list[StoredFile]:
@@ -80,7 +83,7 @@ class TarShards:
 
     def _told_apart(self, found: list[SampleRef]) -> list[SampleRef]:
         """Explain missing masks of samples whose mask is not adjacent to their image in the shard."""
-        if not self.mask or all(sample.has_mask or sample.fault for sample in found):
+        if not self.masks or all(sample.has_mask or sample.fault for sample in found):
             return found
         repeated = {name for name, count in Counter(sample.sample_id for sample in found).items() if count > 1}
         message = (
@@ -97,20 +100,23 @@ class TarShards:
         name = _as_text(f"{shard.key}/{members.key}")
         parts, image = members.by_extension, self._image(members)
         if image is None:
-            fault = f"MissingImage: its members are {', '.join(sorted(parts))}; names end at their first dot"
-            return SampleRef(name, 0, shard.version, shard.key, fault=_as_text(fault))
-        wanted = [tree.find(image)]
-        wanted += [
-            tree.find(parts[other]) if other and other in parts else _NOWHERE for other in (self.mask, *self.carried)
-        ]
+            no_image = f"MissingImage: its members are {', '.join(sorted(parts))}; names end at their first dot"
+            return SampleRef(name, 0, shard.version, shard.key, fault=_as_text(no_image))
+        masks = sorted(filter(self._is_mask, parts))
+        missing = [pattern for pattern in self.masks if not fnmatch.filter(masks, pattern)]
+        others = (masks[0] if masks else None, *self.carried, *masks[1:])
+        found = [_NOWHERE if other is None or other not in parts else tree.find(parts[other]) for other in others]
+        wanted = [tree.find(image), *found]
         faults = [part.fault for part in wanted if isinstance(part, Refused)]
         if faults:
             return SampleRef(name, 0, shard.version, shard.key, fault=_as_text(faults[0]))
         locations = [part for part in wanted if not isinstance(part, Refused)]
-        has_mask = bool(self.mask) and self.mask in parts
-        missing = (locations[0][0], 0)
-        locator = [number for at in locations for number in (missing if at == _NOWHERE else at)]
-        return SampleRef(name, sum(locator[1::2]), shard.version, shard.key, locator, has_mask, name_fault(name))
+        has_mask = bool(masks) and (self._mask_may_miss or not missing)
+        nothing = (locations[0][0], 0)
+        locator = [number for at in locations for number in (nothing if at == _NOWHERE else at)]
+        lacks = f"MissingMask: {name} has no member {missing[0]}" if masks and not has_mask else None
+        fault = name_fault(name) or lacks
+        return SampleRef(name, sum(locator[1::2]), shard.version, shard.key, locator, has_mask, fault)
 
     def _image(self, members: Members) -> Part | None:
         return next((part for name, part in members.by_extension.items() if self._is_image(name)), None)
@@ -118,22 +124,26 @@ class TarShards:
     def _is_image(self, extension: str) -> bool:
         if self.image:
             return extension == self.image
-        return f".{extension}" in IMAGE_EXTENSIONS and extension != self.mask
+        return f".{extension}" in IMAGE_EXTENSIONS and not self._is_mask(extension)
+
+    def _is_mask(self, extension: str) -> bool:
+        return any(fnmatch.fnmatchcase(extension, pattern) for pattern in self.masks)
 
     def _matters(self, extension: str) -> bool:
-        return self._is_image(extension) or extension in filter(None, (self.mask, *self.carried))
+        return self._is_image(extension) or self._is_mask(extension) or extension in self.carried
 
     def _is_complete(self, members: Members) -> bool:
         parts = members.by_extension
-        return any(map(self._is_image, parts)) and all(name in parts for name in (self.mask, *self.carried) if name)
+        has_all = not self._has_globs and all(name in parts for name in (*self.masks, *self.carried))
+        return any(map(self._is_image, parts)) and has_all
 
     def _cut_names(self, members: Members) -> list[str]:
         """Remove image and mask whose names were split at an inner dot, and return the parts that were cut off.
 
         An image without a mask may be any other file of the sample.
         """
-        parts, ending = members.by_extension, f".{self.mask}"
-        starts = [name.removesuffix(self.mask) for name in parts if self.mask and name.endswith(ending)]
+        parts = members.by_extension
+        starts = [name.removesuffix(mask) for mask in self.masks for name in parts if name.endswith(f".{mask}")]
         cut = [at for at in starts if any(name.startswith(at) and self._is_image(name[len(at) :]) for name in parts)]
         for name in [name for name in parts if name.startswith(tuple(cut))]:
             del parts[name]

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFont
 
+from jobs.pictures import sheet as sheets
 from jobs.pictures.sheet import CELL_PX, HOLE_COLOUR, MAX_SIDE_PX, _lines, save_sheet, strip, with_hole
 from pipeline.errors import ConfigError
 
@@ -13,11 +14,40 @@ def test_label_is_read_to_its_end_also_above_narrow_pictures():
     assert short.width == long.width >= CELL_PX and long.height > short.height
     lines = _lines(label, 300)
     assert " ".join(lines) == label.strip()
-    assert all(ImageFont.load_default().getlength(line) <= 300 for line in lines)
+    assert all(sheets._font().getlength(line) <= 300 for line in lines)
 
 
-def test_names_stay_on_their_line_and_can_be_told_apart():
-    assert _lines("two\nlines \u202e 日本.png", 1000) == [r"two\nlines \u202e \u65e5\u672c.png"]
+@pytest.fixture
+def fonts(monkeypatch):
+    """Change the fonts that are looked for."""
+
+    def set_fonts(*names: str) -> None:
+        monkeypatch.setattr(sheets, "FONTS", names)
+        sheets._font.cache_clear()
+        sheets._is_drawn.cache_clear()
+
+    yield set_fonts
+    monkeypatch.undo()
+    set_fonts(*sheets.FONTS)
+
+
+def test_names_stay_on_their_line_and_can_be_told_apart(fonts):
+    fonts()
+    assert _lines("two\nlines \u202e 日本 é.png", 1000) == [r"two\nlines \u202e \u65e5\u672c \xe9.png"]
+    assert _lines(r"no\u202e", 1000) == [r"no\\u202e"]  # other than the mark itself
+
+
+def test_letters_that_a_font_of_the_machine_has_are_drawn(fonts):
+    font = "DejaVuSans.ttf"
+    try:
+        ImageFont.truetype(font, 10)
+    except OSError:
+        pytest.skip("no DejaVu fonts on this machine")
+    fonts("no-such-font.ttf", font)
+    assert _lines("café Ωж – \u202e\U0010fffe.png", 1000) == [r"café Ωж – \u202e\U0010fffe.png"]
+    pictures = [np.zeros((30, 30, 3), np.uint8)] * 2
+    drawn, other = (np.asarray(strip(pictures, name)) for name in ("é.png", "è.png"))
+    assert not np.array_equal(drawn, other)
 
 
 def test_small_hole_of_a_large_photo_is_seen():

@@ -160,8 +160,8 @@ def test_not_finite_weights_are_an_error_not_a_picture(tiny_weights):
 def test_wrong_shapes_are_named(inpainter):
     with pytest.raises(ValueError, match=r"mask must be \(8, 9\) bool"):
         inpainter([textured(8, 9)], [np.zeros((9, 8), bool)], [0])
-    with pytest.raises(ValueError, match=r"image must be \(H, W, 3\) uint8"):
-        inpainter([textured(8, 9)[..., 0]], [np.zeros((8, 9), bool)], [0])
+    with pytest.raises(ValueError, match=r"a photo must be uint8 of shape .*got float64 \(8, 9, 3\)"):
+        inpainter([textured(8, 9) / 255], [np.zeros((8, 9), bool)], [0])
     with pytest.raises(ValueError, match="got 1 images, 0 masks"):
         inpainter([textured(8, 9)], [], [0])
 

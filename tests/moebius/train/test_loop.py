@@ -1,5 +1,6 @@
 import csv
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -47,6 +48,26 @@ class _Interrupted(DenoiserTask):
         if step_index == 7:
             raise KeyboardInterrupt
         return super().losses(step_index)
+
+
+def test_training_tells_its_speed_its_figures_and_its_folder(packed_photos, vae_folder, tmp_path, caplog):
+    settings = TrainSettings(
+        photos=str(packed_photos),
+        held_out=str(packed_photos),
+        vae=str(vae_folder),
+        folder=str(tmp_path / "out"),
+        steps=2,
+        batch_size=2,
+        checkpoint_every=2,
+        log_every=1,
+    )
+    with caplog.at_level("INFO"):
+        train(DenoiserTask(settings, TINY), settings)
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("moebius.train")]
+    assert [line.split(":")[0] for line in lines if "held out" in line] == ["held out, step 0", "held out, step 2"]
+    (told,) = [line for line in lines if line.startswith("step ")]  # the last; others after ten seconds each
+    assert re.fullmatch(r"step 2/2  loss [\d.e+-]+  [\d.e+-]+ steps/s  0:00:00 left", told)
+    assert lines[-1] == f"trained 2 steps: weights, losses, samples and figures are in {tmp_path}/out"
 
 
 def test_a_run_that_was_interrupted_takes_the_same_steps(packed_photos, vae_folder, tmp_path):

@@ -74,7 +74,7 @@ def test_a_teacher_of_other_latents_is_refused(trained, tmp_path):
 def test_each_checkpoint_is_measured_on_the_same_draws_of_held_out_photos(trained):
     with open(f"{trained.folder}/{VALIDATION}") as file:
         rows = list(csv.DictReader(file))
-    assert [row["step"] for row in rows] == ["1", "2"]
+    assert [row["step"] for row in rows] == ["0", "1", "2"]  # the first before training
     assert all(0 < float(row[name]) < 5 for row in rows for name in ("held_out_noise", "held_out_hole"))
     task, state = build_task(trained), load_teacher(f"{trained.folder}/{FILE}").state_dict()
     figures = {f"held_out_{name}": value for name, value in task.validate(state).items()}

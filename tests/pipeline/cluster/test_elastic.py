@@ -1,19 +1,15 @@
 """A job on a cluster that grows and shrinks while it runs."""
 
 import json
-import shutil
-import signal
-import tempfile
 import time
-from itertools import count
-from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from pipeline.bench.flow import write_corpus
-from tests.joined_cluster import Node, free_port, run_driver, start_node, stop, wait_for
+from tests.growing_cluster import growing_cluster
+from tests.joined_cluster import run_driver
 
 SAMPLES = 240
 GRACE_S = 25.0  # Ray gives a node 30 s
@@ -31,42 +27,19 @@ sys.exit(jobs.inpaint.main([config], RayExecutor(partial(SleepingActor, batch_s=
 """
 
 
-class Cluster:
-    """A head without GPUs, and nodes of one GPU, as Ray sees them, that join and leave."""
-
-    def __init__(self, folder: Path):
-        self.folder, self.port, self.numbers = folder, free_port(), count()
-        self.env = {"HOME": str(folder)}
-        self.address = f"127.0.0.1:{self.port}"
-        flags = ["--head", f"--port={self.port}", "--include-dashboard=false"]
-        self.nodes = [start_node("head", folder, flags, 1, self.env)]
-        wait_for(self.nodes, self.port)
-
-    def join(self) -> Node:
-        flags = [f"--address={self.address}", "--num-gpus=1"]
-        node = start_node(f"node{next(self.numbers)}", self.folder, flags, 1, self.env)
-        self.nodes.append(node)
-        wait_for([*self.nodes[:1], node], self.port)
-        return node
-
-
 @pytest.fixture
 def cluster():
-    folder = Path(tempfile.mkdtemp(prefix="ray"))
-    started = Cluster(folder)
-    yield started
-    for node in reversed(started.nodes):
-        stop(node, is_graceful=False)
-    shutil.rmtree(folder, ignore_errors=True)
+    """A head without GPUs, which nodes of one GPU, as Ray sees them, will join."""
+    with growing_cluster(flags=["--num-gpus=1"]) as started:
+        yield started
 
 
-def until(condition, timeout_s: float = 60.0) -> float:
-    """Wait for a condition, and return the seconds that it took."""
+def until(condition, timeout_s: float = 60.0) -> None:
+    """Wait for a condition."""
     started = time.monotonic()
     while not condition():
         assert time.monotonic() - started < timeout_s
         time.sleep(0.1)
-    return time.monotonic() - started
 
 
 def test_workers_follow_the_cluster_and_leave_within_their_grace_period(cluster, tmp_path):
@@ -89,8 +62,7 @@ def test_workers_follow_the_cluster_and_leave_within_their_grace_period(cluster,
         until(lambda: len(list(logs.iterdir())) == 1)
         cluster.join()
         until(lambda: len(list(logs.iterdir())) == 2)
-        first.process.send_signal(signal.SIGTERM)
-        assert until(lambda: first.process.poll() is not None) < GRACE_S
+        cluster.drain(first, GRACE_S)
         _, errors = driver.communicate(timeout=120)
     finally:
         driver.kill()

@@ -259,7 +259,7 @@ def test_jpeg_of_highest_quality_and_scanned_tiff_are_encoded():
 
 def test_gif_needs_another_format_and_says_so():
     data = saved(RGB.quantize(64), "GIF")
-    with pytest.raises(SampleError, match=r"set sink\.image_format=png"):
+    with pytest.raises(SampleError, match=r"set sink\.image_format=source-or-png"):
         repaint(data)
     encoded, mask, _ = repaint(data, "png")
     assert np.array_equal(comparable(encoded)[~mask], comparable(data)[~mask])

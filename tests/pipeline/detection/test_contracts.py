@@ -109,6 +109,13 @@ def test_yolo_with_shares_as_boxes_is_refused():
         CONTRACTS.load("yolo")().decode([Output("output0", values)], Question(SIZE, 0.4))
 
 
+def test_yolo_that_was_exported_without_decoding_is_refused():
+    """Its boxes are offsets within cells and logarithms of sizes, as of YOLOX by default."""
+    values = np.random.default_rng(0).normal(0, 1.5, (1, CELLS, 5 + CLASSES)).astype(np.float32)
+    with pytest.raises(ValueError, match="export the model with decoding"):
+        CONTRACTS.load("yolo")().decode([Output("output0", values)], Question(SIZE, 0.4))
+
+
 def test_masks_of_yolo_are_the_sum_of_prototypes_inside_each_box():
     boxes, scores = predictions(3)
     generator = np.random.default_rng(3)

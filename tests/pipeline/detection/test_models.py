@@ -226,6 +226,16 @@ def test_model_that_also_takes_the_size_gets_that_of_its_input(tmp_path):
     assert found.pixels.all() and found.objects == 1
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 900), (900, 2), (33, 31)])
+@pytest.mark.parametrize("tile_px", [0, 64])
+def test_photo_of_any_shape_is_taken(tmp_path, shape, tile_px):
+    rgb = np.full((*shape, 3), RED, np.uint8)
+    paths = red_heatmap(tmp_path / "heat.onnx"), red_box(tmp_path / "box.onnx")
+    for path in paths:
+        found = opened(path, tile_px=tile_px).find(rgb)
+        assert found.pixels.shape == shape and found.pixels.all()
+
+
 def test_more_objects_than_anyone_wants_fail_the_sample(tmp_path, monkeypatch):
     monkeypatch.setattr(models, "MAX_OBJECTS", 1)
     detector = opened(fixed(tmp_path / "a.onnx", ROWS))

@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -68,6 +69,15 @@ def test_operator_that_onnxruntime_lacks_is_refused(tmp_path):
         opened(path)
 
 
+def test_refusal_writes_nothing_to_standard_output(tmp_path, capfd):
+    """As onnxruntime does before it tries again on another device, here because the name is not UTF-8."""
+    path = save_model(tmp_path / "a.onnx", [helper.make_node("Mystery", ["photo"], ["heat"])], {"heat": (1, None)})
+    path.write_bytes(path.read_bytes().replace(b"Mystery", b"\xff" * 7))
+    with pytest.raises(ConfigError, match="is no model that this onnxruntime can run"):
+        opened(path)
+    assert capfd.readouterr().out == ""
+
+
 def test_output_that_is_no_tensor_of_numbers_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="fails on a grey picture: an output is no tensor of numbers"):
         opened(fixed(tmp_path / "a.onnx", {"heat": np.array([["a"]], object)}))
@@ -130,6 +140,11 @@ def test_file_beyond_the_limit_is_not_read(tmp_path):
         file.truncate(1 << 31)
     with pytest.raises(ConfigError, match=r"has more than .* bytes"):
         opened(path)
+
+
+def test_path_that_is_no_file_is_not_read():
+    with pytest.raises(ConfigError, match=r"mask\.model: /dev/zero is no file"):
+        sessions.Session(Path("/dev/zero"), "0" * 64, "cpu", None)
 
 
 def in_initializer(tensor):

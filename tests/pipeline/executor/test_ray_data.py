@@ -16,7 +16,7 @@ from ray.util.annotations import RayDeprecationWarning
 
 from pipeline.config.job import JobConfig, SinkConfig
 from pipeline.errors import ExecutorError
-from pipeline.executor.ray_data import RayWorkers, _deaths_noted
+from pipeline.executor.ray_data import RayWorkers, _deaths_noted, is_demonstration
 from pipeline.faults.passes import History, Pass
 from pipeline.faults.roster import Roster, open_roster
 from pipeline.records import OK, Record
@@ -37,6 +37,20 @@ def test_error_of_a_whole_pass_is_one_of_the_executor_and_says_the_cause():
     workers = BrokenWorkers(InpaintActor, JobConfig(), "weights", "run", Pool(1, 0, 1, 1), Roster())
     with pytest.raises(ExecutorError, match=r"^the cause$"):
         list(workers.run_pass(pa.array([[]]), Pass()))
+
+
+@pytest.mark.parametrize(
+    ("weights", "address", "gpus", "expected"),
+    [
+        ("nano", None, 0, False),
+        ("nano", None, 0.5, True),
+        ("nano", "auto", 0, True),
+        ("places2", "auto", 1, False),
+        ("/srv/nano", "auto", 1, False),
+    ],
+)
+def test_small_model_is_warned_about_where_there_are_gpus_or_a_cluster(weights, address, gpus, expected):
+    assert is_demonstration(weights, address, Pool(1, gpus, 1, 1)) is expected
 
 
 def test_cause_of_death_that_ray_only_logs_is_in_the_roster_until_the_next_pass():

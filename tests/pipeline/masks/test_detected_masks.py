@@ -8,9 +8,10 @@ import pytest
 from pipeline.codecs.photo import Photo
 from pipeline.config.data import MaskConfig
 from pipeline.config.job import JobConfig, SourceConfig, public_configuration
+from pipeline.config.verify import VerifyConfig
 from pipeline.detection.text import find_text
 from pipeline.errors import ConfigError, SampleError
-from pipeline.masks.base import open_kind, pinned
+from pipeline.masks.base import fetched, open_kind, pinned
 from pipeline.masks.decode import draw_mask
 from tests.conftest import textured
 from tests.pipeline.detection.onnx_models import RED, red_box, red_heatmap
@@ -45,6 +46,30 @@ def test_same_file_elsewhere_has_the_same_fingerprint_and_another_file_has_not(t
     assert fingerprint(model=str(one), score=0.6) != first
     assert fingerprint(model=[str(one), str(one)]) != first
     assert fingerprint(model=str(red_box(one))) != first
+
+
+def test_detector_that_looks_at_results_is_identified_by_its_file_too(tmp_path):
+    path = red_heatmap(tmp_path / "a.onnx")
+    model = {"kind": "detect", "model": str(path), "score": 0.3}
+    config = JobConfig(SourceConfig(uri="photos"), MaskConfig(), verify=VerifyConfig(model))
+    with pytest.raises(RuntimeError, match="have not been hashed"):
+        _ = config.fingerprint
+    first = pinned(config)
+    assert first.mask == config.mask and first.verifying_detector.score == 0.3
+    assert first.verifying_detector.model_sha256 == [hashlib.sha256(path.read_bytes()).hexdigest()]
+    assert pinned(first).fingerprint == first.fingerprint
+    red_box(path)
+    assert pinned(config).fingerprint != first.fingerprint
+    same = JobConfig(config.source, MaskConfig(**model), verify=VerifyConfig("mask"))
+    found = pinned(same)
+    assert found.verifying_detector is found.mask and found.fingerprint
+
+
+def test_driver_without_the_gpu_of_the_workers_tries_the_model_on_its_cpu(tmp_path):
+    config = pinned(job(model=str(red_heatmap(tmp_path / "a.onnx")), device="cuda"))
+    assert config.mask.device == "cuda"
+    with pytest.raises(ConfigError, match="needs a GPU"):
+        fetched(config)
 
 
 def test_fingerprint_without_hashes_is_never_computed():
@@ -111,6 +136,8 @@ def test_mask_that_is_drawn_again_where_the_model_is_not_says_so(tmp_path):
 def test_uri_of_a_model_is_shown_without_its_secret():
     config = job(model="https://example.com/a.onnx?token=abcdef", model_sha256=["0" * 64])
     assert "abcdef" not in str(public_configuration(config)["mask"])
+    verified = JobConfig(config.source, MaskConfig(), verify=VerifyConfig({"model": config.mask.model}))
+    assert "abcdef" not in str(public_configuration(verified))
 
 
 def test_model_of_text_detection_finds_the_lines_that_its_package_finds():

@@ -235,10 +235,10 @@ def test_mark_that_is_some_per_cent_larger_is_found():
 def test_photo_without_the_mark_fails_or_passes_through_as_configured(find, seed):
     keys = {"offset": [30, 20], "find": find}
     photo = photo_of(smooth(seed=seed))
-    with pytest.raises(SampleError, match=r"the mark agrees with the photo by .*mask\.absent=unchanged") as caught:
+    with pytest.raises(SampleError, match=r"the mark agrees with the photo by .*mask\.missing=empty") as caught:
         draw_mask(png(LOGO), photo, config(**keys), LIMIT)
     assert (caught.value.stage, caught.value.kind) == ("mask", "MarkNotFound")
-    drawn = draw_mask(png(LOGO), photo, config(**keys, absent="unchanged"), LIMIT)
+    drawn = draw_mask(png(LOGO), photo, config(**keys, missing="empty"), LIMIT)
     assert not drawn.changed.any() and drawn.objects == 0 and drawn.restored is None
 
 
@@ -286,12 +286,11 @@ def test_mark_that_cannot_be_used_fails_the_sample_with_the_reason(photo, data, 
         ({"find": {"shift_px": 900}}, r"mask\.find\.shift_px must be whole pixels in 0 … 64"),
         ({"find": {"scale": 2}}, r"mask\.find\.scale must be in 0 … 0\.25"),
         ({"max_opacity": 2}, r"mask\.max_opacity must be auto or in 0 … 1"),
-        ({"absent": "skip"}, r"mask\.absent must be one of fail, unchanged"),
         ({"anchor": "middle"}, r"mask\.anchor must be one of"),
         ({"invert": True}, r"mask\.invert has no meaning for mask\.kind=mark"),
         ({"resize": True}, r"mask\.resize has no meaning for mask\.kind=mark; set mask\.size"),
     ],
-    ids=range(13),
+    ids=range(12),
 )
 def test_faulty_setting_of_a_mark_is_refused_with_its_key(keys, message):
     with pytest.raises(ConfigError, match=message):
@@ -300,5 +299,12 @@ def test_faulty_setting_of_a_mark_is_refused_with_its_key(keys, message):
 
 def test_settings_of_marks_decide_results_but_leave_older_fingerprints_as_they_are():
     base = JobConfig(mask=config())
-    for key in ({"offset": [1, 0]}, {"size": 0.5}, {"repeat": True}, {"find": {"shift_px": 1}}, {"max_opacity": 0.5}):
+    for key in (
+        {"offset": [1, 0]},
+        {"size": 0.5},
+        {"repeat": True},
+        {"find": {"shift_px": 1}},
+        {"max_opacity": 0.5},
+        {"missing": "empty"},
+    ):
         assert replace(base, mask=replace(base.mask, **key)).fingerprint != base.fingerprint

@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
@@ -19,6 +21,32 @@ from tests.pipeline.scenarios.test_run import run as run_on
 pytestmark = pytest.mark.usefixtures("model_here")
 run = partial(run_on, executor=LocalExecutor())
 TOP, LEFT, BOTTOM, RIGHT = 20, 30, 40, 60  # of the hole that make_photos draws
+HEIGHT, WIDTH = 80, 96
+RUNS = [LEFT * HEIGHT + TOP, *[BOTTOM - TOP, HEIGHT - BOTTOM + TOP] * (RIGHT - LEFT - 1), BOTTOM - TOP]
+# The hole in a label file of each format, with the extension of its name.
+LABELS = {
+    "yolo": (".txt", f"0 {45 / WIDTH} {30 / HEIGHT} {30 / WIDTH} {20 / HEIGHT} 0.9\n"),
+    "labelme": (
+        ".json",
+        json.dumps({"shapes": [{"label": "a", "points": [[LEFT, TOP], [RIGHT, BOTTOM]], "shape_type": "rectangle"}]}),
+    ),
+    "voc": (
+        ".xml",
+        "<annotation><object><name>a</name><bndbox><xmin>31</xmin><ymin>21</ymin><xmax>60</xmax><ymax>40</ymax></bndbox>"
+        "</object></annotation>",
+    ),
+    "sa1b": (
+        ".json",
+        json.dumps(
+            {
+                "image": {"height": HEIGHT, "width": WIDTH},
+                "annotations": [
+                    {"segmentation": {"size": [HEIGHT, WIDTH], "counts": [*RUNS, HEIGHT * WIDTH - sum(RUNS)]}}
+                ],
+            }
+        ),
+    ),
+}
 
 
 @pytest.fixture(scope="module")
@@ -38,20 +66,34 @@ def masks(folder: Path, kind: str) -> MaskConfig:
     if kind == "boxes":
         file.write_text("".join(json.dumps({"sample_id": name, "boxes": [box]}) + "\n" for name in names))
         return MaskConfig(kind="boxes", uri=str(file), box_format="xywh")
+    if kind == "shapes":
+        corners = {"x1": LEFT, "y1": TOP, "x2": RIGHT, "y2": BOTTOM, "score": 0.9}
+        rows = [{"file_name": name, **corners} for name in names]
+        decoy = {"file_name": names[0], **corners, "x1": 0, "score": 0.1}
+        pq.write_table(pa.Table.from_pylist([*rows, decoy]), folder / "shapes.parquet")
+        return MaskConfig(kind="shapes", uri=str(folder / "shapes.parquet"), where="score > 0.4")
+    if kind in LABELS:
+        (folder / f"{kind}-labels").mkdir()
+        for name in names:
+            (folder / f"{kind}-labels" / name.replace(".png", LABELS[kind][0])).write_text(LABELS[kind][1])
+        return MaskConfig(kind="labels", uri=str(folder / f"{kind}-labels"), labels=kind)
     annotations = [{"image_id": index, "category_id": 1, "bbox": box} for index in range(3)]
     images = [{"id": index, "file_name": name, "height": 80, "width": 96} for index, name in enumerate(names)]
     file.write_text(json.dumps({"images": images, "annotations": annotations}))
     return MaskConfig(kind="coco", uri=str(file))
 
 
-@pytest.mark.parametrize("kind", ["static", "boxes", "coco"])
+@pytest.mark.parametrize("kind", ["static", "boxes", "coco", "shapes", *LABELS])
 def test_same_hole_in_other_words_gives_the_same_pixels(photos, kind):
     folder, config, paired = photos
     told = replace(config, mask=masks(folder, kind), sink=SinkConfig(uri=str(folder / kind)))
     rows = run(told)
     assert rows.keys() == paired.keys()
     for name, row in rows.items():
-        assert (row["status"], row["mask_kind"], row["mask_uri"]) == (OK, kind, told.mask.uri)
+        assert (row["status"], row["mask_kind"]) == (OK, told.mask.kind)
+        assert row["mask_uri"].startswith(told.mask.uri)
+        assert row["mask_objects"] == (None if kind == "static" else 1)
+        assert row["mask_score"] == (0.9 if kind in ("shapes", "yolo") else None)
         assert row["output_sha256"] == paired[name]["output_sha256"]
     assert run(told, "again") == rows
 
@@ -137,7 +179,7 @@ def test_known_mark_is_computed_in_a_whole_job_and_photos_without_it_are_told(ph
         filled = np.zeros((80, 96), bool)
         filled[38:42, 48:62] = True
         assert np.abs(result - truth)[~filled].max() <= 2
-    mask = replace(mask, absent="unchanged", max_opacity=1.0)
+    mask = replace(mask, missing="empty", max_opacity=1.0)
     layer[8:12, 8:22, 3] = 127
     Image.fromarray(layer).save(tmp_path / "logo.png")
     photo = Image.fromarray(truths["000.png"])

@@ -154,7 +154,7 @@ def folder(tmp_path, *names: str) -> Storage:
 def paired(masks: MaskKind, *keys: str) -> dict[str, str | None]:
     """The mask's key of each image that remains one."""
     with Database() as database:
-        images = [(*SampleRef(key, 1, "v"), masks.name_of(key) if masks.name_of else None, *[None] * 3) for key in keys]
+        images = [(*SampleRef(key, 1, "v"), masks.name_of(key) if masks.name_of else None, *[None] * 4) for key in keys]
         database.create("images", IMAGES, in_batches(images, IMAGES))
         masks.pair(database)
         return dict(database.run("SELECT sample_id, mask_key FROM samples"))
@@ -228,7 +228,7 @@ def annotated(tmp_path, names: tuple[str, ...], images: tuple[str, ...]) -> tupl
     masks = open_masks(MaskConfig(kind="boxes"), Storage(str(file)), ELSEWHERE)
     with Database() as database:
         database.create(
-            "images", IMAGES, in_batches([(*SampleRef(key, 1, "v"), *[None] * 4) for key in images], IMAGES)
+            "images", IMAGES, in_batches([(*SampleRef(key, 1, "v"), *[None] * 5) for key in images], IMAGES)
         )
         masks.pair(database)
         found = dict(database.run("SELECT sample_id, mask_spec FROM samples"))

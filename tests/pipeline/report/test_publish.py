@@ -16,6 +16,7 @@ from pipeline.errors import ConfigError
 from pipeline.manifest.tombstones import note_forgotten
 from pipeline.report.formatting import shown
 from pipeline.report.publish import KEY, make_report, report_run
+from pipeline.review.take_back import take_back
 from pipeline.storage.storage import Storage
 from tests.conftest import make_photos
 from tests.pipeline.flow_here import run_here
@@ -175,3 +176,23 @@ def test_report_lies_beside_the_results_on_object_storage(ended, s3_server):
 def test_sink_without_rows_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="no manifest with rows"):
         make_report(Storage(str(tmp_path)), {})
+
+
+def test_reviews_are_in_the_page_and_none_of_their_words_becomes_code(tmp_path, tiny_weights, here):
+    make_photos(tmp_path, count=4)
+    config = job(tmp_path, tiny_weights)
+    run_here(config)
+    sink, path = Storage(config.sink.uri), tmp_path / "verdicts.csv"
+    assert "Reviews" not in make_report(sink, {}).decode()
+    columns = "sample_id,verdict,note,reviewer,round,stratum,stratum_rows,population,population_rows"
+    lines = [
+        f"{number:03}.png,{verdict},<i>note</i>,<b>Ada,r,s,4,all results,4"
+        for number, verdict in enumerate(("bad", "good"))
+    ]
+    path.write_text("\n".join([columns, *lines]))
+    take_back(sink, path)
+    html = make_report(sink, {})
+    page, text = Page(html), html.decode()
+    assert "defects: 50 % (95 %: " in text and "2 of 4 results reviewed" in text
+    assert "Present results by their latest verdict: 1 bad, 1 good." in text
+    assert "<td><bdi>000.png</bdi></td><td><bdi>&lt;i&gt;note&lt;/i&gt;</bdi></td>" in text and not page.of("i")

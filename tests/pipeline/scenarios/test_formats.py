@@ -67,6 +67,10 @@ def corpus(tmp_path_factory) -> Path:
 
 
 def source(folder: Path, form: str) -> SourceConfig:
+    if form == "list":
+        columns = {"key": [f"{index:03}.png" for index in range(COUNT)], **CARRIED}
+        pq.write_table(pa.table(columns), folder / "list.parquet")
+        return SourceConfig(format="list", uri=str(folder / "list.parquet"), root=str(folder / "photos"))
     if form == "images":
         return SourceConfig(uri=str(folder / "photos"))
     if form.startswith("tar"):
@@ -75,7 +79,7 @@ def source(folder: Path, form: str) -> SourceConfig:
 
 
 def sample_ids(form: str) -> list[str]:
-    if form == "images":
+    if form in ("images", "list"):
         return [f"{index:03}.png" for index in range(COUNT)]
     if form.startswith("tar"):
         return [f"{index // 3:02}.{form}/{index:03}" for index in range(COUNT)]
@@ -176,6 +180,49 @@ def test_carried_columns_and_members_go_with_the_results(here, corpus, tmp_path,
         assert [line["caption"] for line in described] == names
     else:
         assert [data.decode() for name, data in members.items() if name.endswith(".txt")] == names
+
+
+CARRIED = {
+    "label": pa.array([3, None, 1, 4, 1], pa.int16()),
+    "score": pa.array([0.5, 1.5, None, -2.0, 0.25], pa.float32()),
+    "caption": pa.array(["a", "", "é", None, "e"]),
+    "tags": pa.array([["x", None], [], None, ["y"], ["z"]]),
+    "camera": pa.array([{"iso": 100, "at": [1.5]}, None, {"iso": None, "at": []}, {"iso": 1, "at": [2.0]}, None]),
+    "thumbnail": pa.array([b"\xff\0", b"", None, b"b", b"c"]),
+}
+
+
+@pytest.mark.parametrize("sink", ["webdataset", "parquet"])
+def test_columns_of_a_list_go_with_the_results(here, corpus, tmp_path, sink):
+    config = JobConfig(
+        source=source(corpus, "list"),
+        mask=mask(corpus, tmp_path, "list", "paired"),
+        sink=SinkConfig(uri=str(tmp_path / "out"), format=sink, carry=list(CARRIED), shard_samples=2),
+    )
+    rows = run(config)
+    assert {row["status"] for row in rows.values()} == {OK} and len(rows) == COUNT
+    for name, values in CARRIED.items():
+        wanted = dict(zip(rows, values.to_pylist(), strict=True))
+        if sink == "parquet":
+            assert _carried(rows, name) == wanted
+            types = {pq.read_schema(row["output_uri"]).field(name).type for row in rows.values()}
+            assert types == {pq.read_schema(config.source.uri).field(name).type}
+        elif name == "thumbnail":  # bytes are members of their own
+            assert _members(rows, name) == {key: value for key, value in wanted.items() if value is not None}
+        else:
+            assert _carried(rows, name) == wanted
+    assert run(config, "again") == rows
+
+
+def _members(rows: dict[str, dict], extension: str) -> dict[str, bytes]:
+    """What tar shards hold of one extension, by sample."""
+    found = {}
+    for name, row in rows.items():
+        with tarfile.open(row["output_uri"]) as tar:
+            member = f"{row['output_member'].removesuffix('.png')}.{extension}"
+            if member in tar.getnames():
+                found[name] = tar.extractfile(member).read()
+    return found
 
 
 COLUMNS = {

@@ -9,10 +9,12 @@ import io
 import shutil
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -117,32 +119,8 @@ def check(config: JobConfig, expected: dict[str, str]) -> None:
     assert len(list((out / "manifest").iterdir())) <= 16 + 4
 
 
-# Between a shard that is written anew and its rows, after which the next run finds it and makes the very same.
-@example(
-    corpus=[(39, 18, "good"), (15, 25, "good"), (36, 37, "good"), (27, 24, "good")],
-    strokes=[],
-    changes=[(22, 18, "good")],
-    later_strokes=[(3, True)],
-    sink="parquet",
-    slices=(0, 0),
-)
-@given(
-    corpus=photos,
-    strokes=strokes,
-    changes=photos,
-    later_strokes=strokes,
-    sink=st.sampled_from(SINKS),
-    slices=st.tuples(st.sampled_from([0, 0, 2, 3]), st.sampled_from([0, 0, 2, 3])),
-)
-@settings(
-    deadline=None,
-    max_examples=45,
-    phases=set(Phase) - {Phase.shrink, Phase.explain},
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-def test_rows_are_inputs_each_once_wherever_the_job_is_killed(
-    here, tmp_path_factory, corpus, strokes, changes, later_strokes, sink, slices
-):
+def kill_and_check(here, tmp_path_factory, corpus, strokes, changes, later_strokes, sink, slices) -> None:
+    """Run a job, over a corpus and then over a changed one, that is killed at strokes; check what is left."""
     folder = tmp_path_factory.mktemp("job")
     config = JobConfig(
         source=SourceConfig(uri=f"{folder}/photos"),
@@ -160,6 +138,44 @@ def test_rows_are_inputs_each_once_wherever_the_job_is_killed(
     retried = replace(config, run=RunConfig(retry_failed=True))
     run_slices_until_done(retried, slices[1], Scythe(list(later_strokes)), here)
     check(config, expected | later)
+
+
+killed_jobs = given(
+    corpus=photos,
+    strokes=strokes,
+    changes=photos,
+    later_strokes=strokes,
+    sink=st.sampled_from(SINKS),
+    slices=st.tuples(st.sampled_from([0, 0, 2, 3]), st.sampled_from([0, 0, 2, 3])),
+)
+examples_of = partial(
+    settings,
+    deadline=None,
+    phases=set(Phase) - {Phase.shrink, Phase.explain},
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+# Between a shard that is written anew and its rows, after which the next run finds it and makes the very same.
+@example(
+    corpus=[(39, 18, "good"), (15, 25, "good"), (36, 37, "good"), (27, 24, "good")],
+    strokes=[],
+    changes=[(22, 18, "good")],
+    later_strokes=[(3, True)],
+    sink="parquet",
+    slices=(0, 0),
+)
+@killed_jobs
+@examples_of(max_examples=20)
+def test_rows_are_inputs_each_once_wherever_the_job_is_killed(here, tmp_path_factory, **job):
+    kill_and_check(here, tmp_path_factory, **job)
+
+
+@pytest.mark.slow
+@killed_jobs
+@examples_of(max_examples=150)
+def test_rows_are_inputs_each_once_wherever_many_jobs_are_killed(here, tmp_path_factory, **job):
+    kill_and_check(here, tmp_path_factory, **job)
 
 
 def verdicts(config: JobConfig) -> dict[str, tuple]:

@@ -38,7 +38,7 @@ reader = Reader(config)
 source = open_source(config, reader.source)
 before, results = peak_mb(), []
 samples = [
-    dict(found._asdict(), input_version=found.version, mask_key="", mask_spec=None)
+    dict(found._asdict(), input_version=found.version, mask_key="", mask_spec=None, mask_review=None)
     for found in source.samples(source.files())
 ]
 for inputs in reader.read_all(samples[:100]):

@@ -9,8 +9,10 @@ import torch
 
 import pipeline.worker.actor
 from pipeline.config.job import JobConfig, MaskConfig, ModelConfig, SinkConfig, SourceConfig
+from pipeline.errors import ConfigError
 from pipeline.faults.roster import Roster
 from pipeline.manifest.lease import Lease
+from pipeline.masks.base import pinned
 from pipeline.records import DEFERRED, HELD, OK, SAMPLE_SCHEMA
 from pipeline.storage.errors import CredentialsError
 from pipeline.storage.storage import Storage
@@ -18,6 +20,7 @@ from pipeline.storage.weights import fetch_weights
 from pipeline.worker.actor import InpaintActor
 from pipeline.worker.pool import Pool
 from tests.conftest import make_photos, planned_sample
+from tests.pipeline.detection.onnx_models import red_box
 
 
 class Echo:
@@ -66,6 +69,28 @@ def test_unit_becomes_rows_in_order_and_files(worker, tmp_path):
     for row in rows:
         assert row["status"] == OK and row["run_id"] == "run"
         assert (tmp_path / "out" / "data" / row["sample_id"]).stat().st_size == row["output_bytes"]
+
+
+def test_worker_fetches_the_model_of_its_masks_and_refuses_another_one(tmp_path, tiny_weights, s3_server, monkeypatch):
+    monkeypatch.setenv("MOEBIUS_HOME", str(tmp_path / "home"))
+    storage = Storage(f"s3://bucket/{tmp_path.name}", s3_server)
+    storage.upload("red.onnx", str(red_box(tmp_path / "red.onnx")))
+    photos, _ = make_photos(tmp_path, count=1)
+    config = JobConfig(
+        source=SourceConfig(uri=str(photos)),
+        mask=MaskConfig(kind="detect", model=storage.uri("red.onnx")),
+        model=ModelConfig(weights=str(tiny_weights)),
+        sink=SinkConfig(uri=str(tmp_path / "out")),
+        storage=s3_server,
+    )
+    config = pinned(config)
+    pool, fingerprint = Pool(1, 0, 1, 2), fetch_weights(config.model.weights, {}).fingerprint
+    with Lease(Storage(config.sink.uri), "run"):
+        (row,) = EchoActor(config, fingerprint, "run", pool, Roster())(unit("000.png")).to_pylist()
+        assert row["status"] == OK and row["mask_objects"] == 1
+        storage.upload("red.onnx", str(red_box(tmp_path / "other.onnx", shape=(1, 3, 32, 32))))
+        with pytest.raises(ConfigError, match=r"on this machine, mask\.model_sha256 is"):
+            EchoActor(config, fingerprint, "run", pool, Roster())
 
 
 @pytest.mark.parametrize("broken", ["read", "write"])

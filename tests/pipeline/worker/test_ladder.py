@@ -94,6 +94,24 @@ def test_each_rung_changes_one_thing_and_keeps_the_changes_before():
     assert last.record.window_count == 4  # of the tries after the first, whose windows are counted when it is prepared
 
 
+def test_hole_grows_by_what_was_found_as_far_as_it_reaches():
+    class Longer:
+        """Finds a line that begins in the hole and ends far from it, and another one elsewhere."""
+
+        def __init__(self):
+            self.looks = 0
+
+        def find(self, rgb):
+            self.looks += 1
+            pixels = np.zeros(rgb.shape[:2], bool)
+            if self.looks == 1:
+                pixels[30:34, 40:60] = pixels[2:6] = True
+            return DrawnMask(pixels, 1)
+
+    result, tries = climbed(ladder_of(Longer(), dilate_px=2), new_job())
+    assert len(tries) == 2 and result.mask[28:36, 18:62].all() and not result.mask[:20].any()
+
+
 def test_best_of_all_tries_is_kept_where_none_is_clean():
     result, tries = climbed(ladder_of(Scripted(5, 4, 2, 3, 6)), new_job())
     assert result.patch is tries[2].patch and result.record.tries == 5

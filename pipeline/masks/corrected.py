@@ -1,0 +1,15 @@
+"""Corrected masks, which people drew in a review of a result."""
+
+from pipeline.config.data import MaskConfig
+from pipeline.sources.inputs import Inputs
+
+
+def settings_of(inputs: Inputs, config: MaskConfig) -> MaskConfig:
+    """Return how the mask of a sample is read.
+
+    A corrected mask is the whole hole, in black and white and of the size of the stored image: it is neither inverted
+    nor turned, scaled or grown. The limits on its size are those of all masks.
+    """
+    if not inputs.is_corrected:
+        return config
+    return MaskConfig(kind="paired", min_fraction=config.min_fraction, max_fraction=config.max_fraction)

@@ -1,0 +1,1 @@
+"""Objects in tables, as detectors and labelling tools write them."""

@@ -1,0 +1,139 @@
+"use strict";
+(() => {
+  const find = (id) => document.getElementById(id);
+  const { columns, lines, round, file } = JSON.parse(find("lines").textContent);
+  const cards = [...document.querySelectorAll("#cards .card")], marks = [...find("strip").children];
+  const choices = [...document.querySelectorAll("[data-verdict]")];
+  const note = find("note"), reviewer = find("reviewer"), holes = find("holes"), whole = find("whole");
+  const storeName = `moebius-review-${round}`;
+  let at = 0, unsaved = false;
+
+  // What a person has said survives a closed window, where the browser keeps anything for pages from a disk.
+  function remember() {
+    const said = lines.map(({ verdict, note, reviewed_at, reviewer }) => [verdict, note, reviewed_at, reviewer]);
+    try { localStorage.setItem(storeName, JSON.stringify({ reviewer: reviewer.value, said, unsaved })); } catch { /* private */ }
+  }
+
+  function recall() {
+    try {
+      const kept = JSON.parse(localStorage.getItem(storeName)) || { reviewer: "", said: [] };
+      reviewer.value = kept.reviewer;
+      kept.said.forEach(([verdict, note, reviewed_at, reviewer], index) => Object.assign(lines[index], { verdict, note, reviewed_at, reviewer }));
+      unsaved = Boolean(kept.unsaved);
+    } catch { /* nothing is kept, or by another page */ }
+  }
+
+  function cut(share) {
+    for (const view of cards[at].querySelectorAll(".view")) {
+      view.style.setProperty("--cut", `${share}%`);
+      view.dataset.cut = share;
+      const slider = view.querySelector("input");
+      if (slider) slider.value = share;
+    }
+  }
+
+  function load(index) {
+    for (const picture of cards[index]?.querySelectorAll("img:not([src])") || []) picture.src = picture.dataset.src;
+  }
+
+  function show(index) {
+    cards[at].hidden = true;
+    marks[at].removeAttribute("aria-current");
+    at = Math.min(Math.max(index, 0), cards.length - 1);
+    cards[at].hidden = false;
+    marks[at].setAttribute("aria-current", "true");
+    marks[at].scrollIntoView({ block: "nearest" });
+    note.value = lines[at].note || "";
+    load(at);
+    load(at + 1); // so that it is there when it is wanted
+    cut(0);
+    draw();
+  }
+
+  function draw() {
+    const count = (name) => lines.filter((line) => line.verdict === name).length;
+    const [good, bad, unsure] = ["good", "bad", "unsure"].map(count);
+    find("count").textContent = `${good + bad + unsure} of ${lines.length}: ${good} good, ${bad} bad, ${unsure} unsure`;
+    for (const choice of choices) choice.classList.toggle("chosen", choice.dataset.verdict === lines[at].verdict);
+    marks.forEach((mark, index) => { mark.className = lines[index].verdict || ""; });
+  }
+
+  function change(said) {
+    Object.assign(lines[at], said, { reviewed_at: new Date().toISOString(), reviewer: reviewer.value.trim() });
+    unsaved = true;
+    remember();
+    draw();
+  }
+
+  function judge(verdict) {
+    const again = lines[at].verdict === verdict;
+    change({ verdict: again ? "" : verdict });
+    if (!again && at + 1 < cards.length) show(at + 1);
+  }
+
+  function next() {
+    const open = [...lines.keys()].filter((index) => !lines[index].verdict);
+    if (open.length) show(open.find((index) => index > at) ?? open[0]);
+  }
+
+  function save() {
+    const quoted = (text) => `"${text.replaceAll('"', '""')}"`;
+    const guarded = (text) => (/^[=+\-@\t\r']/.test(text) ? `'${text}` : text);
+    const said = new Set(["verdict", "note", "reviewer", "reviewed_at"]); // the rest is guarded already
+    const row = (line) => columns.map((name) => quoted(said.has(name) ? guarded(line[name] || "") : line[name] || "")).join(",");
+    const text = `\ufeff${[columns.join(","), ...lines.map(row)].join("\r\n")}\r\n`;
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+    link.download = file;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+    unsaved = false;
+    remember();
+  }
+
+  function toggle(box) {
+    box.checked = !box.checked;
+    apply();
+  }
+
+  function apply() {
+    document.body.classList.toggle("with-holes", holes.checked);
+    document.body.classList.toggle("detailed", !whole.checked);
+  }
+
+  choices.forEach((choice) => choice.addEventListener("click", () => judge(choice.dataset.verdict)));
+  marks.forEach((mark, index) => mark.addEventListener("click", () => show(index)));
+  find("save").addEventListener("click", save);
+  find("tools").addEventListener("submit", (event) => event.preventDefault());
+  holes.addEventListener("change", apply);
+  whole.addEventListener("change", apply);
+  note.addEventListener("input", () => change({ note: note.value }));
+  reviewer.addEventListener("input", remember);
+  find("cards").addEventListener("input", (event) => cut(event.target.value));
+  document.addEventListener("click", (event) => {
+    if (event.detail && event.target.closest("button, .chip")) document.activeElement.blur(); // keys are for the page again
+  });
+  addEventListener("beforeunload", (event) => { if (unsaved) event.preventDefault(); });
+
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.matches("#note, #reviewer")) {
+      if (event.key === "Enter" || event.key === "Escape") event.target.blur();
+      return;
+    }
+    if (event.target.matches("button, input[type=checkbox]") && (event.key === "Enter" || event.key === " ")) return;
+    const keys = {
+      g: () => judge("good"), b: () => judge("bad"), u: () => judge("unsure"),
+      ArrowLeft: () => show(at - 1), ArrowRight: () => show(at + 1), Enter: next,
+      " ": () => cut(Number(cards[at].querySelector("input")?.value) > 50 ? 0 : 100),
+      h: () => toggle(holes), z: () => toggle(whole), s: save, n: () => note.focus(),
+    };
+    if (!Object.hasOwn(keys, event.key)) return;
+    event.preventDefault();
+    keys[event.key]();
+  });
+
+  recall();
+  apply();
+  show(0);
+})();
