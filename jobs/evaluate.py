@@ -18,7 +18,7 @@ from jobs.cli.exit_codes import DONE
 from jobs.cli.parser import new_parser
 from jobs.pictures.sheet import save_sheet, strip, with_hole
 from jobs.tables.evaluation import means_lines, published_lines
-from moebius.inference.settings import InpaintSettings
+from moebius.inference.settings import SAMPLERS, STARTS, InpaintSettings
 from pipeline.config.job import MaskConfig, ModelConfig
 from pipeline.errors import ConfigError
 from pipeline.evaluation.baselines import BASELINES
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    model, mask = InpaintSettings(), MaskConfig()
+    mask = MaskConfig()
     parser = new_parser(
         "evaluate",
         "Blank seeded holes in photos, fill them, and measure PSNR, SSIM and texture distance inside them.",
@@ -65,9 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--mask-channel", default=mask.channel, help="like mask.channel of a job: colour or alpha (colour)")
     add("--workers", type=int, default=0, help="Ray workers, at RAY_ADDRESS or on this machine; 0: no Ray (0)")
     add("--seed", type=int, default=0, help="seed of holes and models (0)")
-    add("--steps", type=int, default=model.steps, help=f"like model.steps of a job ({model.steps})")
-    add("--guidance", type=float, default=model.guidance, help=f"like model.guidance of a job ({model.guidance})")
-    add("--strength", type=float, default=model.strength, help=f"like model.strength of a job ({model.strength})")
+    _add_settings(parser)
     hub = "folder of torch.hub; adds LPIPS and FID, see docs/how-to/evaluation.md"
     add("--hub", metavar="FOLDER", type=Path, help=hub)
     add("--json", metavar="FILE", type=Path, help="write the means and the figures of each photo")
@@ -75,6 +73,24 @@ def _parser() -> argparse.ArgumentParser:
     add("--sheet", metavar="FILE", type=picture_path, help=sheet)
     add("--sheet-rows", type=positive, default=12, help="maximum number of rows in the sheet (12)")
     return parser
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    usual, add = InpaintSettings(), parser.add_argument_group("model, like the keys of a job").add_argument
+    add("--steps", type=int, default=usual.steps, help=f"model.steps ({usual.steps})")
+    add("--guidance", type=_number_or_auto, default=usual.guidance, help=f"model.guidance ({usual.guidance})")
+    low, high = usual.guidance_interval
+    interval = f"model.guidance_interval ({low} {high})"
+    add("--guidance-interval", type=int, nargs=2, metavar=("FIRST", "LAST"), default=(low, high), help=interval)
+    add("--sampler", default=usual.sampler, choices=SAMPLERS, help=f"model.sampler ({usual.sampler})")
+    add("--strength", type=float, default=usual.strength, help=f"model.strength ({usual.strength})")
+    add("--start", default=usual.start, choices=STARTS, help=f"model.start ({usual.start})")
+    add("--context", type=float, default=usual.context, help=f"window.context ({usual.context})")
+    add("--refine", type=float, default=usual.refine, help=f"window.refine ({usual.refine})")
+
+
+def _number_or_auto(text: str) -> float | str:
+    return text if text == "auto" else float(text)
 
 
 def _evaluate(options: argparse.Namespace) -> int:
@@ -161,7 +177,16 @@ def _settings(options: argparse.Namespace) -> InpaintSettings:
     if options.seed < 0:
         raise ConfigError(f"--seed must be 0 or more, got {options.seed}")
     try:
-        return InpaintSettings(steps=options.steps, guidance=options.guidance, strength=options.strength)
+        return InpaintSettings(
+            steps=options.steps,
+            guidance=options.guidance,
+            guidance_interval=tuple(options.guidance_interval),
+            sampler=options.sampler,
+            strength=options.strength,
+            start=options.start,
+            context=options.context,
+            refine=options.refine,
+        )
     except ValueError as error:
         raise ConfigError(str(error)) from error
 

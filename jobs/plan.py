@@ -63,6 +63,7 @@ def _plan(options: argparse.Namespace) -> int:
 
     config = tried(config)
     weights = fetch_weights(config.model.weights, config.storage)
+    config = config.for_weights(weights.config)
     with Database() as database:
         manifest = Manifest(Storage(config.sink.uri, config.storage))
         left_out = find_samples(config, database, FinishedShards(config, weights.fingerprint, manifest, database))

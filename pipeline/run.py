@@ -67,6 +67,7 @@ def run_job(
     weights = fetch_weights(config.model.weights, config.storage)
     if not weights.trained:
         logger.warning("weights %r are an untrained stand-in: results show the pipeline, not the model", weights.name)
+    config = config.for_weights(weights.config)
     sink = Storage(config.sink.uri, config.storage)
     with notified(config.run.notify) as documents, Database() as database:
         finished = FinishedShards(config, weights.fingerprint, Manifest(sink), database)

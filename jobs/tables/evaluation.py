@@ -9,17 +9,20 @@ COLUMNS = {
     **{name: f"{{:.{metric.digits}f}}" for name, metric in METRICS.items()},
     "lpips": "{:.3f}",
     "fid": "{:.2f}",
+    "windows": "{:.1f}",
+    "evaluations": "{:.0f}",
     "seconds": "{:.2f}",
 }
 
 
 def means_lines(means: Sequence[Mapping[str, str | float]]) -> Iterator[str]:
-    """Format a header and one line per kind of hole and method."""
+    """Format a header and one line per kind of hole and method; a figure that a method has not is left blank."""
     width = max(len(str(row["method"])) for row in means)
-    columns = {name: form for name, form in COLUMNS.items() if name in means[0]}
+    columns = {name: form for name, form in COLUMNS.items() if any(name in row for row in means)}
     yield f"{'mask':<8} {'method':<{width}} photos " + " ".join(f"{name:>8}" for name in columns)
     for row in means:
-        figures = " ".join(f"{form.format(row[name]):>8}" for name, form in columns.items())
+        cells = {name: form.format(row[name]) if name in row else "" for name, form in columns.items()}
+        figures = " ".join(f"{cell:>{max(8, len(name))}}" for name, cell in cells.items())
         yield f"{row['mask']:<8} {row['method']:<{width}} {row['photos']:>6} {figures}"
 
 

@@ -8,7 +8,9 @@ from typing import TypeAlias
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from moebius.autoencoder.colour_spread import spread_colours
 from moebius.autoencoder.interface import CONFIG
 from moebius.autoencoder.kl import KlAutoencoder, load_kl_autoencoder
 from moebius.autoencoder.small import CLASS_NAME, SmallAutoencoder, load_small_autoencoder
@@ -53,6 +55,26 @@ def check_latents(vae: Autoencoder, config: MoebiusConfig) -> None:
 def spreads_colours(vae: Autoencoder) -> bool:
     """Return whether a hole is encoded as the colours around it, where sampling can start; others encode it as grey."""
     return isinstance(vae, SmallAutoencoder)
+
+
+def spread_latents(vae: Autoencoder, masked: Tensor, holes: Tensor) -> Tensor:
+    """Return latents of the colours around holes, spread over them: where sampling can start.
+
+    Those of a small autoencoder are that already. Of others, the latents themselves are spread, so that no other image
+    has to be encoded; a position is known where all of its pixels are.
+
+    Args:
+        vae: the autoencoder.
+        masked: (B, C, h, w), latents of the images with blanked holes.
+        holes: (B, 1, H, W), 1 = blanked.
+
+    Returns:
+        (B, C, h, w); 0 where nothing is known.
+    """
+    if isinstance(vae, SmallAutoencoder):
+        return masked
+    unknown = functional.adaptive_max_pool2d(holes, masked.shape[-2:])
+    return spread_colours(masked * (1 - unknown), unknown)
 
 
 def encode(vae: Autoencoder, images: Tensor, noise: Tensor, holes: Tensor | None = None) -> Tensor:

@@ -8,6 +8,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,15 +22,17 @@ from moebius.fast.sampling import best_batch_size, is_faster
 from moebius.hardware import memory_mb
 from moebius.inference.pictures import Picture, open_mask, open_photo
 from moebius.inference.preparation import DTYPES, Prediction, default_precision, precisions, prediction, prepare
-from moebius.inference.settings import InpaintSettings
+from moebius.inference.settings import STARTS, InpaintSettings
 from moebius.inference.threads import Item, Result, compute_each, max_threads
 from moebius.network.denoiser import Denoiser
 from moebius.network.functional import latent_mask
 from moebius.sampling.sampler import sampling_loop
+from moebius.sampling.schedule import ddim_timesteps
 from moebius.weights.files import find_weights
-from moebius.windows.compositing import match_colours, to_uint8
+from moebius.windows.compositing import keep_colours, match_colours, to_uint8
+from moebius.windows.holes import Box
+from moebius.windows.painting import Painting, SecondPass
 from moebius.windows.planning import plan_windows
-from moebius.windows.window import Window, cut_window, paste_window
 
 if TYPE_CHECKING:
     from moebius.autoencoder.vae import Autoencoder
@@ -38,6 +41,32 @@ logger = logging.getLogger(__name__)
 
 MEMORY_SHARE = 0.5  # of a machine's memory, for batches that a CPU computes beside each other
 BYTES_PER_VALUE = 36  # of memory, for each pixel of a batch and channel of the first level: 3 GB at the published size
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Work for the model.
+
+    Args:
+        windows: shown to the model, in all passes.
+        evaluations: of the denoiser, one window each; a guided step takes two.
+    """
+
+    windows: int
+    evaluations: int
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where sampling starts.
+
+    Args:
+        strength: 1 for pure noise.
+        is_photo: from the pixels under the mask, not from colours around it.
+    """
+
+    strength: float
+    is_photo: bool
 
 
 class Inpainter:
@@ -60,6 +89,8 @@ class Inpainter:
         device: str | torch.device | None = None,
     ) -> None:
         self.settings = settings or InpaintSettings()
+        if self.settings.guidance == "auto":
+            self.settings = replace(self.settings, guidance=denoiser.config.guidance)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         precision = self.settings.precision
         precision = default_precision(self.device) if precision == "auto" else precision
@@ -136,29 +167,53 @@ class Inpainter:
     ) -> list[np.ndarray]:
         """Repaint photos, (H, W, 3) uint8, under masks, (H, W) bool."""
         results = [image.copy() for image in images]
-        work = []  # one entry per window of any photo, so that batches fill across photos
-        for index, (image, mask) in enumerate(zip(images, masks, strict=True)):
+        paintings = []
+        for image, mask, result in zip(images, masks, results, strict=True):
             check_pair(image, mask)
-            windows = plan_windows(mask, self.window_px, self.settings.context, self.settings.max_upscale)
-            work += [(index, number, window) for number, window in enumerate(windows)]
-        batches = [work[start : start + self.batch_size] for start in range(0, len(work), self.batch_size)]
-
-        def fill(batch: list[tuple[int, int, Window]]) -> list[np.ndarray]:
-            cuts = [cut_window(images[index], masks[index], window, self.window_px) for index, _, window in batch]
-            return self.fill(
-                [pixels for pixels, _ in cuts],
-                [hole for _, hole in cuts],
-                [window_seed(seeds[index], number) for index, number, _ in batch],
-            )
-
-        done = 0
-        for batch, fills in self._each(fill, batches):
-            for (index, _, window), filled in zip(batch, fills, strict=True):
-                paste_window(results[index], masks[index], window, filled)
-            done += len(batch)
-            if on_progress:
-                on_progress(done, len(work))
+            paintings.append(self.plan(image, mask, result))
+        done, total = 0, sum(painting.count + painting.refined_count for painting in paintings)
+        while work := [  # one entry per window of any photo, so that batches fill across photos
+            (painting, seed, number)
+            for painting, seed in zip(paintings, seeds, strict=True)
+            for number in range(painting.count)
+        ]:
+            batches = [work[start : start + self.batch_size] for start in range(0, len(work), self.batch_size)]
+            for batch, fills in self._each(self._fill_windows, batches):
+                for (painting, _, number), filled in zip(batch, fills, strict=True):
+                    painting.paste(number, filled)
+                done += len(batch)
+                if on_progress:
+                    on_progress(done, total)
+            left = [index for index, painting in enumerate(paintings) if painting.advance()]
+            paintings, seeds = [paintings[index] for index in left], [seeds[index] for index in left]
         return results
+
+    def plan(self, image: np.ndarray, mask: np.ndarray, result: np.ndarray) -> Painting:
+        """Plan the windows of a photo; their fills will be written into ``result``, which has its shape."""
+        settings, size_px = self.settings, self.window_px
+        windows = plan_windows(mask, size_px, settings.context, settings.max_upscale)
+        second = SecondPass(size_px, settings.refine) if settings.refine else None
+        return Painting(image, mask, windows, result, Box(0, 0, *mask.shape), second)
+
+    def cost(self, mask: np.ndarray) -> Cost:
+        """Count the work that the holes of a photo are, (H, W) bool, true = repaint."""
+        settings, nothing = self.settings, np.empty((0, 0, 3), np.uint8)
+        painting = self.plan(nothing, mask, nothing)
+        evaluations = painting.count * settings.evaluations(settings.strength)
+        if painting.refined_count:
+            evaluations += painting.refined_count * settings.evaluations(settings.refine)
+        return Cost(painting.count + painting.refined_count, evaluations)
+
+    def _fill_windows(self, batch: list[tuple[Painting, int, int]]) -> list[np.ndarray]:
+        """Fill windows of one kind of round, given by painting, seed of the photo, and number."""
+        cuts = [painting.cut(number, self.window_px) for painting, _, number in batch]
+        seeds = [window_seed(seed, painting.name(number)) for painting, seed, number in batch]
+        pixels, masks = [pixels for pixels, _ in cuts], [hole for _, hole in cuts]
+        second = batch[0][0].refining
+        if second is None:
+            return self.fill(pixels, masks, seeds)
+        generated = self.generate(pixels, masks, seeds, strength=second.strength, start="photo")
+        return [keep_colours(*window) for window in zip(pixels, generated, masks, strict=True)]
 
     def fill(self, pixels: Sequence[np.ndarray], masks: Sequence[np.ndarray], seeds: Sequence[int]) -> list[np.ndarray]:
         """:meth:`generate` a batch of windows, and match the colours of each to those around its hole."""
@@ -172,6 +227,7 @@ class Inpainter:
         seeds: Sequence[int],
         noise: Tensor | np.ndarray | None = None,
         strength: float | None = None,
+        start: str | None = None,
     ) -> np.ndarray:
         """Run the model on one batch of windows; fewer than ``batch_size`` are padded so that the shape is the same.
 
@@ -181,24 +237,27 @@ class Inpainter:
             seeds: one per window; where noise is given, they are not used.
             noise: (windows, 3, C, h, w), standard normal: the start noise, with its offset if it is to have one, and
                 the noise of two posteriors, of the image and of the masked image. ``None``: drawn from the seeds.
-            strength: in place of that of the settings.
+            strength: instead of that of the settings.
+            start: instead of that of the settings. ``photo`` starts from the pixels as they are given: those under the
+                mask may be a fill that is to be refined.
 
         Returns:
             (windows, window_px, window_px, 3) uint8: the model's whole pictures.
 
         Raises:
-            ValueError: lists of different lengths, more windows than a batch holds, or noise of another shape.
+            ValueError: lists of different lengths, more windows than a batch holds, noise of another shape, or a bad
+                strength or start.
             FloatingPointError: the model produced NaN or infinite pixels.
         """
         if not len(pixels) == len(masks) == len(seeds):
             raise ValueError(f"got {len(pixels)} windows, {len(masks)} masks and {len(seeds)} seeds")
-        strength = self.settings.strength if strength is None else strength
+        origin = self._origin(strength, start)
         size = self.batch_size  # read once: another thread may lower it meanwhile
         drawn = (
             torch.stack([self._noise(seed) for seed in seeds]) if noise is None else self._checked(noise, len(seeds))
         )
         padded = torch.cat([drawn, drawn.new_zeros(max(size - len(drawn), 0), *drawn.shape[1:])])
-        ((_, pictures),) = self._each(lambda _: self._generate(pixels, masks, padded, size, strength), [None])
+        ((_, pictures),) = self._each(lambda _: self._generate(pixels, masks, padded, size, origin), [None])
         return pictures
 
     def _each(self, work: Callable[[Item], Result], batches: Sequence[Item]) -> Iterable[tuple[Item, Result]]:
@@ -215,15 +274,15 @@ class Inpainter:
 
     @torch.inference_mode()
     def _generate(
-        self, pixels: Sequence[np.ndarray], masks: Sequence[np.ndarray], noise: Tensor, size: int, strength: float
+        self, pixels: Sequence[np.ndarray], masks: Sequence[np.ndarray], noise: Tensor, size: int, origin: Origin
     ) -> np.ndarray:
-        """Compute :meth:`generate` for a batch of ``size`` with its noise."""
+        """Compute :meth:`generate` for a batch of ``size`` with its noise and start."""
         images = self._padded(np.stack(pixels), size).permute(0, 3, 1, 2).float() / 127.5 - 1
         hole = self._padded(np.stack(masks), size)[:, None].float()
         blanked = images * (1 - hole)
         # Kernels and graphs are launched on the current device, which may be another.
         with self._turn, torch.cuda.device_of(images), gpu_arithmetic(self.device, self.dtype):
-            given = images, blanked, hole, noise.to(self.device), strength
+            given = images, blanked, hole, noise.to(self.device), origin
             decoded = self._decoded(self.model.predict, *given)[: len(pixels)]
             is_finite = decoded.isfinite().flatten(1).all(1)
             if self._wider is not None and not is_finite.all():
@@ -233,7 +292,7 @@ class Inpainter:
             return to_uint8(decoded / 2 + 0.5).permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
     def _decoded(
-        self, predict: Prediction, images: Tensor, blanked: Tensor, hole: Tensor, noise: Tensor, strength: float
+        self, predict: Prediction, images: Tensor, blanked: Tensor, hole: Tensor, noise: Tensor, origin: Origin
     ) -> Tensor:
         """Sample by a prediction and decode.
 
@@ -242,28 +301,39 @@ class Inpainter:
             images, blanked: (B, 3, H, W) in [-1, 1]; blanked ones are 0 in the holes.
             hole: (B, 1, H, W), 1 = repaint.
             noise: (B, 3, C, h, w).
-            strength: 1 starts from the noise alone.
+            origin: where sampling starts.
 
         Returns:
             (B, 3, H, W), about [-1, 1].
         """
-        if strength == 1 or autoencoder.spreads_colours(self.model.vae):
-            masked_latents = autoencoder.encode(self.model.vae, blanked, noise[:, 2], hole)
-            latents = masked_latents  # from pure noise, or from noisy colours spread around the hole
-        else:
+        mask = latent_mask(hole, self.config.latent_size, self.settings.latent_mask)
+        if origin.is_photo:
             posterior_noise = noise[:, 1:].transpose(0, 1)
             latents, masked_latents = autoencoder.encode_pairs(self.model.vae, images, hole, posterior_noise)
+        else:
+            masked_latents = autoencoder.encode(self.model.vae, blanked, noise[:, 2], hole)
+            latents = autoencoder.spread_latents(self.model.vae, masked_latents, hole)
         sampled = sampling_loop(
             predict,
             latents,
-            latent_mask(hole, self.config.latent_size, self.settings.latent_mask),
+            mask,
             masked_latents,
             steps=self.settings.steps,
-            strength=strength,
+            strength=origin.strength,
             noise=noise[:, 0],
             solver=self.settings.sampler,
         )
         return autoencoder.decode(self.model.vae, sampled, blanked, hole)
+
+    def _origin(self, strength: float | None, start: str | None) -> Origin:
+        """Return where sampling starts, by the settings unless something else is given; check it."""
+        strength = self.settings.strength if strength is None else strength
+        start = start or self.settings.start
+        ddim_timesteps(self.settings.steps, strength)
+        if start not in STARTS:
+            raise ValueError(f"start must be one of {', '.join(STARTS)}, got {start}")
+        is_photo = start == "photo" or (start == "auto" and not autoencoder.spreads_colours(self.model.vae))
+        return Origin(strength, is_photo and strength < 1)
 
     def _noise(self, seed: int) -> Tensor:
         """Draw the start noise and the noise of two posteriors on the CPU, so that every device gets the same."""
@@ -302,9 +372,9 @@ def check_pair(image: np.ndarray, mask: np.ndarray) -> None:
         raise ValueError(f"mask must be {image.shape[:2]} bool like its image, got {mask.shape} {mask.dtype}")
 
 
-def window_seed(seed: int, number: int) -> int:
-    """Return the seed of a photo's ``number``-th window."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{number}".encode()).digest()[:8], "big") >> 1
+def window_seed(seed: int, name: int | str) -> int:
+    """Return the seed of one of a photo's windows, see :meth:`moebius.windows.painting.Painting.name`."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:8], "big") >> 1
 
 
 def turns(device: torch.device) -> AbstractContextManager:

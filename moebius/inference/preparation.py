@@ -51,7 +51,7 @@ def prepare(
 
     Args:
         denoiser, vae: in evaluation mode, float32.
-        settings: their steps, strength and guidance are used, and ``fast`` decides on the autoencoder.
+        settings: their steps and guidance are used, and ``fast`` decides on the autoencoder.
         dtype: the type to compute in.
         device: the device to compute on.
         is_fast: whether the denoiser is optimized; small ones are faster as they are.
@@ -66,9 +66,9 @@ def prediction(
     denoiser: Denoiser, settings: InpaintSettings, dtype: torch.dtype, device: torch.device, is_fast: bool
 ) -> Prediction:
     """Return the guided noise of a denoiser as a function; see :func:`prepare` for the arguments."""
-    guidance, interval = settings.guidance, settings.guidance_interval
+    guidance, interval = float(settings.guidance), settings.guidance_interval
     if is_fast:
-        timesteps = ddim_timesteps(settings.steps, 1)  # those of any strength are among them
+        timesteps = ddim_timesteps(settings.steps, strength=1)  # those of every other strength are among them
         return FastPrediction(denoiser, timesteps, guidance, dtype, device, interval)
     if not settings.fast or dtype != torch.float16:
         return PlainPrediction(denoiser, guidance, dtype, device, interval)

@@ -9,6 +9,7 @@ from moebius.sampling.schedule import TRAIN_STEPS, ddim_timesteps
 PRECISIONS = ("fp32", "bf16", "fp16")
 SAMPLERS = ("ddim", "dpm++")
 LATENT_MASKS = ("any", "nearest")
+STARTS = ("auto", "photo", "colours")
 
 
 @dataclass(frozen=True)
@@ -17,11 +18,15 @@ class InpaintSettings:
 
     Args:
         steps: steps of the DDIM schedule.
-        guidance: scale of latent categories guidance.
+        guidance: scale of latent categories guidance, or ``auto``: that which is recommended for the weights. At 1 a
+            step costs half.
         guidance_interval: first and last timestep, in 0 … 999, that are guided; the others cost half.
         sampler: ``ddim``, as published, or ``dpm++``, for fewer steps.
-        strength: 1 starts from pure noise, less from the photo noised to the first timestep, or, with ``nano``,
-            from the colours around the hole; nothing of what was in the hole shows then.
+        strength: 1 starts from pure noise, less from ``start`` noised to the first timestep.
+        start: ``photo``: from the photo, as published, so that a little of what was in the hole shows at strengths
+            below 1; ``colours``: from colours spread over the hole from around it, so that nothing of it does, with a
+            third less work for the autoencoder. ``auto``: ``colours`` with ``nano``, which was trained so, else
+            ``photo``.
         noise_offset: deviation of one more random number per window and channel, added to the start noise. Published
             sampling has 0.0357; 0 adds none.
         latent_mask: how the mask comes to the size of the latents. ``any``: a position is repainted if any of its
@@ -32,16 +37,19 @@ class InpaintSettings:
         batch_size: windows in one call, or ``auto``: 16 on GPUs; on CPUs 4 of a small model, 1 of a large one.
         context: side of a window over the longest side of its hole.
         max_upscale: how far small surroundings may be magnified for the model.
+        refine: strength of a second pass over holes that do not fit a window at native resolution, below 1; it starts
+            from the fill of the first pass. 0: no such pass.
 
     Raises:
         ValueError: a value out of range.
     """
 
     steps: int = 20
-    guidance: float = 2.0
+    guidance: float | str = 2.0
     guidance_interval: Sequence[int] = (0, TRAIN_STEPS - 1)
     sampler: str = "ddim"
     strength: float = 0.99
+    start: str = "auto"
     noise_offset: float = 0.0
     latent_mask: str = "any"
     fast: bool = True
@@ -49,28 +57,54 @@ class InpaintSettings:
     batch_size: int | str = "auto"
     context: float = 1.5
     max_upscale: float = 1.0
+    refine: float = 0.0
 
     def __post_init__(self) -> None:
         ddim_timesteps(self.steps, self.strength)
-        if not 0 <= self.guidance < math.inf:
-            raise ValueError(f"guidance must be a number from 0, got {self.guidance}")
+        self._check_choices()
+        self._check_numbers()
         low, high = (*self.guidance_interval, -1, -1)[:2]
         if len(self.guidance_interval) != 2 or not 0 <= low <= high < TRAIN_STEPS:
             raise ValueError(
                 f"guidance_interval must be two timesteps in 0 … {TRAIN_STEPS - 1}, the lower first, "
                 f"got {list(self.guidance_interval)}"
             )
-        if self.sampler not in SAMPLERS:
-            raise ValueError(f"sampler must be one of {', '.join(SAMPLERS)}, got {self.sampler}")
-        if not 0 <= self.noise_offset < math.inf:
-            raise ValueError(f"noise_offset must be a number from 0, got {self.noise_offset}")
-        if self.latent_mask not in LATENT_MASKS:
-            raise ValueError(f"latent_mask must be one of {', '.join(LATENT_MASKS)}, got {self.latent_mask}")
-        if self.precision not in ("auto", *PRECISIONS):
-            raise ValueError(f"precision must be one of auto, {', '.join(PRECISIONS)}, got {self.precision}")
         if self.batch_size != "auto" and (not isinstance(self.batch_size, int) or self.batch_size < 1):
             raise ValueError(f"batch_size must be auto or a positive number, got {self.batch_size}")
-        if not 1 <= self.context < math.inf:
-            raise ValueError(f"context must be at least 1, got {self.context}")
-        if not 1 <= self.max_upscale < math.inf:
-            raise ValueError(f"max_upscale must be at least 1, got {self.max_upscale}")
+        if self.refine and not (0 < self.refine < 1 and int(self.steps * self.refine)):
+            raise ValueError(
+                f"refine must be 0, or below 1 with steps·refine at least 1, got {self.refine} with steps={self.steps}"
+            )
+
+    def evaluations(self, strength: float) -> int:
+        """Return how many evaluations of the model a window takes; a guided step takes two.
+
+        Raises:
+            ValueError: guidance is ``auto``.
+        """
+        if isinstance(self.guidance, str):
+            raise ValueError("guidance=auto depends on the weights; an Inpainter's own settings have a number")
+        low, high = self.guidance_interval
+        timesteps = ddim_timesteps(self.steps, strength)
+        return len(timesteps) + (self.guidance != 1) * sum(low <= timestep <= high for timestep in timesteps)
+
+    def _check_choices(self) -> None:
+        choices = {
+            "sampler": SAMPLERS,
+            "start": STARTS,
+            "latent_mask": LATENT_MASKS,
+            "precision": ("auto", *PRECISIONS),
+        }
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)}")
+
+    def _check_numbers(self) -> None:
+        is_auto = self.guidance == "auto"
+        if not is_auto and (isinstance(self.guidance, str) or not 0 <= self.guidance < math.inf):
+            raise ValueError(f"guidance must be auto or a number from 0, got {self.guidance}")
+        if not 0 <= self.noise_offset < math.inf:
+            raise ValueError(f"noise_offset must be a number from 0, got {self.noise_offset}")
+        for name in ("context", "max_upscale"):
+            if not 1 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")

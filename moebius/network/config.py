@@ -1,5 +1,6 @@
 """Architecture of a Moebius denoiser; the defaults are the published 226 M parameter model."""
 
+import math
 from dataclasses import dataclass
 
 GROUP_NORM_GROUPS = 32
@@ -7,7 +8,7 @@ GROUP_NORM_GROUPS = 32
 
 @dataclass(frozen=True)
 class MoebiusConfig:
-    """Sizes of the denoiser.
+    """Sizes of the denoiser, and the guidance to sample it with.
 
     Source: arXiv 2606.19195. The table of Interactive-λ holds one row per latent position, so weights belong to one
     ``image_size``.
@@ -23,6 +24,7 @@ class MoebiusConfig:
         local_window: side of the square neighbourhood of Local-λ, in latent positions; odd.
         vae_factor: pixels per latent position along one side.
         latent_channels: channels of the autoencoder's latents; 4 is the Stable-Diffusion kind.
+        guidance: scale of latent categories guidance that is recommended for the weights; no size of theirs.
 
     Raises:
         ValueError: a size does not fit the others.
@@ -38,6 +40,7 @@ class MoebiusConfig:
     local_window: int = 15
     vae_factor: int = 8
     latent_channels: int = 4
+    guidance: float = 2.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(self.channels))  # JSON has lists only
@@ -55,6 +58,8 @@ class MoebiusConfig:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not self.channels or min(self.channels) < 1 or self.ffn_ratio <= 0:
             raise ValueError(f"channels and ffn_ratio must be positive, got {self.channels} and {self.ffn_ratio}")
+        if not 0 <= self.guidance < math.inf:
+            raise ValueError(f"guidance must be a number from 0, got {self.guidance}")
         for width in self.channels:
             if width % GROUP_NORM_GROUPS or width % self.heads:
                 raise ValueError(

@@ -67,7 +67,7 @@ class PlainPrediction:
 
     Args:
         denoiser: in evaluation mode; it is moved.
-        guidance: scale of latent categories guidance.
+        guidance: scale of latent categories guidance; at 1 the unconditional half is not computed.
         dtype: the type to compute in.
         device: the device to compute on.
         interval: first and last timestep of guidance; outside of them only the condition is computed.
@@ -83,12 +83,13 @@ class PlainPrediction:
         interval: Sequence[int] = WHOLE_INTERVAL,
         wrap: Callable[[GuidedStep], GuidedStep] = lambda step: step,
     ) -> None:
-        self.model, self.dtype, self.interval = denoiser.to(device, dtype), dtype, interval
+        self.model, self.dtype = denoiser.to(device, dtype), dtype
+        self.guidance, self.interval = guidance, interval
         self._guided, self._alone = wrap(partial(guided_noise, self._in_float, guidance)), wrap(self._condition)
 
     def __call__(self, inputs: Tensor, timestep: int) -> Tensor:
         """(B, 2C + 1, h, w) and one timestep → (B, C, h, w)."""
-        is_guided = self.interval[0] <= timestep <= self.interval[1]
+        is_guided = self.guidance != 1 and self.interval[0] <= timestep <= self.interval[1]
         time = torch.full((1,), timestep, device=inputs.device)
         return self._guided(inputs, time) if is_guided else self._alone(inputs, time)
 

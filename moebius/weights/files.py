@@ -16,7 +16,7 @@ from moebius.checkpoint import CheckpointError
 from moebius.network.config import MoebiusConfig
 from moebius.network.denoiser import Denoiser
 from moebius.network.published import load_denoiser
-from moebius.weights.hub import HUB, HUB_WEIGHTS, HubError, HubFolder
+from moebius.weights.hub import HUB, HUB_GUIDANCE, HUB_WEIGHTS, HubError, HubFolder
 from moebius.weights.untrained import UNTRAINED_CONFIG, untrained_model
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Weights:
 
     Args:
         name: name or path that was asked for.
-        config: sizes of the denoiser.
+        config: sizes of the denoiser, and the guidance that is recommended for it.
         denoiser: checkpoint file; ``None`` for the untrained stand-in, which is drawn from a fixed seed.
         vae: folder of the autoencoder; ``None`` for the untrained stand-in.
         sha256: hash of each file, by its name.
@@ -59,6 +59,7 @@ class Weights:
     def fingerprint(self) -> str:
         """Identity of the model: equal for equal files, wherever they are; ``untrained-…`` for the stand-in."""
         sizes = dataclasses.asdict(self.config)
+        del sizes["guidance"]  # a recommendation, not a property of the files
         if self.config.latent_channels == MoebiusConfig.latent_channels:
             del sizes["latent_channels"]  # models of this kind were known before there was another
         identity = json.dumps([sizes, sorted(self.sha256.values())], sort_keys=True)
@@ -107,7 +108,7 @@ def find_weights(name_or_path: str) -> Weights:
     else:
         denoiser = _fetch_checkpoint(HubFolder.from_uri(HUB_WEIGHTS[name_or_path]), CHECKPOINT_NAMES, f"{by_hand}/")
     vae = _vae_near(denoiser) or _fetch_vae()
-    return Weights(name_or_path, _config_near(denoiser), denoiser, vae, _hashes(denoiser, vae))
+    return Weights(name_or_path, _config_near(denoiser, name_or_path), denoiser, vae, _hashes(denoiser, vae))
 
 
 def weights_home() -> Path:
@@ -147,9 +148,11 @@ def read_config(path: Path) -> MoebiusConfig:
         raise CheckpointError(f"{path} must be JSON with fields of the model ({names}): {error}") from error
 
 
-def _config_near(denoiser: Path) -> MoebiusConfig:
+def _config_near(denoiser: Path, name: str) -> MoebiusConfig:
     path = denoiser.parent / CONFIG
-    return read_config(path) if path.is_file() else MoebiusConfig()
+    if path.is_file():
+        return read_config(path)
+    return MoebiusConfig(guidance=HUB_GUIDANCE.get(name, MoebiusConfig.guidance))
 
 
 def _fetch_with_company(uri: str) -> Path:

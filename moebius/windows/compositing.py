@@ -3,12 +3,15 @@
 import numpy as np
 import torch
 from PIL import Image, ImageFilter
+from scipy import ndimage
 from torch import Tensor
 
 from moebius.windows.holes import Box
 
 RING_PX = 5
 COMPENSATION = 1.1
+DRIFT_SIGMA = 1 / 8  # of a window's side: differences of colours over more than that are drift, over less texture
+FILL_WEIGHT = 0.1  # of the first fill beside known pixels, when colours are compared
 
 
 def to_uint8(generated: Tensor) -> Tensor:
@@ -66,6 +69,27 @@ def match_colours(image: np.ndarray, generated: np.ndarray, mask: np.ndarray) ->
     levels = np.arange(256)[:, None] + colour_offset(image, generated, mask)
     table = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
     return np.array(Image.fromarray(generated).point(table.T.ravel().tolist()))
+
+
+def keep_colours(pixels: np.ndarray, generated: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Give a second fill the colours around the hole and, farther inside than those reach, the colours of the first.
+
+    A window that shows no known pixels, or few, says little about colours: fills drift there.
+
+    Args:
+        pixels: (side, side, 3) uint8, the photo with the first fill in its hole.
+        generated: (side, side, 3) uint8, the second fill.
+        mask: (side, side) bool, true = fill.
+
+    Returns:
+        (side, side, 3) uint8: generated, less its smooth difference from ``pixels``.
+    """
+    sigma = len(mask) * DRIFT_SIGMA
+    weight = np.where(mask, FILL_WEIGHT, 1).astype(np.float32)
+    difference = (pixels.astype(np.float32) - generated) * weight[..., None]
+    total = ndimage.gaussian_filter(weight, sigma, mode="nearest")
+    offset = ndimage.gaussian_filter(difference, (sigma, sigma, 0), mode="nearest") / total[..., None]
+    return np.clip(np.rint(generated + offset), 0, 255).astype(np.uint8)
 
 
 def paste_published(

@@ -7,22 +7,14 @@ there; nothing is ever squashed.
 """
 
 import math
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
 from moebius.windows.holes import Box, Hole, find_holes
-from moebius.windows.window import Window
+from moebius.windows.window import Square, Window
 
 Group: TypeAlias = tuple[Box, list[Hole]]  # holes that share a window, and the box around them all
-
-
-class Square(NamedTuple):
-    """Square in image pixels; its corner is negative where it reaches over the border."""
-
-    top: int
-    left: int
-    side_px: int
 
 
 def plan_windows(mask: np.ndarray, size_px: int, context: float = 1.5, max_upscale: float = 1.0) -> list[Window]:
@@ -75,8 +67,8 @@ def _square_around(box: Box, shape: tuple[int, int], min_px: int, context: float
     """Place the window of a group of holes, given by their common box, in an image of (height, width)."""
     height, width = shape
     side = min(max(min_px, math.ceil(context * box.longest_px)), max(min_px, height, width))
-    top = _placed((box.top + box.bottom) // 2, side, height)
-    return Square(top, _placed((box.left + box.right) // 2, side, width), side)
+    top = placed((box.top + box.bottom) // 2, side, height)
+    return Square(top, placed((box.left + box.right) // 2, side, width), side)
 
 
 def _merge_nested(groups: list[Group], squares: list[Square], size_px: int) -> list[tuple[Square, Box, list[Hole]]]:
@@ -109,6 +101,6 @@ def _window(square: Square, box: Box, members: list[Hole], labels: np.ndarray) -
     return Window(square.top, square.left, square.side_px, box, cells)
 
 
-def _placed(centre: int, side: int, length: int) -> int:
+def placed(centre: int, side: int, length: int) -> int:
     """Return the start of a stretch of ``side`` about ``centre``, inside the image, or about a smaller image."""
     return (length - side) // 2 if side > length else min(max(centre - side // 2, 0), length - side)

@@ -1,6 +1,7 @@
 """Cuts windows of a photo for the model, and pastes them back at native size."""
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -9,6 +10,14 @@ from moebius.windows.holes import CELL_PX, Box
 from moebius.windows.scaling import magnify, mirrored_square, shrink_square
 
 BAND_PX = 1024  # rows that are pasted at once, to bound memory
+
+
+class Square(NamedTuple):
+    """Square in image pixels; its corner is negative where it reaches over the border."""
+
+    top: int
+    left: int
+    side_px: int
 
 
 @dataclass(frozen=True)
@@ -42,7 +51,9 @@ class Window:
         return part & cells[top : top + part.shape[0], left : left + part.shape[1]]
 
 
-def cut_window(image: np.ndarray, mask: np.ndarray, window: Window, size_px: int) -> tuple[np.ndarray, np.ndarray]:
+def cut_window(
+    image: np.ndarray, mask: np.ndarray, window: Window | Square, size_px: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Cut the square that the model sees, scaled to its size.
 
     A pixel that is scaled down counts as masked when any of its sources is; before pixels are scaled up, colours are
@@ -51,7 +62,7 @@ def cut_window(image: np.ndarray, mask: np.ndarray, window: Window, size_px: int
     Args:
         image: (H, W, 3) uint8.
         mask: (H, W) bool.
-        window: from :func:`moebius.windows.planning.plan_windows`.
+        window: from :func:`moebius.windows.planning.plan_windows`, or any square.
         size_px: side of the squares that the model sees.
 
     Returns:
@@ -70,7 +81,7 @@ def paste_window(result: np.ndarray, mask: np.ndarray, window: Window, filled: n
         result: (H, W, 3) uint8, changed in place.
         mask: (H, W) bool.
         window: from :func:`moebius.windows.planning.plan_windows`.
-        filled: (size, size, 3) uint8, the model's picture of the window.
+        filled: (size, size, 3) uint8, the model's picture of the window; it may be wider or narrower than high.
     """
     hole, scale = window.hole, filled.shape[0] / window.side_px
     owned = window.owned(mask)

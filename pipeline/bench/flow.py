@@ -73,6 +73,7 @@ class SleepingModel:
         seeds: Sequence[int],
         noise: None = None,
         strength: float | None = None,
+        start: str | None = None,
     ) -> list[np.ndarray]:
         """See :meth:`moebius.Inpainter.generate`."""
         started = time.monotonic()

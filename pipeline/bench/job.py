@@ -33,6 +33,7 @@ class JobFigures:
 
     Args:
         samples: photos, one window each.
+        evaluations_per_image: of the denoiser, for one window; a guided step takes two.
         threads: of the model, in the job and without it.
         job_images_per_s: from the first call of the model to the end of the last one.
         bare_images_per_s: of the bare model over the same windows, half of them before the job and half after it.
@@ -41,6 +42,7 @@ class JobFigures:
     """
 
     samples: int
+    evaluations_per_image: int
     threads: int
     job_images_per_s: float
     bare_images_per_s: float
@@ -60,10 +62,11 @@ class TimedInpainter(Inpainter):
         seeds: Sequence[int],
         noise: torch.Tensor | np.ndarray | None = None,
         strength: float | None = None,
+        start: str | None = None,
     ) -> np.ndarray:
         """See :meth:`moebius.Inpainter.generate`."""
         started = time.monotonic()
-        pictures = super().generate(pixels, masks, seeds, noise, strength)
+        pictures = super().generate(pixels, masks, seeds, noise, strength, start)
         note_call(Path(self.logs, f"{os.getpid()}-{threading.get_ident()}.log"), started)
         return pictures
 
@@ -115,7 +118,8 @@ def measure_job(weights: str, samples: int, steps: int) -> JobFigures:
             raise RuntimeError(f"samples failed: {summary.errors}")
         calls = np.array(list(call_times(folder / "logs")))
     in_job = samples / float(calls[:, 1].max() - calls[:, 0].min())
-    return JobFigures(samples, threads, in_job, bare, in_job / bare, wall_s)
+    evaluations = config.inpaint_settings.evaluations(config.model.strength)
+    return JobFigures(samples, evaluations, threads, in_job, bare, in_job / bare, wall_s)
 
 
 def _bare_s(weights: Weights, config: JobConfig, photos: Sequence[Path], threads: int) -> float:

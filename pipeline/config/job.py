@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from moebius.inference.settings import InpaintSettings
+from moebius.network.config import MoebiusConfig
 from moebius.weights.hub import HUB_WEIGHTS
 from pipeline.config.data import MaskConfig, SinkConfig, SourceConfig, absolute_uri, as_extension, choose
 from pipeline.config.notify import parse_notify, public_notify
@@ -18,7 +19,7 @@ from pipeline.errors import ConfigError
 from pipeline.uris import public_uri
 
 _LATER_KEYS = (
-    *("guidance_interval", "sampler", "noise_offset", "latent_mask"),
+    *("guidance_interval", "sampler", "noise_offset", "latent_mask", "start", "refine"),
     *("member", "column", "channel", "upright", "columns", "where", "labels", "class_names"),
     *("model", "model_sha256", "output", "classes", "score", "input", "tile_px", "device", "function", "version"),
     *("letters", "offset", "size", "repeat", "find", "max_opacity", "missing"),
@@ -26,6 +27,7 @@ _LATER_KEYS = (
 _ERROR_TYPE = re.compile(r"[A-Z]\w*|error")  # the latter of struct and zlib
 _ACTORS = re.compile(r"(\d+)(?:\.\.(\d+))?")  # of run.actors
 _ONE_KIND = ("columns", "where", "class_names")  # keys of masks that most kinds have no use for
+_OF_SAMPLES = ("missing",)  # decides which samples have a mask, as their versions say
 _SCHEDULING = ("weights", "batch_size")  # weights have a fingerprint of their own
 _DECIDING_OTHERS = ("sink.format", "sink.image_format", "sink.carry", "source.image")
 
@@ -38,11 +40,14 @@ class ModelConfig:
         weights: ``nano``, ``places2``, ``celebahq``, ``ffhq``, ``pretrained``, or a folder or file, local or remote,
             ``hf://`` too; ``untrained`` is a stand-in that shows the pipeline, not the model.
         steps: number of sampling steps.
-        guidance: scale of latent categories guidance.
+        guidance: scale of latent categories guidance; 1 halves the work. ``auto`` takes what is recommended for the
+            weights: 1 for ``nano``, 2.5 for ``places2``, and for others ``guidance`` in their ``config.json``, else 2.
         guidance_interval: first and last timestep, in 0 … 999, that are guided; the others cost half.
         sampler: ``ddim``, as published, or ``dpm++``, for fewer steps.
-        strength: 1 starts from pure noise; less starts from the photo noised to the first step, ``nano`` from the
-            colours around the hole.
+        strength: 1 starts from pure noise; less starts from ``start`` noised to the first step.
+        start: ``photo``, as published: a little of what was in the hole shows at strengths below 1. ``colours``: spread
+            over the hole from around it, so that nothing of it does, with a third less work for the autoencoder.
+            ``auto``: ``colours`` for ``nano``, which was trained so, else ``photo``.
         noise_offset: standard deviation of one more random number per window and channel in the start noise; published
             sampling has 0.0357.
         latent_mask: ``any``: a position of the latents is filled if any of its 8×8 pixels is; ``nearest``: only its
@@ -56,10 +61,11 @@ class ModelConfig:
 
     weights: str = "nano"
     steps: int = 20
-    guidance: float = 2.0
+    guidance: float | str = 2.0
     guidance_interval: list[int] = field(default_factory=lambda: [0, 999])
     sampler: str = "ddim"
     strength: float = 0.99
+    start: str = "auto"
     noise_offset: float = 0.0
     latent_mask: str = "any"
     seed: int = 0
@@ -79,10 +85,14 @@ class WindowConfig:
     Args:
         context: side of a window ÷ longest side of its hole.
         max_upscale: largest factor by which small surroundings are magnified.
+        refine: strength of a second pass over holes too large for a window at native resolution, which are filled at
+            reduced scale first: overlapping windows at native resolution start from that fill. Below 1, such as 0.5;
+            0: no second pass.
     """
 
     context: float = 1.5
     max_upscale: float = 1.0
+    refine: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -249,6 +259,7 @@ class JobConfig:
             guidance_interval=tuple(model.guidance_interval),
             sampler=model.sampler,
             strength=model.strength,
+            start=model.start,
             noise_offset=model.noise_offset,
             latent_mask=model.latent_mask,
             fast=model.fast,
@@ -256,7 +267,17 @@ class JobConfig:
             batch_size=model.batch_size,
             context=window.context,
             max_upscale=window.max_upscale,
+            refine=window.refine,
         )
+
+    def for_weights(self, recommended: MoebiusConfig) -> "JobConfig":
+        """Return the configuration with the recommendations of weights in place of ``auto``.
+
+        So fingerprints, and with them results, are those of the same number written out.
+        """
+        if self.model.guidance != "auto":
+            return self
+        return replace(self, model=replace(self.model, guidance=recommended.guidance))
 
     @property
     def verifying_detector(self) -> MaskConfig | None:
@@ -275,14 +296,16 @@ class JobConfig:
     def fingerprint(self) -> str:
         """Identity of everything but the weights that decides a result; places, limits and scheduling do not.
 
-        Masks that a detector finds have one only after :func:`pipeline.masks.base.pinned`.
+        Masks that a detector finds have one only after :func:`pipeline.masks.base.pinned`, and ``auto`` says nothing
+        before :meth:`for_weights`.
         """
         for part in self.mask.parts:
             part.rules.check_pinned()
+        assert self.model.guidance != "auto"
         deciding: dict[str, Any] = {
             "mask": _deciding_of_mask(self.mask),
             "model": _deciding(self.model, _SCHEDULING),
-            "window": asdict(self.window),
+            "window": _deciding(self.window, ()),
             "image_format": self.sink.image_format,
             "sink": (self.sink.format, self.sink.carry),
         }
@@ -300,7 +323,7 @@ def deciding_keys(config: JobConfig) -> list[str]:
     """Return the keys whose values :attr:`JobConfig.fingerprint` covers, such as ``model.steps``."""
     sections = {
         "model": (config.model, _SCHEDULING),
-        "mask": (config.mask, config.mask.rules.indifferent),
+        "mask": (config.mask, _indifferent(config.mask)),
         "window": (config.window, ()),
         "verify": (config.verify, () if config.verifying_detector else vars(config.verify).keys() - {"model"}),
     }
@@ -331,9 +354,12 @@ def _public_part(mask: MaskConfig) -> dict[str, Any]:
 
 
 def _deciding_of_mask(mask: MaskConfig) -> dict[str, Any]:
-    """Return the keys of a mask that decide a result; whether one may be missing is told by a sample's version."""
-    others = () if "missing" in mask.rules.own_keys else ("missing",)
-    return _deciding(mask, (*mask.rules.indifferent, *others, "also"))
+    """Return the keys of a mask that decide a result; whether it may be missing is told by the version of a sample."""
+    return _deciding(mask, (*_indifferent(mask), "also"))
+
+
+def _indifferent(mask: MaskConfig) -> list[str]:
+    return [*mask.rules.indifferent, *(key for key in _OF_SAMPLES if key not in mask.rules.own_keys)]
 
 
 def _public_model(model: Any) -> Any:
@@ -345,7 +371,7 @@ def _public_model(model: Any) -> Any:
     return public_uri(model) if isinstance(model, str) else model
 
 
-def _deciding(section: ModelConfig | MaskConfig, others: Collection[str]) -> dict[str, Any]:
+def _deciding(section: ModelConfig | MaskConfig | WindowConfig, others: Collection[str]) -> dict[str, Any]:
     """Keys that came later are left out at their defaults, so that sinks from before stay as they are."""
     usual, kept = asdict(type(section)()), asdict(section)
     return {

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from moebius.inference.inpainter import Inpainter
+from moebius.inference.inpainter import Cost, Inpainter
 from moebius.inference.settings import InpaintSettings
 from pipeline.config.job import MaskConfig
 from pipeline.evaluation.baselines import BASELINES
@@ -20,11 +20,24 @@ from pipeline.evaluation.registry import METRICS
 from pipeline.extras import check_extra
 from pipeline.storage.weights import fetch_weights
 
-FIGURES = (*METRICS, "lpips", "seconds")
+FIGURES = (*METRICS, "lpips", "windows", "evaluations", "seconds")
 FROM_FILES = "files"  # the kind of masks that were given
 
 Row = dict[str, str | float]
 Fill = Callable[[np.ndarray, np.ndarray, int], np.ndarray]  # photo with its hole blanked, hole, seed → filled photo
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to fill holes.
+
+    Args:
+        fill: fills them.
+        cost: counts what that takes of a model, from the hole; ``None`` without a model.
+    """
+
+    fill: Fill
+    cost: Callable[[np.ndarray], Cost] | None = None
 
 
 @dataclass(frozen=True)
@@ -38,6 +51,7 @@ class Case:
         mask: (H, W) bool.
         fills: (H, W, 3) uint8 by method.
         seconds: by method.
+        costs: by method that uses a model.
     """
 
     photo: str
@@ -46,6 +60,7 @@ class Case:
     mask: np.ndarray
     fills: dict[str, np.ndarray] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    costs: dict[str, Cost] = field(default_factory=dict)
 
     def rows(self, perceptual: Perceptual | None = None) -> Iterator[Row]:
         """Figures of each method, measured inside the hole; LPIPS over the whole photo, where it is to be had."""
@@ -58,6 +73,8 @@ class Case:
                 **{name: metric.measure(self.truth, filled, self.mask) for name, metric in METRICS.items()},
                 "seconds": self.seconds[method],
             }
+            if cost := self.costs.get(method):
+                row |= asdict(cost)
             if perceptual is not None:
                 row["lpips"] = perceptual.lpips(self.truth, filled)
                 perceptual.add(self.mask_kind, method, self.truth, filled)
@@ -73,9 +90,9 @@ def check_installed() -> None:
     check_extra("evaluate", "evaluate")
 
 
-def open_methods(weights: Sequence[str], settings: InpaintSettings, baselines: Sequence[str]) -> dict[str, Fill]:
+def open_methods(weights: Sequence[str], settings: InpaintSettings, baselines: Sequence[str]) -> dict[str, Method]:
     """Open the methods by name: baselines first, then each model by the name of its weights."""
-    methods: dict[str, Fill] = {name: _without_seed(BASELINES[name]) for name in baselines}
+    methods = {name: Method(_without_seed(BASELINES[name])) for name in baselines}
     for name in weights:
         denoiser, vae = fetch_weights(name, {}).load()
         methods[name] = _model(Inpainter(denoiser, vae, settings))
@@ -85,7 +102,7 @@ def open_methods(weights: Sequence[str], settings: InpaintSettings, baselines: S
 def evaluate(
     photos: Sequence[Path],
     kinds: Sequence[str | Path],
-    methods: Mapping[str, Fill],
+    methods: Mapping[str, Method],
     seed: int,
     max_pixels: int,
     side_px: int | None = None,
@@ -115,10 +132,12 @@ def evaluate(
             else:
                 case = Case(path.name, kind, truth, draw_mask(kind, path.name, seed, *truth.shape[:2]))
             blanked = BASELINES["mean"](truth, case.mask)
-            for name, fill in methods.items():
+            for name, method in methods.items():
                 started = time.perf_counter()
-                case.fills[name] = fill(blanked, case.mask, seed)
+                case.fills[name] = method.fill(blanked, case.mask, seed)
                 case.seconds[name] = time.perf_counter() - started
+                if method.cost:
+                    case.costs[name] = method.cost(case.mask)
             yield case
 
 
@@ -143,5 +162,5 @@ def _without_seed(fill: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Fill:
     return lambda image, mask, seed: fill(image, mask)
 
 
-def _model(inpainter: Inpainter) -> Fill:
-    return lambda image, mask, seed: inpainter([image], [mask], [seed])[0]
+def _model(inpainter: Inpainter) -> Method:
+    return Method(lambda image, mask, seed: inpainter([image], [mask], [seed])[0], inpainter.cost)

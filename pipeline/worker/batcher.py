@@ -17,10 +17,10 @@ import torch
 
 from moebius import Inpainter
 from moebius.inference.inpainter import window_seed
-from moebius.windows.compositing import match_colours
+from moebius.windows.compositing import keep_colours, match_colours
 from pipeline.faults.judge import fail
 from pipeline.records import Record
-from pipeline.worker.window_queue import Entry, Job, WindowQueue
+from pipeline.worker.window_queue import CONFIGURED, Entry, Job, WindowQueue
 
 DEVICE_LOST, THREAD_LOST = 70, 71  # exit codes
 _DEVICE_FAULT = re.compile(r"CUDA error|Triton Error \[CUDA\]")
@@ -86,8 +86,8 @@ class ModelLoop:
         return len(self._waiting)
 
     def repaint(self, job: Job) -> Future[Job]:
-        """Fill all windows of a sample; the future never fails, a fault is in the job's record."""
-        if not job.windows:
+        """Fill the windows of all rounds of a sample; the future never fails, a fault is in the job's record."""
+        if not job.count:
             done: Future[Job] = Future()
             done.set_result(job)
             return done
@@ -106,7 +106,7 @@ class ModelLoop:
         while True:
             batch = self._next_batch()
             for window in batch:
-                with _failing(window):
+                with _failing(window.entry.job.record):
                     window.cut = window.entry.job.cut(window.number, self.inpainter.window_px)
             self._cut.put(batch)
 
@@ -138,9 +138,10 @@ class ModelLoop:
         if not batch:
             return
         cuts = [window.cut for window in batch if window.cut]
-        seeds = [window_seed(window.entry.job.seed, window.number) for window in batch]
-        strength = batch[0].entry.job.strength  # that of all, see WindowQueue
-        generate = self.inpainter.generate if strength is None else partial(self.inpainter.generate, strength=strength)
+        seeds = [window_seed(window.entry.job.seed, window.entry.job.name(window.number)) for window in batch]
+        kind, generate = batch[0].entry.job.kind, self.inpainter.generate  # one kind, see WindowQueue
+        if kind != CONFIGURED:
+            generate = partial(generate, strength=kind[0], start=kind[1])
         try:
             pictures = generate([pixels for pixels, _ in cuts], [mask for _, mask in cuts], seeds)
             for window, picture in zip(batch, pictures, strict=True):
@@ -171,20 +172,34 @@ class ModelLoop:
                 if window.cut and window.generated is not None:
                     pixels, mask = window.cut
                     job.record.inpaint_s = (job.record.inpaint_s or 0.0) + share_s
-                    with _failing(window):
-                        job.paste(window.number, match_colours(pixels, window.generated, mask))
+                    with _failing(job.record):
+                        match = match_colours if job.kind[1] is None else keep_colours
+                        job.paste(window.number, match(pixels, window.generated, mask))
                 entry.returned += 1
-                if entry.returned == len(job.windows):
-                    entry.done.set_result(job)
+                if entry.returned == job.count:
+                    self._end_round(entry)
+
+    def _end_round(self, entry: Entry) -> None:
+        """Queue the next round of a sample; a sample that has failed, or has no more, is done."""
+        goes_on = False
+        if entry.job.record.error_stage is None:
+            with _failing(entry.job.record):
+                goes_on = entry.job.advance()
+        if not goes_on:
+            entry.done.set_result(entry.job)
+            return
+        with self._arrival:
+            self._waiting.put_again(entry)
+            self._arrival.notify()
 
 
 @contextmanager
-def _failing(window: _Window) -> Iterator[None]:
-    """Fail only the window's sample if the block raises."""
+def _failing(record: Record) -> Iterator[None]:
+    """Fail only this sample if the block raises."""
     try:
         yield
-    except Exception as error:  # noqa: BLE001 - one window must not affect the others
-        fail(window.entry.job.record, "inpaint", error)
+    except Exception as error:  # noqa: BLE001 - one sample must not affect the others
+        fail(record, "inpaint", error)
 
 
 def _or_exit(work: Callable[[], None]) -> None:

@@ -74,7 +74,7 @@ class Ladder:
         for number in range(job.rungs, len(verify.ladder) if is_left else 0):
             if following := self._next_try(job, number):
                 best.best = best.found = None
-                record.window_count = (record.window_count or 0) + len(following.windows)
+                record.window_count = (record.window_count or 0) + following.window_count
                 return replace(following, rungs=number + 1, best=best, found=None), True
         record.residual, record.seed = best.residual, best.seed
         record.mask_fraction = np.count_nonzero(best.mask) / best.mask.size

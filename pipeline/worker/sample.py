@@ -8,6 +8,8 @@ import numpy as np
 from PIL import Image
 
 from moebius.windows import plan_windows
+from moebius.windows.painting import SecondPass
+from moebius.windows.tiles import MAX_BAND_PX
 from pipeline.codecs.decode import bits_per_channel, decode
 from pipeline.codecs.encode import check_encodable, encode
 from pipeline.config.job import JobConfig
@@ -24,6 +26,7 @@ from pipeline.worker.seam import look_at_border
 
 BYTES_PER_PIXEL = 14  # as decoded, as seen, repainted and encoded, with the mask and its parts
 BYTES_TO_VERIFY = 14  # more: the result as the detector sees it, what it finds, and the best try
+BYTES_TO_BLEND = 15  # per pixel that is blended at once in a second pass: sums of weighted colours, and the colours
 
 
 def new_record(sample: Sample, config: JobConfig, reader: Reader, weights_fingerprint: str, run_id: str) -> Record:
@@ -48,18 +51,12 @@ def sample_seed(seed: int, sample_id: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{sample_id}".encode()).digest()[:8], "big") >> 1
 
 
-def decoded_bytes(header: Image.Image, image: bytes, is_verified: bool, mask_bytes: int = 0) -> int:
-    """Estimate the memory of a sample from decoding to encoding, from its opened header.
-
-    Args:
-        header: of the image.
-        image: the compressed image.
-        is_verified: whether a detector looks at the result.
-        mask_bytes: per pixel, that drawing the mask takes beside it.
-    """
+def decoded_bytes(header: Image.Image, image: bytes, is_verified: bool, is_refined: bool) -> int:
+    """Estimate the memory of a sample from decoding to encoding, from its opened header."""
     is_high_bit_depth = bits_per_channel(header, image) > 8
-    per_pixel = BYTES_PER_PIXEL * (2 if is_high_bit_depth else 1) + BYTES_TO_VERIFY * is_verified + mask_bytes
-    return header.width * header.height * per_pixel
+    per_pixel = BYTES_PER_PIXEL * (2 if is_high_bit_depth else 1) + BYTES_TO_VERIFY * is_verified
+    pixels = header.width * header.height
+    return pixels * per_pixel + BYTES_TO_BLEND * is_refined * min(pixels, MAX_BAND_PX)
 
 
 def prepare(
@@ -94,10 +91,12 @@ def prepare(
     windows = plan_windows(repaint, window_px, config.window.context, config.window.max_upscale)
     record.window_count = len(windows)
     is_changed = bool(windows or record.mask_computed)
+    second = SecondPass(window_px, config.window.refine) if config.window.refine else None
     if is_changed or config.sink.image_format not in KEPT_FORMATS:  # else the input is passed through
         check_encodable(photo, config.sink.image_format)
     seen = photo.rgb() if windows else np.empty((0, 0, 3), np.uint8)
-    job = SampleJob(record, inputs.image, photo, repaint, seen, windows, record.seed or 0)
+    job = SampleJob(record, inputs.image, photo, repaint, seen, windows, record.seed or 0, None, second, drawn.computed)
+    record.window_count = job.window_count
     record.decode_s = time.perf_counter() - started
     return job
 

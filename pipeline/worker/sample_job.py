@@ -5,11 +5,13 @@ from functools import reduce
 
 import numpy as np
 
-from moebius.windows import CELL_PX, Box, Window, cut_window, paste_window
+from moebius.windows import CELL_PX, Box, Window
+from moebius.windows.painting import Painting, SecondPass
 from pipeline.codecs.photo import Photo
 from pipeline.errors import SampleError
 from pipeline.records import Record
 from pipeline.worker.seam import EDGE, Border
+from pipeline.worker.window_queue import Kind
 
 ROWS_AT_ONCE = 256
 
@@ -25,9 +27,12 @@ class SampleJob:
         seen: (H, W, 3) uint8, the photo as RGB for the model.
         box: surrounds the mask, on the grid of cells; ``None`` for an empty mask.
         patch: copy of ``seen`` inside the box; fills are written into it.
-        windows: still to be filled; empty for a sample without a hole.
-        seed: decides their noise, with the number of each.
-        strength: at which they are sampled; ``None``: as configured.
+        windows: of the first round; empty for a sample without a hole.
+        seed: decides the noise of all windows, with the name of each.
+        strength: at which those of the first round are sampled; ``None``: as configured.
+        second: further rounds over large holes; ``None``: there are none.
+        computed: (H, W) bool, pixels of ``photo`` that differ from the source, see
+            :class:`pipeline.masks.drawn.DrawnMask`; ``None`` for none.
         rungs: how many rungs of ``verify.ladder`` led to this try.
         best: the best of the earlier tries.
         residual, found, border: what was seen of this try, see :class:`pipeline.worker.ladder.Ladder`.
@@ -41,6 +46,8 @@ class SampleJob:
     windows: list[Window]
     seed: int
     strength: float | None = None
+    second: SecondPass | None = None
+    computed: np.ndarray | None = None
     rungs: int = 0
     best: "SampleJob | None" = None
     residual: float = 0.0
@@ -54,6 +61,14 @@ class SampleJob:
         if hole:
             self.box = hole.grown(EDGE, self.mask.shape).on_grid(CELL_PX)
             self.patch = self.seen[self.box.slices].copy()
+        box = self.box or Box(0, 0, 0, 0)
+        self._painting = Painting(self.seen, self.mask, self.windows, self.patch, box, self.second)
+        self.window_count = self._painting.count + self._painting.refined_count  # of all rounds
+
+    @property
+    def changed(self) -> np.ndarray:
+        """Return the pixels that may differ from the source, (H, W) bool."""
+        return self.mask if self.computed is None else self.mask | self.computed
 
     @property
     def inside(self) -> tuple[slice, slice]:
@@ -61,14 +76,32 @@ class SampleJob:
         assert self.box is not None  # there is a window
         return self.box.slices
 
+    @property
+    def count(self) -> int:
+        """Number of windows of this round."""
+        return self._painting.count
+
+    @property
+    def kind(self) -> Kind:
+        """Strength and start of the windows of this round."""
+        second = self._painting.refining
+        return (second.strength, "photo") if second else (self.strength, None)
+
+    def name(self, number: int) -> str:
+        """Return what the seed of a window of this round is made of, beside that of the sample."""
+        return self._painting.name(number)
+
     def cut(self, number: int, size_px: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the model's input for one window; it does not depend on other windows."""
-        return cut_window(self.seen, self.mask, self.windows[number], size_px)
+        """Return the model's input for one window of this round; it does not depend on others of the same."""
+        return self._painting.cut(number, size_px)
 
     def paste(self, number: int, filled: np.ndarray) -> None:
-        """Write one fill into the patch."""
-        assert self.box is not None  # there is a window
-        paste_window(self.patch, self.mask[self.inside], self.windows[number].seen_from(self.box), filled)
+        """Store one fill of this round."""
+        self._painting.paste(number, filled)
+
+    def advance(self) -> bool:
+        """End a round whose fills are stored, and begin the next; false if there is none."""
+        return self._painting.advance()
 
     def composite(self) -> np.ndarray:
         """Return the photo's pixels with all fills, and record ``outside_max_diff``.

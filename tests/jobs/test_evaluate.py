@@ -45,6 +45,24 @@ def test_every_photo_kind_and_method_is_measured_and_drawn(photos, tiny_weights,
         assert sheet.width > sheet.height
 
 
+def test_settings_of_a_job_reach_the_model_and_its_work_is_counted(photos, tiny_weights, capsys):
+    arguments = ["--weights", str(tiny_weights), "--masks", "objects", "--steps", "4", "--guidance", "auto"]
+    arguments += ["--guidance-interval", "0", "300", "--sampler", "dpm++", "--start", "colours", "--context", "1.25"]
+    arguments += ["--refine", "0.5", "--baselines", "mean", "--limit", "1", "--json", str(photos / "figures.json")]
+    assert main([str(photos), *arguments]) == 0
+    content = json.loads((photos / "figures.json").read_text())
+    chosen = {"guidance": "auto", "guidance_interval": [0, 300], "sampler": "dpm++", "start": "colours"}
+    assert content["settings"].items() >= (chosen | {"steps": 4, "context": 1.25, "refine": 0.5}).items()
+    without, model = content["means"]
+    assert "windows" not in without
+    assert (
+        model["windows"] >= 1 and model["evaluations"] == 5 * model["windows"]
+    )  # at 500, 250 and 0, two of them twice
+    header, *lines = capsys.readouterr().out.splitlines()
+    assert header.split()[-3:] == ["windows", "evaluations", "seconds"]
+    assert {len(line) for line in lines} == {len(header)}
+
+
 def test_no_method_sees_what_it_is_to_find(photos):
     seen = []
 
@@ -53,7 +71,7 @@ def test_no_method_sees_what_it_is_to_find(photos):
         return image
 
     files = find_photos(photos, None)
-    for case in evaluation.evaluate(files, ["text"], {"peek": peek}, seed=0, max_pixels=10**6):
+    for case in evaluation.evaluate(files, ["text"], {"peek": evaluation.Method(peek)}, seed=0, max_pixels=10**6):
         image, mask = seen[-1]
         assert len(np.unique(image[mask], axis=0)) == 1  # one colour, that of the rest on average
         assert np.array_equal(image[~mask], case.truth[~mask])

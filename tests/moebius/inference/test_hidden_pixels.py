@@ -29,6 +29,7 @@ SETTINGS = [
     {"max_upscale": 1.5, "guidance": 1.0, "latent_mask": "nearest", "noise_offset": 0.0357},
     {"max_upscale": 1.9, "strength": 1.0, "steps": 1, "guidance_interval": (0, 500)},
     {"max_upscale": 1.2, "strength": 0.5, "steps": 2, "fast": False},
+    {"refine": 0.5},
 ]
 
 
@@ -57,6 +58,18 @@ def test_sampling_from_noise_alone_never_shows_what_lies_under_the_mask(tiny_wei
     chosen = InpaintSettings(steps=2, strength=1.0, **settings)
     inpainter = Inpainter.from_pretrained(str(tiny_weights), chosen)
     assert {name: largest_difference(inpainter, mask) for name, mask in MASKS.items()} == dict.fromkeys(MASKS, 0)
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_sampling_from_colours_around_the_hole_never_shows_what_lies_under_the_mask(tiny_weights, settings):
+    chosen = InpaintSettings(**{"steps": 2, "batch_size": 4, "start": "colours", **settings})
+    inpainter = Inpainter.from_pretrained(str(tiny_weights), chosen)
+    assert {name: largest_difference(inpainter, mask) for name, mask in MASKS.items()} == dict.fromkeys(MASKS, 0)
+
+
+def test_nano_that_starts_from_the_photo_on_request_shows_it(nano):
+    inpainter = Inpainter(*nano.load(), InpaintSettings(steps=2, strength=0.5, start="photo"), "cpu")
+    assert largest_difference(inpainter, MASKS["small holes"]) > 0
 
 
 def test_sampling_that_starts_from_the_photo_shows_it_as_published(tiny_weights):

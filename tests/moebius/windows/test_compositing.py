@@ -3,7 +3,14 @@ import pytest
 import torch
 from PIL import Image, ImageFilter
 
-from moebius.windows.compositing import colour_offset, match_colours, paste_published, ring_around, to_uint8
+from moebius.windows.compositing import (
+    colour_offset,
+    keep_colours,
+    match_colours,
+    paste_published,
+    ring_around,
+    to_uint8,
+)
 from tests.conftest import golden
 
 
@@ -54,3 +61,25 @@ def test_published_paste_clips_after_blending():
     assert np.abs(paste_published(image, generated, mask, compensate_colour=True) - expected).max() == 0
     early = np.floor(shifted.clip(0, 255) * blend[..., None] + image * (1 - blend[..., None]))
     assert (early != expected).any()
+
+
+@pytest.mark.parametrize("shift", [(0, 0, 0), (20, -15, 30)])
+def test_second_fill_keeps_the_colours_of_the_first_and_its_own_texture(shift):
+    mask = np.ones((64, 64), bool)
+    mask[:8] = False
+    first = np.full((64, 64, 3), 120, np.uint8)
+    texture = np.indices((64, 64)).sum(axis=0)[..., None] % 2 * 20 - 10
+    generated = (first + texture * mask[..., None] + np.array(shift) * mask[..., None]).astype(np.uint8)
+    kept = keep_colours(first, generated, mask)
+    middle = kept[32:].astype(int)
+    assert np.abs(middle.reshape(-1, 3).mean(axis=0) - 120).max() <= 2
+    assert np.abs(middle - 120 - texture[32:]).max() <= 3
+
+
+def test_second_fill_that_agrees_with_the_photo_around_it_is_not_moved_there():
+    mask = np.zeros((64, 64), bool)
+    mask[16:] = True
+    pixels = np.full((64, 64, 3), 120, np.uint8)
+    generated = pixels + np.uint8(40) * mask[..., None]
+    kept = keep_colours(pixels, generated, mask).astype(int)
+    assert (kept[16] > 150).all() and (kept[50] < 125).all()

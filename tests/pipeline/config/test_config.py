@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from moebius import MoebiusConfig
 from pipeline.config.job import JobConfig, MaskConfig, ModelConfig, RunConfig, SinkConfig, SourceConfig, WindowConfig
 from pipeline.errors import ConfigError
 
@@ -84,16 +85,32 @@ def test_fingerprint_follows_what_decides_a_result():
         replace(base, model=ModelConfig(guidance_interval=[0, 500])),
         replace(base, model=ModelConfig(noise_offset=0.0357)),
         replace(base, model=ModelConfig(latent_mask="nearest")),
+        replace(base, model=ModelConfig(start="colours")),
+        replace(base, window=WindowConfig(refine=0.5)),
         replace(base, sink=SinkConfig(image_format="png")),
     ]
     assert {config.fingerprint for config in same} == {base.fingerprint}
-    assert len({config.fingerprint for config in [base, *other]}) == 9
+    assert len({config.fingerprint for config in [base, *other]}) == 11
 
 
 def test_fingerprints_of_sinks_from_before_a_key_came_stay():
     assert JobConfig().fingerprint == "60ecef6ebd25b9cf"
     model = ModelConfig(steps=10, sampler="dpm++", strength=1.0)
     assert JobConfig(model=model, window=WindowConfig(context=1.25)).fingerprint == "2eec681f7e808cf1"
+
+
+def test_strength_of_a_second_pass_without_a_step_is_refused():
+    with pytest.raises(
+        ConfigError, match=r"window\.refine must be 0, or below 1 with steps·refine at least 1, got 0\.04"
+    ):
+        JobConfig(window=WindowConfig(refine=0.04))
+
+
+def test_fingerprint_of_guidance_auto_is_that_of_the_number_it_stands_for():
+    auto, sizes = JobConfig(model=ModelConfig(guidance="auto")), MoebiusConfig()
+    assert auto.for_weights(sizes).fingerprint == JobConfig().fingerprint
+    assert auto.for_weights(replace(sizes, guidance=1.0)) == JobConfig(model=ModelConfig(guidance=1.0))
+    assert JobConfig().for_weights(replace(sizes, guidance=1.0)) == JobConfig()
 
 
 def test_settings_of_the_noise_and_the_latent_mask_reach_the_model():
@@ -110,6 +127,8 @@ def test_settings_of_the_noise_and_the_latent_mask_reach_the_model():
         ({"guidance_interval": [500, 100]}, "two timesteps in 0 … 999, the lower first, got"),
         ({"guidance_interval": [0]}, "two timesteps"),
         ({"sampler": "euler"}, "sampler must be one of ddim, dpm"),
+        ({"start": "fill"}, "model.start must be one of auto, photo, colours, got fill"),
+        ({"guidance": "strong"}, "model.guidance must be auto or a number from 0, got strong"),
     ],
 )
 def test_samplers_and_intervals_that_there_are_not_are_refused(settings, rule):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.job import JobConfig, ModelConfig, RunConfig, deciding_keys
+from pipeline.config.job import JobConfig, MaskConfig, ModelConfig, RunConfig, deciding_keys
 from pipeline.config.verify import VerifyConfig
 from pipeline.errors import ConfigError
 from tests.pipeline.conftest import four_photos
@@ -95,7 +95,7 @@ def test_keys_that_decide_are_those_of_the_fingerprint():
             if key in ("kind", "format"):
                 value = {"mask": "alpha", "sink": "parquet", "source": "parquet"}[name]
             else:
-                value = "another"
+                value = [MaskConfig("alpha")] if key == "also" else "another"
             object.__setattr__(section, key, value)
             object.__setattr__(changed, name, section)
             changes = changed.fingerprint != JobConfig().fingerprint

@@ -6,6 +6,7 @@ import json
 from typing import Any
 from urllib.parse import quote_plus
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -92,12 +93,14 @@ PARTS = [
 
 
 @pytest.mark.parametrize("kind", ["CSV", "Parquet"])
-def test_current_images_below_the_root_are_samples_and_all_others_are_counted(tmp_path, kind):
+def test_current_images_below_the_root_are_samples_and_all_others_are_counted(tmp_path, s3_server, kind):
+    fsspec.filesystem("s3", **s3_server).makedirs("photos-bucket", exist_ok=True)
     manifest = write_inventory(Storage(str(tmp_path)), kind, "photos-bucket", PARTS)
     config = JobConfig(
         source=SourceConfig(format="list", uri=str(tmp_path / manifest), root="s3://photos-bucket/photos"),
         mask=MaskConfig("alpha"),
         sink=SinkConfig("s3://photos-bucket/photos/results"),
+        storage=s3_server,
     )
     rows, left_out = found(config)
     assert [(row["sample_id"], row["input_version"], row["size_bytes"]) for row in rows] == [

@@ -9,6 +9,7 @@ import torch
 import pipeline.worker.batcher
 from moebius import Inpainter, InpaintSettings
 from moebius.windows import plan_windows
+from moebius.windows.painting import SecondPass
 from pipeline.codecs.photo import Photo
 from pipeline.records import FAILED, Record
 from pipeline.worker.batcher import ModelLoop
@@ -219,3 +220,36 @@ def test_result_does_not_depend_on_the_number_of_threads(tiny_weights):
     for other in results[1:]:
         for first, second in zip(results[0], other, strict=True):
             assert np.array_equal(first.patch, second.patch)
+
+
+def large_job(name: str, seed: int = 0, side: int = 150) -> SampleJob:
+    image, mask = textured(side, side, seed), np.zeros((side, side), bool)
+    mask[20 : side - 20, 15 : side - 10] = True
+    record = Record(sample_id=name, status=FAILED, seed=seed)
+    windows, second = plan_windows(mask, 64), SecondPass(64, 0.5)
+    return SampleJob(record, b"", Photo(image, "RGB", "PNG"), mask, image, windows, seed, second=second)
+
+
+def test_second_pass_of_a_sample_is_that_of_python_whatever_runs_beside_it(tiny_weights):
+    model = Inpainter.from_pretrained(str(tiny_weights), InpaintSettings(steps=2, batch_size=4, refine=0.5))
+    recorder = Recorder(model)
+    jobs = [large_job("a", 1), job("b", 5, 2), large_job("c", 3, 130), job("none", 0, 4)]
+    done = repaint(ModelLoop(recorder, 2), jobs)
+    assert sum(recorder.batches) == sum(finished.window_count for finished in done)
+    for finished in done[::2]:
+        (expected,) = model([finished.seen], [finished.mask], [finished.seed])
+        assert finished.record.error_stage is None and finished.window_count > 5
+        assert np.array_equal(finished.patch, expected[finished.inside])
+
+
+def test_sample_that_fails_in_its_second_pass_has_no_more_rounds_and_harms_no_other(inpainter):
+    def paste(number, filled):
+        if jobs[0].kind[1] == "photo":
+            raise ValueError("box offset")
+        SampleJob.paste(jobs[0], number, filled)
+
+    jobs = [large_job("a", 1), large_job("b", 2)]
+    jobs[0].paste = paste
+    failed, other = repaint(ModelLoop(inpainter, 1), jobs)
+    assert failed.record.error_type == "ValueError" and other.record.error_stage is None
+    assert failed.advance()  # there would be another

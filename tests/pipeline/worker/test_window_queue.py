@@ -16,6 +16,14 @@ class Sample:
     seed: int = 0
     record: Record = field(default_factory=lambda: Record("x", FAILED))
 
+    @property
+    def count(self):
+        return len(self.windows)
+
+    @property
+    def kind(self):
+        return self.strength, None
+
     def cut(self, number, size_px):
         raise NotImplementedError
 
@@ -43,6 +51,16 @@ def test_every_window_is_handed_out_once_in_batches_of_one_strength(samples, siz
         assert 0 < len(batch) <= size and len({sample.strength for sample, _ in batch}) == 1
         seen += [(id(sample), number) for sample, number in batch]
     assert len(seen) == len(set(seen)) == sum(count for count, _ in samples)
+
+
+def test_next_round_of_a_sample_is_handed_out_from_its_first_window():
+    sample = Sample(range(3))
+    queue = WindowQueue()
+    entry = queue.put(sample)
+    assert [number for _, number in queue.take(8)] == [0, 1, 2]
+    sample.windows, sample.strength = range(2), 0.5
+    queue.put_again(entry)
+    assert len(queue) == 2 and queue.take(8) == [(entry, 0), (entry, 1)]
 
 
 def test_windows_are_taken_from_samples_in_turn():
