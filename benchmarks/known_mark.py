@@ -81,7 +81,7 @@ def methods(truth: Image.Image, model: Inpainter) -> Iterator[tuple[float, int, 
                 fills["nano"] = model([photo.pixels], [hole], [0])[0]
             plain = np.clip(np.rint((photo.pixels - alpha * colours) / (1 - alpha)), 0, 255).astype(np.uint8)
             drawn = draw_mask(mark_file.getvalue(), photo, MASK, NO_LIMIT)
-            ours = (drawn.restored or photo).pixels
+            ours = photo.pixels if drawn.restored is None else drawn.restored
             if drawn.pixels.any():
                 ours = model([ours], [drawn.pixels], [0])[0]
             yield opacity, quality, hole, {"marked": photo.pixels, **fills, "formula": plain, "mark": ours}

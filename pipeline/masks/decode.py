@@ -37,8 +37,10 @@ def draw_mask(data: MaskData, photo: Photo, config: MaskConfig, max_pixels: int)
             covering too much or too little of the image.
     """
     drawn = _part(data, photo, config, max_pixels)
+    if drawn.restored is not None:
+        photo = replace(photo, pixels=drawn.restored)
     for further in config.also:
-        drawn = _union(drawn, _part(b"", drawn.restored or photo, further, max_pixels))
+        drawn = _union(drawn, _part(b"", photo, further, max_pixels))
     return drawn.filling(_checked(drawn.pixels, config))
 
 

@@ -1,12 +1,8 @@
 """A mask with what is known of the objects that it covers."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from pipeline.codecs.photo import Photo
 
 
 @dataclass(frozen=True)
@@ -17,7 +13,8 @@ class DrawnMask:
         pixels: (H, W) bool, true = fill.
         objects: number of boxes, polygons, lines of text …; ``None`` where the mask is a picture.
         score: highest confidence of an object, 0 … 1; ``None`` where objects have no score, or there is none.
-        restored: the photo with some pixels computed, from what is known of what covers them; ``None``: as it is.
+        restored: (H, W) or (H, W, bands), the photo with some pixels computed from what is known of what covers them;
+            ``None``: as it is.
         computed: (H, W) bool, these pixels, none of which is in ``pixels``.
         place: where what covers the photo was found, ``left,top widthxheight`` in pixels.
     """
@@ -25,7 +22,7 @@ class DrawnMask:
     pixels: np.ndarray
     objects: int | None = None
     score: float | None = None
-    restored: "Photo | None" = None
+    restored: np.ndarray | None = None
     computed: np.ndarray | None = None
     place: str | None = None
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -80,11 +81,11 @@ def prepare(
     record.orientation = photo.orientation if photo.orientation > 1 else None
     drawn = draw_mask(inputs.mask, photo, settings_of(inputs, config.mask), config.limits.max_pixels)
     repaint, record.mask_objects, record.mask_score = drawn.pixels, drawn.objects, drawn.score
-    if drawn.restored and drawn.computed is not None:
+    if drawn.restored is not None and drawn.computed is not None:
         record.mask_computed = np.count_nonzero(drawn.computed) / drawn.computed.size
         record.mask_place = drawn.place
-        refuse_change(outside_max_diff(photo.pixels, drawn.restored.pixels, drawn.changed))
-        photo = drawn.restored
+        refuse_change(outside_max_diff(photo.pixels, drawn.restored, drawn.changed))
+        photo = replace(photo, pixels=drawn.restored)
     for part in config.mask.parts:
         photo = open_kind(part).revealed(photo, repaint)
     record.mask_fraction = np.count_nonzero(repaint) / repaint.size

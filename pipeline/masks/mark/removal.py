@@ -1,6 +1,6 @@
 """Removes a mark from a photo: finds it, computes what it covers, and says what only a model can fill."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -59,9 +59,7 @@ def remove_mark(photo: Photo, mark: Mark, config: MaskConfig) -> DrawnMask:
     views = tuple(as_shown(each, photo.orientation, config) for each in (photo.pixels, computed, hidden, pixels))
     for place in found.places:
         _subtract_at(place, found.mark, views, (limit, noise / 255, is_smeared), photo.alpha is not None)
-    return DrawnMask(
-        hidden, len(found.places), found.agreement, replace(photo, pixels=pixels), computed & ~hidden, _text(found)
-    )
+    return DrawnMask(hidden, len(found.places), found.agreement, pixels, computed & ~hidden, _text(found))
 
 
 def _text(found: Found) -> str:

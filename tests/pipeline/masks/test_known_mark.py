@@ -72,7 +72,7 @@ def test_photo_under_a_mark_comes_back_within_rounding_and_nothing_else_changes(
     marked = stamped(truth, layer, left, top)
     drawn = draw_mask(png(layer), photo_of(marked), config(offset=[left, top]), LIMIT)
     assert drawn.restored is not None and drawn.computed is not None and not drawn.pixels.any()
-    found, covered = drawn.restored.pixels, drawn.computed
+    found, covered = drawn.restored, drawn.computed
     assert covered.sum() == (layer[..., 3] > 0).sum() and drawn.objects == 1
     assert np.abs(found.astype(int) - truth)[covered].max() <= 1 + 0.5 / (1 - opacity)
     assert np.array_equal(found[~covered], marked[~covered])
@@ -95,7 +95,7 @@ def test_photo_under_a_mark_comes_back_within_rounding_and_nothing_else_changes(
 def test_anchor_and_offset_say_where_a_mark_is(keys, left, top):
     drawn = draw_mask(png(LOGO), photo_of(stamped(PHOTO, LOGO, left, top)), config(**keys), LIMIT)
     assert drawn.place == f"{left},{top} 60x40"
-    assert np.abs(drawn.restored.pixels.astype(int) - PHOTO).max() <= 2
+    assert np.abs(drawn.restored.astype(int) - PHOTO).max() <= 2
 
 
 def test_mark_of_a_share_of_the_width_is_scaled():
@@ -103,7 +103,7 @@ def test_mark_of_a_share_of_the_width_is_scaled():
     marked = stamped(PHOTO, large, 30, 30)
     drawn = draw_mask(png(LOGO), photo_of(marked), config(size=0.75, anchor="bottom-right"), LIMIT)
     assert drawn.place == "30,30 90x60"
-    error = np.abs(drawn.restored.pixels.astype(int) - PHOTO)
+    error = np.abs(drawn.restored.astype(int) - PHOTO)
     assert error.max() <= 8 and error.mean() < np.abs(marked.astype(int) - PHOTO).mean() / 20
 
 
@@ -114,7 +114,7 @@ def test_repeated_marks_are_all_computed_also_where_the_border_cuts_them():
             marked = stamped(marked, LOGO, left, top) if left > -60 else marked
     drawn = draw_mask(png(LOGO), photo_of(marked), config(offset=[10, 13], repeat=[70, 50]), LIMIT)
     assert drawn.objects == 6
-    assert np.abs(drawn.restored.pixels.astype(int) - PHOTO).max() <= 2
+    assert np.abs(drawn.restored.astype(int) - PHOTO).max() <= 2
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -129,7 +129,7 @@ def test_mark_over_a_photo_as_viewers_show_it_is_found_in_the_stored_pixels(orie
 
     photo = Photo(stored(shown), "RGB", "PNG", {"exif": b"Exif\0\0" + exif.tobytes().removeprefix(b"Exif\0\0")})
     drawn = draw_mask(png(LOGO), photo, upright, LIMIT)
-    assert np.abs(drawn.restored.pixels.astype(int) - stored(PHOTO)).max() <= 2
+    assert np.abs(drawn.restored.astype(int) - stored(PHOTO)).max() <= 2
     assert drawn.computed.shape == photo.pixels.shape[:2]
 
 
@@ -144,8 +144,8 @@ def test_every_layout_of_pixels_is_computed_and_alpha_is_kept(mode):
         bands = [truth, marked] if truth.ndim == 3 else [truth[..., None], marked[..., None]]
         truth, marked = (np.concatenate([each, np.full((90, 120, 1), 255, kind)], axis=2) for each in bands)
     drawn = draw_mask(png(LOGO), photo_of(marked, mode), config(offset=[30, 20]), LIMIT)
-    assert drawn.restored.pixels.dtype == kind and drawn.restored.pixels.shape == marked.shape
-    worst = np.abs(drawn.restored.pixels.astype(int) - truth).max()
+    assert drawn.restored.dtype == kind and drawn.restored.shape == marked.shape
+    worst = np.abs(drawn.restored.astype(int) - truth).max()
     assert worst <= 3
 
 
@@ -154,7 +154,7 @@ def test_transparent_pixels_of_the_photo_are_left_to_the_model():
     marked[:, :60, 3] = 100
     drawn = draw_mask(png(LOGO), photo_of(marked, "RGBA"), config(offset=[30, 20]), LIMIT)
     assert drawn.pixels[:, :60].any() and not drawn.pixels[:, 60:].any() and not drawn.computed[:, :60].any()
-    assert np.array_equal(drawn.restored.pixels[:, :60], marked[:, :60])
+    assert np.array_equal(drawn.restored[:, :60], marked[:, :60])
 
 
 def test_opaque_part_of_a_mark_is_filled_and_the_rest_computed():
@@ -165,7 +165,7 @@ def test_opaque_part_of_a_mark_is_filled_and_the_rest_computed():
     assert drawn.pixels.sum() == 100 and drawn.pixels[35:45, 35:45].all()
     assert not (drawn.pixels & drawn.computed).any()
     assert np.array_equal(drawn.changed, read_mask(png(layer), photo_of(marked), config(offset=[30, 20]), LIMIT))
-    assert np.abs(drawn.restored.pixels.astype(int) - PHOTO)[drawn.computed].max() <= 2
+    assert np.abs(drawn.restored.astype(int) - PHOTO)[drawn.computed].max() <= 2
     grown = draw_mask(png(layer), photo_of(marked), config(offset=[30, 20], dilate_px=3), LIMIT)
     assert grown.pixels.sum() == 16 * 16 and not (grown.pixels & grown.computed).any()
 
@@ -211,7 +211,7 @@ def test_mark_in_a_jpeg_file_is_computed_better_than_by_the_formula_alone(qualit
     alpha[80:200, 100:280], colours[80:200, 100:280] = layer[..., 3:] / 255, layer[..., :3]
     plain = np.clip((photo.pixels - alpha * colours) / (1 - alpha), 0, 255)
     hole = (alpha[..., 0] > 0) & drawn.computed
-    ours, theirs = (((each.astype(float) - truth)[hole] ** 2).mean() for each in (drawn.restored.pixels, plain))
+    ours, theirs = (((each.astype(float) - truth)[hole] ** 2).mean() for each in (drawn.restored, plain))
     assert ours < 0.93 * theirs
 
 
@@ -252,7 +252,7 @@ def test_invisible_mark_is_computed_without_a_score():
     white, layer = np.full((90, 120, 3), 255, np.uint8), LOGO.copy()
     layer[..., :3] = 255
     drawn = draw_mask(png(layer), photo_of(white), config(offset=[30, 20]), LIMIT)
-    assert drawn.score is None and np.array_equal(drawn.restored.pixels, white)
+    assert drawn.score is None and np.array_equal(drawn.restored, white)
 
 
 @pytest.mark.parametrize(
@@ -308,3 +308,14 @@ def test_settings_of_marks_decide_results_but_leave_older_fingerprints_as_they_a
         {"missing": "empty"},
     ):
         assert replace(base, mask=replace(base.mask, **key)).fingerprint != base.fingerprint
+
+
+def test_mark_is_united_with_masks_that_are_found_in_the_photo_without_it():
+    marked = np.dstack([stamped(PHOTO, LOGO, 30, 20), np.full((90, 120), 255, np.uint8)])
+    marked[40:80, 80:110, 3] = 0  # over a part of the mark
+    drawn = draw_mask(
+        png(LOGO), photo_of(marked, "RGBA"), config(offset=[30, 20], also=[MaskConfig(kind="alpha")]), LIMIT
+    )
+    assert drawn.pixels[40:80, 80:110].all() and drawn.pixels.sum() == 40 * 30
+    assert drawn.objects == 2 and drawn.computed.any() and not (drawn.computed & drawn.pixels).any()
+    assert np.abs(drawn.restored[..., :3].astype(int) - PHOTO)[drawn.computed].max() <= 2
