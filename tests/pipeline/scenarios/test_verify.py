@@ -70,7 +70,7 @@ def test_what_no_try_removes_is_kept_or_fails(here, captioned, residue):
     mask = np.zeros((160, 240), np.uint8)
     mask[:12, :12] = 255
     Image.fromarray(mask).save(corner)
-    verify = VerifyConfig(model="text", around_px=240, residue=residue, ladder=["seed", "dilate"])
+    verify = VerifyConfig(model="text", around_px=240, residue=residue, ladder=["seed", "noise"])
     config = replace(captioned, mask=MaskConfig(kind="static", uri=str(corner)), verify=verify)
     run(config, HERE)
     left = [rows_of(config)[f"{number}.png"] for number in (1, 2, 3)]

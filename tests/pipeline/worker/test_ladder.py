@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moebius.windows import plan_windows
@@ -155,6 +155,7 @@ def test_try_that_would_repeat_the_one_before_is_left_out():
     assert [job.rungs for job in tries] == [0, 3]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**62), st.lists(st.sampled_from(["dilate", "seed", "noise"]), max_size=6))
 def test_result_depends_on_the_sample_alone(seed, rungs):
     """The same pixels, row and number of tries, however often the sample begins again."""

@@ -1,6 +1,6 @@
 from dataclasses import dataclass, field
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.records import FAILED, Record
@@ -42,6 +42,7 @@ def taken(queue: WindowQueue, size: int) -> list[tuple[Sample, int]]:
     return [(entry.job, number) for entry, number in queue.take(size)]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 9), st.sampled_from([None, 0.5, 1.0])), min_size=1), st.integers(1, 8))
 def test_every_window_is_handed_out_once_in_batches_of_one_strength(samples, size):
     queue = queue_of(*(Sample(range(count), strength) for count, strength in samples))
