@@ -24,6 +24,10 @@ class KnownMark(StaticMask):
         if self.config.resize:
             raise ConfigError("mask.resize has no meaning for mask.kind=mark; set mask.size")
 
+    def may_be_upright(self, shape: tuple[int, ...], orientation: int) -> bool:
+        """Return true: the place of a mark fits both the image as stored and as shown."""
+        return True
+
     def draw(self, data: bytes, photo: "Photo", max_pixels: int) -> "DrawnMask":
         """See :class:`pipeline.masks.base.MaskKind`."""
         from pipeline.masks.mark.picture import read_mark

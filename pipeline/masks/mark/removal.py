@@ -71,7 +71,7 @@ def _find(shown: np.ndarray, shape: Shape, mark: Mark, config: MaskConfig) -> Fo
     """Return the mark where the configuration says, or where it fits best nearby."""
 
     def read(part: tuple[slice, slice]) -> np.ndarray:
-        values = _values(shown[part], has_alpha=shown.ndim == 3 and shown.shape[2] in (2, 4))
+        values = _colours(shown[part]) / np.float32(np.iinfo(shown.dtype).max)
         return values[..., 0] if values.shape[2] == 1 else values @ LUMA
 
     most_px, most_scale = config.find.get("shift_px", 0), config.find.get("scale", 0.0)
@@ -96,10 +96,9 @@ def _find(shown: np.ndarray, shape: Shape, mark: Mark, config: MaskConfig) -> Fo
     return Found(sized, places, None if factor is None else min(1.0, max(0.0, 1 - abs(1 - factor))))
 
 
-def _values(part: np.ndarray, has_alpha: bool) -> np.ndarray:
-    """Return the colours of pixels, (h, w, 1 or 3) float32, 0 … 1."""
-    bands = part[..., None] if part.ndim == 2 else part[..., :-1] if has_alpha else part
-    return bands.astype(np.float32) / np.float32(np.iinfo(part.dtype).max)
+def _colours(part: np.ndarray) -> np.ndarray:
+    """Return a view of the colours of pixels, (h, w, 1 or 3), without a last band of opacity or of unknown meaning."""
+    return part[..., None] if part.ndim == 2 else part[..., : 1 if part.shape[2] <= 2 else 3]
 
 
 def _subtract_at(
@@ -127,14 +126,15 @@ def _subtract_at(
         if wide is None or inner is None:
             continue
         seen, part = wide
-        result = subtract(_values(original[seen], has_alpha), mark.around(rows, columns, MARGIN_PX).part(*part), *how)
+        result = subtract(
+            _colours(original[seen]) / np.float32(full), mark.around(rows, columns, MARGIN_PX).part(*part), *how
+        )
         target = inner[0]
         cut = tuple(slice(to.start - at.start, to.stop - at.start) for to, at in zip(target, seen, strict=True))
         known, unknown, region = result.computed[cut], result.hidden[cut], pixels[target]
         if has_alpha:  # what a mark makes of transparent pixels depends on the tool
             opaque = region[..., -1] == full
             unknown, known = unknown | (known & ~opaque), known & opaque
-        bands = region[..., None] if region.ndim == 2 else region[..., :-1] if has_alpha else region
-        np.copyto(bands, np.rint(result.values[cut] * full).astype(pixels.dtype), where=known[..., None])
+        np.copyto(_colours(region), np.rint(result.values[cut] * full).astype(pixels.dtype), where=known[..., None])
         computed[target] |= known
         hidden[target] |= unknown

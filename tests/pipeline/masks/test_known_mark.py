@@ -133,14 +133,14 @@ def test_mark_over_a_photo_as_viewers_show_it_is_found_in_the_stored_pixels(orie
     assert drawn.computed.shape == photo.pixels.shape[:2]
 
 
-@pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "I;16", "RGB;16"])
+@pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "RGBX", "I;16", "RGB;16"])
 def test_every_layout_of_pixels_is_computed_and_alpha_is_kept(mode):
     kind = np.uint16 if "16" in mode else np.uint8
     truth = PHOTO.astype(kind) * (257 if kind == np.uint16 else 1)
     marked = stamped(truth, LOGO, 30, 20)
     if mode[0] in "LI":
         truth, marked = ((each @ np.array([0.299, 0.587, 0.114])).round().astype(kind) for each in (truth, marked))
-    if "A" in mode:
+    if mode[-1] in "AX":
         bands = [truth, marked] if truth.ndim == 3 else [truth[..., None], marked[..., None]]
         truth, marked = (np.concatenate([each, np.full((90, 120, 1), 255, kind)], axis=2) for each in bands)
     drawn = draw_mask(png(LOGO), photo_of(marked, mode), config(offset=[30, 20]), LIMIT)
@@ -319,3 +319,18 @@ def test_mark_is_united_with_masks_that_are_found_in_the_photo_without_it():
     assert drawn.pixels[40:80, 80:110].all() and drawn.pixels.sum() == 40 * 30
     assert drawn.objects == 2 and drawn.computed.any() and not (drawn.computed & drawn.pixels).any()
     assert np.abs(drawn.restored[..., :3].astype(int) - PHOTO)[drawn.computed].max() <= 2
+
+
+def test_large_marks_are_computed_in_blocks_with_the_same_result(monkeypatch):
+    marked = stamped(PHOTO, logo(0.6, 70, 100), 10, 10)
+    marked[40:52, 34:50] = 0
+    stream = io.BytesIO()
+    Image.fromarray(marked).save(stream, "JPEG", quality=90)
+    keys = {"offset": [9, 11], "find": {"shift_px": 2}}
+    drawn = []
+    for block_px in (1024, 17):
+        monkeypatch.setattr("pipeline.masks.mark.places.BLOCK_PX", block_px)
+        drawn.append(draw_mask(png(logo(0.6, 70, 100)), decode(stream.getvalue(), LIMIT), config(**keys), LIMIT))
+    whole, parts = drawn
+    assert whole.place == parts.place == "10,10 100x70" and whole.pixels.any()
+    assert np.array_equal(whole.restored, parts.restored) and np.array_equal(whole.pixels, parts.pixels)
