@@ -8,15 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from scipy import ndimage
 
 from pipeline.codecs.decode import decode
 from pipeline.codecs.photo import Photo
 from pipeline.config.data import MaskConfig
-from pipeline.config.job import JobConfig
+from pipeline.config.job import JobConfig, SinkConfig
 from pipeline.errors import ConfigError, SampleError
 from pipeline.masks.decode import draw_mask, read_mask
 from pipeline.masks.mark.noise import noise_of, opacity_limit
 from pipeline.masks.sizes import turn_back
+from pipeline.records import FAILED, OK, Record
+from pipeline.sources.inputs import Inputs
+from pipeline.worker.sample import finish, prepare
 from tests.conftest import ROOT, textured
 
 LIMIT = 10**7
@@ -334,3 +338,24 @@ def test_large_marks_are_computed_in_blocks_with_the_same_result(monkeypatch):
     whole, parts = drawn
     assert whole.place == parts.place == "10,10 100x70" and whole.pixels.any()
     assert np.array_equal(whole.restored, parts.restored) and np.array_equal(whole.pixels, parts.pixels)
+
+
+@pytest.mark.parametrize("image_format", ["source", "png"])
+def test_computed_pixels_of_a_jpeg_file_are_in_the_result_that_is_stored(image_format):
+    """Without a window, and beside one."""
+    truth = np.kron(smooth(30, 40), np.ones((4, 4, 1), np.uint8))
+    for is_opaque in (False, True):
+        layer = logo(0.5)
+        layer[15:25, 5:15, 3] = 255 if is_opaque else 127
+        stream = io.BytesIO()
+        Image.fromarray(stamped(truth, layer, 50, 40)).save(stream, "JPEG", quality=95, subsampling=0)
+        settings = JobConfig(mask=config(offset=[50, 40]), sink=SinkConfig(image_format=image_format))
+        record = Record("a.jpg", FAILED)
+        job = prepare(record, Inputs(stream.getvalue(), png(layer)), settings, 64)
+        assert bool(job.windows) == is_opaque
+        result = decode(finish(job, settings), LIMIT).pixels.astype(float)
+        assert (record.status, record.outside_max_diff) == (OK, 0)
+        covered = job.computed & ~ndimage.binary_dilation(job.mask, iterations=8)
+        marked = decode(stream.getvalue(), LIMIT).pixels
+        assert np.array_equal(job.changed, job.mask | job.computed)
+        assert ((result - truth)[covered] ** 2).mean() < ((marked - truth.astype(float))[covered] ** 2).mean() / 50
