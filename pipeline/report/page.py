@@ -14,7 +14,7 @@ from pipeline.report import formatting
 from pipeline.report.charts import draw_charts
 from pipeline.report.figures import Figures
 from pipeline.report.pictures import GalleryItem
-from pipeline.report.reviews import NO_REVIEWS, ReviewFigures
+from pipeline.report.inspectors import NO_REVIEWS, ReviewFigures
 
 FOLDER = Path(__file__).parent
 FILTERS = (

@@ -14,7 +14,7 @@ from pipeline.report.figures import load_rows, read_figures
 from pipeline.report.gallery import choose_samples
 from pipeline.report.page import render_page
 from pipeline.report.pictures import MAX_PIXELS, draw_item
-from pipeline.report.reviews import NO_REVIEWS, columns_for_reviews, read_review_figures
+from pipeline.report.inspectors import NO_REVIEWS, columns_for_reviews, read_review_figures
 from pipeline.report.row_files import RowFilesReader, reason
 from pipeline.storage.errors import usable
 from pipeline.storage.storage import Storage

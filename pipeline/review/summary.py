@@ -2,7 +2,7 @@
 
 from pipeline.database import Database
 from pipeline.manifest.log import Manifest
-from pipeline.report.reviews import describe_round
+from pipeline.report.inspectors import describe_round
 from pipeline.storage.errors import usable
 from pipeline.storage.storage import Storage
 from pipeline.verdicts.current import RESULT_HASH

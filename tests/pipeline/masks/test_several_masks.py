@@ -17,7 +17,7 @@ from pipeline.database import Database
 from pipeline.errors import ConfigError, SampleError
 from pipeline.planning.listing import find_samples
 from pipeline.records import FAILED, OK, UNCHANGED
-from pipeline.report.review import Inspector, config_of_run
+from pipeline.report.inspector import Inspector, config_of_run
 from pipeline.sinks.results import read_result
 from pipeline.sources.inputs import mask_bytes
 from pipeline.sources.reader import Reader

@@ -21,7 +21,7 @@ from pipeline.errors import ConfigError, SampleError
 from pipeline.masks.base import open_kind
 from pipeline.masks.decode import draw_mask
 from pipeline.planning.listing import find_samples
-from pipeline.report.review import Inspector, config_of_run
+from pipeline.report.inspector import Inspector, config_of_run
 from pipeline.storage.storage import Storage
 from tests.conftest import make_photos
 from tests.pipeline.flow_here import run_here

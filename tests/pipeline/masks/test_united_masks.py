@@ -15,7 +15,7 @@ from pipeline.config.verify import VerifyConfig
 from pipeline.errors import ConfigError, SampleError
 from pipeline.masks.decode import draw_mask
 from pipeline.records import OK, UNCHANGED
-from pipeline.report.review import Inspector, config_of_run
+from pipeline.report.inspector import Inspector, config_of_run
 from pipeline.storage.storage import Storage
 from tests.conftest import ROOT, saved, textured
 from tests.pipeline.flow_here import run_here
