@@ -85,6 +85,8 @@ class Record:
     residual: float | None = None
     tries: int | None = None
     blocks_changed: int | None = None
+    mask_computed: float | None = None
+    mask_place: str | None = None
 
 
 _ARROW_TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), datetime: pa.timestamp("us", tz="UTC")}

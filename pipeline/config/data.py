@@ -8,6 +8,7 @@ from string import Formatter
 from typing import Any
 from urllib.parse import urlsplit
 
+from pipeline.config.mark import check_mark
 from pipeline.config.model_input import ModelInput
 from pipeline.config.rules import MaskRules, SinkRules, SourceRules
 from pipeline.config.shapes import CORNERS, LABEL_FORMATS, check_expression, check_roles
@@ -19,7 +20,7 @@ from pipeline.sinks.registry import SINK_FORMATS
 from pipeline.sources.registry import SOURCE_FORMATS
 from pipeline.uris import is_origin
 
-ANCHORS = ("top-left", "top-right", "bottom-left", "bottom-right")
+ANCHORS = ("top-left", "top-right", "bottom-left", "bottom-right", "center")
 SHARD_NAME = re.compile(r"[^/]*([*?\[{]|\.(tar(\.(gz|bz2|xz|zst))?|tgz|tbz2|txz|tzst|parquet|parq|pq)$)", re.IGNORECASE)
 LIST_NAME = re.compile(r"[*?\[{]|\.(parquet|parq|pq|json|(csv|jsonl|ndjson)(\.gz)?)$", re.IGNORECASE)
 LIST_COLUMNS = ("size", "etag", "last_modified", "mask_size", "mask_etag", "mask_last_modified")
@@ -147,10 +148,10 @@ class MaskConfig:
             the image), ``column`` (of a Parquet file), ``alpha`` (what the image's own alpha channel makes
             transparent), ``boxes`` (JSON lines, or a column), ``coco`` (annotations), ``shapes`` (objects in Parquet,
             CSV or JSON, as detectors write them), ``labels`` (a file of a labelling tool for each image), ``text``
-            (overlaid text, found in the pixels), ``detect`` (objects that ONNX models find) or ``python`` (a function
-            of yours).
-        uri: folder of the masks, or the one file with the mask or the annotations; of ``shapes`` one file, a folder or
-            a glob; unused where masks are made from the image itself.
+            (overlaid text, found in the pixels), ``detect`` (objects that ONNX models find), ``python`` (a function of
+            yours) or ``mark`` (a semi-transparent mark of your own, computed out of the image).
+        uri: folder of the masks, or the one file with the mask, the mark or the annotations; of ``shapes`` one file, a
+            folder or a glob; unused where masks are made from the image itself.
         template: name of an image's mask below ``uri``, with ``{path}``, ``{dir}``, ``{stem}`` and ``{ext}`` of the
             sample's name, and ``{n}`` for any number, where all such masks are united; null tries the same path, then
             the same stem with any image extension.
@@ -164,7 +165,8 @@ class MaskConfig:
         upright: whether masks and annotations were drawn on the image as viewers show it, turned by its EXIF
             orientation; they are turned to the stored orientation.
         resize: scale a mask whose size differs from that of its image; otherwise it fails the sample.
-        anchor: corner, such as ``bottom-right``, into which a mask of another size is put unscaled; null: none.
+        anchor: corner, such as ``bottom-right``, or ``center``, where a mask of another size is put unscaled; null:
+            none.
         box_format: ``xyxy`` (left, top, right, bottom), ``xywh`` (left, top, width, height) or ``cxcywh`` (centre,
             width, height).
         box_units: ``pixel``, or ``relative`` to width and height of the image.
@@ -176,8 +178,9 @@ class MaskConfig:
             ``sample``, ``box`` (or four columns), ``polygon``, ``rle``, ``score`` and ``objects``.
         where: SQL expression over an object of ``shapes``; only objects for which it is true are filled, such as
             ``score > 0.4 AND label = 'logo'``.
-        missing: a sample without a mask, or that no annotation names: ``fail`` it, or ``empty``: it has nothing to fill
-            and passes through.
+        missing: a sample without a mask or its mark, or that no annotation names: ``fail`` it, or ``empty``: it has
+            nothing to fill and passes through.
+        letters: fill only the letters of a line of text where they can be told from the ground, not its whole area.
         text_score: minimum confidence of the detector in a line of text, 0 … 1.
         invert: fill the pixels that the mask does not mark.
         close_px: close gaps and notches up to twice that wide.
@@ -199,6 +202,13 @@ class MaskConfig:
         version: of the function, any text; null: the hash of its file.
         also: further masks of the image itself that are united with this one, each with keys of this section; a list as
             ``mask`` fills it.
+        offset: of a mark, [x, y] in pixels: from its corner inwards, or from the centre to the right and down.
+        size: of a mark, as a share of the image's width; null: its own pixels.
+        repeat: of a mark, [x, y] in pixels from one to the next over the whole image; true: side by side; null: one.
+        find: where else to look for a mark: ``shift_px`` (so far in all directions), ``scale`` (larger and smaller by
+            up to this share).
+        max_opacity: of a mark, above which pixels are filled by the model rather than computed, 0 … 1; ``auto``: by
+            the noise of the image's file.
     """
 
     kind: str = "paired"
@@ -236,6 +246,12 @@ class MaskConfig:
     function: str | None = None
     version: str | None = None
     also: list[Any] = field(default_factory=list)
+    letters: bool = False
+    offset: list[int] = field(default_factory=lambda: [0, 0])
+    size: float | None = None
+    repeat: Any = None
+    find: dict[str, Any] = field(default_factory=dict)
+    max_opacity: Any = "auto"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "uri", absolute_uri(self.uri, "mask.uri"))
@@ -261,6 +277,7 @@ class MaskConfig:
         if self.template is not None:
             _check_template(self.template)
         self._check_detection()
+        check_mark(self.offset, self.size, self.repeat, self.find, self.max_opacity)
 
     def _check_detection(self) -> None:
         if self.model is not None:

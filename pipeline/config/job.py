@@ -22,6 +22,7 @@ _LATER_KEYS = (
     *("guidance_interval", "sampler", "noise_offset", "latent_mask", "start", "refine"),
     *("member", "column", "channel", "upright", "columns", "where", "labels", "class_names"),
     *("model", "model_sha256", "output", "classes", "score", "input", "tile_px", "device", "function", "version"),
+    *("letters", "offset", "size", "repeat", "find", "max_opacity", "missing"),
 )
 _ERROR_TYPE = re.compile(r"[A-Z]\w*|error")  # the latter of struct and zlib
 _ACTORS = re.compile(r"(\d+)(?:\.\.(\d+))?")  # of run.actors
@@ -322,7 +323,7 @@ def deciding_keys(config: JobConfig) -> list[str]:
     """Return the keys whose values :attr:`JobConfig.fingerprint` covers, such as ``model.steps``."""
     sections = {
         "model": (config.model, _SCHEDULING),
-        "mask": (config.mask, (*config.mask.rules.indifferent, *_OF_SAMPLES)),
+        "mask": (config.mask, _indifferent(config.mask)),
         "window": (config.window, ()),
         "verify": (config.verify, () if config.verifying_detector else vars(config.verify).keys() - {"model"}),
     }
@@ -354,7 +355,11 @@ def _public_part(mask: MaskConfig) -> dict[str, Any]:
 
 def _deciding_of_mask(mask: MaskConfig) -> dict[str, Any]:
     """Return the keys of a mask that decide a result; whether it may be missing is told by the version of a sample."""
-    return _deciding(mask, (*mask.rules.indifferent, *_OF_SAMPLES, "also"))
+    return _deciding(mask, (*_indifferent(mask), "also"))
+
+
+def _indifferent(mask: MaskConfig) -> list[str]:
+    return [*mask.rules.indifferent, *(key for key in _OF_SAMPLES if key not in mask.rules.own_keys)]
 
 
 def _public_model(model: Any) -> Any:

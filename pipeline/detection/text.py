@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from pipeline.config.data import MaskConfig
+from pipeline.detection.letters import letters_in
 from pipeline.masks.drawn import DrawnMask
 
 if TYPE_CHECKING:
@@ -25,26 +26,28 @@ class TextDetector:
 
     Args:
         score: minimum confidence of a line, 0 … 1.
+        letters: whether only the letters of a line count, see :func:`find_text`.
     """
 
     score: float
+    letters: bool = False
 
     @staticmethod
-    def settings(config: MaskConfig) -> float:
+    def settings(config: MaskConfig) -> tuple[float, bool]:
         """See :class:`pipeline.detection.detector.Detector`."""
-        return config.text_score
+        return config.text_score, config.letters
 
     @classmethod
-    def open(cls, settings: float) -> "TextDetector":
+    def open(cls, settings: tuple[float, bool]) -> "TextDetector":
         """See :class:`pipeline.detection.detector.Detector`."""
-        return cls(settings)
+        return cls(*settings)
 
     def find(self, rgb: np.ndarray) -> DrawnMask:
         """See :class:`pipeline.detection.detector.Detector`."""
-        return find_text(rgb, self.score)
+        return find_text(rgb, self.score, self.letters)
 
 
-def find_text(rgb: np.ndarray, score: float) -> DrawnMask:
+def find_text(rgb: np.ndarray, score: float, letters: bool = False) -> DrawnMask:
     """Find text of any script and rotation.
 
     The detector looks at photos of up to 2000 pixels a side; larger ones are scaled down for it. It runs in one thread,
@@ -53,9 +56,10 @@ def find_text(rgb: np.ndarray, score: float) -> DrawnMask:
     Args:
         rgb: (H, W, 3) uint8.
         score: minimum confidence of a line, 0 … 1.
+        letters: whether to return the letters of a line where they can be told from the ground.
 
     Returns:
-        The filled quadrangles around the lines, (H, W).
+        The filled quadrangles around the lines, (H, W), or the letters in them.
     """
     height, width = rgb.shape[:2]
     canvas = Image.new("1", (width, height))
@@ -64,12 +68,29 @@ def find_text(rgb: np.ndarray, score: float) -> DrawnMask:
     least = -(-max(height, width) // SLIMMEST)
     border = [(0, max(0, least - height)), (0, max(0, least - width)), (0, 0)]
     found = _detector()(np.ascontiguousarray(np.pad(rgb, border, mode="edge")[..., ::-1]))
-    scores = []
+    scores, written = [], np.zeros((height, width), bool)
     for box, sure in zip(*(() if part is None else part for part in (found.boxes, found.scores)), strict=True):
         if sure >= score and _height_px(box) <= TALLEST * max(least, min(height, width)):
-            ImageDraw.Draw(canvas).polygon([(float(x), float(y)) for x, y in box], fill=1, outline=1)
+            corners = [(float(x), float(y)) for x, y in box]
             scores.append(float(sure))
-    return DrawnMask(np.asarray(canvas), len(scores), max(scores, default=None))
+            if not (letters and _add_letters(written, rgb, corners, _height_px(box))):
+                ImageDraw.Draw(canvas).polygon(corners, fill=1, outline=1)
+    return DrawnMask(np.asarray(canvas) | written, len(scores), max(scores, default=None))
+
+
+def _add_letters(mask: np.ndarray, rgb: np.ndarray, corners: list[tuple[float, float]], height_px: float) -> bool:
+    """Add the letters of a line to a mask, (H, W) bool; return whether they can be told from the ground."""
+    margin = height_px / 2
+    left, top = (max(0, int(min(place) - margin)) for place in zip(*corners, strict=True))
+    right, bottom = (int(max(place) + margin) + 1 for place in zip(*corners, strict=True))
+    part = slice(top, bottom), slice(left, right)
+    if not rgb[part].size:
+        return False
+    found = letters_in(rgb[part], [(x - left, y - top) for x, y in corners], height_px)
+    if found is None:
+        return False
+    mask[part] |= found
+    return True
 
 
 def _height_px(box: np.ndarray) -> float:

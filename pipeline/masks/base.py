@@ -36,6 +36,7 @@ class MaskKind:
         own_keys: keys that only some kinds have a use for, and this one has.
         root_uri: of the folder, or the one file, of ``mask.uri``.
         is_code: whether drawing runs code that the settings name; what shows a sink runs none that its files name.
+        bytes_per_pixel: memory that drawing takes beside photo and mask, per pixel of the photo.
         place: where the masks lie.
         are_images: whether files at ``root_uri`` may be images, which are masks and no samples.
         left_out: counts of unpaired masks, by kind, after pairing.
@@ -47,6 +48,7 @@ class MaskKind:
     are_images = True
     indifferent: tuple[str, ...] = LOCATIONS
     is_code = False
+    bytes_per_pixel = 0
     name_of: "Callable[[str], str] | None" = None
 
     def __init__(self, config: MaskConfig) -> None:

@@ -18,8 +18,8 @@ MaskData = bytes | tuple[MaskPart, ...]
 
 
 def read_mask(data: MaskData, photo: Photo, config: MaskConfig, max_pixels: int) -> np.ndarray:
-    """Decode the mask of a photo: (H, W) bool, see :func:`draw_mask`."""
-    return draw_mask(data, photo, config, max_pixels).pixels
+    """Return the pixels of a photo that may change: (H, W) bool, see :func:`draw_mask`."""
+    return draw_mask(data, photo, config, max_pixels).changed
 
 
 def draw_mask(data: MaskData, photo: Photo, config: MaskConfig, max_pixels: int) -> DrawnMask:
@@ -37,9 +37,11 @@ def draw_mask(data: MaskData, photo: Photo, config: MaskConfig, max_pixels: int)
             covering too much or too little of the image.
     """
     drawn = _part(data, photo, config, max_pixels)
+    if drawn.restored is not None:
+        photo = replace(photo, pixels=drawn.restored)
     for further in config.also:
         drawn = _union(drawn, _part(b"", photo, further, max_pixels))
-    return replace(drawn, pixels=_checked(drawn.pixels, config))
+    return drawn.filling(_checked(drawn.pixels, config))
 
 
 def _part(data: MaskData, photo: Photo, config: MaskConfig, max_pixels: int) -> DrawnMask:
@@ -48,14 +50,15 @@ def _part(data: MaskData, photo: Photo, config: MaskConfig, max_pixels: int) -> 
         return DrawnMask(np.zeros(photo.pixels.shape[:2], bool), 0)
     kind = open_kind(config)
     drawn = kind.draw(data, photo, max_pixels) if isinstance(data, bytes) else _united(kind, data, photo, max_pixels)
-    return replace(drawn, pixels=refine(drawn.pixels, config))
+    return drawn.filling(refine(drawn.pixels, config))
 
 
 def _union(one: DrawnMask, other: DrawnMask) -> DrawnMask:
-    """Unite two masks; a picture counts as one object."""
+    """Unite two masks, of which only the first may compute pixels; a picture counts as one object."""
     scores = [drawn.score for drawn in (one, other) if drawn.score is not None]
     objects = sum(1 if drawn.objects is None else drawn.objects for drawn in (one, other))
-    return DrawnMask(one.pixels | other.pixels, objects, max(scores, default=None))
+    united = replace(one, objects=objects, score=max(scores, default=None))
+    return united.filling(one.pixels | other.pixels)
 
 
 def read_mask_file(data: bytes, config: MaskConfig, max_pixels: int) -> np.ndarray:

@@ -15,6 +15,7 @@ MASK_KINDS = Registry(
         "shapes": "shapes.ShapeMasks",
         "labels": "labels.LabelMasks",
         "text": "text.TextMasks",
+        "mark": "mark.KnownMark",
         "detect": "detect.DetectedMasks",
         "python": "python.FunctionMasks",
     },

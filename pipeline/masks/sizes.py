@@ -1,4 +1,4 @@
-"""Fits masks to the size of their image: by rotation, scaling or anchoring in a corner."""
+"""Fits masks to the size of their image: by rotation, scaling or anchoring."""
 
 import numpy as np
 
@@ -40,8 +40,13 @@ def turn_back(mask: np.ndarray, orientation: int, config: MaskConfig) -> np.ndar
     return np.ascontiguousarray(_TURNS[orientation](mask)) if config.upright else mask
 
 
+def as_shown(pixels: np.ndarray, orientation: int, config: MaskConfig) -> np.ndarray:
+    """Return a view of a stored image, (H, W[, bands]), in the orientation of its mask, see :func:`drawn_shape`."""
+    return _TURNS[_INVERSE.get(orientation, orientation)](pixels) if config.upright else pixels
+
+
 def fit(mask: np.ndarray, shape: Shape, orientation: int, config: MaskConfig) -> np.ndarray:
-    """Fit a mask to :func:`drawn_shape`, scaled or anchored in a corner as configured.
+    """Fit a mask to :func:`drawn_shape`, scaled or anchored as configured.
 
     Args:
         mask: (h, w) bool.
@@ -148,25 +153,32 @@ def _scaled_rows(mask: np.ndarray, length: int) -> np.ndarray:
 
 
 def _anchored(mask: np.ndarray, shape: Shape, anchor: str) -> np.ndarray:
-    vertical, horizontal = anchor.split("-")
-    kept = [min(ours, theirs) for ours, theirs in zip(mask.shape, shape, strict=True)]
+    vertical, horizontal = ("center", "center") if anchor == "center" else anchor.split("-")
     rows, columns = (
-        (slice(0, length), slice(0, length)) if side in ("top", "left") else (slice(-length, None),) * 2
-        for side, length in zip((vertical, horizontal), kept, strict=True)
+        _anchored_side(ours, theirs, side)
+        for ours, theirs, side in zip(mask.shape, shape, (vertical, horizontal), strict=True)
     )
     result = np.zeros(shape, bool)
     result[rows[0], columns[0]] = mask[rows[1], columns[1]]
     return result
 
 
+def _anchored_side(ours: int, theirs: int, side: str) -> tuple[slice, slice]:
+    """Return the range of the image that a mask covers, and the range of the mask that is there, along one side."""
+    start = {"top": 0, "left": 0, "center": (theirs - ours) // 2}.get(side, theirs - ours)
+    kept = min(ours, theirs)
+    return slice(max(0, start), max(0, start) + kept), slice(max(0, -start), max(0, -start) + kept)
+
+
+_INVERSE = {6: 8, 8: 6}  # the others are their own
 # From the image as it is shown to the image as it is stored.
 _TURNS = {
     1: lambda mask: mask,
     2: lambda mask: mask[:, ::-1],
     3: lambda mask: mask[::-1, ::-1],
     4: lambda mask: mask[::-1],
-    5: lambda mask: mask.T,
+    5: lambda mask: mask.swapaxes(0, 1),
     6: lambda mask: np.rot90(mask),
-    7: lambda mask: mask[::-1, ::-1].T,
+    7: lambda mask: mask[::-1, ::-1].swapaxes(0, 1),
     8: lambda mask: np.rot90(mask, -1),
 }

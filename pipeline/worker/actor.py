@@ -22,7 +22,7 @@ from pipeline.faults.judge import TimedOut, WorkerLeaving, fail, is_undone
 from pipeline.faults.roster import RosterClient, Trouble, worker_name
 from pipeline.faults.watchdog import Watchdog
 from pipeline.faults.write_retries import HELD_FRACTION, Hold
-from pipeline.masks.base import fetched
+from pipeline.masks.base import fetched, open_kind
 from pipeline.metrics import Meter
 from pipeline.records import Record, to_table
 from pipeline.sinks.base import Outcome, Sink
@@ -200,6 +200,7 @@ class InpaintActor:
         header = open_checked(inputs.image, self.config.limits.max_pixels)
         is_refined = self.config.window.refine > 0
         needed_bytes = decoded_bytes(header, inputs.image, self.ladder is not None, is_refined)
+        needed_bytes += header.width * header.height * open_kind(self.config.mask).bytes_per_pixel
         task.reserved_bytes = self.budget.reserve(needed_bytes)
         self.cpus.submit(Urgency.BEGIN, self._step("decode", self._decode, task, inputs, header))
 

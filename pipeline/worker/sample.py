@@ -3,6 +3,7 @@
 import hashlib
 import math
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -23,7 +24,7 @@ from pipeline.masks.decode import draw_mask
 from pipeline.records import FAILED, OK, UNCHANGED, Record
 from pipeline.sources.inputs import Inputs, Sample
 from pipeline.sources.reader import Reader
-from pipeline.worker.sample_job import SampleJob
+from pipeline.worker.sample_job import SampleJob, outside_max_diff, refuse_change
 from pipeline.worker.seam import look_at_border
 
 BYTES_PER_PIXEL = 14  # as decoded, as seen, repainted and encoded, with the mask and its parts
@@ -84,16 +85,22 @@ def prepare(
     record.orientation = photo.orientation if photo.orientation > 1 else None
     drawn = draw_mask(inputs.mask, photo, settings_of(inputs, config.mask), config.limits.max_pixels)
     repaint, record.mask_objects, record.mask_score = drawn.pixels, drawn.objects, drawn.score
+    if drawn.restored is not None and drawn.computed is not None:
+        record.mask_computed = np.count_nonzero(drawn.computed) / drawn.computed.size
+        record.mask_place = drawn.place
+        refuse_change(outside_max_diff(photo.pixels, drawn.restored, drawn.changed))
+        photo = replace(photo, pixels=drawn.restored)
     for part in config.mask.parts:
         photo = open_kind(part).revealed(photo, repaint)
     record.mask_fraction = np.count_nonzero(repaint) / repaint.size
     windows = plan_windows(repaint, window_px, config.window.context, config.window.max_upscale)
     record.window_count = len(windows)
+    is_changed = bool(windows or record.mask_computed)
     second = SecondPass(window_px, config.window.refine) if config.window.refine else None
-    if windows or config.sink.image_format not in KEPT_FORMATS:  # else the input is passed through
+    if is_changed or config.sink.image_format not in KEPT_FORMATS:  # else the input is passed through
         check_encodable(photo, config.sink.image_format)
     seen = photo.rgb() if windows else np.empty((0, 0, 3), np.uint8)
-    job = SampleJob(record, inputs.image, photo, repaint, seen, windows, record.seed or 0, second=second)
+    job = SampleJob(record, inputs.image, photo, repaint, seen, windows, record.seed or 0, None, second, drawn.computed)
     record.window_count = job.window_count
     record.decode_s = time.perf_counter() - started
     return job
@@ -108,7 +115,8 @@ def finish(job: SampleJob, config: JobConfig) -> bytes:
     """
     started = time.perf_counter()
     record, image_format = job.record, config.sink.image_format
-    if not job.windows and image_format in (*KEPT_FORMATS, job.photo.format.lower()):
+    is_changed = bool(job.windows or record.mask_computed)
+    if not is_changed and image_format in (*KEPT_FORMATS, job.photo.format.lower()):
         data, container = job.source, job.photo.format
         record.outside_max_diff = 0
         record.blocks_changed = 0 if container == "JPEG" else None
@@ -120,9 +128,9 @@ def finish(job: SampleJob, config: JobConfig) -> bytes:
             if border.suspicious and config.limits.suspicious == "fail":
                 message = f"the fill is {border.suspicious} along its border, limits.suspicious=fail"
                 raise SampleError("inpaint", "SuspiciousFill", message)
-        filled = encode_filled(job.photo, pixels, image_format, job.source, job.mask)
+        filled = encode_filled(job.photo, pixels, image_format, job.source, job.changed)
         data, container, record.blocks_changed = filled
-    record.status = OK if job.windows else UNCHANGED
+    record.status = OK if is_changed else UNCHANGED
     record.output_format = container.lower()
     record.output_bytes = len(data)
     record.output_sha256 = hashlib.sha256(data).hexdigest()

@@ -31,6 +31,8 @@ class SampleJob:
         seed: decides the noise of all windows, with the name of each.
         strength: at which those of the first round are sampled; ``None``: as configured.
         second: further rounds over large holes; ``None``: there are none.
+        computed: (H, W) bool, pixels of ``photo`` that differ from the source, see
+            :class:`pipeline.masks.drawn.DrawnMask`; ``None`` for none.
         rungs: how many rungs of ``verify.ladder`` led to this try.
         best: the best of the earlier tries.
         residual, found, border: what was seen of this try, see :class:`pipeline.worker.ladder.Ladder`.
@@ -45,6 +47,7 @@ class SampleJob:
     seed: int
     strength: float | None = None
     second: SecondPass | None = None
+    computed: np.ndarray | None = None
     rungs: int = 0
     best: "SampleJob | None" = None
     residual: float = 0.0
@@ -61,6 +64,11 @@ class SampleJob:
         box = self.box or Box(0, 0, 0, 0)
         self._painting = Painting(self.seen, self.mask, self.windows, self.patch, box, self.second)
         self.window_count = self._painting.count + self._painting.refined_count  # of all rounds
+
+    @property
+    def changed(self) -> np.ndarray:
+        """Return the pixels that may differ from the source, (H, W) bool."""
+        return self.mask if self.computed is None else self.mask | self.computed
 
     @property
     def inside(self) -> tuple[slice, slice]:
@@ -108,9 +116,14 @@ class SampleJob:
         before = self.photo.pixels[inside].copy()
         pixels = self.photo.repaint(self.patch, mask, self.box)  # writes nowhere else
         self.record.outside_max_diff = largest = outside_max_diff(before, pixels[inside], mask)
-        if largest:
-            raise SampleError("inpaint", "OutsideChanged", f"a pixel outside the mask changed by {largest}")
+        refuse_change(largest)
         return pixels
+
+
+def refuse_change(largest: int) -> None:
+    """Raise ``SampleError`` where a pixel outside the mask has changed."""
+    if largest:
+        raise SampleError("inpaint", "OutsideChanged", f"a pixel outside the mask changed by {largest}")
 
 
 def outside_max_diff(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> int:

@@ -147,4 +147,50 @@ def test_text_is_found_in_the_pixels_and_what_has_none_passes_through(tmp_path, 
         "plain.png": (UNCHANGED, None),
         "written.png": (OK, None),
     }
+    assert [rows[name]["mask_objects"] for name in ("plain.png", "written.png")] == [0, 1]
     assert rows["written.png"]["outside_max_diff"] == 0 and 0.02 < rows["written.png"]["mask_fraction"] < 0.4
+
+
+def test_known_mark_is_computed_in_a_whole_job_and_photos_without_it_are_told(photos, tmp_path):
+    folder, config, _ = photos
+    layer = np.zeros((20, 30, 4), np.uint8)
+    layer[..., 3] = 127
+    layer[8:12, 8:22] = (255, 255, 255, 255)
+    layer[:4, :, :3] = 255
+    Image.fromarray(layer).save(tmp_path / "logo.png")
+    (tmp_path / "photos").mkdir()
+    truths = {path.name: pixels(path) // 2 + 60 for path in (folder / "photos").iterdir()}
+    for name, truth in truths.items():
+        Image.fromarray(truth).save(tmp_path / "photos" / f"bare_{name}")
+        photo = Image.fromarray(truth)
+        photo.paste(Image.fromarray(layer), (40, 30), Image.fromarray(layer))
+        photo.save(tmp_path / "photos" / f"filled_{name}")
+    mask = MaskConfig(kind="mark", uri=str(tmp_path / "logo.png"), offset=[40, 30])
+    rows = run(replace(job(tmp_path, Path(config.model.weights)), mask=mask))
+    assert len(rows) == 6
+    for name, row in rows.items():
+        if name.startswith("bare"):
+            assert (row["status"], row["error_type"], row["mask_computed"]) == (FAILED, "MarkNotFound", None)
+            continue
+        assert (row["status"], row["mask_objects"], row["mask_place"]) == (OK, 1, "40,30 30x20")
+        assert row["mask_fraction"] == 56 / (80 * 96) and row["mask_computed"] == (600 - 56) / (80 * 96)
+        assert row["window_count"] == 1 and row["outside_max_diff"] == 0
+        result, truth = pixels(row["output_uri"]).astype(int), truths[name.removeprefix("filled_")]
+        filled = np.zeros((80, 96), bool)
+        filled[38:42, 48:62] = True
+        assert np.abs(result - truth)[~filled].max() <= 2
+    mask = replace(mask, missing="empty", max_opacity=1.0)
+    layer[8:12, 8:22, 3] = 127
+    Image.fromarray(layer).save(tmp_path / "logo.png")
+    photo = Image.fromarray(truths["000.png"])
+    photo.paste(Image.fromarray(layer), (40, 30), Image.fromarray(layer))
+    photo.save(tmp_path / "photos" / "only_computed.png")
+    rows = run(
+        replace(job(tmp_path / "again", Path(config.model.weights)), source=job(tmp_path, Path()).source, mask=mask)
+    )
+    row = rows["only_computed.png"]
+    assert (row["status"], row["window_count"], row["mask_fraction"], row["outside_max_diff"]) == (OK, 0, 0, 0)
+    assert np.abs(pixels(row["output_uri"]).astype(int) - truths["000.png"]).max() <= 2
+    assert {(row["status"], row["mask_objects"]) for name, row in rows.items() if name.startswith("bare")} == {
+        (UNCHANGED, 0)
+    }

@@ -1,0 +1,1 @@
+"""Marks that the user owns: placed, found and computed out of photos."""
