@@ -19,6 +19,7 @@ from pipeline.errors import ConfigError
 from pipeline.training import TrainingConfig
 
 Schema = TypeVar("Schema")
+_SCALAR = re.compile(r"true|false|[-+]?(\d+\.?\d*|\.\d+)", re.IGNORECASE)  # of YAML
 _KEY = re.compile(r"[a-z_]+(\.[a-z_]+)?")
 
 
@@ -159,6 +160,6 @@ def _holds_text(key: str, schema: type, value: str) -> bool:
     expected = get_type_hints(schema).get(section)
     if rest:
         expected = get_type_hints(expected or object).get(".".join(rest))
-    if expected is Any:  # text or a list
-        return not value.startswith("[")
+    if expected is Any:  # text, or what its first characters or the whole of it show to be something else
+        return section == "run" or not (value.startswith(("[", "{")) or _SCALAR.fullmatch(value))
     return expected is str or set(get_args(expected)) == {str, type(None)}

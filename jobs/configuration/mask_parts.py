@@ -32,7 +32,9 @@ def with_one_mask(layers: Sequence[Layer]) -> list[Layer]:
             raise layer.fault(key, f"mask is a list here: say which one is meant, such as {KEY}.0.{next(iter(value))}")
     if parts is None or last is None:
         return list(layers)
-    first = next((number for number in range(len(parts)) if _has_files(last, parts, number)), 0)
+    typed = [_typed(last, parts, number) for number in range(len(parts))]
+    first = next((number for number, config in enumerate(typed) if _has_files(config)), 0)
+    parts = [{key: getattr(config, key) for key in part} for config, part in zip(typed, parts, strict=True)]
     section = {**parts[first], "also": [part for number, part in enumerate(parts) if number != first]}
     # Keys of a section that the list replaces, such as those of a base, do not count.
     return [*map(_without, layers), replace(last, values=OmegaConf.create({KEY: section}))]
@@ -66,12 +68,17 @@ def _without(layer: Layer) -> Layer:
     return replace(layer, values=OmegaConf.create(values))
 
 
-def _has_files(layer: Layer, parts: Sequence[dict[str, Any]], number: int) -> bool:
+def _typed(layer: Layer, parts: Sequence[dict[str, Any]], number: int) -> MaskConfig:
+    """Return one mask of the list, with values of the types of its keys."""
     try:
         config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(MaskConfig), parts[number]))
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None)
         raise layer.fault(f"{KEY}.{number}.{key}", str(error).splitlines()[0]) from error
     assert isinstance(config, MaskConfig)
+    return config
+
+
+def _has_files(config: MaskConfig) -> bool:
     place = config.rules.place
     return place.is_outside or place.is_beside_image

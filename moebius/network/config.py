@@ -60,6 +60,7 @@ class MoebiusConfig:
             raise ValueError(f"channels and ffn_ratio must be positive, got {self.channels} and {self.ffn_ratio}")
         if not 0 <= self.guidance < math.inf:
             raise ValueError(f"guidance must be a number from 0, got {self.guidance}")
+        object.__setattr__(self, "guidance", float(self.guidance))  # 2 and 2.0 are one setting
         for width in self.channels:
             if width % GROUP_NORM_GROUPS or width % self.heads:
                 raise ValueError(

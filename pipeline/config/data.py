@@ -337,8 +337,10 @@ def _further(part: Any, number: int) -> MaskConfig:
     Raises:
         ConfigError: it is none, or has keys that only the first one may have.
     """
+    if not isinstance(part, MaskConfig | dict) or not part:
+        raise ConfigError(f"mask.also[{number}] must have keys of mask, got {part!r}")
     try:
-        further = part if isinstance(part, MaskConfig) else MaskConfig(**part)
+        further = part if isinstance(part, MaskConfig) else MaskConfig(**_typed(part, f"mask.also[{number}]"))
     except TypeError as error:
         raise ConfigError(f"mask.also[{number}] must have keys of mask: {error}") from error
     place = further.rules.place
@@ -355,6 +357,18 @@ def _further(part: Any, number: int) -> MaskConfig:
     if further.also:
         raise ConfigError("mask.also must not hold further lists of masks")
     return further
+
+
+def _typed(part: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return keys of a mask with whole numbers as fractions where those are meant; refuse values of other types."""
+    typed = dict(part)
+    for key, value in part.items():
+        usual = getattr(MaskConfig, key, None)
+        if isinstance(usual, float) and type(value) is int:
+            typed[key] = float(value)
+        elif isinstance(usual, bool | int | float) and type(value) is not type(usual):
+            raise ConfigError(f"{name}.{key} must be a value such as {usual}, got {value!r}")
+    return typed
 
 
 def _members(member: Any) -> str | list[str]:

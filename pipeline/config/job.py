@@ -1,5 +1,6 @@
 """The configuration of a job as frozen dataclasses; the keys are those of ``conf/*.yaml``."""
 
+import contextlib
 import hashlib
 import json
 import re
@@ -61,7 +62,7 @@ class ModelConfig:
 
     weights: str = "nano"
     steps: int = 20
-    guidance: float | str = 2.0
+    guidance: int | float | str = 2.0
     guidance_interval: list[int] = field(default_factory=lambda: [0, 999])
     sampler: str = "ddim"
     strength: float = 0.99
@@ -74,6 +75,8 @@ class ModelConfig:
     batch_size: int | str = "auto"
 
     def __post_init__(self) -> None:
+        with contextlib.suppress(ValueError):  # of auto; other words are refused with the settings of the model
+            object.__setattr__(self, "guidance", float(self.guidance))
         if self.weights not in ("nano", "untrained", *HUB_WEIGHTS):
             object.__setattr__(self, "weights", absolute_uri(self.weights, "model.weights"))
 
@@ -350,7 +353,8 @@ def _public_part(mask: MaskConfig) -> dict[str, Any]:
     """Return the keys of one of several masks that differ from their defaults, without secrets."""
     usual, kept = asdict(MaskConfig()), asdict(mask)
     public = {key: value for key, value in kept.items() if value != usual[key]}
-    return public | ({"uri": public_uri(mask.uri)} if "uri" in public else {})
+    cleaned = {"uri": public_uri, "model": _public_model}
+    return {key: cleaned[key](value) if key in cleaned else value for key, value in public.items()}
 
 
 def _deciding_of_mask(mask: MaskConfig) -> dict[str, Any]:

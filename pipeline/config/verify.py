@@ -66,7 +66,9 @@ class VerifyConfig:
         if model == TEXT:
             found = MaskConfig(kind=TEXT)
         elif model == MASK:
-            found = next((part for part in mask.parts if part.kind in DETECTORS), mask)
+            found, *others = [part for part in mask.parts if part.kind in DETECTORS] or [mask]
+            if others:
+                raise ConfigError("verify.model=mask stands for one detector, but mask has several: describe one")
         else:
             keys = model if isinstance(model, dict) else {"model": model}
             if unknown := sorted(map(str, keys - MaskConfig.__dataclass_fields__.keys())):

@@ -158,6 +158,13 @@ def open_kind(config: MaskConfig) -> MaskKind:
     return kind
 
 
+def revealed(photo: "Photo", mask: "np.ndarray", config: MaskConfig) -> "Photo":
+    """Return the photo to inpaint under a mask, (H, W) bool, of one or several kinds; see :meth:`MaskKind.revealed`."""
+    for part in config.parts:
+        photo = open_kind(part).revealed(photo, mask)
+    return photo
+
+
 def pinned(config: JobConfig) -> JobConfig:
     """Return a job with what identifies the files and functions of its detectors on this machine, and try these.
 

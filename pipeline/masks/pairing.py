@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from pipeline.database import Database
-from pipeline.sources.versions import with_mask_sql
+from pipeline.sources.versions import UNCHECKED, with_mask_sql
 
 MASK_FILES = pa.schema([("key", pa.string()), ("size_bytes", pa.int64()), ("version", pa.string())])
 
@@ -29,7 +29,8 @@ def pair_listed(database: Database, mask_key: str) -> None:
         database: with the table ``images``.
         mask_key: SQL over a row of it, the name of its mask; null where it has none.
     """
-    version = f"CASE WHEN {mask_key} IS NOT NULL THEN coalesce(mask_version, '') END"
+    several = f"'{UNCHECKED}' || md5(mask_spec)"  # their names; no list states the versions of several files
+    version = f"CASE WHEN {mask_key} IS NOT NULL THEN coalesce({several}, mask_version, '') END"
     database.run(
         f"CREATE TABLE samples AS SELECT sample_id, {with_mask_sql('version', version)} AS input_version, "
         f"size_bytes + coalesce(mask_bytes, 0) AS size_bytes, file, locator, {mask_key} AS mask_key, mask_bytes, "

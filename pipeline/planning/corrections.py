@@ -52,7 +52,7 @@ UPDATE samples SET
     size_bytes = samples.size_bytes - coalesce(samples.mask_bytes, 0) + corrections.corrected_bytes,
     mask_bytes = corrections.corrected_bytes,
     input_version = {with_mask_sql(before_mask_sql("samples.input_version"), "corrections.mask_version")},
-    fault = if(starts_with(samples.fault, 'AmbiguousMask'), NULL, samples.fault)
+    fault = if(regexp_matches(samples.fault, '^(Ambiguous|Missing)Mask'), NULL, samples.fault)
 FROM corrections
 WHERE samples.sample_id = corrections.sample_id
 AND {file_version_sql("samples.input_version")} = corrections.file_version"""

@@ -223,6 +223,8 @@ class InpaintActor:
                 if not task.done.is_set():  # it may have been abandoned meanwhile
                     self._repaint(task, job)
                 return
+        elif self.ladder and job.best and not is_undone(job.record):
+            job = self.ladder.recover(job)
         result = finish(job, self.config) if job.record.error_stage is None else None
         if task.claim():
             task.result = result

@@ -3,16 +3,18 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from scipy import ndimage
 
 from moebius.windows import Box, Window, plan_windows
+from pipeline.codecs.photo import Photo
 from pipeline.config.job import JobConfig
 from pipeline.config.verify import VerifyConfig
 from pipeline.detection.detector import Detector, open_detector
 from pipeline.errors import SampleError
-from pipeline.masks.base import open_kind
+from pipeline.masks.base import revealed
 from pipeline.masks.refine import dilate
 from pipeline.worker.sample_job import SampleJob
 from pipeline.worker.seam import look_at_border
@@ -31,7 +33,7 @@ class Ladder:
         verify: the settings.
         detector: looks at results.
         plan: returns the windows of a mask.
-        revealed: see :meth:`pipeline.masks.base.MaskKind.revealed`.
+        reveal: returns the photo to inpaint under a mask, see :func:`pipeline.masks.base.revealed`.
         max_fraction: of the image that a mask may cover; a hole is not grown beyond it.
         strength: of the first try.
     """
@@ -39,7 +41,7 @@ class Ladder:
     verify: VerifyConfig
     detector: Detector
     plan: Callable[[np.ndarray], list[Window]]
-    revealed: Callable
+    reveal: Callable[[Photo, np.ndarray], Photo]
     max_fraction: float
     strength: float
 
@@ -53,8 +55,8 @@ class Ladder:
         def plan(mask: np.ndarray) -> list[Window]:
             return plan_windows(mask, window_px, window.context, window.max_upscale)
 
-        revealed, most = open_kind(config.mask).revealed, config.mask.max_fraction
-        return cls(config.verify, open_detector(found), plan, revealed, most, config.model.strength)
+        reveal, most = partial(revealed, config=config.mask), config.mask.max_fraction
+        return cls(config.verify, open_detector(found), plan, reveal, most, config.model.strength)
 
     def climb(self, job: SampleJob) -> tuple[SampleJob, bool]:
         """Look at a try whose windows are filled.
@@ -66,9 +68,14 @@ class Ladder:
             SampleError: something is left and ``verify.residue`` says fail, or the detector cannot judge the result.
         """
         record, verify = job.record, self.verify
-        job.residual, job.found = self.look(job)
-        job.border = look_at_border(job.patch, job.mask[job.inside])
         record.tries = (record.tries or 0) + 1
+        try:
+            job.residual, job.found = self.look(job)
+        except SampleError:
+            if job.best is None:
+                raise
+            return self._keep(job.best), False
+        job.border = look_at_border(job.patch, job.mask[job.inside])
         best = min((each for each in (job.best, job) if each), key=_rank)
         is_left = best.residual > verify.max_residual
         for number in range(job.rungs, len(verify.ladder) if is_left else 0):
@@ -76,12 +83,29 @@ class Ladder:
                 best.best = best.found = None
                 record.window_count = (record.window_count or 0) + following.window_count
                 return replace(following, rungs=number + 1, best=best, found=None), True
+        return self._keep(best), False
+
+    def recover(self, job: SampleJob) -> SampleJob:
+        """Return the best of the tries before one that failed; the sample is as good as if that were left out."""
+        assert job.best is not None
+        record = job.record
+        record.error_stage = record.error_type = record.error_message = None
+        record.tries = (record.tries or 0) + 1
+        return self._keep(job.best)
+
+    def _keep(self, best: SampleJob) -> SampleJob:
+        """Note what is left after the last try, and return the best of all.
+
+        Raises:
+            SampleError: something is left, and ``verify.residue`` says fail.
+        """
+        record = best.record
         record.residual, record.seed = best.residual, best.seed
         record.mask_fraction = np.count_nonzero(best.mask) / best.mask.size
-        if is_left and verify.residue == "fail":
+        if best.residual > self.verify.max_residual and self.verify.residue == "fail":
             left = f"the detector still finds something in {best.residual:.1%} of the hole and its border"
             raise SampleError("inpaint", "ResidueLeft", f"{left}; tried {record.tries} times, verify.residue=fail")
-        return best, False
+        return best
 
     def look(self, job: SampleJob) -> tuple[float, np.ndarray]:
         """Look for what is left in the hole and in the border around it.
@@ -111,7 +135,7 @@ class Ladder:
         mask = dilate(job.mask if job.found is None else job.mask | job.found, self.verify.dilate_px)
         if np.count_nonzero(mask) > self.max_fraction * mask.size or np.array_equal(mask, job.mask):
             return None
-        return replace(job, mask=mask, windows=self.plan(mask), photo=self.revealed(job.photo, mask))
+        return replace(job, mask=mask, windows=self.plan(mask), photo=self.reveal(job.photo, mask))
 
 
 def _touched(found: np.ndarray, region: tuple[slice, slice], left: np.ndarray) -> np.ndarray:

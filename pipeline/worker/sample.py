@@ -18,7 +18,7 @@ from pipeline.codecs.jpeg.settings import samples_per_pixel
 from pipeline.config.job import JobConfig
 from pipeline.containers import KEPT_FORMATS
 from pipeline.errors import SampleError
-from pipeline.masks.base import open_kind
+from pipeline.masks.base import revealed
 from pipeline.masks.corrected import settings_of
 from pipeline.masks.decode import draw_mask
 from pipeline.records import FAILED, OK, UNCHANGED, Record
@@ -90,8 +90,7 @@ def prepare(
         record.mask_place = drawn.place
         refuse_change(outside_max_diff(photo.pixels, drawn.restored, drawn.changed))
         photo = replace(photo, pixels=drawn.restored)
-    for part in config.mask.parts:
-        photo = open_kind(part).revealed(photo, repaint)
+    photo = revealed(photo, repaint, config.mask)
     record.mask_fraction = np.count_nonzero(repaint) / repaint.size
     windows = plan_windows(repaint, window_px, config.window.context, config.window.max_upscale)
     record.window_count = len(windows)

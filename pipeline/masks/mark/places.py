@@ -7,6 +7,8 @@ from pipeline.config.data import MaskConfig
 from pipeline.errors import SampleError
 
 Shape = tuple[int, int]  # height and width
+MAX_OVER = 2  # sides of the photo that a repeated mark may have
+MAX_PLACES = 100_000
 BLOCK_PX = 1024  # side of the blocks in which large marks are processed, to bound memory
 
 
@@ -77,7 +79,8 @@ def places_of(mark: Shape, shape: Shape, config: MaskConfig) -> list[Place]:
         SampleError: the photo is smaller than the mark, or the mark lies outside.
     """
     sizes = f"the mark is {mark[1]}x{mark[0]} pixels, the photo {shape[1]}x{shape[0]}"
-    if not config.repeat and (mark[0] > shape[0] or mark[1] > shape[1]):
+    too_large = mark[0] > shape[0] or mark[1] > shape[1]
+    if too_large and (not config.repeat or max(mark) > MAX_OVER * max(shape)):
         raise SampleError("mask", "MarkTooLarge", f"{sizes}; mask.size=0.2 makes it a fifth of the photo's width")
     anchor = config.anchor or "top-left"
     vertical, horizontal = ("center", "center") if anchor == "center" else anchor.split("-")
@@ -89,6 +92,8 @@ def places_of(mark: Shape, shape: Shape, config: MaskConfig) -> list[Place]:
         if step_x < mark[1] or step_y < mark[0]:
             raise SampleError("mask", "MarkTooLarge", f"{sizes}; mask.repeat={config.repeat} lets marks overlap")
         tops, lefts = _repeated(top, mark[0], step_y, shape[0]), _repeated(left, mark[1], step_x, shape[1])
+    if len(tops) * len(lefts) > MAX_PLACES:
+        raise SampleError("mask", "MarkTooSmall", f"{sizes}; it would repeat {len(tops) * len(lefts)} times")
     places = [Place(y, x, *mark) for y in tops for x in lefts]
     if not any(place.inside(shape) for place in places):
         raise SampleError("mask", "MarkTooLarge", f"{sizes}; mask.offset={config.offset} puts it outside")

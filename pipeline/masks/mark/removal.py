@@ -77,14 +77,14 @@ def _find(shown: np.ndarray, shape: Shape, mark: Mark, config: MaskConfig) -> Fo
     most_px, most_scale = config.find.get("shift_px", 0), config.find.get("scale", 0.0)
     best: tuple[float, Mark, list[Place]] | None = None
     for scale in scales(most_scale, mark_shape(mark.shape, shape, config)):
-        sized = mark.scaled(mark_shape(mark.shape, shape, config, scale))
+        size = mark_shape(mark.shape, shape, config, scale)
         try:
-            places = places_of(sized.shape, shape, config)
+            places = places_of(size, shape, config)
         except SampleError:
             if best is None:  # as configured; a larger one need not fit
                 raise
             continue
-        fit = 0.0
+        sized, fit = mark.scaled(size), 0.0
         if config.find:
             fit, down, right = best_shift(read, shape, sized, places, most_px)
             places = [place.moved(down, right) for place in places]

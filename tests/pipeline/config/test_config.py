@@ -134,3 +134,24 @@ def test_settings_of_the_noise_and_the_latent_mask_reach_the_model():
 def test_samplers_and_intervals_that_there_are_not_are_refused(settings, rule):
     with pytest.raises(ConfigError, match=rule):
         JobConfig(model=ModelConfig(**settings))
+
+
+@pytest.mark.parametrize("guidance", [2, 2.0, "2"])
+def test_guidance_is_a_number_in_whatever_form_it_is_written(guidance):
+    assert JobConfig(model=ModelConfig(guidance=guidance)).fingerprint == JobConfig().fingerprint
+    with pytest.raises(ConfigError, match="model.guidance must be auto or a number, got 'much'"):
+        ModelConfig(guidance="much")
+
+
+def test_further_mask_is_published_without_its_secrets():
+    further = MaskConfig(kind="detect", model="https://example.com/a.onnx?X-Amz-Signature=SECRET")
+    assert "SECRET" not in str(public_configuration(JobConfig(mask=MaskConfig(also=[further]))))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("invert", "false"), ("dilate_px", 4.5), ("dilate_px", "8"), ("letters", 1)]
+)
+def test_value_of_another_type_in_a_further_mask_is_refused(key, value):
+    with pytest.raises(ConfigError, match=rf"mask\.also\[0\]\.{key} must be a value such as"):
+        MaskConfig(also=[{"kind": "text", key: value}])
+    assert MaskConfig(also=[{"kind": "text", "text_score": 1}]).also[0].text_score == 1.0

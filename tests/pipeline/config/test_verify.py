@@ -66,3 +66,9 @@ def test_file_of_the_detector_is_identified_by_its_content(tmp_path):
 def test_uri_of_the_detector_is_published_without_its_secrets():
     config = JobConfig(verify=VerifyConfig(model="https://example.com/a.onnx?token=SECRET123"))
     assert "SECRET123" not in str(public_configuration(config)["verify"])
+
+
+def test_several_detectors_of_masks_are_no_one_detector():
+    mask = MaskConfig(kind="text", also=[MaskConfig(kind="python", function="a.b:c")])
+    with pytest.raises(ConfigError, match="verify.model=mask stands for one detector, but mask has several"):
+        JobConfig(mask=mask, verify=VerifyConfig(model="mask"))

@@ -164,3 +164,19 @@ def test_result_depends_on_the_sample_alone(seed, rungs):
     assert np.array_equal(one.patch, other.patch) and one.record == other.record
     residuals = [job.residual for job in tries]
     assert one.record.residual == min(residuals) and all(residuals[:-1]) and len(tries) <= 1 + len(rungs)
+
+
+def test_fault_of_a_later_try_leaves_the_best_one_before_it():
+    class Failing(Scripted):
+        def find(self, rgb):
+            if len(self.seen) == 1:
+                raise SampleError("mask", "BadDetection", "NaN")
+            return super().find(rgb)
+
+    result, tries = climbed(ladder_of(Failing(2)), new_job())
+    assert len(tries) == 2 and result is tries[0] and result.record.residual > 0 and result.record.tries == 2
+    ladder, job = ladder_of(Scripted(2)), new_job()
+    fill(job)
+    following, _ = ladder.climb(job)
+    following.record.error_stage, following.record.error_type = "inpaint", "FloatingPointError"
+    assert ladder.recover(following) is job and job.record.error_stage is None and job.record.tries == 2
