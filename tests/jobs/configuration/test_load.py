@@ -99,3 +99,19 @@ def test_value_of_another_kind_names_its_key(tmp_path):
         assert refusal(tmp_path / "job.yaml", f"{key}={{a: 1}}").startswith(f"{key}: must be a list")
     with pytest.raises(ConfigError, match="bf16: must be true or false, got 2"):
         load_training_config(str(ROOT / "conf" / "distill.yaml"), ["bf16=2"])
+
+
+def test_overrides_of_open_keys_keep_the_type_that_they_are_written_in(tmp_path):
+    write(tmp_path, job="mask: {kind: mark, uri: logo.png}")
+    overrides = ["verify.model={kind: text, text_score: 0.4}", "mask.repeat=true", "mask.max_opacity=0.5"]
+    config = load_config(str(tmp_path / "job.yaml"), overrides)
+    assert config.verify.model == {"kind": "text", "text_score": 0.4}
+    assert config.mask.repeat is True and config.mask.max_opacity == 0.5
+    assert load_config(str(tmp_path / "job.yaml"), ["run.notify=true", "model.guidance=2"]).run.notify == "true"
+
+
+def test_further_masks_have_values_of_the_types_of_their_keys(tmp_path, monkeypatch):
+    monkeypatch.setenv("INVERT", "false")
+    write(tmp_path, job="mask: [{kind: paired}, {kind: text, invert: '${oc.env:INVERT}', text_score: 1}]")
+    (further,) = load_config(str(tmp_path / "job.yaml"), []).mask.also
+    assert further.invert is False and further.text_score == 1.0 and type(further.text_score) is float

@@ -70,5 +70,5 @@ def test_uri_of_the_detector_is_published_without_its_secrets():
 
 def test_several_detectors_of_masks_are_no_one_detector():
     mask = MaskConfig(kind="text", also=[MaskConfig(kind="python", function="a.b:c")])
-    with pytest.raises(ConfigError, match="verify.model=mask stands for one detector, but mask has several"):
+    with pytest.raises(ConfigError, match=r"verify\.model=mask stands for one detector, but mask has several"):
         JobConfig(mask=mask, verify=VerifyConfig(model="mask"))

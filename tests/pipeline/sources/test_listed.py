@@ -93,6 +93,15 @@ def test_rows_are_samples_with_their_masks_and_nothing_is_listed(tmp_path, name)
     assert not faults(rows) and left_out == {}
 
 
+def test_list_of_masks_that_changes_is_noticed(tmp_path):
+    versions = []
+    for masks in (["a.png"], ["a.png", "b.png"], ["b.png"]):
+        rows = {"key": ["1.jpg"], "etag": ["e"], "mask": pa.array([masks], pa.list_(pa.string()))}
+        ((row,), _) = found(job(write(tmp_path / "l.parquet", rows)))
+        versions.append(row["input_version"])
+    assert len(set(versions)) == 3 and all(version.startswith("~e mask:~") for version in versions)
+
+
 def test_etag_of_a_bucket_is_checked_and_any_other_is_marked(tmp_path):
     rows, _ = found(job(write(tmp_path / "l.parquet", ROWS), MaskConfig("alpha"), root="s3://bucket/photos"))
     assert [row["input_version"] for row in rows] == ["e1", "e2"]
