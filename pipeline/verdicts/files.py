@@ -86,7 +86,10 @@ def create_file(sink: Storage, reviews: pa.Table, identity: bytes) -> str | None
 
 def find_keys(sink: Storage) -> list[str]:
     """Return the keys of all files of reviews, in order."""
-    return sorted(file.key for file in sink.list_files(FOLDER) if key_in(file.key) == file.key)
+    try:
+        return sorted(file.key for file in sink.list_files(FOLDER) if key_in(file.key) == file.key)
+    except NotADirectoryError:  # there is no sink, which whoever writes into it says better
+        return []
 
 
 def load_reviews(sink: Storage, database: Database) -> int:
