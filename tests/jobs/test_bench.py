@@ -17,7 +17,7 @@ def test_random_weights_are_written_for_the_job_and_removed_after_it(tiny_weight
     def measure(weights: str, samples: int, steps: int) -> JobFigures:
         folders.append(Path(weights))
         assert find_weights(weights).config.image_size == 64
-        return JobFigures(samples, 2, 0.96, 1.0, 0.96, 9.0)
+        return JobFigures(samples, 19, 2, 0.96, 1.0, 0.96, 9.0)
 
     def write(folder: Path) -> None:
         shutil.copytree(tiny_weights, folder, dirs_exist_ok=True)

@@ -11,7 +11,7 @@ from pipeline.bench.flow import write_corpus
 from tests.growing_cluster import growing_cluster
 from tests.joined_cluster import run_driver
 
-SAMPLES = 240
+SAMPLES = 360
 GRACE_S = 25.0  # Ray gives a node 30 s
 JOB = """
 import sys
