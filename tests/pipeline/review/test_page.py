@@ -53,6 +53,12 @@ def page(browser, folder):
     context.close()
 
 
+def wait_for_pictures(page) -> None:
+    """Wait until the pictures that are shown are loaded; the page's own policy forbids Playwright to poll in it."""
+    while not page.evaluate(LOADED):
+        page.wait_for_timeout(50)
+
+
 def lines_of(data: bytes) -> list[dict]:
     return list(csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline="")))
 
@@ -112,7 +118,7 @@ def test_every_result_is_shown_before_and_after_whatever_its_name(page):
     for _ in range(6):
         names.append(shown(page))
         view = page.locator("#cards .card:not([hidden]) .view").locator("visible=true")
-        page.wait_for_function(LOADED)
+        wait_for_pictures(page)
         uncovered = "(view) => getComputedStyle(view.querySelector('.before')).clipPath"
         assert view.count() == 1 and view.evaluate(uncovered) == "inset(0px 100% 0px 0px)"
         page.keyboard.press(" ")
@@ -131,7 +137,7 @@ def test_large_photo_is_shown_upright_as_a_whole_and_at_full_resolution_around_i
     card = page.locator("#cards .card:not([hidden])")
     assert card.locator(".detail").is_visible() and not card.locator(".whole").is_visible()
     size = "(view) => [...view.querySelectorAll('img')].map((image) => [image.naturalWidth, image.naturalHeight])"
-    page.wait_for_function(LOADED)
+    wait_for_pictures(page)
     assert card.locator(".detail").evaluate(size) == [[160, 200]] * 3  # the hole and 50 pixels around it, turned
     page.keyboard.press("z")
     assert card.locator(".whole").is_visible() and card.locator(".whole").evaluate(size) == [[933, 1400]] * 3
