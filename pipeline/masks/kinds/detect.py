@@ -2,19 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.config.data import MaskConfig
-from pipeline.errors import ConfigError, SampleError
+from pipeline.errors import ConfigError
 from pipeline.extras import check_extra
-from pipeline.masks.base import LOCATIONS, MaskKind
-
-if TYPE_CHECKING:
-    from pipeline.codecs.photo import Photo
-    from pipeline.masks.drawn import DrawnMask
+from pipeline.masks.base import LOCATIONS
+from pipeline.masks.detected import DetectorMasks
 
 
-class DetectedMasks(MaskKind):
+class DetectedMasks(DetectorMasks):
     """Objects that any of the models of ``mask.model`` finds (the extra ``detect``)."""
 
     indifferent = (*LOCATIONS, "model", "device")
@@ -53,13 +50,3 @@ class DetectedMasks(MaskKind):
         fetched = replace(config, model=[str(path) for path in paths], model_sha256=hashes)
         open_detector(fetched)
         return fetched
-
-    def draw(self, data: bytes, photo: "Photo", max_pixels: int) -> "DrawnMask":
-        """See :class:`pipeline.masks.base.MaskKind`."""
-        from pipeline.detection.detector import open_detector
-
-        try:
-            detector = open_detector(self.config)
-        except ConfigError as error:
-            raise SampleError("mask", "DetectorUnavailable", str(error)) from error
-        return detector.find(photo.rgb())

@@ -2,19 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.config.data import MaskConfig
-from pipeline.errors import ConfigError, SampleError
-from pipeline.masks.base import MaskKind
-
-if TYPE_CHECKING:
-    from pipeline.codecs.photo import Photo
-    from pipeline.masks.drawn import DrawnMask
+from pipeline.errors import ConfigError
+from pipeline.masks.detected import DetectorMasks
 
 
-class FunctionMasks(MaskKind):
-    """What the function of ``mask.function`` returns for an image."""
+class FunctionMasks(DetectorMasks):
+    """Masks that the function of ``mask.function`` returns for an image."""
 
     is_code = True
 
@@ -45,13 +41,3 @@ class FunctionMasks(MaskKind):
             config = replace(config, version=version)
         open_detector(config)
         return config
-
-    def draw(self, data: bytes, photo: "Photo", max_pixels: int) -> "DrawnMask":
-        """See :class:`pipeline.masks.base.MaskKind`."""
-        from pipeline.detection.detector import open_detector
-
-        try:
-            detector = open_detector(self.config)
-        except ConfigError as error:
-            raise SampleError("mask", "DetectorUnavailable", str(error)) from error
-        return detector.find(photo.rgb())
