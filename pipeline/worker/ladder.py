@@ -1,6 +1,5 @@
 """Verified removal: look at each result again, and try again where something is left."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -8,6 +7,7 @@ from functools import partial
 import numpy as np
 from scipy import ndimage
 
+from moebius.inference.inpainter import window_seed
 from moebius.windows import Box, Window, plan_windows
 from pipeline.codecs.photo import Photo
 from pipeline.config.job import JobConfig
@@ -81,8 +81,9 @@ class Ladder:
         for number in range(job.rungs, len(verify.ladder) if is_left else 0):
             if following := self._next_try(job, number):
                 best.best = best.found = None
+                following.rungs, following.best, following.found = number + 1, best, None
                 record.window_count = (record.window_count or 0) + following.window_count
-                return replace(following, rungs=number + 1, best=best, found=None), True
+                return following, True
         return self._keep(best), False
 
     def recover(self, job: SampleJob) -> SampleJob:
@@ -128,7 +129,7 @@ class Ladder:
         """Return a job of one more change; ``None`` where it would repeat the one before."""
         rung = self.verify.ladder[number]
         if rung == "seed":
-            return replace(job, seed=try_seed(job.seed, number))
+            return replace(job, seed=window_seed(job.seed, f"try/{number}"))
         if rung == "noise":
             strength = self.strength if job.strength is None else job.strength
             return None if strength == NOISE else replace(job, strength=NOISE)
@@ -146,11 +147,6 @@ def _touched(found: np.ndarray, region: tuple[slice, slice], left: np.ndarray) -
     is_touched = np.zeros(count + 1, bool)
     is_touched[numbered[region][left]] = True
     return is_touched[numbered]
-
-
-def try_seed(seed: int, number: int) -> int:
-    """Return the seed of a further try from that of the one before."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/try/{number}".encode()).digest()[:8], "big") >> 1
 
 
 def _rank(job: SampleJob) -> tuple[float, bool, float]:
