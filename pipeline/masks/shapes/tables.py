@@ -16,18 +16,14 @@ import pyarrow.parquet as pq
 from pipeline.errors import ConfigError
 from pipeline.masks.json_stream import read_array
 from pipeline.sources.base import glob_pattern
+from pipeline.sources.listed.tables import CSV_SUFFIXES, PARSE_BYTES, READ_BYTES
+from pipeline.sources.listed.tables import JSON_SUFFIXES as LINES_SUFFIXES
+from pipeline.sources.parquet.source import SUFFIXES as PARQUET_SUFFIXES
 from pipeline.storage.storage import Storage
 
 BATCH_ROWS = 5_000  # a row may hold many objects
-READ_BYTES = 8 << 20
-PARSE_BYTES = 4 << 20  # of CSV at once
-PARQUET, CSV, JSON, LINES = (
-    (".parquet", ".parq", ".pq"),
-    (".csv", ".csv.gz"),
-    (".json",),
-    (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz"),
-)
-SUFFIXES = (*PARQUET, *CSV, *JSON, *LINES)
+JSON_ARRAY = ".json"
+SUFFIXES = (*PARQUET_SUFFIXES, *CSV_SUFFIXES, JSON_ARRAY, *LINES_SUFFIXES)
 Row = dict[str, Any]
 Wanted = Callable[[Collection[str]], Mapping[str, bool]]
 
@@ -72,12 +68,12 @@ def read_rows(storage: Storage, key: str, wanted: Wanted) -> Iterator[list[Row]]
     """
     name = storage.uri(key).lower()
     with _readable(storage, key):
-        if name.endswith(PARQUET):
+        if name.endswith(PARQUET_SUFFIXES):
             yield from _parquet(storage, key, wanted)
-        elif name.endswith(CSV):
+        elif name.endswith(CSV_SUFFIXES):
             yield from _csv(storage, key, wanted)
         else:
-            rows = _json_array(storage, key) if name.endswith(JSON) else _json_lines(storage, key)
+            rows = _json_array(storage, key) if name.endswith(JSON_ARRAY) else _json_lines(storage, key)
             while batch := list(islice(rows, BATCH_ROWS)):
                 yield batch
 
