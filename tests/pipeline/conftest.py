@@ -9,9 +9,10 @@ import pytest
 
 from pipeline.config.job import JobConfig, MaskConfig, SinkConfig, SourceConfig
 from tests.conftest import make_photos
+from tests.pipeline.browser import browser
 from tests.pipeline.flow_here import here, model_here
 
-__all__ = ["four_photos", "here", "lines", "model_here"]
+__all__ = ["browser", "four_photos", "here", "lines", "model_here"]
 DRIVER_LOGGERS = ("faults.write_retries", "cluster.staffing", "cluster.supervisor", "cluster.time_limits")
 
 

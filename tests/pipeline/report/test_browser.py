@@ -1,24 +1,12 @@
 """The page in a real browser; skipped where none is installed (Debian: ``apt-get install chromium``)."""
 
-import shutil
-
 import pytest
 
 from pipeline.report.publish import make_report
 from pipeline.storage.storage import Storage
+from tests.pipeline.browser import needs_chromium
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs an installed Chromium, e.g. apt-get install chromium")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
+pytestmark = needs_chromium
 
 
 @pytest.fixture

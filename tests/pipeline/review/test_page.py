@@ -2,7 +2,6 @@
 
 import csv
 import io
-import shutil
 from pathlib import Path
 
 import pytest
@@ -11,21 +10,11 @@ from pipeline.review.draw import draw_sample
 from pipeline.review.hand_out import hand_out
 from pipeline.review.verdicts_csv import COLUMNS
 from pipeline.storage.storage import Storage
+from tests.pipeline.browser import needs_chromium
 from tests.pipeline.review.conftest import LARGE, NAMES
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 LOADED = "[...document.querySelectorAll('.card:not([hidden]) img')].every((image) => image.naturalWidth > 0)"
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs an installed Chromium, e.g. apt-get install chromium")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
