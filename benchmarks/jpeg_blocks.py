@@ -1,4 +1,4 @@
-"""What filling a hole changes in JPEG files, with the input's coefficients kept and with the photo encoded as a whole.
+"""Measure changes that a filled hole makes in JPEG files: coefficients kept, and photos encoded as a whole.
 
     python benchmarks/jpeg_blocks.py FOLDER [COUNT]
 

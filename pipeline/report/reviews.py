@@ -1,4 +1,4 @@
-"""What reviews say about the results of a sink: rates of defects, and which results are bad."""
+"""Figures of the reviews of a sink: rates of defects, and which results are bad."""
 
 from dataclasses import dataclass, field
 
@@ -23,7 +23,7 @@ class BadResult:
 
 @dataclass(frozen=True)
 class ReviewFigures:
-    """What reviews say.
+    """Rates of defects and bad results, as reviews tell them.
 
     Args:
         rounds: the newest first.

@@ -37,7 +37,7 @@ class Item:
 
 @dataclass
 class Answer:
-    """What a tool says about one result.
+    """The answer of a tool about one result.
 
     Args:
         fields: text by column of ``PERSON_COLUMNS``, ``RESULT_COLUMNS`` and ``DESIGN_COLUMNS``; empty if unknown.

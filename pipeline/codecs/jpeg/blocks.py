@@ -29,7 +29,7 @@ _ZIGZAG = _zigzag()
 
 @dataclass(frozen=True)
 class Repainted:
-    """What filling a picture has changed.
+    """Changes that the fill of a picture made.
 
     Args:
         blocks_changed: blocks of 8×8 samples with another coefficient than before.

@@ -40,7 +40,7 @@ class Component:
 
 @dataclass
 class Coefficients:
-    """What a JPEG file holds of its first picture, and how.
+    """The coefficients of the first picture in a JPEG file, and how they are stored.
 
     Args:
         frame: marker of its frame header.

@@ -31,7 +31,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Question:
-    """What is looked for in the outputs.
+    """Size of the input, and the objects to look for in the outputs.
 
     Args:
         size: (width, height) of the model's input in pixels.
@@ -46,7 +46,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Found:
-    """What the outputs hold, in pixels of the model's input.
+    """Objects in the outputs, in pixels of the model's input.
 
     Args:
         boxes: (N, 4) left, top, right, bottom.
@@ -64,7 +64,7 @@ class Found:
 
 
 class Contract(Protocol):
-    """What the outputs of a kind of model mean.
+    """The meaning of the outputs of a kind of model.
 
     Attributes:
         fit: how such models usually take photos.
