@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, distributed, nn
 
 from moebius.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
-from moebius.train.board import Board, open_board
-from moebius.train.ema import Ema
-from moebius.train.optimizers import Optimizers
-from moebius.train.progress import Progress
-from moebius.train.rows import append_row, cut_rows
+from moebius.train.logs.board import Board, open_board
+from moebius.train.logs.progress import Progress
+from moebius.train.logs.rows import append_row, cut_rows
+from moebius.train.optimization.ema import Ema
+from moebius.train.optimization.optimizers import Optimizers
 from moebius.train.settings import TrainSettings
 
 logger = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ import importlib.util
 import math
 from dataclasses import dataclass
 
-from moebius.train.random_masks import BRUSHES, PUBLISHED
+from moebius.train.data.random_masks import BRUSHES, PUBLISHED
 
 MODES = ("vae", "diffusion", "teacher", "distil")
 BALANCINGS = ("published", "paper")
@@ -62,7 +62,8 @@ class TrainSettings:
         weight_decay: decoupled weight decay of matrices.
         clip_norm: maximum norm of the gradient.
         ema_decay: decay of the averaged weights, which are exported.
-        masks: kinds of random masks, see :mod:`moebius.train.random_masks`: ``thin``, ``medium``, ``thick``, ``boxes``.
+        masks: kinds of random masks, see :mod:`moebius.train.data.random_masks`: ``thin``, ``medium``, ``thick``,
+            ``boxes``.
         unconditional: share of samples that train the category ids 10–19.
         cached: crops with a mask whose latents are encoded once and kept, for the denoiser; 0: new ones each step.
         noise_cap: maximum weight of a sample in the loss of ``diffusion``. The weight is (1 − ᾱ)/ᾱ, the error of the

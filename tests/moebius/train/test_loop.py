@@ -11,17 +11,17 @@ import pytest
 import torch
 
 from moebius.checkpoint import CheckpointError
-from moebius.train.denoising import DenoiserTask
-from moebius.train.distillation import Distillation
 from moebius.train.loop import average_gradients, process_index, train
 from moebius.train.settings import TrainSettings
+from moebius.train.tasks.denoising import DenoiserTask
+from moebius.train.tasks.distillation import Distillation
 from moebius.train.teacher import Teacher
 from moebius.weights.files import find_weights
 from tests.conftest import ROOT, TINY, write_tiny_weights
 
 SCRIPT = """
 import sys
-from moebius.train.denoising import DenoiserTask
+from moebius.train.tasks.denoising import DenoiserTask
 from moebius.train.loop import train
 from moebius.train.settings import TrainSettings
 from tests.conftest import TINY

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from moebius.train.devices import DeviceError, choose_device
+from moebius.train.optimization.devices import DeviceError, choose_device
 from moebius.train.settings import TrainSettings
 
 
