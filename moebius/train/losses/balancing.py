@@ -20,7 +20,7 @@ class DistillationLosses:
         task: mean squared error between the student's noise and the true noise.
         fine: the same between the student's noise and the teacher's.
         coarse: the same between the student's last down level and the teacher's first up level.
-        perceptual: distance of predicted clean latents; ``None`` without one.
+        perceptual: distance of the student's clean latents to the true ones; ``None`` without one.
     """
 
     task: Tensor
@@ -53,7 +53,7 @@ def distillation_losses(
         student_noise, teacher_noise, noise: (B, C, h, w).
         student_features: (B, C, h/4, w/4), output of the student's last down level.
         teacher_features: (B, C, h/4, w/4), output of the teacher's first up block.
-        perceptual: value of a latent perceptual distance; ``None``: there is none.
+        perceptual: perceptual distance of the student's clean latents to the true ones; ``None``: there is none.
 
     Raises:
         ValueError: features whose shapes differ.

@@ -50,10 +50,10 @@ class LatentLpips(nn.Module):
             total = total + head((_unit(features) - _unit(other_features)).square()).mean()
         return total
 
-    def between_predictions(self, student: Tensor, teacher: Tensor, _clean: Tensor) -> Tensor:
-        """Return the distance of the clean latents of student and teacher; see ``PerceptualDistance``."""
-        with torch.autocast(student.device.type, enabled=False):
-            return self(student.float(), teacher.float())
+    def in_float32(self, predicted: Tensor, true: Tensor) -> Tensor:
+        """Return the distance of predicted clean latents to the true ones, also under autocast."""
+        with torch.autocast(predicted.device.type, enabled=False):
+            return self(predicted.float(), true.float())
 
 
 def load_latent_lpips(path: str | Path, latent_channels: int = 4) -> LatentLpips:

@@ -105,9 +105,9 @@ class AutoencoderTask:
         model.decoder.requires_grad_(True)  # latents stay what denoisers know
         return model
 
-    def losses(self, step_index: int) -> dict[str, Tensor]:
-        """Return the terms of one step."""
-        rng = np.random.default_rng([self.settings.seed, step_index, process_index()])
+    def losses(self, batch_index: int) -> dict[str, Tensor]:
+        """Return the terms of one batch."""
+        rng = np.random.default_rng([self.settings.seed, batch_index, process_index()])
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         images = self.crops.batch(self.settings.batch_size, rng).to(self.device, memory_format=torch.channels_last)
         order = FURTHER_KINDS if self.settings.vae else NEW_KINDS

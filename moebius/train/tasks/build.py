@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from moebius.checkpoint import read_state_dict
+from moebius.network.averaged_file import read_published
 from moebius.network.config import MoebiusConfig
 from moebius.train.loop import Task
 from moebius.train.losses.latent_lpips import load_latent_lpips
@@ -42,7 +42,7 @@ def build_task(settings: TrainSettings) -> Task:
         return TeacherTask(settings, small)
     if settings.init:
         weights = find_weights(settings.init)
-        config, state = weights.config, read_state_dict(weights.denoiser) if weights.denoiser else None
+        config, state = weights.config, read_published(weights.denoiser) if weights.denoiser else None
     else:
         config, state = small, None
     distillation = _distillation(settings, config) if settings.mode == "distil" else None
@@ -54,5 +54,5 @@ def _distillation(settings: TrainSettings, config: MoebiusConfig) -> Distillatio
     teacher = load_teacher(settings.teacher, config).to(device)
     distance = None
     if settings.perceptual:
-        distance = load_latent_lpips(settings.perceptual, config.latent_channels).to(device).between_predictions
+        distance = load_latent_lpips(settings.perceptual, config.latent_channels).to(device).in_float32
     return Distillation(teacher, settings.balancing, distance)

@@ -113,9 +113,9 @@ class DenoiserTask:
     def _latents_of(self, crops: PhotoCrops, count: int, seed: int) -> CachedLatents:
         return CachedLatents(self.vae, crops, count, self.config.latent_size, seed, self.settings.masks)
 
-    def losses(self, step_index: int) -> dict[str, Tensor]:
-        """Return the terms of one step."""
-        rng = np.random.default_rng([self.settings.seed, step_index, process_index()])
+    def losses(self, batch_index: int) -> dict[str, Tensor]:
+        """Return the terms of one batch."""
+        rng = np.random.default_rng([self.settings.seed, batch_index, process_index()])
         batch = self._batch(self.settings.batch_size, rng)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bf16):
             if self.distillation is not None:
@@ -132,7 +132,7 @@ class DenoiserTask:
             _, holes, clean, masked = self._latents(count, rng)
             masks = latent_mask(holes, self.config.latent_size)
         settings = self.settings
-        return noisy_batch(clean, masked, masks, settings.unconditional, rng, settings.uniform_times)
+        return noisy_batch(clean, masked, masks, settings.unconditional_share, rng, settings.uniform_times)
 
     def _latents(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Draw images (B, 3, H, W), masks (B, 1, H, W), and scaled latents of the images and of the masked images."""

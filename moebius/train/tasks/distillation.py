@@ -11,8 +11,8 @@ from moebius.train.data.batches import NoisyBatch
 from moebius.train.losses.balancing import balance, distillation_losses
 from moebius.train.teacher import Teacher
 
-# clean latents of student and teacher, and the true ones, each (B, C, h, w) -> scalar
-PerceptualDistance = Callable[[Tensor, Tensor, Tensor], Tensor]
+# predicted clean latents of the student and the true ones, each (B, C, h, w) -> scalar
+PerceptualDistance = Callable[[Tensor, Tensor], Tensor]
 
 
 class Distillation:
@@ -21,7 +21,8 @@ class Distillation:
     Args:
         teacher: frozen, in evaluation mode.
         balancing: ``published`` or ``paper``.
-        perceptual: distance of predicted clean latents; ``None`` leaves the term out.
+        perceptual: distance of the student's clean latents to the true ones, as the published code takes it; ``None``
+            leaves the term out.
     """
 
     def __init__(self, teacher: Teacher, balancing: str, perceptual: PerceptualDistance | None = None) -> None:
@@ -40,8 +41,7 @@ class Distillation:
         if self.perceptual is not None:
             noisy = batch.inputs[:, : student_noise.shape[1]]
             alphas = batch.alphas.view(-1, 1, 1, 1)
-            predicted = [clean_latents(noisy, noise, alphas) for noise in (student_noise, teacher_noise)]
-            perceptual = self.perceptual(predicted[0], predicted[1], batch.clean)
+            perceptual = self.perceptual(clean_latents(noisy, student_noise, alphas), batch.clean)
         losses = distillation_losses(
             student_noise, student_features, teacher_noise, teacher_features, batch.noise, perceptual
         )

@@ -41,9 +41,9 @@ class DenoiserStep:
         self.batch = NoisyBatch(*(self._place(value, layout) for value in _values(batch)))
         self.device = batch.inputs.device
         self.optimizers = Optimizers(model, settings, muon=True)
+        self.optimizers.set_rate(settings.learning_rate)
         for optimizer in self.optimizers.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = settings.learning_rate
                 group["capturable"] = self.device.type == "cuda"
         self.share = torch.zeros((), device=self.device)
         self.loss, self.hole_loss, self.norm = (torch.zeros((), device=self.device) for _ in range(3))

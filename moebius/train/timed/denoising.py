@@ -112,7 +112,7 @@ class TimedDenoising:
     def _batch(self) -> NoisyBatch:
         clean, masked, masks = self.pool.draw(self.settings.batch_size, self.generator)
         settings = self.settings
-        return noise_latents(clean, masked, masks, settings.unconditional, self.generator, settings.uniform_times)
+        return noise_latents(clean, masked, masks, settings.unconditional_share, self.generator, settings.uniform_times)
 
     def _fastest_step(self, clock: Clock) -> tuple[DenoiserStep, dict[str, object]]:
         """Time some steps of each way to compute them, while there is time; none of these moves a weight.

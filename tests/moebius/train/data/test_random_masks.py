@@ -1,6 +1,9 @@
 import numpy as np
 import pytest
+from PIL import Image, ImageFilter
+from scipy import ndimage
 
+from moebius.train.data import random_masks
 from moebius.train.data.random_masks import BRUSHES, random_mask
 from moebius.train.settings import TrainSettings
 
@@ -13,8 +16,33 @@ def test_a_mask_is_decided_by_its_generator_and_has_a_hole(kind):
     assert 0 < first.mean() < 1
 
 
-def test_thick_masks_hide_more_than_thin_ones_at_every_size():
-    for size in (64, 256):
+@pytest.mark.parametrize(("kind", "most"), [("medium", 5), ("thick", 4)])
+def test_a_mask_has_strokes_or_boxes_and_boxes_in_three_of_thirteen(kind, most, monkeypatch):
+    monkeypatch.setattr(random_masks, "DILATE_PROBABILITY", 0)
+    drawn = {"boxes": [], "strokes": []}
+    monkeypatch.setattr(random_masks, "_draw_box", lambda *_: drawn["boxes"].append(mask))
+    monkeypatch.setattr(random_masks, "_draw_stroke", lambda *_: drawn["strokes"].append(mask))
+    for mask in range(2000):
+        random_mask(64, np.random.default_rng(mask), [kind])
+    boxes, strokes = map(set, drawn.values())
+    assert not boxes & strokes and len(boxes | strokes) == 2000
+    assert len(boxes) / 2000 == pytest.approx(0.3 / 1.3, abs=0.03)
+    counts = np.unique(drawn["boxes"], return_counts=True)[1]
+    assert (counts.min(), counts.max()) == (1, most)
+
+
+@pytest.mark.parametrize("size", [64, 512])
+def test_masks_grow_as_by_the_filter_of_pillow(size, monkeypatch):
+    def by_pillow(mask, side):
+        return np.asarray(Image.fromarray(mask.astype(np.uint8) * 255).filter(ImageFilter.MaxFilter(side))) > 0
+
+    ours = [random_mask(size, np.random.default_rng(seed)) for seed in range(6)]
+    monkeypatch.setattr(ndimage, "maximum_filter", by_pillow)
+    assert all(np.array_equal(mask, random_mask(size, np.random.default_rng(seed))) for seed, mask in enumerate(ours))
+
+
+def test_thick_masks_hide_more_than_thin_ones():
+    for size in (128, 256):
         shares = {
             kind: np.mean([random_mask(size, np.random.default_rng(seed), [kind]).mean() for seed in range(40)])
             for kind in BRUSHES

@@ -15,7 +15,8 @@ def test_muon_takes_the_inner_matrices_only():
     chosen = {name for name, parameter in Denoiser(TINY).named_parameters() if takes_muon(name, parameter)}
     assert "down_levels.0.residuals.0.conv_in.pointwise.weight" in chosen and "time.linear_in.weight" in chosen
     assert not [name for name in chosen if name.startswith(("conv_in", "conv_out", "categories"))]
-    assert not [name for name in chosen if "depthwise" in name or "table" in name or name.endswith("bias")]
+    assert {"position", "table", "depthwise"} <= {part for name in chosen for part in name.split(".")}
+    assert not [name for name in chosen if name.endswith("bias")]
 
 
 def test_a_step_of_muon_moves_filters_by_the_stated_size():
@@ -29,6 +30,30 @@ def test_a_step_of_muon_moves_filters_by_the_stated_size():
     moved = (model[0].weight - before).detach().flatten(1)
     singular = torch.linalg.svdvals(moved) / (1e-2 * 0.2 * 64**0.5)
     assert singular.min() > 0.6 and singular.max() < 1.3  # five Newton–Schulz steps make singular values about 1
+
+
+@pytest.mark.parametrize(("shape", "largest"), [((32, 16, 3, 3), 32), ((32, 1, 3, 3), 32), ((20, 10, 8, 1), 20)])
+def test_a_step_of_muon_goes_by_the_first_two_sizes_of_a_filter(shape, largest):
+    torch.manual_seed(0)
+    model = nn.Module()
+    model.weight = nn.Parameter(torch.randn(shape))
+    before = model.weight.detach().clone()
+    settings = TrainSettings(mode="vae", photos="none", learning_rate=1e-2, warmup_steps=0, weight_decay=0.1)
+    optimizers = Optimizers(model, settings, muon=True)
+    model.weight.grad = torch.randn(shape)
+    optimizers.step(0)
+    moved = (model.weight - (1 - 1e-2 * 0.1) * before).detach().flatten(1)  # the decay does not depend on the shape
+    singular = torch.linalg.svdvals(moved) / (1e-2 * 0.2 * largest**0.5)
+    assert singular.min() > 0.6 and singular.max() < 1.3
+
+
+def test_vectors_decay_like_matrices():
+    model = nn.LayerNorm(8)
+    settings = TrainSettings(mode="vae", photos="none", learning_rate=1e-2, warmup_steps=0, weight_decay=0.5)
+    optimizers = Optimizers(model, settings, muon=False)
+    model.weight.grad, model.bias.grad = torch.zeros(8), torch.zeros(8)
+    optimizers.step(0)
+    assert model.weight.detach().numpy() == pytest.approx(1 - 1e-2 * 0.5)
 
 
 def test_a_gradient_that_is_not_a_number_stops_the_run():
