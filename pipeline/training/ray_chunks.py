@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 import ray.data
+from ray.data import TaskPoolStrategy
 
 from pipeline.training.chunks import DecodedChunk, as_row, as_text, from_row, from_text, reader_of
 from pipeline.training.job import StreamSettings
@@ -41,7 +42,10 @@ class RayChunks:
     def _decoded(self, chunks: list[Chunk]) -> Iterator[DecodedChunk]:
         texts = ray.data.from_arrow([pa.table({"chunk": [as_text(chunk)]}) for chunk in chunks])
         decoded = texts.map_batches(
-            partial(decode_batch, settings=self.order.settings), batch_size=None, num_cpus=1, concurrency=self.tasks
+            partial(decode_batch, settings=self.order.settings),
+            batch_size=None,
+            num_cpus=1,
+            compute=TaskPoolStrategy(size=self.tasks),
         )
         for batch in decoded.iter_batches(batch_size=1, batch_format="numpy", prefetch_batches=PREFETCHED):
             yield from_row({name: values[0] for name, values in batch.items()})
