@@ -8,10 +8,11 @@ import re
 from collections.abc import Iterator
 from xml.parsers import expat
 
-# Namespaces about pictures, videos and sounds behind or inside the file. Names: Adobe's and Apple's gain maps, Google's
-# containers, depth and second views, Xiaomi's and OPPO's own.
+# Namespaces about pictures, videos and sounds behind or inside the file. Names: Adobe's and Apple's gain maps, Adobe's
+# thumbnails, Google's containers, depth and second views, Xiaomi's and OPPO's own.
 _NAMESPACES = (
     "http://ns.adobe.com/hdr-gain-map/",
+    "http://ns.adobe.com/xap/1.0/g/img/",
     "http://ns.apple.com/HDRGainMap/",
     "http://ns.apple.com/pixeldatainfo/",
     "http://ns.google.com/photos/1.0/audio/",

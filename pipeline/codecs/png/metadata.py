@@ -3,11 +3,12 @@
 import zlib
 
 from pipeline.codecs import exif_thumbnails, photoshop, xmp
+from pipeline.codecs.embedded_jpegs import without_jpegs
 from pipeline.codecs.png.chunks import Chunk
 
 MAX_TEXT_BYTES = 1 << 24
 _XMP_NAME = b"XML:com.adobe.xmp"
-_RAW_PROFILES = (b"Raw profile type exif", b"Raw profile type APP1", b"Raw profile type xmp", b"Raw profile type 8bim")
+_RAW_PROFILES = tuple(b"Raw profile type " + kind for kind in (b"exif", b"APP1", b"xmp", b"8bim", b"iptc"))
 _HEX_LINE_CHARACTERS = 72
 
 
@@ -60,6 +61,8 @@ def _raw_profile(chunk: Chunk, keyword: bytes, text: bytes) -> Chunk | None:
         kept = photoshop.without_thumbnail(profile)
     elif profile.startswith((b"Exif\0", b"II*\0", b"MM\0*")):
         kept = exif_thumbnails.without_thumbnail(profile)
+    elif kind == b"iptc":
+        kept = without_jpegs(profile)
     else:
         start = max(profile.find(b"<"), 0)
         kept = xmp.still_true(profile[start:])

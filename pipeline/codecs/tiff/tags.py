@@ -8,6 +8,7 @@ from typing import Any
 from PIL import ExifTags, Image, TiffImagePlugin
 
 from pipeline.codecs import photoshop, xmp
+from pipeline.codecs.embedded_jpegs import without_jpegs
 
 ORIENTATION = ExifTags.Base.Orientation.value
 # What EXIF has, too.
@@ -40,8 +41,12 @@ GEOGRAPHIC = {
     50844: _DOUBLE,
 }
 YCBCR_POSITIONING = ExifTags.Base.YCbCrPositioning.value
-# XMP and Photoshop's resources: without thumbnails, and announcements of what a TIFF never had.
-_CHANGED: dict[int, Callable[[bytes], bytes]] = {_XMP: xmp.still_true, _PHOTOSHOP: photoshop.without_thumbnail}
+# XMP, IPTC and Photoshop's resources: without thumbnails, and announcements of what a TIFF never had.
+_CHANGED: dict[int, Callable[[bytes], bytes]] = {
+    _XMP: xmp.still_true,
+    _IPTC: without_jpegs,
+    _PHOTOSHOP: photoshop.without_thumbnail,
+}
 _GROUPS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 
 
@@ -58,7 +63,11 @@ def kept_tags(image: TiffImagePlugin.TiffImageFile, wanted: tuple[int, ...]) -> 
     for group in _GROUPS:
         content = tags.get_ifd(group).items() if group in tags else ()
         # The offset of one more directory would lead nowhere.
-        said = {tag: value for tag, value in content if tag != ExifTags.IFD.Interop and _is_writable(tag, value, group)}
+        said = {
+            tag: without_jpegs(value) if isinstance(value, bytes) else value  # maker notes hold previews
+            for tag, value in content
+            if tag != ExifTags.IFD.Interop and _is_writable(tag, value, group)
+        }
         if said:
             kept.get_ifd(group).update(said)
             kept[group] = 0  # written as what get_ifd says
