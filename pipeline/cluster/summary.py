@@ -24,6 +24,7 @@ MAY_BE_UPRIGHT = (
     "photos that their EXIF orientation turns, with masks taken as drawn on them as stored; "
     "if they were drawn on photos as viewers show them, set mask.upright=true"
 )
+METADATA_NOTED = "results with less metadata than sink.metadata promises"
 PACKAGES = ("torch", "ray", "pyarrow", "fsspec", "pillow", "numpy")
 LEFT = "left"  # of verified samples
 
@@ -99,6 +100,9 @@ class Summary:
                 counts[name] = counts.get(name, 0) + number
         for name, number in count_verified(rows, self.configuration["verify"]["max_residual"]).items():
             self.verified[name] = self.verified.get(name, 0) + number
+        for note, number in Counter(filter(None, rows["metadata_note"].to_pylist())).items():
+            warning = f"{METADATA_NOTED}: {note}"
+            self.warnings[warning] = self.warnings.get(warning, 0) + number
         mask = MaskConfig(**self.configuration["mask"])
         turned = rows.filter(pc.and_(pc.is_valid(rows["orientation"]), pc.not_equal(rows["status"], FAILED)))
         for row in turned.select(["height", "width", "orientation"]).to_pylist():

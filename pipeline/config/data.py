@@ -12,7 +12,7 @@ from pipeline.config.mark import check_mark
 from pipeline.config.model_input import ModelInput
 from pipeline.config.rules import MaskRules, SinkRules, SourceRules
 from pipeline.config.shapes import CORNERS, LABEL_FORMATS, check_expression, check_roles
-from pipeline.containers import CONTAINERS, KEPT_FORMATS
+from pipeline.containers import CONTAINERS, KEEP, KEPT_FORMATS, METADATA_POLICIES
 from pipeline.detection.registry import CONTRACTS
 from pipeline.errors import ConfigError
 from pipeline.masks.registry import MASK_KINDS
@@ -407,6 +407,8 @@ class SinkConfig:
         format: ``images`` (one file per result), ``webdataset`` (tar shards) or ``parquet``.
         image_format: ``source`` keeps each image's own format; ``source-or-png`` does, too, but writes PNG where that
             format cannot hold the pixels, as of GIF, AVIF and HEIC; ``png`` and ``webp`` are lossless, ``jpeg`` is not.
+        metadata: what results say beside their pixels: ``keep`` (what their photos say), ``mark`` (also that parts were
+            generated, in XMP) or ``private`` (only what pixels need), see [metadata](../how-to/metadata.md).
         carry: columns of a Parquet source or of a list, or extensions of members of tar shards, to store beside the
             results.
         shard_samples: maximum number of results per shard.
@@ -416,6 +418,7 @@ class SinkConfig:
     uri: str = "out/"
     format: str = "images"
     image_format: str = "source"
+    metadata: str = KEEP
     carry: list[str] = field(default_factory=list)
     shard_samples: int = 1000
     shard_bytes: int = 256 << 20
@@ -424,6 +427,7 @@ class SinkConfig:
         object.__setattr__(self, "uri", absolute_uri(self.uri, "sink.uri"))
         choose("sink.format", self.format, SINK_FORMATS)
         choose("sink.image_format", self.image_format, IMAGE_FORMATS)
+        choose("sink.metadata", self.metadata, METADATA_POLICIES)
         for key in ("shard_samples", "shard_bytes"):
             if getattr(self, key) < 1:
                 raise ConfigError(f"sink.{key} must be positive, got {getattr(self, key)}")

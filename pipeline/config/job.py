@@ -16,6 +16,7 @@ from pipeline.config.data import MaskConfig, SinkConfig, SourceConfig, absolute_
 from pipeline.config.notify import parse_notify, public_notify
 from pipeline.config.slice import Slice
 from pipeline.config.verify import MASK, VerifyConfig, described
+from pipeline.containers import KEEP
 from pipeline.errors import ConfigError
 from pipeline.uris import public_uri
 
@@ -30,7 +31,7 @@ _ACTORS = re.compile(r"(\d+)(?:\.\.(\d+))?")  # of run.actors
 _ONE_KIND = ("columns", "where", "class_names")  # keys of masks that most kinds have no use for
 _OF_SAMPLES = ("missing",)  # decides which samples have a mask, as their versions say
 _SCHEDULING = ("weights", "batch_size")  # weights have a fingerprint of their own
-_DECIDING_OTHERS = ("sink.format", "sink.image_format", "sink.carry", "source.image")
+_DECIDING_OTHERS = ("sink.format", "sink.image_format", "sink.metadata", "sink.carry", "source.image")
 
 
 @dataclass(frozen=True)
@@ -314,6 +315,8 @@ class JobConfig:
         }
         if self.mask.also:
             deciding["also"] = [_deciding_of_mask(part) for part in self.mask.also]
+        if self.sink.metadata != KEEP:
+            deciding["metadata"] = self.sink.metadata
         if self.source.image:
             deciding["image"] = self.source.image
         if detector := self.verifying_detector:

@@ -24,8 +24,9 @@ DESCRIPTIVE = (
     ExifTags.Base.Copyright.value,
 )
 _RESOLUTION = (TiffImagePlugin.X_RESOLUTION, TiffImagePlugin.Y_RESOLUTION, TiffImagePlugin.RESOLUTION_UNIT)
-_XMP, _IPTC, _PHOTOSHOP = TiffImagePlugin.XMP, TiffImagePlugin.IPTC_NAA_CHUNK, TiffImagePlugin.PHOTOSHOP_CHUNK
-ALL = (*DESCRIPTIVE, *_RESOLUTION, _XMP, _IPTC, _PHOTOSHOP)
+XMP, _IPTC, _PHOTOSHOP = TiffImagePlugin.XMP, TiffImagePlugin.IPTC_NAA_CHUNK, TiffImagePlugin.PHOTOSHOP_CHUNK
+NEEDED = (ORIENTATION, *_RESOLUTION)  # by pixels to look right
+ALL = (*DESCRIPTIVE, *_RESOLUTION, XMP, _IPTC, _PHOTOSHOP)
 # Where a map lies, by GeoTIFF and GDAL, with the type of each: pixel scale, tie points, transformation, keys with their
 # numbers and names, GDAL's metadata and the value that means nothing, rational polynomials.
 _ASCII, _SHORT, _DOUBLE = 2, 3, 12
@@ -43,7 +44,7 @@ GEOGRAPHIC = {
 YCBCR_POSITIONING = ExifTags.Base.YCbCrPositioning.value
 # XMP, IPTC and Photoshop's resources: without thumbnails, and announcements of what a TIFF never had.
 _CHANGED: dict[int, Callable[[bytes], bytes]] = {
-    _XMP: xmp.still_true,
+    XMP: xmp.still_true,
     _IPTC: without_jpegs,
     _PHOTOSHOP: photoshop.without_thumbnail,
 }
