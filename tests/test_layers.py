@@ -24,7 +24,7 @@ bench
     "pipeline": """
 containers database records registry timed uris version
 detection.registry errors masks.drawn masks.registry metrics sinks.registry sources.registry
-expressions extras
+counts expressions extras
 codecs config storage
 verdicts
 detection sources
