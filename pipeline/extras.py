@@ -10,6 +10,7 @@ EXTRAS = {
     "text": {"rapidocr": "rapidocr", "onnxruntime": "onnxruntime"},
     "detect": {"onnxruntime": "onnxruntime"},
     "heic": {"pillow_heif": "pillow-heif"},
+    "c2pa": {"c2pa": "c2pa-python", "cryptography": "cryptography"},
     "evaluate": {"skimage": "scikit-image", "cv2": "opencv-python-headless"},
     "perceptual": {"torchmetrics": "torchmetrics", "torchvision": "torchvision", "torch_fidelity": "torch-fidelity"},
 }

@@ -14,6 +14,7 @@ from moebius.network.config import MoebiusConfig
 from moebius.weights.hub import HUB_WEIGHTS
 from pipeline.config.data import MaskConfig, SinkConfig, SourceConfig, absolute_uri, as_extension, choose
 from pipeline.config.notify import parse_notify, public_notify
+from pipeline.config.signing import public_signing
 from pipeline.config.slice import Slice
 from pipeline.config.verify import MASK, VerifyConfig, described
 from pipeline.containers import KEEP
@@ -31,7 +32,7 @@ _ACTORS = re.compile(r"(\d+)(?:\.\.(\d+))?")  # of run.actors
 _ONE_KIND = ("columns", "where", "class_names")  # keys of masks that most kinds have no use for
 _OF_SAMPLES = ("missing",)  # decides which samples have a mask, as their versions say
 _SCHEDULING = ("weights", "batch_size")  # weights have a fingerprint of their own
-_DECIDING_OTHERS = ("sink.format", "sink.image_format", "sink.metadata", "sink.carry", "source.image")
+_DECIDING_OTHERS = ("sink.format", "sink.image_format", "sink.metadata", "sink.c2pa", "sink.carry", "source.image")
 
 
 @dataclass(frozen=True)
@@ -317,6 +318,8 @@ class JobConfig:
             deciding["also"] = [_deciding_of_mask(part) for part in self.mask.also]
         if self.sink.metadata != KEEP:
             deciding["metadata"] = self.sink.metadata
+        if self.sink.c2pa:
+            deciding["signed"] = True  # with whichever certificate: these are renewed
         if self.source.image:
             deciding["image"] = self.source.image
         if detector := self.verifying_detector:
@@ -348,6 +351,7 @@ def public_configuration(config: JobConfig) -> dict[str, Any]:
     for section in ("mask", "verify"):
         public[section]["model"] = _public_model(public[section]["model"])
     public["source"]["root"] = config.source.root and public_uri(config.source.root)
+    public["sink"]["c2pa"] = public_signing(config.sink.c2pa)
     public["run"]["notify"] = public_notify(config.run.notify)
     return public
 
