@@ -193,16 +193,14 @@ class Inpainter:
         settings, size_px = self.settings, self.window_px
         windows = plan_windows(mask, size_px, settings.context, settings.max_upscale)
         second = SecondPass(size_px, settings.refine) if settings.refine else None
-        return Painting(image, mask, windows, result, Box(0, 0, *mask.shape), second)
+        return Painting(image, mask, windows, result, Box(0, 0, *mask.shape), second, settings.candidates)
 
     def cost(self, mask: np.ndarray) -> Cost:
         """Count the work that the holes of a photo are, (H, W) bool, true = repaint."""
         settings, nothing = self.settings, np.empty((0, 0, 3), np.uint8)
         painting = self.plan(nothing, mask, nothing)
-        evaluations = painting.count * settings.evaluations(settings.strength)
-        if painting.refined_count:
-            evaluations += painting.refined_count * settings.evaluations(settings.refine)
-        return Cost(painting.count + painting.refined_count, evaluations)
+        windows, refined = painting.count, painting.refined_count
+        return Cost(windows + refined, settings.photo_evaluations(windows, refined))
 
     def _fill_windows(self, batch: list[tuple[Painting, int, int]]) -> list[np.ndarray]:
         """Fill windows of one kind of round, given by painting, seed of the photo, and number."""

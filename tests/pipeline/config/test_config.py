@@ -95,11 +95,12 @@ def test_fingerprint_follows_what_decides_a_result():
         replace(base, model=ModelConfig(noise_offset=0.0357)),
         replace(base, model=ModelConfig(latent_mask="nearest")),
         replace(base, model=ModelConfig(start="colours")),
+        replace(base, model=ModelConfig(candidates=2)),
         replace(base, window=WindowConfig(refine=0.5)),
         replace(base, sink=SinkConfig(image_format="png")),
     ]
     assert {config.fingerprint for config in same} == {base.fingerprint}
-    assert len({config.fingerprint for config in [base, *other]}) == 11
+    assert len({config.fingerprint for config in [base, *other]}) == 12
 
 
 def test_fingerprints_of_sinks_from_before_a_key_came_stay():
