@@ -3,16 +3,8 @@ from dataclasses import replace
 import pytest
 
 from moebius import MoebiusConfig
-from pipeline.config.job import (
-    JobConfig,
-    MaskConfig,
-    ModelConfig,
-    RunConfig,
-    SinkConfig,
-    SourceConfig,
-    WindowConfig,
-    public_configuration,
-)
+from pipeline.config.job import JobConfig, MaskConfig, ModelConfig, RunConfig, SinkConfig, SourceConfig, WindowConfig
+from pipeline.config.public import public_configuration
 from pipeline.errors import ConfigError
 
 
