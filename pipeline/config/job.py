@@ -18,6 +18,7 @@ from pipeline.config.sink import SinkConfig
 from pipeline.config.source import SourceConfig
 from pipeline.config.values import as_extension
 from pipeline.config.verify import MASK, VerifyConfig, described
+from pipeline.containers import KEEP
 from pipeline.errors import ConfigError
 
 _ONE_KIND = ("columns", "where", "class_names")  # keys of masks that most kinds have no use for
@@ -124,6 +125,8 @@ class JobConfig:
         }
         if self.mask.also:
             parts["also"] = [deciding_of_mask(part) for part in self.mask.also]
+        if self.sink.metadata != KEEP:
+            parts["metadata"] = self.sink.metadata
         if self.source.image:
             parts["image"] = self.source.image
         if detector := self.verifying_detector:

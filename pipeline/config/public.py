@@ -9,7 +9,7 @@ from pipeline.config.mask import MaskConfig
 from pipeline.config.notify import public_notify
 from pipeline.uris import public_uri
 
-_DECIDING_OTHERS = ("sink.format", "sink.image_format", "sink.carry", "source.image")
+_DECIDING_OTHERS = ("sink.format", "sink.image_format", "sink.metadata", "sink.carry", "source.image")
 
 
 def deciding_keys(config: JobConfig) -> list[str]:

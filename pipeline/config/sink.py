@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from pipeline.config.rules import SinkRules
 from pipeline.config.values import absolute_uri, as_extension, choose
-from pipeline.containers import CONTAINERS, KEPT_FORMATS
+from pipeline.containers import CONTAINERS, KEEP, KEPT_FORMATS, METADATA_POLICIES
 from pipeline.errors import ConfigError
 from pipeline.sinks.registry import SINK_FORMATS
 
@@ -22,6 +22,8 @@ class SinkConfig:
         format: ``images`` (one file per result), ``webdataset`` (tar shards) or ``parquet``.
         image_format: ``source`` keeps each image's own format; ``source-or-png`` does, too, but writes PNG where that
             format cannot hold the pixels, as of GIF, AVIF and HEIC; ``png`` and ``webp`` are lossless, ``jpeg`` is not.
+        metadata: what results say beside their pixels: ``keep`` (what their photos say), ``mark`` (also that parts were
+            generated, in XMP) or ``private`` (only what pixels need), see [metadata](../how-to/metadata.md).
         carry: columns of a Parquet source or of a list, or extensions of members of tar shards, to store beside the
             results.
         shard_samples: maximum number of results per shard.
@@ -31,6 +33,7 @@ class SinkConfig:
     uri: str = "out/"
     format: str = "images"
     image_format: str = "source"
+    metadata: str = KEEP
     carry: list[str] = field(default_factory=list)
     shard_samples: int = 1000
     shard_bytes: int = 256 << 20
@@ -39,6 +42,7 @@ class SinkConfig:
         object.__setattr__(self, "uri", absolute_uri(self.uri, "sink.uri"))
         choose("sink.format", self.format, SINK_FORMATS)
         choose("sink.image_format", self.image_format, IMAGE_FORMATS)
+        choose("sink.metadata", self.metadata, METADATA_POLICIES)
         for key in ("shard_samples", "shard_bytes"):
             if getattr(self, key) < 1:
                 raise ConfigError(f"sink.{key} must be positive, got {getattr(self, key)}")

@@ -15,8 +15,10 @@ from moebius.windows.tiles import MAX_BAND_PX
 from pipeline.codecs.decode import bits_per_channel, decode
 from pipeline.codecs.encode import check_encodable, encode_filled
 from pipeline.codecs.jpeg.settings import samples_per_pixel
+from pipeline.codecs.metadata.policy import passed_through, with_policy
+from pipeline.codecs.metadata.provenance import COMPUTED, INPAINTED
 from pipeline.config.job import JobConfig
-from pipeline.containers import KEPT_FORMATS
+from pipeline.containers import KEPT_FORMATS, PRIVATE
 from pipeline.errors import SampleError
 from pipeline.masks.base import revealed
 from pipeline.masks.corrected import settings_of
@@ -98,7 +100,8 @@ def prepare(
     record.window_count = len(windows)
     is_changed = bool(windows or record.mask_computed)
     second = SecondPass(window_px, config.window.refine) if config.window.refine else None
-    if is_changed or config.sink.image_format not in KEPT_FORMATS:  # else the input is passed through
+    is_encoded = is_changed or config.sink.image_format not in KEPT_FORMATS or config.sink.metadata == PRIVATE
+    if is_encoded:  # else the input is passed through
         check_encodable(photo, config.sink.image_format)
     seen = photo.rgb() if windows else np.empty((0, 0, 3), np.uint8)
     job = SampleJob(
@@ -122,8 +125,9 @@ def finish(job: SampleJob, config: JobConfig) -> bytes:
     started = time.perf_counter()
     record, image_format = job.record, config.sink.image_format
     is_changed = bool(job.windows or record.mask_computed)
-    if not is_changed and image_format in (*KEPT_FORMATS, job.photo.format.lower()):
-        data, container = job.source, job.photo.format
+    is_passed = not is_changed and image_format in (*KEPT_FORMATS, job.photo.format.lower())
+    if is_passed and (whole := passed_through(job.photo, job.source, config.sink.metadata)):
+        data, container = whole, job.photo.format
         record.outside_max_diff = 0
         record.blocks_changed = 0 if container == "JPEG" else None
     else:
@@ -134,7 +138,10 @@ def finish(job: SampleJob, config: JobConfig) -> bytes:
             if border.suspicious and config.limits.suspicious == "fail":
                 message = f"the fill is {border.suspicious} along its border, limits.suspicious=fail"
                 raise SampleError("inpaint", "SuspiciousFill", message)
-        filled = encode_filled(job.photo, pixels, image_format, job.source, job.changed)
+        container = check_encodable(job.photo, image_format)
+        provenance = INPAINTED if job.windows else COMPUTED if record.mask_computed else None
+        photo, record.metadata_note = with_policy(job.photo, container, config.sink.metadata, provenance)
+        filled = encode_filled(photo, pixels, image_format, job.source, job.changed)
         data, container, record.blocks_changed = filled
     record.status = OK if is_changed else UNCHANGED
     record.output_format = container.lower()

@@ -28,6 +28,7 @@ from pipeline.errors import ConfigError
         (lambda: SinkConfig(format="webdataset", carry=["sample_id"]), "sink.carry cannot take sample_id"),
         (lambda: SinkConfig(format="parquet", carry=["width", "image"]), "sink.carry cannot take image, width"),
         (lambda: SinkConfig(image_format="bmp"), "sink.image_format"),
+        (lambda: SinkConfig(metadata="none"), "sink.metadata must be one of keep, mark, private"),
         (lambda: RunConfig(actors=0), "run.actors"),
         (lambda: JobConfig(model=ModelConfig(strength=0)), "strength"),
         (lambda: SinkConfig(uri=""), "uri"),
@@ -90,9 +91,11 @@ def test_fingerprint_follows_what_decides_a_result():
         replace(base, model=ModelConfig(candidates=2)),
         replace(base, window=WindowConfig(refine=0.5)),
         replace(base, sink=SinkConfig(image_format="png")),
+        replace(base, sink=SinkConfig(metadata="mark")),
+        replace(base, sink=SinkConfig(metadata="private")),
     ]
     assert {config.fingerprint for config in same} == {base.fingerprint}
-    assert len({config.fingerprint for config in [base, *other]}) == 12
+    assert len({config.fingerprint for config in [base, *other]}) == 14
 
 
 def test_fingerprints_of_sinks_from_before_a_key_came_stay():
