@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 
 from moebius.hardware import device_name, versions
 from moebius.weights import Weights
-from pipeline.config.job import JobConfig, MaskConfig, public_configuration
+from pipeline.config.job import JobConfig, MaskConfig
+from pipeline.config.public import public_configuration
 from pipeline.counts import RowCounts
 from pipeline.masks.sizes import may_be_upright
 from pipeline.planning.plan import Plan

@@ -32,6 +32,7 @@ from pipeline.worker.seam import look_at_border
 
 BYTES_PER_PIXEL = 14  # as decoded, as seen, repainted and encoded, with the mask and its parts
 BYTES_PER_COEFFICIENT = 4  # of a JPEG, read and read again
+BYTES_TO_CHOOSE = 8  # more: a fill beside the best one, and where its border is
 BYTES_TO_VERIFY = 14  # more: the result as the detector sees it, what it finds, and the best try
 BYTES_TO_BLEND = 15  # per pixel that is blended at once in a second pass: sums of weighted colours, and the colours
 
@@ -58,10 +59,11 @@ def sample_seed(seed: int, sample_id: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{sample_id}".encode()).digest()[:8], "big") >> 1
 
 
-def decoded_bytes(header: Image.Image, image: bytes, is_verified: bool, is_refined: bool) -> int:
+def decoded_bytes(header: Image.Image, image: bytes, config: JobConfig) -> int:
     """Estimate the memory of a sample from decoding to encoding, from its opened header."""
-    is_high_bit_depth = bits_per_channel(header, image) > 8
-    per_pixel = BYTES_PER_PIXEL * (2 if is_high_bit_depth else 1) + BYTES_TO_VERIFY * is_verified
+    is_verified, is_refined = config.verifying_detector is not None, config.window.refine > 0
+    per_pixel = BYTES_PER_PIXEL * (2 if bits_per_channel(header, image) > 8 else 1)
+    per_pixel += BYTES_TO_VERIFY * is_verified + BYTES_TO_CHOOSE * (config.model.candidates > 1)
     per_pixel += math.ceil(BYTES_PER_COEFFICIENT * samples_per_pixel(header))
     pixels = header.width * header.height
     return pixels * per_pixel + BYTES_TO_BLEND * is_refined * min(pixels, MAX_BAND_PX)
@@ -103,7 +105,12 @@ def prepare(
     if is_encoded:  # else the input is passed through
         check_encodable(photo, config.sink.image_format)
     seen = photo.rgb() if windows else np.empty((0, 0, 3), np.uint8)
-    job = SampleJob(record, inputs.image, photo, repaint, seen, windows, record.seed or 0, None, second, drawn.computed)
+    job = SampleJob(
+        *(record, inputs.image, photo, repaint, seen, windows, record.seed or 0),
+        candidates=config.model.candidates,
+        second=second,
+        computed=drawn.computed,
+    )
     record.window_count = job.window_count
     record.decode_s = time.perf_counter() - started
     return job

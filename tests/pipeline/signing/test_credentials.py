@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.job import JobConfig, SinkConfig, public_configuration
+from pipeline.config.job import JobConfig, SinkConfig
+from pipeline.config.public import public_configuration
 from pipeline.config.signing import checked_signing
 from pipeline.errors import ConfigError
 from pipeline.signing.credentials import read_credentials
