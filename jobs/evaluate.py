@@ -50,16 +50,20 @@ def _evaluate(options: argparse.Namespace) -> int:
         )
     from pipeline.evaluation.evaluator import Evaluator
     from pipeline.evaluation.networks import check_photos_for_sets
-    from pipeline.evaluation.photos import check_photos, find_photos
+    from pipeline.evaluation.photos import check_names, check_photos, find_photos
     from pipeline.evaluation.run import check_installed
 
     check_installed()
     photos = find_photos(options.photos, options.limit or (protocol.photos if protocol else None))
     check_photos(photos, None if protocol else options.max_pixels)
+    if options.write_cases or options.against:
+        check_names(photos)
     check_photos_for_sets(options.hub, len(photos))
-    if not options.weights and not options.baselines:
-        raise ConfigError("evaluate needs a method: name --weights or --baselines")
+    if not options.weights and not options.baselines and not options.against:
+        raise ConfigError("evaluate needs a method: name --weights, --baselines or --against")
     config = _evaluation_config(options, settings, protocol)
+    if options.write_cases:
+        return _write_cases(options.write_cases, photos, config)
     for path in filter(None, (options.json, options.sheet)):  # fail before measuring, not after
         check_writable(path)
     _measure(options, photos, Evaluator(config), protocol)
@@ -82,7 +86,7 @@ def _measure(
         rows += measured
         strips += [_strip(case) for case in cases[: sheet_rows - len(strips)]]
     means = summarise(rows, evaluator.networks, evaluator.parameters())
-    notes = [*failure_notes(rows), *(note for network in evaluator.networks for note in network.notes())]
+    notes = [*failure_notes(rows), *evaluator.notes()]
     if missing := features_note(options.features):
         notes.append(missing)
     lines = [*means_lines(means), *notes, *(published_lines(protocol) if protocol else ())]
@@ -93,9 +97,21 @@ def _measure(
         save_sheet(strips, 1, options.sheet)
 
 
+def _write_cases(folder: Path, photos: Sequence[Path], config: "EvaluationConfig") -> int:
+    from pipeline.evaluation.cases_folder import write_cases
+
+    count = write_cases(folder, photos, config)
+    sys.stdout.write(
+        f"{count} photos and masks are in {folder}: let the other program fill them, and name its results KIND/NAME.png"
+        " like the photos; then measure with the same options, and --against RESULTS instead of --write-cases\n"
+    )
+    return DONE
+
+
 def _evaluation_config(
     options: argparse.Namespace, settings: InpaintSettings, protocol: Protocol | None
 ) -> "EvaluationConfig":
+    from pipeline.evaluation.against.specs import Spec
     from pipeline.evaluation.evaluator import EvaluationConfig
     from pipeline.evaluation.networks import check_features
     from pipeline.evaluation.photos import find_masks
@@ -112,6 +128,7 @@ def _evaluation_config(
         MaskConfig(threshold=options.mask_threshold, channel=options.mask_channel),
         options.hub,
         check_features(options.features),
+        [Spec.parse(text) for text in options.against],
     )
 
 

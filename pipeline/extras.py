@@ -7,6 +7,7 @@ from pipeline.errors import ConfigError
 # For each extra, its packages by the module that is imported.
 EXTRAS = {
     "flux": {"diffusers": "diffusers"},
+    "diffusers": {"diffusers": "diffusers", "transformers": "transformers"},
     "text": {"rapidocr": "rapidocr", "onnxruntime": "onnxruntime"},
     "detect": {"onnxruntime": "onnxruntime"},
     "heic": {"pillow_heif": "pillow-heif"},

@@ -26,6 +26,11 @@ def evaluation_parser() -> argparse.ArgumentParser:
     add("photos", metavar="PHOTOS", type=Path, help="folder of JPEG, PNG or WebP files")
     add("--weights", nargs="*", default=["nano"], help="models, in the forms of model.weights (nano)")
     add("--baselines", nargs="*", default=list(BASELINES), choices=BASELINES, help="fills without a model (all)")
+    against = (
+        "fills of other programs: a folder of results, onnx:FILE, diffusers:MODEL or python:module:function; "
+        "see docs/how-to/evaluation.md"
+    )
+    add("--against", metavar="FILLS", nargs="+", action="extend", default=[], help=against)
     add("--limit", type=positive, help="maximum number of photos, spread over the folder (all)")
     add("--max-pixels", type=positive, default=MEGAPIXEL, help="scale larger photos down to this size (1000000)")
     add("--workers", type=int, default=0, help="Ray workers, at RAY_ADDRESS or on this machine; 0: no Ray (0)")
@@ -100,6 +105,8 @@ def _add_metrics(parser: argparse.ArgumentParser) -> None:
 
 def _add_outputs(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("outputs beside the table").add_argument
+    cases = "only write the photos, with their holes blanked, and masks, so that another program can fill them"
+    add("--write-cases", metavar="FOLDER", type=Path, help=cases)
     add("--json", metavar="FILE", type=Path, help="write the means and the figures of each photo")
     sheet = "write a .png or .jpg: photo, hole, every fill"
     add("--sheet", metavar="FILE", type=picture_path, help=sheet)

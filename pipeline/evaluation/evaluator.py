@@ -11,6 +11,7 @@ from typing import Any
 from moebius.inference.settings import InpaintSettings
 from pipeline.config.job import MaskConfig, RunConfig
 from pipeline.errors import ConfigError
+from pipeline.evaluation.against.specs import Spec, open_others
 from pipeline.evaluation.case import Case, Row
 from pipeline.evaluation.methods import Task, open_methods
 from pipeline.evaluation.networks import NetworkMetrics, open_networks
@@ -34,6 +35,7 @@ class EvaluationConfig:
         mask: how the values of mask files are read, if not by default.
         hub: folder of torch.hub, for LPIPS and FID; ``None`` without.
         features: whether features of EfficientNet-Lite0 are compared.
+        against: fillers from elsewhere.
     """
 
     weights: Sequence[str]
@@ -47,6 +49,7 @@ class EvaluationConfig:
     mask: MaskConfig | None = None
     hub: Path | None = None
     features: bool = False
+    against: Sequence[Spec] = ()
 
 
 class Evaluator:
@@ -61,6 +64,7 @@ class Evaluator:
         self.config = config
         self.networks = open_networks(config.hub, config.features) if networks is None else networks
         self.methods = open_methods(config.weights, config.settings, config.baselines)
+        self.methods |= open_others(config.against, config.settings.context, self.methods)
 
     def measure(self, photo: Path, with_cases: bool) -> Measured:
         """Fill every kind of hole of a photo by every method."""
@@ -74,6 +78,11 @@ class Evaluator:
     def parameters(self) -> dict[str, int]:
         """Return the number of parameters of each model by method."""
         return {name: method.parameters for name, method in self.methods.items() if method.parameters is not None}
+
+    def notes(self) -> list[str]:
+        """Return sentences on how methods fill, and on metrics that are left out."""
+        of_methods = [f"{name}: {method.note}" for name, method in self.methods.items() if method.note]
+        return [*of_methods, *(note for network in self.networks for note in network.notes())]
 
     def states(self) -> list[Any]:
         """Return what each network has kept of all photos so far."""

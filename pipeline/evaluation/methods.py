@@ -44,14 +44,18 @@ class Method:
         cost: counts what that takes of a model of ours, from the hole; ``None`` for any other.
         parameters: of its model; ``None`` if unknown or without one.
         weight_bytes: of its model in memory.
+        has_memory: whether :mod:`pipeline.evaluation.memory` sees what it takes.
         is_from_files: whether its fills were made before, so that their time and memory are unknown.
+        note: how it fills, where that is not what the options say.
     """
 
     fill: Fill
     cost: Callable[[np.ndarray], Cost] | None = None
     parameters: int | None = None
     weight_bytes: int = 0
+    has_memory: bool = True
     is_from_files: bool = False
+    note: str = ""
 
 
 def open_methods(weights: Sequence[str], settings: InpaintSettings, baselines: Sequence[str]) -> dict[str, Method]:

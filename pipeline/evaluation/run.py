@@ -92,7 +92,7 @@ def fill_case(case: Case, task: Task, methods: Mapping[str, Method]) -> None:
         case.fills[name] = np.where(case.mask[..., None], filled, case.truth)
         if not method.is_from_files:
             case.seconds[name] = seconds
-            if growth.mb is not None:
+            if method.has_memory and growth.mb is not None:
                 case.memory_mb[name] = growth.mb + method.weight_bytes / MB
         if method.cost:
             case.costs[name] = method.cost(case.mask)

@@ -207,3 +207,74 @@ def test_sums_of_workers_are_those_of_one_process():
     merged = parts.fid_metrics["text", "mean"]
     assert {name: float(getattr(merged, name)[0]) for name in SUMS} == expected
     assert merged.orig_dtype is torch.float32  # torchmetrics computes nothing without it
+
+
+CHEAP = ["--weights", "--baselines", "mean", "--masks", "objects", "text", "--no-features"]
+
+
+def test_another_program_fills_written_cases_and_is_measured_beside_the_others(photos, tmp_path_factory, capsys):
+    cases = tmp_path_factory.mktemp("out") / "cases"
+    assert main([str(photos), *CHEAP, "--write-cases", str(cases)]) == 0
+    assert "4 photos and masks are in" in capsys.readouterr().out
+    results = cases.parent / "brush"
+    for path in (cases / "photos").glob("*/*.png"):
+        image = np.array(Image.open(path))
+        mask = np.asarray(Image.open(cases / "masks" / path.parent.name / path.name)) > 0
+        assert len(np.unique(image[mask], axis=0)) == 1  # the other program does not see what it is to find either
+        image[mask] = (9, 99, 199)
+        target = results / path.parent.name / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(target)
+    (results / "text" / "1.png").unlink()
+    found = ["--against", str(results), "python:tests.jobs.test_evaluate:green", "--json", str(cases / "figures.json")]
+    assert main([str(photos), *CHEAP, *found]) == 0
+    content = json.loads((cases / "figures.json").read_text())
+    names = ["mean", "brush", "tests.jobs.test_evaluate:green"]
+    assert [(row["mask"], row["method"]) for row in content["means"]] == [
+        (k, n) for k in ("text", "objects") for n in names
+    ]
+    by_name = {(row["mask"], row["method"]): row for row in content["means"]}
+    assert (by_name["text", "brush"]["photos"], by_name["text", "brush"]["failed"]) == (1, 1)
+    assert "seconds" not in by_name["text", "brush"] and by_name["text", names[2]]["seconds"] > 0
+    assert content["notes"] == [
+        "brush: 1 fills are missing, so its means are over fewer photos than the others'; the first is that of 1.png "
+        f"(text): there is no text/1.png in {results}"
+    ]
+    assert content["notes"][0] in capsys.readouterr().out
+
+
+def green(image, mask):
+    return np.broadcast_to(np.uint8([0, 255, 0]), image.shape)
+
+
+def test_results_of_another_size_or_for_other_holes_are_not_measured(photos, tmp_path_factory, capsys):
+    results = tmp_path_factory.mktemp("out") / "old"
+    (results / "objects").mkdir(parents=True)
+    arguments = [
+        str(photos),
+        "--weights",
+        "--baselines",
+        "--masks",
+        "objects",
+        "--no-features",
+        "--against",
+        str(results),
+    ]
+    for name in ("0.png", "1.png"):
+        Image.open(photos / name).save(results / "objects" / name)
+    assert main(arguments) == 0
+    assert "holds the photo itself: it was made for other holes" in capsys.readouterr().out
+    Image.new("RGB", (9, 9)).save(results / "objects" / "0.png")
+    assert main(arguments) == 2
+    assert "the result for 0.png (objects) must be (100, 140, 3) uint8, got (9, 9, 3)" in capsys.readouterr().err
+
+
+def test_photos_whose_results_would_have_one_name_are_refused(photos, capsys):
+    Image.open(photos / "0.png").save(photos / "0.webp")
+    assert main([str(photos), "--against", str(photos)]) == 2
+    assert "have the same name; rename one of them" in capsys.readouterr().err
+
+
+def test_cases_are_not_mixed_with_what_a_folder_holds(photos, capsys):
+    assert main([str(photos), *CHEAP, "--write-cases", str(photos)]) == 2
+    assert "is not empty" in capsys.readouterr().err
