@@ -17,7 +17,7 @@ from jobs.cli.evaluation import evaluation_parser, settings_of
 from jobs.cli.execute import run_command
 from jobs.cli.exit_codes import DONE
 from jobs.pictures.sheet import save_sheet, strip, with_hole
-from jobs.tables.evaluation import means_lines, published_lines
+from jobs.tables.evaluation import means_lines, means_table, preference_lines, published_lines
 from moebius.inference.settings import InpaintSettings
 from pipeline.config.job import MaskConfig, ModelConfig
 from pipeline.errors import ConfigError
@@ -26,6 +26,7 @@ from pipeline.evaluation.protocols import PROTOCOLS, Protocol
 if TYPE_CHECKING:
     from pipeline.evaluation.case import Case
     from pipeline.evaluation.evaluator import EvaluationConfig, Evaluator, Measured
+    from pipeline.evaluation.votes.pairs import Pair
 
 PROGRESS_EVERY_S = 10.0
 Row = Mapping[str, str | float]
@@ -38,6 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
+    if options.votes:
+        return _count_votes(options.votes)
+    if options.photos is None:
+        raise ConfigError("evaluate needs PHOTOS, a folder of photos; or --votes to count votes")
     settings = settings_of(options)
     for name in ("photos", "mask_files", "hub"):  # workers run in other folders
         if path := getattr(options, name):
@@ -56,7 +61,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     check_installed()
     photos = find_photos(options.photos, options.limit or (protocol.photos if protocol else None))
     check_photos(photos, None if protocol else options.max_pixels)
-    if options.write_cases or options.against:
+    if options.write_cases or options.against or options.page:
         check_names(photos)
     check_photos_for_sets(options.hub, len(photos))
     if not options.weights and not options.baselines and not options.against:
@@ -64,7 +69,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     config = _evaluation_config(options, settings, protocol)
     if options.write_cases:
         return _write_cases(options.write_cases, photos, config)
-    for path in filter(None, (options.json, options.sheet)):  # fail before measuring, not after
+    for path in filter(None, (options.json, options.sheet, options.page)):  # fail before measuring, not after
         check_writable(path)
     _measure(options, photos, Evaluator(config), protocol)
     return DONE
@@ -77,14 +82,20 @@ def _measure(
     from pipeline.evaluation.evaluator import evaluate_photos
     from pipeline.evaluation.networks import features_note
     from pipeline.evaluation.summary import failure_notes, summarise
+    from pipeline.evaluation.votes.pairs import PairDrawer
+    from pipeline.evaluation.votes.render import render_votes
 
     sheet_rows = options.sheet_rows if options.sheet else 0
     rows: list[Row] = []
     strips: list[Image.Image] = []
-    results = evaluate_photos(photos, evaluator.config, range(sheet_rows), evaluator, options.workers)
+    drawer = PairDrawer(_pairs(options, photos, evaluator) if options.page else ())
+    pictured = {*range(sheet_rows), *drawer.photos}
+    results = evaluate_photos(photos, evaluator.config, pictured, evaluator, options.workers)
     for measured, cases in _with_progress(results, len(photos)):
         rows += measured
         strips += [_strip(case) for case in cases[: sheet_rows - len(strips)]]
+        for case in cases:
+            drawer.add(case)
     means = summarise(rows, evaluator.networks, evaluator.parameters())
     notes = [*failure_notes(rows), *evaluator.notes()]
     if missing := features_note(options.features):
@@ -93,8 +104,26 @@ def _measure(
     sys.stdout.writelines(f"{line}\n" for line in lines)
     if options.json:
         _write_json(options, evaluator.config.settings, means, rows, notes)
+    if options.page:
+        options.page.write_bytes(render_votes(drawer.drawn(), *means_table(means), notes))
     if options.sheet:
         save_sheet(strips, 1, options.sheet)
+
+
+def _pairs(options: argparse.Namespace, photos: Sequence[Path], evaluator: "Evaluator") -> list["Pair"]:
+    from pipeline.evaluation.run import FROM_FILES
+    from pipeline.evaluation.votes.pairs import choose_pairs
+
+    kinds = [FROM_FILES] if evaluator.config.mask_files else evaluator.config.masks
+    names = [path.name for path in photos]
+    return choose_pairs(names, kinds, list(evaluator.methods), options.pairs, options.seed)
+
+
+def _count_votes(paths: Sequence[Path]) -> int:
+    from pipeline.evaluation.votes.count import count_votes
+
+    sys.stdout.writelines(f"{line}\n" for line in preference_lines(count_votes(paths)))
+    return DONE
 
 
 def _write_cases(folder: Path, photos: Sequence[Path], config: "EvaluationConfig") -> int:

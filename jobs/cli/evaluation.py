@@ -23,7 +23,7 @@ def evaluation_parser() -> argparse.ArgumentParser:
         "Blank seeded holes in photos, fill them, and measure PSNR, SSIM, texture and learnt distances inside them.",
     )
     add = parser.add_argument
-    add("photos", metavar="PHOTOS", type=Path, help="folder of JPEG, PNG or WebP files")
+    add("photos", metavar="PHOTOS", type=Path, nargs="?", help="folder of JPEG, PNG or WebP files")
     add("--weights", nargs="*", default=["nano"], help="models, in the forms of model.weights (nano)")
     add("--baselines", nargs="*", default=list(BASELINES), choices=BASELINES, help="fills without a model (all)")
     against = (
@@ -107,6 +107,11 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("outputs beside the table").add_argument
     cases = "only write the photos, with their holes blanked, and masks, so that another program can fill them"
     add("--write-cases", metavar="FOLDER", type=Path, help=cases)
+    page = "write an .html page: the table, and pairs of fills without names for people to compare"
+    add("--page", metavar="FILE", type=Path, help=page)
+    add("--pairs", type=positive, default=60, help="maximum number of pairs in the page (60)")
+    votes = "only count the votes that people saved in pages"
+    add("--votes", metavar="FILE", type=Path, nargs="+", help=votes)
     add("--json", metavar="FILE", type=Path, help="write the means and the figures of each photo")
     sheet = "write a .png or .jpg: photo, hole, every fill"
     add("--sheet", metavar="FILE", type=picture_path, help=sheet)
