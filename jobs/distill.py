@@ -23,8 +23,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _distill(path: str, overrides: Sequence[str]) -> int:
     config = load_training_config(path, overrides)
-    from moebius.train.devices import DeviceError  # imports PyTorch, so only after the configuration is checked
     from moebius.train.loop import CHECKPOINT
+    from moebius.train.optimization.devices import (
+        DeviceError,  # imports PyTorch, so only after the configuration is checked
+    )
     from moebius.train.photos import PhotosError
     from pipeline.training import run_training
 

@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _plan(options: argparse.Namespace) -> int:
     config = load_config(options.config, options.overrides)
-    rate = _rate(options, config)
+    rate = _rate(options)
     from pipeline.database import Database
     from pipeline.manifest.log import Manifest
     from pipeline.masks.base import tried
@@ -90,7 +90,7 @@ def _plan(options: argparse.Namespace) -> int:
     return DONE
 
 
-def _rate(options: argparse.Namespace, config: JobConfig) -> "Rate | None":
+def _rate(options: argparse.Namespace) -> "Rate | None":
     """Return the speed of a GPU, or None if no sizing is asked for.
 
     Raises:
@@ -109,7 +109,7 @@ def _rate(options: argparse.Namespace, config: JobConfig) -> "Rate | None":
     if options.gpu_hour_cost is not None and not 0 <= options.gpu_hour_cost < math.inf:
         raise ConfigError(f"--gpu-hour-cost must be 0 or more, got {options.gpu_hour_cost}")
     if options.bench is not None:
-        return read_rate(options.bench, config.model)
+        return read_rate(options.bench)
     return Rate(options.windows_per_second, "given")
 
 
@@ -122,6 +122,8 @@ def _sizing(
     if not plan.todo:
         return {"sizing": "nothing to do"}
     sample = sample_windows(config, plan.database, window_px, options.sample)
+    settings = config.inpaint_settings
+    rate = rate.scaled(settings.evaluations(settings.strength))
     return describe_sizing(plan.todo, sample, rate, options.gpu_hour_cost)
 
 

@@ -79,7 +79,7 @@ def takes_gpus(config: TrainingConfig) -> bool:
 def _train(fields: dict[str, Any]) -> None:
     from moebius.inference.threads import torch_threads
     from moebius.train.loop import train
-    from moebius.train.tasks import build_task
+    from moebius.train.tasks.build import build_task
 
     settings = TrainSettings(**fields)
     with torch_threads(settings.threads):

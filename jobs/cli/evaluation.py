@@ -62,6 +62,7 @@ def settings_of(options: argparse.Namespace) -> InpaintSettings:
             start=options.start,
             context=options.context,
             refine=options.refine,
+            candidates=options.candidates,
         )
     except ValueError as error:
         raise ConfigError(str(error)) from error
@@ -91,6 +92,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     add("--sampler", default=usual.sampler, choices=SAMPLERS, help=f"model.sampler ({usual.sampler})")
     add("--strength", type=float, default=usual.strength, help=f"model.strength ({usual.strength})")
     add("--start", default=usual.start, choices=STARTS, help=f"model.start ({usual.start})")
+    add("--candidates", type=positive, default=usual.candidates, help=f"model.candidates ({usual.candidates})")
     add("--context", type=float, default=usual.context, help=f"window.context ({usual.context})")
     add("--refine", type=float, default=usual.refine, help=f"window.refine ({usual.refine})")
 

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, distributed, nn
 
 from moebius.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
-from moebius.train.board import Board, open_board
-from moebius.train.ema import Ema
-from moebius.train.optimizers import Optimizers
-from moebius.train.progress import Progress
-from moebius.train.rows import append_row, cut_rows
+from moebius.train.logs.board import Board, open_board
+from moebius.train.logs.progress import Progress
+from moebius.train.logs.rows import append_row, cut_rows
+from moebius.train.optimization.ema import Ema
+from moebius.train.optimization.optimizers import Optimizers
 from moebius.train.settings import TrainSettings
 
 logger = logging.getLogger(__name__)
@@ -37,8 +37,8 @@ class Task(Protocol):
         """Model whose parameters are trained."""
         ...
 
-    def losses(self, step_index: int) -> dict[str, Tensor]:
-        """Return scalars by name; the step reduces ``total``."""
+    def losses(self, batch_index: int) -> dict[str, Tensor]:
+        """Return scalars of one batch by name; the step reduces ``total``."""
         ...
 
     def export(self, state: Mapping[str, Tensor], folder: Path) -> None:
@@ -79,24 +79,37 @@ def train(task: Task, settings: TrainSettings) -> None:
             _validate(task, ema.state, folder, first, board)  # where training starts from
     progress = Progress(folder / LOG, board, first, settings.steps)
     for step_index in range(first, settings.steps):
-        losses = task.losses(step_index)
-        if not math.isfinite(float(losses["total"].detach())):
-            raise FloatingPointError(
-                f"the loss at step {step_index} is {float(losses['total'])}: lower the learning_rate"
-            )
-        losses["total"].backward()
+        losses = _accumulate(task, step_index, settings.accumulate)
         average_gradients(task.model)
         norm = optimizers.step(step_index)
         done = step_index + 1
         ema.update(task.model, done)
         if writes and done % settings.log_every == 0:
-            progress.note(done, {name: float(value.detach()) for name, value in losses.items()}, norm)
+            progress.note(done, {name: float(value) for name, value in losses.items()}, norm)
         if writes and (done % settings.checkpoint_every == 0 or done == settings.steps):
             _show(task, ema.state, folder, done, board)
             # Last: who is killed before this takes the steps again, who is killed after it has all that is to be seen.
             _save(folder / CHECKPOINT, done, task.model, ema, optimizers)
     if writes:
         logger.info("trained %d steps: weights, losses, samples and figures are in %s", settings.steps, folder)
+
+
+def _accumulate(task: Task, step_index: int, count: int) -> dict[str, Tensor]:
+    """Add up the gradients of the mean loss of ``count`` batches, and return the mean of each term.
+
+    Raises:
+        FloatingPointError: a loss is not a number, or infinite.
+    """
+    means: dict[str, Tensor] = {}
+    for part in range(count):
+        losses = task.losses(step_index * count + part)
+        total = float(losses["total"].detach())
+        if not math.isfinite(total):
+            raise FloatingPointError(f"the loss at step {step_index} is {total}: lower the learning_rate")
+        (losses["total"] / count).backward()
+        for name, value in losses.items():
+            means[name] = means.get(name, 0) + value.detach() / count
+    return means
 
 
 def process_index() -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config.data import MaskConfig
+from pipeline.config.mask import MaskConfig
 from pipeline.detection.geometry import draw_boxes
 from pipeline.errors import MACHINE_ERRORS, ConfigError, SampleError
 from pipeline.masks.drawn import DrawnMask

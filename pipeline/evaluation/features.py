@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moebius.train.efficientnet_lite import feature_distances, load_lite_features, statistics_distances
+from moebius.train.losses.efficientnet_lite import feature_distances, load_lite_features, statistics_distances
 from moebius.windows import Box
 from pipeline.evaluation.case import Case
 from pipeline.evaluation.crops import crop_boxes

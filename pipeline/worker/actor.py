@@ -198,8 +198,7 @@ class InpaintActor:
             raise inputs
         task.carried = inputs.carried
         header = open_checked(inputs.image, self.config.limits.max_pixels)
-        is_refined = self.config.window.refine > 0
-        needed_bytes = decoded_bytes(header, inputs.image, self.ladder is not None, is_refined)
+        needed_bytes = decoded_bytes(header, inputs.image, self.config)
         needed_bytes += header.width * header.height * open_kind(self.config.mask).bytes_per_pixel
         task.reserved_bytes = self.budget.reserve(needed_bytes)
         self.cpus.submit(Urgency.BEGIN, self._step("decode", self._decode, task, inputs, header))

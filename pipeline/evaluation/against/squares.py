@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from moebius.inference.inpainter import window_seed
 from moebius.windows import Box, plan_windows
 from moebius.windows.painting import Painting
+from moebius.windows.seeds import window_seed
 from pipeline.evaluation.methods import Task
 
 FillSquare = Callable[[np.ndarray, np.ndarray, int], np.ndarray]  # pixels, hole, seed → pixels

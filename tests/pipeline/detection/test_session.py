@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, external_data_helper, helper, numpy_helper
 
 import pipeline.extras
-from pipeline.config.data import MaskConfig
+from pipeline.config.mask import MaskConfig
 from pipeline.detection import onnx_model
 from pipeline.detection import session as sessions
 from pipeline.detection.external import has_external_data
