@@ -11,6 +11,9 @@ EXTRAS = {
     "detect": {"onnxruntime": "onnxruntime"},
     "heic": {"pillow_heif": "pillow-heif"},
     "evaluate": {"skimage": "scikit-image", "cv2": "opencv-python-headless"},
+    "lance": {"lance": "pylance"},
+    "iceberg": {"pyiceberg": "pyiceberg"},
+    "delta": {"deltalake": "deltalake"},
     "perceptual": {"torchmetrics": "torchmetrics", "torchvision": "torchvision", "torch_fidelity": "torch-fidelity"},
 }
 

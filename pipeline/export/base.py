@@ -14,7 +14,7 @@ MARK = "moebius"  # begins the names of everything that exports store about them
 EXPORTED = pa.schema([("sample_id", pa.string()), ("row_version", pa.string()), ("file", pa.string())])
 
 
-class TargetConflictError(RuntimeError):
+class TargetConflictError(OSError):
     """Another program has changed the target since this export read it."""
 
 
@@ -67,7 +67,8 @@ class Changes:
         replaces_all: nothing of the earlier export is kept, or there is none.
         stale: rows to remove; meaningless where everything is replaced.
         rows: rows to add, in batches of bounded size; may be read once.
-        stamp: to store; complete only after the rows were read, so it is a function.
+        sink: identity of the sink, as in the stamp.
+        stamp: returns what to store, once the rows have been read.
         check: raises if the changes must not be committed; called right before the commit.
     """
 
@@ -75,6 +76,7 @@ class Changes:
     replaces_all: bool
     stale: Stale
     rows: Iterable[pa.RecordBatch]
+    sink: str
     stamp: Callable[[], Stamp]
     check: Callable[[], None]
 

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 
+from pipeline.export.registry import BYTES, REFERENCES
 from pipeline.records import MANIFEST_SCHEMA
 
-BYTES, REFERENCES = IMAGES = ("bytes", "references")
 IMAGE = "image"
 ROW_VERSION = "row_version"  # hash of the row: what differs is written again
 _LAYOUT = "1"  # part of each hash; another number has every row written again
@@ -41,7 +41,7 @@ def manifest_columns(images: str) -> list[str]:
     """Return the columns of the manifest that are exported.
 
     Args:
-        images: one of ``IMAGES``.
+        images: one of ``registry.IMAGES``.
     """
     return [*_MANIFEST, *(_REFERENCE if images == REFERENCES else ())]
 
@@ -50,7 +50,7 @@ def row_schema(images: str, carried: Iterable[pa.Field] = ()) -> pa.Schema:
     """Return the schema of exported rows.
 
     Args:
-        images: one of ``IMAGES``.
+        images: one of ``registry.IMAGES``.
         carried: columns that the sink carries.
     """
     own = [MANIFEST_SCHEMA.field(name) for name in manifest_columns(images)]

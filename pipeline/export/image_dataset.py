@@ -28,32 +28,6 @@ Images that were inpainted with the Moebius pipeline; one row each.
 """
 
 
-class Store(Protocol):
-    """Where a data set is kept."""
-
-    title: str
-
-    def read_card(self) -> str | None:
-        """Read the card, and note its version; ``None`` if there is none.
-
-        Raises:
-            ConfigError: there are other files.
-        """
-
-    def open(self, name: str) -> IO[bytes]:
-        """Open a file."""
-
-    def put(self, name: str, path: str) -> None:
-        """Take a local file, without showing it to readers."""
-
-    def commit(self, card: str, added: Sequence[DataFile], removed: Sequence[str]) -> str:
-        """Replace the card, then delete files that it no longer lists; return the name of the version.
-
-        Raises:
-            TargetConflictError, LeaseHeldError: another program has changed the data set meanwhile.
-        """
-
-
 class Listed(NamedTuple):
     """What a card says.
 
@@ -64,6 +38,41 @@ class Listed(NamedTuple):
 
     stamp: Stamp
     files: list[str]
+
+
+class Store(Protocol):
+    """Where a data set is kept.
+
+    Attributes:
+        uri: of the place.
+    """
+
+    uri: str
+
+    def read_card(self) -> str | None:
+        """Read the card, and note its version; ``None`` if there is none."""
+
+    def foreign_file(self) -> str | None:
+        """Return the name of a file that neither an export nor the storage itself has written, if there is one."""
+
+    def open(self, name: str) -> IO[bytes]:
+        """Open a file."""
+
+    def put(self, name: str, path: str) -> None:
+        """Take a local file, without showing it to readers."""
+
+    def commit(self, card: str, listed: Listed, added: Sequence[DataFile], removed: Sequence[str]) -> str:
+        """Replace the card, then delete files that it no longer lists; return the name of the version.
+
+        Args:
+            card: its text.
+            listed: what it says.
+            added: files that the earlier one did not list.
+            removed: names of files that only the earlier one listed.
+
+        Raises:
+            TargetConflictError, LeaseHeldError: another program has changed the data set meanwhile.
+        """
 
 
 class ImageDataset:
@@ -83,8 +92,8 @@ class ImageDataset:
         self.card = self.store.read_card()
         self.listed = None if self.card is None else parse_card(self.card)
         if self.listed is None:
-            if self.card is not None:
-                raise foreign(self.store.title, f"a {CARD} of something else")
+            if other := self.store.foreign_file():
+                raise foreign(self.store.uri, f"{other}, but no export")
             return None
         with self.store.open(self.listed.files[0]) as file:
             return State(self.listed.stamp.sink, _own_schema(pq.read_schema(file)))
@@ -111,12 +120,14 @@ class ImageDataset:
         added += write_files((_as_images(batch, schema) for batch in changes.rows), schema, store.put)
         kept = [name for name in before if name not in {*replaced}]
         if not kept and not added:  # a data set without rows still has columns
-            added += write_files([schema.empty_table().to_batches()[0]] if schema else [], schema, store.put)
+            added += write_files([pa.RecordBatch.from_pylist([], schema)], schema, store.put)
         files = list(dict.fromkeys([*kept, *(file.name for file in added)]))
-        card = write_card(self.card, store.title, Listed(changes.stamp(), files))
+        listed = Listed(changes.stamp(), files)
+        card = write_card(self.card, store.uri, listed)
         changes.check()
-        removed = [name for name in replaced if name not in {*files}]
-        return Committed(store.commit(card, added, removed), copied)
+        version = store.commit(card, listed, added, [name for name in replaced if name not in {*files}])
+        self.card, self.listed = card, listed
+        return Committed(version, copied)
 
 
 def parse_card(text: str) -> Listed | None:
@@ -132,13 +143,15 @@ def parse_card(text: str) -> Listed | None:
         return None
 
 
-def write_card(before: str | None, title: str, listed: Listed) -> str:
+def write_card(before: str | None, uri: str, listed: Listed) -> str:
     """Return a card that lists files; what people have added to the earlier one is kept."""
     from huggingface_hub import DatasetCard
 
-    card = DatasetCard(before if before is not None else f"---\n---\n{_TEXT.format(title=title)}")
+    card = DatasetCard(
+        before if before is not None else f"---\nconfigs: []\n---\n{_TEXT.format(title=uri.rpartition('/')[2])}"
+    )
     files = [{"split": SPLIT, "path": listed.files}]
-    card.data.configs = [{"config_name": "default", "data_files": files}]
+    card.data["configs"] = [{"config_name": "default", "data_files": files}]
     card.data[MARK] = listed.stamp._asdict()
     return str(card)
 

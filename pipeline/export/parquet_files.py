@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, NamedTuple
@@ -14,6 +15,7 @@ FOLDER = "data"
 FILE_BYTES = 256 << 20
 GROUP_BYTES, GROUP_ROWS = 32 << 20, 50_000
 _HASH_DIGITS = 16
+OWN_FILE = re.compile(rf"{FOLDER}/[0-9a-f]{{{_HASH_DIGITS}}}-\d{{6,}}\.parquet")
 
 
 class DataFile(NamedTuple):
@@ -56,7 +58,7 @@ def write_files(
                     rows += batch.num_rows
                     batch = next(iterator, None)
             file.flush()
-            name = f"{FOLDER}/{_digest(file)}-{rows:06}.parquet"
+            name = f"{FOLDER}/{_digest(file.name)}-{rows:06}.parquet"
             size_bytes = os.path.getsize(file.name)
             store(name, file.name)
         yield DataFile(name, rows, size_bytes)
@@ -85,6 +87,6 @@ def _groups(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         yield batch.slice(start, per_group)
 
 
-def _digest(file: IO[bytes]) -> str:
-    file.seek(0)
-    return hashlib.file_digest(file, "sha256").hexdigest()[:_HASH_DIGITS]
+def _digest(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:_HASH_DIGITS]

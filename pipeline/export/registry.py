@@ -2,6 +2,8 @@
 
 from pipeline.registry import Registry
 
+BYTES, REFERENCES = IMAGES = ("bytes", "references")  # what rows hold of a result: its file, or where that is
+
 EXPORT_FORMATS = Registry(
     "pipeline.export",
     {

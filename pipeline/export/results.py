@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from pipeline.export.carried import plain_value
 from pipeline.export.columns import IMAGE, carried_fields
+from pipeline.export.plain_types import plain_value
 from pipeline.sinks.shards import format_of
 from pipeline.storage.storage import Storage
 
@@ -57,7 +57,9 @@ class ResultReader:
             OSError: the storage does not answer.
         """
         if not self.with_image and not self.carried:
-            yield from (batch for table in tables for batch in table.select(self.schema.names).cast(self.schema).to_batches())
+            yield from (
+                batch for table in tables for batch in table.select(self.schema.names).cast(self.schema).to_batches()
+            )
             return
         rows = (row for table in tables for row in table.to_pylist())
         waiting: list[dict[str, Any]] = []
@@ -91,9 +93,7 @@ class ResultReader:
         except _DAMAGED as error:
             return error
 
-    def _of_shard(
-        self, uri: str, rows: list[dict[str, Any]]
-    ) -> Iterator[tuple[dict[str, Any], Stored | Exception]]:
+    def _of_shard(self, uri: str, rows: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], Stored | Exception]]:
         missing = {row["output_member"]: row for row in rows}
         fault: Exception = LookupError("the shard does not hold it")
         try:
@@ -110,21 +110,24 @@ class ResultReader:
 
     def _whole(self, row: dict[str, Any], stored: Stored | Exception) -> dict[str, Any] | None:
         """Complete a row with its result; ``None``, and counted, if the result is missing or another."""
+        fault = self._fault(row, stored)
+        if fault is None:
+            return row
+        self.unread.append(row["sample_id"])
+        self.reasons[fault] += 1
+        return None
+
+    def _fault(self, row: dict[str, Any], stored: Stored | Exception) -> str | None:
+        """Complete a row with its result, or return the reason why that is not possible."""
         if isinstance(stored, Exception):
-            return self._leave_out(row, "missing" if isinstance(stored, FileNotFoundError) else "damaged")
+            return "missing" if isinstance(stored, FileNotFoundError) else "damaged"
         if self.with_image:
             assert stored.image is not None
             if hashlib.sha256(stored.image).hexdigest() != row["output_sha256"]:
-                return self._leave_out(row, "damaged, or replaced since")
+                return "damaged, or replaced since"
             row[IMAGE] = stored.image
         try:
             row |= {field.name: plain_value(stored.carried.get(field.name), field.type) for field in self.carried}
         except (ValueError, TypeError, pa.ArrowException):
-            return self._leave_out(row, "with carried values of other types")
-        return row
-
-    def _leave_out(self, row: Mapping[str, Any], reason: str) -> None:
-        self.unread.append(row["sample_id"])
-        self.reasons[reason] += 1
-
-
+            return "with carried values of other types"
+        return None

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 import pyarrow as pa
 
 from pipeline.database import Database
+from pipeline.errors import ConfigError
 from pipeline.export.base import EXPORTED, Stamp, sink_identity
 from pipeline.export.columns import manifest_columns, row_version_sql
 from pipeline.maintenance.vacuum import check_is_sink
 from pipeline.manifest.log import Manifest
 from pipeline.manifest.tombstones import read_forgotten
-from pipeline.errors import ConfigError
 from pipeline.records import OK, UNCHANGED
 from pipeline.storage.storage import Storage
 
@@ -25,7 +25,7 @@ class Selection:
     Args:
         sink: of the job.
         database: to work in.
-        images: one of ``columns.IMAGES``.
+        images: one of ``registry.IMAGES``.
         with_unchanged: also rows of samples that had nothing to fill.
 
     Raises:
@@ -39,7 +39,9 @@ class Selection:
         columns = [*manifest_columns(images), "output_uri", "output_member", "error_stage", "error_type"]
         Manifest(sink).load_into(database, list(dict.fromkeys(columns)))
         statuses = [OK, UNCHANGED] if with_unchanged else [OK]
-        database.run("CREATE TABLE forgotten AS SELECT unnest($hashes::VARCHAR[]) AS hash", {"hashes": [*self.forgotten]})
+        database.run(
+            "CREATE TABLE forgotten AS SELECT unnest($hashes::VARCHAR[]) AS hash", {"hashes": [*self.forgotten]}
+        )
         database.run("ALTER TABLE rows ADD COLUMN forgotten BOOLEAN")
         database.run("UPDATE rows SET forgotten = sha256(sample_id) IN (FROM forgotten)")
         query = f"SELECT * EXCLUDE (part, position, error_stage, error_type, forgotten), {row_version_sql(images)}"
@@ -67,21 +69,21 @@ class Selection:
             "OR sample_id IN (SELECT sample_id FROM exported GROUP BY sample_id HAVING count(*) > 1)"
         )
         self.database.run(
-            "CREATE OR REPLACE TABLE fresh AS SELECT sample_id FROM wanted "
-            "WHERE sample_id NOT IN (SELECT sample_id FROM exported WHERE sample_id NOT IN (SELECT sample_id FROM stale))"
+            "CREATE OR REPLACE TABLE fresh AS SELECT sample_id FROM wanted WHERE sample_id NOT IN "
+            "(SELECT sample_id FROM exported WHERE sample_id NOT IN (SELECT sample_id FROM stale))"
         )
 
     def take_all(self) -> None:
         """Make every row one that the target must get."""
         self.database.run("CREATE OR REPLACE TABLE fresh AS SELECT sample_id FROM wanted")
 
-    def counts(self) -> Counter[str]:
-        """Return how many rows are ``added``, ``changed`` and ``removed``, after :meth:`compare`."""
-        ((added, changed, removed),) = self.database.run(
-            "SELECT (SELECT count(*) FROM fresh WHERE sample_id NOT IN (SELECT sample_id FROM exported)), "
-            "(SELECT count(*) FROM fresh WHERE sample_id IN (SELECT sample_id FROM exported)), "
-            "(SELECT count(DISTINCT sample_id) FROM exported WHERE sample_id NOT IN (SELECT sample_id FROM wanted))"
-        )
+    def counts(self, unread: Sequence[str]) -> Counter[str]:
+        """Return how many rows are ``added``, ``changed`` and ``removed``, after :meth:`compare`.
+
+        Args:
+            unread: samples whose results could not be read.
+        """
+        ((added, changed, removed),) = self.database.run(_COUNTS, {"unread": list(unread)})
         return Counter(added=added, changed=changed, removed=removed)
 
     def rows(self) -> Iterator[pa.Table]:
@@ -105,12 +107,12 @@ class Selection:
     def _left_out(self, statuses: Sequence[str]) -> Counter[str]:
         """Count the rows that are not exported by their reason."""
         counts = self.database.run(
-            f"SELECT CASE WHEN forgotten THEN '{FORGOTTEN}' WHEN status = 'failed' "
-            "THEN concat('failed (', error_stage, ': ', error_type, ')') ELSE status END AS reason, count(*) "
-            "FROM rows WHERE forgotten OR NOT list_contains($statuses, status) GROUP BY ALL",
+            "SELECT if(status = 'failed', concat('failed (', error_stage, ': ', error_type, ')'), status), count(*) "
+            "FROM rows WHERE NOT forgotten AND NOT list_contains($statuses, status) GROUP BY ALL",
             {"statuses": statuses},
         )
-        return Counter(dict(counts))
+        forgotten = {FORGOTTEN: len(self.forgotten)} if self.forgotten else {}
+        return Counter({**dict(counts), **forgotten})
 
     def _check_rows_are_here(self) -> None:
         query = "SELECT output_uri FROM wanted WHERE NOT starts_with(output_uri, $root) LIMIT 1"
@@ -137,3 +139,13 @@ class StaleRows:
         for (file,) in self._database.run("SELECT DISTINCT file FROM stale ORDER BY file"):
             ids = self._database.run("SELECT sample_id FROM stale WHERE file = $file", {"file": file})
             yield file, [name for (name,) in ids]
+
+
+_COUNTS = """
+WITH lost AS (SELECT unnest($unread::VARCHAR[]) AS sample_id),
+    written AS (SELECT sample_id FROM fresh WHERE sample_id NOT IN (FROM lost)),
+    before AS (SELECT DISTINCT sample_id FROM exported)
+SELECT
+    (SELECT count(*) FROM written WHERE sample_id NOT IN (FROM before)),
+    (SELECT count(*) FROM written WHERE sample_id IN (FROM before)),
+    (SELECT count(*) FROM before WHERE sample_id IN (FROM lost) OR sample_id NOT IN (SELECT sample_id FROM wanted))"""

@@ -67,9 +67,7 @@ class Shard(Protocol):
         """Complete the file."""
 
     @staticmethod
-    def read(
-        file: IO[bytes], names: Collection[str] | None = None, with_image: bool = True
-    ) -> Iterator[Member]:
+    def read(file: IO[bytes], names: Collection[str] | None = None, with_image: bool = True) -> Iterator[Member]:
         """Yield the samples of a shard, all of them or those of some names.
 
         Args:

@@ -1,41 +1,44 @@
 """Types and values of carried columns in exports, all of which every table format can hold."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
+from pyarrow import types
 
-from pipeline.errors import ConfigError
 from pipeline.sinks.carried_json import json_value
 
-_TIME = pa.timestamp("us")
+# By what a type is, its plain one; None: it is plain itself.
+_PLAIN: tuple[tuple[Callable[[pa.DataType], bool], pa.DataType | None], ...] = (
+    (types.is_null, None),
+    (types.is_boolean, None),
+    (types.is_uint64, pa.decimal128(20, 0)),
+    (types.is_integer, pa.int64()),
+    (types.is_float16, pa.float32()),
+    (types.is_floating, None),
+    (types.is_decimal128, None),
+    (types.is_binary, None),
+    (types.is_large_binary, pa.binary()),
+    (types.is_fixed_size_binary, pa.binary()),
+    (types.is_date, pa.date32()),
+)
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:
     """Return the type in which values of another are exported; text (JSON) where no table format has a like one."""
-    types = pa.types
-    if types.is_null(kind) or types.is_boolean(kind) or types.is_float32(kind) or types.is_float64(kind):
-        return kind
-    if types.is_integer(kind):
-        return pa.decimal128(20, 0) if kind == pa.uint64() else pa.int64()
-    if types.is_float16(kind):
-        return pa.float32()
-    if types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind):
-        return pa.binary()
-    if types.is_date(kind):
-        return pa.date32()
+    for matches, plain in _PLAIN:
+        if matches(kind):
+            return plain or kind
     if types.is_timestamp(kind):
-        return pa.timestamp("us", tz="UTC") if kind.tz else _TIME
-    if types.is_decimal128(kind):
-        return kind
+        return pa.timestamp("us", tz="UTC" if kind.tz else None)
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
         item = plain_type(kind.value_type)
         return pa.string() if types.is_null(item) else pa.list_(item)
     if types.is_struct(kind) and kind.num_fields:
         inner = [plain_type(field.type) for field in kind]
         if not any(map(types.is_null, inner)):
-            return pa.struct([(field.name, type_) for field, type_ in zip(kind, inner, strict=True)])
+            return pa.struct([(field.name, plain) for field, plain in zip(kind, inner, strict=True)])
     return pa.string()
 
 
@@ -45,7 +48,7 @@ def plain_schema(schemas: Iterable[pa.Schema]) -> pa.Schema:
     for schema in schemas:
         for field in schema:
             found[field.name] = _joint(found.get(field.name, pa.null()), plain_type(field.type))
-    return pa.schema([(name, pa.string() if pa.types.is_null(kind) else kind) for name, kind in found.items()])
+    return pa.schema([(name, pa.string() if types.is_null(kind) else kind) for name, kind in found.items()])
 
 
 def _joint(one: pa.DataType, other: pa.DataType) -> pa.DataType:
@@ -69,7 +72,7 @@ def plain_value(value: Any, kind: pa.DataType) -> Any:
     if isinstance(value, pa.Scalar):
         if not value.is_valid:
             return None
-        if kind != pa.string() or pa.types.is_string(value.type) or pa.types.is_large_string(value.type):
+        if kind != pa.string() or types.is_string(value.type) or types.is_large_string(value.type):
             return pa.array([value.as_py()], value.type).cast(kind, safe=False)[0].as_py()
         value = json_value(value)
     if value is None:
@@ -103,16 +106,3 @@ def _is_text(value: Any) -> bool:
         return not isinstance(value, bytes) or value.decode() is not None
     except UnicodeDecodeError:
         return False
-
-
-def check_names(clashing: Iterable[str]) -> None:
-    """Raise if carried columns have names of other columns of an export.
-
-    Raises:
-        ConfigError: names them.
-    """
-    if names := list(clashing):
-        raise ConfigError(
-            f"sink.carry: {', '.join(names)} cannot be exported under these names, which the export uses itself; "
-            "--without-carried leaves all carried columns out"
-        )
