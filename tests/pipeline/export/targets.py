@@ -70,7 +70,7 @@ def place(kind: str, folder: Path) -> Place:
 def _of_datasets(place: Place) -> list[dict[str, Any]]:
     import datasets
 
-    found = datasets.load_dataset(place.uri, split="train", cache_dir=f"{place.uri}-cache")
+    found = datasets.load_dataset(place.uri, cache_dir=f"{place.uri}-cache")["train"]
     if "image" in found.column_names:
         assert isinstance(found.features["image"], datasets.Image)
         found = found.cast_column("image", datasets.Image(decode=False))

@@ -239,7 +239,9 @@ place(sys.argv[1], Path(sys.argv[2]) / "target").export(Storage(sys.argv[2] + "/
 """
 
 
-@pytest.mark.parametrize("moment", ["while rows are written", "before the commit"])
+@pytest.mark.parametrize(
+    "moment", ["before the commit", pytest.param("while rows are written", marks=pytest.mark.slow)]
+)
 def test_killed_export_leaves_the_old_rows_and_the_next_one_completes_it(sink, target, tmp_path, moment):
     target.export(sink)
     before = target.by_id()
