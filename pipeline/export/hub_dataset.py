@@ -9,6 +9,7 @@ from pipeline.errors import ConfigError
 from pipeline.export.base import TargetConflictError
 from pipeline.export.image_dataset import CARD, ImageDataset, Listed
 from pipeline.export.parquet_files import OWN_FILE, DataFile
+from pipeline.storage.errors import answering
 from pipeline.uris import public_text
 
 SCHEME = "hf://datasets/"
@@ -146,7 +147,8 @@ def _hub() -> Iterator[None]:
     from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
     try:
-        yield
+        with answering():
+            yield
     except RepositoryNotFoundError:
         raise
     except HfHubHTTPError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 from PIL import Image
 
 from pipeline.export.base import Target
@@ -70,6 +71,9 @@ def place(kind: str, folder: Path) -> Place:
 def _of_datasets(place: Place) -> list[dict[str, Any]]:
     import datasets
 
+    files = list(Path(place.uri).glob("data/*.parquet"))
+    if not any(pq.read_metadata(path).num_rows for path in files):  # datasets loads nothing that has no rows
+        return []
     found = datasets.load_dataset(place.uri, cache_dir=f"{place.uri}-cache")["train"]
     if "image" in found.column_names:
         assert isinstance(found.features["image"], datasets.Image)
