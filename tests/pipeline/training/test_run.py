@@ -12,7 +12,8 @@ import yaml
 from PIL import Image
 
 from moebius.train.photos import PhotosError, list_photos, pack_photos
-from pipeline.config.data import MaskConfig, SourceConfig
+from pipeline.config.mask import MaskConfig
+from pipeline.config.source import SourceConfig
 from pipeline.errors import ConfigError
 from pipeline.training.config import TrainingConfig
 from pipeline.training.run import run_training, takes_gpus
