@@ -36,7 +36,7 @@ cluster
 executor
 report training
 evaluation maintenance review
-run
+export run
 bench
 """,
     "jobs": f"""
