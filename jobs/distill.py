@@ -23,12 +23,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _distill(path: str, overrides: Sequence[str]) -> int:
     config = load_training_config(path, overrides)
-    from moebius.train.loop import CHECKPOINT
+    from moebius.train.checkpoints import CHECKPOINT
     from moebius.train.optimization.devices import (
         DeviceError,  # imports PyTorch, so only after the configuration is checked
     )
     from moebius.train.photos import PhotosError
-    from pipeline.training import run_training
+    from pipeline.training.run import run_training
 
     check_writable(Path(config.folder) / CHECKPOINT)
     try:

@@ -57,11 +57,13 @@ def _plan(options: argparse.Namespace) -> int:
     from pipeline.planning.finished_shards import FinishedShards
     from pipeline.planning.listing import find_samples
     from pipeline.planning.plan import WITHOUT_VERSION, make_plan
+    from pipeline.signing.signer import open_signer
     from pipeline.sources.left_out import describe_left_out
     from pipeline.storage.storage import Storage
     from pipeline.storage.weights import fetch_weights
 
     config = tried(config)
+    open_signer(config.sink.c2pa)
     weights = fetch_weights(config.model.weights, config.storage)
     config = config.for_weights(weights.config)
     with Database() as database:

@@ -27,7 +27,7 @@ detection.registry errors masks.drawn masks.registry metrics sinks.registry sour
 counts expressions extras
 codecs config storage
 verdicts
-detection sources
+detection signing sources
 faults masks
 manifest sinks
 worker
@@ -36,7 +36,7 @@ cluster
 executor
 report training
 evaluation maintenance review
-run
+export run
 bench
 """,
     "jobs": f"""

@@ -15,6 +15,7 @@ COMMANDS = {
     "bench": "measure the model or the pipeline on this machine: table and JSON",
     "report": "write an HTML page about a sink: totals, throughput, failures, samples before and after",
     "review": "hand a sample of results to people to judge; with --import, take verdicts and masks back",
+    "export": "publish results as a data set or table: Parquet, Hugging Face, Delta Lake, Iceberg, Lance",
     "contact-sheet": "draw some results: input, hole, output",
 }
 

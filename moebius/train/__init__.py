@@ -1,4 +1,4 @@
-"""Training in plain PyTorch; ``pipeline/training.py`` adds Ray Train.
+"""Training in plain PyTorch; ``pipeline/training/`` adds streams and Ray Train.
 
 Public: ``settings.TrainSettings``, ``tasks.build.build_task``, ``loop.train``, ``losses`` (distillation),
 ``teacher.load_teacher``, and the program ``python -m moebius.train.photos``.

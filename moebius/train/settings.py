@@ -138,9 +138,13 @@ class TrainSettings:
         if self.image_size % 64:
             raise ValueError(f"image_size must be a multiple of 64, got {self.image_size}")
         for name in NEEDS[self.mode]:
-            if not getattr(self, name):
+            if not self.has(name):
                 raise ValueError(f"mode {self.mode} needs {name}, got none")
         self._check_packages()
+
+    def has(self, name: str) -> bool:
+        """Return whether an input that the mode needs is given."""
+        return bool(getattr(self, name))
 
     @property
     def unconditional_share(self) -> float:

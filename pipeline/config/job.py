@@ -127,6 +127,8 @@ class JobConfig:
             parts["also"] = [deciding_of_mask(part) for part in self.mask.also]
         if self.sink.metadata != KEEP:
             parts["metadata"] = self.sink.metadata
+        if self.sink.c2pa:
+            parts["signed"] = True  # with whichever certificate: these are renewed
         if self.source.image:
             parts["image"] = self.source.image
         if detector := self.verifying_detector:

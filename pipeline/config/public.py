@@ -7,9 +7,13 @@ from pipeline.config.deciding import SCHEDULING, indifferent
 from pipeline.config.job import JobConfig
 from pipeline.config.mask import MaskConfig
 from pipeline.config.notify import public_notify
+from pipeline.config.signing import public_signing
 from pipeline.uris import public_uri
 
-_DECIDING_OTHERS = ("sink.format", "sink.image_format", "sink.metadata", "sink.carry", "source.image")
+_DECIDING_OTHERS = (
+    *("sink.format", "sink.image_format", "sink.metadata", "sink.c2pa", "sink.carry"),
+    "source.image",
+)
 
 
 def deciding_keys(config: JobConfig) -> list[str]:
@@ -35,6 +39,7 @@ def public_configuration(config: JobConfig) -> dict[str, Any]:
     for section in ("mask", "verify"):
         public[section]["model"] = _public_model(public[section]["model"])
     public["source"]["root"] = config.source.root and public_uri(config.source.root)
+    public["sink"]["c2pa"] = public_signing(config.sink.c2pa)
     public["run"]["notify"] = public_notify(config.run.notify)
     return public
 

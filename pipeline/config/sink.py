@@ -1,8 +1,10 @@
 """The section ``sink`` of a configuration."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from pipeline.config.rules import SinkRules
+from pipeline.config.signing import checked_signing
 from pipeline.config.values import absolute_uri, as_extension, choose
 from pipeline.containers import CONTAINERS, KEEP, KEPT_FORMATS, METADATA_POLICIES
 from pipeline.errors import ConfigError
@@ -24,6 +26,8 @@ class SinkConfig:
             format cannot hold the pixels, as of GIF, AVIF and HEIC; ``png`` and ``webp`` are lossless, ``jpeg`` is not.
         metadata: what results say beside their pixels: ``keep`` (what their photos say), ``mark`` (also that parts were
             generated, in XMP) or ``private`` (only what pixels need), see [metadata](../how-to/metadata.md).
+        c2pa: where the PEM files are that results are signed with by C2PA: ``{certificates: chain.pem, key: key.pem}``;
+            ``key: env:NAME`` takes the key from an environment variable; empty: results are not signed.
         carry: columns of a Parquet source or of a list, or extensions of members of tar shards, to store beside the
             results.
         shard_samples: maximum number of results per shard.
@@ -34,6 +38,7 @@ class SinkConfig:
     format: str = "images"
     image_format: str = "source"
     metadata: str = KEEP
+    c2pa: dict[str, Any] = field(default_factory=dict)
     carry: list[str] = field(default_factory=list)
     shard_samples: int = 1000
     shard_bytes: int = 256 << 20
@@ -43,6 +48,7 @@ class SinkConfig:
         choose("sink.format", self.format, SINK_FORMATS)
         choose("sink.image_format", self.image_format, IMAGE_FORMATS)
         choose("sink.metadata", self.metadata, METADATA_POLICIES)
+        object.__setattr__(self, "c2pa", checked_signing(self.c2pa))
         for key in ("shard_samples", "shard_bytes"):
             if getattr(self, key) < 1:
                 raise ConfigError(f"sink.{key} must be positive, got {getattr(self, key)}")

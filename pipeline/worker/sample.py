@@ -24,6 +24,7 @@ from pipeline.masks.base import revealed
 from pipeline.masks.corrected import settings_of
 from pipeline.masks.decode import draw_mask
 from pipeline.records import FAILED, OK, UNCHANGED, Record
+from pipeline.signing.signer import ResultSigner
 from pipeline.sources.inputs import Inputs, Sample
 from pipeline.sources.reader import Reader
 from pipeline.worker.sample_job import SampleJob, outside_max_diff, refuse_change
@@ -115,12 +116,18 @@ def prepare(
     return job
 
 
-def finish(job: SampleJob, config: JobConfig) -> bytes:
-    """Composite, check and encode a sample whose windows are filled; complete its row except for the uri.
+def finish(job: SampleJob, config: JobConfig, signer: ResultSigner | None = None) -> bytes:
+    """Composite, check, encode and sign a sample whose windows are filled; complete its row except for the uri.
+
+    Args:
+        job: whose windows are filled.
+        config: the job.
+        signer: signs what has changed; ``None`` for nobody.
 
     Raises:
         SampleError: the result cannot be encoded, a pixel outside the mask has changed, or the fill is suspicious
             and ``limits.suspicious`` says fail.
+        SigningError: the signer cannot sign any more.
     """
     started = time.perf_counter()
     record, image_format = job.record, config.sink.image_format
@@ -143,6 +150,10 @@ def finish(job: SampleJob, config: JobConfig) -> bytes:
         photo, record.metadata_note = with_policy(job.photo, container, config.sink.metadata, provenance)
         filled = encode_filled(photo, pixels, image_format, job.source, job.changed)
         data, container, record.blocks_changed = filled
+        if signer and provenance:
+            source = b"" if config.sink.metadata == PRIVATE else job.source
+            data, note = signer.sign(data, container, source, job.photo.format, provenance)
+            record.metadata_note = "; ".join(filter(None, (record.metadata_note, note))) or None
     record.status = OK if is_changed else UNCHANGED
     record.output_format = container.lower()
     record.output_bytes = len(data)

@@ -7,7 +7,7 @@ from jobs.configuration.load import load_training_config
 from jobs.distill import main
 from moebius.weights import WeightsUnavailableError
 from pipeline.errors import ConfigError
-from pipeline.training import TrainingConfig
+from pipeline.training.config import TrainingConfig
 from tests.conftest import ROOT
 
 
@@ -49,7 +49,7 @@ def test_what_ends_a_training_is_one_line(error, code, ending, tmp_path, capsys,
     def fail(config):
         raise error
 
-    monkeypatch.setattr("pipeline.training.run_training", fail)
+    monkeypatch.setattr("pipeline.training.run.run_training", fail)
     path = tmp_path / "train.yaml"
     path.write_text(f"mode: vae\nphotos: photos.npz\nfolder: {tmp_path}/out\n")
     assert main([str(path)]) == code

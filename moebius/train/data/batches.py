@@ -1,6 +1,7 @@
 """Batches to train a denoiser on: latents of photos and of photos with a hole, times, noise, category ids."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -49,6 +50,11 @@ def noisy_batch(
     """
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     return noise_latents(clean, masked, masks, unconditional, generator, uniform_times)
+
+
+def joined(batches: Sequence[NoisyBatch]) -> NoisyBatch:
+    """Join batches into one."""
+    return NoisyBatch(*(torch.cat([getattr(batch, field.name) for batch in batches]) for field in fields(NoisyBatch)))
 
 
 def noise_latents(

@@ -20,8 +20,8 @@ from moebius.autoencoder.small import SmallAutoencoder, SmallAutoencoderConfig
 from moebius.autoencoder.vae import load_vae
 from moebius.checkpoint import CheckpointError
 from moebius.train.data.random_masks import random_mask
+from moebius.train.data.source import CropSource, PackedSource, process_index
 from moebius.train.logs.grids import write_grid
-from moebius.train.loop import process_index
 from moebius.train.optimization.devices import choose_device
 from moebius.train.photos import PhotoCrops
 from moebius.train.settings import TrainSettings
@@ -36,7 +36,9 @@ WORST_NOISE = 3.0  # added to latents, in their deviations
 SLIGHT_NOISE = 0.3  # the same beside holes that are not thin, where the encoder is not trained
 NEW_KINDS = ("beside", "alone", "thin", "alone")  # of crops, in turn: decoded beside a hole, alone, beside thin holes
 FURTHER_KINDS = ("beside", "alone", "thin", "thin")  # where the encoder is not trained
-GRID_SEED = 7
+HELD_OUT_SEED = 7
+MEASURED_CROPS = 64
+GRID_CROPS = 8
 
 
 def reconstruction_loss(decoded: Tensor, images: Tensor, holes: Tensor) -> Tensor:
@@ -81,16 +83,17 @@ class AutoencoderTask:
 
     Args:
         settings: settings of the run; with ``vae`` set, only the decoder of that autoencoder is trained further.
+        source: where crops come from, of which only the images are used; ``None``: the packed photos of the settings.
     """
 
     uses_muon = False
 
-    def __init__(self, settings: TrainSettings) -> None:
+    def __init__(self, settings: TrainSettings, source: CropSource | None = None) -> None:
         self.settings = settings
         torch.manual_seed(settings.seed)
         self.device = choose_device(settings.device)
         self.model = self._new_model().to(self.device)
-        self.crops = PhotoCrops(settings.photos, CROP_PX)
+        self.source = source or PackedSource(PhotoCrops(settings.photos, CROP_PX), settings.masks, settings.seed)
         self.held_out = PhotoCrops(settings.held_out, CROP_PX) if settings.held_out else None
 
     def _new_model(self) -> SmallAutoencoder:
@@ -109,7 +112,8 @@ class AutoencoderTask:
         """Return the terms of one batch."""
         rng = np.random.default_rng([self.settings.seed, batch_index, process_index()])
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        images = self.crops.batch(self.settings.batch_size, rng).to(self.device, memory_format=torch.channels_last)
+        crops = self.source.batch(batch_index, self.settings.batch_size)
+        images = crops.images.to(self.device, memory_format=torch.channels_last)
         order = FURTHER_KINDS if self.settings.vae else NEW_KINDS
         kinds = np.resize(np.array(order), len(images))
         holes = torch.ones(len(images), 1, CROP_PX, CROP_PX)
@@ -145,7 +149,7 @@ class AutoencoderTask:
         """Write ``vae/`` with the scale of its latents."""
         vae = self._averaged(state)
         if not self.settings.vae:
-            images = self.crops.batch(64, np.random.default_rng([self.settings.seed, GRID_SEED])).to(self.device)
+            images = self.source.examples(MEASURED_CROPS).images.to(self.device)
             latents = torch.cat([vae.encode(part).latent_dist.mean for part in images.split(16)])
             vae.config = replace(vae.config, scaling_factor=round(1 / float(latents.std()), 5))
         vae.save_pretrained(folder / "vae")
@@ -155,7 +159,7 @@ class AutoencoderTask:
         """Measure the peak signal-to-noise ratio of whole crops that were encoded and decoded, always the same ones."""
         if self.held_out is None:
             return {}
-        images = self.held_out.batch(64, np.random.default_rng(GRID_SEED)).to(self.device)
+        images = self.held_out.batch(MEASURED_CROPS, np.random.default_rng(HELD_OUT_SEED)).to(self.device)
         vae = self._averaged(state)
         errors = [
             (vae.decode(vae.encode(part).latent_dist.mean).sample - part).square().mean() for part in images.split(16)
@@ -165,7 +169,7 @@ class AutoencoderTask:
     @torch.no_grad()
     def draw_grid(self, state: Mapping[str, Tensor], target: Path) -> None:
         """Draw crops above their reconstructions."""
-        images = self.crops.batch(8, np.random.default_rng([self.settings.seed, GRID_SEED])).to(self.device)
+        images = self.source.examples(GRID_CROPS).images.to(self.device)
         vae = self._averaged(state)
         write_grid([images, vae.decode(vae.encode(images).latent_dist.mean).sample], target)
 

@@ -19,11 +19,10 @@ from moebius.network.denoiser import Denoiser
 from moebius.network.functional import latent_mask
 from moebius.network.published import load_denoiser, published_name
 from moebius.sampling.sampler import ddim_sample
-from moebius.train.data.batches import NoisyBatch, noisy_batch
+from moebius.train.data.batches import NoisyBatch, joined, noise_latents, noisy_batch
 from moebius.train.data.cached_latents import CachedLatents
-from moebius.train.data.random_masks import random_mask
+from moebius.train.data.source import Crops, CropSource, PackedSource, process_index
 from moebius.train.logs.grids import write_grid
-from moebius.train.loop import process_index
 from moebius.train.optimization.devices import choose_device
 from moebius.train.optimization.recompute import recompute_blocks
 from moebius.train.photos import PhotoCrops
@@ -79,6 +78,7 @@ class DenoiserTask:
         config: sizes of the denoiser.
         state: weights to start from, with published keys; ``None``: from scratch.
         distillation: the teacher and its losses; ``None``: only the loss of the noise.
+        source: where crops come from; ``None``: the packed photos of the settings.
     """
 
     uses_muon = True
@@ -89,6 +89,7 @@ class DenoiserTask:
         config: MoebiusConfig,
         state: Mapping[str, Tensor] | None = None,
         distillation: Distillation | None = None,
+        source: CropSource | None = None,
     ) -> None:
         self.settings, self.config, self.distillation = settings, config, distillation
         torch.manual_seed(settings.seed)
@@ -97,8 +98,12 @@ class DenoiserTask:
         self.model.train().to(self.device)
         self.vae = load_vae(settings.vae).to(self.device)
         check_latents(self.vae, config)
-        self.crops = PhotoCrops(settings.photos, config.image_size)
-        self.cache = self._latents_of(self.crops, settings.cached, settings.seed) if settings.cached else None
+        self.cache = None
+        if source is None:
+            crops = PhotoCrops(settings.photos, config.image_size)
+            source = PackedSource(crops, settings.masks, settings.seed)
+            self.cache = self._latents_of(crops, settings.cached, settings.seed) if settings.cached else None
+        self.source = source
         self.held_out = None
         if settings.held_out:
             held_out = PhotoCrops(settings.held_out, config.image_size)
@@ -115,8 +120,7 @@ class DenoiserTask:
 
     def losses(self, batch_index: int) -> dict[str, Tensor]:
         """Return the terms of one batch."""
-        rng = np.random.default_rng([self.settings.seed, batch_index, process_index()])
-        batch = self._batch(self.settings.batch_size, rng)
+        batch = self._batch(batch_index)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bf16):
             if self.distillation is not None:
                 return self.distillation.losses(self.model, batch)
@@ -125,27 +129,27 @@ class DenoiserTask:
         return noise_losses(predicted.float(), batch, self.settings.noise_cap, self.settings.known_weight)
 
     @torch.no_grad()
-    def _batch(self, count: int, rng: np.random.Generator) -> NoisyBatch:
+    def _batch(self, batch_index: int) -> NoisyBatch:
+        settings, share = self.settings, self.settings.unconditional_share
         if self.cache is not None:
-            clean, masked, masks = (part.to(self.device) for part in self.cache.draw(count, rng))
-        else:
-            _, holes, clean, masked = self._latents(count, rng)
-            masks = latent_mask(holes, self.config.latent_size)
-        settings = self.settings
-        return noisy_batch(clean, masked, masks, settings.unconditional_share, rng, settings.uniform_times)
+            rng = np.random.default_rng([settings.seed, batch_index, process_index()])
+            clean, masked, masks = (part.to(self.device) for part in self.cache.draw(settings.batch_size, rng))
+            return noisy_batch(clean, masked, masks, share, rng, settings.uniform_times)
+        crops = self.source.batch(batch_index, settings.batch_size)
+        generators = _generators(crops)
+        clean, masked = self._encode(crops, generators)
+        masks = latent_mask(crops.masks.to(self.device), self.config.latent_size)
+        shares = [1.0 if is_object else share for is_object in crops.objects.tolist()]
+        parts = zip(clean.split(1), masked.split(1), masks.split(1), shares, generators, strict=True)
+        return joined([noise_latents(*part, settings.uniform_times) for part in parts])
 
-    def _latents(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Draw images (B, 3, H, W), masks (B, 1, H, W), and scaled latents of the images and of the masked images."""
-        images = self.crops.batch(count, rng)
-        drawn = np.stack([random_mask(self.config.image_size, rng, self.settings.masks) for _ in range(count)])
-        masks = torch.from_numpy(drawn).float()[:, None]
-        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        images, masks = images.to(self.device), masks.to(self.device)
-        size = self.config.latent_size
-        noise = torch.randn(2, count, self.config.latent_channels, size, size, generator=generator)
+    def _encode(self, crops: Crops, generators: list[torch.Generator]) -> tuple[Tensor, Tensor]:
+        """Return scaled latents of images and of masked images, (B, C, h, w) each; every sample has its own noise."""
+        shape = (2, 1, self.config.latent_channels, self.config.latent_size, self.config.latent_size)
+        noise = torch.cat([torch.randn(shape, generator=generator) for generator in generators], dim=1)
+        images, masks = crops.images.to(self.device), crops.masks.to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bf16):
-            clean, masked = encode_pairs(self.vae, images, masks, noise.to(self.device))
-        return images, masks, clean, masked
+            return encode_pairs(self.vae, images, masks, noise.to(self.device))
 
     def export(self, state: Mapping[str, Tensor], folder: Path) -> None:
         """Write the denoiser with published keys and its sizes, and the autoencoder beside it."""
@@ -178,11 +182,16 @@ class DenoiserTask:
     @torch.no_grad()
     def draw_grid(self, state: Mapping[str, Tensor], target: Path) -> None:
         """Draw rows: photo, photo with its hole, filled from pure noise, the same pasted into the photo."""
-        rng = np.random.default_rng([self.settings.seed, GRID_SEED])
-        images, masks, clean, masked = self._latents(GRID_SAMPLES, rng)
+        crops = self.source.examples(GRID_SAMPLES)
+        clean, masked = self._encode(crops, _generators(crops))
+        images, masks = crops.images.to(self.device), crops.masks.to(self.device)
         model = self._averaged(state)
         noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(GRID_SEED)).to(self.device)
         holes = latent_mask(masks, self.config.latent_size)
         filled = ddim_sample(model, clean, holes, masked, steps=GRID_STEPS, guidance=1.0, strength=1.0, noise=noise)
         decoded = decode(self.vae, filled, images * (1 - masks), masks)
         write_grid([images, images * (1 - masks), decoded, images + masks * (decoded - images)], target)
+
+
+def _generators(crops: Crops) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(seed) for seed in crops.seeds.tolist()]

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from moebius.checkpoint import CheckpointError
-from moebius.train.loop import average_gradients, process_index, train
+from moebius.train.data.source import PackedSource, process_index
+from moebius.train.loop import average_gradients, train
 from moebius.train.settings import TrainSettings
 from moebius.train.tasks.denoising import DenoiserTask
 from moebius.train.tasks.distillation import Distillation
@@ -99,6 +100,7 @@ class _Regression:
         torch.manual_seed(0)
         self.size, self.model = size, torch.nn.Linear(3, 1)
         self.points, self.values = torch.randn(24, 3), torch.randn(24, 1)
+        self.source = PackedSource(None, (), 0)  # of no use here
 
     def losses(self, batch_index):
         part = slice(self.size * batch_index, self.size * (batch_index + 1))

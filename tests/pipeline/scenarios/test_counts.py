@@ -21,6 +21,7 @@ OVERRIDES = (
     "sink.metadata=mark",
     "verify.model={kind: python, function: 'tests.pipeline.hashed_residue:find'}",
     "verify.ladder=[seed]",
+    "verify.around_px=64",  # which reaches the corner in which the detector finds something
     "limits.max_failed_fraction=1",
 )
 

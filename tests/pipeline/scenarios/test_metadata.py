@@ -1,5 +1,6 @@
 """``sink.metadata`` in whole jobs: each result as the policy says, and a row that tells where it could not be."""
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,13 +8,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jobs import verify
 from pipeline.config.job import JobConfig, MaskConfig, RunConfig, SinkConfig, SourceConfig
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, JobError
 from pipeline.manifest.log import Manifest
+from pipeline.signing.signer import ResultSigner, SigningError, read_state
 from pipeline.storage.storage import Storage
 from tests.pipeline.codecs.metadata.telltale_photos import PHOTO, PHOTOS, XMP
 from tests.pipeline.codecs.metadata.test_policy import COMPOSITE, SOURCE_TYPE, read, secrets_in
-from tests.pipeline.flow_here import run_here
+from tests.pipeline.flow_here import BeforeWork, run_here
+from tests.pipeline.signing.certificates import write_credentials
 
 NAMES = {"a.jpg": "jpeg", "b.png": "png", "c.webp": "webp", "d.tif": "tiff"}
 BROKEN = "e.jpg"
@@ -105,3 +109,59 @@ def test_other_policy_on_the_same_sink_is_refused_and_redone_on_request(here, co
         run_here(private)
     run_here(replace(private, run=RunConfig(redo_changed=True)))
     assert not any(secrets_in(result(row)) for row in rows_of(config).values())
+
+
+@pytest.mark.parametrize("policy", ["keep", "mark", "private"])
+def test_signed_job_signs_what_it_fills_and_says_what_it_cannot(here, config, tmp_path, policy):
+    places = write_credentials(tmp_path / "credentials")
+    sink = replace(config.sink, metadata=policy, c2pa=places)
+    config = replace(config, sink=sink)
+    summary = run_here(config)
+    rows = rows_of(config)
+    for name in NAMES:
+        data, row = result(rows[name]), rows[name]
+        assert read_state(data, row["output_format"].upper()) == ("Valid", []) and row["metadata_note"] is None
+        assert hashlib.sha256(data).hexdigest() == row["output_sha256"] and len(data) == row["output_bytes"]
+        assert policy != "private" or secrets_in(data) == []
+        assert b"c2pa" not in result(rows[f"whole/{name}"])
+    assert "not signed: BMP has no room for a C2PA manifest" in rows["f.bmp"]["metadata_note"]
+    assert any("not signed" in text for text in summary.warnings)
+    key = Path(places["key"]).read_text().splitlines()[1]
+    written = [path.read_bytes() for path in Path(config.sink.uri).rglob("*") if path.is_file()]
+    assert not any(key.encode() in data or places["key"].encode() in data for data in written)
+
+
+def test_signed_results_pass_verification_and_a_second_run_redoes_none(here, config, tmp_path):
+    config = replace(config, sink=replace(config.sink, c2pa=write_credentials(tmp_path / "credentials")))
+    run_here(config, "first")
+    before = {name: row["output_sha256"] for name, row in rows_of(config).items()}
+    renewed = replace(config, sink=replace(config.sink, c2pa=write_credentials(tmp_path / "renewed")))
+    assert run_here(renewed, "second").samples["done_now"] == 0
+    assert verify.main([config.sink.uri, "--hash"]) == 0
+    assert {name: row["output_sha256"] for name, row in rows_of(config).items()} == before
+    run_here(replace(config, run=RunConfig(select="sample_id = 'a.jpg'")), "third")
+    after = {name: row["output_sha256"] for name, row in rows_of(config).items()}
+    assert {name for name in after if after[name] != before[name]} == {"a.jpg"}  # a signature is never the same twice
+    assert verify.main([config.sink.uri, "--hash"]) == 0
+
+
+def test_certificate_that_expires_during_a_job_fails_no_sample_for_good(here, config, tmp_path, monkeypatch):
+    config = replace(config, sink=replace(config.sink, c2pa=write_credentials(tmp_path / "credentials")))
+    limits = replace(config.limits, stall_s=2.0)
+
+    def expire(*_):
+        raise SigningError("the certificate has expired")
+
+    with pytest.raises(JobError, match="the certificate has expired"):
+        run_here(
+            replace(config, limits=limits),
+            executor=BeforeWork(lambda: monkeypatch.setattr(ResultSigner, "sign", expire)),
+        )
+    assert all(row["status"] != "failed" for row in rows_of(config).values())
+
+
+def test_key_that_cannot_sign_stops_the_job_before_any_worker_starts(here, config, tmp_path):
+    places = write_credentials(tmp_path / "credentials", days=(-30, -1))
+    with pytest.raises(ConfigError, match=r"sink\.c2pa\.certificates: certificate 1 is valid from"):
+        run_here(replace(config, sink=replace(config.sink, c2pa=places)))
+    assert not Path(config.sink.uri, "manifest").exists()
