@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ class EvaluationConfig:
         seed: of holes and models.
         max_pixels: of a photo as it is measured.
         side_px: side of the square that is cut from a photo instead; ``None``: photos stay whole.
-        mask_files: masks that photos get in turn, by a hash of their names, instead of drawn ones.
+        mask_files: instead of drawn masks: a photo gets that of its name, or else one by a hash of its name.
         mask: how the values of mask files are read, if not by default.
         hub: folder of torch.hub, for LPIPS and FID; ``None`` without.
         features: whether features of EfficientNet-Lite0 are compared.
@@ -50,6 +51,18 @@ class EvaluationConfig:
     hub: Path | None = None
     features: bool = False
     against: Sequence[Spec] = ()
+
+    @cached_property
+    def masks_by_name(self) -> dict[str, Path]:
+        """Return the mask files by their names without extension."""
+        return {path.stem: path for path in self.mask_files}
+
+    def masks_of(self, photo: Path) -> Sequence[str | Path]:
+        """Return the kinds of holes of a photo, or its mask file."""
+        if not self.mask_files:
+            return self.masks
+        by_hash = self.mask_files[zlib.crc32(photo.name.encode()) % len(self.mask_files)]
+        return [self.masks_by_name.get(photo.stem, by_hash)]
 
 
 class Evaluator:
@@ -91,10 +104,7 @@ class Evaluator:
 
 def cases_of(photo: Path, config: EvaluationConfig) -> Iterator[tuple[Case, Task]]:
     """Blank the holes of a photo, see :func:`pipeline.evaluation.run.blanked_cases`."""
-    masks: Sequence[str | Path] = config.masks
-    if config.mask_files:
-        masks = [config.mask_files[zlib.crc32(photo.name.encode()) % len(config.mask_files)]]
-    return blanked_cases([photo], masks, config.seed, config.max_pixels, config.side_px, config.mask)
+    return blanked_cases([photo], config.masks_of(photo), config.seed, config.max_pixels, config.side_px, config.mask)
 
 
 def evaluate_photos(

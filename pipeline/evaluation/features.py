@@ -1,5 +1,6 @@
 """Distances of features of EfficientNet-Lite0, a network that recognizes what photos show; this is not LPIPS."""
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from moebius.train.losses.efficientnet_lite import feature_distances, load_lite_features, statistics_distances
 from moebius.windows import Box
@@ -96,9 +98,13 @@ class Features:
         return batch.permute(0, 3, 1, 2).float() / 127.5 - 1
 
     def _crop_features(self, photo: np.ndarray, squares: list[Box]) -> np.ndarray:
-        """Return the means of the deepest map over each square: (squares, 112) float32."""
+        """Return the means of the deepest map over each square, (squares, 112) float32, each of length √112.
+
+        The kernel is then the cube of one plus a cosine; longer features would make it a matter of a few crops.
+        """
         crops = np.stack([photo[square.slices] for square in squares])
-        return self.network(self._pixels(crops))[-1].mean(dim=(2, 3)).cpu().numpy()
+        means = self.network(self._pixels(crops))[-1].mean(dim=(2, 3))
+        return (functional.normalize(means) * math.sqrt(means.shape[1])).cpu().numpy()
 
 
 def find_weights_file() -> Path:

@@ -187,6 +187,12 @@ def test_masks_of_others_are_taken_from_files(photos, tmp_path_factory, capsys):
     assert main([str(photos), "--weights", "--baselines", "mean", "--protocol", "ffhq", *files]) == 0
     rows = json.loads((masks / "figures.json").read_text())["photos"]
     assert [(row["mask"], row["mask_fraction"]) for row in rows] == [("files", 0.25)] * 2
+    Image.fromarray(pixels[8:, 8:]).save(masks / "1.png")  # belongs to the photo of that name
+    (masks / "box.png").rename(masks / "0.png")
+    assert main([str(photos), "--weights", "--baselines", "mean", *files]) == 0
+    rows = json.loads((masks / "figures.json").read_text())["photos"]
+    found = [row["mask_fraction"] for row in rows]
+    assert found == [pytest.approx(0.25, abs=0.01), pytest.approx((32 / 56) ** 2, abs=0.01)]
 
 
 def test_sums_of_workers_are_those_of_one_process():

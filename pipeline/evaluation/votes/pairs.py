@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from moebius.windows import Box
 from pipeline.evaluation.case import Case
-from pipeline.report.pictures import PICTURE_PX, data_uri, hole_picture, photo_picture, surroundings
+from pipeline.report.pictures import PICTURE_PX, data_uri, hole_picture, photo_picture
 
 QUALITY = 92  # of WebP; a lower one hides seams
 
@@ -113,13 +114,28 @@ class PairDrawer:
 
 
 def _draw(case: Case, pair: Pair) -> DrawnPair:
-    part = surroundings(case.mask)
-    cut = part.slices if part else (slice(None), slice(None))
+    cut = busiest_part(case.mask).slices
     hole = np.ascontiguousarray(case.mask[cut])
-    height, width = hole.shape
-    scale = min(1.0, PICTURE_PX / max(width, height))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
+    size = hole.shape[1], hole.shape[0]
     left, right = (
         data_uri(photo_picture(case.fills[method][cut], size), quality=QUALITY) for method in (pair.left, pair.right)
     )
     return DrawnPair(pair.sealed(), left, right, data_uri(hole_picture(hole, size), lossless=True), size)
+
+
+def busiest_part(mask: np.ndarray) -> Box:
+    """Return the part of a photo, ``PICTURE_PX`` a side at most, with most hole; of equal ones that around its middle.
+
+    The part is shown as it is: scaled down, fills of thin holes could not be told apart.
+
+    Args:
+        mask: (H, W) bool, not empty.
+    """
+    height, width = (min(side, PICTURE_PX) for side in mask.shape)
+    sums = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), np.int64)
+    sums[1:, 1:] = mask.cumsum(axis=0).cumsum(axis=1)
+    counts = sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width]
+    best = np.argwhere(counts == counts.max())
+    middle = np.argwhere(mask).mean(axis=0) - (height / 2, width / 2)
+    top, left = best[np.abs(best - middle).sum(axis=1).argmin()].tolist()
+    return Box(top, left, top + height, left + width)

@@ -116,3 +116,20 @@ def test_kid_needs_enough_crops_and_is_the_same_whichever_worker_measured_what(m
     first.merge(second.state())
     assert first.of_set("objects", "blurred") == whole.of_set("objects", "blurred")
     assert whole.of_set("objects", "blurred")["kid"] > 0 and whole.notes() == []
+
+
+def test_kid_of_halves_of_real_photos_is_zero_within_its_error_and_grows_with_blur(monkeypatch):
+    monkeypatch.setattr(module, "MIN_CROPS", 90)
+    features, side = Features(), 64
+    for path in sorted((ROOT / "tests" / "photos" / "images").iterdir()):
+        with Image.open(path) as image:
+            photo = np.asarray(image.convert("RGB").resize((8 * side, 2 * side)))
+        tiles = [photo[:, left : left + side] for left in range(0, 8 * side, side)]
+        halves = [(tile[:side], tile[side:])[:: 1 if index % 2 else -1] for index, tile in enumerate(tiles)]
+        for truth, other in halves:  # of which either has as many skies as the other
+            fills = {"other half": other, "slightly blurred": blurred(other, 2), "blurred": blurred(other, 4)}
+            features.measure(Case(path.name, "objects", truth, np.ones((side, side), bool), fills))
+    found = {name: features.of_set("objects", name) for name in fills}
+    assert found["slightly blurred"]["kid"] < found["blurred"]["kid"]
+    assert abs(found["other half"]["kid"]) < 3 * found["other half"]["kid_error"]
+    assert found["blurred"]["kid"] > found["other half"]["kid"] + 2 * found["blurred"]["kid_error"]

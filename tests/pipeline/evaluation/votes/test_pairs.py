@@ -8,7 +8,7 @@ import pytest
 from pipeline.errors import ConfigError
 from pipeline.evaluation.case import Case
 from pipeline.evaluation.votes.count import count_votes
-from pipeline.evaluation.votes.pairs import Pair, PairDrawer, choose_pairs, unseal
+from pipeline.evaluation.votes.pairs import Pair, PairDrawer, busiest_part, choose_pairs, unseal
 from tests.conftest import textured
 
 METHODS = ["nano", "telea", "mean"]
@@ -42,6 +42,19 @@ def test_pairs_are_drawn_in_their_order_and_those_without_a_fill_left_out():
         drawer.add(Case(f"{index}.png", "objects", truth, mask, fills))
     shown = [unseal(drawn.sealed) for drawn in drawer.drawn()]
     assert shown == [pair for pair in pairs if "mean" not in (pair.left, pair.right) or pair.name == "0.png"]
+
+
+def test_shown_part_has_most_of_the_hole_around_its_middle():
+    mask = np.zeros((900, 1300), bool)
+    mask[100:140, 700:760] = True
+    part = busiest_part(mask)
+    assert (part.bottom - part.top, part.right - part.left) == (560, 560)
+    assert mask[part.slices].sum() == mask.sum() and part.left + 280 == pytest.approx(730, abs=1)
+    mask[600:, :] = True
+    assert busiest_part(mask).top == 340
+    small = np.zeros((60, 700), bool)
+    small[0, 699] = True
+    assert busiest_part(small).slices == (slice(0, 60), slice(140, 700))
 
 
 def vote(left, right, choice):
