@@ -50,7 +50,7 @@ def test_there_are_commands_of_most_kinds():
 def test_command_is_taken(workplace, monkeypatch, page, command):
     name, *arguments = words(command)
     job = importlib.import_module(f"jobs.{name.replace('-', '_')}")
-    at_start = importlib.import_module("jobs.cli.sink") if name in ("vacuum", "verify", "forget") else job
+    at_start = importlib.import_module("jobs.cli.sink") if name in ("vacuum", "verify", "forget", "export") else job
     started = []
     monkeypatch.setattr(at_start, "run_command", lambda run, **_: started.append(run) or 0)
     assert job.main(arguments) == 0 and len(started) == 1

@@ -25,7 +25,7 @@ def split_row(row: pa.RecordBatch) -> tuple[dict[str, bytes], dict[str, Any]]:
     described: dict[str, Any] = {}
     for name, column in zip(row.schema.names, row.columns, strict=True):
         with _naming(name):
-            content = column[0].as_py() if _is_binary(column.type) else _json_value(column[0])
+            content = column[0].as_py() if _is_binary(column.type) else json_value(column[0])
             if name == JSON and isinstance(content, str | bytes):
                 described[name] = _checked(json.loads(content))
             elif isinstance(content, bytes):
@@ -55,7 +55,7 @@ def _naming(column: str) -> Iterator[None]:
         raise SampleError("write", "UncarriedValue", message) from error
 
 
-def _json_value(value: pa.Scalar) -> Any:
+def json_value(value: pa.Scalar) -> Any:
     """Convert a value to JSON types; NaN becomes null.
 
     Raises:
@@ -67,11 +67,11 @@ def _json_value(value: pa.Scalar) -> Any:
     if isinstance(kind, pa.BaseExtensionType):
         return _of_extension(value)
     if pa.types.is_struct(kind):
-        return {field.name: _json_value(value[index]) for index, field in enumerate(kind)}
+        return {field.name: json_value(value[index]) for index, field in enumerate(kind)}
     if pa.types.is_map(kind):
-        return [[_json_value(pair[0]), _json_value(pair[1])] for pair in value.values]
+        return [[json_value(pair[0]), json_value(pair[1])] for pair in value.values]
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        return [_json_value(item) for item in value.values]
+        return [json_value(item) for item in value.values]
     if pa.types.is_decimal(kind):
         return str(value.as_py())
     if pa.types.is_float16(kind):

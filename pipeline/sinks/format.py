@@ -1,6 +1,6 @@
 """The interface of sink formats. Configurations load the file of their format."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -67,12 +67,26 @@ class Shard(Protocol):
         """Complete the file."""
 
     @staticmethod
-    def read(file: IO[bytes]) -> Iterator[Member]:
-        """Yield the samples of a shard."""
+    def read(file: IO[bytes], names: Collection[str] | None = None, with_image: bool = True) -> Iterator[Member]:
+        """Yield the samples of a shard, all of them or those of some names.
+
+        Args:
+            file: the shard.
+            names: of the wanted samples; others are skipped, as far as the format allows without reading them.
+            with_image: whether the image is needed; members without it cannot be copied to another shard.
+        """
 
     @staticmethod
     def image_of(member: Member) -> bytes:
         """Return the encoded image of a sample."""
+
+    @staticmethod
+    def carried_of(member: Member) -> Mapping[str, Any]:
+        """Return the carried columns of a sample: scalars of Arrow, or text, bytes and values of JSON."""
+
+    @staticmethod
+    def carried_schema(file: IO[bytes]) -> "pa.Schema | None":
+        """Return names and types of the carried columns; ``None`` where the format knows no types."""
 
     @staticmethod
     def read_image(file: IO[bytes], name: str) -> bytes | None:

@@ -1,8 +1,8 @@
 """``parquet``: shards of results as Parquet files."""
 
 import json
-from collections.abc import Iterator
-from typing import IO
+from collections.abc import Collection, Iterator, Mapping
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,7 +13,8 @@ from pipeline.sinks.format import Member
 
 ROW_GROUP_ROWS, ROW_GROUP_BYTES = 100, 32 << 20  # what a reader must take at least, to see one image
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-_OWN = pa.schema([("sample_id", pa.string()), ("image", _IMAGE), ("width", pa.int32()), ("height", pa.int32())])
+_IMAGE_COLUMN = "image"
+_OWN = pa.schema([("sample_id", pa.string()), (_IMAGE_COLUMN, _IMAGE), ("width", pa.int32()), ("height", pa.int32())])
 # With it, datasets.load_dataset shows the column as images.
 _FEATURES = {b"huggingface": json.dumps({"info": {"features": {"image": {"_type": "Image"}}}}).encode()}
 
@@ -67,18 +68,33 @@ class ParquetShard:
             self._writer.close()
 
     @staticmethod
-    def read(file: IO[bytes]) -> Iterator[Member]:
-        """Rows of a shard."""
-        number = 0
-        for batch in pq.ParquetFile(file).iter_batches(ROW_GROUP_ROWS):
-            for row in range(batch.num_rows):
-                yield Member(str(number), batch.slice(row, 1))
-                number += 1
+    def read(file: IO[bytes], names: Collection[str] | None = None, with_image: bool = True) -> Iterator[Member]:
+        """Yield rows of a shard; only row groups and columns that are needed are read."""
+        parquet, first = pq.ParquetFile(file), 0
+        columns = None if with_image else [name for name in parquet.schema_arrow.names if name != _IMAGE_COLUMN]
+        for group in range(parquet.num_row_groups):
+            count = parquet.metadata.row_group(group).num_rows
+            wanted = [row for row in range(count) if names is None or str(first + row) in names]
+            if wanted:
+                (batch,) = parquet.read_row_group(group, columns).combine_chunks().to_batches()
+                yield from (Member(str(first + row), batch.slice(row, 1)) for row in wanted)
+            first += count
 
     @staticmethod
     def image_of(member: Member) -> bytes:
         """Return the encoded image of a sample."""
-        return member.content.column("image")[0]["bytes"].as_py()
+        return member.content.column(_IMAGE_COLUMN)[0]["bytes"].as_py()
+
+    @staticmethod
+    def carried_of(member: Member) -> Mapping[str, Any]:
+        """Return the carried columns of a sample as scalars."""
+        row = member.content
+        return {name: row[name][0] for name in row.schema.names if name not in _OWN.names}
+
+    @staticmethod
+    def carried_schema(file: IO[bytes]) -> pa.Schema:
+        """Return names and types of the carried columns."""
+        return pa.schema([field for field in pq.read_schema(file) if field.name not in _OWN.names])
 
     @staticmethod
     def read_image(file: IO[bytes], name: str) -> bytes | None:
@@ -88,6 +104,6 @@ class ParquetShard:
         for group in range(parquet.num_row_groups):
             count = parquet.metadata.row_group(group).num_rows
             if number < count:
-                return parquet.read_row_group(group, ["image"])["image"][number].as_py()["bytes"]
+                return parquet.read_row_group(group, [_IMAGE_COLUMN])[_IMAGE_COLUMN][number].as_py()["bytes"]
             number -= count
         return None

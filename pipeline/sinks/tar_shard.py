@@ -1,10 +1,11 @@
 """``webdataset``: shards of results as tar files."""
 
 import io
+import json
 import posixpath
 import tarfile
-from collections.abc import Iterator, Mapping
-from typing import IO
+from collections.abc import Collection, Iterator, Mapping
+from typing import IO, Any
 
 import pyarrow as pa
 
@@ -73,22 +74,37 @@ class TarShard:
         return key
 
     @staticmethod
-    def read(file: IO[bytes]) -> Iterator[Member]:
-        """Yield the samples of a shard, grouped by key."""
+    def read(file: IO[bytes], names: Collection[str] | None = None, with_image: bool = True) -> Iterator[Member]:
+        """Yield the samples of a shard, grouped by key; content that is not needed is skipped."""
         with tarfile.open(fileobj=file, mode="r:") as tar:
             members: dict[str, bytes] = {}
             for header in tar:
+                name = next(iter(members), header.name)  # the image is the first of a sample
+                is_wanted = (names is None or name in names) and (with_image or bool(members))
                 opened = tar.extractfile(header)
                 assert opened is not None  # we write nothing but files
-                members[header.name] = opened.read()
-                if split_name(header.name)[1] == "json":  # which is the last of a sample
-                    yield Member(next(iter(members)), members)
+                members[header.name] = opened.read() if is_wanted else b""
+                if split_name(header.name)[1] == JSON:  # which is the last of a sample
+                    if is_wanted:
+                        yield Member(name, members)
                     members = {}
 
     @staticmethod
     def image_of(member: Member) -> bytes:
         """Return the encoded image of a sample."""
         return member.content[member.name]
+
+    @staticmethod
+    def carried_of(member: Member) -> Mapping[str, Any]:
+        """Return the carried columns of a sample: members as bytes, and what the JSON says."""
+        parts = {split_name(name)[1]: content for name, content in member.content.items() if name != member.name}
+        described = json.loads(parts.pop(JSON))
+        described.pop("sample_id")
+        return {**parts, **described}
+
+    @staticmethod
+    def carried_schema(file: IO[bytes]) -> None:
+        """Return ``None``: a tar has no types."""
 
     @staticmethod
     def read_image(file: IO[bytes], name: str) -> bytes:

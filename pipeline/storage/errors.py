@@ -109,5 +109,6 @@ def is_refused_request(error: OSError) -> bool:
 
 
 def _answer(error: OSError) -> Mapping[str, Any]:
-    """Return the S3 response behind an s3fs error."""
-    return getattr(error.__cause__, "response", None) or {}
+    """Return the S3 response behind an s3fs error; clients of other storages keep objects of their own there."""
+    response = getattr(error.__cause__, "response", None)
+    return response if isinstance(response, Mapping) else {}

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from moebius.train.settings import TrainSettings
-from pipeline.config.data import MaskConfig, SourceConfig
+from pipeline.config.mask import MaskConfig
+from pipeline.config.source import SourceConfig
 
 OBJECT_KINDS = ("member", "column", "paired")
 

@@ -12,7 +12,7 @@ from moebius.train.data.random_masks import random_mask
 from moebius.train.photos import UNKNOWN_LAYOUT
 from pipeline.codecs.decode import load_pixels
 from pipeline.codecs.header import open_checked
-from pipeline.config.data import MaskConfig
+from pipeline.config.mask import MaskConfig
 from pipeline.errors import SampleError
 from pipeline.masks.decode import MaskData, read_mask_file
 from pipeline.masks.refine import refine

@@ -3,8 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.config.data import MaskConfig, SinkConfig, SourceConfig
 from pipeline.config.job import JobConfig
+from pipeline.config.mask import MaskConfig
+from pipeline.config.sink import SinkConfig
+from pipeline.config.source import SourceConfig
 
 NO_MASKS = "alpha"  # a kind whose masks need no file
 

@@ -127,17 +127,31 @@ def feature_distances(ours: list[Tensor], theirs: list[Tensor], holes: Tensor) -
     return total
 
 
-def statistics_distances(ours: list[Tensor], theirs: list[Tensor]) -> Tensor:
-    """Absolute differences of the channels' means and deviations over the deviation of ``theirs``, summed: (B,)."""
+def statistics_distances(ours: list[Tensor], theirs: list[Tensor], holes: Tensor | None = None) -> Tensor:
+    """Absolute differences of the channels' means and deviations over the deviation of ``theirs``, summed: (B,).
+
+    Args:
+        ours, theirs: maps of :class:`LiteFeatures`.
+        holes: (B, 1, H, W), 1 = compare; ``None``: everything. The deviation that differences are divided by is always
+            that of the whole maps, since a hole in a flat part has next to none.
+    """
     total = ours[0].new_zeros(len(ours[0]))
     for mine, other in zip(ours, theirs, strict=True):
-        means = (mine.mean(dim=(2, 3)) - other.mean(dim=(2, 3))).abs().mean(dim=1)
-        spread = _deviation(other)
-        deviations = (_deviation(mine) - spread).abs().mean(dim=1)
-        total = total + (means + deviations) / spread.mean(dim=1)
+        everywhere = mine.new_ones(len(mine), 1, *mine.shape[2:])
+        shares = everywhere if holes is None else functional.adaptive_avg_pool2d(holes, (mine.shape[2], mine.shape[3]))
+        moments = zip(_moments(mine, shares), _moments(other, shares), strict=True)
+        differences = [(our - their).abs().mean(dim=1) for our, their in moments]
+        total = total + sum(differences) / _moments(other, everywhere)[1].mean(dim=1)
     return total
 
 
-def _deviation(features: Tensor) -> Tensor:
-    """(B, C, H, W) → (B, C), with a gradient where all values are equal."""
-    return (features.var(dim=(2, 3), unbiased=False) + 1e-6).sqrt()
+def _moments(features: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
+    """Weighted means and deviations, (B, C) each, of (B, C, H, W); with a gradient where all values are equal.
+
+    Args:
+        shares: (B, 1, H, W), the weights.
+    """
+    weights = shares / shares.sum(dim=(2, 3), keepdim=True).clamp(min=1e-6)
+    means = (features * weights).sum(dim=(2, 3))
+    variance = ((features - means[..., None, None]).square() * weights).sum(dim=(2, 3))
+    return means, (variance + 1e-6).sqrt()

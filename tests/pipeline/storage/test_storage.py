@@ -109,6 +109,17 @@ def test_server_that_does_not_answer_is_an_os_error(monkeypatch):
             action()
 
 
+def test_answer_of_another_client_than_that_of_s3_is_an_os_error():
+    class Refused(OSError):
+        """What a client raises whose answers are objects, as those of the Hugging Face hub are."""
+
+    class Answered(Exception):
+        response = object()
+
+    with pytest.raises(Refused), answering():
+        raise Refused("404 Client Error") from Answered()
+
+
 def test_server_that_takes_connections_and_never_answers_is_given_up(monkeypatch, tmp_path):
     monkeypatch.setattr(pipeline.storage.s3, "TRIES", 1)
     (tmp_path / "x").write_bytes(b"1")

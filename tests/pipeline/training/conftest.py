@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pipeline.config.data import MaskConfig, SourceConfig
+from pipeline.config.mask import MaskConfig
+from pipeline.config.source import SourceConfig
 from pipeline.training.job import StreamSettings
 from tests.conftest import textured
 

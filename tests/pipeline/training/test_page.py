@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.config.data import SourceConfig
+from pipeline.config.source import SourceConfig
 from pipeline.training.config import TrainingConfig
 from pipeline.training.page import MAX_POINTS, line_of, read_rows, write_page
 from tests.conftest import textured

@@ -13,7 +13,8 @@ from PIL import Image
 
 from moebius.checkpoint import read_checkpoint
 from moebius.train.photos import PhotosError, list_photos, pack_photos
-from pipeline.config.data import MaskConfig, SourceConfig
+from pipeline.config.mask import MaskConfig
+from pipeline.config.source import SourceConfig
 from pipeline.errors import ConfigError
 from pipeline.storage.storage import Storage
 from pipeline.training.config import TrainingConfig

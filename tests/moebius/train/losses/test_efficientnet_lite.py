@@ -64,3 +64,17 @@ def test_statistics_ignore_where_features_are_and_see_what_they_are():
     flat = torch.zeros(1, 4, 8, 8, requires_grad=True)
     statistics_distances([flat], [ours[0][:1]]).sum().backward()
     assert flat.grad is not None and flat.grad.isfinite().all()
+
+
+def test_statistics_of_a_hole_are_those_of_its_positions_over_the_spread_of_the_whole_map():
+    theirs, ours = torch.randn(2, 1, 4, 8, 8)
+    holes = torch.zeros(1, 1, 16, 16)
+    holes[..., :8, :] = 1
+    means = (ours[..., :4, :].mean(dim=(2, 3)) - theirs[..., :4, :].mean(dim=(2, 3))).abs()
+    deviations = (_deviation(ours[..., :4, :]) - _deviation(theirs[..., :4, :])).abs()
+    expected = (means + deviations).mean(dim=1) / _deviation(theirs).mean(dim=1)
+    torch.testing.assert_close(statistics_distances([ours], [theirs], holes), expected, rtol=1e-4, atol=1e-4)
+
+
+def _deviation(features):
+    return features.std(dim=(2, 3), unbiased=False)

@@ -1,142 +1,21 @@
-"""Sources, masks and sinks as frozen dataclasses; the keys are those of ``conf/*.yaml``."""
+"""The section ``mask`` of a configuration."""
 
-import os
-import re
-from collections.abc import Collection
 from dataclasses import dataclass, field
-from string import Formatter
 from typing import Any
-from urllib.parse import urlsplit
 
 from pipeline.config.mark import check_mark
 from pipeline.config.model_input import ModelInput
-from pipeline.config.rules import MaskRules, SinkRules, SourceRules
+from pipeline.config.rules import MaskRules
 from pipeline.config.shapes import CORNERS, LABEL_FORMATS, check_expression, check_roles
-from pipeline.containers import CONTAINERS, KEPT_FORMATS
+from pipeline.config.template import check_template
+from pipeline.config.values import absolute_uri, as_extension, choose
 from pipeline.detection.registry import CONTRACTS
 from pipeline.errors import ConfigError
 from pipeline.masks.registry import MASK_KINDS
-from pipeline.sinks.registry import SINK_FORMATS
-from pipeline.sources.registry import SOURCE_FORMATS
-from pipeline.uris import is_origin
 
 ANCHORS = ("top-left", "top-right", "bottom-left", "bottom-right", "center")
-SHARD_NAME = re.compile(r"[^/]*([*?\[{]|\.(tar(\.(gz|bz2|xz|zst))?|tgz|tbz2|txz|tzst|parquet|parq|pq)$)", re.IGNORECASE)
-LIST_NAME = re.compile(r"[*?\[{]|\.(parquet|parq|pq|json|(csv|jsonl|ndjson)(\.gz)?)$", re.IGNORECASE)
-LIST_COLUMNS = ("size", "etag", "last_modified", "mask_size", "mask_etag", "mask_last_modified")
 MIN_TILE_PX = 64
-MAX_SHARD_BYTES = 1 << 30  # half of what a column of Arrow holds
-TEMPLATE_FIELDS = ("path", "dir", "stem", "ext", "n")
-NUMBER = "\0"  # in place of {n} in the name of a mask; no file has it in its name
 _OF_ALL = ("min_fraction", "max_fraction", "missing")  # are keys of a union, not of its parts
-_NUMBER_BESIDE_FIELD = re.compile(r"\}\{n\}|\{n\}\{|\{n\}.*\{n\}", re.DOTALL)
-RESULT_FORMATS = tuple(container.name.lower() for container in CONTAINERS if container.modes)
-IMAGE_FORMATS = (*KEPT_FORMATS, "png", "webp", "jpeg")
-
-
-def absolute_uri(uri: str, key: str) -> str:
-    """A local path as an absolute one, since workers run elsewhere; any other uri as it is.
-
-    Args:
-        uri: a path or a uri.
-        key: of the configuration, or argument of a command, that gives it.
-
-    Raises:
-        ConfigError: an empty uri, one without an origin, or one with credentials.
-    """
-    if not uri:
-        raise ConfigError(f"{key} must not be empty")
-    scheme, is_remote, rest = uri.partition("://")
-    if is_remote and not rest.strip("/") and scheme not in ("file", "local", "memory"):
-        raise ConfigError(f"{key} must name a bucket or a host behind {uri}")
-    if "@" in urlsplit(uri).netloc:
-        raise ConfigError(f"{key} must not hold a user name or password; put them into storage or the environment")
-    return uri if is_remote else os.path.abspath(os.path.expanduser(uri))
-
-
-def as_extension(text: str) -> str:
-    """Normalize the extension of a member of a shard: the part of its name behind the sample's key."""
-    return text.lower().removeprefix(".")
-
-
-def choose(key: str, value: str, choices: Collection[str]) -> None:
-    """Refuse a value that is not among the choices of a key.
-
-    Raises:
-        ConfigError: naming the choices.
-    """
-    if value not in choices:
-        raise ConfigError(f"{key} must be one of {', '.join(choices)}, got {value!r}")
-
-
-@dataclass(frozen=True)
-class SourceConfig:
-    """Where the images are read from.
-
-    Args:
-        format: ``images`` (files), ``webdataset`` (tar shards), ``parquet``, or ``list`` (files that a table names).
-        uri: folder or prefix of the files; for shards also one file, or names with globs and braces; for ``list`` the
-            list: Parquet, CSV or JSON lines, several of them, or the ``manifest.json`` of an S3 Inventory.
-        pattern: glob over paths below ``uri``, or below the root of a list.
-        image: in tar shards, the extension of the image's member, null for any image extension; in Parquet files, the
-            image's column, null for ``image``.
-        key: column of Parquet files that names a sample; null names it by file and row. In a list, the column of paths
-            or uris; null for ``key``.
-        hosts: buckets and hosts, beside the source's own, that uris in Parquet files and lists may lead to, such as
-            ``s3://other-bucket`` or ``https://cdn.example.com``.
-        root: folder that the paths of a list are relative to; null: the folder of the list.
-        columns: names of other columns of a list where they are not ``size``, ``etag``, ``last_modified`` and, of masks
-            in files, ``mask_size``, ``mask_etag``, ``mask_last_modified``, such as ``{size: bytes}``.
-    """
-
-    format: str = "images"
-    uri: str = "photos/"
-    pattern: str = "**/*"
-    image: str | None = None
-    key: str | None = None
-    hosts: list[str] = field(default_factory=list)
-    root: str | None = None
-    columns: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        _check_hosts(self.hosts)
-        choose("source.format", self.format, SOURCE_FORMATS)
-        uri, pattern = self.uri, self.pattern
-        if self.rules.is_sharded:
-            folder, slash, name = uri.rpartition("/")
-            if SHARD_NAME.match(name) and not os.path.isdir(os.path.expanduser(uri)):
-                uri, pattern = f"{folder}{slash}" or ".", name
-        object.__setattr__(self, "uri", absolute_uri(uri, "source.uri"))
-        object.__setattr__(self, "pattern", pattern)
-        self._check_list()
-        if self.rules.has_members and self.image:
-            object.__setattr__(self, "image", as_extension(self.image))
-
-    def _check_list(self) -> None:
-        if not self.rules.is_list:
-            if given := [key for key in ("root", "columns") if getattr(self, key)]:
-                raise ConfigError(f"source.{given[0]} has no meaning for source.format={self.format}, only for list")
-            return
-        if self.root is not None:
-            object.__setattr__(self, "root", absolute_uri(self.root, "source.root"))
-        for role, column in self.columns.items():
-            choose("source.columns: a key", role, LIST_COLUMNS)
-            if not isinstance(column, str) or not column:
-                raise ConfigError(f"source.columns.{role} must be the name of a column, got {column!r}")
-
-    @property
-    def root_uri(self) -> str:
-        """Return the uri of the folder that paths of images are relative to."""
-        if not self.rules.is_list:
-            return self.uri
-        folder, _, name = self.uri.rpartition("/")
-        return self.root or (folder if LIST_NAME.search(name) else self.uri)
-
-    @property
-    def rules(self) -> SourceRules:
-        """Return the properties of the format."""
-        rules: SourceRules = SOURCE_FORMATS.load(self.format)
-        return rules
 
 
 @dataclass(frozen=True)
@@ -275,7 +154,7 @@ class MaskConfig:
         self._check_annotations()
         object.__setattr__(self, "also", [_further(part, number) for number, part in enumerate(self.also)])
         if self.template is not None:
-            _check_template(self.template)
+            check_template(self.template)
         self._check_detection()
         check_mark(self.offset, self.size, self.repeat, self.find, self.max_opacity)
 
@@ -321,14 +200,6 @@ class MaskConfig:
         """Return the kind's requirements on the configuration and the place of its masks."""
         rules: MaskRules = MASK_KINDS.load(self.kind)(self)
         return rules
-
-
-def _check_hosts(hosts: Collection[Any]) -> None:
-    for host in hosts:
-        if not is_origin(host):
-            raise ConfigError(
-                f"source.hosts must be buckets or hosts such as s3://bucket or https://cdn.example.com, got {host!r}"
-            )
 
 
 def _further(part: Any, number: int) -> MaskConfig:
@@ -378,78 +249,3 @@ def _members(member: Any) -> str | list[str]:
         raise ConfigError(f"mask.member must be an extension such as mask.png, or a list of such, got {member!r}")
     names = [as_extension(name) for name in several]
     return names if isinstance(member, list) else names[0]
-
-
-def _check_template(template: str) -> None:
-    if not template.strip():
-        raise ConfigError("mask.template must not be empty; null tries the same path, then the same stem")
-    try:
-        placed = [
-            (field, spec, conversion) for _, field, spec, conversion in Formatter().parse(template) if field is not None
-        ]
-    except ValueError as error:
-        raise ConfigError(f"mask.template={template}: {error}") from error
-    if not all(field in TEMPLATE_FIELDS and not spec and not conversion for field, spec, conversion in placed):
-        known = ", ".join(f"{{{field}}}" for field in TEMPLATE_FIELDS)
-        raise ConfigError(f"mask.template may hold only {known} in braces, got {template}")
-    if _NUMBER_BESIDE_FIELD.search(template):
-        raise ConfigError(
-            f"mask.template={template}: {{n}} may occur once, and not right beside another name in braces"
-        )
-
-
-@dataclass(frozen=True)
-class SinkConfig:
-    """Where results go, and how.
-
-    Args:
-        uri: folder or prefix that receives the results.
-        format: ``images`` (one file per result), ``webdataset`` (tar shards) or ``parquet``.
-        image_format: ``source`` keeps each image's own format; ``source-or-png`` does, too, but writes PNG where that
-            format cannot hold the pixels, as of GIF, AVIF and HEIC; ``png`` and ``webp`` are lossless, ``jpeg`` is not.
-        carry: columns of a Parquet source or of a list, or extensions of members of tar shards, to store beside the
-            results.
-        shard_samples: maximum number of results per shard.
-        shard_bytes: size at which a shard is full; its last result may exceed it.
-    """
-
-    uri: str = "out/"
-    format: str = "images"
-    image_format: str = "source"
-    carry: list[str] = field(default_factory=list)
-    shard_samples: int = 1000
-    shard_bytes: int = 256 << 20
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "uri", absolute_uri(self.uri, "sink.uri"))
-        choose("sink.format", self.format, SINK_FORMATS)
-        choose("sink.image_format", self.image_format, IMAGE_FORMATS)
-        for key in ("shard_samples", "shard_bytes"):
-            if getattr(self, key) < 1:
-                raise ConfigError(f"sink.{key} must be positive, got {getattr(self, key)}")
-        if self.shard_bytes > MAX_SHARD_BYTES:
-            raise ConfigError(f"sink.shard_bytes must be at most {MAX_SHARD_BYTES}, got {self.shard_bytes}")
-        if taken := sorted({as_extension(name) for name in self.carry} & self._own_names):
-            raise ConfigError(
-                f"sink.carry cannot take {', '.join(taken)}: results are called that in a {self.format} sink"
-            )
-
-    @property
-    def _own_names(self) -> frozenset[str]:
-        """Columns or members that a shard has of its own."""
-        if columns := self.rules.own_columns:
-            return frozenset(columns)
-        return frozenset(
-            ("sample_id", *(RESULT_FORMATS if self.image_format in KEPT_FORMATS else (self.image_format,)))
-        )
-
-    @property
-    def is_sharded(self) -> bool:
-        """Whether many results share a file."""
-        return self.rules.is_sharded
-
-    @property
-    def rules(self) -> SinkRules:
-        """Return the properties of the format."""
-        rules: SinkRules = SINK_FORMATS.load(self.format)
-        return rules

@@ -1,0 +1,1 @@
+"""Publishes the current results of a sink as a data set or table that others read."""
