@@ -10,6 +10,7 @@ from jobs.cli.exit_codes import DONE, FAILED
 from jobs.cli.parser import new_parser
 from jobs.configuration.load import load_training_config
 from pipeline.errors import ConfigError
+from pipeline.uris import scheme_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,7 +31,8 @@ def _distill(path: str, overrides: Sequence[str]) -> int:
     from moebius.train.photos import PhotosError
     from pipeline.training.run import run_training
 
-    check_writable(Path(config.folder) / CHECKPOINT)
+    if not scheme_of(config.folder):
+        check_writable(Path(config.folder) / CHECKPOINT)
     try:
         run_training(config)
     except (PhotosError, DeviceError) as error:

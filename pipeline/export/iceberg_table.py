@@ -9,12 +9,12 @@ import pyarrow as pa
 from pipeline.errors import ConfigError
 from pipeline.export.base import EXPORTED, MARK, Changes, Committed, State, TargetConflictError, foreign
 from pipeline.export.iceberg_purge import purge_snapshots
-from pipeline.export.parquet_files import FILE_BYTES
 from pipeline.export.plain_types import plain_schema
 from pipeline.extras import check_extra
 from pipeline.uris import public_text
 
 SCHEME = "iceberg://"
+FILE_BYTES = 128 << 20  # of rows in memory, since pyiceberg collects those of a file, and reads a file whole to copy it
 _SINK = f"{MARK}.sink"  # a property of the tables that exports create
 
 

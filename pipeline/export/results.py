@@ -4,7 +4,7 @@ import hashlib
 import tarfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import groupby
+from itertools import groupby, starmap
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -64,15 +64,13 @@ class ResultReader:
         rows = (row for table in tables for row in table.to_pylist())
         waiting: list[dict[str, Any]] = []
         waiting_bytes = 0
-        for row, stored in self._stored(rows):
-            whole = self._whole(row, stored)
-            if whole is None:
-                continue
-            waiting.append(whole)
-            waiting_bytes += len(stored.image or b"") if isinstance(stored, Stored) else 0
+        for row in filter(None, starmap(self._whole, self._stored(rows))):
+            waiting.append(row)
+            waiting_bytes += len(row.get(IMAGE, b""))
             if len(waiting) >= BATCH_ROWS or waiting_bytes >= BATCH_BYTES:
-                yield pa.RecordBatch.from_pylist(waiting, self.schema)
+                batch = pa.RecordBatch.from_pylist(waiting, self.schema)
                 waiting, waiting_bytes = [], 0
+                yield batch
         if waiting:
             yield pa.RecordBatch.from_pylist(waiting, self.schema)
 
@@ -109,25 +107,22 @@ class ResultReader:
         yield from ((row, fault) for row in missing.values())
 
     def _whole(self, row: dict[str, Any], stored: Stored | Exception) -> dict[str, Any] | None:
-        """Complete a row with its result; ``None``, and counted, if the result is missing or another."""
-        fault = self._fault(row, stored)
-        if fault is None:
-            return row
-        self.unread.append(row["sample_id"])
-        self.reasons[fault] += 1
-        return None
+        """Return a row with its result; ``None``, and counted, if the result is missing or another."""
+        values = self._values(row, stored)
+        if isinstance(values, str):
+            self.unread.append(row["sample_id"])
+            self.reasons[values] += 1
+            return None
+        return {**row, **values}  # not the row itself, which lives as long as its table
 
-    def _fault(self, row: dict[str, Any], stored: Stored | Exception) -> str | None:
-        """Complete a row with its result, or return the reason why that is not possible."""
+    def _values(self, row: Mapping[str, Any], stored: Stored | Exception) -> dict[str, Any] | str:
+        """Return the columns that a result adds to its row, or the reason why it has none."""
         if isinstance(stored, Exception):
             return "missing" if isinstance(stored, FileNotFoundError) else "damaged"
-        if self.with_image:
-            assert stored.image is not None
-            if hashlib.sha256(stored.image).hexdigest() != row["output_sha256"]:
-                return "damaged, or replaced since"
-            row[IMAGE] = stored.image
+        if stored.image is not None and hashlib.sha256(stored.image).hexdigest() != row["output_sha256"]:
+            return "damaged, or replaced since"
         try:
-            row |= {field.name: plain_value(stored.carried.get(field.name), field.type) for field in self.carried}
+            values = {field.name: plain_value(stored.carried.get(field.name), field.type) for field in self.carried}
         except (ValueError, TypeError, pa.ArrowException):
             return "with carried values of other types"
-        return None
+        return values if stored.image is None else {**values, IMAGE: stored.image}

@@ -12,11 +12,13 @@ import numpy as np
 from pipeline.errors import MACHINE_ERRORS, SampleError
 from pipeline.masks.base import open_kind
 from pipeline.sources.base import SampleRef
+from pipeline.sources.inputs import Inputs
 from pipeline.sources.reader import Reader
-from pipeline.training.crops import CropSample, draw_crop
+from pipeline.training.crops import CropSample, EncodedSample, draw_crop, unpacked
 from pipeline.training.job import StreamSettings
 from pipeline.training.order import CHUNK, Chunk, Place
 
+Sample = CropSample | EncodedSample | str
 _READERS: dict[str, "ChunkReader"] = {}  # of this process
 
 
@@ -27,7 +29,7 @@ class DecodedChunk:
     Args:
         epoch, group, block, block_count: as of :class:`Chunk`.
         offsets: where each sample comes in its group.
-        samples: crops, or why there is none, as ``Type: sentence``.
+        samples: crops or latents, or why there is none, as ``Type: sentence``.
     """
 
     epoch: int
@@ -35,7 +37,7 @@ class DecodedChunk:
     block: int
     block_count: int
     offsets: list[int] = field(default_factory=list)
-    samples: list[CropSample | str] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
 
 
 class ChunkReader:
@@ -69,18 +71,23 @@ class ChunkReader:
             decoded.samples.append(sample)
         return decoded
 
-    def _samples(self, chunk: Chunk) -> Iterator[CropSample | str]:
+    def _samples(self, chunk: Chunk) -> Iterator[Sample]:
         wanted = [self._wanted(place.ref) for place in chunk.places]
         for sample, inputs in zip(wanted, self._reader.read_all(wanted), strict=True):
             try:
                 if isinstance(inputs, Exception):
                     raise inputs
-                yield draw_crop(inputs, sample["sample_id"], chunk.epoch, self.settings)
+                yield self._sample(inputs, sample["sample_id"], chunk.epoch)
             except (OSError, *MACHINE_ERRORS):
                 raise
             except Exception as error:  # noqa: BLE001 - photos may be anything
                 fault = SampleError.wrap("decode", error)
                 yield f"{fault.kind}: {sample['sample_id']}: {fault.message}"
+
+    def _sample(self, inputs: Inputs, sample_id: str, epoch: int) -> CropSample | EncodedSample:
+        if self.settings.latent_shape:
+            return unpacked(inputs.image, sample_id, epoch, self.settings)
+        return draw_crop(inputs, sample_id, epoch, self.settings)
 
     def _wanted(self, ref: SampleRef) -> dict[str, Any]:
         """Return a sample as the pipeline's readers take it."""
@@ -125,7 +132,7 @@ def as_row(decoded: DecodedChunk, size_px: int) -> dict[str, np.ndarray]:
     faults = []
     for index, (offset, sample) in enumerate(zip(decoded.offsets, decoded.samples, strict=True)):
         is_crop = isinstance(sample, CropSample)
-        faults.append("" if is_crop else sample)
+        faults.append("" if is_crop else str(sample))
         numbers[0, index, 0] = offset
         if isinstance(sample, CropSample):
             images[0, index], holes[0, index] = sample.image, np.packbits(sample.hole, axis=-1)

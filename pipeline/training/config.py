@@ -19,6 +19,8 @@ class TrainingConfig(TrainSettings):
             none.
         mask: masks of objects in these photos, with the keys of a job's `mask`, of the kinds ``member``, ``column``,
             and ``paired`` with a ``template``; their holes train the category ids 10–19. null: only random masks.
+        latents: folder, local or remote, of latents that are encoded once from ``source``, as many as ``cached``, and
+            streamed from then on; with several processes it must be complete. Empty: crops are encoded in each step.
         object_share: share of the samples with a mask of an object that use it; the others have a random one.
         shuffle: samples that are shuffled together, within shards that are shuffled themselves; so many crops are held
             in memory.
@@ -32,6 +34,7 @@ class TrainingConfig(TrainSettings):
 
     source: SourceConfig | None = None
     mask: MaskConfig | None = None
+    latents: str = ""
     object_share: float = 0.5
     shuffle: int = 256
     storage: dict[str, Any] = field(default_factory=dict, repr=False)  # may hold secrets
@@ -45,16 +48,23 @@ class TrainingConfig(TrainSettings):
         if not 0 <= self.object_share <= 1:
             raise ValueError(f"object_share must be in 0 … 1, got {self.object_share}")
         if self.source is None:
-            if self.mask is not None:
-                raise ValueError("mask needs source: packed photos have no masks")
-            return
-        for name in ("photos", "cached"):
-            if getattr(self, name):
-                raise ValueError(f"{name} and source exclude each other, got {name}={getattr(self, name)}")
-        if self.source.rules.is_list:
+            for name in ("mask", "latents"):
+                if getattr(self, name):
+                    raise ValueError(f"{name} needs source")
+        else:
+            self._check_stream(self.source)
+
+    def _check_stream(self, source: SourceConfig) -> None:
+        if self.photos:
+            raise ValueError(f"photos and source exclude each other, got photos={self.photos}")
+        if bool(self.cached) != bool(self.latents):
+            raise ValueError("with source, cached is the number of latents, and latents the folder: set both or none")
+        if self.latents and self.mode == "vae":
+            raise ValueError("latents have no meaning for mode vae")
+        if source.rules.is_list:
             raise ValueError("source.format must be images, webdataset or parquet to train, got list")
         if self.mask is not None:
-            self._check_mask(self.mask, self.source)
+            self._check_mask(self.mask, source)
 
     def has(self, name: str) -> bool:
         """See :meth:`TrainSettings.has`; photos may come from ``source``."""

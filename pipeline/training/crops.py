@@ -52,6 +52,45 @@ class CropSample:
 
 
 @dataclass(frozen=True)
+class EncodedSample:
+    """A crop with its hole, encoded.
+
+    Args:
+        pair: (2, C, h, w) float16: latents of the crop, and of the crop with its hole.
+        hole: (h, w) bool, true = repaint.
+        is_object: the hole is that of an object.
+        seed: seed of all further randomness.
+    """
+
+    pair: np.ndarray
+    hole: np.ndarray
+    is_object: bool
+    seed: int
+
+
+def packed(pair: np.ndarray, hole: np.ndarray, is_object: bool) -> bytes:
+    """Return the latents of a crop as bytes."""
+    return bytes([is_object]) + np.packbits(hole).tobytes() + pair.astype("<f2").tobytes()
+
+
+def unpacked(data: bytes, sample_id: str, epoch: int, settings: StreamSettings) -> EncodedSample:
+    """Return what :func:`packed` has packed, with the seed of an epoch.
+
+    Raises:
+        SampleError: latents of another shape.
+    """
+    assert settings.latent_shape is not None
+    channels, side = settings.latent_shape
+    hole_bytes = -(-side * side // 8)
+    if len(data) != 1 + hole_bytes + 4 * channels * side * side:
+        raise SampleError("decode", "BrokenLatents", f"{len(data)} bytes are not latents of {channels}x{side}x{side}")
+    hole = np.unpackbits(np.frombuffer(data, np.uint8, hole_bytes, 1), count=side * side).astype(bool)
+    pair = np.frombuffer(data, "<f2", offset=1 + hole_bytes).reshape(2, channels, side, side)
+    rng = np.random.default_rng([settings.seed, epoch, _number(sample_id)])
+    return EncodedSample(pair, hole.reshape(side, side), bool(data[0]), int(rng.integers(2**62)))
+
+
+@dataclass(frozen=True)
 class _Place:
     """A square of the upright photo, in its pixels."""
 

@@ -24,6 +24,7 @@ class StreamSettings:
         object_share: share of samples with the mask of an object that use it.
         shuffle: samples that are shuffled together.
         seed: seed of everything.
+        latent_shape: channels and side where the source holds latents in place of photos.
     """
 
     source: SourceConfig
@@ -33,6 +34,7 @@ class StreamSettings:
     object_share: float = 0.5
     shuffle: int = 256
     seed: int = 0
+    latent_shape: tuple[int, int] | None = None
     storage: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property

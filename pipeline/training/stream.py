@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from moebius.hardware import usable_cores
-from moebius.train.data.source import Crops
+from moebius.train.data.source import Crops, EncodedCrops
 from moebius.train.photos import PhotosError
-from pipeline.training.chunks import DecodedChunk, reader_of
-from pipeline.training.crops import CropSample
+from pipeline.training.chunks import DecodedChunk, Sample, reader_of
+from pipeline.training.crops import CropSample, EncodedSample
 from pipeline.training.order import Position, SampleOrder
 
 MAX_THREADS = 4
@@ -37,18 +37,22 @@ class StreamedSource:
         self.order, self.size_px = order, order.settings.size_px
         self.decoded = decoded or LocalChunks(order)
         self.position, self.left_out = Position(), Counter[str]()
-        self._samples: Iterator[CropSample] | None = None
+        self._samples: Iterator[CropSample | EncodedSample] | None = None
 
-    def batch(self, batch_index: int, count: int) -> Crops:
+    def batch(self, batch_index: int, count: int) -> Crops | EncodedCrops:
         """See :class:`moebius.train.data.source.CropSource`."""
+        return as_crops([sample for sample in self.take(count) if isinstance(sample, CropSample)])
+
+    def take(self, count: int) -> list[CropSample | EncodedSample]:
+        """Return the next samples."""
         if self._samples is None:
             self._samples = self._good_samples(self.position)
-        return as_crops(list(islice(self._samples, count)))
+        return list(islice(self._samples, count))
 
     def examples(self, count: int) -> Crops:
         """See :class:`moebius.train.data.source.CropSource`; they are the first ones of the first process."""
         first = StreamedSource(SampleOrder(self.order.settings, files=self.order.files))
-        return first.batch(0, count)
+        return as_crops([sample for sample in first.take(count) if isinstance(sample, CropSample)])
 
     def state(self) -> dict[str, int]:
         """See :class:`moebius.train.data.source.CropSource`."""
@@ -65,7 +69,7 @@ class StreamedSource:
             )
             self.position = Position(self.position.epoch)
 
-    def _good_samples(self, start: Position) -> Iterator[CropSample]:
+    def _good_samples(self, start: Position) -> Iterator[CropSample | EncodedSample]:
         """Yield samples from a position on, and note the position behind each.
 
         Raises:
@@ -123,9 +127,9 @@ class LocalChunks:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def in_order(chunks: Iterable[DecodedChunk]) -> Iterator[tuple[Position, CropSample | str]]:
+def in_order(chunks: Iterable[DecodedChunk]) -> Iterator[tuple[Position, Sample]]:
     """Yield the samples of each block in their order, with the position behind each."""
-    block: list[tuple[int, CropSample | str]] = []
+    block: list[tuple[int, Sample]] = []
     for chunk in chunks:
         block += zip(chunk.offsets, chunk.samples, strict=True)
         if len(block) == chunk.block_count:

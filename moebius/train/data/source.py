@@ -31,11 +31,29 @@ class Crops:
     objects: Tensor
 
 
+@dataclass(frozen=True)
+class EncodedCrops:
+    """Crops with their holes, encoded before.
+
+    Args:
+        clean: (B, C, h, w) float32, scaled latents of the images.
+        masked: (B, C, h, w) float32, those of the images with their holes blanked.
+        masks: (B, 1, h, w) float32, 1 = repaint.
+        seeds, objects: see :class:`Crops`.
+    """
+
+    clean: Tensor
+    masked: Tensor
+    masks: Tensor
+    seeds: Tensor
+    objects: Tensor
+
+
 class CropSource(Protocol):
     """A source of crops for one process of a training run."""
 
-    def batch(self, batch_index: int, count: int) -> Crops:
-        """Return the crops of a batch.
+    def batch(self, batch_index: int, count: int) -> Crops | EncodedCrops:
+        """Return the crops of a batch; they may be encoded where a denoiser is trained.
 
         Args:
             batch_index: number of the batch in the run. A source with a position, see :meth:`state`, goes on from there

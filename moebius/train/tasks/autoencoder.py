@@ -20,7 +20,7 @@ from moebius.autoencoder.small import SmallAutoencoder, SmallAutoencoderConfig
 from moebius.autoencoder.vae import load_vae
 from moebius.checkpoint import CheckpointError
 from moebius.train.data.random_masks import random_mask
-from moebius.train.data.source import CropSource, PackedSource, process_index
+from moebius.train.data.source import Crops, CropSource, PackedSource, process_index
 from moebius.train.logs.grids import write_grid
 from moebius.train.optimization.devices import choose_device
 from moebius.train.photos import PhotoCrops
@@ -113,6 +113,7 @@ class AutoencoderTask:
         rng = np.random.default_rng([self.settings.seed, batch_index, process_index()])
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         crops = self.source.batch(batch_index, self.settings.batch_size)
+        assert isinstance(crops, Crops)  # nobody encodes them for an autoencoder
         images = crops.images.to(self.device, memory_format=torch.channels_last)
         order = FURTHER_KINDS if self.settings.vae else NEW_KINDS
         kinds = np.resize(np.array(order), len(images))

@@ -21,7 +21,7 @@ from moebius.network.published import load_denoiser, published_name
 from moebius.sampling.sampler import ddim_sample
 from moebius.train.data.batches import NoisyBatch, joined, noise_latents, noisy_batch
 from moebius.train.data.cached_latents import CachedLatents
-from moebius.train.data.source import Crops, CropSource, PackedSource, process_index
+from moebius.train.data.source import Crops, CropSource, EncodedCrops, PackedSource, process_index
 from moebius.train.logs.grids import write_grid
 from moebius.train.optimization.devices import choose_device
 from moebius.train.optimization.recompute import recompute_blocks
@@ -136,9 +136,12 @@ class DenoiserTask:
             clean, masked, masks = (part.to(self.device) for part in self.cache.draw(settings.batch_size, rng))
             return noisy_batch(clean, masked, masks, share, rng, settings.uniform_times)
         crops = self.source.batch(batch_index, settings.batch_size)
-        generators = _generators(crops)
-        clean, masked = self._encode(crops, generators)
-        masks = latent_mask(crops.masks.to(self.device), self.config.latent_size)
+        generators = _generators(crops.seeds)
+        if isinstance(crops, EncodedCrops):
+            clean, masked, masks = (part.to(self.device) for part in (crops.clean, crops.masked, crops.masks))
+        else:
+            clean, masked = self._encode(crops, generators)
+            masks = latent_mask(crops.masks.to(self.device), self.config.latent_size)
         shares = [1.0 if is_object else share for is_object in crops.objects.tolist()]
         parts = zip(clean.split(1), masked.split(1), masks.split(1), shares, generators, strict=True)
         return joined([noise_latents(*part, settings.uniform_times) for part in parts])
@@ -183,7 +186,7 @@ class DenoiserTask:
     def draw_grid(self, state: Mapping[str, Tensor], target: Path) -> None:
         """Draw rows: photo, photo with its hole, filled from pure noise, the same pasted into the photo."""
         crops = self.source.examples(GRID_SAMPLES)
-        clean, masked = self._encode(crops, _generators(crops))
+        clean, masked = self._encode(crops, _generators(crops.seeds))
         images, masks = crops.images.to(self.device), crops.masks.to(self.device)
         model = self._averaged(state)
         noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(GRID_SEED)).to(self.device)
@@ -193,5 +196,5 @@ class DenoiserTask:
         write_grid([images, images * (1 - masks), decoded, images + masks * (decoded - images)], target)
 
 
-def _generators(crops: Crops) -> list[torch.Generator]:
-    return [torch.Generator().manual_seed(seed) for seed in crops.seeds.tolist()]
+def _generators(seeds: Tensor) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(seed) for seed in seeds.tolist()]

@@ -11,10 +11,12 @@ import s3fs
 import yaml
 from PIL import Image
 
+from moebius.checkpoint import read_checkpoint
 from moebius.train.photos import PhotosError, list_photos, pack_photos
 from pipeline.config.mask import MaskConfig
 from pipeline.config.source import SourceConfig
 from pipeline.errors import ConfigError
+from pipeline.storage.storage import Storage
 from pipeline.training.config import TrainingConfig
 from pipeline.training.run import run_training, takes_gpus
 from pipeline.training.stream import StreamedSource
@@ -102,7 +104,9 @@ def test_a_run_that_was_killed_while_it_streamed_from_s3_takes_the_same_steps(
     ("given", "message"),
     [
         ({"photos": "photos.npz"}, "photos and source exclude each other"),
-        ({"cached": 10}, "cached and source exclude each other"),
+        ({"cached": 10}, "set both or none"),
+        ({"cached": 10, "latents": "out"}, "latents have no meaning for mode vae"),
+        ({"source": None, "photos": "photos.npz", "latents": "out"}, "latents needs source"),
         ({"source": None, "photos": "photos.npz", "mask": MaskConfig(kind="alpha")}, "mask needs source"),
         ({"mask": MaskConfig(kind="text")}, "mask.kind must be one of member, column, paired to train, got text"),
         ({"mask": MaskConfig(kind="paired")}, "mask.kind=paired needs mask.template"),
@@ -115,6 +119,37 @@ def test_a_run_that_was_killed_while_it_streamed_from_s3_takes_the_same_steps(
 def test_a_source_that_cannot_be_trained_on_is_refused(given, message):
     with pytest.raises(ValueError, match=message):
         TrainingConfig(**{"mode": "vae", "source": SourceConfig(), **given})
+
+
+def test_a_run_on_latents_encodes_them_once(sources, tiny_weights, tmp_path, s3_server, caplog):
+    source = SourceConfig(format="images", uri=str(sources["images"]))
+
+    def run(name):
+        given = {"cached": 12, "latents": "s3://bucket/latents/", "storage": s3_server, "steps": 6}
+        run_training(TrainingConfig(**_config(tmp_path / name, tiny_weights / "vae", source, **given)))
+        return _losses(tmp_path / name)
+
+    with caplog.at_level("INFO"):
+        first, second = run("a"), run("b")
+    assert caplog.text.count("latents: 12 of 12 pairs are encoded") == 1
+    assert first == pytest.approx(second, rel=1e-6) and len(first) == 6
+
+
+def test_a_run_whose_folder_is_on_s3_resumes_from_there(sources, tiny_weights, tmp_path, s3_server):
+    source = SourceConfig(format="webdataset", uri=str(sources["webdataset"]))
+
+    def run(folder, steps):
+        given = _config(folder, tiny_weights / "vae", source, storage=s3_server, steps=steps)
+        run_training(TrainingConfig(**given))
+
+    remote = Storage("s3://bucket/resumed", s3_server)
+    run("s3://bucket/resumed", 3)
+    run("s3://bucket/resumed", 6)
+    run(tmp_path / "local", 6)
+    (tmp_path / "losses.csv").write_bytes(remote.read("losses.csv"))
+    assert _losses(tmp_path) == pytest.approx(_losses(tmp_path / "local"), rel=1e-6)
+    names = {file.key for file in remote.list_files()}
+    assert {"checkpoint.pt", "grid.png", "config.json", "diffusion_pytorch_model.safetensors"} <= names
 
 
 @pytest.mark.slow
@@ -132,6 +167,27 @@ def test_two_processes_of_ray_train_share_a_run(tmp_path, monkeypatch):
     with (tmp_path / "run" / "losses.csv").open() as file:
         losses = [float(row["total"]) for row in csv.DictReader(file)]
     assert len(losses) == 2 and np.isfinite(losses).all()
+
+
+@pytest.mark.slow
+def test_processes_of_ray_train_stream_photos_of_their_own_and_resume(sources, tiny_weights, tmp_path):
+    pytest.importorskip("pydantic", reason="ray[train] is an extra")
+    source = SourceConfig(format="parquet", uri=str(sources["parquet"]), key="name")
+
+    def run(name, steps, processes):
+        given = _config(tmp_path / name, tiny_weights / "vae", source, steps=steps, processes=processes)
+        run_training(TrainingConfig(**given))
+        return _losses(tmp_path / name)
+
+    ray.init(num_cpus=4, include_dashboard=False)  # two train, two decode
+    try:
+        whole = run("whole", 6, 2)
+        run("broken", 3, 2)
+        assert run("broken", 6, 2) == pytest.approx(whole, rel=1e-5)
+        positions = read_checkpoint(tmp_path / "whole" / "checkpoint.pt")["positions"]
+        assert [sum(position["offset"] for position in positions), len(positions)] == [2 * 6 * 3, 2]
+    finally:
+        ray.shutdown()
 
 
 @pytest.mark.slow
