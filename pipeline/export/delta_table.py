@@ -4,6 +4,7 @@ import contextlib
 import json
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -31,7 +32,9 @@ class DeltaTarget:
     def __init__(self, uri: str, options: Mapping[str, Any]) -> None:
         check_extra("delta", "--format delta")
         self.storage = Storage(uri, options)
-        self.uri, self.options = uri, object_store_options(options)
+        # The engine takes a path for an escaped uri.
+        self.uri = Path(self.storage.root).as_uri() if self.storage.is_local else uri
+        self.options = object_store_options(options)
         self.table: Any = None
 
     def __enter__(self) -> "DeltaTarget":
@@ -129,8 +132,8 @@ class DeltaTarget:
         if self.table is None:
             return []
         names = pa.table(self.table.get_add_actions())["path"].to_pylist()
-        if elsewhere := next((name for name in names if "://" in name or name.startswith("/")), None):
-            raise foreign(str(self.storage), f"a file of another table, {elsewhere}")
+        if elsewhere := next((name for name in names if "://" in name or {"..", ""} & {*name.split("/")}), None):
+            raise foreign(str(self.storage), f"a log that names a file elsewhere, {elsewhere}")
         return names
 
     def _check_empty(self) -> None:

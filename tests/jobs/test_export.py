@@ -80,6 +80,7 @@ def test_unreadable_results_are_told_by_an_exit_code(sink, tmp_path, capsys):
         (["iceberg://nowhere/a/b"], "cannot open the Iceberg catalog 'nowhere'"),
         (["hf://datasets/a/b", "--images", "references"], "readers of hf:// cannot open files of this machine"),
         (["{folder}/mine"], "holds notes.txt, but no export; choose another target, nothing was written"),
+        (["{folder}/mine/notes.txt/out"], "TARGET: cannot write to {folder}/mine/notes.txt/out: Not a directory"),
         (["{folder}/mine", "--format", "delta"], "holds notes.txt, but no table"),
         (["{folder}/mine", "--format", "lance"], "holds notes.txt, but no Lance data set"),
     ],
@@ -90,7 +91,7 @@ def test_wrong_targets_are_refused_before_anything_is_written(sink, tmp_path, ca
     before = shown(tmp_path)
     given = [text.format(sink=sink, folder=tmp_path) for text in arguments]
     assert main([str(sink), *given]) == 2
-    assert message in capsys.readouterr().err
+    assert message.format(folder=tmp_path) in capsys.readouterr().err
     assert shown(tmp_path) == before
 
 

@@ -266,3 +266,23 @@ def test_rows_that_name_results_elsewhere_are_refused(tmp_path, target):
     commit(sink, [replace(result(sink, "x.png", 1), status=OK, output_uri="/etc/passwd")])
     with pytest.raises(ConfigError, match="name results elsewhere, such as /etc/passwd"):
         target.export(sink)
+
+
+@pytest.mark.parametrize("name", ["../sink/data/a/0.png", "/etc/passwd", "data/x.parquet"])
+def test_card_that_lists_files_of_others_is_refused(sink, tmp_path, name):
+    target = place("parquet", tmp_path / "target")
+    target.export(sink)
+    card = Path(target.uri) / "README.md"
+    (listed,) = Path(target.uri).glob("data/*.parquet")
+    card.write_text(card.read_text().replace(f"data/{listed.name}", name))
+    with pytest.raises(ConfigError, match="which no export has written"):
+        target.export(sink)
+    assert listed.exists()
+
+
+def test_folders_may_have_unusual_names(sink, tmp_path):
+    for kind in ("parquet", "delta", "lance"):
+        target = place(kind, tmp_path / "a b#c é?" / kind)
+        assert target.export(sink).added == 5
+        commit(sink, [result(sink, "a/1.png", 77)])
+        assert target.export(sink).version is None or target.by_id()["a/1.png"]["image"] == picture(77)
