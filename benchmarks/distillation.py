@@ -22,8 +22,8 @@ sys.path.insert(0, str(ROOT))
 from moebius.hardware import device_name, versions  # noqa: E402 - see above
 from moebius.train.loop import VALIDATION, train  # noqa: E402
 from moebius.train.settings import TrainSettings  # noqa: E402
-from moebius.train.tasks import build_task  # noqa: E402
-from moebius.train.teacher_task import FILE  # noqa: E402
+from moebius.train.tasks.build import build_task  # noqa: E402
+from moebius.train.tasks.teacher import FILE  # noqa: E402
 
 LONGER = "alone, a third more steps"
 STUDENTS = {

@@ -15,9 +15,9 @@ from moebius.autoencoder.vae import encode_pairs
 from moebius.inference.inpainter import Inpainter
 from moebius.inference.settings import InpaintSettings
 from moebius.network.functional import latent_mask
-from moebius.train.batches import noisy_batch
-from moebius.train.denoising import noise_losses
-from moebius.train.efficientnet_lite import LiteFeatures, feature_distances, statistics_distances
+from moebius.train.data.batches import noisy_batch
+from moebius.train.losses.efficientnet_lite import LiteFeatures, feature_distances, statistics_distances
+from moebius.train.tasks.denoising import noise_losses
 from moebius.weights import find_weights
 from pipeline.evaluation.metrics import texture_distance
 

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from moebius import Inpainter, InpaintSettings
 from pipeline.codecs.decode import decode
-from pipeline.config.data import MaskConfig
+from pipeline.config.mask import MaskConfig
 from pipeline.evaluation.baselines import navier_stokes, telea
 from pipeline.masks.decode import draw_mask
 

@@ -14,9 +14,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 from held_out_fills import write_held_out  # noqa: E402 - see above
 
 from moebius.checkpoint import read_state_dict, write_state_dict  # noqa: E402
-from moebius.train.efficientnet_lite import trunk_state  # noqa: E402
-from moebius.train.mask_bank import draw_masks, write_masks  # noqa: E402
-from moebius.train.photo_archive import write_archive  # noqa: E402
+from moebius.train.data.mask_bank import draw_masks, write_masks  # noqa: E402
+from moebius.train.data.photo_archive import write_archive  # noqa: E402
+from moebius.train.losses.efficientnet_lite import trunk_state  # noqa: E402
 from moebius.train.photos import list_photos, scaled_photo  # noqa: E402
 from moebius.weights.files import NANO_FOLDER  # noqa: E402
 

@@ -29,17 +29,17 @@ from torch import Tensor  # noqa: E402
 from moebius.checkpoint import read_state_dict, write_state_dict  # noqa: E402
 from moebius.hardware import device_name, versions  # noqa: E402
 from moebius.network.published import published_name  # noqa: E402
-from moebius.train.decoder_samples import DecoderPool, DecoderSamples  # noqa: E402
-from moebius.train.decoder_tuning import DecoderSettings, DecoderTuning  # noqa: E402
-from moebius.train.device_crops import DeviceCrops  # noqa: E402
-from moebius.train.devices import choose_device  # noqa: E402
-from moebius.train.efficientnet_lite import load_lite_features  # noqa: E402
-from moebius.train.latent_pool import LatentPool  # noqa: E402
-from moebius.train.mask_bank import MaskBank, read_masks  # noqa: E402
-from moebius.train.photo_archive import read_archive  # noqa: E402
+from moebius.train.data.device_crops import DeviceCrops  # noqa: E402
+from moebius.train.data.latent_pool import LatentPool  # noqa: E402
+from moebius.train.data.mask_bank import MaskBank, read_masks  # noqa: E402
+from moebius.train.data.photo_archive import read_archive  # noqa: E402
+from moebius.train.losses.efficientnet_lite import load_lite_features  # noqa: E402
+from moebius.train.optimization.devices import choose_device  # noqa: E402
 from moebius.train.settings import TrainSettings  # noqa: E402
-from moebius.train.timed import Clock  # noqa: E402
-from moebius.train.timed_denoising import TimedDenoising  # noqa: E402
+from moebius.train.timed.clock import Clock  # noqa: E402
+from moebius.train.timed.decoder_samples import DecoderPool, DecoderSamples  # noqa: E402
+from moebius.train.timed.decoder_tuning import DecoderSettings, DecoderTuning  # noqa: E402
+from moebius.train.timed.denoising import TimedDenoising  # noqa: E402
 from moebius.weights.files import NANO_FOLDER, find_weights  # noqa: E402
 
 logger = logging.getLogger("train_nano_gpu")

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 from jobs.cli.commands import COMMANDS, module_name
 from jobs.cli.exit_codes import DONE, EXIT_CODES, WRONG_USAGE
+from pipeline.version import VERSION
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``moebius COMMAND …`` and return its exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if arguments == ["--version"]:
-        sys.stdout.write(f"moebius {_version()}\n")
+        sys.stdout.write(f"moebius {VERSION}\n")
         return DONE
     if not arguments or arguments[0] in ("-h", "--help"):
         sys.stdout.write(_usage())
@@ -22,15 +23,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"moebius: no command {command!r}; there are {', '.join(COMMANDS)}\n")
         return WRONG_USAGE
     return importlib.import_module(module_name(command)).main(rest)
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version  # slow to import
-
-    try:
-        return version("moebius-pipeline")
-    except PackageNotFoundError:
-        return "(not installed)"
 
 
 def _usage() -> str:

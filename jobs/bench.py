@@ -156,7 +156,7 @@ def _weights(name: str) -> Iterator[str]:
 
 
 def _device(name: str) -> Any:
-    from moebius.train.devices import choose_device
+    from moebius.train.optimization.devices import choose_device
     from pipeline.errors import ConfigError
 
     try:

@@ -11,7 +11,8 @@ from jobs.cli.exit_codes import DONE
 from jobs.cli.parser import new_parser
 from jobs.configuration.load import Loaded, load_with_origins
 from jobs.configuration.reference import one_line, reference_page
-from pipeline.config.job import JobConfig, public_configuration
+from pipeline.config.job import JobConfig
+from pipeline.config.public import public_configuration
 from pipeline.errors import ConfigError
 
 ORIGIN_COLUMN = 36  # of comments, unless the value is longer

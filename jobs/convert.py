@@ -13,7 +13,8 @@ from jobs.cli.execute import run_command
 from jobs.cli.exit_codes import DONE
 from jobs.cli.parser import new_parser
 from moebius import MoebiusConfig, load_denoiser
-from moebius.checkpoint import CheckpointError, read_state_dict, write_state_dict
+from moebius.checkpoint import CheckpointError, write_state_dict
+from moebius.network.averaged_file import read_published
 from moebius.weights import read_config
 
 SUFFIXES = (".bin", ".pt", ".pth", ".safetensors")
@@ -46,7 +47,7 @@ def _convert(options: argparse.Namespace) -> int:
     if target.suffix not in SUFFIXES:
         raise CheckpointError(f"TARGET must end in {', '.join(SUFFIXES)}, got {target}")
     check_writable(target, options.force)
-    state_dict = read_state_dict(source)
+    state_dict = read_published(source)
     if not options.any:
         nearby = source.parent / "config.json"
         path = options.config or (nearby if nearby.is_file() else None)

@@ -10,6 +10,7 @@ from jobs.cli.exit_codes import DONE, FAILED
 from jobs.cli.parser import new_parser
 from jobs.configuration.load import load_training_config
 from pipeline.errors import ConfigError
+from pipeline.uris import scheme_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,12 +24,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _distill(path: str, overrides: Sequence[str]) -> int:
     config = load_training_config(path, overrides)
-    from moebius.train.devices import DeviceError  # imports PyTorch, so only after the configuration is checked
-    from moebius.train.loop import CHECKPOINT
+    from moebius.train.checkpoints import CHECKPOINT
+    from moebius.train.optimization.devices import (
+        DeviceError,  # imports PyTorch, so only after the configuration is checked
+    )
     from moebius.train.photos import PhotosError
-    from pipeline.training import run_training
+    from pipeline.training.run import run_training
 
-    check_writable(Path(config.folder) / CHECKPOINT)
+    if not scheme_of(config.folder):
+        check_writable(Path(config.folder) / CHECKPOINT)
     try:
         run_training(config)
     except (PhotosError, DeviceError) as error:

@@ -76,7 +76,7 @@ def format_of_target(target: str) -> str:
 
 
 def _target_uri(target: str, kind: str) -> str:
-    from pipeline.config.data import absolute_uri
+    from pipeline.config.values import absolute_uri
 
     scheme = next((scheme for scheme, name in _BY_SCHEME.items() if name == kind), None)
     if scheme and scheme_of(target) != scheme:

@@ -4,6 +4,7 @@ import logging
 import sys
 import uuid
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -59,33 +60,16 @@ def _inpaint(path: str, overrides: Sequence[str], executor: "Executor | None") -
     except (JobError, LeaseHeldError, ManifestConflictError) as error:
         logger.error("%s", error)
         return FAILED
-    _log_summary(config, summary)
+    _log_summary(summary)
     report_run(config, summary)
     return _exit_code(config, summary)
 
 
-def _log_summary(config: JobConfig, summary: "Summary") -> None:
-    from pipeline.records import STATUSES
-    from pipeline.sources.left_out import describe_left_out
+def _log_summary(summary: "Summary") -> None:
+    from pipeline.cluster.sentences import sentences
 
-    counts = [f"{count} {status}" for status in STATUSES if (count := summary.samples.get(status))]
-    logger.info(
-        "%d samples: %s; %d done in this run, in %.1f s; results and manifest in %s",
-        summary.samples["found"],
-        ", ".join(counts),
-        summary.samples["done_now"],
-        summary.timings["run_s"],
-        config.sink.uri,
-    )
-    for kind, count in summary.errors.items():
-        logger.info("failed: %d %s", count, kind)
-    if summary.verified:
-        verified = [f"{count} {name}" for name, count in sorted(summary.verified.items())]
-        logger.info("verified in this run: %s", ", ".join(verified))
-    for warning, count in summary.warnings.items():
-        logger.warning("%d %s", count, warning)
-    if summary.left_out:
-        logger.info("left out: %s", describe_left_out(summary.left_out))
+    for sentence in sentences(asdict(summary)):
+        logger.log(logging.WARNING if sentence.is_warning else logging.INFO, "%s", sentence.text)
 
 
 def _exit_code(config: JobConfig, summary: "Summary") -> int:

@@ -50,18 +50,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _plan(options: argparse.Namespace) -> int:
     config = load_config(options.config, options.overrides)
-    rate = _rate(options, config)
+    rate = _rate(options)
     from pipeline.database import Database
     from pipeline.manifest.log import Manifest
     from pipeline.masks.base import tried
     from pipeline.planning.finished_shards import FinishedShards
     from pipeline.planning.listing import find_samples
     from pipeline.planning.plan import WITHOUT_VERSION, make_plan
+    from pipeline.signing.signer import open_signer
     from pipeline.sources.left_out import describe_left_out
     from pipeline.storage.storage import Storage
     from pipeline.storage.weights import fetch_weights
 
     config = tried(config)
+    open_signer(config.sink.c2pa)
     weights = fetch_weights(config.model.weights, config.storage)
     config = config.for_weights(weights.config)
     with Database() as database:
@@ -90,7 +92,7 @@ def _plan(options: argparse.Namespace) -> int:
     return DONE
 
 
-def _rate(options: argparse.Namespace, config: JobConfig) -> "Rate | None":
+def _rate(options: argparse.Namespace) -> "Rate | None":
     """Return the speed of a GPU, or None if no sizing is asked for.
 
     Raises:
@@ -109,7 +111,7 @@ def _rate(options: argparse.Namespace, config: JobConfig) -> "Rate | None":
     if options.gpu_hour_cost is not None and not 0 <= options.gpu_hour_cost < math.inf:
         raise ConfigError(f"--gpu-hour-cost must be 0 or more, got {options.gpu_hour_cost}")
     if options.bench is not None:
-        return read_rate(options.bench, config.model)
+        return read_rate(options.bench)
     return Rate(options.windows_per_second, "given")
 
 
@@ -122,6 +124,8 @@ def _sizing(
     if not plan.todo:
         return {"sizing": "nothing to do"}
     sample = sample_windows(config, plan.database, window_px, options.sample)
+    settings = config.inpaint_settings
+    rate = rate.scaled(settings.evaluations(settings.strength))
     return describe_sizing(plan.todo, sample, rate, options.gpu_hour_cost)
 
 

@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _open(options: argparse.Namespace) -> "Storage":
-    from pipeline.config.data import absolute_uri
+    from pipeline.config.values import absolute_uri
     from pipeline.storage.storage import Storage
 
     return Storage(absolute_uri(options.sink, "SINK"), parse_storage_options(options.storage))

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 # Choices of a result's format that are not a format: that of its source, or of its source if that holds the pixels.
 SOURCE_FORMAT, SOURCE_OR_PNG = KEPT_FORMATS = ("source", "source-or-png")
+# Choices of what a result says beside its pixels.
+KEEP, MARK, PRIVATE = METADATA_POLICIES = ("keep", "mark", "private")
 BRANDS_END = 256  # bytes, behind which no brand is looked for
 
 

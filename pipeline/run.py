@@ -31,6 +31,7 @@ from pipeline.planning.finished_shards import FinishedShards
 from pipeline.planning.listing import find_samples
 from pipeline.planning.plan import Plan, make_plan
 from pipeline.records import MANIFEST_SCHEMA
+from pipeline.signing.signer import open_signer
 from pipeline.storage.storage import Storage
 from pipeline.storage.weights import fetch_weights
 from pipeline.worker.units import UnitBounds
@@ -64,6 +65,7 @@ def run_job(
         JobError: no worker can make progress.
     """
     config = pinned(config)
+    open_signer(config.sink.c2pa)  # fails before any worker starts
     weights = fetch_weights(config.model.weights, config.storage)
     if not weights.trained:
         logger.warning("weights %r are an untrained stand-in: results show the pipeline, not the model", weights.name)

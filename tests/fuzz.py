@@ -22,11 +22,15 @@ from PIL import Image
 
 from moebius.windows import Box
 from pipeline.codecs.decode import decode
-from pipeline.codecs.encode import encode
+from pipeline.codecs.encode import check_encodable, encode
+from pipeline.codecs.metadata.policy import with_policy
+from pipeline.codecs.metadata.provenance import INPAINTED
 from pipeline.config.job import MaskConfig
+from pipeline.containers import METADATA_POLICIES
 from pipeline.errors import SampleError
 from pipeline.masks.decode import read_mask
 from pipeline.storage.storage import Storage
+from tests.pipeline.codecs.metadata.telltale_photos import PHOTOS
 
 LIMIT_PIXELS = 1_000_000
 LARGEST_BYTES = 1 << 30  # of this process, with the libraries
@@ -96,7 +100,7 @@ def good_files() -> list[bytes]:
             files.append(imagecodecs.tiff_encode(pixels, photometric="rgb", compression="lzw", extrasample=extra))
     file = io.BytesIO()
     photo.save(file, "GIF", save_all=True, append_images=[photo.rotate(90)])
-    return [*files, file.getvalue()]
+    return [*files, file.getvalue(), *PHOTOS.values()]
 
 
 def broken(file: bytes, chance: random.Random) -> bytes:
@@ -210,7 +214,10 @@ def try_picture(chance: random.Random) -> str:
     hole = Box.around(mask)
     pixels = photo.repaint(photo.rgb()[hole.slices].copy(), mask[hole.slices], hole)
     assert pixels.shape == photo.pixels.shape and pixels.dtype == photo.pixels.dtype
-    encode(photo, pixels, chance.choice(("source", "png", "webp", "jpeg")))
+    image_format = chance.choice(("source", "png", "webp", "jpeg"))
+    container = check_encodable(photo, image_format)
+    photo, _ = with_policy(photo, container, chance.choice(METADATA_POLICIES), INPAINTED)
+    encode(photo, pixels, image_format)
     return "picture"
 
 

@@ -22,12 +22,12 @@ inference train
 bench
 """,
     "pipeline": """
-containers database records registry timed uris
+containers database records registry timed uris version
 detection.registry errors masks.drawn masks.registry metrics sinks.registry sources.registry
-expressions extras
+counts expressions extras
 codecs config storage
 verdicts
-detection sources
+detection signing sources
 faults masks
 manifest sinks
 worker

@@ -10,7 +10,7 @@ COMMANDS = {
     "verify": "compare the files of a sink with its rows; with --mark, have damaged results reprocessed",
     "forget": "permanently delete samples from a sink; later runs skip them",
     "distill": "train the denoiser with or without a teacher, the autoencoder, or a teacher; resumes when restarted",
-    "evaluate": "measure models and classical fills against ground truth: PSNR, SSIM and texture in seeded holes",
+    "evaluate": "measure models and classical fills against ground truth, in seeded holes",
     "convert": "convert checkpoints between .bin and .safetensors",
     "bench": "measure the model or the pipeline on this machine: table and JSON",
     "report": "write an HTML page about a sink: totals, throughput, failures, samples before and after",

@@ -26,7 +26,7 @@ def opened_sink(options: argparse.Namespace) -> tuple["Storage", dict[str, Any]]
     Raises:
         ConfigError: SINK is a YAML file that is no configuration, or no uri.
     """
-    from pipeline.config.data import absolute_uri
+    from pipeline.config.values import absolute_uri
     from pipeline.storage.storage import Storage
 
     given, access = options.sink, parse_storage_options(options.storage)

@@ -16,7 +16,7 @@ from jobs.configuration.mask_parts import with_one_mask
 from jobs.configuration.storage_options import SWITCHES
 from pipeline.config.job import JobConfig
 from pipeline.errors import ConfigError
-from pipeline.training import TrainingConfig
+from pipeline.training.config import TrainingConfig
 
 Schema = TypeVar("Schema")
 _SCALAR = re.compile(r"true|false|[-+]?(\d+\.?\d*|\.\d+)", re.IGNORECASE)  # of YAML
@@ -90,7 +90,7 @@ def _check_kinds(layer: Layer, schema: type) -> None:
     """Reject values that OmegaConf would convert silently, or reject without naming the key."""
     sections = get_type_hints(schema)
     for section, value in layer.plain().items():
-        kind = sections.get(section)
+        kind = _section_type(sections.get(section))
         if isinstance(value, dict):
             hints = get_type_hints(kind) if is_dataclass(kind) else {}
             for key, one in value.items():
@@ -99,6 +99,11 @@ def _check_kinds(layer: Layer, schema: type) -> None:
             raise layer.fault(section, "takes keys with values, not one value or a list")
         else:
             _check_kind(layer, section, kind, value)
+
+
+def _section_type(hint: Any) -> Any:
+    """Return the dataclass of a section that may be null, and any other type as it is."""
+    return next((kind for kind in get_args(hint) if is_dataclass(kind)), hint)
 
 
 def _check_kind(layer: Layer, key: str, kind: Any, value: Any) -> None:
@@ -157,7 +162,7 @@ def _holds_text(key: str, schema: type, value: str) -> bool:
         del rest[0]
     if section == "storage":  # a secret of digits must stay text; nested options are YAML
         return len(rest) == 1
-    expected = get_type_hints(schema).get(section)
+    expected = _section_type(get_type_hints(schema).get(section))
     if rest:
         expected = get_type_hints(expected or object).get(".".join(rest))
     if expected is Any:  # text, or what its first characters or the whole of it show to be something else

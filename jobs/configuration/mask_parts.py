@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from jobs.configuration.layers import Layer
-from pipeline.config.data import MaskConfig
+from pipeline.config.mask import MaskConfig
 
 KEY = "mask"
 

@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import yaml
 
 from pipeline.config.job import JobConfig
-from pipeline.training import TrainingConfig
+from pipeline.training.config import TrainingConfig
 
 _TYPES = {str: "text", int: "integer", float: "number", bool: "true or false", NoneType: "null", Any: "any"}
 _ENTRY = re.compile(r"^(\w+(?:, \w+)*): ", re.MULTILINE)
@@ -79,7 +79,7 @@ def _type_name(of_type: Any) -> str:
         return "list"
     if get_origin(of_type) is dict:
         return "keys with values"
-    return _TYPES[of_type]
+    return "keys with values" if is_dataclass(of_type) else _TYPES[of_type]
 
 
 def _default(field: Field) -> str:

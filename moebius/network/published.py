@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from moebius.checkpoint import check_entries, computable, read_state_dict
+from moebius.checkpoint import check_entries, computable
+from moebius.network.averaged_file import read_published
 from moebius.network.config import MoebiusConfig
 from moebius.network.denoiser import Denoiser
 
@@ -74,7 +75,7 @@ def load_denoiser(path_or_state_dict: str | Path | Mapping[str, Tensor], config:
     """Build a denoiser in evaluation mode from a checkpoint with published keys.
 
     Args:
-        path_or_state_dict: ``.bin`` or ``.safetensors`` file, or the state dict itself.
+        path_or_state_dict: ``.bin``, ``.EMA.bin`` or ``.safetensors`` file, or the state dict itself.
         config: sizes that the checkpoint was made for.
 
     Raises:
@@ -83,7 +84,7 @@ def load_denoiser(path_or_state_dict: str | Path | Mapping[str, Tensor], config:
     if isinstance(path_or_state_dict, Mapping):
         state_dict, origin = path_or_state_dict, "the state dict"
     else:
-        state_dict, origin = read_state_dict(path_or_state_dict), str(path_or_state_dict)
+        state_dict, origin = read_published(path_or_state_dict), str(path_or_state_dict)
     with torch.device("meta"):
         model = Denoiser(config)
     own = model.state_dict()

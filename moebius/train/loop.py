@@ -6,23 +6,23 @@ again takes the same steps as one that was not.
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, distributed, nn
 
-from moebius.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
-from moebius.train.board import Board, open_board
-from moebius.train.ema import Ema
-from moebius.train.optimizers import Optimizers
-from moebius.train.progress import Progress
-from moebius.train.rows import append_row, cut_rows
+from moebius.train.checkpoints import CHECKPOINT, gathered, resume, save
+from moebius.train.data.source import CropSource, process_index
+from moebius.train.logs.board import Board, open_board
+from moebius.train.logs.progress import Progress
+from moebius.train.logs.rows import append_row, cut_rows
+from moebius.train.optimization.ema import Ema
+from moebius.train.optimization.optimizers import Optimizers
 from moebius.train.settings import TrainSettings
 
 logger = logging.getLogger(__name__)
-CHECKPOINT = "checkpoint.pt"
 LOG = "losses.csv"
 VALIDATION = "validation.csv"
 
@@ -33,12 +33,17 @@ class Task(Protocol):
     uses_muon: bool
 
     @property
+    def source(self) -> CropSource:
+        """Where the crops come from."""
+        ...
+
+    @property
     def model(self) -> nn.Module:
         """Model whose parameters are trained."""
         ...
 
-    def losses(self, step_index: int) -> dict[str, Tensor]:
-        """Return scalars by name; the step reduces ``total``."""
+    def losses(self, batch_index: int) -> dict[str, Tensor]:
+        """Return scalars of one batch by name; the step reduces ``total``."""
         ...
 
     def export(self, state: Mapping[str, Tensor], folder: Path) -> None:
@@ -54,13 +59,14 @@ class Task(Protocol):
         ...
 
 
-def train(task: Task, settings: TrainSettings) -> None:
+def train(task: Task, settings: TrainSettings, publish: Callable[[], None] = lambda: None) -> None:
     """Run ``settings.steps`` steps, less those that an earlier run finished.
 
     Args:
         task: the task to train.
         settings: settings of the run; ``settings.folder`` holds the checkpoint, the log, grids and the exported
             weights. Several processes of torch.distributed see the same folder; the first writes it.
+        publish: called by the first process when a checkpoint is whole.
 
     Raises:
         CheckpointError: the folder holds the checkpoint of another model.
@@ -70,7 +76,7 @@ def train(task: Task, settings: TrainSettings) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     optimizers = Optimizers(task.model, settings, task.uses_muon)
     ema = Ema(task.model, settings.ema_decay)
-    first = _resume(folder / CHECKPOINT, task.model, ema, optimizers)
+    first = resume(folder / CHECKPOINT, task.model, task.source, ema, optimizers)
     board = open_board(folder, first) if writes and settings.tensorboard else None
     if writes:
         for name in (LOG, VALIDATION):
@@ -79,29 +85,41 @@ def train(task: Task, settings: TrainSettings) -> None:
             _validate(task, ema.state, folder, first, board)  # where training starts from
     progress = Progress(folder / LOG, board, first, settings.steps)
     for step_index in range(first, settings.steps):
-        losses = task.losses(step_index)
-        if not math.isfinite(float(losses["total"].detach())):
-            raise FloatingPointError(
-                f"the loss at step {step_index} is {float(losses['total'])}: lower the learning_rate"
-            )
-        losses["total"].backward()
+        losses = _accumulate(task, step_index, settings.accumulate)
         average_gradients(task.model)
         norm = optimizers.step(step_index)
         done = step_index + 1
         ema.update(task.model, done)
         if writes and done % settings.log_every == 0:
-            progress.note(done, {name: float(value.detach()) for name, value in losses.items()}, norm)
-        if writes and (done % settings.checkpoint_every == 0 or done == settings.steps):
+            progress.note(done, {name: float(value) for name, value in losses.items()}, norm)
+        if done % settings.checkpoint_every and done != settings.steps:
+            continue
+        positions = gathered(task.source.state())
+        if writes:
             _show(task, ema.state, folder, done, board)
             # Last: who is killed before this takes the steps again, who is killed after it has all that is to be seen.
-            _save(folder / CHECKPOINT, done, task.model, ema, optimizers)
+            save(folder / CHECKPOINT, done, task.model, ema, optimizers, positions)
+            publish()
     if writes:
         logger.info("trained %d steps: weights, losses, samples and figures are in %s", settings.steps, folder)
 
 
-def process_index() -> int:
-    """Return the rank of this process; 0 for a single one."""
-    return distributed.get_rank() if distributed.is_initialized() else 0
+def _accumulate(task: Task, step_index: int, count: int) -> dict[str, Tensor]:
+    """Add up the gradients of the mean loss of ``count`` batches, and return the mean of each term.
+
+    Raises:
+        FloatingPointError: a loss is not a number, or infinite.
+    """
+    means: dict[str, Tensor] = {}
+    for part in range(count):
+        losses = task.losses(step_index * count + part)
+        total = float(losses["total"].detach())
+        if not math.isfinite(total):
+            raise FloatingPointError(f"the loss at step {step_index} is {total}: lower the learning_rate")
+        (losses["total"] / count).backward()
+        for name, value in losses.items():
+            means[name] = means.get(name, 0) + value.detach() / count
+    return means
 
 
 def average_gradients(model: nn.Module) -> None:
@@ -139,27 +157,3 @@ def _validate(task: Task, state: Mapping[str, Tensor], folder: Path, done: int, 
     append_row(folder / VALIDATION, row)
     if board is not None:
         board.add_row(row)
-
-
-def _save(path: Path, step: int, model: nn.Module, ema: Ema, optimizers: Optimizers) -> None:
-    content: dict[str, Any] = {
-        "step": step,
-        "model": model.state_dict(),
-        "ema": ema.state,
-        "optimizers": optimizers.state_dict(),
-    }
-    write_checkpoint(content, path)
-
-
-def _resume(path: Path, model: nn.Module, ema: Ema, optimizers: Optimizers) -> int:
-    if not path.is_file():
-        return 0
-    content = read_checkpoint(path)
-    try:
-        model.load_state_dict(content["model"])
-        ema.load(content["ema"])
-        optimizers.load_state_dict(content["optimizers"])
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} is of another model: choose another folder, or delete it") from error
-    logger.info("%d of %d steps were taken before, see %s", content["step"], optimizers.settings.steps, path)
-    return int(content["step"])

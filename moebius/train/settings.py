@@ -4,14 +4,16 @@ import importlib.util
 import math
 from dataclasses import dataclass
 
-from moebius.train.random_masks import BRUSHES, PUBLISHED
+from moebius.train.data.random_masks import BRUSHES, PUBLISHED
 
 MODES = ("vae", "diffusion", "teacher", "distil")
 BALANCINGS = ("published", "paper")
 MIN_NOISE_WEIGHT = 0.5
+UNCONDITIONAL_SHARE = 0.1  # of a model that starts from scratch
 RANGES = {
     "steps": (1, math.inf),
     "batch_size": (1, math.inf),
+    "accumulate": (1, math.inf),
     "threads": (1, math.inf),
     "checkpoint_every": (1, math.inf),
     "log_every": (1, math.inf),
@@ -55,15 +57,18 @@ class TrainSettings:
             empty: without that loss.
         balancing: ``published`` or ``paper``, see :mod:`moebius.train.losses`.
         steps: optimizer steps of the whole run.
-        batch_size: crops in one step and process.
+        batch_size: crops in one batch and process.
         learning_rate: learning rate after the warm-up.
         warmup_steps: number of steps over which the learning rate grows from 0.
         decay_steps: steps at which the learning rate falls to a tenth.
         weight_decay: decoupled weight decay of matrices.
         clip_norm: maximum norm of the gradient.
         ema_decay: decay of the averaged weights, which are exported.
-        masks: kinds of random masks, see :mod:`moebius.train.random_masks`: ``thin``, ``medium``, ``thick``, ``boxes``.
-        unconditional: share of samples that train the category ids 10–19.
+        masks: kinds of random masks, see :mod:`moebius.train.data.random_masks`: ``thin``, ``medium``, ``thick``,
+            ``boxes``.
+        unconditional: share of samples with random masks that train the category ids 10–19; null: 0 with ``init``, as
+            published, else 0.1.
+        accumulate: batches whose gradients are added before a step, for total batches that do not fit into memory.
         cached: crops with a mask whose latents are encoded once and kept, for the denoiser; 0: new ones each step.
         noise_cap: maximum weight of a sample in the loss of ``diffusion``. The weight is (1 − ᾱ)/ᾱ, the error of the
             clean latents ÷ that of the noise, and at least ½. 0: every sample weighs 1, as published.
@@ -104,7 +109,8 @@ class TrainSettings:
     clip_norm: float = 1.0
     ema_decay: float = 0.999
     masks: tuple[str, ...] = PUBLISHED
-    unconditional: float = 0.1
+    unconditional: float | None = None
+    accumulate: int = 1
     cached: int = 0
     noise_cap: float = 0.0
     uniform_times: bool = False
@@ -132,9 +138,20 @@ class TrainSettings:
         if self.image_size % 64:
             raise ValueError(f"image_size must be a multiple of 64, got {self.image_size}")
         for name in NEEDS[self.mode]:
-            if not getattr(self, name):
+            if not self.has(name):
                 raise ValueError(f"mode {self.mode} needs {name}, got none")
         self._check_packages()
+
+    def has(self, name: str) -> bool:
+        """Return whether an input that the mode needs is given."""
+        return bool(getattr(self, name))
+
+    @property
+    def unconditional_share(self) -> float:
+        """Return ``unconditional``, or what null stands for."""
+        if self.unconditional is None:
+            return 0.0 if self.init else UNCONDITIONAL_SHARE
+        return self.unconditional
 
     def _check_packages(self) -> None:
         if self.mode in ("teacher", "distil") and importlib.util.find_spec("diffusers") is None:
@@ -144,9 +161,10 @@ class TrainSettings:
 
     def _check_numbers(self) -> None:
         for name, (least, most) in RANGES.items():
-            if not least <= getattr(self, name) <= most:
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
                 limits = f"at least {least}" if most == math.inf else f"in {least} … {most}"
-                raise ValueError(f"{name} must be {limits}, got {getattr(self, name)}")
+                raise ValueError(f"{name} must be {limits}, got {value}")
         if min(self.decay_steps, default=1) < 1:
             raise ValueError(f"decay_steps must be at least 1, got {', '.join(map(str, self.decay_steps))}")
         if self.mode == "vae" and self.batch_size < 2:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from moebius.autoencoder.vae import check_latents, load_vae
 from moebius.checkpoint import CheckpointError
+from moebius.network.averaged_file import company_of
 from moebius.network.config import MoebiusConfig
 from moebius.network.denoiser import Denoiser
 from moebius.network.published import load_denoiser
@@ -84,7 +85,7 @@ def find_weights(name_or_path: str) -> Weights:
 
     A folder holds ``diffusion_pytorch_model.safetensors`` or ``.bin``, the autoencoder in ``vae/`` (inside it or beside
     it, else the published one is used) and, for other than the published sizes, ``config.json`` with the fields of
-    :class:`MoebiusConfig`.
+    :class:`MoebiusConfig`. Averaged weights of the published trainer, ``….EMA.bin``, are named as a file.
 
     Args:
         name_or_path: ``nano``, our small model; ``untrained``, a stand-in with random weights; a key of
@@ -200,6 +201,8 @@ def _fetch(folder: HubFolder, names: Sequence[str], target: str) -> Path | None:
 
 def _hashes(denoiser: Path, vae: Path) -> dict[str, str]:
     files = {denoiser.name: denoiser}
+    if (company := company_of(denoiser)) and company.is_file():
+        files[company.name] = company
     files |= {f"vae/{path.name}": path for path in sorted(vae.iterdir()) if path.name in (CONFIG, *CHECKPOINT_NAMES)}
     return {name: _sha256(path) for name, path in files.items()}
 

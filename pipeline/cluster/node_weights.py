@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from moebius.weights import Weights
 from pipeline.cluster.connect import starts_local
-from pipeline.config.data import MaskConfig
 from pipeline.config.job import JobConfig
+from pipeline.config.mask import MaskConfig
 from pipeline.storage.files import fetch_file, publish_file
 from pipeline.storage.storage import Storage
 from pipeline.storage.weights import publish_weights

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -13,7 +12,9 @@ import pyarrow.compute as pc
 
 from moebius.hardware import device_name, versions
 from moebius.weights import Weights
-from pipeline.config.job import JobConfig, MaskConfig, public_configuration
+from pipeline.config.job import JobConfig, MaskConfig
+from pipeline.config.public import public_configuration
+from pipeline.counts import RowCounts
 from pipeline.masks.sizes import may_be_upright
 from pipeline.planning.plan import Plan
 from pipeline.records import FAILED
@@ -24,8 +25,8 @@ MAY_BE_UPRIGHT = (
     "photos that their EXIF orientation turns, with masks taken as drawn on them as stored; "
     "if they were drawn on photos as viewers show them, set mask.upright=true"
 )
+METADATA_NOTED = "results with less metadata than sink.metadata promises"
 PACKAGES = ("torch", "ray", "pyarrow", "fsspec", "pillow", "numpy")
-LEFT = "left"  # of verified samples
 
 
 @dataclass
@@ -34,7 +35,9 @@ class Summary:
 
     Args:
         state: ``running``, ``ended``, ``failed``, or ``stopped`` by a signal.
-        samples: found in the source, gone from it, done in this run, and the found ones by status.
+        samples: found in the source, of these without a mask, gone from it (rows that are kept), forgotten (deleted on
+            request and skipped), done in this run, and the found ones by status.
+        gone: those that are gone by status.
         errors: failed samples by error type.
         warnings: samples of this run that a person should check, by possible fault.
         verified: verified samples of this run, by the try that was clean, or ``left`` where none was.
@@ -56,6 +59,7 @@ class Summary:
     reason: str | None = None
     warnings: dict[str, int] = field(default_factory=dict)
     verified: dict[str, int] = field(default_factory=dict)
+    gone: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def begin(
@@ -73,7 +77,15 @@ class Summary:
                 "sha256": dict(weights.sha256),
             },
             config_fingerprint=config.fingerprint,
-            samples={"found": plan.found, "gone": plan.gone, "done_now": 0, **plan.done},
+            samples={
+                "found": plan.found,
+                "without_mask": plan.without_mask,
+                "gone": plan.gone,
+                "forgotten": plan.forgotten,
+                "done_now": 0,
+                **plan.done,
+            },
+            gone=dict(plan.gone_statuses),
             errors=dict(plan.errors),
             left_out=dict(left_out),
             timings={"started_at": time.time()},
@@ -94,11 +106,16 @@ class Summary:
     def count(self, rows: pa.Table) -> None:
         """Add newly committed rows."""
         self.samples["done_now"] += rows.num_rows
-        for counts, column in ((self.samples, "status"), (self.errors, "error_type")):
-            for name, number in Counter(filter(None, rows[column].to_pylist())).items():
+        now = RowCounts.of([rows], self.configuration["verify"]["max_residual"])
+        noted = {f"{METADATA_NOTED}: {note}": number for note, number in now.notes.items()}
+        for counts, found in (
+            (self.samples, now.statuses),
+            (self.errors, now.errors),
+            (self.verified, now.verified),
+            (self.warnings, noted),
+        ):
+            for name, number in found.items():
                 counts[name] = counts.get(name, 0) + number
-        for name, number in count_verified(rows, self.configuration["verify"]["max_residual"]).items():
-            self.verified[name] = self.verified.get(name, 0) + number
         mask = MaskConfig(**self.configuration["mask"])
         turned = rows.filter(pc.and_(pc.is_valid(rows["orientation"]), pc.not_equal(rows["status"], FAILED)))
         for row in turned.select(["height", "width", "orientation"]).to_pylist():
@@ -128,13 +145,3 @@ class Summary:
     def to_json(self) -> bytes:
         """Serialize to indented JSON."""
         return json.dumps(asdict(self), indent=2, default=str).encode()
-
-
-def count_verified(rows: pa.Table, max_residual: float) -> Counter[str]:
-    """Count verified samples by the try that was clean, such as ``clean at try 2``, or as ``left``."""
-    columns = (rows[name].to_pylist() for name in ("residual", "tries"))
-    return Counter(
-        LEFT if residual > max_residual else f"clean at try {tries}"
-        for residual, tries in zip(*columns, strict=True)
-        if residual is not None
-    )

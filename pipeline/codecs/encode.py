@@ -28,7 +28,7 @@ _KEPT = ("exif", "icc_profile", "dpi", "xmp")
 # Compressions of TIFF without loss that Pillow writes; with JPEG and WebP it does not know how well a file was stored.
 _LOSSLESS_TIFF = ("raw", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "packbits", "lzma", "zstd")
 _MAX_SIDE_PX = {container.name: container.max_side_px for container in CONTAINERS}
-_MAX_JPEG_BYTES = {"exif": 65533, "xmp": 65504}  # of one segment, without its prefix
+_MAX_JPEG_EXIF_BYTES = 65533  # of one segment
 
 
 def check_encodable(photo: Photo, image_format: str) -> str:
@@ -176,11 +176,23 @@ def _kept(photo: Photo, container: str, wanted: Sequence[str] = _KEPT) -> Settin
     if dpi and limits and all(isinstance(value, Real) and limits[0] <= float(value) <= limits[1] for value in dpi):
         kept["dpi"] = dpi
     if container == "JPEG":
-        if len(kept.get("exif", b"")) > _MAX_JPEG_BYTES["exif"]:
+        if len(kept.get("exif", b"")) > _MAX_JPEG_EXIF_BYTES:
             kept["exif"] = orientation_only(kept["exif"])
-        if len(kept.get("xmp", b"")) > _MAX_JPEG_BYTES["xmp"]:
+        if len(kept.get("xmp", b"")) > jpeg_segments.MAX_XMP_BYTES:
             del kept["xmp"]
     return kept
+
+
+def cut_metadata(photo: Photo, container: str) -> list[str]:
+    """Describe the EXIF and XMP of a photo for which a format has no room."""
+    if container != "JPEG" or "segments" in photo.encoder:
+        return []
+    is_long = {
+        "only orientation kept: its EXIF leaves no room in a JPEG": len(photo.encoder.get("exif", b""))
+        > _MAX_JPEG_EXIF_BYTES,
+        "XMP left out: it leaves no room in a JPEG": len(photo.encoder.get("xmp", b"")) > jpeg_segments.MAX_XMP_BYTES,
+    }
+    return [sentence for sentence, is_true in is_long.items() if is_true]
 
 
 def _png_chunks(photo: Photo, source: Settings) -> list[png_chunks.Chunk]:

@@ -1,11 +1,13 @@
-"""Removes EXIF thumbnails, which would still show the removed content."""
+"""Removes thumbnails and previews from EXIF, which would still show the removed content."""
 
 import contextlib
 import struct
 from collections.abc import Iterator
+from typing import Any
 
-from PIL import ExifTags
+from PIL import ExifTags, TiffImagePlugin
 
+from pipeline.codecs.embedded_jpegs import without_jpegs
 from pipeline.codecs.exif import loaded, orientation_only, prefix_of
 
 _ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
@@ -26,6 +28,8 @@ Span = tuple[int, int]
 def without_thumbnail(exif: bytes) -> bytes:
     """Remove the thumbnails of EXIF, and leave every other byte in its position, as maker notes count offsets.
 
+    Previews inside maker notes, which are JPEGs, become zeros.
+
     Args:
         exif: with or without ``Exif\\0\\0``, from outside.
 
@@ -38,7 +42,7 @@ def without_thumbnail(exif: bytes) -> bytes:
     if tiff[:4] not in _ORDERS:
         return exif
     try:
-        cleaned = prefix + _cleaned(tiff, _ORDERS[tiff[:4]])
+        cleaned = prefix + without_jpegs(_cleaned(tiff, _ORDERS[tiff[:4]]))
     except (struct.error, ValueError):
         return orientation_only(exif) if _JPEG_START in tiff else exif
     if cleaned == exif:
@@ -51,11 +55,14 @@ def _cleaned(tiff: bytes, order: str) -> bytes:
     """Unlink the directories after the first, and blank their pictures."""
     (first,) = struct.unpack_from(order + "I", tiff, 4)
     link = _link(tiff, order, first)
-    if link + 4 > len(tiff) or not any(tiff[link : link + 4]):
+    below = _sub_directories(tiff, order, first)
+    has_link = link + 4 <= len(tiff) and any(tiff[link : link + 4])
+    if not has_link and not below:
         return tiff  # there is only one directory
     result = bytearray(tiff)
-    result[link : link + 4] = bytes(4)
-    spans = sorted(span for start in _directories(tiff, order, link) for span in _pictures(tiff, order, start))
+    result[link : link + 4] = bytes(len(tiff[link : link + 4]))
+    directories = [*(_directories(tiff, order, link) if has_link else ()), *below]
+    spans = sorted(span for start in directories for span in _pictures(tiff, order, start))
     for start, end in spans:
         result[start:end] = bytes(end - start)
     if spans and max(end for _, end in spans) == len(tiff):
@@ -67,6 +74,14 @@ def _link(tiff: bytes, order: str, start: int) -> int:
     """The position of the offset that follows a directory's entries."""
     (count,) = struct.unpack_from(order + "H", tiff, start)
     return start + 2 + _ENTRY_BYTES * count
+
+
+def _sub_directories(tiff: bytes, order: str, start: int) -> list[int]:
+    """The offsets of a directory's own ones, in which some programs store previews."""
+    (count,) = struct.unpack_from(order + "H", tiff, start)
+    entries = (start + 2 + _ENTRY_BYTES * index for index in range(count))
+    found = [entry for entry in entries if struct.unpack_from(order + "H", tiff, entry)[0] == TiffImagePlugin.SUBIFD]
+    return [offset for entry in found for offset in _numbers(tiff, order, entry)[:_MAX_DIRECTORIES]]
 
 
 def _directories(tiff: bytes, order: str, link: int) -> Iterator[int]:
@@ -103,10 +118,18 @@ def _numbers(tiff: bytes, order: str, entry: int) -> tuple[int, ...]:
 
 
 def _said(exif: bytes) -> str | None:
-    """Return all tags but those of the thumbnail, as text, since NaN equals nothing; ``None`` for broken EXIF."""
+    """Return all tags but those of thumbnails and without previews, as text, since NaN equals nothing.
+
+    ``None`` for broken EXIF.
+    """
     tags = loaded(exif)
     with contextlib.suppress(
         ArithmeticError, AttributeError, LookupError, SyntaxError, TypeError, ValueError, struct.error
     ):
-        return repr((dict(tags), *(tags.get_ifd(group) for group in _GROUPS)))
+        groups = (dict(tags), *(tags.get_ifd(group) for group in _GROUPS))
+        return repr([{tag: _without_previews(value) for tag, value in group.items()} for group in groups])
     return None
+
+
+def _without_previews(value: Any) -> Any:
+    return without_jpegs(value) if isinstance(value, bytes) else value

@@ -3,11 +3,13 @@
 from collections.abc import Callable
 
 from pipeline.codecs import exif_thumbnails, xmp
+from pipeline.codecs.embedded_jpegs import without_jpegs
 
 _SIGNATURE = b"8BIM"
 _JPEG_START = b"\xff\xd8\xff"
-# By number: thumbnails of old and new kind; EXIF, its second part, and XMP once more.
+# By number: IPTC, which may hold a preview; thumbnails of old and new kind; EXIF, its second part, and XMP once more.
 _CHANGED: dict[int, Callable[[bytes], bytes]] = {
+    1028: without_jpegs,
     1033: lambda _: b"",
     1036: lambda _: b"",
     1058: exif_thumbnails.without_thumbnail,

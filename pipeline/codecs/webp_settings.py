@@ -1,11 +1,11 @@
 """WebP as a codec: reads the compression settings of files."""
 
-from collections.abc import Iterator
 from itertools import repeat
 
 from PIL import Image
 
 from pipeline.codecs.codec import Codec, Settings
+from pipeline.codecs.webp_chunks import read_chunks
 
 DEFAULT_QUALITY = 90
 
@@ -15,7 +15,7 @@ def estimate_quality(data: bytes) -> int | None:
 
     Source: RFC 6386 (section 9.3, 9.6, 19.2) for the header; libwebp's ``QualityToCompression`` for the formula.
     """
-    for name, frame in _chunks(data):
+    for name, frame in read_chunks(data):
         if name == b"VP8L":
             return None
         if name == b"VP8 ":
@@ -24,14 +24,6 @@ def estimate_quality(data: bytes) -> int | None:
             except (IndexError, ValueError):
                 return DEFAULT_QUALITY
     return None
-
-
-def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    position = 12
-    while position + 8 <= len(data):
-        length = int.from_bytes(data[position + 4 : position + 8], "little")
-        yield data[position : position + 4], data[position + 8 : position + 8 + length]
-        position += 8 + length + length % 2
 
 
 def _quality(quantizers: list[int]) -> int:

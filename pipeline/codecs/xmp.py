@@ -8,10 +8,11 @@ import re
 from collections.abc import Iterator
 from xml.parsers import expat
 
-# Namespaces about pictures, videos and sounds behind or inside the file. Names: Adobe's and Apple's gain maps, Google's
-# containers, depth and second views, Xiaomi's and OPPO's own.
+# Namespaces about pictures, videos and sounds behind or inside the file. Names: Adobe's and Apple's gain maps, Adobe's
+# thumbnails, Google's containers, depth and second views, Xiaomi's and OPPO's own.
 _NAMESPACES = (
     "http://ns.adobe.com/hdr-gain-map/",
+    "http://ns.adobe.com/xap/1.0/g/img/",
     "http://ns.apple.com/HDRGainMap/",
     "http://ns.apple.com/pixeldatainfo/",
     "http://ns.google.com/photos/1.0/audio/",
@@ -32,6 +33,7 @@ _PROPERTIES = (
 _EXTENSION = ("http://ns.adobe.com/xmp/note/ HasExtendedXMP",)
 _TELLTALES = (*_NAMESPACES, "MicroVideo", "MotionPhoto", "Thumbnails")  # where no parser helps
 _TAG_NAME = re.compile(rb"<[^\s/>]+")
+_EMPTY_TAG = re.compile(rb"<[^<>\"']+(?:\"[^\"]*\"[^<>\"']*|'[^']*'[^<>\"']*)*/>")
 _ATTRIBUTE = re.compile(rb"\s+([^\s=/>]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")
 
 
@@ -47,11 +49,28 @@ def still_true(xmp: bytes, has_extension: bool = False) -> bytes:
     """
     names = _PROPERTIES if has_extension else _PROPERTIES + _EXTENSION
     try:
-        cuts = _Finder(xmp.rstrip(b"\0"), names).cuts
-    except (expat.ExpatError, _UnreadableError):
+        return without(xmp, _NAMESPACES, names)
+    except UnreadableXmpError:
         encodings = ("utf-8", "utf-16-le", "utf-16-be")
         is_telling = any(text.encode(encoding) in xmp for text in _TELLTALES for encoding in encodings)
         return b"" if is_telling else xmp
+
+
+def without(xmp: bytes, namespaces: tuple[str, ...], names: tuple[str, ...]) -> bytes:
+    """Remove elements and attributes, and leave all other bytes as they are.
+
+    Args:
+        xmp: from outside.
+        namespaces: whose names are removed, with their declarations.
+        names: beginnings of further names, each a namespace and a name with a space between.
+
+    Raises:
+        UnreadableXmpError: it is no XML in UTF-8, or has a document type.
+    """
+    try:
+        cuts = _Finder(xmp.rstrip(b"\0"), namespaces, names).cuts
+    except expat.ExpatError as error:
+        raise UnreadableXmpError(str(error)) from error
     position, kept = 0, []
     for start, end in cuts:
         kept.append(xmp[position:start])
@@ -59,31 +78,43 @@ def still_true(xmp: bytes, has_extension: bool = False) -> bytes:
     return b"".join((*kept, xmp[position:]))
 
 
-class _UnreadableError(ValueError):
-    """Sound XML, but no XMP of files: in UTF-16, or with a document type, which could only define entities."""
+def is_empty_tag(xmp: bytes, start: int, end: int) -> bool:
+    """Return whether these bytes of sound XML are one tag without content, such as ``<a/>``."""
+    return bool(_EMPTY_TAG.fullmatch(xmp, start, end))
+
+
+class UnreadableXmpError(ValueError):
+    """XMP that is no XML, or none of files: in UTF-16, or with a document type, which could only define entities."""
+
+
+def new_parser() -> expat.XMLParserType:
+    """Return a parser of XMP that expands no entity and loads nothing, since it refuses document types."""
+    parser = expat.ParserCreate("utf-8", namespace_separator=" ")
+    parser.ordered_attributes = True
+    parser.StartDoctypeDeclHandler = _refuse
+    return parser
+
+
+def _refuse(*_: object) -> None:
+    raise UnreadableXmpError("a document type")
 
 
 class _Finder:
     """Find the bytes of elements and attributes that are to be removed, in order."""
 
-    def __init__(self, xmp: bytes, names: tuple[str, ...]) -> None:
+    def __init__(self, xmp: bytes, namespaces: tuple[str, ...], names: tuple[str, ...]) -> None:
         self.cuts: list[tuple[int, int]] = []
-        self._xmp, self._names = xmp, names
+        self._xmp, self._namespaces, self._names = xmp, namespaces, namespaces + names
         self._start, self._depth = 0, 0  # of the element that is being removed
-        self._parser = expat.ParserCreate("utf-8", namespace_separator=" ")
-        self._parser.ordered_attributes = True
-        self._parser.StartDoctypeDeclHandler = self._refuse
+        self._parser = new_parser()
         self._parser.StartElementHandler = self._begin
         self._parser.EndElementHandler = self._end
         if b"\0" in xmp:
-            raise _UnreadableError
+            raise UnreadableXmpError("a zero byte")
         self._parser.Parse(xmp, True)
 
-    def _refuse(self, *_: object) -> None:
-        raise _UnreadableError
-
     def _is_removed(self, name: str) -> bool:
-        return name.startswith(_NAMESPACES) or name.startswith(self._names)
+        return name.startswith(self._names)
 
     def _begin(self, name: str, attributes: list[str]) -> None:
         if self._depth:
@@ -101,7 +132,7 @@ class _Finder:
         while found:
             is_declaration = found[1].split(b":")[0] == b"xmlns"
             value = (found[2] or found[3] or b"").decode(errors="replace")
-            if value.startswith(_NAMESPACES) if is_declaration else self._is_removed(next(left, "")):
+            if value.startswith(self._namespaces) if is_declaration else self._is_removed(next(left, "")):
                 yield found.span()
             found = _ATTRIBUTE.match(self._xmp, found.end())
 
@@ -110,5 +141,5 @@ class _Finder:
             self._depth -= 1
             if not self._depth:
                 end = self._parser.CurrentByteIndex  # behind an empty tag, else before the end tag
-                end = self._xmp.index(b">", end) + 1 if self._xmp.startswith(b"</", end) else end
+                end = end if is_empty_tag(self._xmp, self._start, end) else self._xmp.index(b">", end) + 1
                 self.cuts.append((self._start, end))

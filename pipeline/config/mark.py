@@ -10,7 +10,7 @@ FIND_KEYS = ("shift_px", "scale")
 
 
 def check_mark(offset: Any, size: Any, repeat: Any, find: Any, max_opacity: Any) -> None:
-    """Refuse values that place no mark, see :class:`pipeline.config.data.MaskConfig`.
+    """Refuse values that place no mark, see :class:`pipeline.config.mask.MaskConfig`.
 
     Raises:
         ConfigError: naming the key.

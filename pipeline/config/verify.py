@@ -3,7 +3,8 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from pipeline.config.data import MaskConfig, choose
+from pipeline.config.mask import MaskConfig
+from pipeline.config.values import choose
 from pipeline.detection.registry import DETECTORS
 from pipeline.errors import ConfigError
 

@@ -5,7 +5,7 @@ from collections.abc import Hashable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol, Self
 
-from pipeline.config.data import MaskConfig
+from pipeline.config.mask import MaskConfig
 from pipeline.detection.registry import DETECTORS
 
 if TYPE_CHECKING:

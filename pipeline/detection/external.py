@@ -1,9 +1,10 @@
-"""Finds out whether an ONNX file keeps weights in other files, without loading it.
+"""Finds out whether an ONNX file keeps weights in other files, and how many it has, without loading it.
 
 A file may name any path for its weights, so a model from elsewhere could read files of this machine. The encoding is
 that of protocol buffers; messages that can hold a tensor are searched, everything else is skipped.
 """
 
+import math
 from collections.abc import Iterator
 
 MAX_DEPTH = 64  # of graphs inside nodes
@@ -18,7 +19,7 @@ _FIELDS = {
     "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
     "sparse": {1: "tensor", 2: "tensor"},
 }
-_EXTERNAL_DATA, _DATA_LOCATION = 13, 14  # of a tensor
+_DIMENSIONS, _EXTERNAL_DATA, _DATA_LOCATION = 1, 13, 14  # of a tensor
 _VARINT, _FIXED_64, _BYTES, _FIXED_32 = 0, 1, 2, 5
 
 
@@ -28,22 +29,47 @@ def has_external_data(model: bytes) -> bool:
     Raises:
         ValueError: the bytes are no ONNX model.
     """
-    return _is_external(memoryview(model), "model", 0)
+    return any(map(_is_external, _tensors(memoryview(model), "model", 0)))
 
 
-def _is_external(message: memoryview, kind: str, depth: int) -> bool:
+def count_parameters(model: bytes) -> int:
+    """Return how many numbers the tensors of a model hold.
+
+    Raises:
+        ValueError: the bytes are no ONNX model.
+    """
+    return sum(map(_size, _tensors(memoryview(model), "model", 0)))
+
+
+def _tensors(message: memoryview, kind: str, depth: int) -> Iterator[memoryview]:
     if depth > MAX_DEPTH:
         raise ValueError("graphs are nested too deeply")
     if kind == "tensor":
-        return any(
-            number == _EXTERNAL_DATA or (number == _DATA_LOCATION and value) for number, value in _parts(message)
-        )
+        yield message
+        return
     fields = _FIELDS[kind]
-    return any(
-        isinstance(value, memoryview) and _is_external(value, fields[number], depth + 1)
-        for number, value in _parts(message)
-        if number in fields
-    )
+    for number, value in _parts(message):
+        if isinstance(value, memoryview) and number in fields:
+            yield from _tensors(value, fields[number], depth + 1)
+
+
+def _is_external(tensor: memoryview) -> bool:
+    return any(number == _EXTERNAL_DATA or (number == _DATA_LOCATION and value) for number, value in _parts(tensor))
+
+
+def _size(tensor: memoryview) -> int:
+    sides: list[int] = []
+    for number, value in _parts(tensor):
+        if number == _DIMENSIONS:
+            sides += [value] if isinstance(value, int) else _varints(value)
+    return math.prod(sides)
+
+
+def _varints(packed: memoryview) -> Iterator[int]:
+    place = 0
+    while place < len(packed):
+        value, place = _varint(packed, place)
+        yield value
 
 
 def _parts(message: memoryview) -> Iterator[tuple[int, "memoryview | int"]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config.data import MaskConfig
+from pipeline.config.mask import MaskConfig
 from pipeline.detection.geometry import draw_boxes
 from pipeline.errors import MACHINE_ERRORS, ConfigError, SampleError
 from pipeline.masks.drawn import DrawnMask
@@ -56,27 +56,31 @@ class FunctionDetector:
             raise SampleError("mask", BAD, f"{self.name} returned {error}") from error
 
 
-def load_function(name: str) -> Callable[[np.ndarray], Any]:
+def load_function(name: str, key: str = "mask.function") -> Callable[..., Any]:
     """Import a function.
+
+    Args:
+        name: ``package.module:function``.
+        key: of the setting, with which messages begin.
 
     Raises:
         ConfigError: no such module or function, or its module cannot be imported.
     """
     module, _, path = name.partition(":")
     if not module or not path:
-        raise ConfigError(f"mask.function must be package.module:function, got {name!r}")
+        raise ConfigError(f"{key} must be package.module:function, got {name!r}")
     try:
         found: Any = import_module(module)
         for part in path.split("."):
             found = getattr(found, part)
     except AttributeError as error:
-        raise ConfigError(f"mask.function: {module} has no {path}") from error
+        raise ConfigError(f"{key}: {module} has no {path}") from error
     except Exception as error:
-        message = f"mask.function: cannot import {module} ({type(error).__name__}: {error}); workers import it, too"
+        message = f"{key}: cannot import {module} ({type(error).__name__}: {error}); workers import it, too"
         raise ConfigError(message) from error
     if not callable(found):
-        raise ConfigError(f"mask.function: {name} is no function, but {type(found).__name__}")
-    function: Callable[[np.ndarray], Any] = found
+        raise ConfigError(f"{key}: {name} is no function, but {type(found).__name__}")
+    function: Callable[..., Any] = found
     return function
 
 

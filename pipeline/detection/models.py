@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from pipeline.config.data import MaskConfig
+from pipeline.config.mask import MaskConfig
 from pipeline.config.model_input import VALUES, ModelInput
 from pipeline.detection.contracts.contract import Contract, Found, Output, Question, describe
 from pipeline.detection.contracts.queries import are_queries

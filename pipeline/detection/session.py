@@ -1,23 +1,17 @@
 """Opens ONNX models safely and runs them the same way each time."""
 
 import ast
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipeline.config.model_input import MAX_SIDE_PX
 from pipeline.detection.contracts.contract import Output
 from pipeline.detection.model_file import read_model
-from pipeline.errors import MACHINE_ERRORS, ConfigError, SampleError
+from pipeline.detection.onnx_model import RunModel, open_model, run_model, try_model
+from pipeline.errors import ConfigError, SampleError
 
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
-
-MAX_OUTPUT_VALUES = 1 << 28  # of all outputs together
-TRIAL_S = 300.0  # for the first picture
 SIZE_INPUTS = ("orig_target_sizes", "target_sizes", "im_shape")  # height and width, or the other way round
 DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
 
@@ -45,7 +39,7 @@ class Session:
 
     def __init__(self, path: Path, sha256: str, device: str, size: tuple[int, int] | None) -> None:
         self.name = path.name
-        self._session = self._open(read_model(path, sha256), device)
+        self._session = open_model(read_model(path, sha256), self.name, device)
         self._find_input(size)
         about: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
         self.names, self.task = _parse_names(about.get("names", "")), about.get("task", "")
@@ -55,24 +49,16 @@ class Session:
         return ConfigError(f"mask.model: {self.name} {message}")
 
     def try_grey(self) -> list[Output]:
-        """Run the model on a grey picture, for at most ``TRIAL_S``.
+        """Run the model on a grey picture, see :func:`pipeline.detection.onnx_model.try_model`.
 
         Raises:
             ConfigError: it fails.
         """
-        import onnxruntime
-
-        options = onnxruntime.RunOptions()
-        timer = threading.Timer(TRIAL_S, setattr, (options, "terminate", True))
-        timer.daemon = True
-        timer.start()
         grey = np.full((self.size[1], self.size[0], 3), 127 if self.dtype == np.uint8 else 0.5, np.float32)
         try:
-            return self._run(grey, options)
+            return self._run(grey, try_model)
         except (RuntimeError, ValueError) as error:
             raise self.fault(f"fails on a grey picture: {error}") from error
-        finally:
-            timer.cancel()
 
     def run(self, pixels: np.ndarray) -> list[Output]:
         """Run the model.
@@ -87,29 +73,6 @@ class Session:
             return self._run(pixels)
         except RuntimeError as error:
             raise SampleError("mask", "DetectorFailed", f"{self.name}: {error}") from error
-
-    def _open(self, model: bytes, device: str) -> "InferenceSession":
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.use_deterministic_compute, options.log_severity_level = True, 4
-        providers = ["CUDAExecutionProvider"] * (device == "cuda")
-        if missing := set(providers) - set(onnxruntime.get_available_providers()):
-            raise ConfigError(
-                f"mask.device=cuda needs a GPU and the package onnxruntime-gpu; there is no {missing.pop()}"
-            )
-        try:
-            # Its fallback would print to standard output, and change the device unasked.
-            where = {"providers": [*providers, "CPUExecutionProvider"], "enable_fallback": 0}
-            session = onnxruntime.InferenceSession(model, options, **where)
-        except MACHINE_ERRORS:
-            raise
-        except Exception as error:  # its errors have no class in common
-            raise self.fault(f"is no model that this onnxruntime can run: {_first_line(error)}") from error
-        if providers and "CUDAExecutionProvider" not in session.get_providers():
-            raise ConfigError("mask.device=cuda: onnxruntime cannot use the GPU of this machine")
-        return session
 
     def _find_input(self, size: tuple[int, int] | None) -> None:
         inputs = {node.name: node for node in self._session.get_inputs()}
@@ -141,7 +104,7 @@ class Session:
             raise self.fault(f"takes photos of {chosen[0]}x{chosen[1]} pixels, more than {MAX_SIDE_PX} a side")
         return chosen
 
-    def _run(self, pixels: np.ndarray, options: Any = None) -> list[Output]:
+    def _run(self, pixels: np.ndarray, run: RunModel = run_model) -> list[Output]:
         photo = pixels if self._axis in (-1, len(self._photo.shape) - 1) else pixels.transpose(2, 0, 1)
         if len(self._photo.shape) == 4:
             photo = photo[None]
@@ -151,17 +114,7 @@ class Session:
         # Boxes come back in this size: pixels of the input, where the photo's place in it is known.
         given |= {name: np.array([self.size], dtype) for name, dtype in self._sizes.items()}
         names = [node.name for node in self._session.get_outputs()]
-        try:
-            values = self._session.run(names, given, options)
-        except MACHINE_ERRORS:
-            raise
-        except Exception as error:  # its errors have no class in common
-            raise RuntimeError(_first_line(error)) from error
-        if not all(isinstance(part, np.ndarray) and part.dtype.kind in "fiu" for part in values):
-            raise RuntimeError("an output is no tensor of numbers")
-        if sum(part.size for part in values) > MAX_OUTPUT_VALUES:
-            raise RuntimeError(f"the outputs hold more than {MAX_OUTPUT_VALUES} values")
-        return [Output(*named) for named in zip(names, values, strict=True)]
+        return [Output(*named) for named in zip(names, run(self._session, given), strict=True)]
 
 
 def _channel_axis(shape: Sequence[int | str | None]) -> int | None:
@@ -180,7 +133,3 @@ def _parse_names(text: str) -> dict[int, str]:
         return {int(key): str(name) for key, name in named}
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return {}
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:300]

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from moebius.inference.settings import InpaintSettings
 from pipeline.config.job import MaskConfig, RunConfig
 from pipeline.errors import ConfigError
-from pipeline.evaluation.perceptual import Perceptual, Sums
-from pipeline.evaluation.run import Case, Row, evaluate, open_methods
+from pipeline.evaluation.against.specs import Spec, open_others
+from pipeline.evaluation.case import Case, Row
+from pipeline.evaluation.methods import Task, open_methods
+from pipeline.evaluation.networks import NetworkMetrics, open_networks
+from pipeline.evaluation.run import blanked_cases, fill_case, measure_case
 
 Measured = tuple[list[Row], list[Case]]  # of one photo; cases only if pictures of them are requested
 
@@ -21,15 +26,17 @@ class EvaluationConfig:
     """Configuration of an evaluation.
 
     Args:
-        weights, baselines: the methods, see :func:`pipeline.evaluation.run.open_methods`.
+        weights, baselines: the methods, see :func:`pipeline.evaluation.methods.open_methods`.
         settings: of the models.
         masks: kinds of holes, keys of ``MASKS``.
         seed: of holes and models.
         max_pixels: of a photo as it is measured.
         side_px: side of the square that is cut from a photo instead; ``None``: photos stay whole.
-        mask_files: masks that photos get in turn, by a hash of their names, instead of drawn ones.
+        mask_files: instead of drawn masks: a photo gets that of its name, or else one by a hash of its name.
         mask: how the values of mask files are read, if not by default.
         hub: folder of torch.hub, for LPIPS and FID; ``None`` without.
+        features: whether features of EfficientNet-Lite0 are compared.
+        against: fillers from elsewhere.
     """
 
     weights: Sequence[str]
@@ -42,6 +49,20 @@ class EvaluationConfig:
     mask_files: Sequence[Path] = ()
     mask: MaskConfig | None = None
     hub: Path | None = None
+    features: bool = False
+    against: Sequence[Spec] = ()
+
+    @cached_property
+    def masks_by_name(self) -> dict[str, Path]:
+        """Return the mask files by their names without extension."""
+        return {path.stem: path for path in self.mask_files}
+
+    def masks_of(self, photo: Path) -> Sequence[str | Path]:
+        """Return the kinds of holes of a photo, or its mask file."""
+        if not self.mask_files:
+            return self.masks
+        by_hash = self.mask_files[zlib.crc32(photo.name.encode()) % len(self.mask_files)]
+        return [self.masks_by_name.get(photo.stem, by_hash)]
 
 
 class Evaluator:
@@ -49,35 +70,48 @@ class Evaluator:
 
     Args:
         config: of the evaluation.
-        perceptual: metrics that are already loaded.
+        networks: metrics that are already loaded.
     """
 
-    def __init__(self, config: EvaluationConfig, perceptual: Perceptual | None = None) -> None:
+    def __init__(self, config: EvaluationConfig, networks: Sequence[NetworkMetrics] | None = None) -> None:
         self.config = config
-        self.perceptual = perceptual or (Perceptual(config.hub) if config.hub else None)
+        self.networks = open_networks(config.hub, config.features) if networks is None else networks
         self.methods = open_methods(config.weights, config.settings, config.baselines)
+        self.methods |= open_others(config.against, config.settings.context, self.methods)
 
     def measure(self, photo: Path, with_cases: bool) -> Measured:
         """Fill every kind of hole of a photo by every method."""
-        asked, rows, cases = self.config, list[Row](), list[Case]()
-        masks: Sequence[str | Path] = asked.masks
-        if asked.mask_files:
-            masks = [asked.mask_files[zlib.crc32(photo.name.encode()) % len(asked.mask_files)]]
-        for case in evaluate([photo], masks, self.methods, asked.seed, asked.max_pixels, asked.side_px, asked.mask):
-            rows += case.rows(self.perceptual)
+        rows, cases = list[Row](), list[Case]()
+        for case, task in cases_of(photo, self.config):
+            fill_case(case, task, self.methods)
+            rows += measure_case(case, self.networks)
             cases += [case] if with_cases else []
         return rows, cases
 
-    def sums(self) -> Sums:
-        """Return the sums for FID over all photos so far."""
-        return self.perceptual.sums() if self.perceptual else {}
+    def parameters(self) -> dict[str, int]:
+        """Return the number of parameters of each model by method."""
+        return {name: method.parameters for name, method in self.methods.items() if method.parameters is not None}
+
+    def notes(self) -> list[str]:
+        """Return sentences on how methods fill, and on metrics that are left out."""
+        of_methods = [f"{name}: {method.note}" for name, method in self.methods.items() if method.note]
+        return [*of_methods, *(note for network in self.networks for note in network.notes())]
+
+    def states(self) -> list[Any]:
+        """Return what each network has kept of all photos so far."""
+        return [network.state() for network in self.networks]
+
+
+def cases_of(photo: Path, config: EvaluationConfig) -> Iterator[tuple[Case, Task]]:
+    """Blank the holes of a photo, see :func:`pipeline.evaluation.run.blanked_cases`."""
+    return blanked_cases([photo], config.masks_of(photo), config.seed, config.max_pixels, config.side_px, config.mask)
 
 
 def evaluate_photos(
     photos: Sequence[Path],
     config: EvaluationConfig,
-    pictured: int = 0,
-    total: Perceptual | None = None,
+    pictured: Collection[int] = (),
+    evaluator: Evaluator | None = None,
     workers: int = 0,
 ) -> Iterator[Measured]:
     """Measure photos, in order.
@@ -85,25 +119,24 @@ def evaluate_photos(
     Args:
         photos: files.
         config: of the evaluation.
-        pictured: photos at the beginning whose cases are kept.
-        total: receives the sums for FID at the end.
+        pictured: indices of the photos whose cases are kept.
+        evaluator: whose networks know all photos at the end.
         workers: of the cluster at ``RAY_ADDRESS``, or of one on this machine; each takes a GPU where there are some,
             and all must see the files. 0: this process, without Ray.
 
     Raises:
         ConfigError: see :class:`Evaluator`, or more workers than the cluster has GPUs or cores for.
     """
+    evaluator = evaluator or Evaluator(config)  # with workers, too: it raises here what would end them
     if workers:
-        Evaluator(config, total)  # raise here what would end the workers
-        yield from _on_ray(photos, config, pictured, total, workers)
+        yield from _on_ray(photos, config, pictured, evaluator, workers)
         return
-    evaluator = Evaluator(config, total)
     for index, photo in enumerate(photos):
-        yield evaluator.measure(photo, index < pictured)
+        yield evaluator.measure(photo, index in pictured)
 
 
 def _on_ray(
-    photos: Sequence[Path], config: EvaluationConfig, pictured: int, total: Perceptual | None, workers: int
+    photos: Sequence[Path], config: EvaluationConfig, pictured: Collection[int], total: Evaluator, workers: int
 ) -> Iterator[Measured]:
     import ray
     from ray.util import ActorPool
@@ -120,11 +153,11 @@ def _on_ray(
             raise ConfigError(f"--workers asks for {workers} workers; the CPU cores of the cluster hold {room}")
         worker = ray.remote(Evaluator).options(num_gpus=pool.gpus, num_cpus=pool.cpus)
         actors = [worker.remote(config) for _ in range(workers)]
-        tasks = [(photo, index < pictured) for index, photo in enumerate(photos)]
+        tasks = [(photo, index in pictured) for index, photo in enumerate(photos)]
         try:
             yield from ActorPool(actors).map(lambda actor, task: actor.measure.remote(*task), tasks)
         except ray.exceptions.RayTaskError as error:
             raise error.cause from None
-        if total:
-            for sums in ray.get([actor.sums.remote() for actor in actors]):
-                total.merge(sums)
+        for states in ray.get([actor.states.remote() for actor in actors]):
+            for network, state in zip(total.networks, states, strict=True):
+                network.merge(state)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from moebius.train.random_masks import random_mask
+from moebius.train.data.random_masks import random_mask
 from pipeline.config.job import MaskConfig
 from pipeline.errors import ConfigError, SampleError
 from pipeline.masks.decode import read_mask_file

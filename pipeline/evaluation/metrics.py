@@ -47,10 +47,9 @@ def texture_distance(truth: np.ndarray, filled: np.ndarray, mask: np.ndarray) ->
     """Texture distance in a hole: 0 if equal, 1 if only one of the two has texture.
 
     Energies a and b of log-Gabor filters (three octaves, four orientations, a quadrature pair each), averaged over
-    about a wavelength, compared as |a − b| / (a + b + floor), averaged over filters and pixels of the hole. No network
-    that was trained on photographs for perception can be had from package registries, and the detector of text that can
-    be had was trained to ignore texture; filters like those of the first visual area need no training, and what they
-    measure is what PSNR misses: a blurred fill has no energy, wherever its edges lie. Arguments as above.
+    about a wavelength, compared as |a − b| / (a + b + floor), averaged over filters and pixels of the hole. Filters
+    like those of the first visual area need no training, and what they measure is what PSNR misses: a blurred fill has
+    no energy, wherever its edges lie. Arguments as above.
 
     Source: Field 1987 (log-Gabor filters); Bergen and Adelson 1988 (texture as local energy).
     """

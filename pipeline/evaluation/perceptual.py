@@ -1,6 +1,7 @@
 """LPIPS and FID of torchmetrics, with weights from a folder on this machine: nothing is fetched."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 
 from pipeline.errors import ConfigError
+from pipeline.evaluation.case import Case
 from pipeline.extras import check_extra
 
 VGG = "vgg16-397923af.pth"  # of torchvision
@@ -49,35 +51,38 @@ class Perceptual:
         return FrechetInceptionDistance(feature=FEATURES, feature_extractor_weights_path=self.inception)
 
     @torch.no_grad()
-    def lpips(self, truth: np.ndarray, filled: np.ndarray) -> float:
-        """Return LPIPS between two photos, (H, W, 3) uint8 each."""
-        ours, theirs = (_batch(pixels).float() / 127.5 - 1 for pixels in (truth, filled))
-        distance = float(self.lpips_metric(ours, theirs))
-        self.lpips_metric.reset()
-        return distance
+    def measure(self, case: Case) -> Mapping[str, Mapping[str, float]]:
+        """See :class:`pipeline.evaluation.networks.NetworkMetrics`: LPIPS of whole photos."""
+        truth = _batch(case.truth)
+        figures = {}
+        for method, filled in case.fills.items():
+            ours, theirs = truth.float() / 127.5 - 1, _batch(filled).float() / 127.5 - 1
+            figures[method] = {"lpips": float(self.lpips_metric(ours, theirs))}
+            self.lpips_metric.reset()
+            metric = self.fid_metrics[case.mask_kind, method]
+            metric.update(truth, real=True)
+            metric.update(_batch(filled), real=False)
+        return figures
 
-    @torch.no_grad()
-    def add(self, kind: str, method: str, truth: np.ndarray, filled: np.ndarray) -> None:
-        """Add a pair, (H, W, 3) uint8 each, to the FID of a method on a kind of mask."""
-        metric = self.fid_metrics[kind, method]
-        metric.update(_batch(truth), real=True)
-        metric.update(_batch(filled), real=False)
-
-    def sums(self) -> Sums:
-        """Return the sums over the added pairs, for :meth:`merge`."""
+    def state(self) -> Sums:
+        """See :class:`pipeline.evaluation.networks.NetworkMetrics`: the sums of FID."""
         return {key: [getattr(metric, name).numpy() for name in SUMS] for key, metric in self.fid_metrics.items()}
 
-    def merge(self, sums: Sums) -> None:
-        """Add the pairs of another one."""
-        for key, values in sums.items():
+    def merge(self, state: Sums) -> None:
+        """See :class:`pipeline.evaluation.networks.NetworkMetrics`."""
+        for key, values in state.items():
             metric = self.fid_metrics[key]
             metric.orig_dtype, metric._update_count = torch.float32, 1  # what its own update would note
             for name, value in zip(SUMS, values, strict=True):
                 setattr(metric, name, getattr(metric, name) + torch.tensor(value))
 
-    def fid(self, kind: str, method: str) -> float:
-        """Return FID over all pairs so far, at least two."""
-        return float(self.fid_metrics[kind, method].compute())
+    def of_set(self, kind: str, method: str) -> Mapping[str, float]:
+        """See :class:`pipeline.evaluation.networks.NetworkMetrics`: FID, of at least two photos."""
+        return {"fid": float(self.fid_metrics[kind, method].compute())}
+
+    def notes(self) -> list[str]:
+        """See :class:`pipeline.evaluation.networks.NetworkMetrics`: nothing is left out."""
+        return []
 
 
 def _batch(pixels: np.ndarray) -> torch.Tensor:

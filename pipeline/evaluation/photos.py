@@ -69,6 +69,21 @@ def check_photos(photos: Iterable[Path], max_pixels: int | None) -> None:
             _scaled_size(path, size, max_pixels)
 
 
+def check_names(photos: Iterable[Path]) -> None:
+    """Check that results, which have the names of their photos, can be told apart.
+
+    Raises:
+        ConfigError: two photos have the same name without its extension.
+    """
+    known: dict[str, Path] = {}
+    for path in photos:
+        other = known.setdefault(path.stem, path)
+        if other is not path:
+            raise ConfigError(
+                f"results are named as their photos, but {other} and {path} have the same name; rename one of them"
+            )
+
+
 def read_photo(path: Path, max_pixels: int) -> np.ndarray:
     """Pixels as (H, W, 3) uint8, scaled down to ``max_pixels``.
 

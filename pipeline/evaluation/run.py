@@ -1,84 +1,27 @@
-"""Models and fills without a model, measured on photos whose truth is known."""
-
-from __future__ import annotations
+"""Fills holes of photos whose truth is known by every method, and measures the fills."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-from moebius.inference.inpainter import Cost, Inpainter
-from moebius.inference.settings import InpaintSettings
 from pipeline.config.job import MaskConfig
+from pipeline.errors import ConfigError, SampleError
 from pipeline.evaluation.baselines import BASELINES
-from pipeline.evaluation.masks import MASKS, draw_mask, read_hole
-from pipeline.evaluation.perceptual import Perceptual
+from pipeline.evaluation.case import Case, Row
+from pipeline.evaluation.masks import draw_mask, read_hole
+from pipeline.evaluation.memory import MB, measured_growth
+from pipeline.evaluation.methods import Method, Task
+from pipeline.evaluation.networks import NetworkMetrics
 from pipeline.evaluation.photos import read_photo, read_square
 from pipeline.evaluation.registry import METRICS
 from pipeline.extras import check_extra
-from pipeline.storage.weights import fetch_weights
 
-FIGURES = (*METRICS, "lpips", "windows", "evaluations", "seconds")
 FROM_FILES = "files"  # the kind of masks that were given
-
-Row = dict[str, str | float]
-Fill = Callable[[np.ndarray, np.ndarray, int], np.ndarray]  # photo with its hole blanked, hole, seed → filled photo
-
-
-@dataclass(frozen=True)
-class Method:
-    """A way to fill holes.
-
-    Args:
-        fill: fills them.
-        cost: counts what that takes of a model, from the hole; ``None`` without a model.
-    """
-
-    fill: Fill
-    cost: Callable[[np.ndarray], Cost] | None = None
-
-
-@dataclass(frozen=True)
-class Case:
-    """One photo, one hole, and the fill of each method.
-
-    Args:
-        photo: name of the file.
-        mask_kind: key of ``MASKS``, or ``FROM_FILES``.
-        truth: (H, W, 3) uint8.
-        mask: (H, W) bool.
-        fills: (H, W, 3) uint8 by method.
-        seconds: by method.
-        costs: by method that uses a model.
-    """
-
-    photo: str
-    mask_kind: str
-    truth: np.ndarray
-    mask: np.ndarray
-    fills: dict[str, np.ndarray] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-    costs: dict[str, Cost] = field(default_factory=dict)
-
-    def rows(self, perceptual: Perceptual | None = None) -> Iterator[Row]:
-        """Figures of each method, measured inside the hole; LPIPS over the whole photo, where it is to be had."""
-        for method, filled in self.fills.items():
-            row: Row = {
-                "photo": self.photo,
-                "mask": self.mask_kind,
-                "method": method,
-                "mask_fraction": float(self.mask.mean()),
-                **{name: metric.measure(self.truth, filled, self.mask) for name, metric in METRICS.items()},
-                "seconds": self.seconds[method],
-            }
-            if cost := self.costs.get(method):
-                row |= asdict(cost)
-            if perceptual is not None:
-                row["lpips"] = perceptual.lpips(self.truth, filled)
-                perceptual.add(self.mask_kind, method, self.truth, filled)
-            yield row
+LEAKED = 0.5  # of a hole; fills that are made never have so much of it to the bit
+FLAT = 8.0  # grey levels; in holes with less variation a fill may well be equal
 
 
 def check_installed() -> None:
@@ -90,30 +33,19 @@ def check_installed() -> None:
     check_extra("evaluate", "evaluate")
 
 
-def open_methods(weights: Sequence[str], settings: InpaintSettings, baselines: Sequence[str]) -> dict[str, Method]:
-    """Open the methods by name: baselines first, then each model by the name of its weights."""
-    methods = {name: Method(_without_seed(BASELINES[name])) for name in baselines}
-    for name in weights:
-        denoiser, vae = fetch_weights(name, {}).load()
-        methods[name] = _model(Inpainter(denoiser, vae, settings))
-    return methods
-
-
-def evaluate(
+def blanked_cases(
     photos: Sequence[Path],
     kinds: Sequence[str | Path],
-    methods: Mapping[str, Method],
     seed: int,
     max_pixels: int,
     side_px: int | None = None,
     mask: MaskConfig | None = None,
-) -> Iterator[Case]:
-    """Blank a hole of each kind in each photo and let every method fill it; none sees what was there.
+) -> Iterator[tuple[Case, Task]]:
+    """Blank a hole of each kind in each photo; yield the case without fills, and what methods get to see of it.
 
     Args:
         photos: files; larger ones are scaled down first.
         kinds: keys of ``MASKS``, or files of masks.
-        methods: see :func:`open_methods`.
         seed: of the masks and of the models.
         max_pixels: of a photo as it is measured.
         side_px: side of the square that is cut from a photo instead, and scaled.
@@ -124,43 +56,67 @@ def evaluate(
     """
     for path in photos:
         truth = read_photo(path, max_pixels) if side_px is None else read_square(path, side_px)
+        height, width = truth.shape[:2]
         for kind in kinds:
             if isinstance(kind, Path):
-                case = Case(
-                    path.name, FROM_FILES, truth, read_hole(kind, truth.shape[0], truth.shape[1], mask or MaskConfig())
-                )
+                name, hole = FROM_FILES, read_hole(kind, height, width, mask or MaskConfig())
             else:
-                case = Case(path.name, kind, truth, draw_mask(kind, path.name, seed, *truth.shape[:2]))
-            blanked = BASELINES["mean"](truth, case.mask)
-            for name, method in methods.items():
-                started = time.perf_counter()
-                case.fills[name] = method.fill(blanked, case.mask, seed)
-                case.seconds[name] = time.perf_counter() - started
-                if method.cost:
-                    case.costs[name] = method.cost(case.mask)
-            yield case
+                name, hole = kind, draw_mask(kind, path.name, seed, height, width)
+            blanked = BASELINES["mean"](truth, hole)
+            yield Case(path.name, name, truth, hole), Task(path.name, name, blanked, hole, seed)
 
 
-def summarise(rows: Sequence[Mapping[str, str | float]], perceptual: Perceptual | None = None) -> list[Row]:
-    """Means over photos, one row for each kind of mask and method, in the order they came."""
-    groups: dict[tuple[str, str], list[Mapping[str, str | float]]] = {}
-    for row in rows:
-        groups.setdefault((str(row["mask"]), str(row["method"])), []).append(row)
-    means: list[Row] = []
-    for (kind, method), members in sorted(groups.items(), key=lambda group: [*MASKS, FROM_FILES].index(group[0][0])):
-        mean: Row = {"mask": kind, "method": method, "photos": len(members)}
-        for name in FIGURES:
-            if name in members[0]:
-                mean[name] = float(np.mean([member[name] for member in members]))
-        if perceptual is not None:
-            mean["fid"] = perceptual.fid(kind, method)
-        means.append(mean)
-    return means
+def fill_case(case: Case, task: Task, methods: Mapping[str, Method]) -> None:
+    """Let every method fill a hole, and put each fill into the photo: pixels outside the hole are always the photo's.
+
+    Raises:
+        ConfigError: a method returned no picture of the photo's size.
+    """
+    for name, method in methods.items():
+        started = time.perf_counter()
+        try:
+            with measured_growth() as growth:
+                filled = method.fill(task)
+        except SampleError as error:
+            case.failures[name] = error.message
+            continue
+        seconds = time.perf_counter() - started
+        if filled.shape != case.truth.shape or filled.dtype != np.uint8:
+            raise ConfigError(
+                f"{name}: the result for {case.photo} ({case.mask_kind}) must be {case.truth.shape} uint8, got "
+                f"{filled.shape} {filled.dtype}"
+            )
+        if method.is_from_files and _holds_truth(case, filled):
+            case.failures[name] = "the hole of the result holds the photo itself: it was made for other holes"
+            continue
+        case.fills[name] = np.where(case.mask[..., None], filled, case.truth)
+        if not method.is_from_files:
+            case.seconds[name] = seconds
+            if method.has_memory and growth.mb is not None:
+                case.memory_mb[name] = growth.mb + method.weight_bytes / MB
+        if method.cost:
+            case.costs[name] = method.cost(case.mask)
 
 
-def _without_seed(fill: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Fill:
-    return lambda image, mask, seed: fill(image, mask)
+def _holds_truth(case: Case, filled: np.ndarray) -> bool:
+    truth = case.truth[case.mask]
+    return bool((truth == filled[case.mask]).all(axis=1).mean() > LEAKED and truth.std(axis=0).max() > FLAT)
 
 
-def _model(inpainter: Inpainter) -> Method:
-    return Method(lambda image, mask, seed: inpainter([image], [mask], [seed])[0], inpainter.cost)
+def measure_case(case: Case, networks: Sequence[NetworkMetrics] = ()) -> Iterator[Row]:
+    """Return a row of figures for each method, or of why it has none; measured inside the hole but for LPIPS."""
+    learnt = [network.measure(case) for network in networks]
+    about: Row = {"photo": case.photo, "mask": case.mask_kind, "mask_fraction": float(case.mask.mean())}
+    for method, filled in case.fills.items():
+        row = about | {"method": method}
+        row |= {name: metric.measure(case.truth, filled, case.mask) for name, metric in METRICS.items()}
+        for name, values in (("seconds", case.seconds), ("memory_mb", case.memory_mb)):
+            if method in values:
+                row[name] = values[method]
+        if cost := case.costs.get(method):
+            row |= asdict(cost)
+        for figures in learnt:
+            row |= figures[method]
+        yield row
+    for method, reason in case.failures.items():
+        yield about | {"method": method, "failure": reason}

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config.data import MaskConfig
+from pipeline.config.mask import MaskConfig
 from pipeline.config.rules import MaskPlace
 from pipeline.errors import ConfigError, SampleError
 from pipeline.masks.base import MaskKind, open_kind

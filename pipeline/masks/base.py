@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config.data import MaskConfig
 from pipeline.config.job import JobConfig
+from pipeline.config.mask import MaskConfig
 from pipeline.config.rules import MaskPlace
 from pipeline.errors import ConfigError
 from pipeline.masks.registry import MASK_KINDS

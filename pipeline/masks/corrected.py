@@ -1,6 +1,6 @@
 """Corrected masks, which people drew in a review of a result."""
 
-from pipeline.config.data import MaskConfig
+from pipeline.config.mask import MaskConfig
 from pipeline.errors import SampleError
 from pipeline.sources.inputs import Inputs
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from pipeline.codecs.photo import Photo
-from pipeline.config.data import MaskConfig
+from pipeline.config.mask import MaskConfig
 from pipeline.errors import SampleError
 from pipeline.masks.base import MaskKind, open_kind
 from pipeline.masks.drawn import DrawnMask

@@ -9,7 +9,7 @@ import math
 import numpy as np
 from scipy import ndimage
 
-from pipeline.config.data import MaskConfig
+from pipeline.config.mask import MaskConfig
 from pipeline.errors import SampleError
 from pipeline.masks.values import MaskValues
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 
-from pipeline.config.data import NUMBER
+from pipeline.config.template import NUMBER
 from pipeline.database import Database, in_batches
 from pipeline.masks.pairing import samples_sql
 from pipeline.storage.storage import StoredFile

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from pipeline.config.data import MaskConfig
+from pipeline.config.mask import MaskConfig
 
 
 def refine(mask: np.ndarray, config: MaskConfig) -> np.ndarray:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from pipeline.codecs.photo import Photo
-from pipeline.config.data import MaskConfig
+from pipeline.config.mask import MaskConfig
 from pipeline.errors import SampleError
 from pipeline.masks.base import open_kind
 

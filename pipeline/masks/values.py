@@ -10,7 +10,7 @@ from pipeline.codecs.decode import bits_per_channel, check_whole, load_pixels
 from pipeline.codecs.header import open_checked
 from pipeline.codecs.high_bit_depth import decode_high_bit_depth
 from pipeline.codecs.webp_settings import estimate_quality
-from pipeline.config.data import MaskConfig
+from pipeline.config.mask import MaskConfig
 from pipeline.errors import MACHINE_ERRORS, SampleError
 
 LOSSY_NOISE = 20  # of 255; about what JPEG and WebP of low quality make of black around white

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from moebius.sampling.schedule import ddim_timesteps
-from pipeline.config.job import JobConfig, ModelConfig
+from pipeline.config.job import JobConfig
 from pipeline.database import Database
 from pipeline.detection.detector import open_detector
 from pipeline.errors import ConfigError, SampleError
@@ -28,14 +27,24 @@ class Rate:
     Args:
         windows_per_s: of one GPU.
         origin: source of the figure, for a person.
+        evaluations: of the model for each of these windows; ``None``: as many as the job's.
     """
 
     windows_per_s: float
     origin: str
+    evaluations: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.windows_per_s < math.inf:
             raise ConfigError(f"windows per second must be a positive number, got {self.windows_per_s} ({self.origin})")
+
+    def scaled(self, evaluations: int) -> "Rate":
+        """Return the rate of windows that take another number of evaluations each."""
+        if self.evaluations in (None, evaluations):
+            return self
+        measured = f"measured {self.windows_per_s:.4g} with {self.evaluations} evaluations per window"
+        rate = self.windows_per_s * self.evaluations / evaluations
+        return Rate(rate, f"{self.origin}; {measured}, scaled to {evaluations}", evaluations)
 
 
 @dataclass(frozen=True)
@@ -43,20 +52,21 @@ class WindowSample:
     """Statistics of some photos of a plan.
 
     Args:
-        windows: count for each photo; failures are not included.
+        windows: work of each photo, as a number of windows of the first pass; a window of a second pass takes fewer
+            evaluations of the model and counts less. 0 for a photo that fails.
         failed: number of photos that would fail.
         decode_s: seconds of one CPU core for reading headers, decoding and cutting a photo, on average.
         verify_s: of one look of the verifying detector at a photo; ``None`` where results are not verified.
     """
 
-    windows: Sequence[int]
+    windows: Sequence[float]
     failed: int
     decode_s: float
     verify_s: float | None = None
 
     @property
     def mean(self) -> float:
-        """Mean number of windows per photo."""
+        """Mean work of a photo, in windows."""
         return statistics.fmean(self.windows)
 
     @property
@@ -67,8 +77,8 @@ class WindowSample:
         return NORMAL_95 * statistics.stdev(self.windows) / math.sqrt(len(self.windows))
 
 
-def read_rate(path: Path, model: ModelConfig) -> Rate:
-    """Read the rate for the job's number of steps from the JSON of ``moebius bench model``.
+def read_rate(path: Path) -> Rate:
+    """Read the rate from the JSON of ``moebius bench model``, which guides every step: each takes two evaluations.
 
     Raises:
         ConfigError: no such file, or none with that figure.
@@ -79,10 +89,7 @@ def read_rate(path: Path, model: ModelConfig) -> Rate:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{path} is not JSON of moebius bench model with {RATE_KEY}: {error!r}") from error
     origin = f"{path}, {figures.get('machine', 'on a machine that it does not name')}"
-    own = len(ddim_timesteps(model.steps, model.strength))
-    if steps and steps != own:
-        return Rate(rate * steps / own, f"{origin}; measured {rate:.4g} with {steps} steps, scaled to {own}")
-    return Rate(rate, origin)
+    return Rate(rate, origin, 2 * int(steps) if steps else None)
 
 
 def sample_windows(config: JobConfig, database: Database, window_px: int, count: int) -> WindowSample:
@@ -99,21 +106,26 @@ def sample_windows(config: JobConfig, database: Database, window_px: int, count:
     samples = [row for table in database.stream(query, count) for row in table.to_pylist()]
     reader, verifier = Reader(config), config.verifying_detector
     detector = open_detector(verifier) if verifier else None
-    records, looks_s, failed = [], [], 0
+    settings = config.inpaint_settings
+    per_window = settings.evaluations(settings.strength)
+    records, windows, looks_s, failed = [], [], list[float](), 0
     for sample, inputs in zip(samples, reader.read_all(samples), strict=True):
         records.append(new_record(sample, config, reader, "", ""))
+        work = 0.0
         try:
             if isinstance(inputs, Exception):
                 raise inputs
             job = prepare(records[-1], inputs, config, window_px)
+            first = job.window_count - job.refined_count
+            work = settings.photo_evaluations(first, job.refined_count) / per_window
             if detector and job.windows:
                 started = time.perf_counter()
                 detector.find(job.seen)
                 looks_s.append(time.perf_counter() - started)
         except (SampleError, OSError):
             failed += 1
+        windows.append(work)
     decode_s = [record.decode_s for record in records if record.decode_s is not None]
-    windows = [record.window_count or 0 for record in records]
     verify_s = statistics.fmean(looks_s) * len(looks_s) / len(decode_s) if looks_s else 0.0
     return WindowSample(
         windows, failed, statistics.fmean(decode_s) if decode_s else 0.0, verify_s if detector else None

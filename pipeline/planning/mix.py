@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.config.job import JobConfig, deciding_keys, public_configuration
+from pipeline.config.job import JobConfig
+from pipeline.config.public import deciding_keys, public_configuration
 from pipeline.database import Database
 from pipeline.errors import ConfigError
 from pipeline.planning.reasons import REDONE

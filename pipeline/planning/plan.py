@@ -51,6 +51,7 @@ class Plan:
         faults: samples to process that the listing already shows as unreadable, by type.
         forgotten: samples found that were deleted on request and are skipped.
         gone: rows whose sample is no longer in the source; they are kept.
+        gone_statuses: number of them by status.
         todo: number of samples to process.
         reasons: number of them that are new, changed, selected, damaged, retried or redone.
         done: number of samples that keep their row, by status.
@@ -66,6 +67,7 @@ class Plan:
     faults: Counter[str] = field(default_factory=Counter)
     forgotten: int = 0
     gone: int = 0
+    gone_statuses: Counter[str] = field(default_factory=Counter)
     todo: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     done: Counter[str] = field(default_factory=Counter)
@@ -127,6 +129,7 @@ def make_plan(config: JobConfig, database: Database, weights_fingerprint: str, m
     for found, reason, status, error_type, count, size_bytes, without_mask, without_version in database.run(_COUNTS):
         if not found:
             plan.gone += count
+            plan.gone_statuses[status] += count
             continue
         plan.found += count
         plan.found_bytes += size_bytes

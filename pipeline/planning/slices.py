@@ -4,9 +4,9 @@ Names are compared by their hash: the name of the sample, or of its file where a
 files, so that each shard is read by one driver only. Samples of equal result names are always in one slice.
 """
 
-from pipeline.config.data import SourceConfig
 from pipeline.config.job import JobConfig
 from pipeline.config.slice import Slice
+from pipeline.config.source import SourceConfig
 from pipeline.database import Database
 from pipeline.sources.base import result_name
 from pipeline.storage.storage import Storage, StoredFile

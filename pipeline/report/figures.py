@@ -3,14 +3,17 @@
 from dataclasses import dataclass
 from itertools import pairwise
 
+from pipeline.cluster.sentences import Sentence, sentences
+from pipeline.counts import COLUMNS, LEFT, RowCounts
 from pipeline.database import Database
 from pipeline.errors import ConfigError
 from pipeline.manifest.log import Manifest
 from pipeline.records import FAILED, OK, STATUSES
-from pipeline.report.runs import RunFigures, read_rates, read_runs
+from pipeline.report.runs import RunFigures, newest_summary, read_rates, read_runs
 from pipeline.storage.storage import Storage
 
 SEAM_BINS, MIN_SEAM_STEP = 30, 0.1
+ROWS_AT_ONCE = 1_000_000  # that are counted
 MAX_CLASSES, EXAMPLES, MESSAGE_CHARACTERS = 30, 3, 400
 HOLE_EDGES = (0.0, 0.001, 0.003, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # of mask_fraction
 STAGES = ("decode", "inpaint", "encode")
@@ -42,9 +45,10 @@ class Figures:
     """All numbers of the page.
 
     Args:
-        counts: samples by status.
+        counts: samples by status, those included that are no longer in the source.
         suspicious: results by what is suspicious about them.
-        verified: verified samples by the number of tries, each as clean ones and ones in which something is left.
+        verified: verified samples by the try that was clean, and those in which something is left.
+        newest: what the newest run counted, in the sentences of its log.
         pixels, windows, output_bytes: sums over all samples.
         runs: the newest first.
         runs_left_out: number of older runs that have rows.
@@ -57,7 +61,8 @@ class Figures:
 
     counts: dict[str, int]
     suspicious: dict[str, int]
-    verified: dict[int, tuple[int, int]]
+    verified: dict[str, int]
+    newest: list[Sentence]
     pixels: int
     windows: int
     output_bytes: int
@@ -73,7 +78,7 @@ class Figures:
     @property
     def left(self) -> int:
         """Number of verified samples in which something is left."""
-        return sum(left for _, left in self.verified.values())
+        return self.verified.get(LEFT, 0)
 
     @property
     def samples(self) -> int:
@@ -94,18 +99,20 @@ def load_rows(sink: Storage, database: Database, columns: list[str]) -> None:
 
 def read_figures(sink: Storage, database: Database) -> Figures:
     """Compute figures from the table ``rows`` and from the summaries of its runs."""
-    by_status = dict(database.run("SELECT status, count(*) FROM rows GROUP BY ALL"))
     ((pixels, windows, output_bytes),) = database.run(
         """SELECT coalesce(sum(width * height), 0), coalesce(sum(window_count), 0), coalesce(sum(output_bytes), 0)
         FROM rows"""
     )
     failures, left_out = _failures(database)
     runs = read_runs(sink, database)
+    rows = database.stream(f"SELECT {', '.join(COLUMNS)} FROM rows", ROWS_AT_ONCE)
+    counts = RowCounts.of(rows, _max_residual(runs))
     ((run_count,),) = database.run("SELECT count(DISTINCT run_id) FROM rows")
     return Figures(
-        counts={status: by_status.get(status, 0) for status in STATUSES},
+        counts={status: counts.statuses[status] for status in STATUSES},
         suspicious=dict(database.run(_SUSPICIOUS)),
-        verified=_verified(database, runs),
+        verified=dict(sorted(counts.verified.items())),
+        newest=sentences(newest_summary(sink)),
         pixels=int(pixels),
         windows=int(windows),
         output_bytes=int(output_bytes),
@@ -120,15 +127,10 @@ def read_figures(sink: Storage, database: Database) -> Figures:
     )
 
 
-def _verified(database: Database, runs: list[RunFigures]) -> dict[int, tuple[int, int]]:
-    """Count verified samples, clean as the newest run means it."""
+def _max_residual(runs: list[RunFigures]) -> float:
+    """Return up to which residual a result is clean, as the newest run means it."""
     verify = (runs[0].summary if runs else {}).get("configuration", {}).get("verify", {})
-    found = database.run(
-        """SELECT tries, count(*) FILTER (residual <= $most), count(*) FILTER (residual > $most)
-        FROM rows WHERE residual IS NOT NULL GROUP BY ALL ORDER BY 1""",
-        {"most": float(verify.get("max_residual", 0))},
-    )
-    return {tries: (clean, left) for tries, clean, left in found}
+    return float(verify.get("max_residual", 0))
 
 
 def _stages(database: Database) -> list[StageSeconds]:

@@ -51,29 +51,35 @@ def render_page(
     )
 
 
-def render_template(folder: Path, **values: object) -> bytes:
+def render_template(folder: Path, takes_answers: bool = False, **values: object) -> bytes:
     """Render ``page.html`` of a folder with the style of the report and its own, and with its script.
 
     Args:
-        folder: with ``page.html``, ``page.css`` and ``page.js``.
+        folder: with ``page.html``, ``page.css`` and ``page.js``; its page includes ``head.html``, which needs ``title``
+            and ``pictures``, the sources of images that its policy allows.
+        takes_answers: whether people answer in the page, with ``answers.css`` and ``answers.js``.
         values: of the template, escaped unless they are ``Markup``; ``style``, ``script``, ``script_hash`` and
             ``made_at`` are added.
     """
-    script = (folder / "page.js").read_text(encoding="utf-8")
+    shared = ["answers"] * takes_answers
+    script = _joined([*(FOLDER / f"{name}.js" for name in shared), folder / "page.js"])
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder),
+        loader=jinja2.FileSystemLoader([folder, FOLDER]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters.update({use.__name__: use for use in FILTERS})
-    styles = dict.fromkeys([FOLDER / "page.css", folder / "page.css"])
     page = environment.get_template("page.html").render(
         **values,
         made_at=time.time(),
-        style=Markup("\n".join(path.read_text(encoding="utf-8") for path in styles)),
+        style=Markup(_joined([FOLDER / "page.css", *(FOLDER / f"{name}.css" for name in shared), folder / "page.css"])),
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
     return page.encode("utf-8", "replace")
+
+
+def _joined(paths: Sequence[Path]) -> str:
+    return "\n".join(path.read_text(encoding="utf-8") for path in dict.fromkeys(paths))

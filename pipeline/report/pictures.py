@@ -135,7 +135,7 @@ def _seen(photo: Photo) -> np.ndarray:
 
 
 def _photo_uri(pixels: np.ndarray, size: tuple[int, int]) -> str:
-    return _data_uri(photo_picture(pixels, size), quality=QUALITY)
+    return data_uri(photo_picture(pixels, size), quality=QUALITY)
 
 
 def photo_picture(pixels: np.ndarray, size: tuple[int, int]) -> Image.Image:
@@ -145,7 +145,7 @@ def photo_picture(pixels: np.ndarray, size: tuple[int, int]) -> Image.Image:
 
 
 def _hole_uri(hole: np.ndarray, size: tuple[int, int]) -> str:
-    return _data_uri(hole_picture(hole, size), lossless=True)
+    return data_uri(hole_picture(hole, size), lossless=True)
 
 
 def hole_picture(hole: np.ndarray, size: tuple[int, int]) -> Image.Image:
@@ -156,7 +156,8 @@ def hole_picture(hole: np.ndarray, size: tuple[int, int]) -> Image.Image:
     return Image.fromarray(red)
 
 
-def _data_uri(picture: Image.Image, **settings: object) -> str:
+def data_uri(picture: Image.Image, **settings: object) -> str:
+    """Encode a picture as a WebP in a data URI; ``settings`` are those of Pillow."""
     buffer = io.BytesIO()
     picture.save(buffer, "WEBP", **settings)
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"

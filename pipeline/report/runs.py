@@ -50,9 +50,19 @@ def read_runs(sink: Storage, database: Database) -> list[RunFigures]:
     return [RunFigures(run_id, rows, at, rows_s, _summary(sink, run_id)) for run_id, rows, at, rows_s in found]
 
 
+def newest_summary(sink: Storage) -> dict[str, Any]:
+    """Return what the newest run says, also if it has no rows; empty without one."""
+    keys = [file.key for file in sink.list_files("runs") if file.key.endswith(".json")]
+    return _read(sink, max(keys)) if keys else {}
+
+
 def _summary(sink: Storage, run_id: str) -> dict[str, Any]:
+    return _read(sink, f"runs/{run_id}.json")
+
+
+def _read(sink: Storage, key: str) -> dict[str, Any]:
     try:
-        summary = json.loads(sink.read(f"runs/{run_id}.json"))
+        summary = json.loads(sink.read(key))
     except (OSError, ValueError):  # deleted, or by another hand
         return {}
     return summary if isinstance(summary, dict) else {}

@@ -1,4 +1,3 @@
-"use strict";
 (() => {
   const find = (id) => document.getElementById(id);
   const { columns, lines, round, file } = JSON.parse(find("lines").textContent);
@@ -8,19 +7,15 @@
   const storeName = `moebius-review-${round}`;
   let at = 0, unsaved = false;
 
-  // What a person has said survives a closed window, where the browser keeps anything for pages from a disk.
   function remember() {
     const said = lines.map(({ verdict, note, reviewed_at, reviewer }) => [verdict, note, reviewed_at, reviewer]);
-    try { localStorage.setItem(storeName, JSON.stringify({ reviewer: reviewer.value, said, unsaved })); } catch { /* private */ }
+    answers.keep(storeName, { reviewer: reviewer.value, said, unsaved });
   }
 
-  function recall() {
-    try {
-      const kept = JSON.parse(localStorage.getItem(storeName)) || { reviewer: "", said: [] };
-      reviewer.value = kept.reviewer;
-      kept.said.forEach(([verdict, note, reviewed_at, reviewer], index) => Object.assign(lines[index], { verdict, note, reviewed_at, reviewer }));
-      unsaved = Boolean(kept.unsaved);
-    } catch { /* nothing is kept, or by another page */ }
+  function recall(kept) {
+    reviewer.value = kept.reviewer;
+    kept.said.forEach(([verdict, note, reviewed_at, reviewer], index) => Object.assign(lines[index], { verdict, note, reviewed_at, reviewer }));
+    unsaved = Boolean(kept.unsaved);
   }
 
   function cut(share) {
@@ -82,11 +77,7 @@
     const said = new Set(["verdict", "note", "reviewer", "reviewed_at"]); // the rest is guarded already
     const row = (line) => columns.map((name) => quoted(said.has(name) ? guarded(line[name] || "") : line[name] || "")).join(",");
     const text = `\ufeff${[columns.join(","), ...lines.map(row)].join("\r\n")}\r\n`;
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
-    link.download = file;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+    answers.save(text, "text/csv", file);
     unsaved = false;
     remember();
   }
@@ -110,30 +101,16 @@
   note.addEventListener("input", () => change({ note: note.value }));
   reviewer.addEventListener("input", remember);
   find("cards").addEventListener("input", (event) => cut(event.target.value));
-  document.addEventListener("click", (event) => {
-    if (event.detail && event.target.closest("button, .chip")) document.activeElement.blur(); // keys are for the page again
-  });
   addEventListener("beforeunload", (event) => { if (unsaved) event.preventDefault(); });
 
-  document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.target.matches("#note, #reviewer")) {
-      if (event.key === "Enter" || event.key === "Escape") event.target.blur();
-      return;
-    }
-    if (event.target.matches("button, input[type=checkbox]") && (event.key === "Enter" || event.key === " ")) return;
-    const keys = {
-      g: () => judge("good"), b: () => judge("bad"), u: () => judge("unsure"),
-      ArrowLeft: () => show(at - 1), ArrowRight: () => show(at + 1), Enter: next,
-      " ": () => cut(Number(cards[at].querySelector("input")?.value) > 50 ? 0 : 100),
-      h: () => toggle(holes), z: () => toggle(whole), s: save, n: () => note.focus(),
-    };
-    if (!Object.hasOwn(keys, event.key)) return;
-    event.preventDefault();
-    keys[event.key]();
+  answers.onKeys({
+    g: () => judge("good"), b: () => judge("bad"), u: () => judge("unsure"),
+    ArrowLeft: () => show(at - 1), ArrowRight: () => show(at + 1), Enter: next,
+    " ": () => cut(Number(cards[at].querySelector("input")?.value) > 50 ? 0 : 100),
+    h: () => toggle(holes), z: () => toggle(whole), s: save, n: () => note.focus(),
   });
 
-  recall();
+  answers.recall(storeName, recall);
   apply();
   show(0);
 })();

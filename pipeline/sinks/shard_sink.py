@@ -6,7 +6,7 @@ from functools import partial
 
 import pyarrow as pa
 
-from pipeline.config.data import SinkConfig
+from pipeline.config.sink import SinkConfig
 from pipeline.errors import SampleError
 from pipeline.faults.judge import fail
 from pipeline.faults.write_retries import Hold

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.config.data import SourceConfig
 from pipeline.config.job import JobConfig
 from pipeline.config.rules import MaskPlace
+from pipeline.config.source import SourceConfig
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class StratumCounts:
 
 @dataclass(frozen=True)
 class Rate:
-    """An estimated share of bad results, 0 … 1, with the bounds of its 95 % confidence interval."""
+    """An estimated share, such as of bad results, 0 … 1, with the bounds of its 95 % confidence interval."""
 
     value: float
     low: float
@@ -81,6 +81,11 @@ def estimate_rate(strata: Sequence[StratumCounts]) -> Rate | None:
     size = _effective_size(strata, total, rate)
     if math.isinf(size):  # everything was reviewed
         return Rate(rate, rate, rate)
+    return wilson(rate, size)
+
+
+def wilson(rate: float, size: float) -> Rate:
+    """Return a share that a sample of a size shows, with Wilson's interval of 95 %."""
     square = NORMAL_95**2
     centre = (rate + square / (2 * size)) / (1 + square / size)
     half = NORMAL_95 / (1 + square / size) * math.sqrt(rate * (1 - rate) / size + square / (4 * size * size))

@@ -25,6 +25,7 @@ from pipeline.faults.write_retries import HELD_FRACTION, Hold
 from pipeline.masks.base import fetched, open_kind
 from pipeline.metrics import Meter
 from pipeline.records import Record, to_table
+from pipeline.signing.signer import ResultSigner, open_signer
 from pipeline.sinks.base import Outcome, Sink
 from pipeline.sinks.open_sink import open_sink
 from pipeline.sources.inputs import Inputs, Sample
@@ -85,11 +86,12 @@ class InpaintActor:
 
     Raises:
         RuntimeError: the weights on this node differ from those of the plan.
-        ConfigError: the detector of masks does so, or cannot be used here.
+        ConfigError: the detector of masks does so, or cannot be used here; or results cannot be signed here.
     """
 
     steps = 0  # finished model calls and samples
     leaving: WorkerLeaving | None = None
+    signer: ResultSigner | None = None
 
     def __init__(
         self, config: JobConfig, weights_fingerprint: str, run_id: str, pool: Pool, roster: RosterClient
@@ -106,6 +108,7 @@ class InpaintActor:
         self.name = worker_name()
         self.reader = Reader(config)
         self.sink = open_sink(config, run_id, self.new_hold())
+        self.signer = open_signer(config.sink.c2pa)
         self.weights_fingerprint = weights_fingerprint
         self.inpainter = self.load_model(weights)
         self.ladder = Ladder.of_job(config, self.inpainter.window_px)
@@ -198,8 +201,7 @@ class InpaintActor:
             raise inputs
         task.carried = inputs.carried
         header = open_checked(inputs.image, self.config.limits.max_pixels)
-        is_refined = self.config.window.refine > 0
-        needed_bytes = decoded_bytes(header, inputs.image, self.ladder is not None, is_refined)
+        needed_bytes = decoded_bytes(header, inputs.image, self.config)
         needed_bytes += header.width * header.height * open_kind(self.config.mask).bytes_per_pixel
         task.reserved_bytes = self.budget.reserve(needed_bytes)
         self.cpus.submit(Urgency.BEGIN, self._step("decode", self._decode, task, inputs, header))
@@ -225,7 +227,7 @@ class InpaintActor:
                 return
         elif self.ladder and job.best and not is_undone(job.record):
             job = self.ladder.recover(job)
-        result = finish(job, self.config) if job.record.error_stage is None else None
+        result = finish(job, self.config, self.signer) if job.record.error_stage is None else None
         if task.claim():
             task.result = result
             self._complete(task)

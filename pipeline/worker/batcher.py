@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from moebius import Inpainter
-from moebius.inference.inpainter import window_seed
 from moebius.windows.compositing import keep_colours, match_colours
+from moebius.windows.seeds import window_seed
 from pipeline.faults.judge import fail
 from pipeline.records import Record
 from pipeline.worker.window_queue import CONFIGURED, Entry, Job, WindowQueue

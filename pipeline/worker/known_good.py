@@ -87,7 +87,7 @@ def _do_picture(engine: InpaintActor) -> Record:
         job = _picture_job(record, engine.inpainter.window_px, engine)
         engine.loop.repaint(job).result()
         if record.error_stage is None:
-            finish(job, engine.config)
+            finish(job, engine.config, engine.signer)
     except SampleError:
         pass  # the settings may refuse this picture; a worker that can say so works
     except Exception as error:  # noqa: BLE001 - judged like that of any sample

@@ -7,8 +7,8 @@ from functools import partial
 import numpy as np
 from scipy import ndimage
 
-from moebius.inference.inpainter import window_seed
 from moebius.windows import Box, Window, plan_windows
+from moebius.windows.seeds import window_seed
 from pipeline.codecs.photo import Photo
 from pipeline.config.job import JobConfig
 from pipeline.config.verify import VerifyConfig

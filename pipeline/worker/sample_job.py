@@ -7,10 +7,11 @@ import numpy as np
 
 from moebius.windows import CELL_PX, Box, Window
 from moebius.windows.painting import Painting, SecondPass
+from moebius.windows.seam import EDGE
 from pipeline.codecs.photo import Photo
 from pipeline.errors import SampleError
 from pipeline.records import Record
-from pipeline.worker.seam import EDGE, Border
+from pipeline.worker.seam import Border
 from pipeline.worker.window_queue import Kind
 
 ROWS_AT_ONCE = 256
@@ -30,6 +31,7 @@ class SampleJob:
         windows: of the first round; empty for a sample without a hole.
         seed: decides the noise of all windows, with the name of each.
         strength: at which those of the first round are sampled; ``None``: as configured.
+        candidates: fills of each window of the first round, of which the best is kept.
         second: further rounds over large holes; ``None``: there are none.
         computed: (H, W) bool, pixels of ``photo`` that differ from the source, see
             :class:`pipeline.masks.drawn.DrawnMask`; ``None`` for none.
@@ -46,6 +48,7 @@ class SampleJob:
     windows: list[Window]
     seed: int
     strength: float | None = None
+    candidates: int = 1
     second: SecondPass | None = None
     computed: np.ndarray | None = None
     rungs: int = 0
@@ -62,8 +65,9 @@ class SampleJob:
             self.box = hole.grown(EDGE, self.mask.shape).on_grid(CELL_PX)
             self.patch = self.seen[self.box.slices].copy()
         box = self.box or Box(0, 0, 0, 0)
-        self._painting = Painting(self.seen, self.mask, self.windows, self.patch, box, self.second)
-        self.window_count = self._painting.count + self._painting.refined_count  # of all rounds
+        self._painting = Painting(self.seen, self.mask, self.windows, self.patch, box, self.second, self.candidates)
+        self.refined_count = self._painting.refined_count  # windows of the second pass
+        self.window_count = self._painting.count + self.refined_count  # of all rounds
 
     @property
     def changed(self) -> np.ndarray:

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from moebius.windows import Box
+from moebius.windows.seam import border_colours
 
-EDGE = 2  # pixels outside the hole that are looked at
 FLAT, SATURATED = "flat", "saturated"
 MIN_BORDER = 16  # steps; a smaller border may well have one colour
 ONE_COLOUR = 4  # grey levels between the darkest and the brightest
@@ -18,9 +17,7 @@ class Border:
     """Measurements along the border of the mask.
 
     Args:
-        seam_score: mean colour step across the mask's border, less the mean step between the two pixels just outside
-            it, in grey levels, -255 … 255. About 0 where a fill continues the photo around it; larger values mean a
-            more visible seam. ``None`` where no border has two pixels outside it.
+        seam_score: see :attr:`moebius.windows.seam.BorderColours.seam_score`.
         suspicious: ``saturated``: the fill is black or white all along its border, where most of the photo beside it
             is not; ``flat``: it has one colour there, where the photo has several; else ``None``.
     """
@@ -36,31 +33,8 @@ def look_at_border(pixels: np.ndarray, mask: np.ndarray) -> Border:
         pixels: (H, W, 3) uint8, the result.
         mask: (H, W) bool.
     """
-    hole = Box.around(mask)
-    if hole is None:
-        return Border()
-    region = hole.grown(EDGE, mask.shape).slices
-    mask, colours = mask[region], pixels[region].reshape(-1, 3)
-    width = mask.shape[1]
-    # With a rim that is neither inside nor outside, so that no step along the flat arrays meets another row.
-    inside, outside = np.pad(mask, EDGE).ravel(), np.pad(~mask, EDGE).ravel()
-    steps, positions = [], []
-    for padded_step, step in ((1, 1), (width + 2 * EDGE, width)):  # to the right, and down
-        first, last = slice(None, -2 * padded_step), slice(2 * padded_step, None)
-        near = outside[padded_step:-padded_step]
-        for start, border, outwards in (
-            (0, inside[first] & near & outside[last], step),
-            (2 * padded_step, inside[last] & near & outside[first], -step),
-        ):
-            rows, columns = np.divmod(np.flatnonzero(border) + start, width + 2 * EDGE)
-            positions.append((rows - EDGE) * width + columns - EDGE)
-            steps.append(np.full(rows.size, outwards))
-    position, outwards = np.concatenate(positions), np.concatenate(steps)
-    if position.size == 0:
-        return Border()
-    within, near, far = (colours[position + offset * outwards].astype(np.int16) for offset in range(3))
-    score = float((np.abs(within - near) - np.abs(near - far)).mean())
-    return Border(score, _suspicion(within, near))
+    colours = border_colours(pixels, mask)
+    return Border(colours.seam_score, _suspicion(colours.within, colours.near))
 
 
 def _suspicion(within: np.ndarray, near: np.ndarray) -> str | None:

@@ -7,14 +7,20 @@ from jobs.configuration.load import load_training_config
 from jobs.distill import main
 from moebius.weights import WeightsUnavailableError
 from pipeline.errors import ConfigError
-from pipeline.training import TrainingConfig
+from pipeline.training.config import TrainingConfig
 from tests.conftest import ROOT
 
 
-@pytest.mark.parametrize("name", ["distill", "train_nano"])
+@pytest.mark.parametrize("name", ["distill", "train_nano", "train_places2"])
 def test_the_configurations_that_ship_are_read(name):
     config = load_training_config(str(ROOT / "conf" / f"{name}.yaml"), ["steps=7", "folder=2026", "decay_steps=[3, 5]"])
-    assert (config.steps, config.folder, config.decay_steps, config.processes) == (7, "2026", (3, 5), 1)
+    assert (config.steps, config.folder, config.decay_steps) == (7, "2026", (3, 5))
+
+
+def test_fine_tuning_on_places2_takes_the_batch_and_the_steps_of_the_paper():
+    config = load_training_config(str(ROOT / "conf" / "train_places2.yaml"), [])
+    assert config.batch_size * config.accumulate * config.processes == 88 and config.steps == 51_000
+    assert config.unconditional_share == 0
 
 
 def test_unknown_keys_and_missing_inputs_are_refused_before_anything_starts(tmp_path, capsys):
@@ -49,7 +55,7 @@ def test_what_ends_a_training_is_one_line(error, code, ending, tmp_path, capsys,
     def fail(config):
         raise error
 
-    monkeypatch.setattr("pipeline.training.run_training", fail)
+    monkeypatch.setattr("pipeline.training.run.run_training", fail)
     path = tmp_path / "train.yaml"
     path.write_text(f"mode: vae\nphotos: photos.npz\nfolder: {tmp_path}/out\n")
     assert main([str(path)]) == code

@@ -9,10 +9,11 @@ from PIL import Image
 from jobs import evaluate
 from jobs.evaluate import main
 from moebius.weights import WeightsUnavailableError
-from pipeline.evaluation import run as evaluation
+from pipeline.evaluation import methods
 from pipeline.evaluation.baselines import BASELINES
 from pipeline.evaluation.perceptual import SUMS, Perceptual
 from pipeline.evaluation.photos import find_photos, read_photo
+from pipeline.evaluation.run import blanked_cases, fill_case
 from tests.conftest import textured
 
 
@@ -39,7 +40,7 @@ def test_every_photo_kind_and_method_is_measured_and_drawn(photos, tiny_weights,
     by_method = {mean["method"]: mean["psnr_db"] for mean in content["means"]}
     assert by_method["navier-stokes"] > by_method["mean"]
     said = capsys.readouterr()
-    assert said.out.count("objects") == len(methods)
+    assert sum(line.startswith("objects") for line in said.out.splitlines()) == len(methods)
     assert said.err == "1 of 2 photos measured\n2 of 2 photos measured\n"
     with Image.open(photos / "out" / "sheet.png") as sheet:
         assert sheet.width > sheet.height
@@ -58,23 +59,25 @@ def test_settings_of_a_job_reach_the_model_and_its_work_is_counted(photos, tiny_
     assert (
         model["windows"] >= 1 and model["evaluations"] == 5 * model["windows"]
     )  # at 500, 250 and 0, two of them twice
-    header, *lines = capsys.readouterr().out.splitlines()
-    assert header.split()[-3:] == ["windows", "evaluations", "seconds"]
+    header, *lines = (line for line in capsys.readouterr().out.splitlines() if line.startswith(("mask", "objects")))
+    assert header.split()[-5:] == ["windows", "evaluations", "seconds", "memory_mb", "parameters"]
     assert {len(line) for line in lines} == {len(header)}
 
 
 def test_no_method_sees_what_it_is_to_find(photos):
     seen = []
 
-    def peek(image, mask, seed):
-        seen.append((image, mask))
-        return image
+    def peek(task):
+        seen.append(task)
+        return np.full_like(task.image, 7)  # outside the hole, too
 
     files = find_photos(photos, None)
-    for case in evaluation.evaluate(files, ["text"], {"peek": evaluation.Method(peek)}, seed=0, max_pixels=10**6):
-        image, mask = seen[-1]
+    for case, task in blanked_cases(files, ["text"], seed=0, max_pixels=10**6):
+        fill_case(case, task, {"peek": methods.Method(peek)})
+        image, mask = seen[-1].image, seen[-1].mask
         assert len(np.unique(image[mask], axis=0)) == 1  # one colour, that of the rest on average
         assert np.array_equal(image[~mask], case.truth[~mask])
+        assert np.array_equal(case.fills["peek"], np.where(mask[..., None], np.uint8(7), case.truth))
     assert len(seen) == 2
 
 
@@ -150,7 +153,7 @@ def test_published_weights_are_not_taken_for_a_folder_of_photos(photos, monkeypa
         asked.append(name)
         raise WeightsUnavailableError
 
-    monkeypatch.setattr(evaluation, "fetch_weights", fetch)
+    monkeypatch.setattr(methods, "fetch_weights", fetch)
     assert main([str(photos), "--weights", "places2"]) == 2
     assert asked == ["places2"]
 
@@ -163,7 +166,9 @@ def test_workers_measure_the_same_and_a_protocol_cuts_squares_and_takes_nested_p
         files = ["--json", str(photos / "figures.json"), "--workers", workers, "--protocol", "places2-test"]
         assert main([str(photos), "--weights", "--baselines", "mean", "telea", *files]) == 0
         content = json.loads((photos / "figures.json").read_text())
-        found.append([{name: row[name] for name in row if name != "seconds"} for row in content["photos"]])
+        found.append(
+            [{name: row[name] for name in row if name not in ("seconds", "memory_mb")} for row in content["photos"]]
+        )
     assert found[0] == found[1] and len(found[0]) == 4
     assert all(row["mask"] == "half" and 0.4 <= row["mask_fraction"] <= 0.5 for row in found[0])
     assert {row["photo"] for row in found[0]} == {"0.png", "1.png"}
@@ -182,6 +187,12 @@ def test_masks_of_others_are_taken_from_files(photos, tmp_path_factory, capsys):
     assert main([str(photos), "--weights", "--baselines", "mean", "--protocol", "ffhq", *files]) == 0
     rows = json.loads((masks / "figures.json").read_text())["photos"]
     assert [(row["mask"], row["mask_fraction"]) for row in rows] == [("files", 0.25)] * 2
+    Image.fromarray(pixels[8:, 8:]).save(masks / "1.png")  # belongs to the photo of that name
+    (masks / "box.png").rename(masks / "0.png")
+    assert main([str(photos), "--weights", "--baselines", "mean", *files]) == 0
+    rows = json.loads((masks / "figures.json").read_text())["photos"]
+    found = [row["mask_fraction"] for row in rows]
+    assert found == [pytest.approx(0.25, abs=0.01), pytest.approx((32 / 56) ** 2, abs=0.01)]
 
 
 def test_sums_of_workers_are_those_of_one_process():
@@ -197,8 +208,79 @@ def test_sums_of_workers_are_those_of_one_process():
         worker.fid_metrics = defaultdict(Metric)
         for place, name in enumerate(SUMS):
             setattr(worker.fid_metrics["text", "mean"], name, torch.full((3,), float(number * 10 + place)))
-        parts.merge(worker.sums())
+        parts.merge(worker.state())
     expected = {name: 30.0 + 2 * place for place, name in enumerate(SUMS)}
     merged = parts.fid_metrics["text", "mean"]
     assert {name: float(getattr(merged, name)[0]) for name in SUMS} == expected
     assert merged.orig_dtype is torch.float32  # torchmetrics computes nothing without it
+
+
+CHEAP = ["--weights", "--baselines", "mean", "--masks", "objects", "text", "--no-features"]
+
+
+def test_another_program_fills_written_cases_and_is_measured_beside_the_others(photos, tmp_path_factory, capsys):
+    cases = tmp_path_factory.mktemp("out") / "cases"
+    assert main([str(photos), *CHEAP, "--write-cases", str(cases)]) == 0
+    assert "4 photos and masks are in" in capsys.readouterr().out
+    results = cases.parent / "brush"
+    for path in (cases / "photos").glob("*/*.png"):
+        image = np.array(Image.open(path))
+        mask = np.asarray(Image.open(cases / "masks" / path.parent.name / path.name)) > 0
+        assert len(np.unique(image[mask], axis=0)) == 1  # the other program does not see what it is to find either
+        image[mask] = (9, 99, 199)
+        target = results / path.parent.name / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(target)
+    (results / "text" / "1.png").unlink()
+    found = ["--against", str(results), "python:tests.jobs.test_evaluate:green", "--json", str(cases / "figures.json")]
+    assert main([str(photos), *CHEAP, *found]) == 0
+    content = json.loads((cases / "figures.json").read_text())
+    names = ["mean", "brush", "tests.jobs.test_evaluate:green"]
+    assert [(row["mask"], row["method"]) for row in content["means"]] == [
+        (k, n) for k in ("text", "objects") for n in names
+    ]
+    by_name = {(row["mask"], row["method"]): row for row in content["means"]}
+    assert (by_name["text", "brush"]["photos"], by_name["text", "brush"]["failed"]) == (1, 1)
+    assert "seconds" not in by_name["text", "brush"] and by_name["text", names[2]]["seconds"] > 0
+    assert content["notes"] == [
+        "brush: 1 fills are missing, so its means are over fewer photos than the others'; the first is that of 1.png "
+        f"(text): there is no text/1.png in {results}"
+    ]
+    assert content["notes"][0] in capsys.readouterr().out
+
+
+def green(image, mask):
+    return np.broadcast_to(np.uint8([0, 255, 0]), image.shape)
+
+
+def test_results_of_another_size_or_for_other_holes_are_not_measured(photos, tmp_path_factory, capsys):
+    results = tmp_path_factory.mktemp("out") / "old"
+    (results / "objects").mkdir(parents=True)
+    arguments = [
+        str(photos),
+        "--weights",
+        "--baselines",
+        "--masks",
+        "objects",
+        "--no-features",
+        "--against",
+        str(results),
+    ]
+    for name in ("0.png", "1.png"):
+        Image.open(photos / name).save(results / "objects" / name)
+    assert main(arguments) == 0
+    assert "holds the photo itself: it was made for other holes" in capsys.readouterr().out
+    Image.new("RGB", (9, 9)).save(results / "objects" / "0.png")
+    assert main(arguments) == 2
+    assert "the result for 0.png (objects) must be (100, 140, 3) uint8, got (9, 9, 3)" in capsys.readouterr().err
+
+
+def test_photos_whose_results_would_have_one_name_are_refused(photos, capsys):
+    Image.open(photos / "0.png").save(photos / "0.webp")
+    assert main([str(photos), "--against", str(photos)]) == 2
+    assert "have the same name; rename one of them" in capsys.readouterr().err
+
+
+def test_cases_are_not_mixed_with_what_a_folder_holds(photos, capsys):
+    assert main([str(photos), *CHEAP, "--write-cases", str(photos)]) == 2
+    assert "is not empty" in capsys.readouterr().err

@@ -19,6 +19,7 @@ from pipeline.executor.local import LocalExecutor
 from pipeline.faults.watchdog import Watchdog
 from pipeline.metrics import Meter
 from pipeline.run import run_job
+from pipeline.signing.signer import open_signer
 from pipeline.sinks.open_sink import open_sink
 from pipeline.sources.reader import Reader
 from pipeline.worker.actor import InpaintActor
@@ -33,6 +34,7 @@ class PlainActor(InpaintActor):
         self.reader, self.roster = Reader(config), roster
         self.sink, self.meter = open_sink(config, None, self.new_hold()), Meter(run_id)
         self.inpainter = type("Sizes", (), {"window_px": 64})
+        self.signer = open_signer(config.sink.c2pa)
         self.ladder = Ladder.of_job(config, 64)
         self.budget = type("Endless", (), {"reserve": staticmethod(int), "release": staticmethod(int)})
         self.cpus = type("Here", (), {"submit": staticmethod(lambda urgency, work: work())})

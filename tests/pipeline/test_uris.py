@@ -2,8 +2,9 @@ import time
 
 import pytest
 
-from pipeline.config.data import SourceConfig
-from pipeline.config.job import JobConfig, MaskConfig, public_configuration
+from pipeline.config.job import JobConfig, MaskConfig
+from pipeline.config.public import public_configuration
+from pipeline.config.source import SourceConfig
 from pipeline.errors import ConfigError, SampleError
 from pipeline.storage.storage import Storage
 from pipeline.uris import origin_of, public_text, public_uri

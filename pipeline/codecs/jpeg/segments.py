@@ -1,6 +1,6 @@
 """Copies metadata segments of JPEG files."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from pipeline.codecs import exif, exif_thumbnails, photoshop, xmp
 from pipeline.codecs.jpeg.markers import header_segments
@@ -12,10 +12,13 @@ _STANDARD_TABLE_BYTES = (208, 416)  # of grey and of colour
 # (JFXX, MPF), which nothing would lead to, thermal pictures (FLIR), and signatures of the old pixels (C2PA).
 _EXIF, _XMP, _EXTENSION = (0xE1, b"Exif\0"), (0xE1, b"http://ns.adobe.com/xap/"), (0xE1, b"http://ns.adobe.com/xmp/ext")
 _PHOTOSHOP = (0xED, b"Photoshop 3.0\0")
-_KEPT = (_EXIF, _XMP, _EXTENSION, (0xE2, b"ICC_PROFILE\0"), (0xED, b""), (0xFE, b""))
+_PROFILE = (0xE2, b"ICC_PROFILE\0")
+_KEPT = (_EXIF, _XMP, _EXTENSION, _PROFILE, (0xED, b""), (0xFE, b""))
 _TIFF_STARTS = (b"II*\0", b"MM\0*")
 _EXTENSION_HEADER_BYTES = 35 + 32 + 4 + 4  # name, digest, whole length, offset
 _MAX_CONTENT_BYTES = 65533
+_XMP_NAME = b"http://ns.adobe.com/xap/1.0/\0"
+MAX_XMP_BYTES = _MAX_CONTENT_BYTES - len(_XMP_NAME)
 Segment = tuple[int, bytes]  # marker and content
 
 
@@ -92,6 +95,46 @@ def _without_thumbnails(found: list[Segment], has_extension: bool) -> Iterator[S
             kept = b""
         else:
             yield marker, content
+
+
+def with_xmp(metadata: bytes, change: Callable[[bytes], bytes]) -> bytes:
+    """Change the XMP of concatenated segments; where there is none, add what ``change`` makes of nothing.
+
+    Args:
+        metadata: as :func:`metadata_segments` returns it.
+        change: returns a packet of at most ``MAX_XMP_BYTES`` for a packet.
+    """
+    found, result = _split(metadata), list[Segment]()
+    for marker, content in found:
+        if _is((marker, content), _XMP):
+            name, zero, packet = content.partition(b"\0")
+            content = name + zero + change(packet)
+        result.append((marker, content))
+    if not any(_is(segment, _XMP) for segment in found):
+        exif_count = next((at for at, segment in enumerate(found) if not _is(segment, _EXIF)), len(found))
+        result.insert(exif_count, (_XMP[0], _XMP_NAME + change(b"")))
+    return b"".join(map(_framed, result))
+
+
+def extended_xmp(metadata: bytes) -> bytes:
+    """Return the second part of XMP from concatenated segments, without order; empty if there is none."""
+    return b"".join(content for marker, content in _split(metadata) if _is((marker, content), _EXTENSION))
+
+
+def needed_by_pixels(metadata: bytes, exif: bytes) -> bytes:
+    """Return other EXIF, and of concatenated segments only the ICC profile.
+
+    Args:
+        metadata: as :func:`metadata_segments` returns it.
+        exif: with ``Exif\\0\\0``, of one segment; empty for none.
+    """
+    own = [(_EXIF[0], exif)] if exif else []
+    return b"".join(map(_framed, [*own, *(segment for segment in _split(metadata) if _is(segment, _PROFILE))]))
+
+
+def _split(metadata: bytes) -> list[Segment]:
+    jpeg = bytes((0xFF, 0xD8)) + metadata
+    return [(marker, jpeg[start + 4 : end]) for marker, start, end in header_segments(jpeg)]
 
 
 def _framed(segment: Segment) -> bytes:

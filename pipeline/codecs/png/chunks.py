@@ -13,8 +13,10 @@ METRES_PER_INCH = 0.0254
 ROWS_AT_ONCE = 32  # that stay in the cache
 SAMPLES, SAMPLE_ROWS = 4, 8  # that a filter is chosen by
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # by channels: grey, grey and alpha, colour, colour and alpha
-# Colour space, resolution, text and EXIF; sBIT too where the channels are still the same.
-_KEPT = (b"cHRM", b"gAMA", b"iCCP", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"pHYs", b"eXIf", b"tEXt", b"zTXt", b"iTXt")
+# Colour space and resolution; sBIT too where the channels are still the same.
+_OF_PIXELS = (b"cHRM", b"gAMA", b"iCCP", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"pHYs", b"sBIT")
+_KEPT = (*_OF_PIXELS, b"eXIf", b"tEXt", b"zTXt", b"iTXt")
+_PROFILE_NAME = b"ICC profile"
 _XMP_KEYWORD = b"XML:com.adobe.xmp\0\0\0\0\0"
 # Up to so many bytes of an ICC profile Pillow opens a PNG; beyond so many it is a bomb to us, too.
 MAX_PILLOW_PROFILE_BYTES, MAX_PROFILE_BYTES = (1 << 20) - 1, 16 << 20
@@ -23,7 +25,16 @@ Chunk = tuple[bytes, bytes]
 
 def metadata_chunks(data: bytes) -> list[Chunk]:
     """Names and contents of the chunks of a PNG file that still hold when its pixels have changed."""
-    return [(name, content) for name, content in read_chunks(data) if name in (*_KEPT, b"sBIT")]
+    return [(name, content) for name, content in read_chunks(data) if name in _KEPT]
+
+
+def needed_by_pixels(chunks: list[Chunk]) -> list[Chunk]:
+    """Return only the chunks of colour space and resolution; the name of an ICC profile becomes a neutral one."""
+    return [
+        (name, _PROFILE_NAME + b"\0" + content.partition(b"\0")[2] if name == b"iCCP" else content)
+        for name, content in chunks
+        if name in _OF_PIXELS
+    ]
 
 
 def large_profile(data: bytes) -> bytes:
@@ -66,12 +77,17 @@ def new_chunks(
         pixels_per_metre = (round(float(value) / METRES_PER_INCH) for value in dpi)
         chunks.append((b"pHYs", struct.pack(">IIB", *pixels_per_metre, 1)))
     if icc_profile:
-        chunks.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(icc_profile)))
+        chunks.append((b"iCCP", _PROFILE_NAME + b"\0\0" + zlib.compress(icc_profile)))
     if exif:
         chunks.append((b"eXIf", exif.removeprefix(b"Exif\0\0")))
     if xmp:
-        chunks.append((b"iTXt", _XMP_KEYWORD + (xmp.encode() if isinstance(xmp, str) else xmp)))
+        chunks.append(xmp_chunk(xmp.encode() if isinstance(xmp, str) else xmp))
     return chunks
+
+
+def xmp_chunk(xmp: bytes) -> Chunk:
+    """Return the chunk that holds XMP."""
+    return b"iTXt", _XMP_KEYWORD + xmp
 
 
 def encode_png(pixels: np.ndarray, chunks: list[Chunk]) -> bytes:

@@ -1,13 +1,16 @@
 """Chunks of a PNG file without thumbnails and what no longer holds, in EXIF, XMP and ImageMagick's raw profiles."""
 
 import zlib
+from collections.abc import Callable
 
 from pipeline.codecs import exif_thumbnails, photoshop, xmp
-from pipeline.codecs.png.chunks import Chunk
+from pipeline.codecs.embedded_jpegs import without_jpegs
+from pipeline.codecs.png.chunks import Chunk, xmp_chunk
 
 MAX_TEXT_BYTES = 1 << 24
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _XMP_NAME = b"XML:com.adobe.xmp"
-_RAW_PROFILES = (b"Raw profile type exif", b"Raw profile type APP1", b"Raw profile type xmp", b"Raw profile type 8bim")
+_RAW_PROFILES = tuple(b"Raw profile type " + kind for kind in (b"exif", b"APP1", b"xmp", b"8bim", b"iptc"))
 _HEX_LINE_CHARACTERS = 72
 
 
@@ -20,15 +23,26 @@ def still_true(chunk: Chunk) -> Chunk | None:
     if name == b"eXIf":
         return name, exif_thumbnails.without_thumbnail(content)
     keyword, _, rest = content.partition(b"\0")
-    if name not in (b"tEXt", b"zTXt", b"iTXt") or keyword not in (_XMP_NAME, *_RAW_PROFILES):
+    if name not in _TEXTS or keyword not in (_XMP_NAME, *_RAW_PROFILES):
         return chunk
     text = _text(name, rest)
     if text is None:
         return None  # too long or broken: no reader has it either
     if keyword == _XMP_NAME:
         kept = xmp.still_true(text)
-        return chunk if kept == text else (b"iTXt", keyword + b"\0\0\0\0\0" + kept) if kept else None
+        return chunk if kept == text else xmp_chunk(kept) if kept else None
     return _raw_profile(chunk, keyword, text)
+
+
+def with_xmp(chunks: list[Chunk], change: Callable[[bytes], bytes]) -> list[Chunk]:
+    """Change the XMP among chunks; where there is none, add what ``change`` makes of nothing."""
+    result, has_xmp = list[Chunk](), False
+    for name, content in chunks:
+        keyword, _, rest = content.partition(b"\0")
+        is_xmp = name in _TEXTS and keyword == _XMP_NAME
+        result.append(xmp_chunk(change(_text(name, rest) or b"")) if is_xmp else (name, content))
+        has_xmp |= is_xmp
+    return result if has_xmp else [*result, xmp_chunk(change(b""))]
 
 
 def _text(name: bytes, rest: bytes) -> bytes | None:
@@ -60,6 +74,8 @@ def _raw_profile(chunk: Chunk, keyword: bytes, text: bytes) -> Chunk | None:
         kept = photoshop.without_thumbnail(profile)
     elif profile.startswith((b"Exif\0", b"II*\0", b"MM\0*")):
         kept = exif_thumbnails.without_thumbnail(profile)
+    elif kind == b"iptc":
+        kept = without_jpegs(profile)
     else:
         start = max(profile.find(b"<"), 0)
         kept = xmp.still_true(profile[start:])

@@ -8,6 +8,7 @@ from typing import Any
 from PIL import ExifTags, Image, TiffImagePlugin
 
 from pipeline.codecs import photoshop, xmp
+from pipeline.codecs.embedded_jpegs import without_jpegs
 
 ORIENTATION = ExifTags.Base.Orientation.value
 # What EXIF has, too.
@@ -23,8 +24,9 @@ DESCRIPTIVE = (
     ExifTags.Base.Copyright.value,
 )
 _RESOLUTION = (TiffImagePlugin.X_RESOLUTION, TiffImagePlugin.Y_RESOLUTION, TiffImagePlugin.RESOLUTION_UNIT)
-_XMP, _IPTC, _PHOTOSHOP = TiffImagePlugin.XMP, TiffImagePlugin.IPTC_NAA_CHUNK, TiffImagePlugin.PHOTOSHOP_CHUNK
-ALL = (*DESCRIPTIVE, *_RESOLUTION, _XMP, _IPTC, _PHOTOSHOP)
+XMP, _IPTC, _PHOTOSHOP = TiffImagePlugin.XMP, TiffImagePlugin.IPTC_NAA_CHUNK, TiffImagePlugin.PHOTOSHOP_CHUNK
+NEEDED = (ORIENTATION, *_RESOLUTION)  # by pixels to look right
+ALL = (*DESCRIPTIVE, *_RESOLUTION, XMP, _IPTC, _PHOTOSHOP)
 # Where a map lies, by GeoTIFF and GDAL, with the type of each: pixel scale, tie points, transformation, keys with their
 # numbers and names, GDAL's metadata and the value that means nothing, rational polynomials.
 _ASCII, _SHORT, _DOUBLE = 2, 3, 12
@@ -40,8 +42,12 @@ GEOGRAPHIC = {
     50844: _DOUBLE,
 }
 YCBCR_POSITIONING = ExifTags.Base.YCbCrPositioning.value
-# XMP and Photoshop's resources: without thumbnails, and announcements of what a TIFF never had.
-_CHANGED: dict[int, Callable[[bytes], bytes]] = {_XMP: xmp.still_true, _PHOTOSHOP: photoshop.without_thumbnail}
+# XMP, IPTC and Photoshop's resources: without thumbnails, and announcements of what a TIFF never had.
+_CHANGED: dict[int, Callable[[bytes], bytes]] = {
+    XMP: xmp.still_true,
+    _IPTC: without_jpegs,
+    _PHOTOSHOP: photoshop.without_thumbnail,
+}
 _GROUPS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 
 
@@ -58,7 +64,11 @@ def kept_tags(image: TiffImagePlugin.TiffImageFile, wanted: tuple[int, ...]) -> 
     for group in _GROUPS:
         content = tags.get_ifd(group).items() if group in tags else ()
         # The offset of one more directory would lead nowhere.
-        said = {tag: value for tag, value in content if tag != ExifTags.IFD.Interop and _is_writable(tag, value, group)}
+        said = {
+            tag: without_jpegs(value) if isinstance(value, bytes) else value  # maker notes hold previews
+            for tag, value in content
+            if tag != ExifTags.IFD.Interop and _is_writable(tag, value, group)
+        }
         if said:
             kept.get_ifd(group).update(said)
             kept[group] = 0  # written as what get_ifd says

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from pipeline.config.data import MaskConfig
+from pipeline.config.mask import MaskConfig
 from pipeline.config.rules import MaskPlace
 from pipeline.errors import ConfigError
 from pipeline.masks.pictures import PictureMasks

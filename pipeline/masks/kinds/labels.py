@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from pipeline.config.data import MaskConfig
+from pipeline.config.mask import MaskConfig
 from pipeline.config.rules import MaskPlace
 from pipeline.errors import ConfigError, SampleError
 from pipeline.masks.base import LOCATIONS, MaskKind

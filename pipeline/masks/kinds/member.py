@@ -1,6 +1,6 @@
 """``member``: masks in tar shards, beside the images."""
 
-from pipeline.config.data import MaskConfig
+from pipeline.config.mask import MaskConfig
 from pipeline.config.rules import MaskPlace
 from pipeline.errors import ConfigError
 from pipeline.masks.pictures import PictureMasks

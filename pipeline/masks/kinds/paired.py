@@ -6,8 +6,9 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from pipeline.codecs.kinds import HIDDEN_PATH, IMAGE_EXTENSIONS, has_extension, split_extension
-from pipeline.config.data import NUMBER, MaskConfig
+from pipeline.config.mask import MaskConfig
 from pipeline.config.rules import MaskPlace
+from pipeline.config.template import NUMBER
 from pipeline.errors import ConfigError
 from pipeline.masks.base import LOCATIONS
 from pipeline.masks.kinds.column import check_table

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pipeline.config.data import MaskConfig
+from pipeline.config.mask import MaskConfig
 from pipeline.errors import ConfigError
 from pipeline.masks.annotations import AnnotatedMasks, Spec, listed
 from pipeline.masks.base import LOCATIONS, MaskKind

@@ -1,7 +1,7 @@
 """Draws the chosen objects of a label file."""
 
 from pipeline.codecs.photo import Photo
-from pipeline.config.data import MaskConfig
+from pipeline.config.mask import MaskConfig
 from pipeline.masks.canvas import Canvas
 from pipeline.masks.drawn import DrawnMask
 from pipeline.masks.label_files.labelled import LabelFile, Labelled

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.codecs.photo import Photo
-from pipeline.config.data import MaskConfig
+from pipeline.config.mask import MaskConfig
 from pipeline.errors import SampleError
 from pipeline.masks.drawn import DrawnMask
 from pipeline.masks.mark.noise import noise_of, opacity_limit

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.config.data import MaskConfig
+from pipeline.config.mask import MaskConfig
 from pipeline.database import Database, in_batches
 from pipeline.errors import ConfigError
 from pipeline.expressions import Condition

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config.data import MaskConfig
 from pipeline.config.job import LimitsConfig
+from pipeline.config.mask import MaskConfig
 from pipeline.errors import ConfigError, SampleError
 from pipeline.masks.decode import read_mask_file
 from pipeline.review.base import DESIGN_COLUMNS, RESULT_COLUMNS, Answer, Answers, Item

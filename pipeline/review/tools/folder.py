@@ -37,7 +37,7 @@ class Folder:
         (folder / NAME).write_bytes(encode_csv(lines))
         texts = list(map(guarded_line, lines))
         page = render_template(
-            _PAGE_FOLDER, sink=sink, draw=draw, cards=cards, lines=texts, columns=COLUMNS, file_name=NAME
+            _PAGE_FOLDER, True, sink=sink, draw=draw, cards=cards, lines=texts, columns=COLUMNS, file_name=NAME
         )
         (folder / PAGE).write_bytes(page)
         return f"open {folder / PAGE} in a browser, or fill in {folder / NAME}"

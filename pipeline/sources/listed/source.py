@@ -7,7 +7,7 @@ from functools import partial
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.config.data import LIST_NAME
+from pipeline.config.source import LIST_NAME
 from pipeline.errors import ConfigError
 from pipeline.sources.base import EVERYTHING, IMAGES, SampleRef, glob_pattern, matching_files
 from pipeline.sources.left_out import LeftOut

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-import moebius.inference.inpainter
+import moebius.inference.window_inpainter
 from moebius import Inpainter, InpaintSettings
 from moebius.weights.files import find_weights
 from tests.conftest import ROOT, textured
@@ -82,13 +82,13 @@ def test_whole_model_multiplies_as_its_precision_says(tiny_weights, monkeypatch)
         inside.pop()
 
     inpainter = Inpainter.from_pretrained(str(tiny_weights), InpaintSettings(steps=2, precision="fp32"))
-    predict, vae = inpainter.model.predict, moebius.inference.inpainter.autoencoder
+    predict, vae = inpainter.model.predict, moebius.inference.window_inpainter.autoencoder
     for holder, name in ((vae, "encode"), (vae, "decode"), (predict.model, "forward")):
         real = getattr(holder, name)
         monkeypatch.setattr(
             holder, name, lambda *given, real=real, **named: calls.append(inside[0]) or real(*given, **named)
         )
-    monkeypatch.setattr(moebius.inference.inpainter, "gpu_arithmetic", noted)
+    monkeypatch.setattr(moebius.inference.window_inpainter, "gpu_arithmetic", noted)
     inpainter.generate([textured(64, 64)], [hole((64, 64), slice(20, 40), slice(20, 40))], [1])
     assert len(calls) == 3 and set(calls) == {(torch.device("cpu"), torch.float32)}
 

@@ -9,9 +9,9 @@ from torch.nn import functional
 from moebius import Inpainter, InpaintSettings, MoebiusConfig, load_denoiser
 from moebius.autoencoder.kl import KlAutoencoder
 from moebius.bench.checkpoints import PUBLISHED_VAE
-from moebius.inference.inpainter import window_seed
 from moebius.sampling.sampler import ddim_sample
 from moebius.weights.files import find_weights
+from moebius.windows.seeds import window_seed
 from tests.conftest import ROOT, fill, golden, golden_state_dict, textured
 
 OFFSET = 0.0357

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-import moebius.inference.inpainter
+import moebius.inference.window_inpainter
 from moebius import Inpainter, InpaintSettings
 from moebius.hardware import usable_cores
 from moebius.inference.threads import compute_each, max_threads, torch_threads
@@ -79,14 +79,14 @@ def test_library_computes_as_a_job_does_whatever_threads_there_are(tiny_weights,
 def test_memory_bounds_the_batches_at_once(tiny_weights, monkeypatch, four_threads):
     inpainter = Inpainter.from_pretrained(str(tiny_weights), InpaintSettings(steps=2, batch_size=1))
     assert inpainter._batches_at_once() == 4
-    monkeypatch.setattr(moebius.inference.inpainter, "memory_mb", lambda device: 3 * 2 * 36 * 64 * 64 * 32 / 1e6)
+    monkeypatch.setattr(moebius.inference.window_inpainter, "memory_mb", lambda device: 3 * 2 * 36 * 64 * 64 * 32 / 1e6)
     assert inpainter._batches_at_once() == 3
 
 
 def test_threads_that_share_a_gpu_s_model_take_turns(tiny_weights, case):
     inpainter = Inpainter.from_pretrained(str(tiny_weights), InpaintSettings(steps=2, batch_size=1))
     gpu = Inpainter.__new__(Inpainter)
-    gpu.__dict__.update(inpainter.__dict__, _turn=moebius.inference.inpainter.turns(torch.device("cuda")))
+    gpu.__dict__.update(inpainter.__dict__, _turn=moebius.inference.window_inpainter.turns(torch.device("cuda")))
     inside, most = [], []
 
     def sample(*given):

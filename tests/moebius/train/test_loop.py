@@ -11,17 +11,18 @@ import pytest
 import torch
 
 from moebius.checkpoint import CheckpointError
-from moebius.train.denoising import DenoiserTask
-from moebius.train.distillation import Distillation
-from moebius.train.loop import average_gradients, process_index, train
+from moebius.train.data.source import PackedSource, process_index
+from moebius.train.loop import average_gradients, train
 from moebius.train.settings import TrainSettings
+from moebius.train.tasks.denoising import DenoiserTask
+from moebius.train.tasks.distillation import Distillation
 from moebius.train.teacher import Teacher
 from moebius.weights.files import find_weights
 from tests.conftest import ROOT, TINY, write_tiny_weights
 
 SCRIPT = """
 import sys
-from moebius.train.denoising import DenoiserTask
+from moebius.train.tasks.denoising import DenoiserTask
 from moebius.train.loop import train
 from moebius.train.settings import TrainSettings
 from tests.conftest import TINY
@@ -88,6 +89,42 @@ def test_a_run_that_was_interrupted_takes_the_same_steps(packed_photos, vae_fold
     assert max(_rows(tmp_path / "broken")) == 7
     train(DenoiserTask(settings("broken"), TINY), settings("broken"))
     assert _rows(tmp_path / "broken") == pytest.approx(_rows(tmp_path / "whole"), rel=1e-6)
+
+
+class _Regression:
+    """A line through points, of which a batch has ``size``."""
+
+    uses_muon = False
+
+    def __init__(self, size):
+        torch.manual_seed(0)
+        self.size, self.model = size, torch.nn.Linear(3, 1)
+        self.points, self.values = torch.randn(24, 3), torch.randn(24, 1)
+        self.source = PackedSource(None, (), 0)  # of no use here
+
+    def losses(self, batch_index):
+        part = slice(self.size * batch_index, self.size * (batch_index + 1))
+        return {"total": (self.model(self.points[part]) - self.values[part]).square().mean()}
+
+    def export(self, state, folder):
+        pass
+
+    def validate(self, state):
+        return {}
+
+    def draw_grid(self, state, target):
+        pass
+
+
+def test_accumulated_batches_take_the_step_of_one_that_holds_them_all(tmp_path):
+    tasks = {count: _Regression(6 // count) for count in (1, 3)}
+    for count, task in tasks.items():
+        settings = TrainSettings(
+            mode="vae", photos="-", folder=str(tmp_path / str(count)), steps=4, accumulate=count, log_every=1
+        )
+        train(task, settings)
+    assert _rows(tmp_path / "3") == pytest.approx(_rows(tmp_path / "1"), rel=1e-5)
+    torch.testing.assert_close(tasks[3].model.weight, tasks[1].model.weight)
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from moebius.train.devices import DeviceError, choose_device
+from moebius.train.optimization.devices import DeviceError, choose_device
 from moebius.train.settings import TrainSettings
 
 
@@ -17,6 +17,8 @@ from moebius.train.settings import TrainSettings
         {"weight_decay": -0.1},
         {"clip_norm": 0.0},
         {"seed": -1},
+        {"accumulate": 0},
+        {"unconditional": 1.5},
         {"decay_steps": (100, 0)},
         {"decay_steps": 5},
     ],
@@ -31,6 +33,14 @@ def test_teacher_without_diffusers_names_the_extra(mode, monkeypatch):
     monkeypatch.setitem(sys.modules, "diffusers", None)
     with pytest.raises(ValueError, match=rf"^mode {mode} needs diffusers: pip install .*\[train\]"):
         TrainSettings(mode=mode, photos="photos.npz", vae="vae", teacher="teacher.bin")
+
+
+def test_published_weights_are_fine_tuned_without_unconditional_samples_unless_asked_for():
+    shares = [
+        TrainSettings(photos="photos.npz", vae="vae", **given).unconditional_share
+        for given in ({}, {"init": "pretrained"}, {"init": "pretrained", "unconditional": 0.2}, {"unconditional": 0.0})
+    ]
+    assert shares == [0.1, 0.0, 0.2, 0.0]
 
 
 def test_device_that_is_not_there_is_named():

@@ -6,6 +6,7 @@ import pytest
 import moebius.windows.tiles
 from moebius.windows import Box, plan_windows
 from moebius.windows.painting import Painting, SecondPass
+from moebius.windows.seam import border_colours
 from tests.conftest import textured
 
 SIZE = 64
@@ -113,3 +114,36 @@ def test_memory_of_a_very_large_hole_is_bounded_by_what_is_blended_at_once():
         painting.advance()
     tracemalloc.stop()
     assert max(peaks) < 400e6
+
+
+@pytest.mark.parametrize("order", range(6))
+def test_of_the_candidates_of_a_window_the_one_with_the_least_seam_is_kept_whatever_their_order(photo, order):
+    mask = np.zeros((260, 330), bool)
+    mask[40:70, 50:90] = mask[200:215, 300:330] = True
+    windows, fills = plan_windows(mask, SIZE), [0, 90, 120]
+    result = photo.copy()
+    painting = Painting(photo, mask, windows, result, Box(0, 0, *mask.shape), candidates=len(fills))
+    assert painting.count == len(windows) * len(fills) == 6
+    for number in np.random.default_rng(order).permutation(painting.count):
+        painting.paste(number, np.full((SIZE, SIZE, 3), fills[number % len(fills)], np.uint8))
+    for window in windows:
+        own = np.zeros_like(mask)
+        own[window.hole.slices] = window.owned(mask)
+        scores = [border_colours(np.where(mask[..., None], fill, photo), mask, own).seam_score for fill in fills]
+        assert len(set(scores)) == len(fills)
+        assert (result[own] == fills[int(np.argmin(scores))]).all()
+    assert np.array_equal(result[~mask], photo[~mask])
+
+
+def test_first_candidate_is_the_only_fill_of_before_and_is_kept_among_equal_ones(photo):
+    mask = np.zeros((260, 330), bool)
+    mask[40:70, 50:90] = True
+    windows = plan_windows(mask, SIZE)
+    result = photo.copy()
+    painting = Painting(photo, mask, windows, result, Box(0, 0, *mask.shape), candidates=3)
+    assert [painting.name(number) for number in range(3)] == ["0", "0/candidate/1", "0/candidate/2"]
+    inner = np.zeros((SIZE, SIZE, 3), np.uint8)
+    for number in (2, 0, 1):  # fills that differ in the middle of the hole alone, where no border is
+        inner[SIZE // 2, SIZE // 2] = number
+        painting.paste(number, inner.copy())
+    assert 0 in result[mask].max(axis=1) and result[mask].max() == 0

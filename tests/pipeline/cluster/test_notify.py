@@ -16,7 +16,8 @@ import pytest
 
 import pipeline.cluster.notify
 from pipeline.cluster.notify import notified, parse_notify, public_notify
-from pipeline.config.job import JobConfig, ModelConfig, RunConfig, public_configuration
+from pipeline.config.job import JobConfig, ModelConfig, RunConfig
+from pipeline.config.public import public_configuration
 from pipeline.errors import ConfigError, JobError
 from pipeline.executor.base import Executor
 from tests.conftest import make_photos

@@ -24,6 +24,8 @@ CHANGED = {
     "other quotes": (f"<d {CAMERA} c:MicroVideoOffset = '9>'\n\tc:Burst='x'></d>", f"<d {CAMERA}\n\tc:Burst='x'></d>"),
     "element": (f"<d {CAMERA}>\n<c:MicroVideo>1</c:MicroVideo><c:A/></d>", f"<d {CAMERA}>\n<c:A/></d>"),
     "empty element": (f"<d {CAMERA}><c:MicroVideo /><c:A/></d>", f"<d {CAMERA}><c:A/></d>"),
+    "last empty element": (f"<d {CAMERA}><c:MicroVideo a='>'/></d>", f"<d {CAMERA}></d>"),
+    "end of an empty tag as text": (f"<d {CAMERA}><c:MicroVideo>/></c:MicroVideo></d>", f"<d {CAMERA}></d>"),
     "namespace": (f'<d {GAIN} g:Version="1.0" a="é"/>', '<d a="é"/>'),
     "directory": (
         f'<d {CONTAINER}><Container:Directory><b a="1"><Container:Item/>é</b></Container:Directory><k/></d>',

@@ -3,16 +3,8 @@ from dataclasses import replace
 import pytest
 
 from moebius import MoebiusConfig
-from pipeline.config.job import (
-    JobConfig,
-    MaskConfig,
-    ModelConfig,
-    RunConfig,
-    SinkConfig,
-    SourceConfig,
-    WindowConfig,
-    public_configuration,
-)
+from pipeline.config.job import JobConfig, MaskConfig, ModelConfig, RunConfig, SinkConfig, SourceConfig, WindowConfig
+from pipeline.config.public import public_configuration
 from pipeline.errors import ConfigError
 
 
@@ -36,6 +28,7 @@ from pipeline.errors import ConfigError
         (lambda: SinkConfig(format="webdataset", carry=["sample_id"]), "sink.carry cannot take sample_id"),
         (lambda: SinkConfig(format="parquet", carry=["width", "image"]), "sink.carry cannot take image, width"),
         (lambda: SinkConfig(image_format="bmp"), "sink.image_format"),
+        (lambda: SinkConfig(metadata="none"), "sink.metadata must be one of keep, mark, private"),
         (lambda: RunConfig(actors=0), "run.actors"),
         (lambda: JobConfig(model=ModelConfig(strength=0)), "strength"),
         (lambda: SinkConfig(uri=""), "uri"),
@@ -95,11 +88,14 @@ def test_fingerprint_follows_what_decides_a_result():
         replace(base, model=ModelConfig(noise_offset=0.0357)),
         replace(base, model=ModelConfig(latent_mask="nearest")),
         replace(base, model=ModelConfig(start="colours")),
+        replace(base, model=ModelConfig(candidates=2)),
         replace(base, window=WindowConfig(refine=0.5)),
         replace(base, sink=SinkConfig(image_format="png")),
+        replace(base, sink=SinkConfig(metadata="mark")),
+        replace(base, sink=SinkConfig(metadata="private")),
     ]
     assert {config.fingerprint for config in same} == {base.fingerprint}
-    assert len({config.fingerprint for config in [base, *other]}) == 11
+    assert len({config.fingerprint for config in [base, *other]}) == 14
 
 
 def test_fingerprints_of_sinks_from_before_a_key_came_stay():

@@ -2,7 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.config.job import JobConfig, MaskConfig, public_configuration
+from pipeline.config.job import JobConfig, MaskConfig
+from pipeline.config.public import public_configuration
 from pipeline.config.verify import VerifyConfig, described
 from pipeline.errors import ConfigError
 from pipeline.masks.base import fetched, pinned

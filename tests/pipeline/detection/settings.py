@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipeline.config.data import MaskConfig
+from pipeline.config.mask import MaskConfig
 from pipeline.detection.detector import Detector, open_detector
 from pipeline.masks.base import open_kind
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from pipeline.codecs.photo import Photo
-from pipeline.config.data import MaskConfig
 from pipeline.config.job import JobConfig, SourceConfig
+from pipeline.config.mask import MaskConfig
 from pipeline.errors import ConfigError, SampleError
 from pipeline.masks.base import open_kind, pinned
 from pipeline.masks.decode import draw_mask

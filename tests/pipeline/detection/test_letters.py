@@ -3,8 +3,8 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.codecs.photo import Photo
-from pipeline.config.data import MaskConfig
 from pipeline.config.job import JobConfig
+from pipeline.config.mask import MaskConfig
 from pipeline.detection.letters import letters_in, two_classes
 from pipeline.masks.decode import draw_mask
 from tests.conftest import textured

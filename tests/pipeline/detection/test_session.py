@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto, external_data_helper, helper, numpy_helper
 
 import pipeline.extras
-from pipeline.config.data import MaskConfig
+from pipeline.config.mask import MaskConfig
+from pipeline.detection import onnx_model
 from pipeline.detection import session as sessions
 from pipeline.detection.external import has_external_data
 from pipeline.errors import ConfigError, SampleError
@@ -114,13 +115,13 @@ def test_model_that_fails_for_one_photo_fails_that_sample(tmp_path):
 
 
 def test_outputs_whose_number_is_beyond_all_bounds_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(sessions, "MAX_OUTPUT_VALUES", 100)
+    monkeypatch.setattr(onnx_model, "MAX_OUTPUT_VALUES", 100)
     with pytest.raises(ConfigError, match="the outputs hold more than 100 values"):
         opened(fixed(tmp_path / "a.onnx", MAP, metadata={"unique": "bounds"}))
 
 
 def test_model_that_never_ends_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(sessions, "TRIAL_S", 0.5)
+    monkeypatch.setattr(onnx_model, "TRIAL_S", 0.5)
     one = helper.make_tensor_value_info
     body = helper.make_graph(
         [helper.make_node("Identity", ["go_in"], ["go_out"]), helper.make_node("Sin", ["state_in"], ["state_out"])],

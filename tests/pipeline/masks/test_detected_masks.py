@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from pipeline.codecs.photo import Photo
-from pipeline.config.data import MaskConfig
-from pipeline.config.job import JobConfig, SourceConfig, public_configuration
+from pipeline.config.job import JobConfig, SourceConfig
+from pipeline.config.mask import MaskConfig
+from pipeline.config.public import public_configuration
 from pipeline.config.verify import VerifyConfig
 from pipeline.detection.text import find_text
 from pipeline.errors import ConfigError, SampleError

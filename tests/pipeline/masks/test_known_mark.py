@@ -12,8 +12,8 @@ from scipy import ndimage
 
 from pipeline.codecs.decode import decode
 from pipeline.codecs.photo import Photo
-from pipeline.config.data import MaskConfig
 from pipeline.config.job import JobConfig, SinkConfig
+from pipeline.config.mask import MaskConfig
 from pipeline.errors import ConfigError, SampleError
 from pipeline.masks.decode import draw_mask, read_mask
 from pipeline.masks.mark.noise import noise_of, opacity_limit

@@ -14,8 +14,8 @@ from pycocotools import mask as coco_masks
 
 from jobs.configuration.load import load_config
 from pipeline.codecs.photo import Photo
-from pipeline.config.data import MaskConfig
 from pipeline.config.job import JobConfig, SinkConfig, SourceConfig
+from pipeline.config.mask import MaskConfig
 from pipeline.database import Database
 from pipeline.errors import ConfigError, SampleError
 from pipeline.masks.decode import draw_mask

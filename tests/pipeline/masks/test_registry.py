@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from pipeline.config.data import MaskConfig
+from pipeline.config.mask import MaskConfig
 from pipeline.masks.base import MaskKind, open_kind
 from pipeline.masks.registry import MASK_KINDS
 from tests.conftest import ROOT

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco_masks
 
 from pipeline.codecs.photo import Photo
-from pipeline.config.data import MaskConfig
 from pipeline.config.job import JobConfig, SinkConfig, SourceConfig
+from pipeline.config.mask import MaskConfig
 from pipeline.database import Database
 from pipeline.errors import ConfigError, SampleError
 from pipeline.masks.base import open_kind

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from jobs.configuration.load import load_config, load_with_origins
-from pipeline.config.data import MaskConfig
-from pipeline.config.job import JobConfig, SinkConfig, SourceConfig, public_configuration
+from pipeline.config.job import JobConfig, SinkConfig, SourceConfig
+from pipeline.config.mask import MaskConfig
+from pipeline.config.public import public_configuration
 from pipeline.config.verify import VerifyConfig
 from pipeline.errors import ConfigError, SampleError
 from pipeline.masks.decode import draw_mask

@@ -7,7 +7,6 @@ import pytest
 import yaml
 
 from jobs import plan
-from pipeline.config.job import ModelConfig
 from pipeline.errors import ConfigError
 from pipeline.planning.estimate import Rate, WindowSample, describe_sizing, read_rate
 from tests.conftest import make_photos
@@ -51,14 +50,37 @@ def test_options_that_do_not_fit_together_are_refused(config, tmp_path, capsys):
     assert plan.main([str(config), "--sizing", "--windows-per-second", "0"]) == 2
 
 
-def test_rate_is_scaled_to_the_steps_of_the_job(tmp_path):
+def test_rate_is_scaled_to_the_evaluations_of_the_job(tmp_path):
     path = tmp_path / "bench.json"
     path.write_text(json.dumps({"windows_per_second": 10.0, "steps": 19}))
-    assert read_rate(path, ModelConfig()).windows_per_s == 10.0
-    scaled = read_rate(path, ModelConfig(steps=50))
-    assert scaled.windows_per_s == pytest.approx(10.0 * 19 / 49) and "scaled to 49" in scaled.origin
+    rate = read_rate(path)
+    assert rate.scaled(38) is rate
+    scaled = rate.scaled(19)  # of a job without guidance
+    assert scaled.windows_per_s == 20.0 and "with 38 evaluations per window, scaled to 19" in scaled.origin
     with pytest.raises(ConfigError, match="not JSON of moebius bench model"):
-        read_rate(tmp_path / "none.json", ModelConfig())
+        read_rate(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize(
+    "changes, times",
+    [
+        (["model.guidance=1"], 0.5),
+        (["model.guidance=auto"], 0.5),  # of nano
+        (["model.steps=10"], 9 / 19),
+        (["model.candidates=3"], 3.0),
+        (["window.refine=0.5"], 1.0),  # no hole is too large for a window
+    ],
+)
+def test_time_follows_the_settings_that_decide_the_work(config, tmp_path, capsys, changes, times):
+    bench = tmp_path / "bench.json"
+    bench.write_text(json.dumps({"windows_per_second": 0.5, "steps": 19}))
+
+    def gpu_hours(*overrides):
+        assert plan.main([str(config), "--sizing", "--bench", str(bench), *overrides]) == 0
+        lines = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
+        return float(lines["GPU hours"].split()[0])
+
+    assert gpu_hours(*changes) == pytest.approx(times * gpu_hours(), rel=0.01)
 
 
 def test_margin_says_how_far_a_sample_can_be_trusted():

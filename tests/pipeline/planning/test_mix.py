@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.job import JobConfig, MaskConfig, ModelConfig, RunConfig, deciding_keys
+from pipeline.config.job import JobConfig, MaskConfig, ModelConfig, RunConfig
+from pipeline.config.public import deciding_keys
 from pipeline.config.verify import VerifyConfig
 from pipeline.errors import ConfigError
 from tests.pipeline.conftest import four_photos

@@ -107,10 +107,10 @@ def test_verified_samples_are_counted_and_those_with_residue_come_first(tmp_path
     with Database() as database:
         load_rows(sink, database, COLUMNS)
         figures, gallery = read_figures(sink, database), choose_samples(database, 6)
-    assert figures.verified == {1: (2, 0), 3: (1, 0), 5: (0, 2)} and figures.left == 2
+    assert figures.verified == {"clean at try 1": 2, "clean at try 3": 1, "left": 2} and figures.left == 2
     assert [row["sample_id"] for row in gallery][:2] == ["d", "c"]
     page = render_page("sink", figures, []).decode()
-    assert "2 clean at the first try, 1 clean after 3 tries, 2 in which something is left; these come first" in page
+    assert "Verified: 2 clean at try 1, 1 clean at try 3, 2 left; those in which something is left come first" in page
 
 
 def test_seam_scores_that_are_alike_are_told_apart_no_finer_than_they_are_labelled(tmp_path):

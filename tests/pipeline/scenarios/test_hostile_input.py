@@ -169,7 +169,7 @@ def fate(image: bytes, mask: bytes | None = None, **options) -> str:
     record = Record("a", FAILED)
     try:
         header = open_checked(image, MAX_PIXELS)
-        assert decoded_bytes(header, image, False, False) > 0
+        assert decoded_bytes(header, image, JobConfig()) > 0
         job = prepare(record, Inputs(image, HALF if mask is None else mask), config, 64, header)
         assert job.photo.pixels.shape[:2] == job.mask.shape == (record.height, record.width)
         sink = SinkConfig(image_format="png" if job.photo.format == "GIF" else "source")

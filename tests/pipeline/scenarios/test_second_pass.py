@@ -1,4 +1,4 @@
-"""A job with a second pass and recommended guidance, on a real Ray cluster."""
+"""A job with candidates, a second pass and recommended guidance, on a real Ray cluster."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ from tests.pipeline.scenarios.test_run import pixels, run
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
-def test_job_refines_large_holes_as_python_does_and_goes_on_with_the_number_that_auto_stands_for(
+def test_job_chooses_and_refines_fills_as_python_does_and_goes_on_with_the_number_that_auto_stands_for(
     tmp_path, tiny_weights
 ):
     mask = np.zeros((130, 150), bool)
@@ -26,7 +26,7 @@ def test_job_refines_large_holes_as_python_does_and_goes_on_with_the_number_that
     config = JobConfig(
         source=SourceConfig(uri=str(tmp_path / "photos")),
         mask=MaskConfig(uri=str(tmp_path / "masks")),
-        model=ModelConfig(weights=str(tiny_weights), steps=2, guidance="auto"),
+        model=ModelConfig(weights=str(tiny_weights), steps=2, guidance="auto", candidates=3),
         window=WindowConfig(refine=0.5),
         sink=SinkConfig(uri=str(tmp_path / "out")),
     )

@@ -3,7 +3,7 @@ import io
 import pyarrow as pa
 import pytest
 
-from pipeline.config.data import SinkConfig
+from pipeline.config.sink import SinkConfig
 from pipeline.records import OK, Record
 from pipeline.sinks.registry import SINK_FORMATS
 from pipeline.sinks.shards import format_of, sample_count, shard_formats

@@ -1,0 +1,1 @@
+"""Data to train on: random masks, noisy batches, and caches of crops and latents."""

@@ -1,0 +1,1 @@
+"""Logs of a run: rows of figures, grids of samples, TensorBoard, progress."""

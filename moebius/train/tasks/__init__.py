@@ -1,0 +1,1 @@
+"""Tasks by their mode: autoencoder, denoiser with or without a teacher, teacher."""

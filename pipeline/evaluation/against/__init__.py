@@ -1,0 +1,1 @@
+"""Fills of other programs and models, measured beside ours; ``specs`` opens them."""

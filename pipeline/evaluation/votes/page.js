@@ -1,0 +1,67 @@
+(() => {
+  const find = (id) => document.getElementById(id);
+  const { sealed, name } = JSON.parse(find("pairs").textContent);
+  if (!sealed.length) return;
+  const cards = [...find("cards").children], marks = [...find("strip").children];
+  const choices = [...document.querySelectorAll("[data-choice]")], holes = find("holes");
+  const storeName = `moebius-votes-${name}`;
+  let votes = sealed.map(() => ""), at = 0, unsaved = false;
+
+  function show(index) {
+    cards[at].hidden = true;
+    marks[at].removeAttribute("aria-current");
+    at = Math.min(Math.max(index, 0), cards.length - 1);
+    cards[at].hidden = false;
+    marks[at].setAttribute("aria-current", "true");
+    marks[at].scrollIntoView({ block: "nearest" });
+    draw();
+  }
+
+  function draw() {
+    find("count").textContent = `${votes.filter(Boolean).length} of ${votes.length} voted`;
+    for (const choice of choices) choice.classList.toggle("chosen", choice.dataset.choice === votes[at]);
+    marks.forEach((mark, index) => mark.classList.toggle("voted", Boolean(votes[index])));
+  }
+
+  function vote(choice) {
+    const again = votes[at] === choice;
+    votes[at] = again ? "" : choice;
+    unsaved = true;
+    answers.keep(storeName, { votes, unsaved });
+    show(again ? at : at + 1);
+  }
+
+  function next() {
+    const open = [...votes.keys()].filter((index) => !votes[index]);
+    if (open.length) show(open.find((index) => index > at) ?? open[0]);
+  }
+
+  function save() {
+    const given = sealed.map((pair, index) => ({ pair, choice: votes[index] })).filter(({ choice }) => choice);
+    answers.save(`${JSON.stringify({ page: name, votes: given }, null, 1)}\n`, "application/json", `votes-${name}.json`);
+    unsaved = false;
+    answers.keep(storeName, { votes, unsaved });
+  }
+
+  function apply() {
+    document.body.classList.toggle("with-holes", holes.checked);
+  }
+
+  choices.forEach((choice) => choice.addEventListener("click", () => vote(choice.dataset.choice)));
+  marks.forEach((mark, index) => mark.addEventListener("click", () => show(index)));
+  find("save").addEventListener("click", save);
+  find("tools").addEventListener("submit", (event) => event.preventDefault());
+  holes.addEventListener("change", apply);
+  addEventListener("beforeunload", (event) => { if (unsaved) event.preventDefault(); });
+  answers.onKeys({
+    ArrowLeft: () => vote("left"), ArrowRight: () => vote("right"), "=": () => vote("equal"),
+    Enter: next, Backspace: () => show(at - 1), s: save,
+    h: () => { holes.checked = !holes.checked; apply(); },
+  });
+
+  answers.recall(storeName, (kept) => {
+    if (kept.votes.length === votes.length) ({ votes, unsaved } = kept);
+  });
+  apply();
+  show(0);
+})();

@@ -1,0 +1,28 @@
+"""Renders the page with the table of an evaluation and its blind pairs."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.evaluation.votes.pairs import DrawnPair
+from pipeline.report.page import render_template
+
+FOLDER = Path(__file__).parent
+
+
+def render_votes(
+    pairs: Sequence[DrawnPair], columns: Sequence[str], lines: Sequence[Sequence[str]], notes: Sequence[str]
+) -> bytes:
+    """Render the page as UTF-8; it needs no other file.
+
+    Args:
+        pairs: to compare, in their order.
+        columns: of the table.
+        lines: its cells as text.
+        notes: sentences below it.
+    """
+    sealed = [pair.sealed for pair in pairs]
+    name = hashlib.sha256("\n".join(sealed).encode()).hexdigest()[:12]
+    return render_template(
+        FOLDER, True, pairs=pairs, sealed=sealed, name=name, columns=columns, lines=lines, notes=notes
+    )

@@ -1,0 +1,40 @@
+"use strict";
+// Answers that people give in a page: kept in the browser, where it keeps anything for pages from a disk, and saved as a file.
+const answers = {
+  keep(name, value) {
+    try { localStorage.setItem(name, JSON.stringify(value)); } catch { /* private */ }
+  },
+
+  recall(name, use) {
+    try {
+      const kept = JSON.parse(localStorage.getItem(name));
+      if (kept) use(kept);
+    } catch { /* what is kept is of another page */ }
+  },
+
+  save(text, type, file) {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([text], { type }));
+    link.download = file;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+  },
+
+  // Call the function of a key, unless a button or box is to receive it.
+  onKeys(keys) {
+    document.addEventListener("click", (event) => {
+      if (event.detail && event.target.closest("button, .chip")) document.activeElement.blur(); // keys are for the page again
+    });
+    document.addEventListener("keydown", (event) => {
+      if (event.ctrlKey || event.metaKey || event.altKey) return;
+      if (event.target.matches("input:not([type=checkbox], [type=range])")) {
+        if (event.key === "Enter" || event.key === "Escape") event.target.blur();
+        return;
+      }
+      if (event.target.matches("button, input[type=checkbox], summary") && (event.key === "Enter" || event.key === " ")) return;
+      if (!Object.hasOwn(keys, event.key)) return;
+      event.preventDefault();
+      keys[event.key]();
+    });
+  },
+};

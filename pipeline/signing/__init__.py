@@ -1,0 +1,1 @@
+"""Signs results by C2PA (Content Credentials), with the package of the extra ``c2pa``."""

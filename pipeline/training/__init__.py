@@ -1,0 +1,1 @@
+"""Training on the pipeline's sources: a stream of crops, in one process or in the workers of Ray Train."""
