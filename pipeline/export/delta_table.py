@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from pipeline.errors import ConfigError
 from pipeline.export.base import EXPORTED, MARK, Changes, Committed, State, TargetConflictError, foreign
 from pipeline.export.object_store import object_store_options
-from pipeline.export.parquet_files import DataFile, kept_rows, write_files
+from pipeline.export.parquet_files import FOLDER, OWN_FILE, DataFile, kept_rows, write_files
 from pipeline.extras import check_extra
 from pipeline.storage.storage import Storage
 from pipeline.uris import public_text
@@ -94,10 +94,16 @@ class DeltaTarget:
         return Committed(f"version {self.table.version()}", copied)
 
     def purge(self) -> None:
-        """Delete the files of earlier versions, and those of killed exports."""
+        """Delete the files of earlier versions, and those of killed exports; files of others stay."""
+        if self.table is None:
+            return
         with _engine():
-            if self.table is not None:
-                self.table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False, full=True)
+            self.table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
+            self.table.update_incremental()
+        wanted = {*self._files()}
+        for file in list(self.storage.list_files(FOLDER)):
+            if OWN_FILE.fullmatch(file.key) and file.key not in wanted:
+                self.storage.delete(file.key)
 
     def _commit(self, changes: Changes, schema: Any, actions: list[Any]) -> None:
         from deltalake import CommitProperties, DeltaTable, Transaction
@@ -139,7 +145,7 @@ class DeltaTarget:
     def _check_empty(self) -> None:
         """Check that nothing but files of a killed export is there."""
         for file in self.storage.list_files():
-            if not file.key.startswith((".", "data/")):
+            if not file.key.startswith(".") and not OWN_FILE.fullmatch(file.key):
                 raise foreign(str(self.storage), f"{file.key}, but no table")
 
 

@@ -286,3 +286,28 @@ def test_folders_may_have_unusual_names(sink, tmp_path):
         assert target.export(sink).added == 5
         commit(sink, [result(sink, "a/1.png", 77)])
         assert target.export(sink).version is None or target.by_id()["a/1.png"]["image"] == picture(77)
+
+
+@pytest.mark.parametrize("kind", ["delta", "lance"])
+def test_files_of_others_in_the_folder_of_a_table_outlive_a_purge(sink, tmp_path, kind):
+    target = place(kind, tmp_path / "target")
+    target.export(sink)
+    others = [Path(target.uri) / name for name in ("notes.txt", "data/mine.parquet", "data/sub/photo.png")]
+    for path in others:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"mine")
+    commit(sink, [result(sink, "a/1.png", 77)])
+    assert target.export(sink, purge=True).changed == 1
+    assert all(path.read_bytes() == b"mine" for path in others) and len(target.by_id()) == 5
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("delta", "data/photo.png"), ("lance", "_delta_log/0.json"), ("lance", "data/a.png")]
+)
+def test_folder_with_files_of_others_is_not_taken_for_a_new_table(sink, tmp_path, kind, name):
+    target = place(kind, tmp_path / "target")
+    path = Path(target.uri) / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"mine")
+    with pytest.raises(ConfigError, match=f"holds {name}, but no"):
+        target.export(sink)
