@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import numpy as np
 from PIL import Image
 
-from pipeline.config.data import SourceConfig
+from pipeline.config.source import SourceConfig
 from pipeline.training.crops import CropSample
 from pipeline.training.job import StreamSettings
 from pipeline.training.order import Position, SampleOrder

@@ -18,7 +18,7 @@ from torch import nn
 from moebius.autoencoder.vae import Autoencoder, encode_pairs
 from moebius.network.functional import latent_mask
 from moebius.train.data.source import Crops, EncodedCrops
-from pipeline.config.data import SourceConfig
+from pipeline.config.source import SourceConfig
 from pipeline.errors import ConfigError
 from pipeline.storage.storage import Storage
 from pipeline.training.crops import EncodedSample, packed
