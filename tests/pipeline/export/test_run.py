@@ -311,3 +311,15 @@ def test_folder_with_files_of_others_is_not_taken_for_a_new_table(sink, tmp_path
     path.write_bytes(b"mine")
     with pytest.raises(ConfigError, match=f"holds {name}, but no"):
         target.export(sink)
+
+
+def test_first_export_that_breaks_off_leaves_nothing_to_read_and_can_be_repeated(sink, target, monkeypatch):
+    def stop(_):
+        raise OSError("the machine is gone")
+
+    with monkeypatch.context() as broken, pytest.raises(OSError, match="the machine is gone"):
+        broken.setattr("pipeline.export.selection.Selection.check_forgotten", stop)
+        target.export(sink)
+    with target.open() as opened:
+        assert opened.state() is None
+    assert target.export(sink).added == 5 and len(target.by_id()) == 5
