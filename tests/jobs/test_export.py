@@ -100,6 +100,22 @@ def shown(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.rglob("*")) if "/." not in str(path)]
 
 
+@pytest.mark.parametrize(
+    ("properties", "code", "message"),
+    [
+        (["uri=postgresql://me:hunter2@127.0.0.1:9/x"], 2, "needs a package: "),
+        (["type=sql", "uri=sqlite:////proc/none/hunter2.db"], 1, "does not answer as expected: OperationalError"),
+        (["type=rest", "uri=http://127.0.0.1:9/", "token=hunter2"], 1, ""),
+        (["type=none", "token=hunter2"], 2, "cannot open the Iceberg catalog 'lake': ValueError"),
+    ],
+)
+def test_catalog_that_does_not_open_is_told_without_its_properties(sink, capsys, properties, code, message):
+    given = [part for text in properties for part in ("--target-storage", text)]
+    assert main([str(sink), "iceberg://lake/a/b", *given]) == code
+    said = capsys.readouterr().err
+    assert message in said and "hunter2" not in said and said.count("\n") == 1
+
+
 def test_sink_that_is_none_is_refused(tmp_path, capsys):
     assert main([str(tmp_path / "nothing"), str(tmp_path / "out.lance")]) == 2
     assert "holds no manifest" in capsys.readouterr().err
