@@ -37,6 +37,7 @@ LONG_FILES = [
     "tests/pipeline/scenarios/test_formats.py",
     "tests/moebius/train/test_loop.py",
     "tests/pipeline/scenarios/test_run.py",
+    "tests/pipeline/export/test_run.py",
     "tests/pipeline/cluster/test_connect.py",
     "tests/pipeline/scenarios/test_drivers.py",
     "tests/pipeline/scenarios/test_node_weights.py",

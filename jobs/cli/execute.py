@@ -22,7 +22,7 @@ def run_command(job: Callable[[], int], resumable: bool = False) -> int:
     from pipeline.errors import ConfigError, DamagedManifestError
 
     logging.basicConfig(level=logging.INFO, format=TEXT, datefmt=TIME)
-    for noisy in ("httpx", "huggingface_hub", "botocore", "aiobotocore", "ray"):
+    for noisy in ("httpx", "huggingface_hub", "botocore", "aiobotocore", "ray", "pyiceberg"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     _handle_signals()
     try:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 from pipeline.errors import ConfigError
 from pipeline.export.base import EXPORTED, MARK, Changes, Committed, State, TargetConflictError, foreign
 from pipeline.export.object_store import object_store_options
-from pipeline.export.parquet_files import DataFile, kept_rows, write_files
+from pipeline.export.parquet_files import FOLDER, OWN_FILE, DataFile, kept_rows, write_files
 from pipeline.extras import check_extra
 from pipeline.storage.storage import Storage
 from pipeline.uris import public_text
@@ -31,7 +32,9 @@ class DeltaTarget:
     def __init__(self, uri: str, options: Mapping[str, Any]) -> None:
         check_extra("delta", "--format delta")
         self.storage = Storage(uri, options)
-        self.uri, self.options = uri, object_store_options(options)
+        # The engine takes a path for an escaped uri.
+        self.uri = Path(self.storage.root).as_uri() if self.storage.is_local else uri
+        self.options = object_store_options(options)
         self.table: Any = None
 
     def __enter__(self) -> "DeltaTarget":
@@ -91,10 +94,16 @@ class DeltaTarget:
         return Committed(f"version {self.table.version()}", copied)
 
     def purge(self) -> None:
-        """Delete the files of earlier versions, and those of killed exports."""
+        """Delete the files of earlier versions, and those of killed exports; files of others stay."""
+        if self.table is None:
+            return
         with _engine():
-            if self.table is not None:
-                self.table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False, full=True)
+            self.table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
+            self.table.update_incremental()
+        wanted = {*self._files()}
+        for file in list(self.storage.list_files(FOLDER)):
+            if OWN_FILE.fullmatch(file.key) and file.key not in wanted:
+                self.storage.delete(file.key)
 
     def _commit(self, changes: Changes, schema: Any, actions: list[Any]) -> None:
         from deltalake import CommitProperties, DeltaTable, Transaction
@@ -129,14 +138,14 @@ class DeltaTarget:
         if self.table is None:
             return []
         names = pa.table(self.table.get_add_actions())["path"].to_pylist()
-        if elsewhere := next((name for name in names if "://" in name or name.startswith("/")), None):
-            raise foreign(str(self.storage), f"a file of another table, {elsewhere}")
+        if elsewhere := next((name for name in names if "://" in name or {"..", ""} & {*name.split("/")}), None):
+            raise foreign(str(self.storage), f"a log that names a file elsewhere, {elsewhere}")
         return names
 
     def _check_empty(self) -> None:
         """Check that nothing but files of a killed export is there."""
         for file in self.storage.list_files():
-            if not file.key.startswith((".", "data/")):
+            if not file.key.startswith(".") and not OWN_FILE.fullmatch(file.key):
                 raise foreign(str(self.storage), f"{file.key}, but no table")
 
 

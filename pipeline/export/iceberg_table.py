@@ -49,7 +49,7 @@ class IcebergTarget:
         from pyiceberg.exceptions import NoSuchTableError
 
         try:
-            with _engine():
+            with _engine(NoSuchTableError):
                 self.table = self.catalog.load_table(tuple(self.name))
         except NoSuchTableError:
             return None
@@ -114,11 +114,14 @@ class IcebergTarget:
 
 def _load_catalog(name: str, options: Mapping[str, Any]) -> Any:
     from pyiceberg.catalog import load_catalog
+    from pyiceberg.exceptions import NotInstalledError
 
     try:
-        with _engine():
+        with _engine(NotInstalledError):
             return load_catalog(name, **{key: str(value) for key, value in options.items()})
-    except (ValueError, ImportError) as error:
+    except NotInstalledError as error:
+        raise ConfigError(f"the Iceberg catalog {name!r} needs a package: {error}") from error
+    except (ValueError, ImportError) as error:  # whose text may hold all properties
         raise ConfigError(
             f"cannot open the Iceberg catalog {name!r}: {type(error).__name__}; give its properties by "
             "--target-storage key=value (such as uri and warehouse), or in .pyiceberg.yaml"
@@ -126,17 +129,24 @@ def _load_catalog(name: str, options: Mapping[str, Any]) -> Any:
 
 
 @contextlib.contextmanager
-def _engine() -> Iterator[None]:
-    """Raise errors of catalogs as those of a storage, without secrets."""
-    from pyiceberg.exceptions import CommitFailedException, RESTError, ValidationException
-    from sqlalchemy.exc import SQLAlchemyError
+def _engine(*expected: type[Exception]) -> Iterator[None]:
+    """Raise errors of catalogs as those of a storage, without their texts, which may hold secrets.
+
+    Args:
+        expected: errors that the caller handles.
+    """
+    from pyiceberg.exceptions import CommitFailedException, ValidationException
 
     try:
         yield
+    except expected:
+        raise
     except (CommitFailedException, ValidationException) as error:
         raise TargetConflictError(public_text(f"another program has changed the table: {error}")) from error
-    except (RESTError, SQLAlchemyError) as error:
-        raise OSError(public_text(f"the Iceberg catalog does not answer: {type(error).__name__}")) from error
+    except Exception as error:
+        if not type(error).__module__.startswith(("pyiceberg.", "sqlalchemy.")):
+            raise
+        raise OSError(f"the Iceberg catalog does not answer as expected: {type(error).__name__}") from error
 
 
 def _copied(snapshot: Any) -> int:

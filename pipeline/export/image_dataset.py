@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from pipeline.export.base import EXPORTED, MARK, Changes, Committed, Stamp, State, foreign
 from pipeline.export.columns import IMAGE
-from pipeline.export.parquet_files import DataFile, kept_rows, write_files
+from pipeline.export.parquet_files import OWN_FILE, DataFile, kept_rows, write_files
 
 CARD = "README.md"
 SPLIT = "train"
@@ -95,6 +95,8 @@ class ImageDataset:
             if other := self.store.foreign_file():
                 raise foreign(self.store.uri, f"{other}, but no export")
             return None
+        if strange := next((name for name in self.listed.files if not OWN_FILE.fullmatch(name)), None):
+            raise foreign(self.store.uri, f"a {CARD} that lists {strange!r}, which no export has written")
         with self.store.open(self.listed.files[0]) as file:
             return State(self.listed.stamp.sink, _own_schema(pq.read_schema(file)))
 

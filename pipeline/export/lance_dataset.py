@@ -1,6 +1,7 @@
 """``lance``: a Lance data set."""
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -16,6 +17,7 @@ from pipeline.storage.storage import Storage
 from pipeline.uris import public_text
 
 _SINK = f"{MARK}.sink".encode()  # in the metadata of the schema
+_REMAIN = re.compile(r"data/[^/]+\.lance|_transactions/[^/]+\.txn|\..*")  # what a killed first export may leave
 _FRAGMENT_BITS = 32  # of the address of a row; the others are its place in the fragment
 READ_ROWS = 50_000
 
@@ -42,7 +44,8 @@ class LanceTarget:
     def state(self) -> State | None:
         """Return the state of the earlier export."""
         if not any(self.storage.list_files("_versions")):
-            if other := next((f.key for f in self.storage.list_files() if not f.key.startswith(("data/", "_"))), None):
+            names = (file.key for file in self.storage.list_files())
+            if other := next((name for name in names if not _REMAIN.fullmatch(name)), None):
                 raise foreign(str(self.storage), f"{other}, but no Lance data set")
             return None
         self.dataset = self._open()

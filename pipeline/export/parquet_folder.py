@@ -1,5 +1,6 @@
 """``parquet``: a data set in a folder, on a disk or in a bucket."""
 
+import os
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
@@ -7,6 +8,7 @@ from typing import IO, Any
 from pipeline.export.image_dataset import CARD, ImageDataset, Listed
 from pipeline.export.parquet_files import FOLDER, OWN_FILE, DataFile
 from pipeline.manifest.lease import Lease
+from pipeline.storage.errors import usable
 from pipeline.storage.storage import Storage
 
 READ_BYTES = 4 << 20  # of a file at once
@@ -64,6 +66,10 @@ class ParquetFolder(ImageDataset):
         super().__init__(self.folder)
 
     def __enter__(self) -> "ParquetFolder":
+        storage = self.folder.storage
+        if storage.is_local:
+            with usable(f"TARGET: cannot write to {storage}"):
+                os.makedirs(storage.root, exist_ok=True)
         self.folder.lease.__enter__()
         return self
 

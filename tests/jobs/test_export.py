@@ -80,6 +80,7 @@ def test_unreadable_results_are_told_by_an_exit_code(sink, tmp_path, capsys):
         (["iceberg://nowhere/a/b"], "cannot open the Iceberg catalog 'nowhere'"),
         (["hf://datasets/a/b", "--images", "references"], "readers of hf:// cannot open files of this machine"),
         (["{folder}/mine"], "holds notes.txt, but no export; choose another target, nothing was written"),
+        (["{folder}/mine/notes.txt/out"], "TARGET: cannot write to {folder}/mine/notes.txt/out: Not a directory"),
         (["{folder}/mine", "--format", "delta"], "holds notes.txt, but no table"),
         (["{folder}/mine", "--format", "lance"], "holds notes.txt, but no Lance data set"),
     ],
@@ -90,13 +91,29 @@ def test_wrong_targets_are_refused_before_anything_is_written(sink, tmp_path, ca
     before = shown(tmp_path)
     given = [text.format(sink=sink, folder=tmp_path) for text in arguments]
     assert main([str(sink), *given]) == 2
-    assert message in capsys.readouterr().err
+    assert message.format(folder=tmp_path) in capsys.readouterr().err
     assert shown(tmp_path) == before
 
 
 def shown(folder: Path) -> list[Path]:
     """The paths below a folder that are not hidden."""
     return [path for path in sorted(folder.rglob("*")) if "/." not in str(path)]
+
+
+@pytest.mark.parametrize(
+    ("properties", "code", "message"),
+    [
+        (["uri=postgresql://me:hunter2@127.0.0.1:9/x"], 2, "needs a package: "),
+        (["type=sql", "uri=sqlite:////proc/none/hunter2.db"], 1, "does not answer as expected: OperationalError"),
+        (["type=rest", "uri=http://127.0.0.1:9/", "token=hunter2"], 1, ""),
+        (["type=none", "token=hunter2"], 2, "cannot open the Iceberg catalog 'lake': ValueError"),
+    ],
+)
+def test_catalog_that_does_not_open_is_told_without_its_properties(sink, capsys, properties, code, message):
+    given = [part for text in properties for part in ("--target-storage", text)]
+    assert main([str(sink), "iceberg://lake/a/b", *given]) == code
+    said = capsys.readouterr().err
+    assert message in said and "hunter2" not in said and said.count("\n") == 1
 
 
 def test_sink_that_is_none_is_refused(tmp_path, capsys):

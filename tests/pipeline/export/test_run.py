@@ -266,3 +266,60 @@ def test_rows_that_name_results_elsewhere_are_refused(tmp_path, target):
     commit(sink, [replace(result(sink, "x.png", 1), status=OK, output_uri="/etc/passwd")])
     with pytest.raises(ConfigError, match="name results elsewhere, such as /etc/passwd"):
         target.export(sink)
+
+
+@pytest.mark.parametrize("name", ["../sink/data/a/0.png", "/etc/passwd", "data/x.parquet"])
+def test_card_that_lists_files_of_others_is_refused(sink, tmp_path, name):
+    target = place("parquet", tmp_path / "target")
+    target.export(sink)
+    card = Path(target.uri) / "README.md"
+    (listed,) = Path(target.uri).glob("data/*.parquet")
+    card.write_text(card.read_text().replace(f"data/{listed.name}", name))
+    with pytest.raises(ConfigError, match="which no export has written"):
+        target.export(sink)
+    assert listed.exists()
+
+
+def test_folders_may_have_unusual_names(sink, tmp_path):
+    for kind in ("parquet", "delta", "lance"):
+        target = place(kind, tmp_path / "a b#c é?" / kind)
+        assert target.export(sink).added == 5
+        commit(sink, [result(sink, "a/1.png", 77)])
+        assert target.export(sink).version is None or target.by_id()["a/1.png"]["image"] == picture(77)
+
+
+@pytest.mark.parametrize("kind", ["delta", "lance"])
+def test_files_of_others_in_the_folder_of_a_table_outlive_a_purge(sink, tmp_path, kind):
+    target = place(kind, tmp_path / "target")
+    target.export(sink)
+    others = [Path(target.uri) / name for name in ("notes.txt", "data/mine.parquet", "data/sub/photo.png")]
+    for path in others:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"mine")
+    commit(sink, [result(sink, "a/1.png", 77)])
+    assert target.export(sink, purge=True).changed == 1
+    assert all(path.read_bytes() == b"mine" for path in others) and len(target.by_id()) == 5
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("delta", "data/photo.png"), ("lance", "_delta_log/0.json"), ("lance", "data/a.png")]
+)
+def test_folder_with_files_of_others_is_not_taken_for_a_new_table(sink, tmp_path, kind, name):
+    target = place(kind, tmp_path / "target")
+    path = Path(target.uri) / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"mine")
+    with pytest.raises(ConfigError, match=f"holds {name}, but no"):
+        target.export(sink)
+
+
+def test_first_export_that_breaks_off_leaves_nothing_to_read_and_can_be_repeated(sink, target, monkeypatch):
+    def stop(_):
+        raise OSError("the machine is gone")
+
+    with monkeypatch.context() as broken, pytest.raises(OSError, match="the machine is gone"):
+        broken.setattr("pipeline.export.selection.Selection.check_forgotten", stop)
+        target.export(sink)
+    with target.open() as opened:
+        assert opened.state() is None
+    assert target.export(sink).added == 5 and len(target.by_id()) == 5
