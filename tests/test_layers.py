@@ -34,8 +34,8 @@ worker
 planning
 cluster
 executor
-report training
-evaluation maintenance review
+report
+evaluation maintenance review training
 export run
 bench
 """,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +16,7 @@ from pipeline.errors import ConfigError
 from pipeline.evaluation.against.specs import Spec, open_others
 from pipeline.evaluation.case import Case, Row
 from pipeline.evaluation.methods import Task, open_methods
-from pipeline.evaluation.networks import NetworkMetrics, open_networks
+from pipeline.evaluation.networks import open_networks
 from pipeline.evaluation.run import blanked_cases, fill_case, measure_case
 
 Measured = tuple[list[Row], list[Case]]  # of one photo; cases only if pictures of them are requested
@@ -54,8 +55,9 @@ class EvaluationConfig:
 
     @cached_property
     def masks_by_name(self) -> dict[str, Path]:
-        """Return the mask files by their names without extension."""
-        return {path.stem: path for path in self.mask_files}
+        """Return the mask files by their names without extension, as far as no two have the same."""
+        counts = Counter(path.stem for path in self.mask_files)
+        return {path.stem: path for path in self.mask_files if counts[path.stem] == 1}
 
     def masks_of(self, photo: Path) -> Sequence[str | Path]:
         """Return the kinds of holes of a photo, or its mask file."""
@@ -70,12 +72,11 @@ class Evaluator:
 
     Args:
         config: of the evaluation.
-        networks: metrics that are already loaded.
     """
 
-    def __init__(self, config: EvaluationConfig, networks: Sequence[NetworkMetrics] | None = None) -> None:
+    def __init__(self, config: EvaluationConfig) -> None:
         self.config = config
-        self.networks = open_networks(config.hub, config.features) if networks is None else networks
+        self.networks = open_networks(config.hub, config.features)
         self.methods = open_methods(config.weights, config.settings, config.baselines)
         self.methods |= open_others(config.against, config.settings.context, self.methods)
 

@@ -78,7 +78,10 @@ class Perceptual:
 
     def of_set(self, kind: str, method: str) -> Mapping[str, float]:
         """See :class:`pipeline.evaluation.networks.NetworkMetrics`: FID, of at least two photos."""
-        return {"fid": float(self.fid_metrics[kind, method].compute())}
+        metric = self.fid_metrics[kind, method]
+        if metric.real_features_num_samples < 2:  # of the others there is no fill
+            return {}
+        return {"fid": float(metric.compute())}
 
     def notes(self) -> list[str]:
         """See :class:`pipeline.evaluation.networks.NetworkMetrics`: nothing is left out."""

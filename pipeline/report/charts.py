@@ -23,13 +23,15 @@ def draw_charts(figures: Figures) -> dict[str, str]:
         "holes": (_holes(figures), "results by size of their holes"),
         "seams": (_seams(figures), "results by seam score"),
     }
-    return {name: _svg(chart, label) for name, (chart, label) in charts.items() if chart is not None}
+    return {name: as_svg(chart, label) for name, (chart, label) in charts.items() if chart is not None}
 
 
 def _rates(figures: Figures) -> _Chart | None:
     if not figures.rates:
         return None
-    chart = _chart(pygal.XY, x_value_formatter=seconds, value_formatter=_number, show_dots=False, include_x_axis=True)
+    chart = new_chart(
+        pygal.XY, x_value_formatter=seconds, value_formatter=_number, show_dots=False, include_x_axis=True
+    )
     chart.show_legend = len(figures.rates) > 1
     for run_id, line in sorted(figures.rates.items()):
         chart.add(shown(run_id), line)
@@ -39,7 +41,7 @@ def _rates(figures: Figures) -> _Chart | None:
 def _stages(figures: Figures) -> _Chart | None:
     if not figures.stages:
         return None
-    chart = _chart(pygal.HorizontalBar, value_formatter=seconds, show_legend=True)
+    chart = new_chart(pygal.HorizontalBar, value_formatter=seconds, show_legend=True)
     stages = figures.stages[::-1]  # the first one on top
     chart.x_labels = [stage.stage for stage in stages]
     chart.add("median", [stage.median_s for stage in stages])
@@ -63,14 +65,15 @@ def _seams(figures: Figures) -> _Chart | None:
 
 
 def _histogram(axis: Sequence[str], counts: Sequence[int], names: Sequence[str]) -> _Chart:
-    chart = _chart(pygal.Bar, value_formatter=_whole, spacing=4)
+    chart = new_chart(pygal.Bar, value_formatter=_whole, spacing=4)
     chart.x_labels = axis
     chart.x_label_rotation = 30 if max(map(len, axis)) > 5 else 0
     chart.add("samples", [{"value": count, "label": name} for count, name in zip(counts, names, strict=True)])
     return chart
 
 
-def _chart(kind: Callable[..., _Chart], **settings: object) -> _Chart:
+def new_chart(kind: Callable[..., _Chart], **settings: object) -> _Chart:
+    """Create a chart of pygal that the page styles."""
     plain = {
         "css": (),
         "js": (),
@@ -91,7 +94,7 @@ def _number(value: float) -> str:
     return f"{value:,.3g}" if value < 100 else f"{value:,.0f}"
 
 
-def _svg(chart: _Chart, label: str) -> str:
+def as_svg(chart: _Chart, label: str) -> str:
     """Render only the SVG elements; pygal's scripted tooltips become native ones of the browser."""
     root = ElementTree.fromstring(chart.render())
     for parent in list(root.iter()):

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from pipeline.errors import ConfigError
 from pipeline.extras import install_command
 from pipeline.training.config import TrainingConfig
 from pipeline.training.job import StreamSettings
-from pipeline.uris import scheme_of
+from pipeline.uris import public_uri, scheme_of
 
 if TYPE_CHECKING:
     from moebius.train.loop import Task
@@ -99,9 +100,16 @@ def _use_latents(config: TrainingConfig, task: "Task") -> None:
 
 @contextmanager
 def _working_folder(config: TrainingConfig) -> Iterator[tuple[TrainingConfig, Callable[[], None]]]:
-    """Yield the configuration with a local folder, and what copies that one to a remote folder."""
+    """Yield the configuration with a local folder, and what makes its page and copies it to a remote folder."""
+    from pipeline.training.page import write_page
+
+    title, given = public_uri(config.folder), config
+
+    def write(folder: str) -> None:
+        write_page(Path(folder), title, given, datetime.now().astimezone())
+
     if not scheme_of(config.folder):
-        yield config, lambda: None
+        yield config, lambda: write(config.folder)
         return
     from pipeline.storage.storage import Storage
     from pipeline.training.remote_folder import RemoteFolder
@@ -109,7 +117,12 @@ def _working_folder(config: TrainingConfig) -> Iterator[tuple[TrainingConfig, Ca
     with tempfile.TemporaryDirectory(prefix="moebius-train-") as local:
         remote = RemoteFolder(Storage(config.folder, config.storage), Path(local))
         remote.fetch()
-        yield replace(config, folder=local), remote.publish
+
+        def publish() -> None:
+            write(local)
+            remote.publish()
+
+        yield replace(config, folder=local), publish
         logger.info("everything was copied to %s", remote.storage)
 
 

@@ -1,5 +1,6 @@
 import json
 from collections import defaultdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,9 +9,11 @@ from PIL import Image
 
 from jobs import evaluate
 from jobs.evaluate import main
+from moebius.inference.settings import InpaintSettings
 from moebius.weights import WeightsUnavailableError
 from pipeline.evaluation import methods
 from pipeline.evaluation.baselines import BASELINES
+from pipeline.evaluation.evaluator import EvaluationConfig
 from pipeline.evaluation.perceptual import SUMS, Perceptual
 from pipeline.evaluation.photos import find_photos, read_photo
 from pipeline.evaluation.run import blanked_cases, fill_case
@@ -284,3 +287,20 @@ def test_photos_whose_results_would_have_one_name_are_refused(photos, capsys):
 def test_cases_are_not_mixed_with_what_a_folder_holds(photos, capsys):
     assert main([str(photos), *CHEAP, "--write-cases", str(photos)]) == 2
     assert "is not empty" in capsys.readouterr().err
+
+
+def test_fid_is_left_out_where_less_than_two_photos_have_a_fill():
+    class Metric:
+        real_features_num_samples = torch.tensor(1)
+
+    perceptual = Perceptual.__new__(Perceptual)  # its networks are not to be had
+    perceptual.fid_metrics = {("text", "mean"): Metric()}
+    assert perceptual.of_set("text", "mean") == {}
+
+
+def test_mask_of_a_photo_is_that_of_its_name_unless_two_have_it():
+    files = [Path("masks") / name for name in ("a/0.png", "a/1.png", "b/1.png")]
+    config = EvaluationConfig([], [], InpaintSettings(), [], 0, 10**6, mask_files=files)
+    assert config.masks_of(Path("0.jpg")) == files[:1]
+    by_hash = [config.masks_of(Path(f"{name}.jpg"))[0] for name in ("1", *"efghijklmn")]
+    assert set(by_hash) == set(files)

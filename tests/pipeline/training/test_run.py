@@ -149,7 +149,7 @@ def test_a_run_whose_folder_is_on_s3_resumes_from_there(sources, tiny_weights, t
     (tmp_path / "losses.csv").write_bytes(remote.read("losses.csv"))
     assert _losses(tmp_path) == pytest.approx(_losses(tmp_path / "local"), rel=1e-6)
     names = {file.key for file in remote.list_files()}
-    assert {"checkpoint.pt", "grid.png", "config.json", "diffusion_pytorch_model.safetensors"} <= names
+    assert {"checkpoint.pt", "training.html", "grid.png", "config.json", "diffusion_pytorch_model.safetensors"} <= names
 
 
 @pytest.mark.slow
