@@ -1,14 +1,14 @@
 """``hf``: a data set repository of the Hugging Face hub."""
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from pipeline.errors import ConfigError
 from pipeline.export.base import TargetConflictError
 from pipeline.export.image_dataset import CARD, ImageDataset, Listed
-from pipeline.export.parquet_files import OWN_FILE, DataFile
+from pipeline.export.parquet_files import OWN_FILE
 from pipeline.storage.errors import answering
 from pipeline.uris import public_text
 
@@ -75,7 +75,7 @@ class HubStore:
             self.api.preupload_lfs_files(self.repository, [addition], repo_type="dataset")
         self.uploaded.append(addition)
 
-    def commit(self, card: str, listed: Listed, added: Sequence[DataFile], removed: Sequence[str]) -> str:
+    def commit(self, card: str, listed: Listed) -> str:
         """Commit the card with all files."""
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 

@@ -5,7 +5,7 @@ are remains of exports that were killed.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import IO, Any, NamedTuple, Protocol
 
 import pyarrow as pa
@@ -16,7 +16,7 @@ from pipeline.export.columns import IMAGE
 from pipeline.export.parquet_files import OWN_FILE, DataFile, kept_rows, write_files
 
 CARD = "README.md"
-SPLIT = "train"
+CONFIG, SPLIT = "default", "train"
 _STRUCT = pa.struct([("bytes", pa.binary()), ("path", pa.string())])  # as Hugging Face stores images
 _FEATURES = {b"huggingface": json.dumps({"info": {"features": {IMAGE: {"_type": "Image"}}}}).encode()}
 _TEXT = """
@@ -61,14 +61,12 @@ class Store(Protocol):
     def put(self, name: str, path: str) -> None:
         """Take a local file, without showing it to readers."""
 
-    def commit(self, card: str, listed: Listed, added: Sequence[DataFile], removed: Sequence[str]) -> str:
-        """Replace the card, then delete files that it no longer lists; return the name of the version.
+    def commit(self, card: str, listed: Listed) -> str:
+        """Replace the card, and delete files that it does not list; return the name of the version.
 
         Args:
             card: its text.
             listed: what it says.
-            added: files that the earlier one did not list.
-            removed: names of files that only the earlier one listed.
 
         Raises:
             TargetConflictError, LeaseHeldError: another program has changed the data set meanwhile.
@@ -127,7 +125,7 @@ class ImageDataset:
         listed = Listed(changes.stamp(), files)
         card = write_card(self.card, store.uri, listed)
         changes.check()
-        version = store.commit(card, listed, added, [name for name in replaced if name not in {*files}])
+        version = store.commit(card, listed)
         self.card, self.listed = card, listed
         return Committed(version, copied)
 
@@ -139,9 +137,10 @@ def parse_card(text: str) -> Listed | None:
     known: Mapping[str, Any] = DatasetCard(text, ignore_metadata_errors=True).data.to_dict()
     try:
         stamp = Stamp(**known[MARK])
-        files = known["configs"][0]["data_files"][0]["path"]
+        (own,) = (config for config in known["configs"] if config["config_name"] == CONFIG)
+        files = own["data_files"][0]["path"]
         return Listed(stamp, [files] if isinstance(files, str) else list(files))
-    except (LookupError, TypeError):
+    except (LookupError, TypeError, ValueError):
         return None
 
 
@@ -152,8 +151,9 @@ def write_card(before: str | None, uri: str, listed: Listed) -> str:
     card = DatasetCard(
         before if before is not None else f"---\nconfigs: []\n---\n{_TEXT.format(title=uri.rpartition('/')[2])}"
     )
-    files = [{"split": SPLIT, "path": listed.files}]
-    card.data["configs"] = [{"config_name": "default", "data_files": files}]
+    own = {"config_name": CONFIG, "data_files": [{"split": SPLIT, "path": listed.files}]}
+    others = [config for config in card.data.get("configs") or [] if config.get("config_name") != CONFIG]
+    card.data["configs"] = [own, *others]
     card.data[MARK] = listed.stamp._asdict()
     return str(card)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 from pipeline.export.image_dataset import CARD, ImageDataset, Listed
-from pipeline.export.parquet_files import FOLDER, OWN_FILE, DataFile
+from pipeline.export.parquet_files import FOLDER, OWN_FILE
 from pipeline.manifest.lease import Lease
 from pipeline.storage.errors import usable
 from pipeline.storage.storage import Storage
@@ -41,7 +41,7 @@ class FolderStore:
         """Copy a file into the folder; no card lists it yet."""
         self.storage.upload(name, path)
 
-    def commit(self, card: str, listed: Listed, added: Sequence[DataFile], removed: Sequence[str]) -> str:
+    def commit(self, card: str, listed: Listed) -> str:
         """Replace the card, then delete all data files that it does not list."""
         self.lease.check()
         self.storage.write(CARD, card.encode())

@@ -54,10 +54,16 @@ def test_forgotten_sample_disappears_and_with_purge_from_history_and_storage(hub
 
 def test_text_of_the_card_is_kept_and_other_files_are_refused(hub, tmp_path):
     sink = make_sink(tmp_path / "sink")
-    hub.add({"README.md": b"---\nlicense: mit\n---\n# Mine\n", ".gitattributes": b""})
+    hub.add(
+        {
+            "README.md": b"---\nlicense: mit\nconfigs:\n- {config_name: other, data_files: x}\n---\n# Mine\n",
+            ".gitattributes": b"",
+        }
+    )
     hub.place.export(sink)
     card = hub.files["README.md"].decode()
-    assert "license: mit" in card and "# Mine" in card and "data_files" in card
+    assert hub.place.export(sink).version is None
+    assert "license: mit" in card and "config_name: other" in card and "# Mine" in card and "data_files" in card
     hub.add({"README.md": b"# Mine\n", "data/theirs.parquet": b"x"})
     with pytest.raises(ConfigError, match=r"holds data/theirs.parquet, but no export"):
         hub.place.export(sink)
