@@ -28,7 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "Publish the current results of a sink, one row each, with image, columns of the manifest and carried columns. "
         "Run it again to add, replace and remove only the rows that changed, in one commit. TARGET is a folder or "
         "bucket (Parquet files that datasets.load_dataset reads), hf://datasets/OWNER/NAME, FOLDER.lance, "
-        "iceberg://CATALOG/NAMESPACE/TABLE, or with --format delta the folder or bucket of a table.",
+        "iceberg://CATALOG/NAMESPACE/TABLE, or a folder or bucket with --format delta (a table) or imagefolder (image "
+        "files and metadata.parquet).",
     )
     add_sink(parser)
     parser.add_argument("target", metavar="TARGET", help="where to publish")

@@ -41,13 +41,11 @@ class Listed(NamedTuple):
 
 
 class Store(Protocol):
-    """Where a data set is kept.
+    """Where a data set is kept."""
 
-    Attributes:
-        uri: of the place.
-    """
-
-    uri: str
+    @property
+    def uri(self) -> str:
+        """URI of the place."""
 
     def read_card(self) -> str | None:
         """Read the card, and note its version; ``None`` if there is none."""

@@ -1,25 +1,23 @@
 """``parquet``: a data set in a folder, on a disk or in a bucket."""
 
-import os
-import uuid
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 from pipeline.export.image_dataset import CARD, ImageDataset, Listed
+from pipeline.export.locked_folder import LockedFolder
 from pipeline.export.parquet_files import FOLDER, OWN_FILE
-from pipeline.manifest.lease import Lease
-from pipeline.storage.errors import usable
 from pipeline.storage.storage import Storage
 
 READ_BYTES = 4 << 20  # of a file at once
 
 
-class FolderStore:
+class FolderStore(LockedFolder):
     """A data set in a folder; see :class:`pipeline.export.image_dataset.Store`."""
 
-    def __init__(self, storage: Storage) -> None:
-        self.storage, self.uri = storage, str(storage)
-        self.lease = Lease(storage, f"export-{uuid.uuid4().hex[:6]}")
+    @property
+    def uri(self) -> str:
+        """See :class:`pipeline.export.image_dataset.Store`."""
+        return str(self.storage)
 
     def read_card(self) -> str | None:
         """Read the card."""
@@ -66,15 +64,11 @@ class ParquetFolder(ImageDataset):
         super().__init__(self.folder)
 
     def __enter__(self) -> "ParquetFolder":
-        storage = self.folder.storage
-        if storage.is_local:
-            with usable(f"TARGET: cannot write to {storage}"):
-                os.makedirs(storage.root, exist_ok=True)
-        self.folder.lease.__enter__()
+        self.folder.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.folder.lease.release()
+    def __exit__(self, *problem: object) -> None:
+        self.folder.__exit__(*problem)
 
     def purge(self) -> None:
         """Delete remains of killed exports; a folder has no earlier versions."""

@@ -8,6 +8,7 @@ EXPORT_FORMATS = Registry(
     "pipeline.export",
     {
         "parquet": "parquet_folder.ParquetFolder",
+        "imagefolder": "image_folder.ImageFolder",
         "hf": "hub_dataset.HubDataset",
         "delta": "delta_table.DeltaTarget",
         "iceberg": "iceberg_table.IcebergTarget",

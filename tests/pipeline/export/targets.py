@@ -81,6 +81,17 @@ def _of_datasets(place: Place) -> list[dict[str, Any]]:
     return [{**row, "image": row["image"]["bytes"]} if "image" in row else row for row in found]
 
 
+def _of_image_folder(place: Place) -> list[dict[str, Any]]:
+    import datasets
+
+    if not pq.read_metadata(Path(place.uri) / "metadata.parquet").num_rows:
+        return []
+    found = datasets.load_dataset("imagefolder", data_dir=place.uri, cache_dir=f"{place.uri}-cache")["train"]
+    assert isinstance(found.features["image"], datasets.Image)
+    found = found.cast_column("image", datasets.Image(decode=False))
+    return [{**row, "image": Path(row["image"]["path"]).read_bytes()} for row in found]
+
+
 def _of_delta(place: Place) -> list[dict[str, Any]]:
     from deltalake import DeltaTable
 
@@ -117,17 +128,20 @@ def _folder_version(place: Place) -> object:
 
 _READERS: dict[str, Callable[[Place], list[dict[str, Any]]]] = {
     "parquet": _of_datasets,
+    "imagefolder": _of_image_folder,
     "delta": _of_delta,
     "lance": _of_lance,
     "iceberg": lambda place: iceberg_table(place).scan().to_arrow().to_pylist(),
 }
 _VERSIONS: dict[str, Callable[[Place], object]] = {
     "parquet": _folder_version,
+    "imagefolder": _folder_version,
     "delta": _delta_version,
     "lance": _lance_version,
     "iceberg": lambda place: iceberg_table(place).metadata_location,
 }
 KINDS = tuple(_READERS)
+TABLES = tuple(kind for kind in KINDS if kind != "imagefolder")  # whose rows may say where images are
 
 
 def picture(seed: int) -> bytes:

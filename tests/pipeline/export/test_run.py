@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -21,7 +22,7 @@ from pipeline.records import OK
 from pipeline.sinks.results import read_result
 from pipeline.storage.storage import Storage
 from tests.conftest import ROOT
-from tests.pipeline.export.targets import KINDS, commit, make_sink, picture, place, result
+from tests.pipeline.export.targets import KINDS, TABLES, commit, make_sink, picture, place, result
 
 
 @pytest.fixture
@@ -31,6 +32,11 @@ def sink(tmp_path) -> Storage:
 
 @pytest.fixture(params=KINDS)
 def target(request, tmp_path):
+    return place(request.param, tmp_path / "target")
+
+
+@pytest.fixture(params=TABLES)
+def table(request, tmp_path):
     return place(request.param, tmp_path / "target")
 
 
@@ -64,7 +70,7 @@ def test_changed_sample_replaces_its_row_and_no_other_is_written_but_for_its_fil
     commit(sink, [result(sink, "a/1.png", 77), result(sink, "new.png", 78)])
     done = target.export(sink)
     assert (done.added, done.changed, done.removed, done.replaced_all) == (1, 1, 0, False)
-    assert done.copied == (0 if target.kind == "lance" else 4)
+    assert done.copied == (0 if target.kind in ("lance", "imagefolder") else 4)
     found = target.by_id()
     assert len(found) == done.rows == 6
     assert [found[name]["image"] for name in ("a/0.png", "a/1.png", "new.png")] == list(map(picture, (0, 77, 78)))
@@ -93,6 +99,8 @@ def holds(path: Path, image: bytes) -> bool:
     """Whether a file holds an image, as Parquet or as it is."""
     if path.suffix != ".parquet":
         return image[40:400] in path.read_bytes()
+    if "image" not in pq.read_schema(path).names:
+        return False
     return image in [row["bytes"] if isinstance(row, dict) else row for row in pq.read_table(path)["image"].to_pylist()]
 
 
@@ -105,22 +113,57 @@ def test_last_sample_may_disappear(tmp_path, target):
     assert target.export(sink).rows == 1 and target.by_id()["b.png"]["image"] == picture(5)
 
 
-def test_references_say_where_results_are_and_no_result_is_read(sink, target, tmp_path):
+def test_references_say_where_results_are_and_no_result_is_read(sink, table, tmp_path):
     for path in (tmp_path / "sink" / "data").rglob("*.png"):
         path.unlink()
-    done = target.export(sink, REFERENCES)
+    done = table.export(sink, REFERENCES)
     assert not done.unread
-    assert {(row["output_uri"], "image" in row) for row in target.rows()} == {
+    assert {(row["output_uri"], "image" in row) for row in table.rows()} == {
         (sink.uri(f"data/a/{n}.png"), False) for n in range(5)
     }
 
 
-def test_other_columns_have_all_rows_written_again_in_one_commit(sink, target):
-    target.export(sink, REFERENCES)
-    done = target.export(sink, BYTES)
+def test_other_columns_have_all_rows_written_again_in_one_commit(sink, table):
+    table.export(sink, REFERENCES)
+    done = table.export(sink, BYTES)
     assert done.replaced_all and done.rows == 5
-    assert {name: row["image"] for name, row in target.by_id().items()} == {f"a/{n}.png": picture(n) for n in range(5)}
-    assert target.export(sink, BYTES).version is None
+    assert {name: row["image"] for name, row in table.by_id().items()} == {f"a/{n}.png": picture(n) for n in range(5)}
+    assert table.export(sink, BYTES).version is None
+
+
+def test_image_folder_of_references_is_refused(sink, tmp_path):
+    target = place("imagefolder", tmp_path / "target")
+    with pytest.raises(ConfigError, match="an image folder holds image files; use bytes"):
+        target.export(sink, REFERENCES)
+    assert not [path for path in Path(target.uri).glob("*") if not path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("content", [b"no Parquet", None])
+def test_table_of_another_program_in_an_image_folder_is_refused_and_stays(sink, tmp_path, content):
+    target = place("imagefolder", tmp_path / "target")
+    own = Path(target.uri) / "metadata.parquet"
+    own.parent.mkdir(parents=True)
+    if content:
+        own.write_bytes(content)
+    else:
+        pq.write_table(pa.table({"file_name": ["cat.jpg"]}), own)
+    before = own.read_bytes()
+    with pytest.raises(ConfigError, match=r"holds a metadata\.parquet .*choose another target"):
+        target.export(sink)
+    assert own.read_bytes() == before
+
+
+def test_images_of_an_image_folder_have_names_for_people_and_those_of_others_stay(sink, tmp_path):
+    target = place("imagefolder", tmp_path / "target")
+    commit(sink, [replace(result(sink, "x.png", 9), sample_id="../a b/é;x.png")])
+    target.export(sink)
+    names = sorted(path.name.partition("-")[2] for path in Path(target.uri).glob("images/*/*"))
+    assert names == ["0.png", "1.png", "2.png", "3.png", "4.png", "__x.png"]
+    other = Path(target.uri) / "images" / "notes.txt"
+    other.write_text("mine")
+    commit(sink, [result(sink, "a/1.png", 77)])
+    assert target.export(sink, purge=True).changed == 1
+    assert other.exists() and len(list(Path(target.uri).glob("images/*/*"))) == 6
 
 
 def test_unreadable_results_are_left_out_and_counted_each_time(sink, target, tmp_path):
@@ -256,6 +299,8 @@ def test_killed_export_leaves_the_old_rows_and_the_next_one_completes_it(sink, t
     assert {name: row["image"] for name, row in target.by_id().items()} == {
         f"a/{n}.png": picture(seed) for n, seed in enumerate((0, 61, 62, 63))
     }
+    if target.kind == "imagefolder":
+        assert len(list((tmp_path / "target").rglob("*.png"))) == 4
     if target.kind in ("parquet", "delta"):  # what the killed one has left is gone
         files = [path for path in (tmp_path / "target" / "table" / "data").iterdir()]
         assert sum(pq.read_metadata(path).num_rows for path in files) == 4
@@ -281,7 +326,7 @@ def test_card_that_lists_files_of_others_is_refused(sink, tmp_path, name):
 
 
 def test_folders_may_have_unusual_names(sink, tmp_path):
-    for kind in ("parquet", "delta", "lance"):
+    for kind in ("parquet", "imagefolder", "delta", "lance"):
         target = place(kind, tmp_path / "a b#c é?" / kind)
         assert target.export(sink).added == 5
         commit(sink, [result(sink, "a/1.png", 77)])
@@ -321,5 +366,5 @@ def test_first_export_that_breaks_off_leaves_nothing_to_read_and_can_be_repeated
         broken.setattr("pipeline.export.selection.Selection.check_forgotten", stop)
         target.export(sink)
     with target.open() as opened:
-        assert opened.state() is None
+        assert opened.state() is None or not sum(map(len, opened.exported()))
     assert target.export(sink).added == 5 and len(target.by_id()) == 5

@@ -17,7 +17,7 @@ from pipeline.sinks.results import read_result
 from pipeline.storage.storage import Storage
 from tests.conftest import saved
 from tests.pipeline.conftest import four_photos
-from tests.pipeline.export.targets import KINDS, make_sink, picture, place
+from tests.pipeline.export.targets import KINDS, TABLES, make_sink, picture, place
 from tests.pipeline.flow_here import run_here
 
 SINKS = ("images", "webdataset", "parquet")
@@ -63,8 +63,9 @@ CARRIED = {
 }
 
 
-@pytest.mark.parametrize("images", ["bytes", REFERENCES])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind, images", [*((kind, "bytes") for kind in KINDS), *((kind, REFERENCES) for kind in TABLES)]
+)
 def test_carried_columns_of_a_parquet_sink_keep_their_types(here, tmp_path, kind, images):
     config = carrying(tmp_path, "parquet", **CARRIED)
     run_here(config)
@@ -116,7 +117,7 @@ def test_column_that_is_carried_later_appears_in_all_rows(here, tmp_path):
         assert target.export(sink).version is None
 
 
-@pytest.mark.parametrize("kind", ["parquet", "delta", "lance"])
+@pytest.mark.parametrize("kind", ["parquet", "imagefolder", "delta", "lance"])
 def test_sinks_and_targets_may_be_in_buckets(s3_server, tmp_path, kind):
     bucket = Storage("s3://export-test", s3_server)
     bucket.filesystem.makedirs("export-test", exist_ok=True)
@@ -145,6 +146,8 @@ def test_sinks_and_targets_may_be_in_buckets(s3_server, tmp_path, kind):
     tables = [pq.read_table(io.BytesIO(data)) for key, data in contents.items() if key.endswith(".parquet")]
     if kind == "lance":
         assert picture(3)[40:300] in b"".join(contents.values())
+    elif kind == "imagefolder":
+        assert picture(3) in contents.values()
     else:
         images = pa.concat_tables(tables)["image"].to_pylist()
         assert picture(3) in [image["bytes"] if kind == "parquet" else image for image in images]
