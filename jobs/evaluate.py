@@ -5,7 +5,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from moebius.inference.settings import InpaintSettings
 from pipeline.config.job import MaskConfig, ModelConfig
 from pipeline.errors import ConfigError
 from pipeline.evaluation.protocols import PROTOCOLS, Protocol
+from pipeline.report.formatting import shown
 
 if TYPE_CHECKING:
     from pipeline.evaluation.case import Case
@@ -101,13 +102,18 @@ def _measure(
     if missing := features_note(options.features):
         notes.append(missing)
     lines = [*means_lines(means), *notes, *(published_lines(protocol) if protocol else ())]
-    sys.stdout.writelines(f"{line}\n" for line in lines)
+    _print(lines)
     if options.json:
         _write_json(options, evaluator.config.settings, means, rows, notes)
     if options.page:
         options.page.write_bytes(render_votes(drawer.drawn(), *means_table(means), notes))
     if options.sheet:
         save_sheet(strips, 1, options.sheet)
+
+
+def _print(lines: Iterable[str]) -> None:
+    """Print lines with names of files and methods in them, which must not control the terminal."""
+    sys.stdout.writelines(f"{shown(line)}\n" for line in lines)
 
 
 def _pairs(options: argparse.Namespace, photos: Sequence[Path], evaluator: "Evaluator") -> list["Pair"]:
@@ -122,7 +128,7 @@ def _pairs(options: argparse.Namespace, photos: Sequence[Path], evaluator: "Eval
 def _count_votes(paths: Sequence[Path]) -> int:
     from pipeline.evaluation.votes.count import count_votes
 
-    sys.stdout.writelines(f"{line}\n" for line in preference_lines(count_votes(paths)))
+    _print(preference_lines(count_votes(paths)))
     return DONE
 
 

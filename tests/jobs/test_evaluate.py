@@ -17,6 +17,7 @@ from pipeline.evaluation.evaluator import EvaluationConfig
 from pipeline.evaluation.perceptual import SUMS, Perceptual
 from pipeline.evaluation.photos import find_photos, read_photo
 from pipeline.evaluation.run import blanked_cases, fill_case
+from pipeline.evaluation.votes.pairs import Pair
 from tests.conftest import textured
 
 
@@ -304,3 +305,18 @@ def test_mask_of_a_photo_is_that_of_its_name_unless_two_have_it():
     assert config.masks_of(Path("0.jpg")) == files[:1]
     by_hash = [config.masks_of(Path(f"{name}.jpg"))[0] for name in ("1", *"efghijklmn")]
     assert set(by_hash) == set(files)
+
+
+def test_names_in_votes_and_of_files_do_not_control_the_terminal(tmp_path, capsys):
+    pair = Pair(0, "a.png", "text", "\x1b]0;title\x07nano", "telea").sealed()
+    (tmp_path / "votes.json").write_text(json.dumps({"votes": [{"pair": pair, "choice": "left"}]}))
+    assert main(["--votes", str(tmp_path / "votes.json")]) == 0
+    photos, results = tmp_path / "photos", tmp_path / "results" / "objects"
+    for folder in (photos, results):
+        folder.mkdir(parents=True)
+    for name in ("a\x1b[2J.png", "b.png"):
+        Image.fromarray(textured(100, 140)).save(photos / name)
+    Image.new("RGB", (140, 100)).save(results / "b.png")
+    assert main([str(photos), *CHEAP, "--masks", "objects", "--against", str(results.parent)]) == 0
+    printed = capsys.readouterr().out
+    assert r"\x1b]0;title\x07nano" in printed and r"that of a\x1b[2J.png" in printed and "\x1b" not in printed

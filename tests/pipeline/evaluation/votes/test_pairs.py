@@ -1,6 +1,7 @@
 import itertools
 import json
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -75,6 +76,13 @@ def test_preferences_are_those_of_the_votes_with_wilson_intervals(tmp_path):
     assert next(iter(found))[0] == "nano"
 
 
+@pytest.mark.parametrize("field", ["photo", "name", "kind", "left", "right"])
+@pytest.mark.parametrize("value", [None, [], {}, True, 0.5])
+def test_pair_with_a_field_of_another_type_is_none(field, value):
+    with pytest.raises(ValueError, match=f"{field} must be"):
+        unseal(replace(Pair(0, "a.png", "text", "a", "b"), **{field: value}).sealed())
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -83,6 +91,9 @@ def test_preferences_are_those_of_the_votes_with_wilson_intervals(tmp_path):
         ('{"votes": []}', "nobody has voted"),
         (json.dumps({"votes": [{"pair": "e30=", "choice": "left"}]}), "is not a file of votes"),
         (json.dumps({"votes": [vote("a", "b", "both")]}), "a choice must be left, right or equal, got both"),
+        (json.dumps({"votes": [vote([], "b", "left")]}), "left must be str, got list"),
+        (json.dumps({"votes": [vote("a", None, "left")]}), "right must be str, got NoneType"),
+        (json.dumps({"votes": [vote("a", "b", "\x1b[2J")]}), r"got \\x1b\[2J"),
         ("[" * 100_000, "is not a file of votes"),
     ],
 )
