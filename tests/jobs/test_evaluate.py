@@ -297,6 +297,7 @@ def test_fid_is_left_out_where_less_than_two_photos_have_a_fill():
     perceptual = Perceptual.__new__(Perceptual)  # its networks are not to be had
     perceptual.fid_metrics = {("text", "mean"): Metric()}
     assert perceptual.of_set("text", "mean") == {}
+    assert perceptual.notes() == ["fid is left out for mean (text): it filled fewer than 2 photos"]
 
 
 def test_mask_of_a_photo_is_that_of_its_name_unless_two_have_it():

@@ -2,6 +2,7 @@ import itertools
 import json
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ def test_pairs_are_drawn_in_their_order_and_those_without_a_fill_left_out():
         mask = np.zeros((70, 90), bool)
         mask[20:40, 30:60] = True
         fills = {name: truth for name in METHODS if (name, index) != ("mean", 1)}
-        drawer.add(Case(f"{index}.png", "objects", truth, mask, fills))
+        drawer.add(Case(Path(f"{index}.png"), "objects", truth, mask, fills))
     shown = [unseal(drawn.sealed) for drawn in drawer.drawn()]
     assert shown == [pair for pair in pairs if "mean" not in (pair.left, pair.right) or pair.name == "0.png"]
 
