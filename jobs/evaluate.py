@@ -5,7 +5,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,13 +15,14 @@ from PIL import Image
 from jobs.cli.arguments import check_writable
 from jobs.cli.evaluation import evaluation_parser, settings_of
 from jobs.cli.execute import run_command
-from jobs.cli.exit_codes import DONE
+from jobs.cli.exit_codes import DONE, TOO_MANY_FAILED
 from jobs.pictures.sheet import save_sheet, strip, with_hole
 from jobs.tables.evaluation import means_lines, means_table, preference_lines, published_lines
 from moebius.inference.settings import InpaintSettings
 from pipeline.config.job import MaskConfig, ModelConfig
 from pipeline.errors import ConfigError
 from pipeline.evaluation.protocols import PROTOCOLS, Protocol
+from pipeline.report.formatting import shown
 
 if TYPE_CHECKING:
     from pipeline.evaluation.case import Case
@@ -71,17 +72,26 @@ def _evaluate(options: argparse.Namespace) -> int:
         return _write_cases(options.write_cases, photos, config)
     for path in filter(None, (options.json, options.sheet, options.page)):  # fail before measuring, not after
         check_writable(path)
-    _measure(options, photos, Evaluator(config), protocol)
-    return DONE
+    evaluator = Evaluator(config)
+    _check_methods(options.page, list(evaluator.methods))
+    return _measure(options, photos, evaluator, protocol)
+
+
+def _check_methods(page: Path | None, methods: Sequence[str]) -> None:
+    if page and len(methods) < 2:
+        raise ConfigError(
+            f"--page compares two methods or more, got only {', '.join(methods)}; name another with --weights, "
+            "--baselines or --against"
+        )
 
 
 def _measure(
     options: argparse.Namespace, photos: Sequence[Path], evaluator: "Evaluator", protocol: Protocol | None
-) -> None:
-    """Measure all photos, and write table, figures and pictures."""
+) -> int:
+    """Measure all photos, write table, figures and pictures, and return the exit code."""
     from pipeline.evaluation.evaluator import evaluate_photos
     from pipeline.evaluation.networks import features_note
-    from pipeline.evaluation.summary import failure_notes, summarise
+    from pipeline.evaluation.summary import failed_methods, failure_notes, summarise
     from pipeline.evaluation.votes.pairs import PairDrawer
     from pipeline.evaluation.votes.render import render_votes
 
@@ -100,14 +110,22 @@ def _measure(
     notes = [*failure_notes(rows), *evaluator.notes()]
     if missing := features_note(options.features):
         notes.append(missing)
+    if options.page and not drawer.drawn():
+        notes.append("the page shows no pairs: no chosen hole has fills of two methods")
     lines = [*means_lines(means), *notes, *(published_lines(protocol) if protocol else ())]
-    sys.stdout.writelines(f"{line}\n" for line in lines)
+    _print(lines)
     if options.json:
         _write_json(options, evaluator.config.settings, means, rows, notes)
     if options.page:
         options.page.write_bytes(render_votes(drawer.drawn(), *means_table(means), notes))
     if options.sheet:
         save_sheet(strips, 1, options.sheet)
+    return TOO_MANY_FAILED if failed_methods(rows) else DONE
+
+
+def _print(lines: Iterable[str]) -> None:
+    """Print lines with names of files and methods in them, which must not control the terminal."""
+    sys.stdout.writelines(f"{shown(line)}\n" for line in lines)
 
 
 def _pairs(options: argparse.Namespace, photos: Sequence[Path], evaluator: "Evaluator") -> list["Pair"]:
@@ -122,7 +140,7 @@ def _pairs(options: argparse.Namespace, photos: Sequence[Path], evaluator: "Eval
 def _count_votes(paths: Sequence[Path]) -> int:
     from pipeline.evaluation.votes.count import count_votes
 
-    sys.stdout.writelines(f"{line}\n" for line in preference_lines(count_votes(paths)))
+    _print(preference_lines(count_votes(paths)))
     return DONE
 
 

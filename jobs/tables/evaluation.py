@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.evaluation.protocols import Protocol
 from pipeline.evaluation.registry import METRICS
+from pipeline.report.formatting import shown
 
 if TYPE_CHECKING:
     from pipeline.evaluation.votes.count import Preference
@@ -50,10 +51,10 @@ def means_lines(means: Sequence[Mapping[str, str | float]]) -> Iterator[str]:
 
 def preference_lines(preferences: Sequence["Preference"]) -> Iterator[str]:
     """Format one line per method, and below it one for each method that it was compared with."""
-    width = max(len(each.method) for each in preferences) + 5
+    width = max(len(shown(each.method)) for each in preferences) + 5
     yield f"{'method':<{width}} {'won':>5} {'lost':>5} {'equal':>5}  preferred (95 % interval)"
     for each in preferences:
-        name = f"  vs {each.other}" if each.other else each.method
+        name = shown(f"  vs {each.other}" if each.other else each.method)
         share = f"{each.rate.value:.0%} ({each.rate.low:.0%} … {each.rate.high:.0%})"
         yield f"{name:<{width}} {each.won:>5} {each.lost:>5} {each.equal:>5}  {share}"
 

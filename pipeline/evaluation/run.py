@@ -63,7 +63,7 @@ def blanked_cases(
             else:
                 name, hole = kind, draw_mask(kind, path.name, seed, height, width)
             blanked = BASELINES["mean"](truth, hole)
-            yield Case(path.name, name, truth, hole), Task(path.name, name, blanked, hole, seed)
+            yield Case(path, name, truth, hole), Task(path.name, name, blanked, hole, seed)
 
 
 def fill_case(case: Case, task: Task, methods: Mapping[str, Method]) -> None:

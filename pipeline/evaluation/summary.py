@@ -47,14 +47,25 @@ def summarise(
     return means
 
 
+def failed_methods(rows: Sequence[Mapping[str, str | float]]) -> set[str]:
+    """Return the methods that have no fill at all."""
+    return {str(row["method"]) for row in rows} - {str(row["method"]) for row in rows if "failure" not in row}
+
+
 def failure_notes(rows: Sequence[Mapping[str, str | float]]) -> list[str]:
     """Say for each method how many fills it has not, with the first reason."""
     failures: dict[str, list[Mapping[str, str | float]]] = {}
     for row in rows:
         if "failure" in row:
             failures.setdefault(str(row["method"]), []).append(row)
+    without = failed_methods(rows)
     return [
-        f"{method}: {len(failed)} fills are missing, so its means are over fewer photos than the others'; the first is "
-        f"that of {failed[0]['photo']} ({failed[0]['mask']}): {failed[0]['failure']}"
+        f"{method}: "
+        + (
+            f"all {len(failed)} fills are missing"
+            if method in without
+            else f"{len(failed)} fills are missing, so its means are over fewer photos than the others'"
+        )
+        + f"; the first is that of {failed[0]['photo']} ({failed[0]['mask']}): {failed[0]['failure']}"
         for method, failed in failures.items()
     ]

@@ -17,6 +17,7 @@ from pipeline.evaluation.evaluator import EvaluationConfig
 from pipeline.evaluation.perceptual import SUMS, Perceptual
 from pipeline.evaluation.photos import find_photos, read_photo
 from pipeline.evaluation.run import blanked_cases, fill_case
+from pipeline.evaluation.votes.pairs import Pair
 from tests.conftest import textured
 
 
@@ -271,7 +272,7 @@ def test_results_of_another_size_or_for_other_holes_are_not_measured(photos, tmp
     ]
     for name in ("0.png", "1.png"):
         Image.open(photos / name).save(results / "objects" / name)
-    assert main(arguments) == 0
+    assert main(arguments) == 3
     assert "holds the photo itself: it was made for other holes" in capsys.readouterr().out
     Image.new("RGB", (9, 9)).save(results / "objects" / "0.png")
     assert main(arguments) == 2
@@ -296,6 +297,7 @@ def test_fid_is_left_out_where_less_than_two_photos_have_a_fill():
     perceptual = Perceptual.__new__(Perceptual)  # its networks are not to be had
     perceptual.fid_metrics = {("text", "mean"): Metric()}
     assert perceptual.of_set("text", "mean") == {}
+    assert perceptual.notes() == ["fid is left out for mean (text): it filled fewer than 2 photos"]
 
 
 def test_mask_of_a_photo_is_that_of_its_name_unless_two_have_it():
@@ -304,3 +306,40 @@ def test_mask_of_a_photo_is_that_of_its_name_unless_two_have_it():
     assert config.masks_of(Path("0.jpg")) == files[:1]
     by_hash = [config.masks_of(Path(f"{name}.jpg"))[0] for name in ("1", *"efghijklmn")]
     assert set(by_hash) == set(files)
+
+
+def test_names_in_votes_and_of_files_do_not_control_the_terminal(tmp_path, capsys):
+    pair = Pair(0, "a.png", "text", "\x1b]0;title\x07nano", "telea").sealed()
+    (tmp_path / "votes.json").write_text(json.dumps({"votes": [{"pair": pair, "choice": "left"}]}))
+    assert main(["--votes", str(tmp_path / "votes.json")]) == 0
+    photos, results = tmp_path / "photos", tmp_path / "results" / "objects"
+    for folder in (photos, results):
+        folder.mkdir(parents=True)
+    for name in ("a\x1b[2J.png", "b.png"):
+        Image.fromarray(textured(100, 140)).save(photos / name)
+    Image.new("RGB", (140, 100)).save(results / "b.png")
+    assert main([str(photos), *CHEAP, "--masks", "objects", "--against", str(results.parent)]) == 0
+    printed = capsys.readouterr().out
+    assert r"\x1b]0;title\x07nano" in printed and r"that of a\x1b[2J.png" in printed and "\x1b" not in printed
+
+
+def broken(image, mask):
+    raise RuntimeError("no such model")
+
+
+def test_method_that_fills_no_hole_is_said_and_makes_the_exit_code_3(photos, capsys):
+    page = photos / "out" / "page.html"
+    against = ["--against", "python:tests.jobs.test_evaluate:broken"]
+    assert main([str(photos), *CHEAP, *against, "--page", str(page)]) == 3
+    printed = capsys.readouterr().out
+    assert "broken: all 4 fills are missing; the first is that of 0.png (objects)" in printed
+    assert "the page shows no pairs" in printed and "the page shows no pairs" in page.read_text()
+
+
+def test_page_of_one_method_is_refused_before_measuring(photos, capsys, monkeypatch):
+    monkeypatch.setattr(evaluate, "PROGRESS_EVERY_S", 0)
+    page = photos / "out" / "page.html"
+    assert main([str(photos), *CHEAP, "--page", str(page)]) == 2
+    said = capsys.readouterr()
+    assert "--page compares two methods or more, got only mean" in said.err and "measured" not in said.err
+    assert not page.exists()

@@ -21,26 +21,32 @@ DEFAULT_PX = 512
 
 
 def open_diffusion(place: str, context: float) -> Method:
-    """Load a pipeline: weights from safetensors alone, and no code of its repository.
+    """Load a pipeline: weights from safetensors alone; a repository with code of its own is refused.
 
     Args:
         place: folder, or name on the Hugging Face hub.
         context: side of a window over the longest side of its hole.
 
     Raises:
-        ConfigError: packages are missing, or it cannot be loaded, or does not fill holes.
+        ConfigError: packages are missing, or it cannot be loaded, holds or names code, or does not fill holes.
     """
     check_extra("diffusers", "--against diffusers")
     from diffusers import AutoPipelineForInpainting, DiffusionPipeline
     from diffusers.utils import logging
 
+    from pipeline.evaluation.against.repository import check_files, check_index
+
     logging.disable_progress_bar()
     on_gpu = torch.cuda.is_available()
-    options = {"torch_dtype": torch.bfloat16 if on_gpu else torch.float32, "use_safetensors": True}
+    options = {"use_safetensors": True, "trust_remote_code": False}
     try:
-        name = str(DiffusionPipeline.load_config(place).get("_class_name", ""))
-        loader = DiffusionPipeline if any(part in name for part in FILLS) else AutoPipelineForInpainting
-        pipeline = loader.from_pretrained(place, trust_remote_code=False, **options)
+        index = DiffusionPipeline.load_config(place)
+        check_index(index)  # before anything else is fetched
+        folder = place if Path(place).is_dir() else DiffusionPipeline.download(place, **options)
+        check_files(Path(folder))
+        loader = DiffusionPipeline if any(part in index["_class_name"] for part in FILLS) else AutoPipelineForInpainting
+        dtype = torch.bfloat16 if on_gpu else torch.float32
+        pipeline = loader.from_pretrained(folder, torch_dtype=dtype, **options)
     except (OSError, ValueError, ImportError, AttributeError, KeyError, RuntimeError) as error:
         message = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigError(f"--against diffusers:{place} cannot be loaded: {message}") from error

@@ -1,4 +1,4 @@
-"""What ``--against`` names: a kind of filler, and where it is."""
+"""Values of ``--against``: the kind of a filler, and where it is."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.errors import ConfigError
 from pipeline.evaluation.votes.pairs import unseal
+from pipeline.report.formatting import shown
 from pipeline.verdicts.rates import Rate, wilson
 
 LEFT, RIGHT, EQUAL = "left", "right", "equal"
@@ -72,4 +73,4 @@ def _read(path: Path) -> Iterator[tuple[str, str, bool]]:
     except ConfigError:
         raise
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ConfigError(f"--votes: {path} is not a file of votes that the page saved: {error}") from error
+        raise ConfigError(f"--votes: {path} is not a file of votes that the page saved: {shown(error)}") from error

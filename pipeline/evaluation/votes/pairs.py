@@ -54,12 +54,17 @@ def unseal(text: str) -> Pair:
     """Return the pair of :meth:`Pair.sealed`.
 
     Raises:
-        ValueError: the text is none.
+        ValueError: the text is none, or a field has another type.
     """
     try:
-        return Pair(**json.loads(base64.b64decode(text, validate=True)))
+        pair = Pair(**json.loads(base64.b64decode(text, validate=True)))
     except TypeError as error:
         raise ValueError(f"no pair: {error}") from error
+    for name, value in asdict(pair).items():
+        expected = int if name == "photo" else str
+        if type(value) is not expected:
+            raise ValueError(f"no pair: {name} must be {expected.__name__}, got {type(value).__name__}")
+    return pair
 
 
 def choose_pairs(

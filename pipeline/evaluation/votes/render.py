@@ -22,7 +22,15 @@ def render_votes(
         notes: sentences below it.
     """
     sealed = [pair.sealed for pair in pairs]
-    name = hashlib.sha256("\n".join(sealed).encode()).hexdigest()[:12]
+    name = _name_of(pairs)
     return render_template(
         FOLDER, True, pairs=pairs, sealed=sealed, name=name, columns=columns, lines=lines, notes=notes
     )
+
+
+def _name_of(pairs: Sequence[DrawnPair]) -> str:
+    """Hash the pairs with their pictures: a browser keeps votes by this name, and they hold for these pictures only."""
+    digest = hashlib.sha256()
+    for pair in pairs:
+        digest.update("\n".join((pair.sealed, pair.left, pair.right, pair.hole, "")).encode())
+    return digest.hexdigest()[:12]

@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -46,7 +47,7 @@ def case_of(truth, fills, name="a.jpg"):
     mask = np.zeros(truth.shape[:2], bool)
     mask[48:176, 48:176] = True
     return Case(
-        name, "objects", truth, mask, {key: np.where(mask[..., None], fill, truth) for key, fill in fills.items()}
+        Path(name), "objects", truth, mask, {key: np.where(mask[..., None], fill, truth) for key, fill in fills.items()}
     )
 
 
@@ -109,13 +110,35 @@ def test_kid_needs_enough_crops_and_is_the_same_whichever_worker_measured_what(m
     for case in cases:
         whole.measure(case)
     assert whole.of_set("objects", "blurred") == {}
-    assert whole.notes() == ["kid is left out: it needs at least 500 crops around holes, there are 6 (objects)"]
+    few = "it needs at least 500 crops around holes of at least 3 photos, there are 6 of 6"
+    assert whole.notes() == [f"kid is left out for blurred (objects): {few}"]
     monkeypatch.setattr(module, "MIN_CROPS", 6)
     for case in reversed(cases):
         (first if case.photo > "2" else second).measure(case)
     first.merge(second.state())
     assert first.of_set("objects", "blurred") == whole.of_set("objects", "blurred")
     assert whole.of_set("objects", "blurred")["kid"] > 0 and whole.notes() == []
+
+
+def test_photos_of_one_name_in_several_folders_count_as_several_in_kid(monkeypatch):
+    monkeypatch.setattr(module, "MIN_CROPS", 6)
+    together, apart = Features(), Features()
+    for index in range(6):
+        truth = textured(150, 150, index)
+        together.measure(case_of(truth, {"blurred": blurred(truth, 3)}, f"{index}/image.jpg"))
+        apart.measure(case_of(truth, {"blurred": blurred(truth, 3)}, f"{index}.jpg"))
+    assert together.of_set("objects", "blurred") == apart.of_set("objects", "blurred") != {}
+
+
+def test_kid_is_left_out_with_a_sentence_for_a_method_with_fills_of_too_few_photos(monkeypatch):
+    monkeypatch.setattr(module, "MIN_CROPS", 2)
+    features = Features()
+    for index in range(3):
+        truth = textured(150, 150, index)
+        fills = {"often": blurred(truth, 3)} | ({"seldom": truth} if index else {})
+        features.measure(case_of(truth, fills, f"{index}.jpg"))
+    assert features.of_set("objects", "seldom") == {} and np.isfinite(features.of_set("objects", "often")["kid_error"])
+    assert [note.split(" (")[0] for note in features.notes()] == ["kid is left out for seldom"]
 
 
 def test_kid_of_halves_of_real_photos_is_zero_within_its_error_and_grows_with_blur(monkeypatch):
@@ -128,7 +151,7 @@ def test_kid_of_halves_of_real_photos_is_zero_within_its_error_and_grows_with_bl
         halves = [(tile[:side], tile[side:])[:: 1 if index % 2 else -1] for index, tile in enumerate(tiles)]
         for truth, other in halves:  # of which either has as many skies as the other
             fills = {"other half": other, "slightly blurred": blurred(other, 2), "blurred": blurred(other, 4)}
-            features.measure(Case(path.name, "objects", truth, np.ones((side, side), bool), fills))
+            features.measure(Case(path, "objects", truth, np.ones((side, side), bool), fills))
     found = {name: features.of_set("objects", name) for name in fills}
     assert found["slightly blurred"]["kid"] < found["blurred"]["kid"]
     assert abs(found["other half"]["kid"]) < 3 * found["other half"]["kid_error"]

@@ -12,6 +12,7 @@ from torch import nn
 
 from pipeline.errors import ConfigError, SampleError
 from pipeline.evaluation.against.diffusion import method_of, open_diffusion
+from pipeline.evaluation.against.repository import check_files, check_index
 from pipeline.evaluation.methods import Task
 from tests.conftest import textured
 
@@ -133,3 +134,53 @@ def test_missing_packages_are_named(monkeypatch):
     monkeypatch.setattr("pipeline.extras.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="--against diffusers needs diffusers and transformers: pip install"):
         open_diffusion("nowhere", 1.5)
+
+
+INDEX = {"_class_name": "StableDiffusionInpaintPipeline", "unet": ["diffusers", "UNet2DConditionModel"]}
+
+
+@pytest.mark.parametrize(
+    ("index", "files", "message"),
+    [
+        (INDEX | {"_class_name": ["pipeline", "Mine"]}, {}, "_class_name must be the name of a class"),
+        (INDEX | {"unet": ["mine", "Net"]}, {}, r"unet must be a class of diffusers or transformers, got \['mine'"),
+        (INDEX | {"unet": ["os", "system"]}, {}, "unet must be"),
+        (INDEX | {"unet": ["../mine", "Net"]}, {}, "unet must be"),
+        (INDEX | {"unet": ["diffusers", "Net", "x"]}, {}, "unet must be"),
+        (INDEX, {"mine.py": ""}, "it holds code, mine.py"),
+        (INDEX, {"unet/parts/mine.py": ""}, "it holds code, unet/parts/mine.py"),
+        (INDEX, {"unet/config.json": '{"auto_map": {"AutoModel": "mine.Net"}}'}, "unet/config.json names code"),
+        (INDEX, {"t/tokenizer_config.json": '{"auto_map": {}}'}, "tokenizer_config.json names code"),
+        (INDEX, {"unet/config.json": "[]"}, "must hold a JSON object"),
+        ({}, {}, "_class_name must be"),
+    ],
+)
+def test_repository_with_code_of_its_own_is_refused_before_anything_is_loaded(
+    tmp_path, monkeypatch, index, files, message
+):
+    for name, text in ({"model_index.json": json.dumps(index)} | files).items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr("pipeline.extras.find_spec", lambda name: SimpleNamespace())  # the check needs no transformers
+    monkeypatch.setattr("diffusers.DiffusionPipeline.from_pretrained", lambda *args, **options: pytest.fail("loaded"))
+    with pytest.raises(ConfigError, match=message):
+        open_diffusion(str(tmp_path), 1.5)
+
+
+def test_code_behind_a_link_to_a_folder_is_found(tmp_path):
+    for name in ("real", "folder"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "real" / "mine.py").write_text("")
+    (tmp_path / "folder" / "unet").symlink_to(tmp_path / "real")
+    with pytest.raises(ValueError, match="it holds code"):
+        check_files(tmp_path / "folder")
+
+
+def test_indices_of_usual_pipelines_are_accepted():
+    checker = ["stable_diffusion", "StableDiffusionSafetyChecker"]  # as older repositories spell it
+    parts = {
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "safety_checker": checker,
+        "image_encoder": [None, None],
+    }
+    check_index(INDEX | parts | {"_diffusers_version": "0.6.0", "requires_safety_checker": True})

@@ -1,6 +1,8 @@
 import itertools
 import json
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,7 +41,7 @@ def test_pairs_are_drawn_in_their_order_and_those_without_a_fill_left_out():
         mask = np.zeros((70, 90), bool)
         mask[20:40, 30:60] = True
         fills = {name: truth for name in METHODS if (name, index) != ("mean", 1)}
-        drawer.add(Case(f"{index}.png", "objects", truth, mask, fills))
+        drawer.add(Case(Path(f"{index}.png"), "objects", truth, mask, fills))
     shown = [unseal(drawn.sealed) for drawn in drawer.drawn()]
     assert shown == [pair for pair in pairs if "mean" not in (pair.left, pair.right) or pair.name == "0.png"]
 
@@ -75,6 +77,13 @@ def test_preferences_are_those_of_the_votes_with_wilson_intervals(tmp_path):
     assert next(iter(found))[0] == "nano"
 
 
+@pytest.mark.parametrize("field", ["photo", "name", "kind", "left", "right"])
+@pytest.mark.parametrize("value", [None, [], {}, True, 0.5])
+def test_pair_with_a_field_of_another_type_is_none(field, value):
+    with pytest.raises(ValueError, match=f"{field} must be"):
+        unseal(replace(Pair(0, "a.png", "text", "a", "b"), **{field: value}).sealed())
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -83,6 +92,9 @@ def test_preferences_are_those_of_the_votes_with_wilson_intervals(tmp_path):
         ('{"votes": []}', "nobody has voted"),
         (json.dumps({"votes": [{"pair": "e30=", "choice": "left"}]}), "is not a file of votes"),
         (json.dumps({"votes": [vote("a", "b", "both")]}), "a choice must be left, right or equal, got both"),
+        (json.dumps({"votes": [vote([], "b", "left")]}), "left must be str, got list"),
+        (json.dumps({"votes": [vote("a", None, "left")]}), "right must be str, got NoneType"),
+        (json.dumps({"votes": [vote("a", "b", "\x1b[2J")]}), r"got \\x1b\[2J"),
         ("[" * 100_000, "is not a file of votes"),
     ],
 )

@@ -1,6 +1,7 @@
 """The page of blind pairs in a real browser; skipped where none is installed."""
 
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import pytest
 from PIL import Image
 
 from jobs.evaluate import main
-from pipeline.evaluation.votes.pairs import unseal
+from pipeline.evaluation.votes.pairs import DrawnPair, Pair, unseal
+from pipeline.evaluation.votes.render import render_votes
 from tests.conftest import textured
 from tests.pipeline.browser import needs_chromium
 
@@ -52,6 +54,20 @@ def test_page_needs_nothing_else_and_says_nowhere_whose_fill_is_whose(file):
     assert not any(method in part for part in outside.found for method in METHODS)
     assert "default-src 'none'; img-src data:" in text and text.count('<article class="pair"') == 5
     assert not any(part.startswith(("http:", "https:", "//")) for part in outside.found)
+
+
+def name_of(*pictures):
+    """The name under which a browser keeps the votes of a page of one pair."""
+    pair = DrawnPair(Pair(0, "a.png", "text", *METHODS).sealed(), *pictures, (9, 9))
+    (name,) = re.findall(r'"name": "(\w+)"', render_votes([pair], [], [], []).decode())
+    return name
+
+
+def test_page_of_other_pictures_has_another_name_so_that_votes_on_the_older_one_do_not_apply():
+    name = name_of("data:1", "data:2", "data:3")
+    assert name == name_of("data:1", "data:2", "data:3")
+    others = {name_of(*pictures) for pictures in (("data:9", "data:2", "data:3"), ("data:1", "data:9", "data:3"))}
+    assert len({name, *others, name_of("data:1", "data:2", "data:9")}) == 4
 
 
 @pytest.fixture
