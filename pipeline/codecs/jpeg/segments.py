@@ -121,15 +121,18 @@ def extended_xmp(metadata: bytes) -> bytes:
     return b"".join(content for marker, content in _split(metadata) if _is((marker, content), _EXTENSION))
 
 
-def needed_by_pixels(metadata: bytes, exif: bytes) -> bytes:
-    """Return other EXIF, and of concatenated segments only the ICC profile.
+def new_segments(exif: bytes, icc_profile: bytes) -> bytes:
+    """Return concatenated segments of EXIF and an ICC profile.
 
     Args:
-        metadata: as :func:`metadata_segments` returns it.
         exif: with ``Exif\\0\\0``, of one segment; empty for none.
+        icc_profile: of at most 255 segments, as in a JPEG; empty for none.
     """
-    own = [(_EXIF[0], exif)] if exif else []
-    return b"".join(map(_framed, [*own, *(segment for segment in _split(metadata) if _is(segment, _PROFILE))]))
+    marker, name = _PROFILE
+    room = _MAX_CONTENT_BYTES - len(name) - 2
+    parts = [icc_profile[at : at + room] for at in range(0, len(icc_profile), room)]
+    found = [(marker, name + bytes((number, len(parts))) + part) for number, part in enumerate(parts, start=1)]
+    return b"".join(map(_framed, [(_EXIF[0], exif), *found] if exif else found))
 
 
 def _split(metadata: bytes) -> list[Segment]:
