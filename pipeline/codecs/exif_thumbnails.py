@@ -3,11 +3,10 @@
 import contextlib
 import struct
 from collections.abc import Iterator
-from typing import Any
 
 from PIL import ExifTags, TiffImagePlugin
 
-from pipeline.codecs.embedded_jpegs import without_jpegs
+from pipeline.codecs.embedded_jpegs import without_jpegs, without_previews
 from pipeline.codecs.exif import loaded, orientation_only, prefix_of
 
 _ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
@@ -34,17 +33,17 @@ def without_thumbnail(exif: bytes) -> bytes:
         exif: with or without ``Exif\\0\\0``, from outside.
 
     Returns:
-        EXIF without thumbnails; only the orientation if they cannot be separated from the rest; the input if it is no
-        EXIF.
+        EXIF without thumbnails; only the orientation if they cannot be separated from the rest; the input without JPEGs
+        if it is no EXIF.
     """
     prefix = prefix_of(exif)
     tiff = exif[len(prefix) :]
     if tiff[:4] not in _ORDERS:
-        return exif
+        return without_jpegs(exif)
     try:
         cleaned = prefix + without_jpegs(_cleaned(tiff, _ORDERS[tiff[:4]]))
     except (struct.error, ValueError):
-        return orientation_only(exif) if _JPEG_START in tiff else exif
+        return orientation_only(exif) if _JPEG_START in tiff else without_jpegs(exif)
     if cleaned == exif:
         return exif
     said = _said(exif)
@@ -127,9 +126,5 @@ def _said(exif: bytes) -> str | None:
         ArithmeticError, AttributeError, LookupError, SyntaxError, TypeError, ValueError, struct.error
     ):
         groups = (dict(tags), *(tags.get_ifd(group) for group in _GROUPS))
-        return repr([{tag: _without_previews(value) for tag, value in group.items()} for group in groups])
+        return repr([{tag: without_previews(value) for tag, value in group.items()} for group in groups])
     return None
-
-
-def _without_previews(value: Any) -> Any:
-    return without_jpegs(value) if isinstance(value, bytes) else value

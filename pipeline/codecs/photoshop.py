@@ -7,9 +7,8 @@ from pipeline.codecs.embedded_jpegs import without_jpegs
 
 _SIGNATURE = b"8BIM"
 _JPEG_START = b"\xff\xd8\xff"
-# By number: IPTC, which may hold a preview; thumbnails of old and new kind; EXIF, its second part, and XMP once more.
+# By number: thumbnails of old and new kind; EXIF, its second part, and XMP once more. Others may hold previews as JPEG.
 _CHANGED: dict[int, Callable[[bytes], bytes]] = {
-    1028: without_jpegs,
     1033: lambda _: b"",
     1036: lambda _: b"",
     1058: exif_thumbnails.without_thumbnail,
@@ -19,9 +18,9 @@ _CHANGED: dict[int, Callable[[bytes], bytes]] = {
 
 
 def without_thumbnail(resources: bytes) -> bytes:
-    """Remove thumbnails from a block of resources, from outside; everything else stays to the byte.
+    """Remove thumbnails from a block of resources, from outside, and blank other JPEGs; the rest stays to the byte.
 
-    What follows the last sound resource stays, unless a JPEG is in it.
+    What follows the last sound resource stays, unless a JPEG begins in it.
     """
     kept, position = [], 0
     while resources.startswith(_SIGNATURE, position):
@@ -32,12 +31,12 @@ def without_thumbnail(resources: bytes) -> bytes:
         if start + 4 > len(resources) or len(content) < length:
             break
         end = start + 4 + length + length % 2
-        change = _CHANGED.get(int.from_bytes(resources[position + 4 : position + 6], "big"))
-        changed = change(content) if change else content
+        change = _CHANGED.get(int.from_bytes(resources[position + 4 : position + 6], "big"), without_jpegs)
+        changed = change(content)
         if changed == content:
             kept.append(resources[position:end])
         elif changed:
             kept.append(resources[position:start] + len(changed).to_bytes(4, "big") + changed + bytes(len(changed) % 2))
         position = end
     rest = resources[position:]
-    return b"".join(kept) + (b"" if _JPEG_START in rest else rest)
+    return b"".join(kept) + (b"" if _JPEG_START in rest else without_jpegs(rest))

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator
 from xml.parsers import expat
 
+from pipeline.codecs.embedded_jpegs import without_jpegs
+
 # Namespaces about pictures, videos and sounds behind or inside the file. Names: Adobe's and Apple's gain maps, Adobe's
 # thumbnails, Google's containers, depth and second views, Xiaomi's and OPPO's own.
 _NAMESPACES = (
@@ -38,22 +40,22 @@ _ATTRIBUTE = re.compile(rb"\s+([^\s=/>]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")
 
 
 def still_true(xmp: bytes, has_extension: bool = False) -> bytes:
-    """Remove what announces missing parts of a file, or holds a thumbnail.
+    """Remove what announces missing parts of a file, or holds a thumbnail; blank other JPEGs, which are in Base64.
 
     Args:
         xmp: from outside. What is no XML, or has a document type, is kept only where it mentions nothing of that.
         has_extension: the second part of a long XMP, which JPEG stores apart, is kept too.
 
     Returns:
-        The same bytes without those elements and attributes; empty where nothing can be kept.
+        The bytes without those elements and attributes, otherwise the same; empty where nothing can be kept.
     """
     names = _PROPERTIES if has_extension else _PROPERTIES + _EXTENSION
     try:
-        return without(xmp, _NAMESPACES, names)
+        return without_jpegs(without(xmp, _NAMESPACES, names))
     except UnreadableXmpError:
         encodings = ("utf-8", "utf-16-le", "utf-16-be")
         is_telling = any(text.encode(encoding) in xmp for text in _TELLTALES for encoding in encodings)
-        return b"" if is_telling else xmp
+        return b"" if is_telling else without_jpegs(xmp)
 
 
 def without(xmp: bytes, namespaces: tuple[str, ...], names: tuple[str, ...]) -> bytes:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from pipeline.codecs import exif, exif_thumbnails, photoshop, xmp
+from pipeline.codecs.embedded_jpegs import without_jpegs
 from pipeline.codecs.jpeg.markers import header_segments
 
 _APP0, _APP14 = 0xE0, 0xEE
@@ -12,6 +13,7 @@ _STANDARD_TABLE_BYTES = (208, 416)  # of grey and of colour
 # (JFXX, MPF), which nothing would lead to, thermal pictures (FLIR), and signatures of the old pixels (C2PA).
 _EXIF, _XMP, _EXTENSION = (0xE1, b"Exif\0"), (0xE1, b"http://ns.adobe.com/xap/"), (0xE1, b"http://ns.adobe.com/xmp/ext")
 _PHOTOSHOP = (0xED, b"Photoshop 3.0\0")
+_UNSTRUCTURED = (0xE2, 0xED, 0xFE)  # ICC profile, other programs' APP13, comment
 _PROFILE = (0xE2, b"ICC_PROFILE\0")
 _KEPT = (_EXIF, _XMP, _EXTENSION, _PROFILE, (0xED, b""), (0xFE, b""))
 _TIFF_STARTS = (b"II*\0", b"MM\0*")
@@ -38,7 +40,7 @@ def metadata_segments(data: bytes) -> bytes:
     has_extension = _is_extension_true(found)
     if not has_extension:
         found = [segment for segment in found if not _is(segment, _EXTENSION)]
-    return b"".join(_framed(segment) for segment in _without_thumbnails(found, has_extension))
+    return b"".join(_framed(segment) for segment in _without_thumbnails(_blanked(found), has_extension))
 
 
 def _is(segment: Segment, kind: Segment) -> bool:
@@ -71,6 +73,18 @@ def _is_extension_true(found: list[Segment]) -> bool:
     parts.sort(key=lambda content: content[35:67] + content[71:75])  # by digest and offset
     whole = b"".join(content[_EXTENSION_HEADER_BYTES:] for content in parts)
     return xmp.still_true(whole, has_extension=True) == whole
+
+
+def _blanked(found: list[Segment]) -> list[Segment]:
+    """Return segments with zeros for JPEGs in those of no known structure, over which one JPEG may extend."""
+    result = list(found)
+    for marker in _UNSTRUCTURED:
+        places = [at for at, one in enumerate(found) if one[0] == marker and not _is(one, _PHOTOSHOP)]
+        whole = without_jpegs(b"".join(found[at][1] for at in places))
+        for at in places:
+            length = len(found[at][1])
+            result[at], whole = (marker, whole[:length]), whole[length:]
+    return result
 
 
 def _without_thumbnails(found: list[Segment], has_extension: bool) -> Iterator[Segment]:
@@ -121,15 +135,18 @@ def extended_xmp(metadata: bytes) -> bytes:
     return b"".join(content for marker, content in _split(metadata) if _is((marker, content), _EXTENSION))
 
 
-def needed_by_pixels(metadata: bytes, exif: bytes) -> bytes:
-    """Return other EXIF, and of concatenated segments only the ICC profile.
+def new_segments(exif: bytes, icc_profile: bytes) -> bytes:
+    """Return concatenated segments of EXIF and an ICC profile.
 
     Args:
-        metadata: as :func:`metadata_segments` returns it.
         exif: with ``Exif\\0\\0``, of one segment; empty for none.
+        icc_profile: of at most 255 segments, as in a JPEG; empty for none.
     """
-    own = [(_EXIF[0], exif)] if exif else []
-    return b"".join(map(_framed, [*own, *(segment for segment in _split(metadata) if _is(segment, _PROFILE))]))
+    marker, name = _PROFILE
+    room = _MAX_CONTENT_BYTES - len(name) - 2
+    parts = [icc_profile[at : at + room] for at in range(0, len(icc_profile), room)]
+    found = [(marker, name + bytes((number, len(parts))) + part) for number, part in enumerate(parts, start=1)]
+    return b"".join(map(_framed, [(_EXIF[0], exif), *found] if exif else found))
 
 
 def _split(metadata: bytes) -> list[Segment]:

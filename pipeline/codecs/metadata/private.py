@@ -6,6 +6,7 @@ from PIL import Image
 
 from pipeline.codecs import exif
 from pipeline.codecs.codec import Settings
+from pipeline.codecs.icc import sound_profile
 from pipeline.codecs.jpeg import segments
 from pipeline.codecs.photo import Photo
 from pipeline.codecs.png import chunks as png_chunks
@@ -13,7 +14,7 @@ from pipeline.codecs.tiff import tags as tiff_tags
 
 # Settings of encoders that say how pixels are stored or look.
 _OF_PIXELS = (
-    *("icc_profile", "dpi", "compression", "extra_samples", "jpeg"),
+    *("dpi", "compression", "extra_samples", "jpeg"),
     *("quality", "qtables", "subsampling", "keep_rgb", "is_inverted", "progressive", "optimize"),
 )
 
@@ -23,13 +24,17 @@ def private(photo: Photo) -> Photo:
     before = photo.encoder
     kept: Settings = {key: before[key] for key in _OF_PIXELS if key in before}
     needed = exif.needed_by_pixels(before.get("exif", b""))
+    # Of several profiles in a PNG, Pillow returns the last.
+    stored = png_chunks.stored_profile(before["chunks"]) if "chunks" in before else before.get("icc_profile", b"")
+    profile = sound_profile(stored)
     if needed:
         kept["exif"] = needed
+    if profile:
+        kept["icc_profile"] = profile
     if "segments" in before:
-        kept["segments"] = segments.needed_by_pixels(before["segments"], needed)
+        kept["segments"] = segments.new_segments(needed, profile)
     if "chunks" in before:
-        own = [(b"eXIf", needed.removeprefix(exif.PREFIX))] if needed else []
-        kept["chunks"] = png_chunks.needed_by_pixels(before["chunks"]) + own
+        kept["chunks"] = png_chunks.needed_by_pixels(before["chunks"], needed, profile)
     if "tiffinfo" in before:
         kept["tiffinfo"] = _needed_tags(before["tiffinfo"])
     return replace(photo, encoder=kept)

@@ -13,9 +13,12 @@ METRES_PER_INCH = 0.0254
 ROWS_AT_ONCE = 32  # that stay in the cache
 SAMPLES, SAMPLE_ROWS = 4, 8  # that a filter is chosen by
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # by channels: grey, grey and alpha, colour, colour and alpha
-# Colour space and resolution; sBIT too where the channels are still the same.
-_OF_PIXELS = (b"cHRM", b"gAMA", b"iCCP", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"pHYs", b"sBIT")
-_KEPT = (*_OF_PIXELS, b"eXIf", b"tEXt", b"zTXt", b"iTXt")
+# Colour space and resolution, with the lengths that they have; sBIT too where the channels are still the same.
+_LENGTHS = {
+    **{b"cHRM": (32,), b"gAMA": (4,), b"sRGB": (1,), b"cICP": (4,), b"mDCV": (24,), b"cLLI": (8,), b"pHYs": (9,)},
+    b"sBIT": (1, 2, 3, 4),
+}
+_KEPT = (*_LENGTHS, b"iCCP", b"eXIf", b"tEXt", b"zTXt", b"iTXt")
 _PROFILE_NAME = b"ICC profile"
 _XMP_KEYWORD = b"XML:com.adobe.xmp\0\0\0\0\0"
 # Up to so many bytes of an ICC profile Pillow opens a PNG; beyond so many it is a bomb to us, too.
@@ -28,24 +31,28 @@ def metadata_chunks(data: bytes) -> list[Chunk]:
     return [(name, content) for name, content in read_chunks(data) if name in _KEPT]
 
 
-def needed_by_pixels(chunks: list[Chunk]) -> list[Chunk]:
-    """Return only the chunks of colour space and resolution; the name of an ICC profile becomes a neutral one."""
-    return [
-        (name, _PROFILE_NAME + b"\0" + content.partition(b"\0")[2] if name == b"iCCP" else content)
-        for name, content in chunks
-        if name in _OF_PIXELS
-    ]
+def needed_by_pixels(chunks: list[Chunk], exif: bytes, icc_profile: bytes) -> list[Chunk]:
+    """Return only the chunks of colour space and resolution, each once and of its exact length, and new ones.
+
+    Args:
+        chunks: of the source, whose EXIF and ICC profile are not used.
+        exif, icc_profile: see :func:`new_chunks`.
+    """
+    sound = [chunk for chunk in chunks if len(chunk[1]) in _LENGTHS.get(chunk[0], ())]
+    first = dict(reversed(sound))  # readers ignore further ones
+    return [*first.items(), *new_chunks(exif, icc_profile)]
+
+
+def stored_profile(chunks: list[Chunk]) -> bytes:
+    """Return the ICC profile among chunks, the first where there are several; empty if there is none."""
+    return next((_unpacked_profile(content) for name, content in chunks if name == b"iCCP"), b"")
 
 
 def large_profile(data: bytes) -> bytes:
     """Return the ICC profile of a PNG file if Pillow refuses to unpack so much; empty if not, or if it is a bomb."""
     start, end = _profile_chunk(data)
-    unpacker = zlib.decompressobj()
-    try:
-        profile = unpacker.decompress(data[start + 8 : end - 4].partition(b"\0")[2][1:], MAX_PROFILE_BYTES)
-    except zlib.error:
-        return b""
-    return profile if unpacker.eof and len(profile) > MAX_PILLOW_PROFILE_BYTES else b""
+    profile = _unpacked_profile(data[start + 8 : end - 4])
+    return profile if len(profile) > MAX_PILLOW_PROFILE_BYTES else b""
 
 
 def without_large_profile(data: bytes) -> bytes:
@@ -54,6 +61,16 @@ def without_large_profile(data: bytes) -> bytes:
         return data
     start, end = _profile_chunk(data)
     return data[:start] + data[end:]
+
+
+def _unpacked_profile(content: bytes) -> bytes:
+    """Return the profile in an iCCP chunk; empty if it is damaged or a bomb."""
+    unpacker = zlib.decompressobj()
+    try:
+        profile = unpacker.decompress(content.partition(b"\0")[2][1:], MAX_PROFILE_BYTES)
+    except zlib.error:
+        return b""
+    return profile if unpacker.eof else b""
 
 
 def _profile_chunk(data: bytes) -> tuple[int, int]:

@@ -10,12 +10,14 @@ from pipeline.codecs.png.chunks import Chunk, xmp_chunk
 MAX_TEXT_BYTES = 1 << 24
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _XMP_NAME = b"XML:com.adobe.xmp"
-_RAW_PROFILES = tuple(b"Raw profile type " + kind for kind in (b"exif", b"APP1", b"xmp", b"8bim", b"iptc"))
+_RAW_PROFILE = b"Raw profile type "
+_MAYBE_XMP = tuple(_RAW_PROFILE + kind for kind in (b"exif", b"APP1", b"xmp"))
+_PHOTOSHOP_NAME = b"Photoshop 3.0\0"
 _HEX_LINE_CHARACTERS = 72
 
 
 def still_true(chunk: Chunk) -> Chunk | None:
-    """Return a chunk without thumbnails and untrue announcements; ``None`` where nothing of it can be kept.
+    """Return a chunk without thumbnails, JPEGs and untrue announcements; ``None`` where nothing of it can be kept.
 
     A chunk that has none of these stays to the byte.
     """
@@ -23,15 +25,20 @@ def still_true(chunk: Chunk) -> Chunk | None:
     if name == b"eXIf":
         return name, exif_thumbnails.without_thumbnail(content)
     keyword, _, rest = content.partition(b"\0")
-    if name not in _TEXTS or keyword not in (_XMP_NAME, *_RAW_PROFILES):
-        return chunk
+    if name not in _TEXTS:
+        return name, without_jpegs(content)
     text = _text(name, rest)
     if text is None:
         return None  # too long or broken: no reader has it either
     if keyword == _XMP_NAME:
         kept = xmp.still_true(text)
-        return chunk if kept == text else xmp_chunk(kept) if kept else None
-    return _raw_profile(chunk, keyword, text)
+        return (name, without_jpegs(content)) if kept == text else xmp_chunk(kept) if kept else None
+    if keyword.startswith(_RAW_PROFILE):
+        return _raw_profile(chunk, keyword, text)
+    changed = without_jpegs(text)
+    if changed == text:
+        return name, without_jpegs(content)  # one may be beside the text, too
+    return name, keyword + b"\0" + _with_text(name, rest, changed)
 
 
 def with_xmp(chunks: list[Chunk], change: Callable[[bytes], bytes]) -> list[Chunk]:
@@ -63,6 +70,16 @@ def _text(name: bytes, rest: bytes) -> bytes | None:
     return text if unpacker.eof else None
 
 
+def _with_text(name: bytes, rest: bytes, text: bytes) -> bytes:
+    """Return what follows the keyword of a chunk, with another text."""
+    if name == b"tEXt":
+        return text
+    if name == b"zTXt":
+        return b"\0" + zlib.compress(text)
+    language, translated, *_ = *rest[2:].split(b"\0", 2)[:-1], b"", b""
+    return b"\0\0" + b"\0".join((language, translated, text))
+
+
 def _raw_profile(chunk: Chunk, keyword: bytes, text: bytes) -> Chunk | None:
     """ImageMagick's form: a name, the length and hexadecimal digits in lines."""
     try:
@@ -74,14 +91,16 @@ def _raw_profile(chunk: Chunk, keyword: bytes, text: bytes) -> Chunk | None:
         kept = photoshop.without_thumbnail(profile)
     elif profile.startswith((b"Exif\0", b"II*\0", b"MM\0*")):
         kept = exif_thumbnails.without_thumbnail(profile)
-    elif kind == b"iptc":
-        kept = without_jpegs(profile)
-    else:
+    elif profile.startswith(_PHOTOSHOP_NAME):
+        kept = _PHOTOSHOP_NAME + photoshop.without_thumbnail(profile.removeprefix(_PHOTOSHOP_NAME))
+    elif keyword in _MAYBE_XMP:
         start = max(profile.find(b"<"), 0)
         kept = xmp.still_true(profile[start:])
-        kept = profile[:start] + kept if kept else b""
+        kept = without_jpegs(profile[:start]) + kept if kept else b""
+    else:
+        kept = without_jpegs(profile)
     if kept == profile:
-        return chunk
+        return chunk[0], without_jpegs(chunk[1])  # one may be behind the packed text
     written = kept.hex().encode()
     lines = (written[at : at + _HEX_LINE_CHARACTERS] for at in range(0, len(written), _HEX_LINE_CHARACTERS))
     text = b"\n%s\n%8d\n%s\n" % (kind, len(kept), b"\n".join(lines))

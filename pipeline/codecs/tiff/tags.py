@@ -8,7 +8,7 @@ from typing import Any
 from PIL import ExifTags, Image, TiffImagePlugin
 
 from pipeline.codecs import photoshop, xmp
-from pipeline.codecs.embedded_jpegs import without_jpegs
+from pipeline.codecs.embedded_jpegs import without_jpegs, without_previews
 
 ORIENTATION = ExifTags.Base.Orientation.value
 # What EXIF has, too.
@@ -58,14 +58,14 @@ def kept_tags(image: TiffImagePlugin.TiffImageFile, wanted: tuple[int, ...]) -> 
         if tag in tags and _is_writable(tag, tags[tag]):
             # Pillow reads text as Latin-1 and would write it as ASCII.
             value = tags[tag].encode("latin-1") if isinstance(tags[tag], str) else tags[tag]
-            value = _CHANGED[tag](value) if tag in _CHANGED and isinstance(value, bytes) else value
+            value = _CHANGED.get(tag, without_jpegs)(value) if isinstance(value, bytes) else value
             if value != b"" or tag not in _CHANGED:
                 kept[tag] = value
     for group in _GROUPS:
         content = tags.get_ifd(group).items() if group in tags else ()
         # The offset of one more directory would lead nowhere.
         said = {
-            tag: without_jpegs(value) if isinstance(value, bytes) else value  # maker notes hold previews
+            tag: without_previews(value)  # which maker notes hold
             for tag, value in content
             if tag != ExifTags.IFD.Interop and _is_writable(tag, value, group)
         }
