@@ -13,7 +13,7 @@ NO_MASKS = "alpha"  # a kind whose masks need no file
 
 @dataclass(frozen=True)
 class StreamSettings:
-    """What decides a stream of crops.
+    """Settings that decide a stream of crops.
 
     Args:
         source: where the photos are.
