@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pipeline.export.run import Exported
     from pipeline.storage.storage import Storage
 
+_LOCAL = ("", "file", "local")  # schemes
 _BY_SCHEME = {"hf": "hf", "iceberg": "iceberg"}
 
 
@@ -58,14 +59,15 @@ def _export(options: argparse.Namespace) -> int:
     kind = options.format or format_of_target(options.target)
     uri = _target_uri(options.target, kind)
     _check_apart(sink, uri, kind, options.images)
-    given = parse_storage_options(options.target_storage)
+    given = parse_storage_options(options.target_storage, "--target-storage")
     same = protocol_of(uri) == protocol_of(str(sink))
     target = EXPORT_FORMATS.load(kind)(uri, {**(access if same else {}), **given})
     with target:
         done = export(sink, target, ExportOptions(options.images, options.with_unchanged, not options.without_carried))
         if options.purge:
             target.purge()
-    sys.stdout.write("".join(f"{line}\n" for line in _describe(done, options.target, options.purge)))
+    keeps_removed = target.has_versions and not options.purge
+    sys.stdout.write("".join(f"{line}\n" for line in _describe(done, options.target, keeps_removed)))
     return DISAGREE if done.unread else DONE
 
 
@@ -97,12 +99,12 @@ def _check_apart(sink: "Storage", uri: str, kind: str, images: str) -> None:
         return
     if kind == "iceberg":
         return
-    target = f"{Storage(uri, {}) if '://' not in uri else uri}/"
+    target = f"{Storage(uri, {}) if scheme_of(uri) in _LOCAL else uri}/"
     if f"{sink}/".startswith(target) or target.startswith(f"{sink}/"):
         raise ConfigError(f"TARGET must be neither in SINK nor around it, got {uri}")
 
 
-def _describe(done: "Exported", target: str, purged: bool) -> list[str]:
+def _describe(done: "Exported", target: str, keeps_removed: bool) -> list[str]:
     lines = [f"{target}: {done.rows} rows; {_change(done)}"]
     if done.replaced_all:
         lines.append("all rows were written again: the columns are others than before")
@@ -112,8 +114,8 @@ def _describe(done: "Exported", target: str, purged: bool) -> list[str]:
     lines += [
         f"unreadable: {count} results {reason}; see moebius verify" for reason, count in sorted(done.unread.items())
     ]
-    if (done.removed or done.changed) and not purged:
-        lines.append("earlier versions of a table still hold removed rows; --purge deletes them")
+    if (done.removed or done.changed) and keeps_removed:
+        lines.append("earlier versions of TARGET still hold removed rows; --purge deletes them")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""What a run has counted, in sentences: the same in the driver's log and in the report."""
+"""Sentences about what a run has counted, the same in the driver's log and in the report."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

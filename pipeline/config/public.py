@@ -1,4 +1,4 @@
-"""What may be shown of a configuration: its values without secrets, and the keys that decide results."""
+"""A configuration as it may be shown: its values without secrets, and the keys that decide results."""
 
 from dataclasses import asdict
 from typing import Any

@@ -19,7 +19,7 @@ class TargetConflictError(OSError):
 
 
 class Stamp(NamedTuple):
-    """What an export stores about itself in the metadata of its target.
+    """The identity of an export, which the metadata of its target hold.
 
     Args:
         sink: identity of the sink, see :func:`sink_identity`.
@@ -99,7 +99,12 @@ class Target(Protocol):
     Args:
         uri: where it is.
         options: of its storage or catalog; they may hold secrets.
+
+    Attributes:
+        has_versions: whether earlier versions, with rows that were removed since, stay until :meth:`purge`.
     """
+
+    has_versions: bool
 
     def __init__(self, uri: str, options: Mapping[str, Any]) -> None: ...
 
@@ -126,6 +131,19 @@ class Target(Protocol):
 
     def purge(self) -> None:
         """Delete earlier versions, with the rows that were removed since."""
+
+
+def refuse_columns(names: Sequence[str], why: str) -> None:
+    """Refuse columns that a format cannot hold, if there are any.
+
+    Raises:
+        ConfigError: naming them.
+    """
+    if names:
+        raise ConfigError(
+            f"TARGET: the format cannot hold the columns {', '.join(names)}: {why}; --without-carried leaves carried "
+            "columns out"
+        )
 
 
 def sink_identity(sink: str) -> str:

@@ -11,7 +11,7 @@ from pipeline.errors import ConfigError
 from pipeline.export.base import State
 from pipeline.export.columns import carried_fields, clashing_names
 from pipeline.export.plain_types import plain_schema, untyped_schema
-from pipeline.export.results import READ_BYTES
+from pipeline.export.results import DAMAGED, READ_BYTES
 from pipeline.export.selection import Selection
 from pipeline.sinks.shards import format_of
 
@@ -43,7 +43,7 @@ def _carried_schemas(selection: Selection, before: pa.Schema) -> Iterator[pa.Sch
         try:
             with sink.open(key, READ_BYTES) as file:
                 return format_of(key).carried_schema(file)
-        except (FileNotFoundError, ValueError, LookupError, pa.ArrowException):
+        except DAMAGED:
             return pa.schema([])  # its rows are left out and counted when they are read
 
     shards = [uri for (uri,) in selection.database.run(_SHARDS)]
@@ -64,10 +64,13 @@ def _probed(selection: Selection, uris: Sequence[str], before: pa.Schema) -> pa.
         if names and all(name in types for name in names):
             break
         key = sink.key(uri)
-        with sink.open(key, READ_BYTES) as file:
-            shard = format_of(key)
-            members = islice(shard.read(file, with_image=False), PROBED_SAMPLES)
-            probed = untyped_schema(shard.carried_of(member) for member in members)
+        try:
+            with sink.open(key, READ_BYTES) as file:
+                shard = format_of(key)
+                members = islice(shard.read(file, with_image=False), PROBED_SAMPLES)
+                probed = untyped_schema([shard.carried_of(member) for member in members])
+        except DAMAGED:
+            continue  # its rows are left out and counted when they are read
         names |= dict.fromkeys(probed.names)
         types = {**{field.name: field.type for field in probed}, **types}
     return pa.schema([(name, types.get(name, pa.string())) for name in names])

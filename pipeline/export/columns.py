@@ -68,8 +68,14 @@ def clashing_names(names: Iterable[str]) -> Sequence[str]:
     return sorted({*names} & _UNCARRIED)
 
 
-def row_version_sql(images: str) -> str:
-    """Return the SQL expression of a row's version, over columns of the manifest."""
+def row_version_sql(images: str, with_carried: bool) -> str:
+    """Return the SQL expression of a row's version, over columns of the manifest.
+
+    Args:
+        images: one of ``registry.IMAGES``.
+        with_carried: whether the row has carried columns, too; with and without them it is another version.
+    """
     names = [f"epoch_us({name})" if name == "started_at" else name for name in manifest_columns(images)]
     texts = ", ".join(f"coalesce({name}::VARCHAR, chr(30))" for name in names)
-    return f"md5(concat_ws(chr(31), '{_LAYOUT}', {texts}))"
+    layout = _LAYOUT if with_carried else f"{_LAYOUT} without carried columns"
+    return f"md5(concat_ws(chr(31), '{layout}', {texts}))"

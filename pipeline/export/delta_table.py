@@ -3,6 +3,7 @@
 import contextlib
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import ConfigError
-from pipeline.export.base import EXPORTED, MARK, Changes, Committed, State, TargetConflictError, foreign
+from pipeline.export.base import EXPORTED, MARK, Changes, Committed, State, TargetConflictError, foreign, refuse_columns
 from pipeline.export.object_store import object_store_options
 from pipeline.export.parquet_files import FOLDER, OWN_FILE, DataFile, kept_rows, write_files
 from pipeline.extras import check_extra
@@ -28,6 +29,8 @@ class DeltaTarget:
 
     An export writes new files, and copies those with removed rows, before one commit that adds and removes files.
     """
+
+    has_versions = True
 
     def __init__(self, uri: str, options: Mapping[str, Any]) -> None:
         check_extra("delta", "--format delta")
@@ -76,6 +79,9 @@ class DeltaTarget:
         from deltalake import Schema
         from deltalake.transaction import RemoveAction
 
+        names = Counter(name.lower() for name in changes.schema.names)
+        alike = [name for name in changes.schema.names if names[name.lower()] > 1]
+        refuse_columns(alike, "Delta Lake does not tell capital letters from small ones")
         added: list[DataFile] = []
         actions: list[Any] = []
         if not changes.replaces_all:

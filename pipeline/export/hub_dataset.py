@@ -122,6 +122,8 @@ class HubStore:
 class HubDataset(ImageDataset):
     """A data set repository, ``hf://datasets/OWNER/NAME``; see :class:`pipeline.export.base.Target`."""
 
+    has_versions = True
+
     def __init__(self, uri: str, options: Mapping[str, Any]) -> None:
         repository = uri.removeprefix(SCHEME)
         if not uri.startswith(SCHEME) or repository.count("/") != 1 or "@" in repository:

@@ -28,6 +28,8 @@ class IcebergTarget:
         options: properties of the catalog, added to those that pyiceberg finds in its configuration and environment.
     """
 
+    has_versions = True
+
     def __init__(self, uri: str, options: Mapping[str, Any]) -> None:
         check_extra("iceberg", "--format iceberg")
         catalog, *self.name = uri.removeprefix(SCHEME).split("/")

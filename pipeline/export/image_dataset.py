@@ -29,7 +29,7 @@ Images that were inpainted with the Moebius pipeline; one row each.
 
 
 class Listed(NamedTuple):
-    """What a card says.
+    """The list of files in a card.
 
     Args:
         stamp: of the export.

@@ -34,6 +34,8 @@ _OWN_FILE = re.compile(rf"{FOLDER}/[0-9a-f]{{2}}/([0-9a-f]{{{_HASH_DIGITS}}})-[\
 class ImageFolder:
     """A folder of images with a table of them; see :class:`pipeline.export.base.Target`."""
 
+    has_versions = False
+
     def __init__(self, uri: str, options: Mapping[str, Any]) -> None:
         self.folder = LockedFolder(Storage(uri, options))
         self.storage = self.folder.storage
@@ -46,7 +48,7 @@ class ImageFolder:
         self.folder.__exit__(*problem)
 
     def state(self) -> State | None:
-        """Return the state of the earlier export."""
+        """Return the state of the earlier export, and delete what a killed one has left beside it."""
         try:
             with self.storage.open(METADATA, READ_BYTES) as file:
                 schema = pq.read_schema(file)
@@ -60,6 +62,7 @@ class ImageFolder:
             stamp = Stamp(**json.loads((schema.metadata or {})[MARK.encode()]))
         except (LookupError, TypeError, ValueError):
             raise foreign(str(self.storage), f"a {METADATA} of another program") from None
+        self._clear(self._named())
         fields = [pa.field(IMAGE, pa.binary()) if field.name == FILE_NAME else field for field in schema]
         return State(stamp.sink, pa.schema(fields))
 
@@ -92,14 +95,15 @@ class ImageFolder:
         return Committed(stamp.version, 0)
 
     def purge(self) -> None:
-        """Delete images that the table does not name; a folder has no earlier versions."""
-        if self.state() is None:
-            return
+        """Do nothing: a folder has no earlier versions."""
+
+    def _named(self) -> array:
+        """Return the hashes in the names of the images that the table names."""
+        named = array("Q")
         with self.storage.open(METADATA, READ_BYTES) as file:
-            named = array("Q")
             for batch in pq.ParquetFile(file).iter_batches(columns=[FILE_NAME]):
                 _note(named, batch[FILE_NAME])
-        self._clear(named)
+        return named
 
     def _rows(self, changes: Changes, schema: pa.Schema, named: array) -> Iterator[pa.RecordBatch]:
         """Yield the rows of the new table, once their images are in the folder; note the hashes of their names."""

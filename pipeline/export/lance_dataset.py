@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.export.base import EXPORTED, MARK, Changes, Committed, State, TargetConflictError, foreign
+from pipeline.export.base import EXPORTED, MARK, Changes, Committed, State, TargetConflictError, foreign, refuse_columns
 from pipeline.export.object_store import object_store_options
 from pipeline.export.parquet_files import FILE_BYTES
 from pipeline.extras import check_extra
@@ -28,6 +28,8 @@ class LanceTarget:
     An export writes fragments of new rows and lists of deleted ones, before one commit that names both. No kept row is
     written again.
     """
+
+    has_versions = True
 
     def __init__(self, uri: str, options: Mapping[str, Any]) -> None:
         check_extra("lance", "--format lance")
@@ -65,6 +67,7 @@ class LanceTarget:
         """Write fragments and deletions, then commit them."""
         from lance import LanceDataset, LanceOperation, Transaction
 
+        refuse_columns([name for name in changes.schema.names if "." in name], "Lance takes a dot for a nested column")
         schema = changes.schema.with_metadata({_SINK: changes.sink.encode()})
         with _engine():
             removed, updated = self._deleted(changes)

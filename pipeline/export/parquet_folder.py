@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
+from pipeline.export.base import State
 from pipeline.export.image_dataset import CARD, ImageDataset, Listed
 from pipeline.export.locked_folder import LockedFolder
 from pipeline.export.parquet_files import FOLDER, OWN_FILE
@@ -59,6 +60,8 @@ class FolderStore(LockedFolder):
 class ParquetFolder(ImageDataset):
     """A data set in a folder; see :class:`pipeline.export.base.Target`."""
 
+    has_versions = False
+
     def __init__(self, uri: str, options: Mapping[str, Any]) -> None:
         self.folder = FolderStore(Storage(uri, options))
         super().__init__(self.folder)
@@ -70,7 +73,12 @@ class ParquetFolder(ImageDataset):
     def __exit__(self, *problem: object) -> None:
         self.folder.__exit__(*problem)
 
-    def purge(self) -> None:
-        """Delete remains of killed exports; a folder has no earlier versions."""
+    def state(self) -> State | None:
+        """Return the state of the earlier export, and delete what a killed one has left beside it."""
+        found = super().state()
         if self.listed:
             self.folder.clear(self.listed.files)
+        return found
+
+    def purge(self) -> None:
+        """Do nothing: a folder has no earlier versions."""

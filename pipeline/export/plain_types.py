@@ -73,7 +73,8 @@ def plain_value(value: Any, kind: pa.DataType) -> Any:
         if not value.is_valid:
             return None
         if kind != pa.string() or types.is_string(value.type) or types.is_large_string(value.type):
-            return pa.array([value.as_py()], value.type).cast(kind, safe=False)[0].as_py()
+            is_safe = types.is_integer(value.type) and types.is_floating(kind)  # a large integer is not rounded
+            return pa.array([value.as_py()], value.type).cast(kind, safe=is_safe)[0].as_py()
         value = json_value(value)
     if value is None:
         return None

@@ -17,7 +17,7 @@ from pipeline.storage.storage import Storage
 
 BATCH_ROWS, BATCH_BYTES = 5_000, 32 << 20  # of what is handed to a target at once
 READ_BYTES = 1 << 20  # of a shard at once
-_DAMAGED = (FileNotFoundError, LookupError, ValueError, TypeError, tarfile.TarError, pa.ArrowException, EOFError)
+DAMAGED = (FileNotFoundError, LookupError, ValueError, TypeError, tarfile.TarError, pa.ArrowException, EOFError)
 
 
 class Stored(NamedTuple):
@@ -88,7 +88,7 @@ class ResultReader:
             return Stored(None, {})
         try:
             return Stored(self.sink.read(self.sink.key(row["output_uri"])), {})
-        except _DAMAGED as error:
+        except DAMAGED as error:
             return error
 
     def _of_shard(self, uri: str, rows: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], Stored | Exception]]:
@@ -102,7 +102,7 @@ class ResultReader:
                     image = shard.image_of(member) if self.with_image else None
                     carried = shard.carried_of(member) if self.carried else {}
                     yield missing.pop(member.name), Stored(image, carried)
-        except _DAMAGED as error:
+        except DAMAGED as error:
             fault = error
         yield from ((row, fault) for row in missing.values())
 

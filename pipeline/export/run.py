@@ -19,7 +19,7 @@ from pipeline.storage.storage import Storage
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What is exported.
+    """The choice of rows and columns to export.
 
     Args:
         images: one of ``registry.IMAGES``.
@@ -34,7 +34,7 @@ class ExportOptions:
 
 @dataclass
 class Exported:
-    """What an export did.
+    """The outcome of an export.
 
     Args:
         rows: of the target now.
@@ -66,14 +66,14 @@ def export(sink: Storage, target: Target, options: ExportOptions) -> Exported:
         options: what is exported.
 
     Raises:
-        ConfigError: no sink, a target that holds something else, or names of columns that clash.
+        ConfigError: no sink, a target that holds something else, or names of columns that clash or do not fit.
         TargetConflictError: another program has changed the target meanwhile.
-        OSError: a storage does not answer.
+        OSError: a storage does not answer, or no result can be read.
     """
     with Database() as database:
         state = target.state()
         _check_sink(sink, state)
-        selection = Selection(sink, database, options.images, options.with_unchanged)
+        selection = Selection(sink, database, options.images, options.with_unchanged, options.with_carried)
         selection.compare(target.exported() if state else iter(()))
         carried = carried_schema(selection, state) if options.with_carried else pa.schema([])
         schema = row_schema(options.images, carried)
@@ -93,7 +93,7 @@ def export(sink: Storage, target: Target, options: ExportOptions) -> Exported:
                 rows,
                 sink_identity(str(sink)),
                 lambda: selection.stamp(reader.unread),
-                selection.check_forgotten,
+                lambda: _check(selection, reader),
             )
             try:
                 done.version, done.copied = target.commit(changes)
@@ -106,6 +106,19 @@ def export(sink: Storage, target: Target, options: ExportOptions) -> Exported:
             done.replaced_all = replaces_all and state is not None
         done.rows = selection.stamp(reader.unread).rows
         return done
+
+
+def _check(selection: Selection, reader: ResultReader) -> None:
+    """Check that rows may be committed.
+
+    Raises:
+        ConfigError: samples were forgotten since the rows were read.
+        OSError: no result can be read, as where a disk is not mounted.
+    """
+    selection.check_forgotten()
+    if reader.unread and not selection.stamp(reader.unread).rows:
+        told = ", ".join(f"{count} {reason}" for reason, count in sorted(reader.reasons.items()))
+        raise OSError(f"no result of {selection.sink} can be read ({told}): nothing was exported")
 
 
 class _Watched:

@@ -27,12 +27,15 @@ class Selection:
         database: to work in.
         images: one of ``registry.IMAGES``.
         with_unchanged: also rows of samples that had nothing to fill.
+        with_carried: whether rows have carried columns.
 
     Raises:
         ConfigError: no sink, or one whose rows name results elsewhere.
     """
 
-    def __init__(self, sink: Storage, database: Database, images: str, with_unchanged: bool) -> None:
+    def __init__(
+        self, sink: Storage, database: Database, images: str, with_unchanged: bool, with_carried: bool
+    ) -> None:
         check_is_sink(sink)
         self.sink, self.database = sink, database
         self.forgotten = read_forgotten(sink)
@@ -44,7 +47,8 @@ class Selection:
         )
         database.run("ALTER TABLE rows ADD COLUMN forgotten BOOLEAN")
         database.run("UPDATE rows SET forgotten = sha256(sample_id) IN (FROM forgotten)")
-        query = f"SELECT * EXCLUDE (part, position, error_stage, error_type, forgotten), {row_version_sql(images)}"
+        version = row_version_sql(images, with_carried)
+        query = f"SELECT * EXCLUDE (part, position, error_stage, error_type, forgotten), {version}"
         condition = "WHERE list_contains($statuses, status) AND NOT forgotten"
         database.run(f"CREATE TABLE wanted AS {query} AS row_version FROM rows {condition}", {"statuses": statuses})
         self.left_out = self._left_out(statuses)

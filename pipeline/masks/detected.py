@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class DetectorMasks(MaskKind):
-    """What the detector of a kind in ``DETECTORS`` finds."""
+    """Masks of what the detector of a kind in ``DETECTORS`` finds."""
 
     def draw(self, data: bytes, photo: "Photo", max_pixels: int) -> "DrawnMask":
         """See :class:`pipeline.masks.base.MaskKind`."""

@@ -20,7 +20,7 @@ _CURVES = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
 
 @dataclass(frozen=True)
 class Credentials:
-    """What results are signed with.
+    """Certificates and key that results are signed with.
 
     Args:
         algorithm: of the signature, by its name in C2PA.

@@ -39,6 +39,9 @@ def test_export_says_what_is_written_left_out_and_nothing_the_second_time(sink, 
     assert main([str(sink), str(target)]) == 0
     assert f"{target}: 5 rows; nothing changed\n" in capsys.readouterr().out
     assert Place("parquet", str(target), {}).by_id()["a/3.png"]["image"] == picture(3)
+    commit(sink, [result(sink, "a/1.png", 77)])
+    assert main([str(sink), str(target)]) == 0
+    assert "1 changed" in (said := capsys.readouterr().out) and "earlier versions" not in said  # a folder has none
 
 
 def test_options_lead_to_tables_whose_earlier_versions_are_purged(sink, tmp_path, capsys):
@@ -51,7 +54,7 @@ def test_options_lead_to_tables_whose_earlier_versions_are_purged(sink, tmp_path
     assert main(arguments) == 0
     said = capsys.readouterr().out
     assert "5 rows; 0 added, 1 changed, 1 removed; version 1\ncopied: 4 unchanged rows" in said
-    assert "left out: 1 forgotten\n" in said and "earlier versions of a table still hold" in said
+    assert "left out: 1 forgotten\n" in said and "earlier versions of TARGET still hold" in said
     assert main([*arguments, "--purge"]) == 0 and len(target.rows()) == 5
     assert len(list((tmp_path / "table" / "data").iterdir())) == 2
 
@@ -74,6 +77,8 @@ def test_unreadable_results_are_told_by_an_exit_code(sink, tmp_path, capsys):
     [
         (["{sink}/data/x"], "TARGET must be neither in SINK nor around it"),
         (["{folder}"], "TARGET must be neither in SINK nor around it"),
+        (["file://{sink}/data/x"], "TARGET must be neither in SINK nor around it"),
+        (["{folder}/x", "--target-storage", "hunter2"], "--target-storage takes options of the form key=value"),
         (["{folder}/x", "--format", "hf"], "--format hf needs a TARGET that begins with hf://"),
         (["iceberg://a/b/c", "--format", "delta"], "--format delta cannot write to iceberg://"),
         (["iceberg://a/b"], "must be iceberg://CATALOG/NAMESPACE/TABLE"),

@@ -17,7 +17,7 @@ _STRENGTH = {ALTERED: 1, COMPOSITE: 2, GENERATED: 3}
 
 @dataclass(frozen=True)
 class Provenance:
-    """What was done to a photo.
+    """The origin of the pixels of a result.
 
     Args:
         source_type: the last part of its IPTC digital source type.

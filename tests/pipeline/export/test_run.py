@@ -95,6 +95,38 @@ def test_forgotten_sample_disappears_and_with_purge_from_all_earlier_versions(si
     assert not [path for path in (tmp_path / "target").rglob("*") if path.is_file() and holds(path, gone)]
 
 
+@pytest.mark.parametrize("kind", ["parquet", "imagefolder"])
+def test_what_an_export_leaves_that_is_killed_after_its_commit_is_deleted_by_the_next(
+    sink, tmp_path, kind, monkeypatch
+):
+    target, gone = place(kind, tmp_path / "target"), picture(2)
+    target.export(sink)
+    forget(sink, ["a/2.png"], "forgetting")
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr(Storage, "delete", interrupted)
+        target.export(sink)
+    assert set(target.by_id()) == {f"a/{n}.png" for n in (0, 1, 3, 4)}
+    assert [path for path in (tmp_path / "target").rglob("*") if path.is_file() and holds(path, gone)]
+    assert target.export(sink).version is None
+    assert not [path for path in (tmp_path / "target").rglob("*") if path.is_file() and holds(path, gone)]
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+
+def test_export_none_of_whose_results_can_be_read_changes_nothing(sink, target, tmp_path):
+    target.export(sink)
+    before = target.by_id()
+    (tmp_path / "sink" / "data").rename(tmp_path / "unmounted")
+    commit(sink, [replace(row, run_id="again") for row in (result(sink, f"a/{n}.png", n) for n in range(5))])
+    for path in (tmp_path / "sink" / "data").rglob("*.png"):
+        path.unlink()
+    with pytest.raises(OSError, match=r"no result of .* can be read \(5 missing\): nothing was exported"):
+        target.export(sink)
+    assert target.by_id() == before
+
+
 def holds(path: Path, image: bytes) -> bool:
     """Whether a file holds an image, as Parquet or as it is."""
     if path.suffix != ".parquet":

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 from PIL import Image
 
 from pipeline.config.job import JobConfig, MaskConfig, SinkConfig, SourceConfig
+from pipeline.errors import ConfigError
+from pipeline.export.plain_types import plain_value
 from pipeline.export.registry import REFERENCES
 from pipeline.manifest.log import Manifest
 from pipeline.sinks.results import read_result
@@ -99,6 +102,51 @@ def test_carried_columns_can_be_left_out(here, tmp_path):
     target = place("delta", tmp_path / "target")
     target.export(Storage(config.sink.uri), with_carried=False)
     assert "caption" not in target.rows()[0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_carried_columns_that_were_left_out_come_with_the_next_export(here, tmp_path, kind):
+    config = carrying(tmp_path, "parquet", caption=CARRIED["caption"])
+    run_here(config)
+    target = place(kind, tmp_path / "target")
+    target.export(Storage(config.sink.uri), with_carried=False)
+    done = target.export(Storage(config.sink.uri))
+    assert done.replaced_all and {row["caption"] for row in target.rows()} == {"a heron", None, "它"}
+    assert target.export(Storage(config.sink.uri)).version is None
+
+
+@pytest.mark.parametrize("damaged", [0, 1])
+def test_rows_of_a_tar_shard_that_is_cut_short_are_left_out_and_counted(here, tmp_path, damaged):
+    config = carrying(tmp_path, "webdataset", caption=CARRIED["caption"])
+    run_here(config)
+    shards = sorted((tmp_path / "out" / "data").rglob("*.tar"))
+    shards[damaged].write_bytes(shards[damaged].read_bytes()[:700])
+    target = place("parquet", tmp_path / "target")
+    done = target.export(Storage(config.sink.uri))
+    lost = (2, 1)[damaged]
+    assert done.rows == 3 - lost and done.unread.total() == lost
+
+
+@pytest.mark.parametrize(
+    "kind, name, message",
+    [
+        ("delta", "Status", "cannot hold the columns status, Status: Delta Lake does not tell capital letters"),
+        ("lance", "a.b", "cannot hold the columns a.b: Lance takes a dot for a nested column"),
+    ],
+)
+def test_names_of_columns_that_a_format_cannot_hold_are_refused(here, tmp_path, kind, name, message):
+    config = carrying(tmp_path, "parquet", **{name: CARRIED["caption"]})
+    run_here(config)
+    target = place(kind, tmp_path / "target")
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        target.export(Storage(config.sink.uri))
+    assert target.export(Storage(config.sink.uri), with_carried=False).added == 3
+
+
+def test_integer_that_a_fraction_cannot_hold_is_not_rounded():
+    assert plain_value(pa.scalar(2**53), pa.float64()) == 2.0**53
+    with pytest.raises(pa.ArrowInvalid):
+        plain_value(pa.scalar(2**53 + 1), pa.float64())
 
 
 def test_column_that_is_carried_later_appears_in_all_rows(here, tmp_path):
