@@ -124,7 +124,7 @@ class LatentFolder:
         self.storage.write(META, json.dumps(self.wanted, indent=1).encode())
 
     def _check(self, made_with: Mapping[str, Any]) -> None:
-        """Refuse latents of other settings; keys of masks that came later are recorded unless at their defaults.
+        """Refuse latents of other settings; a key that is not recorded has its default.
 
         Raises:
             ConfigError: naming the key.

@@ -140,6 +140,15 @@ def test_secrets_in_the_uri_of_the_source_are_not_written_beside_latents(stream_
     assert "example.com" in str(settings.deciding_keys()) and "hunter" not in str(settings.deciding_keys())
 
 
+def test_the_folder_of_masks_decides_latents_only_where_masks_are_files(stream_settings):
+    def keys(kind, mask, name):
+        return stream_settings(kind, mask={**mask, "uri": f"/masks/{name}"}).deciding_keys()
+
+    paired = {"kind": "paired", "template": "{stem}.png"}
+    assert keys("images", paired, "a") != keys("images", paired, "b")
+    assert keys("webdataset", SEGMENTS, "a") == keys("webdataset", SEGMENTS, "b")
+
+
 def test_the_share_of_objects_decides_nothing_without_masks_of_objects(stream_settings):
     assert (
         stream_settings("images", object_share=0.1).deciding_keys()
