@@ -181,6 +181,7 @@ def test_two_processes_of_ray_train_share_a_run(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # three runs, each of which starts processes that import PyTorch
 def test_processes_of_ray_train_stream_photos_of_their_own_and_resume(sources, tiny_weights, tmp_path):
     pytest.importorskip("pydantic", reason="ray[train] is an extra")
     source = SourceConfig(format="parquet", uri=str(sources["parquet"]), key="name")
