@@ -48,7 +48,7 @@ def resume(path: Path, model: nn.Module, source: CropSource, ema: Ema, optimizer
     """Load a checkpoint where there is one, and return the number of steps that were taken.
 
     Raises:
-        CheckpointError: unreadable, or of another model.
+        CheckpointError: unreadable, of another model, or of a run whose optimizers had other groups of parameters.
     """
     if not path.is_file():
         return 0
@@ -56,9 +56,16 @@ def resume(path: Path, model: nn.Module, source: CropSource, ema: Ema, optimizer
     try:
         model.load_state_dict(content["model"])
         ema.load(content["ema"])
-        optimizers.load_state_dict(content["optimizers"])
+        is_resumable = optimizers.fits(content["optimizers"])
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} is of another model: choose another folder, or delete it") from error
+    if not is_resumable:
+        raise CheckpointError(
+            f"{path} cannot be resumed, its optimizers have other groups of parameters: it is of an earlier version, "
+            "or other parts of the model were trained. With a new folder, its exported weights are trained further: "
+            "init=FOLDER, or vae=FOLDER/vae with mode=vae"
+        )
+    optimizers.load_state_dict(content["optimizers"])
     _resume_source(source, content.get("positions", []))
     logger.info("%d of %d steps were taken before, see %s", content["step"], optimizers.settings.steps, path)
     return int(content["step"])

@@ -3,17 +3,20 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.config.deciding import deciding
 from pipeline.config.job import JobConfig
 from pipeline.config.mask import MaskConfig
 from pipeline.config.sink import SinkConfig
 from pipeline.config.source import SourceConfig
+from pipeline.uris import public_uri
 
 NO_MASKS = "alpha"  # a kind whose masks need no file
+_OF_SOURCE = ("uri", "format", "pattern", "image", "key")  # that decide the samples and their names
 
 
 @dataclass(frozen=True)
 class StreamSettings:
-    """What decides a stream of crops.
+    """Settings that decide a stream of crops.
 
     Args:
         source: where the photos are.
@@ -43,3 +46,16 @@ class StreamSettings:
         return JobConfig(
             source=self.source, mask=self.mask or MaskConfig(kind=NO_MASKS), sink=SinkConfig(), storage=self.storage
         )
+
+    def deciding_keys(self) -> dict[str, Any]:
+        """Return the keys that decide which crops come, and in which order, with their values without secrets."""
+        keys: dict[str, Any] = {f"source.{key}": getattr(self.source, key) for key in _OF_SOURCE}
+        keys |= {"source.uri": public_uri(self.source.uri), "mask.kind": None, "masks": [*self.kinds]}
+        keys |= {key: getattr(self, key) for key in ("size_px", "shuffle", "seed")}
+        if self.mask is None:
+            return keys
+        others = ("also",) if self.mask.kind == "paired" else ("also", "uri")
+        mask = {f"mask.{key}": value for key, value in deciding(self.mask, others).items()}
+        if "mask.uri" in mask:
+            mask["mask.uri"] = public_uri(self.mask.uri)
+        return keys | mask | {"object_share": self.object_share}

@@ -1,6 +1,7 @@
 """Latents of crops and of crops with a hole: encoded once into Parquet files, and streamed from there.
 
-``latents.json`` beside the files names the autoencoder by a hash of its weights; it is written when all are there.
+``latents.json`` beside the files names the source, the settings, and the autoencoder by a hash of its weights; it is
+written when all are there.
 """
 
 import hashlib
@@ -87,14 +88,8 @@ class LatentFolder:
         self, storage: Storage, photos: StreamedSource, vae: Autoencoder, latent_size: int, count: int
     ) -> None:
         self.storage, self.photos, self.vae, self.latent_size, self.count = storage, photos, vae, latent_size, count
-        settings = photos.order.settings
-        self.wanted = {
-            "autoencoder": weights_hash(vae),
-            "size_px": settings.size_px,
-            "samples": count,
-            "seed": settings.seed,
-            "masks": [*settings.kinds],
-        }
+        wanted = {"autoencoder": weights_hash(vae), "samples": count, **photos.order.settings.deciding_keys()}
+        self.wanted: dict[str, Any] = json.loads(json.dumps(wanted))  # as it is read again
 
     def is_complete(self) -> bool:
         """Return whether the latents are there.
@@ -106,12 +101,7 @@ class LatentFolder:
             meta = json.loads(self.storage.read(META))
         except FileNotFoundError:
             return False
-        for key, value in self.wanted.items():
-            if meta.get(key) != value:
-                raise ConfigError(
-                    f"latents: those in {self.storage} were made with {key}={meta.get(key)}, now it is {value}: choose "
-                    "another folder, or delete it"
-                )
+        self._check(meta)
         return True
 
     def encode(self) -> None:
@@ -123,8 +113,7 @@ class LatentFolder:
         done, number = 0, 0
         while self.storage_has(number):
             rows, position, made_with = self._read_end(number)
-            if made_with != json.dumps(self.wanted):
-                raise ConfigError(f"latents: {self.storage} holds files of other settings: choose another folder")
+            self._check(json.loads(made_with))
             done, number = done + rows, number + 1
             self.photos.resume(position)
         while done < self.count:
@@ -133,6 +122,20 @@ class LatentFolder:
             done, number = done + rows, number + 1
             logger.info("latents: %d of %d pairs are encoded", done, self.count)
         self.storage.write(META, json.dumps(self.wanted, indent=1).encode())
+
+    def _check(self, made_with: Mapping[str, Any]) -> None:
+        """Refuse latents of other settings; a key that is not recorded has its default.
+
+        Raises:
+            ConfigError: naming the key.
+        """
+        for key in {**self.wanted, **made_with}:
+            before, now = made_with.get(key, "the default"), self.wanted.get(key, "the default")
+            if before != now:
+                raise ConfigError(
+                    f"latents: those in {self.storage} were made with {key}={before}, now it is {now}: choose another "
+                    "folder, or delete it"
+                )
 
     def stream(self, uri: str, rank: int, world: int) -> LatentStream:
         """Open the stream of one process."""

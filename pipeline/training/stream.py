@@ -76,12 +76,13 @@ class StreamedSource:
             PhotosError: a whole epoch without a photo that can be trained on.
         """
         epoch, good, bad = start.epoch, 0, 0
+        is_whole = start == Position(epoch)  # else nothing may be left of it, or only damaged photos
         for position, sample in in_order(self.decoded(start)):
             if position.epoch != epoch:
-                if not good:
+                if is_whole and not good:
                     raise PhotosError(f"none of {bad} photos of the source can be trained on: {_told(self.left_out)}")
                 self._tell_epoch(epoch, good, bad)
-                epoch, good, bad = position.epoch, 0, 0
+                epoch, good, bad, is_whole = position.epoch, 0, 0, True
             self.position = position
             if isinstance(sample, str):
                 bad += 1

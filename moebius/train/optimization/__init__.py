@@ -1,1 +1,1 @@
-"""What a step does to a model: optimizers, averaged weights, recomputed activations, devices."""
+"""Parts of a step that act on the model: optimizers, averaged weights, recomputed activations, devices."""

@@ -5,7 +5,7 @@ of PyTorch is given the matrix (a, b·…), for which it would take lr·0.2·√
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -93,6 +93,10 @@ class Optimizers:
         """Return the states of both."""
         return [optimizer.state_dict() for optimizer in self.optimizers]
 
+    def fits(self, states: Sequence[Mapping[str, Any]]) -> bool:
+        """Return whether saved states are of the same optimizers, groups and numbers of parameters."""
+        return _layout(states) == _layout(self.state_dict())
+
     def load_state_dict(self, states: list[dict[str, Any]]) -> None:
         """Resume from saved states, with the decay of these settings."""
         for optimizer, state in zip(self.optimizers, states, strict=True):
@@ -100,6 +104,11 @@ class Optimizers:
             optimizer.load_state_dict(state)
             for group, decay in zip(optimizer.param_groups, decays, strict=True):
                 group["weight_decay"] = decay
+
+
+def _layout(states: Sequence[Mapping[str, Any]]) -> list[list[tuple[int, float | None]]]:
+    """Return the number of parameters and the scale of the rate of each group of each optimizer."""
+    return [[(len(group["params"]), group.get("rate_scale")) for group in state["param_groups"]] for state in states]
 
 
 def _by_scale(matrices: Sequence[nn.Parameter], views: Sequence[nn.Parameter], decay: float) -> list[dict[str, Any]]:

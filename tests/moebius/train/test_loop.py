@@ -4,13 +4,12 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 
 import pytest
 import torch
 
-from moebius.checkpoint import CheckpointError
+from moebius.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from moebius.train.data.source import PackedSource, process_index
 from moebius.train.loop import average_gradients, train
 from moebius.train.settings import TrainSettings
@@ -21,14 +20,22 @@ from moebius.weights.files import find_weights
 from tests.conftest import ROOT, TINY, write_tiny_weights
 
 SCRIPT = """
-import sys
+import os, signal, sys
 from moebius.train.tasks.denoising import DenoiserTask
 from moebius.train.loop import train
 from moebius.train.settings import TrainSettings
 from tests.conftest import TINY
 settings = TrainSettings(photos=sys.argv[1], vae=sys.argv[2], folder=sys.argv[3], steps=12, batch_size=2,
                          checkpoint_every=4, log_every=1)
-train(DenoiserTask(settings, TINY), settings)
+task, losses = DenoiserTask(settings, TINY), DenoiserTask.losses
+
+def until_killed(task, batch_index):
+    if batch_index == int(sys.argv[4]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return losses(task, batch_index)
+
+DenoiserTask.losses = until_killed
+train(task, settings)
 """
 
 
@@ -129,18 +136,22 @@ def test_accumulated_batches_take_the_step_of_one_that_holds_them_all(tmp_path):
 
 @pytest.mark.slow
 def test_a_run_that_was_killed_takes_the_same_steps(packed_photos, vae_folder, tmp_path):
-    def command(name):
-        return [sys.executable, "-c", SCRIPT, str(packed_photos), str(vae_folder), str(tmp_path / name)]
+    def run(name, killed_at=-1):
+        command = [
+            sys.executable,
+            "-c",
+            SCRIPT,
+            str(packed_photos),
+            str(vae_folder),
+            str(tmp_path / name),
+            str(killed_at),
+        ]
+        return subprocess.run(command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False).returncode
 
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    subprocess.run(command("whole"), cwd=ROOT, env=environment, check=True)
-    killed = subprocess.Popen(command("killed"), cwd=ROOT, env=environment)
-    log = tmp_path / "killed" / "losses.csv"
-    while killed.poll() is None and not (log.is_file() and log.read_text().count("\n") > 6):
-        time.sleep(0.01)
-    killed.send_signal(signal.SIGKILL)
-    assert killed.wait() == -signal.SIGKILL
-    subprocess.run(command("killed"), cwd=ROOT, env=environment, check=True)
+    assert run("whole") == 0
+    assert run("killed", 6) == -signal.SIGKILL
+    assert list(_rows(tmp_path / "killed")) == list(range(1, 7))
+    assert run("killed") == 0
     whole, resumed = _rows(tmp_path / "whole"), _rows(tmp_path / "killed")
     assert list(resumed) == list(range(1, 13))
     assert resumed == pytest.approx(whole, rel=1e-5)
@@ -167,6 +178,34 @@ def test_what_was_trained_loads_as_weights_and_the_loss_falls(packed_photos, vae
     assert weights.trained and denoiser.config == TINY
     with pytest.raises(CheckpointError, match="is of another model"):
         train(DenoiserTask(settings, replace(TINY, heads=TINY.heads // 2)), settings)
+
+
+def _split_group(states):
+    group = states[0]["param_groups"][0]
+    rest = group | {"params": group["params"][3:]}
+    states[0]["param_groups"] = [group | {"params": group["params"][:3]}, rest]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(_split_group, id="more groups"),
+        pytest.param(lambda states: states[0]["param_groups"][0]["params"].pop(), id="fewer parameters"),
+        pytest.param(lambda states: states[1]["param_groups"][0].pop("rate_scale"), id="groups without scales"),
+        pytest.param(lambda states: states.pop(), id="one optimizer"),
+    ],
+)
+def test_a_checkpoint_of_an_earlier_version_is_refused_with_the_way_on(change, packed_photos, vae_folder, tmp_path):
+    settings = TrainSettings(
+        photos=str(packed_photos), vae=str(vae_folder), folder=str(tmp_path), steps=1, batch_size=2
+    )
+    train(DenoiserTask(settings, TINY), settings)
+    content = read_checkpoint(tmp_path / "checkpoint.pt")
+    change(content["optimizers"])
+    write_checkpoint(content, tmp_path / "checkpoint.pt")
+    with pytest.raises(CheckpointError, match=r"cannot be resumed, .* earlier version, .* init=FOLDER"):
+        train(DenoiserTask(settings, TINY), settings)
+    assert find_weights(str(tmp_path)).trained  # as init takes them
 
 
 def test_a_checkpoint_that_is_cut_short_is_refused_in_one_line(packed_photos, vae_folder, tmp_path):

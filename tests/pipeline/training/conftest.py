@@ -62,7 +62,12 @@ def sources(tmp_path_factory):
 @pytest.fixture(scope="session")
 def stream_settings(sources):
     def settings(kind, uri=None, **given):
-        source = SourceConfig(format=kind, uri=str(uri or sources[kind]), key="name" if kind == "parquet" else None)
+        source = SourceConfig(
+            format=kind,
+            uri=str(uri or sources[kind]),
+            pattern=given.pop("pattern", "**/*"),
+            key="name" if kind == "parquet" else None,
+        )
         mask = MaskConfig(**given.pop("mask")) if "mask" in given else None
         return StreamSettings(source, mask, SIZE_PX, ("boxes",), **{"shuffle": 50, **given})
 

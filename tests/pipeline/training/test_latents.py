@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -11,6 +13,7 @@ from pipeline.training import latents as latents_module
 from pipeline.training.latents import LatentFolder, weights_hash
 from pipeline.training.order import SampleOrder
 from pipeline.training.stream import StreamedSource
+from tests.pipeline.training.conftest import write_source
 
 COUNT = 50
 
@@ -27,8 +30,8 @@ def small_files(monkeypatch):
 
 @pytest.fixture
 def folder_of(stream_settings, vae):
-    def folder(path, count=COUNT, **given):
-        photos = StreamedSource(SampleOrder(stream_settings("webdataset", **given)))
+    def folder(path, count=COUNT, kind="webdataset", **given):
+        photos = StreamedSource(SampleOrder(stream_settings(kind, **given)))
         return LatentFolder(Storage(str(path)), photos, vae, 8, count)
 
     return folder
@@ -91,7 +94,7 @@ def test_latents_of_another_autoencoder_or_of_other_settings_are_refused(folder_
     with pytest.raises(ConfigError, match=r"were made with seed=0, now it is 1"):
         folder_of(tmp_path, seed=1).is_complete()
     (tmp_path / "latents.json").unlink()
-    with pytest.raises(ConfigError, match=r"holds files of other settings"):
+    with pytest.raises(ConfigError, match=r"were made with seed=0, now it is 1"):
         folder_of(tmp_path, seed=1).encode()
     folder_of(tmp_path).encode()
     parameter = next(vae.parameters())
@@ -104,6 +107,63 @@ def test_latents_of_another_autoencoder_or_of_other_settings_are_refused(folder_
                 folder_of(tmp_path).is_complete()
         finally:
             parameter.flatten()[0] -= 1
+
+
+SEGMENTS = {"kind": "member", "member": "seg.png", "missing": "empty"}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "told"),
+    [
+        ({}, {"kind": "images"}, r"source\.uri=\S+/webdataset, now it is \S+/images"),
+        ({}, {"pattern": "0[0-2].tar"}, r"source\.pattern=\*\*/\*, now it is 0\[0-2\]\.tar"),
+        ({}, {"shuffle": 51}, "shuffle=50, now it is 51"),
+        ({}, {"mask": SEGMENTS}, "mask.kind=None, now it is member"),
+        ({"mask": SEGMENTS}, {}, "mask.kind=member, now it is None"),
+        ({"mask": SEGMENTS}, {"mask": SEGMENTS | {"dilate_px": 3}}, "mask.dilate_px=0, now it is 3"),
+        ({"mask": SEGMENTS}, {"mask": SEGMENTS | {"missing": "fail"}}, "mask.missing=empty, now it is the default"),
+        ({"mask": SEGMENTS}, {"mask": SEGMENTS, "object_share": 0.7}, "object_share=0.5, now it is 0.7"),
+    ],
+)
+def test_latents_of_another_source_or_of_other_masks_are_refused(before, now, told, folder_of, tmp_path):
+    folder_of(tmp_path, count=20, **before).encode()
+    assert folder_of(tmp_path, count=20, **before).is_complete()
+    with pytest.raises(ConfigError, match=f"were made with {told}: choose another folder"):
+        folder_of(tmp_path, count=20, **now).is_complete()
+    (tmp_path / "latents.json").unlink()
+    with pytest.raises(ConfigError, match=f"were made with {told}: choose another folder"):
+        folder_of(tmp_path, count=20, **now).encode()
+
+
+def test_secrets_in_the_uri_of_the_source_are_not_written_beside_latents(stream_settings):
+    settings = stream_settings("images", "https://example.com/photos/?token=hunter")
+    assert "example.com" in str(settings.deciding_keys()) and "hunter" not in str(settings.deciding_keys())
+
+
+def test_the_folder_of_masks_decides_latents_only_where_masks_are_files(stream_settings):
+    def keys(kind, mask, name):
+        return stream_settings(kind, mask={**mask, "uri": f"/masks/{name}"}).deciding_keys()
+
+    paired = {"kind": "paired", "template": "{stem}.png"}
+    assert keys("images", paired, "a") != keys("images", paired, "b")
+    assert keys("webdataset", SEGMENTS, "a") == keys("webdataset", SEGMENTS, "b")
+
+
+def test_the_share_of_objects_decides_nothing_without_masks_of_objects(stream_settings):
+    assert (
+        stream_settings("images", object_share=0.1).deciding_keys()
+        == stream_settings("images", object_share=0.9).deciding_keys()
+    )
+
+
+def test_encoding_goes_on_after_a_file_that_ends_with_an_epoch(folder_of, tmp_path):
+    source = write_source(tmp_path / "photos", "webdataset", shards=2, in_shard=10)
+    folder_of(tmp_path / "whole", count=30, uri=source).encode()
+    (tmp_path / "broken").mkdir()
+    shutil.copy(tmp_path / "whole" / "000000.parquet", tmp_path / "broken")
+    folder_of(tmp_path / "broken", count=30, uri=source).encode()
+    for name in ("000001.parquet", "latents.json"):
+        assert (tmp_path / "broken" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_latents_that_were_cut_are_left_out(folder_of, tmp_path, caplog):

@@ -2,7 +2,6 @@ import csv
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -21,6 +20,21 @@ from pipeline.training.config import TrainingConfig
 from pipeline.training.run import run_training, takes_gpus
 from pipeline.training.stream import StreamedSource
 from tests.conftest import ROOT, textured
+
+KILLED_RUN = """
+import os, signal, sys
+from jobs.distill import main
+from pipeline.training.stream import StreamedSource
+take = StreamedSource.batch
+
+def until_killed(source, batch_index, count):
+    if batch_index == int(sys.argv[1]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return take(source, batch_index, count)
+
+StreamedSource.batch = until_killed
+sys.exit(main(sys.argv[2:]))
+"""
 
 
 def test_no_process_is_refused():
@@ -82,20 +96,17 @@ def test_a_run_that_was_killed_while_it_streamed_from_s3_takes_the_same_steps(
     bucket.put(f"{sources['webdataset']}/", "bucket/stream/", recursive=True)
     source = {"format": "webdataset", "uri": "s3://bucket/stream/"}
 
-    def command(name):
+    def run(name, killed_at=-1):
         config = tmp_path / f"{name}.yaml"
         content = _config(tmp_path / name, tiny_weights / "vae", source, steps=12, checkpoint_every=4)
         config.write_text(yaml.safe_dump({"mode": "diffusion", "storage": s3_server, **content}))
-        return [sys.executable, "-m", "jobs.distill", str(config)]
+        command = [sys.executable, "-c", KILLED_RUN, str(killed_at), str(config)]
+        return subprocess.run(command, cwd=ROOT, check=False).returncode
 
-    subprocess.run(command("whole"), cwd=ROOT, check=True)
-    killed = subprocess.Popen(command("killed"), cwd=ROOT)
-    log = tmp_path / "killed" / "losses.csv"
-    while killed.poll() is None and not (log.is_file() and log.read_text().count("\n") > 6):
-        time.sleep(0.01)
-    killed.send_signal(signal.SIGKILL)
-    assert killed.wait() == -signal.SIGKILL
-    subprocess.run(command("killed"), cwd=ROOT, check=True)
+    assert run("whole") == 0
+    assert run("killed", 6) == -signal.SIGKILL
+    assert max(_losses(tmp_path / "killed")) == 6
+    assert run("killed") == 0
     assert _losses(tmp_path / "killed") == pytest.approx(_losses(tmp_path / "whole"), rel=1e-5)
     assert len(_losses(tmp_path / "whole")) == 12
 
@@ -170,6 +181,7 @@ def test_two_processes_of_ray_train_share_a_run(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # three runs, each of which starts processes that import PyTorch
 def test_processes_of_ray_train_stream_photos_of_their_own_and_resume(sources, tiny_weights, tmp_path):
     pytest.importorskip("pydantic", reason="ray[train] is an extra")
     source = SourceConfig(format="parquet", uri=str(sources["parquet"]), key="name")

@@ -56,6 +56,37 @@ def test_a_source_that_resumes_goes_on_with_the_same_samples(kind, stream_settin
         assert all(equal(resumed.batch(index, 5), batches[index]) for index in range(cut, 25))
 
 
+@pytest.mark.parametrize("damaged_count", [0, 1, 7])  # at the end of an epoch, whose last group has six photos
+def test_a_source_that_resumes_after_any_sample_goes_on_with_the_next(damaged_count, tmp_path, stream_settings):
+    def source(name, damaged=()):
+        def data_of(number):
+            return b"no photo" if number in damaged else photo_bytes(number)
+
+        if not (tmp_path / name).exists():
+            write_source(tmp_path / name, "webdataset", shards=6, in_shard=3, data_of=data_of)
+        return source_of(stream_settings("webdataset", tmp_path / name, shuffle=5))
+
+    places = [(chunk.group, place) for chunk in source("good").order.epoch_chunks(Position()) for place in chunk.places]
+    places.sort(key=lambda pair: (pair[0], pair[1].offset))
+    last = {int(place.ref.sample_id[-4:]) for _, place in places[18 - damaged_count :]}
+    whole, seeds, states = source("some", last), [], []
+    for index in range(41):  # two epochs and a part of the third
+        states.append(whole.state())
+        seeds += whole.batch(index, 1).seeds.tolist()
+    for cut, state in enumerate(states[:-3]):
+        resumed = source("some", last)
+        resumed.resume(state)
+        assert resumed.batch(0, 3).seeds.tolist() == seeds[cut : cut + 3], f"cut after {cut} samples"
+
+
+def test_a_source_that_resumes_with_damaged_photos_alone_ends_the_training(tmp_path, stream_settings):
+    folder = write_source(tmp_path / "some", "images", shards=1, data_of=lambda number: b"no photo")
+    source = source_of(stream_settings("images", folder))
+    source.resume(Position(1, 0, 7).state())
+    with pytest.raises(PhotosError, match=r"none of 23 photos"):
+        source.batch(0, 1)
+
+
 def test_examples_are_the_same_at_any_time_and_do_not_move_the_source(stream_settings):
     source, other = (source_of(stream_settings("webdataset"), 1, 2) for _ in range(2))
     first, examples = source.batch(0, 4), source.examples(6)

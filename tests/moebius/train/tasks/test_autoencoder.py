@@ -22,7 +22,7 @@ def test_the_autoencoder_trains_and_its_latents_have_deviation_one(packed_photos
     train(task, settings)
     assert all(float(task.losses(0)[kind]) > old + 1 for kind, old in zip(kinds, before, strict=True))
     vae = load_vae(tmp_path / "vae")
-    images = task.crops.batch(32, np.random.default_rng(5))
+    images = task.source.crops.batch(32, np.random.default_rng(5))
     latents = encode(vae, images, torch.zeros(32, 8, 16, 16))
     assert 0.5 < float(latents.std()) < 2
 
