@@ -7,7 +7,7 @@ RAY ?= oldest
 RAY_oldest = ==$(shell sed -n 's/.*"ray\[data\]>=\([0-9.]*\)".*/\1/p' pyproject.toml)
 RAY_newest =
 RAY_VENV := out/ray-$(RAY)
-RAY_TESTS := tests/test_joined_cluster.py tests/jobs/test_commands.py tests/pipeline/test_training.py \
+RAY_TESTS := tests/test_joined_cluster.py tests/jobs/test_commands.py tests/pipeline/training \
 	$(addprefix tests/pipeline/,cluster executor faults/test_roster.py worker) \
 	$(addprefix tests/pipeline/scenarios/,test_faults.py test_kill_points.py test_run.py test_whose_fault.py)
 
