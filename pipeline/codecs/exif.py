@@ -9,6 +9,17 @@ from typing import Any
 from PIL import ExifTags, Image
 
 PREFIX = b"Exif\0\0"
+# For each orientation: from the image as it is stored to the image as viewers show it.
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+SIDEWAYS = (5, 6, 7, 8)  # orientations that exchange width and height
 _COLOUR_SPACES = (1, 2, 0xFFFF)  # sRGB, Adobe RGB of some writers, none of these
 _COLOUR_RULES = ("R98", "R03")  # of the interoperability directory: sRGB, Adobe RGB
 _RESOLUTION_UNITS = (1, 2, 3)

@@ -52,11 +52,11 @@ def render_page(
 
 
 def render_template(folder: Path, takes_answers: bool = False, **values: object) -> bytes:
-    """Render ``page.html`` of a folder with the style of the report and its own, and with its script.
+    """Render ``page.html`` of a folder with the style of the report, and with its own style and script if it has them.
 
     Args:
-        folder: with ``page.html``, ``page.css`` and ``page.js``; its page includes ``head.html``, which needs ``title``
-            and ``pictures``, the sources of images that its policy allows.
+        folder: with ``page.html``, and perhaps ``page.css`` and ``page.js``; its page includes ``head.html``, which
+            needs ``title`` and ``pictures``, the sources of images that its policy allows.
         takes_answers: whether people answer in the page, with ``answers.css`` and ``answers.js``.
         values: of the template, escaped unless they are ``Markup``; ``style``, ``script``, ``script_hash`` and
             ``made_at`` are added.
@@ -82,4 +82,5 @@ def render_template(folder: Path, takes_answers: bool = False, **values: object)
 
 
 def _joined(paths: Sequence[Path]) -> str:
-    return "\n".join(path.read_text(encoding="utf-8") for path in dict.fromkeys(paths))
+    """Return the contents of those files that exist."""
+    return "\n".join(path.read_text(encoding="utf-8") for path in dict.fromkeys(paths) if path.is_file())

@@ -9,20 +9,12 @@ import numpy as np
 from PIL import Image
 
 from moebius.windows import Box
+from pipeline.codecs.exif import UPRIGHT
 from pipeline.report.pictures import RowPixels, hole_picture, photo_picture, surroundings
 
 SHOWN_PX = 1400  # longest side of a picture
 WEBP_MAX_PX = 16_383  # a side
 QUALITY = 92  # of WebP; a lower one hides seams
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}  # from the image as it is stored to the image as viewers show it
 
 
 @dataclass(frozen=True)
@@ -84,7 +76,7 @@ def _draw(pixels: RowPixels, part: Box | None, orientation: int | None) -> View 
     drawn = {name: photo_picture(image, size) for name, image in found.items()}
     if pixels.hole is not None and pixels.hole.any():
         drawn["hole"] = hole_picture(pixels.hole[cut], size)
-    turn = _UPRIGHT.get(orientation or 1)
+    turn = UPRIGHT.get(orientation or 1)
     if turn is not None:
         drawn = {name: picture.transpose(turn) for name, picture in drawn.items()}
     files = {name: _webp(picture, lossless=name == "hole") for name, picture in drawn.items()}

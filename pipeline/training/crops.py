@@ -11,6 +11,7 @@ from PIL import Image
 from moebius.train.data.random_masks import random_mask
 from moebius.train.photos import UNKNOWN_LAYOUT
 from pipeline.codecs.decode import load_pixels
+from pipeline.codecs.exif import SIDEWAYS, UPRIGHT
 from pipeline.codecs.header import open_checked
 from pipeline.config.mask import MaskConfig
 from pipeline.errors import SampleError
@@ -22,16 +23,6 @@ from pipeline.training.job import StreamSettings
 
 MAX_PIXELS = 200_000_000
 ORIENTATION = 0x0112  # the tag of EXIF
-TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-SIDEWAYS = (5, 6, 7, 8)
 
 
 @dataclass(frozen=True)
@@ -171,7 +162,7 @@ def _decode(data: bytes, header: Image.Image, factor: float) -> Image.Image:
 
 
 def _turned(image: Image.Image, orientation: int) -> Image.Image:
-    return image.transpose(TURNS[orientation]) if orientation in TURNS else image
+    return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
 
 
 def _object(data: MaskData, size: tuple[int, int], orientation: int, config: MaskConfig) -> Image.Image:

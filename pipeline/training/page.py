@@ -10,7 +10,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pygal
 import yaml
 from markupsafe import Markup
@@ -19,11 +18,12 @@ from PIL import Image
 from moebius.checkpoint import written_whole
 from moebius.train.loop import LOG, VALIDATION
 from pipeline.report.charts import as_svg, new_chart
+from pipeline.report.page import render_template
 from pipeline.training.config import TrainingConfig
 from pipeline.uris import public_uri
 
 PAGE = "training.html"
-STYLE = Path(__file__).parent.parent / "report" / "page.css"
+FOLDER = Path(__file__).parent
 MAX_POINTS = 300  # of a line; more are averaged
 GRID_PX = 1800  # width of the samples
 STEP_COLUMNS = ("grad_norm", "steps_per_s")
@@ -44,16 +44,10 @@ def write_page(folder: Path, title: str, config: TrainingConfig, made_at: dateti
         made_at: time to state.
     """
     losses, held_out = read_rows(folder / LOG), read_rows(folder / VALIDATION)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-    )
-    page = environment.get_template("page.html").render(
-        title=title,
-        style=Markup(STYLE.read_text()),
-        made_at=f"{made_at:%Y-%m-%d %H:%M %Z}",
+    page = render_template(
+        FOLDER,
+        place=title,
+        as_of=f"{made_at:%Y-%m-%d %H:%M %Z}",
         tiles=_tiles(losses, held_out, config.steps),
         grid=_grid(folder / "grid.png"),
         rows=AUTOENCODER_ROWS if config.mode == "vae" else DENOISER_ROWS,
@@ -61,7 +55,7 @@ def write_page(folder: Path, title: str, config: TrainingConfig, made_at: dateti
         settings=yaml.safe_dump(_public(config), sort_keys=False, allow_unicode=True),
     )
     with written_whole(folder / PAGE) as partial:
-        partial.write_text(page)
+        partial.write_bytes(page)
 
 
 def read_rows(path: Path) -> list[dict[str, float]]:
