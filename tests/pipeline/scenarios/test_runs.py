@@ -33,7 +33,8 @@ def test_run_file_says_what_was_done_with_what(tmp_path, tiny_weights):
     assert "hush" not in text
     summary = json.loads(text)
     assert summary["state"] == "ended"
-    assert summary["samples"] == {"found": 2, "gone": 0, "done_now": 2, "ok": 2}
+    counts = {"found": 2, "gone": 0, "forgotten": 0, "without_mask": 0, "done_now": 2, "ok": 2}
+    assert summary["samples"] == counts
     assert summary["weights"]["trained"] and len(summary["weights"]["sha256"]) == 3
     assert summary["configuration"]["model"]["steps"] == 2
     assert summary["versions"]["ray"]
