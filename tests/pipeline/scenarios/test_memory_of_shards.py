@@ -20,7 +20,7 @@ LARGE = 200_000_000  # bytes of zeros, in a row or a header
 ALLOWED_MB = 160  # SMALL_PAGE_BYTES twice, and rows
 PHOTO = os.urandom(3000)
 READ = """
-import json, resource, sys
+import json, os, resource, sys
 from pipeline.config.job import JobConfig, LimitsConfig, MaskConfig, SinkConfig, SourceConfig
 from pipeline.sources.reader import Reader, open_source
 
@@ -43,7 +43,8 @@ samples = [
 ]
 for inputs in reader.read_all(samples[:100]):
     results.append(inputs.kind if isinstance(inputs, Exception) else len(inputs.image))
-print(json.dumps({"results": results, "count": len(samples), "grown_mb": peak_mb() - before}))
+print(json.dumps({"results": results, "count": len(samples), "grown_mb": peak_mb() - before}), flush=True)
+os._exit(0)  # Arrow's threads may abort an interpreter that ends while they do
 """
 
 
