@@ -53,17 +53,7 @@ def settings_of(options: argparse.Namespace) -> InpaintSettings:
     if options.seed < 0:
         raise ConfigError(f"--seed must be 0 or more, got {options.seed}")
     try:
-        return InpaintSettings(
-            steps=options.steps,
-            guidance=options.guidance,
-            guidance_interval=tuple(options.guidance_interval),
-            sampler=options.sampler,
-            strength=options.strength,
-            start=options.start,
-            context=options.context,
-            refine=options.refine,
-            candidates=options.candidates,
-        )
+        return InpaintSettings.among(vars(options))
     except ValueError as error:
         raise ConfigError(str(error)) from error
 

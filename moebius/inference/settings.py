@@ -1,8 +1,9 @@
 """Settings that a user chooses to run the model with. Light to import: nothing here needs PyTorch."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from moebius.sampling.schedule import TRAIN_STEPS, ddim_timesteps
 
@@ -78,6 +79,18 @@ class InpaintSettings:
             raise ValueError(
                 f"refine must be 0, or below 1 with steps·refine at least 1, got {self.refine} with steps={self.steps}"
             )
+
+    @classmethod
+    def among(cls, values: Mapping[str, Any]) -> "InpaintSettings":
+        """Create settings from those values that have the name of one; ``guidance_interval`` may be a list.
+
+        Raises:
+            ValueError: a value out of range.
+        """
+        chosen = {name: values[name] for name in cls.__dataclass_fields__ if name in values}
+        if "guidance_interval" in chosen:
+            chosen["guidance_interval"] = tuple(chosen["guidance_interval"])
+        return cls(**chosen)
 
     def evaluations(self, strength: float) -> int:
         """Return how many evaluations of the model a window takes; a guided step takes two.

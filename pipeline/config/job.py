@@ -65,24 +65,7 @@ class JobConfig:
     @property
     def inpaint_settings(self) -> InpaintSettings:
         """Return the settings of the model, windows included."""
-        model, window = self.model, self.window
-        return InpaintSettings(
-            steps=model.steps,
-            guidance=model.guidance,
-            guidance_interval=tuple(model.guidance_interval),
-            sampler=model.sampler,
-            strength=model.strength,
-            start=model.start,
-            noise_offset=model.noise_offset,
-            latent_mask=model.latent_mask,
-            candidates=model.candidates,
-            fast=model.fast,
-            precision=model.precision,
-            batch_size=model.batch_size,
-            context=window.context,
-            max_upscale=window.max_upscale,
-            refine=window.refine,
-        )
+        return InpaintSettings.among({**vars(self.model), **vars(self.window)})
 
     def for_weights(self, recommended: MoebiusConfig) -> "JobConfig":
         """Return the configuration with the recommendations of weights in place of ``auto``.
