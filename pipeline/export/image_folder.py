@@ -10,7 +10,8 @@ import os
 import re
 import tempfile
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -31,27 +32,21 @@ _MAX_STEM = 80  # characters of the sample's own name
 _OWN_FILE = re.compile(rf"{FOLDER}/[0-9a-f]{{2}}/([0-9a-f]{{{_HASH_DIGITS}}})-[\w.-]*\.[a-z0-9]+", re.ASCII)
 
 
-class ImageFolder:
+class ImageFolder(LockedFolder):
     """A folder of images with a table of them; see :class:`pipeline.export.base.Target`."""
 
     has_versions = False
 
     def __init__(self, uri: str, options: Mapping[str, Any]) -> None:
-        self.folder = LockedFolder(Storage(uri, options))
-        self.storage = self.folder.storage
-
-    def __enter__(self) -> "ImageFolder":
-        self.folder.__enter__()
-        return self
-
-    def __exit__(self, *problem: object) -> None:
-        self.folder.__exit__(*problem)
+        super().__init__(Storage(uri, options))
+        self.is_new = True
 
     def state(self) -> State | None:
         """Return the state of the earlier export, and delete what a killed one has left beside it."""
         try:
             with self.storage.open(METADATA, READ_BYTES) as file:
-                schema = pq.read_schema(file)
+                table = pq.ParquetFile(file)
+                schema, metadata = table.schema_arrow, table.metadata.metadata or {}
         except FileNotFoundError:
             if other := self._foreign_file():
                 raise foreign(str(self.storage), f"{other}, but no export") from None
@@ -59,10 +54,11 @@ class ImageFolder:
         except pa.ArrowException:
             raise foreign(str(self.storage), f"a {METADATA} that is not Parquet") from None
         try:
-            stamp = Stamp(**json.loads((schema.metadata or {})[MARK.encode()]))
+            stamp = Stamp(**json.loads(metadata[MARK.encode()]))
         except (LookupError, TypeError, ValueError):
             raise foreign(str(self.storage), f"a {METADATA} of another program") from None
         self._clear(self._named())
+        self.is_new = False
         fields = [pa.field(IMAGE, pa.binary()) if field.name == FILE_NAME else field for field in schema]
         return State(stamp.sink, pa.schema(fields))
 
@@ -82,17 +78,17 @@ class ImageFolder:
         names = [FILE_NAME if name == IMAGE else name for name in changes.schema.names]
         types = [pa.string() if name == IMAGE else changes.schema.field(name).type for name in changes.schema.names]
         schema, named = pa.schema(list(zip(names, types, strict=True))), array("Q")
+        stamp = cache(changes.stamp)
         with tempfile.TemporaryDirectory() as scratch:
-            if self._is_new():  # so that readers of a first export that is killed find no images
-                self._replace(self._write_table(scratch, schema, [], Stamp(changes.sink, "", 0)))
-            # Its rows decide the stamp, so they are written before it is known.
-            body = self._write_table(scratch, schema, self._rows(changes, schema, named))
-            stamp = changes.stamp()
-            path = self._write_table(scratch, schema, pq.ParquetFile(body).iter_batches(), stamp)
+            if self.is_new:  # so that readers of a first export that is killed find no images
+                empty = Stamp(changes.sink, "", 0)
+                self._replace(_write_table(scratch, schema, (), lambda: empty))
+            path = _write_table(scratch, schema, self._rows(changes, schema, named), stamp)
             changes.check()
             self._replace(path)
+            self.is_new = False
         self._clear(named)
-        return Committed(stamp.version, 0)
+        return Committed(stamp().version, 0)
 
     def purge(self) -> None:
         """Do nothing: a folder has no earlier versions."""
@@ -116,7 +112,7 @@ class ImageFolder:
         for batch in changes.rows:
             rows = zip(*(batch[name].to_pylist() for name in ("sample_id", "output_format", IMAGE)), strict=True)
             files = [(_file_name(*row), row[-1]) for row in rows]
-            for fault in self.storage.write_all(iter(files), self.folder.lease.check):
+            for fault in self.storage.write_all(iter(files), self.lease.check):
                 if fault:
                     raise fault
             paths = pa.array([name for name, _ in files], pa.string())
@@ -124,28 +120,9 @@ class ImageFolder:
             columns = [paths if name == IMAGE else batch[name] for name in changes.schema.names]
             yield pa.record_batch(columns, schema=schema)
 
-    def _write_table(
-        self, scratch: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch], stamp: Stamp | None = None
-    ) -> str:
-        """Write a table below a temporary folder, and return its path."""
-        metadata = {MARK: json.dumps(stamp._asdict())} if stamp else None
-        descriptor, path = tempfile.mkstemp(".parquet", dir=scratch)
-        os.close(descriptor)
-        with pq.ParquetWriter(path, schema.with_metadata(metadata), compression="zstd") as writer:
-            for batch in batches:
-                writer.write_batch(batch.cast(writer.schema))
-        return path
-
     def _replace(self, path: str) -> None:
-        self.folder.lease.check()
+        self.lease.check()
         self.storage.upload(METADATA, path)
-
-    def _is_new(self) -> bool:
-        try:
-            self.storage.stat(METADATA)
-        except FileNotFoundError:
-            return True
-        return False
 
     def _foreign_file(self) -> str | None:
         """Return the name of a file that is neither hidden nor a remain of a killed export."""
@@ -157,9 +134,20 @@ class ImageFolder:
         wanted = np.sort(np.frombuffer(named, np.uint64)) if named else np.empty(0, np.uint64)
         for file in list(self.storage.list_files(FOLDER)):
             if (own := _OWN_FILE.fullmatch(file.key)) and not _holds(wanted, int(own[1], 16)):
-                self.folder.lease.check()
+                self.lease.check()
                 self.storage.delete(file.key)
         self.storage.clear_staging()
+
+
+def _write_table(scratch: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch], stamp: Callable[[], Stamp]) -> str:
+    """Write a table below a temporary folder, and return its path; its rows decide its stamp, which comes last."""
+    descriptor, path = tempfile.mkstemp(".parquet", dir=scratch)
+    os.close(descriptor)
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+        writer.add_key_value_metadata({MARK: json.dumps(stamp()._asdict())})
+    return path
 
 
 def _file_name(sample_id: str, image_format: str, image: bytes) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import uuid
+from typing import Self
 
 from pipeline.manifest.lease import Lease
 from pipeline.storage.errors import usable
@@ -19,7 +20,7 @@ class LockedFolder:
         self.storage = storage
         self.lease = Lease(storage, f"export-{uuid.uuid4().hex[:6]}")
 
-    def __enter__(self) -> "LockedFolder":
+    def __enter__(self) -> Self:
         if self.storage.is_local:
             with usable(f"TARGET: cannot write to {self.storage}"):
                 os.makedirs(self.storage.root, exist_ok=True)
