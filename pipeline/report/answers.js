@@ -20,6 +20,29 @@ const answers = {
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
   },
 
+  // Show one card at a time, with its mark in the strip; ``shown`` is called with its index each time.
+  cards(cards, marks, shown) {
+    let at = 0;
+    function show(index) {
+      cards[at].hidden = true;
+      marks[at].removeAttribute("aria-current");
+      at = Math.min(Math.max(index, 0), cards.length - 1);
+      cards[at].hidden = false;
+      marks[at].setAttribute("aria-current", "true");
+      marks[at].scrollIntoView({ block: "nearest" });
+      shown(at);
+    }
+    marks.forEach((mark, index) => mark.addEventListener("click", () => show(index)));
+    return {
+      show,
+      get at() { return at; },
+      next(isOpen) {
+        const open = cards.map((_, index) => index).filter(isOpen);
+        if (open.length) show(open.find((index) => index > at) ?? open[0]);
+      },
+    };
+  },
+
   // Call the function of a key, unless a button or box is to receive it.
   onKeys(keys) {
     document.addEventListener("click", (event) => {

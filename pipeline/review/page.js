@@ -5,7 +5,14 @@
   const choices = [...document.querySelectorAll("[data-verdict]")];
   const note = find("note"), reviewer = find("reviewer"), holes = find("holes"), whole = find("whole");
   const storeName = `moebius-review-${round}`;
-  let at = 0, unsaved = false;
+  const shown = answers.cards(cards, marks, (at) => {
+    note.value = lines[at].note || "";
+    load(at);
+    load(at + 1); // so that it is there when it is wanted
+    cut(0);
+    draw();
+  });
+  let unsaved = false;
 
   function remember() {
     const said = lines.map(({ verdict, note, reviewed_at, reviewer }) => [verdict, note, reviewed_at, reviewer]);
@@ -19,7 +26,7 @@
   }
 
   function cut(share) {
-    for (const view of cards[at].querySelectorAll(".view")) {
+    for (const view of cards[shown.at].querySelectorAll(".view")) {
       view.style.setProperty("--cut", `${share}%`);
       view.dataset.cut = share;
       const slider = view.querySelector("input");
@@ -31,44 +38,25 @@
     for (const picture of cards[index]?.querySelectorAll("img:not([src])") || []) picture.src = picture.dataset.src;
   }
 
-  function show(index) {
-    cards[at].hidden = true;
-    marks[at].removeAttribute("aria-current");
-    at = Math.min(Math.max(index, 0), cards.length - 1);
-    cards[at].hidden = false;
-    marks[at].setAttribute("aria-current", "true");
-    marks[at].scrollIntoView({ block: "nearest" });
-    note.value = lines[at].note || "";
-    load(at);
-    load(at + 1); // so that it is there when it is wanted
-    cut(0);
-    draw();
-  }
-
   function draw() {
     const count = (name) => lines.filter((line) => line.verdict === name).length;
     const [good, bad, unsure] = ["good", "bad", "unsure"].map(count);
     find("count").textContent = `${good + bad + unsure} of ${lines.length}: ${good} good, ${bad} bad, ${unsure} unsure`;
-    for (const choice of choices) choice.classList.toggle("chosen", choice.dataset.verdict === lines[at].verdict);
+    for (const choice of choices) choice.classList.toggle("chosen", choice.dataset.verdict === lines[shown.at].verdict);
     marks.forEach((mark, index) => { mark.className = lines[index].verdict || ""; });
   }
 
   function change(said) {
-    Object.assign(lines[at], said, { reviewed_at: new Date().toISOString(), reviewer: reviewer.value.trim() });
+    Object.assign(lines[shown.at], said, { reviewed_at: new Date().toISOString(), reviewer: reviewer.value.trim() });
     unsaved = true;
     remember();
     draw();
   }
 
   function judge(verdict) {
-    const again = lines[at].verdict === verdict;
+    const again = lines[shown.at].verdict === verdict;
     change({ verdict: again ? "" : verdict });
-    if (!again && at + 1 < cards.length) show(at + 1);
-  }
-
-  function next() {
-    const open = [...lines.keys()].filter((index) => !lines[index].verdict);
-    if (open.length) show(open.find((index) => index > at) ?? open[0]);
+    if (!again && shown.at + 1 < cards.length) shown.show(shown.at + 1);
   }
 
   function save() {
@@ -93,7 +81,6 @@
   }
 
   choices.forEach((choice) => choice.addEventListener("click", () => judge(choice.dataset.verdict)));
-  marks.forEach((mark, index) => mark.addEventListener("click", () => show(index)));
   find("save").addEventListener("click", save);
   find("tools").addEventListener("submit", (event) => event.preventDefault());
   holes.addEventListener("change", apply);
@@ -105,12 +92,13 @@
 
   answers.onKeys({
     g: () => judge("good"), b: () => judge("bad"), u: () => judge("unsure"),
-    ArrowLeft: () => show(at - 1), ArrowRight: () => show(at + 1), Enter: next,
-    " ": () => cut(Number(cards[at].querySelector("input")?.value) > 50 ? 0 : 100),
+    ArrowLeft: () => shown.show(shown.at - 1), ArrowRight: () => shown.show(shown.at + 1),
+    Enter: () => shown.next((index) => !lines[index].verdict),
+    " ": () => cut(Number(cards[shown.at].querySelector("input")?.value) > 50 ? 0 : 100),
     h: () => toggle(holes), z: () => toggle(whole), s: save, n: () => note.focus(),
   });
 
   answers.recall(storeName, recall);
   apply();
-  show(0);
+  shown.show(0);
 })();

@@ -5,35 +5,21 @@
   const cards = [...find("cards").children], marks = [...find("strip").children];
   const choices = [...document.querySelectorAll("[data-choice]")], holes = find("holes");
   const storeName = `moebius-votes-${name}`;
-  let votes = sealed.map(() => ""), at = 0, unsaved = false;
-
-  function show(index) {
-    cards[at].hidden = true;
-    marks[at].removeAttribute("aria-current");
-    at = Math.min(Math.max(index, 0), cards.length - 1);
-    cards[at].hidden = false;
-    marks[at].setAttribute("aria-current", "true");
-    marks[at].scrollIntoView({ block: "nearest" });
-    draw();
-  }
+  const shown = answers.cards(cards, marks, draw);
+  let votes = sealed.map(() => ""), unsaved = false;
 
   function draw() {
     find("count").textContent = `${votes.filter(Boolean).length} of ${votes.length} voted`;
-    for (const choice of choices) choice.classList.toggle("chosen", choice.dataset.choice === votes[at]);
+    for (const choice of choices) choice.classList.toggle("chosen", choice.dataset.choice === votes[shown.at]);
     marks.forEach((mark, index) => mark.classList.toggle("voted", Boolean(votes[index])));
   }
 
   function vote(choice) {
-    const again = votes[at] === choice;
-    votes[at] = again ? "" : choice;
+    const again = votes[shown.at] === choice;
+    votes[shown.at] = again ? "" : choice;
     unsaved = true;
     answers.keep(storeName, { votes, unsaved });
-    show(again ? at : at + 1);
-  }
-
-  function next() {
-    const open = [...votes.keys()].filter((index) => !votes[index]);
-    if (open.length) show(open.find((index) => index > at) ?? open[0]);
+    shown.show(again ? shown.at : shown.at + 1);
   }
 
   function save() {
@@ -48,14 +34,13 @@
   }
 
   choices.forEach((choice) => choice.addEventListener("click", () => vote(choice.dataset.choice)));
-  marks.forEach((mark, index) => mark.addEventListener("click", () => show(index)));
   find("save").addEventListener("click", save);
   find("tools").addEventListener("submit", (event) => event.preventDefault());
   holes.addEventListener("change", apply);
   addEventListener("beforeunload", (event) => { if (unsaved) event.preventDefault(); });
   answers.onKeys({
     ArrowLeft: () => vote("left"), ArrowRight: () => vote("right"), "=": () => vote("equal"),
-    Enter: next, Backspace: () => show(at - 1), s: save,
+    Enter: () => shown.next((index) => !votes[index]), Backspace: () => shown.show(shown.at - 1), s: save,
     h: () => { holes.checked = !holes.checked; apply(); },
   });
 
@@ -63,5 +48,5 @@
     if (kept.votes.length === votes.length) ({ votes, unsaved } = kept);
   });
   apply();
-  show(0);
+  shown.show(0);
 })();
