@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from jobs.cli.arguments import add_sink
+from jobs.cli.arguments import add_pairs, add_sink
 from jobs.cli.exit_codes import DISAGREE, DONE
 from jobs.cli.parser import new_parser
 from jobs.cli.sink import change_sink, opened_sink
@@ -41,13 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--with-unchanged", action="store_true", help="also samples that had nothing to fill")
     parser.add_argument("--without-carried", action="store_true", help="leave out the columns of sink.carry")
     parser.add_argument("--purge", action="store_true", help="then delete earlier versions of TARGET and their rows")
-    parser.add_argument(
-        "--target-storage",
-        metavar="key=value",
-        action="append",
-        default=[],
-        help="an option of TARGET's storage, or a property of its catalog; may be repeated",
-    )
+    add_pairs(parser, "--target-storage", "an option of TARGET's storage, or a property of its catalog")
     options = parser.parse_args(arguments)
     return change_sink("export", lambda run_id: _export(options))
 

@@ -33,13 +33,12 @@ def add_picture(parser: argparse.ArgumentParser) -> None:
 def add_sink(parser: argparse.ArgumentParser) -> None:
     """Add SINK and the options of its storage; see :func:`jobs.cli.sink.opened_sink`."""
     parser.add_argument("sink", metavar="SINK", help="sink.uri of a job, or its CONFIG, a YAML file")
-    parser.add_argument(
-        "--storage",
-        metavar="key=value",
-        action="append",
-        default=[],
-        help="an fsspec option such as endpoint_url=http://…; may be repeated",
-    )
+    add_pairs(parser, "--storage", "an fsspec option such as endpoint_url=http://…")
+
+
+def add_pairs(parser: argparse.ArgumentParser, flag: str, meaning: str) -> None:
+    """Add an option of the form ``key=value`` that may be repeated."""
+    parser.add_argument(flag, metavar="key=value", action="append", default=[], help=f"{meaning}; may be repeated")
 
 
 def positive(text: str) -> int:
