@@ -56,7 +56,7 @@ class Place:
         return {row["sample_id"]: row for row in rows}
 
     def version(self) -> object:
-        """What changes with every commit."""
+        """Something that changes with every commit."""
         return _VERSIONS[self.kind](self)
 
 

@@ -111,7 +111,7 @@ def test_server_that_does_not_answer_is_an_os_error(monkeypatch):
 
 def test_answer_of_another_client_than_that_of_s3_is_an_os_error():
     class Refused(OSError):
-        """What a client raises whose answers are objects, as those of the Hugging Face hub are."""
+        """Error of a client whose answers are objects, as those of the Hugging Face hub are."""
 
     class Answered(Exception):
         response = object()

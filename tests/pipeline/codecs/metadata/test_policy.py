@@ -61,7 +61,7 @@ def read(data: bytes) -> tuple[dict, dict, dict]:
 
 
 def secrets_in(data: bytes) -> list[str]:
-    """What of the photographer, the camera, the place and the old picture can be found in a file, packed or not."""
+    """Traces of photographer, camera, place and old picture in a file, packed or not."""
     image = Image.open(io.BytesIO(data))
     said = data + repr(image.info).encode()
     found = [secret for secret in SECRETS if secret.encode() in said]
