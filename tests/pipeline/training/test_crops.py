@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.codecs.exif import UPRIGHT
 from pipeline.errors import SampleError
 from pipeline.sources.inputs import Inputs
-from pipeline.training.crops import ORIENTATION, TURNS, draw_crop
+from pipeline.training.crops import ORIENTATION, draw_crop
 from tests.conftest import textured
 from tests.pipeline.training.conftest import png
 
@@ -40,11 +41,11 @@ def test_a_crop_is_decided_by_seed_epoch_and_name(settings, stream_settings):
         assert other.seed != crop.seed and not np.array_equal(other.image, crop.image)
 
 
-@pytest.mark.parametrize("orientation", TURNS)
+@pytest.mark.parametrize("orientation", UPRIGHT)
 def test_a_photo_is_turned_upright(orientation, settings):
     pixels = textured(100, 130)
     back = {6: 8, 8: 6}.get(orientation, orientation)  # the other turns are their own inverse
-    stored = np.asarray(Image.fromarray(pixels).transpose(TURNS[back]))
+    stored = np.asarray(Image.fromarray(pixels).transpose(UPRIGHT[back]))
     crops = [
         draw_crop(Inputs(data, b""), "a", 0, settings)
         for data in (encoded(pixels), encoded(stored, orientation=orientation))
