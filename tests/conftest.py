@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from moebius import Denoiser, MoebiusConfig
 from moebius.network.published import published_name
 from moebius.weights.untrained import untrained_vae
-from tests.joined_cluster import joined_cluster
+from tests.joined_cluster import LastingCluster, joined_cluster
 from tests.s3_server import s3_server
 
 ROOT = Path(__file__).parent.parent
@@ -144,11 +144,16 @@ def ray_cluster():
         yield
 
 
-@pytest.fixture(scope="session", name="joined_cluster")
-def _joined_cluster():
-    """Two nodes, which the driver of a test joins by ``run.address``."""
-    with joined_cluster() as cluster:
+@pytest.fixture(scope="session")
+def lasting_cluster():
+    with LastingCluster() as cluster:
         yield cluster
+
+
+@pytest.fixture(name="joined_cluster")
+def _joined_cluster(lasting_cluster):
+    """Two nodes, which the driver of a test joins by ``run.address``."""
+    return lasting_cluster.living()
 
 
 @pytest.fixture(scope="module")

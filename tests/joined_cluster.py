@@ -122,6 +122,32 @@ def joined_cluster(
         shutil.rmtree(folder, ignore_errors=True)
 
 
+class LastingCluster:
+    """A cluster for many tests, started when one asks for it, and anew once a node has ended of itself.
+
+    A node ends when the head has not heard of it for long, as on a machine that is very busy.
+    """
+
+    def __init__(self) -> None:
+        self.started = contextlib.ExitStack()
+        self.cluster: JoinedCluster | None = None
+
+    def __enter__(self) -> "LastingCluster":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.started.close()
+
+    def living(self) -> JoinedCluster:
+        """Return the cluster, all nodes of which run."""
+        if self.cluster and any(node.process.poll() is not None for node in (self.cluster.head, self.cluster.second)):
+            self.started.close()
+            self.cluster = None
+        if self.cluster is None:
+            self.cluster = self.started.enter_context(joined_cluster())
+        return self.cluster
+
+
 def start_node(
     name: str, folder: Path, flags: list[str], cpus: int, env: Mapping[str, str], own_mounts: bool = False
 ) -> Node:

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.joined_cluster import bind_empty, bind_read_only, unbind
+from tests.joined_cluster import bind_empty, bind_read_only, stop, unbind
 
 LOOK = """
 import os, socket, sys
@@ -24,7 +24,7 @@ for name in ("head", "second"):
 
 def seen(cluster, folder) -> list[str]:
     command = [sys.executable, "-c", LOOK, cluster.address, str(folder)]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=90).stdout.splitlines()
 
 
 @pytest.fixture
@@ -38,6 +38,14 @@ def test_processes_of_the_cluster_listen_on_loopback_alone(joined_cluster):
     for node in (joined_cluster.head, joined_cluster.second):
         lines = [line for line in listening if any(f"pid={pid}," in line for pid in node.processes(""))]
         assert lines and all("127.0.0.1" in line.split()[3] for line in lines), lines
+
+
+def test_a_cluster_that_has_lost_a_node_is_started_anew(lasting_cluster, folder):
+    before = lasting_cluster.living()
+    assert lasting_cluster.living() is before
+    stop(before.second, is_graceful=False)
+    assert seen(lasting_cluster.living(), folder) == ["head False ['file'] True", "second False ['file'] True"]
+    assert before.head.process.poll() is not None
 
 
 def test_nodes_of_the_plain_cluster_see_the_same_files(joined_cluster, folder):
