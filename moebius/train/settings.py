@@ -65,7 +65,7 @@ class TrainSettings:
         clip_norm: maximum norm of the gradient.
         ema_decay: decay of the averaged weights, which are exported.
         masks: kinds of random masks, see :mod:`moebius.train.data.random_masks`: ``thin``, ``medium``, ``thick``,
-            ``boxes``.
+            ``boxes``, ``fine``.
         unconditional: share of samples with random masks that train the category ids 10–19; null: 0 with ``init``, as
             published, else 0.1.
         accumulate: batches whose gradients are added before a step, for total batches that do not fit into memory.

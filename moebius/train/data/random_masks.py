@@ -10,7 +10,6 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 REFERENCE_PX = 512
-DILATE_PROBABILITY = 0.99
 BOX_SHARE = 0.3 / (1 + 0.3)  # of masks: strokes have the weight 1, boxes 0.3
 
 
@@ -25,6 +24,7 @@ class Brush:
         box_share: share of masks that are boxes instead of strokes.
         boxes: fewest and most boxes.
         box: shortest and longest side of a box.
+        dilated_share: share of masks that are dilated.
     """
 
     strokes: tuple[int, int]
@@ -33,6 +33,7 @@ class Brush:
     box_share: float = 0.0
     boxes: tuple[int, int] = (0, 0)
     box: tuple[int, int] = (0, 0)
+    dilated_share: float = 0.99
 
 
 BRUSHES = {
@@ -40,8 +41,9 @@ BRUSHES = {
     "medium": Brush((4, 10), 100, 200, BOX_SHARE, (1, 5), (30, 150)),
     "thick": Brush((1, 5), 250, 450, BOX_SHARE, (1, 4), (30, 300)),
     "boxes": Brush((0, 0), 0, 0, 1.0, (1, 3), (60, 340)),
+    "fine": Brush((10, 120), 14, 60, dilated_share=0.3),
 }
-PUBLISHED = ("thin", "medium", "thick")  # only boxes are ours
+PUBLISHED = ("thin", "medium", "thick")  # the others are ours; "fine" is like letters and wires
 
 
 def random_mask(size_px: int, rng: np.random.Generator, kinds: Sequence[str] = PUBLISHED) -> np.ndarray:
@@ -66,7 +68,7 @@ def random_mask(size_px: int, rng: np.random.Generator, kinds: Sequence[str] = P
     for _ in range(rng.integers(fewest, most + 1)):
         (_draw_box if is_boxes else _draw_stroke)(draw, brush, scale, size_px, rng)
     mask = np.asarray(image) > 0
-    if rng.random() < DILATE_PROBABILITY:
+    if rng.random() < brush.dilated_share:
         side = max(3, round(int(rng.integers(3, 8)) * scale) | 1)  # filters have odd sides
         for _ in range(rng.integers(1, 3)):
             mask = ndimage.maximum_filter(mask, side)

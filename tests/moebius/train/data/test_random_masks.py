@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
@@ -18,7 +20,7 @@ def test_a_mask_is_decided_by_its_generator_and_has_a_hole(kind):
 
 @pytest.mark.parametrize(("kind", "most"), [("medium", 5), ("thick", 4)])
 def test_a_mask_has_strokes_or_boxes_and_boxes_in_three_of_thirteen(kind, most, monkeypatch):
-    monkeypatch.setattr(random_masks, "DILATE_PROBABILITY", 0)
+    monkeypatch.setitem(BRUSHES, kind, replace(BRUSHES[kind], dilated_share=0))
     drawn = {"boxes": [], "strokes": []}
     monkeypatch.setattr(random_masks, "_draw_box", lambda *_: drawn["boxes"].append(mask))
     monkeypatch.setattr(random_masks, "_draw_stroke", lambda *_: drawn["strokes"].append(mask))
@@ -47,7 +49,15 @@ def test_thick_masks_hide_more_than_thin_ones():
             kind: np.mean([random_mask(size, np.random.default_rng(seed), [kind]).mean() for seed in range(40)])
             for kind in BRUSHES
         }
-        assert shares["thin"] < shares["thick"], (size, shares)
+        assert shares["fine"] < shares["thin"] < shares["thick"], (size, shares)
+
+
+def test_fine_masks_are_thinner_than_thin_ones():
+    def depth_px(kind):
+        masks = [np.pad(random_mask(128, np.random.default_rng(seed), [kind]), 1) for seed in range(40)]
+        return np.mean([ndimage.distance_transform_edt(mask)[mask].mean() for mask in masks])
+
+    assert 1 < depth_px("fine") < 0.7 * depth_px("thin")
 
 
 def test_settings_name_the_kinds_that_are_drawn():
@@ -56,5 +66,5 @@ def test_settings_name_the_kinds_that_are_drawn():
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     assert mask[rows[0] : rows[-1], columns[0]].any() and settings.masks == ("boxes",)
     for masks in ((), ("boxes", "stars")):
-        with pytest.raises(ValueError, match="masks must be some of thin, medium, thick, boxes"):
+        with pytest.raises(ValueError, match="masks must be some of thin, medium, thick, boxes, fine"):
             TrainSettings(mode="vae", photos="photos.npz", masks=masks)
