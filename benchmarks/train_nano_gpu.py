@@ -135,7 +135,7 @@ class Run:
             batch_size=self.options.batch,
             learning_rate=self.options.rate,
             ema_decay=0.997,
-            masks=("thin", "medium", "thick", "boxes"),
+            masks=("fine", "thin", "medium", "thick", "boxes"),
             uniform_times=True,
             noise_cap=40,
             known_weight=0.3,

@@ -19,6 +19,7 @@ from moebius.train.data.mask_bank import MaskBank
 from moebius.train.tasks.autoencoder import SLIGHT_NOISE, WORST_NOISE, spoil
 
 THIN_SHARE = 0.4
+THIN_KINDS = ("thin", "fine")
 ALONE_SHARE = 0.1  # of the crops with true latents: decoded from these alone
 WIDE_KINDS = ("medium", "thick", "boxes")
 SAMPLERS = (("ddim", 20), ("dpm++", 10))  # and their steps
@@ -122,6 +123,6 @@ class DecoderSamples:
     def _crops(self, count: int) -> tuple[Tensor, Tensor, int]:
         """Images and holes, those with thin holes first, and the number of these."""
         thin_count = round(THIN_SHARE * count)
-        parts: list[tuple[int, Sequence[str]]] = [(thin_count, ("thin",)), (count - thin_count, WIDE_KINDS)]
+        parts: list[tuple[int, Sequence[str]]] = [(thin_count, THIN_KINDS), (count - thin_count, WIDE_KINDS)]
         holes = torch.cat([self.masks.draw(number, kinds, self.generator) for number, kinds in parts if number])
         return self.crops.draw(count, self.generator), holes, thin_count

@@ -1,8 +1,9 @@
 """Fine-tuning of the small decoder with perceptual and adversarial losses, beside latents that the denoiser sampled.
 
 The encoder stays as it is, so that denoisers know its latents. True latents are decoded towards the true pixels and
-features; sampled ones cannot be, since they hold something else: of these only local means, the statistics of features
-and the discriminator say anything.
+features. Sampled ones hold something else than the truth, so they are judged by local means, by the statistics of
+features and by the discriminator. Only pixels near known ones are compared with the truth, since the known ones
+determine them; in letters, these are all pixels.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from moebius.autoencoder.small import SmallAutoencoder
 from moebius.train.losses.efficientnet_lite import LiteFeatures, feature_distances, statistics_distances
 from moebius.train.optimization.ema import Ema
 from moebius.train.optimization.optimizers import ADAMW_BETAS
-from moebius.train.tasks.autoencoder import KNOWN_WEIGHT, reconstruction_loss
+from moebius.train.tasks.autoencoder import reconstruction_loss
 from moebius.train.timed.clock import Clock, falling_share
 from moebius.train.timed.decoder_samples import DecoderBatch, DecoderPool, DecoderSamples
 
@@ -31,6 +32,7 @@ logger = logging.getLogger(__name__)
 FEATURE_WEIGHT = 0.05
 STATISTICS_WEIGHT = 0.05
 ADVERSARIAL_WEIGHT = 0.03
+NEAR_PX = 3  # from a known pixel
 MEAN_PX = 8  # of sampled latents only these means are compared with the truth
 WARM_UP, FALL = 0.02, 1 / 3  # shares of the time in which the rate grows and falls
 ADVERSARIAL_FROM = 0.1  # share of the time without the discriminator
@@ -76,10 +78,12 @@ def hole_mean(values: Tensor, holes: Tensor) -> Tensor:
 
 
 def sampled_loss(decoded: Tensor, batch: DecoderBatch) -> Tensor:
-    """Absolute error of local means in the holes and, at a low weight, of pixels outside of them."""
-    errors = decoded - batch.images
-    means = functional.avg_pool2d(errors * batch.holes, MEAN_PX).abs().mean() / batch.holes.mean().clamp(min=1e-6)
-    return means + KNOWN_WEIGHT * (errors * (1 - batch.holes)).abs().mean()
+    """Error of local means in the holes, and of pixels near their edges and, at a low weight, outside of them."""
+    errors = (decoded - batch.images) * batch.holes
+    means = functional.avg_pool2d(errors, MEAN_PX).abs().mean() / batch.holes.mean().clamp(min=1e-6)
+    near = functional.max_pool2d(1 - batch.holes, 2 * NEAR_PX + 1, stride=1, padding=NEAR_PX)
+    expected = torch.where(near > 0, batch.images, decoded.detach())
+    return means + reconstruction_loss(decoded, expected, batch.holes * near)
 
 
 class DecoderTuning:

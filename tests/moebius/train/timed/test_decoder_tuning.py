@@ -126,3 +126,14 @@ def test_sampled_latents_are_compared_by_means(samples):
     batch = decoder_tuning.DecoderBatch(batch.images, whole, batch.colours, batch.latents)
     assert sampled_loss(batch.images + 0.3 * checkered, batch) < 1e-6
     assert float(sampled_loss(batch.images + 0.3, batch)) == pytest.approx(0.3, rel=1e-3)
+
+
+def test_pixels_of_sampled_latents_are_compared_near_known_ones_alone():
+    images, holes = torch.zeros(1, 3, 64, 64), torch.zeros(1, 1, 64, 64)
+    holes[..., 16:48, 16:48] = 1
+    batch = decoder_tuning.DecoderBatch(images, holes, images, images)
+    checkered = torch.from_numpy(np.indices((64, 64)).sum(axis=0) % 2 * 2.0 - 1).float()
+    deep, near = torch.zeros(64, 64), torch.zeros(64, 64)
+    deep[20:44, 20:44] = near[16:18, 16:48] = 1
+    assert sampled_loss(checkered * deep * images.new_ones(1, 3, 1, 1), batch) < 1e-6
+    assert sampled_loss(checkered * near * images.new_ones(1, 3, 1, 1), batch) > 0.1
