@@ -70,7 +70,8 @@ class ProgressStats:
     def pace(self, now: float) -> str:
         """Return the rate, the time left, the busy share of the model, and the age of the last commit if it is old."""
         if not self.done:
-            return f"workers are starting, {_clock(now - self._commits[0].at_s)}"
+            state = "first samples are under way" if self.model_calls() else "workers are starting"
+            return f"{state}, {_clock(now - self._commits[0].at_s)}"
         first, last = self._commits[0], self._commits[-1]
         rate = (last.done - first.done) / max(last.at_s - first.at_s, 1e-9)
         parts = [f"{rate:.1f}/s" if rate >= 1 else f"{60 * rate:.1f}/min"]

@@ -66,6 +66,14 @@ def test_busy_share_counts_workers_for_the_time_that_they_are_there():
     assert "model busy 50 %" in counted.pace(20.0)
 
 
+def test_workers_that_have_begun_but_done_nothing_yet_are_told_from_those_that_start():
+    present = [0]
+    counted = stats_after((0.0, 0), model_calls=lambda: present[0])
+    assert counted.pace(60.0) == "workers are starting, 0:01:00"
+    present[0] = 2
+    assert counted.pace(150.0) == "first samples are under way, 0:02:30"
+
+
 def test_start_of_the_workers_is_left_out_of_the_rate_as_soon_as_there_is_another():
     assert stats_after((0.0, 0), (100.0, 10)).pace(100.0).startswith("6.0/min")
     assert stats_after((0.0, 0), (100.0, 10), (140.0, 80)).pace(140.0).startswith("2.0/s")
