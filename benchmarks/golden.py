@@ -1,7 +1,7 @@
 """Compare the model with the published code's outputs on any device: the plain and the optimized one.
 
 Needs torch, safetensors and numpy alone: ``python benchmarks/golden.py --device cuda``. Exit code 1 if one is too far,
-if a result depends on its place in a batch, or if the kernels for GPUs do not serve on one.
+if a result depends on its place in a batch, or if the kernels for GPUs are unavailable on one.
 """
 
 import argparse

@@ -44,7 +44,7 @@ def backend_for(device: torch.device, dtype: torch.dtype) -> Backend | None:
         if device.type == "cuda" and find_spec("triton") is not None:
             return _gpu_backend(device, dtype)
     except Exception as error:  # noqa: BLE001 - a compiler may raise anything: PyTorch's own layers remain
-        kernels = "CPUs do not serve" if device.type == "cpu" else f"GPUs do not serve on {device}"
+        kernels = "CPUs are unavailable" if device.type == "cpu" else f"GPUs are unavailable on {device}"
         logger.warning("the kernels for %s, PyTorch's slower layers are used: %s", kernels, error)
     return None
 
