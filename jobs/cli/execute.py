@@ -44,8 +44,10 @@ def run_command(job: Callable[[], int], resumable: bool = False) -> int:
 
 
 def _print_error(message: str) -> None:
+    from pipeline.report.formatting import shown_lines
+
     with contextlib.suppress(OSError):  # the terminal may be closed
-        sys.stderr.write(f"moebius: {message}\n")
+        sys.stderr.write(f"moebius: {shown_lines(message)}\n")
 
 
 def _handle_signals() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from pipeline.report.formatting import shown_lines
 from pipeline.uris import public_text
 
 TEXT, TIME = "%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"
@@ -17,7 +18,7 @@ _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asc
 
 
 class TextLines(logging.Formatter):
-    """Formats a record as a line of text, with the secrets of the storage options hidden.
+    """Formats a record as text, with secrets of the storage options hidden and invisible characters escaped.
 
     Args:
         storage: storage options of the job.
@@ -29,7 +30,7 @@ class TextLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of a record."""
-        return self._hidden(super().format(record))
+        return shown_lines(self._hidden(super().format(record)))
 
     def _hidden(self, text: str) -> str:
         for secret in self._secrets:

@@ -13,6 +13,11 @@ def shown(text: object) -> str:
     )
 
 
+def shown_lines(text: str) -> str:
+    """Escape like :func:`shown`, but keep the ends of lines."""
+    return "\n".join(map(shown, text.split("\n")))
+
+
 def number(value: float | None, digits: int = 2) -> str:
     """Format a number as ``12,345`` or ``0.71``; a dash if it is unknown."""
     if value is None or not math.isfinite(value):

@@ -3,8 +3,11 @@ import logging
 
 import pytest
 
+from jobs.cli.execute import run_command
+from jobs.cli.exit_codes import WRONG_USAGE
 from jobs.log.failures import MAX_PER_KIND, FailureLog
 from jobs.log.lines import JsonLines, TextLines, set_up_log
+from pipeline.errors import ConfigError
 from pipeline.records import FAILED, OK, Record, to_table
 
 STORAGE = {
@@ -61,6 +64,20 @@ def test_many_failures_of_a_kind_are_not_told_one_by_one(lines):
         "other.png",
     ]
     assert told[MAX_PER_KIND]["message"] == "more samples failed with TruncatedImage; the manifest has them all"
+
+
+def test_characters_that_steer_a_terminal_are_escaped_and_lines_kept(lines, capsys, monkeypatch):
+    logging.getLogger("pipeline").warning("name \x1b[2Jé.png\nnext \u202e line")
+    (text,) = lines(TextLines({}))
+    assert text.endswith("name \\x1b[2Jé.png\nnext \\u202e line")
+
+    monkeypatch.setattr("signal.signal", lambda *_: None)  # of the tests' own process
+
+    def fail() -> int:
+        raise ConfigError("no \x1b]0;title\x07\nsuch file")
+
+    assert run_command(fail) == WRONG_USAGE
+    assert capsys.readouterr().err == "moebius: no \\x1b]0;title\\x07\nsuch file\n"
 
 
 @pytest.mark.parametrize("formatter", [TextLines(STORAGE), JsonLines(STORAGE, "run")])

@@ -61,7 +61,9 @@ def test_what_fails_in_float16_leaves_the_kernels_of_other_types(monkeypatch):
 @pytest.mark.parametrize(
     ("device", "message"),
     [
-        pytest.param(CPU, "the kernels for CPUs are unavailable, PyTorch's slower layers are used: ", marks=CAN_COMPILE),
+        pytest.param(
+            CPU, "the kernels for CPUs are unavailable, PyTorch's slower layers are used: ", marks=CAN_COMPILE
+        ),
         pytest.param(GPU, "the kernels for GPUs are unavailable on cuda:7, PyTorch's slower ", marks=HAS_TRITON),
     ],
     ids=str,
