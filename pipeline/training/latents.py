@@ -113,7 +113,7 @@ class LatentFolder:
         done, number = 0, 0
         while self.storage_has(number):
             rows, position, made_with = self._read_end(number)
-            self._check(json.loads(made_with))
+            self._check(made_with)
             done, number = done + rows, number + 1
             self.photos.resume(position)
         while done < self.count:
@@ -160,10 +160,22 @@ class LatentFolder:
             return False
         return True
 
-    def _read_end(self, number: int) -> tuple[int, Mapping[str, int], str]:
-        with self.storage.open(_name(number)) as file:
-            footer = pq.read_metadata(file)
-        return footer.num_rows, json.loads(footer.metadata[POSITION]), footer.metadata[META.encode()].decode()
+    def _read_end(self, number: int) -> tuple[int, dict[str, int], dict[str, Any]]:
+        """Return the number of pairs of a file, the position behind them, and the settings it was made with.
+
+        Raises:
+            ConfigError: the file is damaged, or not one of latents.
+        """
+        try:
+            with self.storage.open(_name(number)) as file:
+                footer = pq.read_metadata(file)
+            metadata = footer.metadata or {}
+            return footer.num_rows, json.loads(metadata[POSITION]), json.loads(metadata[META.encode()])
+        except (KeyError, ValueError) as error:  # ValueError: also of Arrow and of JSON
+            raise ConfigError(
+                f"latents: {self.storage.uri(_name(number))} is no file of latents, or is damaged: choose another "
+                "folder, or delete it"
+            ) from error
 
     @torch.no_grad()
     def _write(self, number: int, rows: int) -> None:

@@ -1,6 +1,7 @@
 import shutil
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -133,6 +134,17 @@ def test_latents_of_another_source_or_of_other_masks_are_refused(before, now, to
     (tmp_path / "latents.json").unlink()
     with pytest.raises(ConfigError, match=f"were made with {told}: choose another folder"):
         folder_of(tmp_path, count=20, **now).encode()
+
+
+@pytest.mark.parametrize("kind", ["foreign", "damaged"])
+def test_a_file_that_is_not_of_latents_is_refused(kind, folder_of, tmp_path):
+    path = tmp_path / "000000.parquet"
+    if kind == "foreign":
+        pq.write_table(pa.table({"name": ["a"]}), path)
+    else:
+        path.write_bytes(b"PAR1 but nothing else")
+    with pytest.raises(ConfigError, match=r"000000\.parquet is no file of latents, or is damaged: choose another"):
+        folder_of(tmp_path).encode()
 
 
 def test_secrets_in_the_uri_of_the_source_are_not_written_beside_latents(stream_settings):
