@@ -18,7 +18,7 @@ from moebius.train.data.device_crops import DeviceCrops
 from moebius.train.data.mask_bank import MaskBank
 from moebius.train.tasks.autoencoder import SLIGHT_NOISE, WORST_NOISE, spoil
 
-THIN_SHARE = 0.4
+THIN_SHARE = 0.5
 THIN_KINDS = ("thin", "fine")
 ALONE_SHARE = 0.1  # of the crops with true latents: decoded from these alone
 WIDE_KINDS = ("medium", "thick", "boxes")
