@@ -2,12 +2,13 @@
 
 import contextlib
 import errno
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from pipeline.errors import ConfigError, SampleError
 from pipeline.uris import public_text
 
+R = TypeVar("R")
 PRECONDITION_FAILED = 412
 _PASSING_STATUSES = (408, 409, 429)  # a time-out, a conflict with another request, too many of them
 _NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound")  # of botocore
@@ -95,6 +96,14 @@ def usable(subject: str | None = None) -> Iterator[None]:
         if isinstance(error, PermissionError) and error.strerror is None:  # s3fs says no more than "Forbidden"
             reason = f"{reason}: source.uri, mask.uri, sink.uri or model.weights is not open to these credentials"
         raise ConfigError(f"{named}: {reason}" if named else reason) from error
+
+
+def attempt(work: Callable[..., R], *given: Any) -> tuple[R | None, Exception | None]:
+    """Call a function, and return its result and its exception."""
+    try:
+        return work(*given), None
+    except Exception as error:  # noqa: BLE001 - the caller's to judge
+        return None, error
 
 
 def http_status(error: OSError) -> int | None:

@@ -9,9 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from botocore.exceptions import NoCredentialsError
 
+import pipeline.storage.backends.local
 import pipeline.storage.local
 import pipeline.storage.s3
-import pipeline.storage.storage
 from pipeline.errors import ConfigError, SampleError
 from pipeline.sources.inputs import read_file
 from pipeline.storage.errors import CredentialsError, answering, usable
@@ -314,6 +314,6 @@ def test_file_whose_unfinished_copy_another_run_clears_away_is_written_all_the_s
             storage.clear_staging()
         sync_all(files)
 
-    monkeypatch.setattr(pipeline.storage.storage, "sync_all", clear_and_sync)
+    monkeypatch.setattr(pipeline.storage.backends.local, "sync_all", clear_and_sync)
     storage.write("a", b"1")
     assert storage.read("a") == b"1" and len(calls) == 2

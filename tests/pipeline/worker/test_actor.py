@@ -14,6 +14,7 @@ from pipeline.faults.roster import Roster
 from pipeline.manifest.lease import Lease
 from pipeline.masks.base import pinned
 from pipeline.records import DEFERRED, HELD, OK, SAMPLE_SCHEMA
+from pipeline.storage.backends.local import LocalBackend
 from pipeline.storage.errors import CredentialsError
 from pipeline.storage.storage import Storage
 from pipeline.storage.weights import fetch_weights
@@ -95,15 +96,15 @@ def test_worker_fetches_the_model_of_its_masks_and_refuses_another_one(tmp_path,
 
 @pytest.mark.parametrize("broken", ["read", "write"])
 def test_sample_whose_storage_does_not_answer_is_deferred(worker, monkeypatch, broken):
-    method = {"read": "read", "write": "_stage"}[broken]
-    real = getattr(Storage, method)
+    kind, method = {"read": (Storage, "read"), "write": (LocalBackend, "_stage")}[broken]
+    real = getattr(kind, method)
 
     def silent_for_one(storage, key="", *data):
         if key.endswith("002.png"):
             raise OSError("no answer")
         return real(storage, key, *data)
 
-    monkeypatch.setattr(Storage, method, silent_for_one)
+    monkeypatch.setattr(kind, method, silent_for_one)
     rows = {row["sample_id"]: row for row in worker()(unit(*NAMES)).to_pylist()}
     silent = rows.pop("002.png")
     assert {row["status"] for row in rows.values()} == {OK}

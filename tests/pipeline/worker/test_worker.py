@@ -13,6 +13,7 @@ from pipeline.config.job import LimitsConfig
 from pipeline.errors import ExecutorError, SampleError
 from pipeline.faults.passes import History, Pass
 from pipeline.records import DEFERRED, FAILED, HELD, OK
+from pipeline.storage.backends.local import LocalBackend
 from pipeline.storage.storage import Storage
 from pipeline.worker.actor import InpaintActor
 from pipeline.worker.worker import Worker
@@ -125,14 +126,14 @@ def test_sample_that_the_model_cannot_do_fails_and_a_model_that_can_do_none_blam
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
 def test_sink_that_takes_nothing_is_never_a_samples_fault(job, monkeypatch, number):
-    real = Storage._stage
+    real = LocalBackend._stage
 
-    def refuse(storage, key, content):
+    def refuse(backend, key, content):
         if key.startswith("data/"):  # what proves the worker is small and still fits
             raise OSError(number, "takes nothing")
-        return real(storage, key, content)
+        return real(backend, key, content)
 
-    monkeypatch.setattr(Storage, "_stage", refuse)
+    monkeypatch.setattr(LocalBackend, "_stage", refuse)
     assert statuses(job.worker()) == [HELD] * 6
     assert statuses(job.worker(AGAIN), "003.png") == [HELD]
 
