@@ -1,4 +1,4 @@
-"""Measures the flow around the model: how near it comes to a plain loop, how busy it keeps a model, what it holds."""
+"""Measures the flow around the model: throughput against a plain loop, busy share of the model, memory."""
 
 import multiprocessing
 import os
@@ -97,7 +97,7 @@ class SleepingActor(InpaintActor):
         super().__init__(*arguments)
 
     def load_model(self, weights: Weights) -> SleepingModel:  # type: ignore[override]
-        """Without loading anything."""
+        """Return a :class:`SleepingModel`; no weights are loaded."""
         size = self.config.model.batch_size
         assert isinstance(size, int)
         return SleepingModel(size, self.batch_s, self.logs / f"{os.getpid()}.log")
@@ -163,7 +163,7 @@ def measure_flow(folder: Path, actors: int, batch_size: int, batch_s: float) -> 
 
 
 def _photo(side_px: int, generator: np.random.Generator) -> np.ndarray:
-    """Noise with the spectrum of photos: amplitudes fall with the frequency."""
+    """Return noise with the spectrum of photos, (side, side, 3) uint8: amplitudes fall with the frequency."""
     frequencies = np.hypot(*np.meshgrid(np.fft.fftfreq(side_px), np.fft.fftfreq(side_px)))
     spectrum = np.fft.fft2(generator.normal(size=(3, side_px, side_px))) / np.maximum(frequencies, 1 / side_px) ** 1.3
     values = np.fft.ifft2(spectrum).real
@@ -178,7 +178,7 @@ def _decode_encode(folder: Path, out: Path, name: str) -> None:
 
 
 def call_times(logs: Path) -> Iterator[tuple[float, float]]:
-    """When each call of a model started and ended, from the files of a folder."""
+    """Yield when each call of a model started and ended, from the logs in a folder."""
     for log in logs.iterdir():
         for line in log.read_text().splitlines():
             started, ended = line.split()
@@ -186,7 +186,7 @@ def call_times(logs: Path) -> Iterator[tuple[float, float]]:
 
 
 class _PeakMemory:
-    """Watches the memory of this process and of all that it has started."""
+    """Records the peak memory of this process and all of its descendants."""
 
     def __init__(self) -> None:
         self.peak_mb = 0.0

@@ -1,4 +1,4 @@
-"""Measures the whole job against the bare model on the same windows: what everything around the model costs."""
+"""Measures the throughput of the whole job against that of the bare model on the same windows."""
 
 import os
 import tempfile
@@ -84,7 +84,7 @@ class TimedActor(InpaintActor):
         super().__init__(*arguments)
 
     def load_model(self, weights: Weights) -> Inpainter:
-        """On this worker's device."""
+        """Load a :class:`TimedInpainter` on this worker's device."""
         inpainter = TimedInpainter(*weights.load(), settings=self.config.inpaint_settings)
         inpainter.logs = self.logs
         return inpainter

@@ -172,7 +172,7 @@ def _listing(files: int) -> Iterator[StoredFile]:
 
 
 def _making_up_s(rows: int) -> float:
-    """Seconds that the listings of images and masks take by themselves."""
+    """Return the seconds that generating the listings of images and masks takes by itself."""
     started = time.monotonic()
     with without_collector():  # as the database reads them
         for listing in (_listing(rows), _listing(rows)):
@@ -181,7 +181,7 @@ def _making_up_s(rows: int) -> float:
 
 
 class _MadeUpStorage(Storage):
-    """A folder that lists files which are not there.
+    """A storage that lists made-up files.
 
     Args:
         files: how many.
@@ -209,7 +209,7 @@ def _names_and_versions(start: int, stop: int) -> tuple[pa.Array, pa.Array]:
 
 
 def finished_rows(mark: str, config: JobConfig, start: int, stop: int) -> Mapping[str, Any]:
-    """Rows as a finished job leaves them.
+    """Return manifest rows of a finished job, by column.
 
     Args:
         mark: before each version.

@@ -62,7 +62,7 @@ def measure_report(rows: int) -> ReportFigures:
 
 
 def _columns(total: int, config: JobConfig, start: int, stop: int) -> Mapping[str, Any]:
-    """Rows as a job leaves them that took :data:`RUN_S` seconds."""
+    """Return manifest rows of a job that took :data:`RUN_S` seconds, by column."""
     generator, count = np.random.default_rng(start), stop - start
     failed = generator.random(count) < FAILED_SHARE
     kinds = generator.integers(len(KINDS), size=count)
