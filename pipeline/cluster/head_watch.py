@@ -1,4 +1,4 @@
-"""Say that the cluster's head node is gone before Ray ends the process for it, and end it where Ray does not."""
+"""Logs that the head node is gone before Ray ends this process, and ends the process where Ray does not."""
 
 import contextlib
 import logging
@@ -21,11 +21,11 @@ logger = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def watched_head() -> Iterator[None]:
-    """Log it when the head node of the connected cluster has not answered for two thirds of Ray's reconnect time-out.
+    """Log an error when the connected cluster's head node has been silent for two thirds of Ray's reconnect time-out.
 
     Nothing more is possible: from then on every call of Ray blocks, and so does leaving a flow of Ray Data. After the
-    time-out Ray ends the process. It waits forever where the head of a new cluster answers at the same address; then
-    the watch ends the process, with exit code 1, too.
+    time-out Ray ends the process. But if the head of a new cluster answers at the same address, Ray waits forever; then
+    the watch ends the process, also with exit code 1.
     """
     over = threading.Event()
     reconnect_s = float(os.environ[RECONNECT])

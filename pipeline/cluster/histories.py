@@ -145,7 +145,7 @@ class Work:
                 return entries.troubles[worker].reason
             if worker in self.reasons:
                 return self.reasons[worker]
-        # Killers may be all that a node was given, unless its workers had to prove themselves before.
+        # All samples of a node may be ones that kill workers, unless its workers had to prove themselves before.
         return "its workers die" if this_pass.isolated and len(workers) > 1 else None
 
     def _positions(self, rows: pa.Table) -> np.ndarray:

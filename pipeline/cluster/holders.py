@@ -28,7 +28,7 @@ def describe_shortage(pool: Pool) -> str:
 
 
 def _holders(kinds: list[str], held: Mapping[str, float]) -> list[str]:
-    """Name other jobs by what their actors hold; tasks and placement groups of jobs are only known as a rest."""
+    """Name other jobs with the resources of their actors, then what remains: tasks, placement groups and others."""
     own = ray.get_runtime_context().get_job_id()
     rest, of_jobs = Counter(held), dict[str, Counter[str]]()
     for job, resources in placed_actors():

@@ -1,4 +1,4 @@
-"""Tells others that a run has ended: a program reads the run's JSON, or a web server is sent it."""
+"""Notifies a program or a webhook that a run has ended, with the run's JSON."""
 
 import base64
 import contextlib
@@ -58,7 +58,7 @@ def _send(target: str | list[str], document: bytes) -> None:
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirected POST would arrive as a GET without the document, and perhaps at a host that nobody named."""
+    """Refuses redirects: a redirected POST would become a GET without the document, perhaps to a host nobody named."""
 
     def redirect_request(self, *_: object) -> None:
         return None
@@ -82,7 +82,7 @@ def _post(url: str, document: bytes) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Without the URL or the arguments, which the texts of these errors hold."""
+    """Describe an error without its own text, which holds the URL or the arguments."""
     if isinstance(error, urllib.error.HTTPError):
         return f"it answered {error.code}"
     if isinstance(error, urllib.error.URLError):

@@ -81,7 +81,7 @@ def has_token() -> bool:
 
 
 def is_refused(address: str) -> bool:
-    """Return whether a cluster refuses the token of this process, or its lack; ``ray.init`` takes 20 s not to say."""
+    """Return whether a cluster refuses this process's token, or its lack; ``ray.init`` takes 20 s and never says."""
     try:
         GcsClient(address=address)
     except AuthenticationError:

@@ -20,7 +20,7 @@ LOOK_S = 60.0
 
 
 class Witness:
-    """Knows nothing; see :class:`DriverWitness`."""
+    """A witness that checks nothing: it takes every sample as readable and fails none; see :class:`DriverWitness`."""
 
     def readable(self, samples: Sequence[Sample]) -> tuple[Sample, ...]:
         """Return the samples that can be read."""
