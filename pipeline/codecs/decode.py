@@ -21,7 +21,7 @@ from pipeline.errors import MACHINE_ERRORS, SampleError
 _HEIF_KINDS = ("AVIF", "HEIF")
 _PLAIN_MODES = {"1": "L", "P": "RGB", "PA": "RGBA", "YCbCr": "RGB", "RGBX": "RGB", "RGBa": "RGBA", "La": "LA"}
 _KEPT_MODES = ("L", "LA", "RGB", "RGBA", "CMYK", "I;16")
-_SCALED_GREY = {"L;2": 85, "L;4": 17}  # by so much Pillow does, but for the grey that is transparent
+_SCALED_GREY = {"L;2": 85, "L;4": 17}  # factors by which Pillow scales the pixels, but not the transparent grey
 # Inverse of the rotation that Pillow applies to a TIFF when it loads it.
 _TURNED_BACK = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

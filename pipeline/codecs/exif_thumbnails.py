@@ -76,7 +76,7 @@ def _link(tiff: bytes, order: str, start: int) -> int:
 
 
 def _sub_directories(tiff: bytes, order: str, start: int) -> list[int]:
-    """The offsets of a directory's own ones, in which some programs store previews."""
+    """Return the offsets of a directory's sub-directories, in which some programs store previews."""
     (count,) = struct.unpack_from(order + "H", tiff, start)
     entries = (start + 2 + _ENTRY_BYTES * index for index in range(count))
     found = [entry for entry in entries if struct.unpack_from(order + "H", tiff, entry)[0] == TiffImagePlugin.SUBIFD]
@@ -84,7 +84,7 @@ def _sub_directories(tiff: bytes, order: str, start: int) -> list[int]:
 
 
 def _directories(tiff: bytes, order: str, link: int) -> Iterator[int]:
-    """The offsets of the directories behind the first; they may lead in a circle."""
+    """Yield the offsets of the directories after the first; their links may form a cycle."""
     seen: set[int] = set()
     while len(seen) < _MAX_DIRECTORIES and link + 4 <= len(tiff):
         (start,) = struct.unpack_from(order + "I", tiff, link)
@@ -117,9 +117,9 @@ def _numbers(tiff: bytes, order: str, entry: int) -> tuple[int, ...]:
 
 
 def _said(exif: bytes) -> str | None:
-    """Return all tags but those of thumbnails and without previews, as text, since NaN equals nothing.
+    """Format all tags except those of thumbnails, without previews, for a comparison; ``None`` for broken EXIF.
 
-    ``None`` for broken EXIF.
+    The result is text, since NaN does not equal itself.
     """
     tags = loaded(exif)
     with contextlib.suppress(

@@ -1,4 +1,4 @@
-"""Decode more than 8 bits a channel: colour, which Pillow cuts to 8, in PNG and TIFF, and the scale of grey in TIFF."""
+"""Decodes more than 8 bits per channel: colour in PNG and TIFF, which Pillow cuts to 8, and grey in TIFF."""
 
 import numpy as np
 from PIL import Image, TiffImagePlugin
@@ -34,7 +34,7 @@ def decode_high_bit_depth(image: Image.Image, data: bytes) -> tuple[np.ndarray, 
 
 
 def full_scale_grey(image: TiffImagePlugin.TiffImageFile) -> Image.Image:
-    """Loaded grey of 12 or 16 bits as 0, black, to 65535, white: Pillow gives the numbers of the file."""
+    """Scale loaded grey of 12 or 16 bits to 0 (black) … 65535 (white); Pillow returns the numbers of the file."""
     is_short = max(image.tag_v2[TiffImagePlugin.BITSPERSAMPLE]) == 12
     is_negative = image.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, _WHITE_IS_ZERO) == _WHITE_IS_ZERO
     if not is_short and not is_negative:

@@ -1,4 +1,4 @@
-"""ICC profiles without what surrounds them.
+"""Cuts ICC profiles to the length that their header states.
 
 Source: ICC.1:2022, section 7.2.
 """

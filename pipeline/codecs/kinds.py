@@ -41,7 +41,7 @@ def is_image(key: str) -> bool:
 
 
 def split_extension(key: str) -> tuple[str, str]:
-    """A name without its image extension, and that; what follows any other dot belongs to the name."""
+    """Split a name into stem and image extension; what follows any other dot belongs to the stem."""
     dot = key.rfind(".") if is_image(key) else len(key)
     return key[:dot], key[dot:]
 
@@ -55,7 +55,7 @@ def is_hidden_folder(folder: str, hidden: tuple[str, ...] = (".",)) -> bool:
 
 
 def kind_of(key: str) -> str:
-    """The kind that a file counts as: its extension in lower case, both of ``.tar.zst``, else ``NO_EXTENSION``.
+    """Return the kind that a file counts as: its extension in lower case, both of ``.tar.zst``, else ``NO_EXTENSION``.
 
     >>> [kind_of(name) for name in ("a/IMG_1.HEIC", "0.tar.zst", "README", "scan.20240131", "b.jpg.")]
     ['.heic', '.tar.zst', 'without extension', 'without extension', 'without extension']

@@ -1,4 +1,4 @@
-"""``run.notify``: what it may be, and what of it may be told."""
+"""Parses ``run.notify``, and hides its secrets."""
 
 import re
 import shlex
@@ -11,7 +11,7 @@ HIDDEN = "***"
 
 
 def parse_notify(target: Any) -> str | list[str] | None:
-    """``run.notify`` as the URL of a webhook or as a program with its arguments.
+    """Return ``run.notify`` as the URL of a webhook, or as a program with its arguments.
 
     Raises:
         ConfigError: it is neither.

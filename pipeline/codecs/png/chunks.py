@@ -21,7 +21,7 @@ _LENGTHS = {
 _KEPT = (*_LENGTHS, b"iCCP", b"eXIf", b"tEXt", b"zTXt", b"iTXt")
 _PROFILE_NAME = b"ICC profile"
 _XMP_KEYWORD = b"XML:com.adobe.xmp\0\0\0\0\0"
-# Up to so many bytes of an ICC profile Pillow opens a PNG; beyond so many it is a bomb to us, too.
+# Bytes of an ICC profile: the most with which Pillow opens a PNG, and the most that is no bomb to us.
 MAX_PILLOW_PROFILE_BYTES, MAX_PROFILE_BYTES = (1 << 20) - 1, 16 << 20
 Chunk = tuple[bytes, bytes]
 
@@ -108,7 +108,7 @@ def xmp_chunk(xmp: bytes) -> Chunk:
 
 
 def encode_png(pixels: np.ndarray, chunks: list[Chunk]) -> bytes:
-    """A PNG file.
+    """Encode pixels and chunks as a PNG file.
 
     Args:
         pixels: (H, W) or (H, W, 2 … 4), uint8 or uint16.
@@ -149,7 +149,7 @@ def framed(chunk: Chunk) -> bytes:
 
 
 def _filtered(rows: np.ndarray, pixel_bytes: int) -> np.ndarray:
-    """Rows, (H, bytes) uint8, behind the filter that makes a sample of them shortest: (H, 1 + bytes) uint8."""
+    """Apply to rows, (H, bytes) uint8, the filter by which a sample of them compresses best: (H, 1 + bytes) uint8."""
     starts = np.linspace(0, max(len(rows) - SAMPLE_ROWS, 0), SAMPLES).astype(int)
     sample = [rows[start : start + SAMPLE_ROWS] for start in starts]
 

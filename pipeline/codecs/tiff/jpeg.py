@@ -1,4 +1,4 @@
-"""JPEG inside TIFF files, as scanners and maps have it: how it is stored, and the same again."""
+"""Reads the settings of JPEG inside TIFF files, as scanners and maps have it, and encodes pixels with them."""
 
 import io
 from typing import Any
@@ -63,7 +63,7 @@ def encode_strip(pixels: np.ndarray, mode: str, settings: dict[str, Any]) -> Jpe
 def _parts(
     image: TiffImagePlugin.TiffImageFile, data: bytes, common: bytes
 ) -> list[JpegImagePlugin.JpegImageFile | None]:
-    """The opened JPEG files of a TIFF: all of them where each has tables of its own, else the first."""
+    """Open the JPEG files inside a TIFF: all of them if each has tables of its own, otherwise the first."""
     for offset_tag, length_tag in (_STRIPS, _TILES):
         offsets, lengths = image.tag_v2.get(offset_tag, ()), image.tag_v2.get(length_tag, ())
         if offsets and lengths:
@@ -74,7 +74,7 @@ def _parts(
 
 
 def _opened(common: bytes, part: bytes) -> JpegImagePlugin.JpegImageFile | None:
-    """One strip or tile with the tables that it shares with the others; ``None`` where it is none."""
+    """Open a strip or tile as JPEG, with the tables that it shares with the others; ``None`` if it is no JPEG."""
     whole = common[:-_END_BYTES] + part[_START_BYTES:] if common else part
     try:
         return JpegImagePlugin.JpegImageFile(io.BytesIO(whole))

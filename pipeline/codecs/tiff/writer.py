@@ -80,7 +80,7 @@ def encode_tiff(
 
 
 def _described(tags: Image.Exif) -> TiffImagePlugin.ImageFileDirectory_v2:
-    """A directory with the tags of a photo, those of maps in the types that their readers demand."""
+    """Return a directory with the tags of a photo; tags of maps have the types that their readers demand."""
     ifd = TiffImagePlugin.ImageFileDirectory_v2()
     ifd.tagtype.update({tag: kind for tag, kind in tiff_tags.GEOGRAPHIC.items() if tag in tags})
     for tag in tags:
