@@ -8,7 +8,7 @@ RADIUS_PX = 3  # of the neighbourhoods that OpenCV looks at
 
 
 def mean_fill(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The mean colour of what is known; (H, W, 3) uint8 and (H, W) bool → (H, W, 3) uint8, as all of these."""
+    """Fill with the mean colour of the known pixels; all fills here: (H, W, 3) uint8, (H, W) bool → (H, W, 3) uint8."""
     filled = image.copy()
     if not mask.all():
         filled[mask] = np.rint(image[~mask].mean(axis=0)).astype(np.uint8)
@@ -16,21 +16,21 @@ def mean_fill(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def telea(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Fast marching (Telea 2004)."""
+    """Fill by fast marching (Telea 2004)."""
     import cv2
 
     return cv2.inpaint(image, mask.astype(np.uint8), RADIUS_PX, cv2.INPAINT_TELEA)
 
 
 def navier_stokes(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Lines of equal brightness carried on (Bertalmio et al. 2001)."""
+    """Fill by continuing lines of equal brightness (Bertalmio et al. 2001)."""
     import cv2
 
     return cv2.inpaint(image, mask.astype(np.uint8), RADIUS_PX, cv2.INPAINT_NS)
 
 
 def biharmonic(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The smoothest surface through what is known, of scikit-image."""
+    """Fill with scikit-image's biharmonic surface, the smoothest one through the known pixels."""
     from skimage.restoration import inpaint_biharmonic
 
     filled = inpaint_biharmonic(image, mask, channel_axis=-1, split_into_regions=True)

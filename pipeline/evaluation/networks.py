@@ -43,7 +43,7 @@ def check_features(asked: bool | None) -> bool:
 
 
 def features_note(asked: bool | None) -> str | None:
-    """Return how to get the learnt distance where it is missing only because nobody has installed it."""
+    """Return how to install the package of the features if only that is missing; otherwise ``None``."""
     if asked is None and missing_packages("features"):
         return f"features, statistics and kid are left out: {install_command('features')}"
     return None

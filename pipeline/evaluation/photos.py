@@ -50,7 +50,7 @@ def _find_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
 
 
 def check_photos(photos: Iterable[Path], max_pixels: int | None) -> None:
-    """Look at their headers, so that what is no photo to measure on is said before hours of work.
+    """Check the headers of photos, so that unusable ones are reported before hours of work.
 
     Args:
         photos: files.

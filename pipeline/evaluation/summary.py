@@ -53,7 +53,7 @@ def failed_methods(rows: Sequence[Mapping[str, str | float]]) -> set[str]:
 
 
 def failure_notes(rows: Sequence[Mapping[str, str | float]]) -> list[str]:
-    """Say for each method how many fills it has not, with the first reason."""
+    """Describe for each method how many of its fills are missing, with the first reason."""
     failures: dict[str, list[Mapping[str, str | float]]] = {}
     for row in rows:
         if "failure" in row:

@@ -21,7 +21,7 @@ DEFAULT_PX = 512
 
 
 def open_diffusion(place: str, context: float) -> Method:
-    """Load a pipeline: weights from safetensors alone; a repository with code of its own is refused.
+    """Load a pipeline, with weights only from safetensors; a repository with code of its own is refused.
 
     Args:
         place: folder, or name on the Hugging Face hub.
