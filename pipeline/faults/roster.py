@@ -95,7 +95,7 @@ def worker_name() -> str:
 
 
 class RosterClient(Protocol):
-    """How a worker reports; only the beginnings are noted before their call returns, and raise ``ExecutorError``."""
+    """How a worker reports; ``begin`` and ``begin_unit`` wait for the roster's answer, or raise ``ExecutorError``."""
 
     def start(self, worker: str, seat: Seat) -> None:
         """Report that a worker started."""
@@ -120,7 +120,7 @@ class RosterClient(Protocol):
 
 
 class Roster:
-    """See the module; also the client of workers in this process."""
+    """Holds the reports of workers, see the module; also the client of workers in this process."""
 
     def __init__(self) -> None:
         self._entries, self._last_signs, self._last_sign = Entries(), dict[str, float](), float("-inf")

@@ -1,7 +1,8 @@
-"""The run that may place results in a sink, named by a small file that is written once when the run takes it.
+"""Checks which run may store results in a sink: a small file, written once when a run takes the sink, names it.
 
-The lease cannot tell: a run that wakes may renew it once more before it learns that it was taken over. Workers check
-this file right before results get their names, so that a run that slept replaces nothing that rows of another name.
+The lease cannot tell: a run that was suspended may renew it once more before it learns that another run has taken
+over. Workers check this file right before results get their names, so that such a run replaces no result that rows of
+the other run name.
 """
 
 import threading

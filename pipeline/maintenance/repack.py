@@ -1,8 +1,8 @@
-"""Keeps shards to what rows name: deletes those of no row, and writes anew those that hold replaced results.
+"""Deletes shards that no row names, and rewrites shards that hold replaced results.
 
-A shard says in its name how many samples it was made with, so its rows show whether it holds others as well. The new
-shard is written, then its rows are committed, then the old one is deleted; a crash in between leaves a shard that no
-row names, which the next run deletes.
+A shard's name holds the number of its samples; if fewer rows name it, some of its results are replaced. The new shard
+is written, then its rows are committed, then the old one is deleted; a crash in between leaves a shard that no row
+names, which the next run deletes.
 """
 
 import logging
@@ -48,9 +48,10 @@ def repack(manifest: Manifest, sink: Storage, lease: Lease, counts: Mapping[str,
         for rows in _rows_in(manifest, thinned):
             moved = _moved(sink, thinned[rows["output_uri"][0].as_py()], rows)
             manifest.append(moved)
-            named.add(moved["output_uri"][0].as_py())  # perhaps there since a crash, and then among the shards found
+            named.add(moved["output_uri"][0].as_py())  # after a crash it may be among the shards found
     if unnamed := shards.keys() - named:
-        manifest.fence()  # who has slept learns of rows that name them by now; who sleeps, that they are gone
+        # Fails if this run was suspended and rows name the shards by now; makes commits of suspended runs fail.
+        manifest.fence()
         for uri in unnamed:
             lease.check()  # drivers of slices do not write where the fence is
             sink.delete(shards[uri])

@@ -43,7 +43,7 @@ def delete_replaced(manifest: Manifest, lease: Lease) -> None:
         first = next(keys, None)
         if first is None:
             return
-        manifest.fence()  # who sleeps, and has stored one of these files anew, cannot commit it any more
+        manifest.fence()  # a suspended run that has stored one of these files again can no longer commit its row
         delete = partial(_delete, manifest, lease)
         delete(first)
         for _ in manifest.storage.in_parallel(delete, keys):

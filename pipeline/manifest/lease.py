@@ -85,7 +85,7 @@ class Lease:
                 self.epoch.begin()
                 self.holder["is_entering"] = False
                 self._renew()
-                self.check()  # who slept before it began may have ended the epoch of another
+                self.check()  # if suspended before ``begin``, this run may have ended the epoch of another
             except BaseException:
                 self.release()
                 raise
@@ -97,10 +97,10 @@ class Lease:
         self.release()
 
     def release(self) -> None:
-        """End holding; a second call does nothing."""
+        """Give up the lease; a second call does nothing."""
         self._stopped.set()
         self._renewer.join()
-        with contextlib.suppress(OSError):  # a storage that is away takes nothing back of what was done
+        with contextlib.suppress(OSError):  # an unreachable storage undoes nothing that was committed
             self.epoch.end()
             if self._is_ours():
                 self.storage.delete(self.key)
@@ -219,7 +219,7 @@ class Lease:
 
     def _keep_renewing(self) -> None:
         while not self._stopped.wait(self.renew_s):
-            with contextlib.suppress(OSError):  # a storage that is away for a moment; the next renewal may do
+            with contextlib.suppress(OSError):  # the storage may be away for a moment; the next renewal may succeed
                 self._renew()  # where it is not ours any more, the next commit will show whether it matters
 
     def _renew(self) -> None:

@@ -2,8 +2,8 @@
 
 Writing a part is the only commit. Two writers that saw the same state race for the same number: object stores (by
 conditional PUT) and local disks (by hard link) let exactly one succeed, and the other gets a conflict. A later row of
-a sample replaces an earlier one. Who holds the whole sink writes to the first log; the driver of a slice to one of its
-own, whose rows come after all those of the first log until the next holder of the whole sink adopts them there.
+a sample replaces an earlier one. A run that holds the whole sink writes to the first log. The driver of a slice writes
+to a log of its own, whose rows count as later than the first log until the next holder of the whole sink adopts them.
 ``compact`` rewrites the parts that hold replaced rows, and the small ones, see :mod:`pipeline.manifest.contents`.
 """
 
