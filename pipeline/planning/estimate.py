@@ -39,7 +39,7 @@ class Rate:
             raise ConfigError(f"windows per second must be a positive number, got {self.windows_per_s} ({self.origin})")
 
     def scaled(self, evaluations: int) -> "Rate":
-        """Return the rate of windows that take another number of evaluations each."""
+        """Return the rate for windows that take ``evaluations`` evaluations of the model each."""
         if self.evaluations in (None, evaluations):
             return self
         measured = f"measured {self.windows_per_s:.4g} with {self.evaluations} evaluations per window"

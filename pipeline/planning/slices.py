@@ -1,7 +1,7 @@
-"""Which samples belong to a slice of a run.
+"""Selects the samples that belong to a slice of a run.
 
-Names are compared by their hash: the name of the sample, or of its file where a source of shards names samples by their
-files, so that each shard is read by one driver only. Samples of equal result names are always in one slice.
+The hash of a name decides: the name of the sample or, if a source of shards names samples by their files, the name of
+the file, so that only one driver reads each shard. Samples with the same result name are always in the same slice.
 """
 
 from pipeline.config.job import JobConfig

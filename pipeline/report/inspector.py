@@ -106,7 +106,7 @@ class Inspector:
         return spec
 
     def _listed_mask(self, uri: str) -> dict[str, Any]:
-        """Return one of several masks as the plan lists it, by what it is now."""
+        """Return one of several masks in the form of a plan, without a version: its present file is read."""
         masks = self.reader.masks
         return {"key": masks.key(uri) if masks.holds(uri) else uri, "version": "", "size_bytes": 0}
 

@@ -51,7 +51,7 @@ def read_runs(sink: Storage, database: Database) -> list[RunFigures]:
 
 
 def newest_summary(sink: Storage) -> dict[str, Any]:
-    """Return what the newest run says, also if it has no rows; empty without one."""
+    """Return the summary of the newest run, even if that has no rows; empty if there is no run."""
     keys = [file.key for file in sink.list_files("runs") if file.key.endswith(".json")]
     return _read(sink, max(keys)) if keys else {}
 

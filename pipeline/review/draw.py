@@ -121,10 +121,10 @@ def draw_sample(sink: Storage, where: str | None, by: str | None, count: int, se
 
 
 def allocate(strata: Mapping[str, int], count: int) -> dict[str, int]:
-    """Share a number of rows out to strata in proportion to the square root of their size.
+    """Distribute a number of rows over strata in proportion to the square root of their size.
 
-    Small strata, which hold the unusual results, thus get more than their share, and large ones still most. Each gets
-    ``MIN_ROWS``, as far as it has them and ``count`` suffices.
+    Small strata, which hold the unusual results, thus get more than their share, and large ones still get most. Each
+    gets at least ``MIN_ROWS``, as far as it has them and ``count`` suffices.
 
     Args:
         strata: sizes by name, none of them 0.
@@ -144,7 +144,7 @@ def allocate(strata: Mapping[str, int], count: int) -> dict[str, int]:
 
 
 def _met(size: int, share: int) -> float:
-    """Return how much of its due a stratum has got."""
+    """Return the share of a stratum relative to its due; the smallest one gets the next row."""
     return (share + 0.5) / math.sqrt(size)
 
 

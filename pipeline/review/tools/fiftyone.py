@@ -1,7 +1,7 @@
 """``fiftyone``: a dataset of FiftyOne, whose tags are the verdicts.
 
-Written is FiftyOne's layout of one JSON file (``LegacyFiftyOneDataset``), since that of ``FiftyOneDataset`` holds the
-documents of one release's database. Exports of both types are read.
+The layout with one JSON file (``LegacyFiftyOneDataset``) is written, since ``FiftyOneDataset`` holds the database
+documents of one release of FiftyOne. Exports of both types are read.
 """
 
 import base64
