@@ -36,7 +36,7 @@ class ImageFiles:
 
 
 class Shard(Protocol):
-    """A format of shards, and a shard of it that is being written. Equal content must make equal bytes.
+    """A shard that is being written; the class is its format. Equal content must make equal bytes.
 
     Attributes:
         suffix: of the shard's name.

@@ -1,4 +1,4 @@
-"""How exactly the values of a file are known, and up to which opacity a mark can be computed out of it."""
+"""Estimates the noise of a photo's values, and the opacity up to which a mark can be computed out of the photo."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Where a mark lies in a photo."""
+"""Computes where a mark lies in a photo."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

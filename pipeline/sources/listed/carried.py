@@ -24,7 +24,7 @@ def as_text_columns(rows: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def pack_rows(rows: pa.RecordBatch) -> tuple[pa.Array, pa.Array, pa.Array]:
-    """Return each row as a stream of Arrow, its part of the version, and why it cannot be carried.
+    """Pack each row as an Arrow stream; return these, the rows' parts of the version, and why rows cannot be carried.
 
     Args:
         rows: of the carried columns.
@@ -44,7 +44,7 @@ def pack_rows(rows: pa.RecordBatch) -> tuple[pa.Array, pa.Array, pa.Array]:
 
 
 def unpack_row(packed: bytes | None) -> pa.RecordBatch:
-    """Return the one row that :func:`pack_rows` made bytes of; without bytes, a row of no columns."""
+    """Decode the row that :func:`pack_rows` has packed; ``None`` gives a row without columns."""
     return NOTHING_CARRIED if packed is None else pa.ipc.open_stream(packed).read_next_batch()
 
 
@@ -62,7 +62,7 @@ def _digest(value: Any) -> str:
 
 
 def _values(rows: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
-    """Yield the values of each row; Arrow's bytes would not do, as they differ with its release and with other rows."""
+    """Yield the values of each row; Arrow's bytes differ between its releases and with other rows."""
     return zip(*(_column_values(column) for column in rows.columns), strict=True)
 
 

@@ -93,7 +93,7 @@ class ParquetReader:
         return tuple(MaskPart(name, data) for name, data in zip(names, found, strict=True) if isinstance(data, bytes))
 
     def _unless_missing(self, read: Callable[[], bytes]) -> bytes | tuple[MaskPart, ...]:
-        """Read a mask; return none where it is missing and may be."""
+        """Read a mask; return no mask if it is missing and ``mask.missing`` allows that."""
         try:
             return read()
         except SampleError as error:
@@ -114,7 +114,7 @@ class ParquetReader:
             raise SampleError("mask", "BadAnnotation", message) from error
 
     def _content(self, stage: str, cell: pa.Scalar, sample: Sample) -> bytes:
-        """The bytes of an image or a mask, or what its uri leads to."""
+        """Return the bytes of an image or a mask: those in the cell, or those of the file that its uri names."""
         column = self.columns[0] if stage == "read" else self.place.column
         try:
             value = cell.as_py()

@@ -120,7 +120,7 @@ class ParquetRows:
         return SampleRef(name, size, part.version, part.key, [row], True, name_fault(name))
 
     def _row_bytes(self, footer: pq.FileMetaData) -> int:
-        """Return about what the image of one row takes: an average, which must not refuse a row by itself."""
+        """Estimate the bytes of the image of one row; capped, since an average must not refuse a row."""
         return min(row_bytes(footer, self.image), self.max_bytes)
 
 
@@ -131,7 +131,7 @@ def wanted_columns(wanted: Wanted) -> list[str]:
 
 
 def row_bytes(footer: pq.FileMetaData, column: str) -> int:
-    """About what the image of one row takes."""
+    """Estimate the bytes of the image of one row."""
     total = 0
     for group in (footer.row_group(index) for index in range(footer.num_row_groups)):
         chunks = (group.column(index) for index in range(group.num_columns))
