@@ -1,4 +1,4 @@
-"""Reads and decodes the samples of a chunk: what a task of Ray Data, or a thread, does."""
+"""Reads and decodes the samples of a chunk, in a task of Ray Data or in a thread."""
 
 import hashlib
 import json

@@ -87,7 +87,7 @@ class Ladder:
         return self._keep(best), False
 
     def recover(self, job: SampleJob) -> SampleJob:
-        """Return the best of the tries before one that failed; the sample is as good as if that were left out."""
+        """Return the best of the tries before one that failed; the failed try does not fail the sample."""
         assert job.best is not None
         record = job.record
         record.error_stage = record.error_type = record.error_message = None
@@ -95,7 +95,7 @@ class Ladder:
         return self._keep(job.best)
 
     def _keep(self, best: SampleJob) -> SampleJob:
-        """Note what is left after the last try, and return the best of all.
+        """Record the residual of the best try, and return that try.
 
         Raises:
             SampleError: something is left, and ``verify.residue`` says fail.

@@ -7,7 +7,7 @@ from pipeline.config.job import RunConfig
 from pipeline.errors import ConfigError
 
 CPUS_PER_CPU_ACTOR = 4
-WHOLE = 0.97  # of its cores: so many workers on a node as it has cores for, and something is left to other tasks
+WHOLE = 0.97  # part of its cores that a worker reserves: all workers of a node fit, and some is left for other tasks
 ROUNDING = 1e-6  # five times 0.2 GPUs are one GPU, although 1 // 0.2 is 4
 
 

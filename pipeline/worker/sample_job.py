@@ -92,11 +92,11 @@ class SampleJob:
         return (second.strength, "photo") if second else (self.strength, None)
 
     def name(self, number: int) -> str:
-        """Return what the seed of a window of this round is made of, beside that of the sample."""
+        """Return the name of a window of this round, which with the sample's seed makes the window's seed."""
         return self._painting.name(number)
 
     def cut(self, number: int, size_px: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the model's input for one window of this round; it does not depend on others of the same."""
+        """Return the model's input for one window of this round; it does not depend on other windows of the round."""
         return self._painting.cut(number, size_px)
 
     def paste(self, number: int, filled: np.ndarray) -> None:

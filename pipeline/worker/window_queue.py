@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.records import Record
 
 Kind: TypeAlias = tuple[float | None, str | None]  # strength and start; ``None``: as configured
-MAX_PASSED = 8  # batches of others that windows of another strength wait for, while they do not fill a batch
+MAX_PASSED = 8  # batches for which windows of another strength wait at most, if they do not fill a batch themselves
 CONFIGURED: Kind = (None, None)
 
 
@@ -29,7 +29,7 @@ class Job(Protocol):
         """Strength and start of the windows of this round."""
 
     def name(self, number: int) -> str:
-        """Return what the seed of a window is made of, beside that of the sample."""
+        """Return the name of a window, which with the sample's seed makes the window's seed."""
 
     def cut(self, number: int, size_px: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the model's input: pixels (size, size, 3) uint8 and mask (size, size) bool."""
