@@ -77,7 +77,8 @@ def _set_up_data(block_bytes: int | None) -> None:
         warnings.filterwarnings("ignore", message=few)  # of a job with few units
     context = ray.data.DataContext.get_current()
     for handler in logging.getLogger("ray.data").handlers:
-        handler.setLevel(logging.CRITICAL)  # the supervisor listens to errors and tells what matters
+        if type(handler).__module__.startswith("ray."):  # others, such as pytest's, also write records of other loggers
+            handler.setLevel(logging.CRITICAL)  # the supervisor listens to errors and tells what matters
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.issue_detectors_config.detectors = []

@@ -34,6 +34,15 @@ with connected(sys.argv[1]):
     print(avoiding([]))
 """
 
+HANDLERS = """
+import logging, sys
+from pipeline.cluster.connect import connected
+
+ours, logger = logging.NullHandler(), logging.getLogger("ray.data")
+logger.addHandler(ours)
+with connected(sys.argv[1]):
+    print(ours.level, {logging.CRITICAL} == {handler.level for handler in logger.handlers if handler is not ours})
+"""
 SHORTAGE = """
 import sys
 import ray
@@ -127,6 +136,10 @@ def test_shortage_says_what_is_wanted_and_what_another_job_leaves(joined_cluster
 
 def test_deaths_of_workers_leave_no_lines_of_ray_in_the_terminal(joined_cluster):
     assert output_of(run_driver(DYING, joined_cluster.address)) == []
+
+
+def test_handlers_of_other_packages_at_the_logger_of_ray_keep_their_level(joined_cluster):
+    assert output_of(run_driver(HANDLERS, joined_cluster.address)) == ["0 True"]
 
 
 def test_nodes_that_a_killed_driver_asked_for_are_soon_free_for_the_next_one(joined_cluster):
