@@ -41,14 +41,10 @@ LONG_FILES = [
     "tests/pipeline/cluster/test_connect.py",
     "tests/pipeline/scenarios/test_drivers.py",
     "tests/pipeline/scenarios/test_node_weights.py",
-    "tests/test_tutorial.py",
-    "tests/pipeline/cluster/test_elastic.py",
     "tests/pipeline/scenarios/test_kill_points.py",
     "tests/pipeline/scenarios/test_hostile_shards.py",
-    "tests/pipeline/manifest/test_slices.py",
     "tests/pipeline/scenarios/test_other_readers.py",
     "tests/moebius/fast/test_gpu.py",
-    "tests/jobs/test_evaluate.py",
 ]
 
 sys.path.insert(0, str(GOLDEN))

@@ -52,6 +52,7 @@ def test_nodes_of_the_plain_cluster_see_the_same_files(joined_cluster, folder):
     assert seen(joined_cluster, folder) == ["head False ['file'] True", "second False ['file'] True"]
 
 
+@pytest.mark.slow
 def test_mounts_of_the_second_node_are_its_own(mounted_cluster, folder):
     plain = ["head False ['file'] True", "second True ['file'] True"]
     bind_empty(mounted_cluster.second, folder)

@@ -40,6 +40,7 @@ def test_tutorial_shows_the_configuration_of_the_demo():
     assert shown in (ROOT / "conf" / "demo.yaml").read_text()
 
 
+@pytest.mark.slow
 def test_tutorial_commands_run_in_order_and_make_what_the_text_says(clone):
     environment = {**os.environ, "PATH": f"{clone / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
     script = "set -eux\n" + "".join(block for block in BLOCKS if INSTALLATION not in block)

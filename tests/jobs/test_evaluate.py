@@ -162,6 +162,7 @@ def test_published_weights_are_not_taken_for_a_folder_of_photos(photos, monkeypa
     assert asked == ["places2"]
 
 
+@pytest.mark.slow
 def test_workers_measure_the_same_and_a_protocol_cuts_squares_and_takes_nested_photos(photos, tiny_weights, capsys):
     (photos / "00000").mkdir()
     (photos / "1.png").rename(photos / "00000" / "1.png")

@@ -91,6 +91,7 @@ def test_transformer(kernels, heads, side, dtype, rows):
     assert relative_error(ours, theirs) <= (1e-5 if dtype == torch.float32 else 2e-2)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_whole_denoiser_in_float16(kernels):
     config = MoebiusConfig((32, 64), heads=2, image_size=64, category_width=8, context_width=16)
@@ -156,6 +157,7 @@ def test_bfloat16_rounds_what_is_stored_and_nothing_else(kernels):
         )  # interpreted, it is cut off
 
 
+@pytest.mark.slow
 def test_kernels_compile_for_gpus():
     """In a process of its own: this one interprets."""
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}

@@ -3,6 +3,8 @@ import re
 import signal
 import subprocess
 
+import pytest
+
 from tests.joined_cluster import joined_cluster as joined_cluster_of_its_own
 from tests.joined_cluster import run_driver, start_node, stop, wait_for
 
@@ -159,6 +161,7 @@ def test_loss_of_the_head_node_is_told_in_one_line_and_ends_the_driver_with_exit
     assert errors.endswith("ends in 2 s with exit code 1; run the same command again to resume\n")
 
 
+@pytest.mark.slow
 def test_new_cluster_at_the_same_address_ends_the_driver_with_exit_code_1(tmp_path):
     with joined_cluster_of_its_own() as cluster:
         driver = run_driver(WAITING, cluster.address, env={"RAY_gcs_rpc_server_reconnect_timeout_s": "60"})

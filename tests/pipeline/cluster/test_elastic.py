@@ -42,6 +42,7 @@ def until(condition, timeout_s: float = 60.0) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_workers_follow_the_cluster_and_leave_within_their_grace_period(cluster, tmp_path):
     logs = tmp_path / "logs"
     logs.mkdir()

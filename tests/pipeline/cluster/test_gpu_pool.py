@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from tests.conftest import ROOT, make_photos
 
 JOB = """
@@ -41,6 +43,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_every_gpu_has_its_worker_from_the_first_batch(tmp_path):
     make_photos(tmp_path, count=32)
     (tmp_path / "logs").mkdir()

@@ -84,7 +84,9 @@ class Killer:
 
 
 @pytest.mark.usefixtures("ray_cluster")
-@pytest.mark.parametrize(("history", "tries"), [(History.FRESH, 1), (History.LOST_AGAIN, 2)])
+@pytest.mark.parametrize(
+    ("history", "tries"), [(History.FRESH, 1), pytest.param(History.LOST_AGAIN, 2, marks=pytest.mark.slow)]
+)
 def test_unit_that_kills_its_workers_is_begun_once_and_in_isolation_twice(history, tries, tmp_path):
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     config = JobConfig(sink=SinkConfig(uri=str(tmp_path)))

@@ -95,7 +95,7 @@ def test_forgotten_sample_disappears_and_with_purge_from_all_earlier_versions(si
     assert not [path for path in (tmp_path / "target").rglob("*") if path.is_file() and holds(path, gone)]
 
 
-@pytest.mark.parametrize("kind", ["parquet", "imagefolder"])
+@pytest.mark.parametrize("kind", [pytest.param("parquet", marks=pytest.mark.slow), "imagefolder"])
 def test_what_an_export_leaves_that_is_killed_after_its_commit_is_deleted_by_the_next(
     sink, tmp_path, kind, monkeypatch
 ):

@@ -220,7 +220,7 @@ class Killed(BaseException):
     """SIGKILL: nothing catches it."""
 
 
-@pytest.mark.parametrize("is_made", [False, True])
+@pytest.mark.parametrize("is_made", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_forgetting_that_was_killed_anywhere_is_finished_by_the_same_command(done, monkeypatch, is_made):
     """Every change of the storage is struck once, in turn, before or after it is made."""
     sink, changes = Storage(done.sink.uri), ("write", "upload", "create", "delete")

@@ -231,7 +231,7 @@ actions = st.lists(
 
 
 @given(actions=actions)
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=15)
 def test_manifest_holds_the_last_row_of_each_sample(actions, tmp_path_factory):
     storage = Storage(str(tmp_path_factory.mktemp("manifest")))
     manifest, expected = Manifest(storage), {}

@@ -202,7 +202,7 @@ steps = st.lists(
 
 
 @given(steps=steps)
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=15)
 def test_one_current_row_per_sample_wherever_writers_of_slices_are_killed(steps, tmp_path_factory):
     storage = Storage(str(tmp_path_factory.mktemp("manifest")))  # noqa: F811
     expected: dict[str, str] = {}

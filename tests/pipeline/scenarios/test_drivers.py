@@ -103,7 +103,9 @@ def change_masks(config: JobConfig, numbers) -> None:
         masks.write(f"{index:03}.png", masks.read(f"{index + 1:03}.png"))
 
 
-@pytest.mark.parametrize(("place", "count", "sink"), [("local", 4, "webdataset"), ("s3", 2, "images")])
+@pytest.mark.parametrize(
+    ("place", "count", "sink"), [("local", 4, "webdataset"), pytest.param("s3", 2, "images", marks=pytest.mark.slow)]
+)
 def test_drivers_at_once_one_of_them_killed_and_then_others(held, tmp_path, request, place, count, sink):
     uri, options = str(tmp_path / "out"), {}
     if place == "s3":

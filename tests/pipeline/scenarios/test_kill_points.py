@@ -166,7 +166,7 @@ examples_of = partial(
     slices=(0, 0),
 )
 @killed_jobs
-@examples_of(max_examples=20)
+@examples_of(max_examples=8)
 def test_rows_are_inputs_each_once_wherever_the_job_is_killed(here, tmp_path_factory, **job):
     kill_and_check(here, tmp_path_factory, **job)
 

@@ -52,6 +52,7 @@ def head_taken(cluster: JoinedCluster) -> Iterator[None]:
     driver.communicate()
 
 
+@pytest.mark.slow
 def test_node_without_the_path_works_with_the_weights_of_the_driver(mounted_cluster, tmp_path, s3_server):
     photos, masks = make_photos(tmp_path, count=COUNT)
     own = tmp_path / "own"

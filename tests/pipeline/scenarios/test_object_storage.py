@@ -85,6 +85,7 @@ def test_credentials_region_and_endpoint_from_the_environment(here, bucket, s3_s
     check(job(bucket, "webdataset", "parquet", {"config_kwargs": {"s3": {"addressing_style": "path"}}}))
 
 
+@pytest.mark.slow
 def test_refused_slow_and_unanswered_requests_change_nothing(here, bucket, s3_server):
     with faulty_proxy(s3_server["endpoint_url"], 0.1, timeout_s=1.0, seed=3) as (url, faults):
         patience = {"read_timeout": 1.0, "connect_timeout": 1.0}

@@ -23,7 +23,7 @@ def working_directory(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("place", ["local", "joined"])
+@pytest.mark.parametrize("place", ["local", pytest.param("joined", marks=pytest.mark.slow)])
 def test_modules_in_the_working_directory_do_not_replace_ours(place, working_directory, tiny_weights, request):
     address = "local" if place == "local" else request.getfixturevalue("joined_cluster").address
     make_photos(working_directory / "data", count=1)
