@@ -1,4 +1,4 @@
-"""Smooth colours spread over a hole: the start of sampling with a small denoiser, and the base of the small decoder."""
+"""Colours spread over a hole: the start of sampling with a small denoiser, and the base of the small decoder."""
 
 import numpy as np
 import torch
@@ -7,6 +7,7 @@ from torch.nn import functional
 
 RELAXATIONS = 4  # at full resolution; twice as many at each half, where they cost a quarter
 MAX_RELAXATIONS = 32
+_TINY = 1e-12  # keeps quotients finite where nothing is left to minimize
 
 
 def spread_colours(blanked: Tensor, holes: Tensor, relaxations: int = RELAXATIONS) -> Tensor:
@@ -37,6 +38,32 @@ def spread_colours(blanked: Tensor, holes: Tensor, relaxations: int = RELAXATION
     return colours
 
 
+def smooth_colours(colours: Tensor, holes: Tensor, steps: int) -> Tensor:
+    """Let spread colours continue the slopes at the edges of holes, not only the values: towards a biharmonic fill.
+
+    The conjugate gradient method minimizes the sum of the squared Laplacians. Eight steps reach the minimum in letters
+    and wires; in large holes they change little but the rim.
+
+    Args:
+        colours: (B, 3, H, W) float32 in [-1, 1], from :func:`spread_colours`.
+        holes: (B, 1, H, W) float32, 1 = not known.
+        steps: of the method.
+    """
+
+    def dot(left: Tensor, right: Tensor) -> Tensor:
+        return (left * right).sum(dim=(1, 2, 3), keepdim=True)
+
+    residual = -holes * _laplacian(_laplacian(colours))
+    direction, power = residual, dot(residual, residual)
+    for _ in range(steps):
+        image = holes * _laplacian(_laplacian(direction))
+        length = power / (dot(direction, image) + _TINY)
+        colours, residual = colours + length * direction, residual - length * image
+        before, power = power, dot(residual, residual)
+        direction = residual + power / (before + _TINY) * direction
+    return colours.clamp(-1, 1)
+
+
 def without_hole(pixels: np.ndarray, hole: np.ndarray) -> np.ndarray:
     """Replace what lies in a hole by colours spread from around it.
 
@@ -54,6 +81,10 @@ def without_hole(pixels: np.ndarray, hole: np.ndarray) -> np.ndarray:
     holes[0, 0, :side, :side] = torch.from_numpy(hole)
     colours = spread_colours(blanked, holes)[0, :, :side, :side]
     return colours.round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
+
+
+def _laplacian(values: Tensor) -> Tensor:
+    return _mean_of_neighbours(values) - values
 
 
 def _mean_of_neighbours(colours: Tensor) -> Tensor:

@@ -17,12 +17,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from moebius.autoencoder.colour_spread import spread_colours
+from moebius.autoencoder.colour_spread import smooth_colours, spread_colours
 from moebius.autoencoder.interface import CONFIG, LOG_VARIANCES, WEIGHTS, Decoded, Encoded, LatentDistribution
 from moebius.checkpoint import CheckpointError, check_entries, read_state_dict, write_state_dict
 
 CLASS_NAME = "SmallAutoencoder"
 IMAGE_CHANNELS = 3
+SMOOTHING_STEPS = 8  # of new autoencoders
 FACTOR = 8  # pixels per latent position along one side
 
 
@@ -36,6 +37,7 @@ class SmallAutoencoderConfig:
         decoder_blocks: the same of the decoder.
         latent_channels: channels of the latents.
         scaling_factor: factor that gives the latents of photos the deviation 1.
+        smoothing_steps: of :func:`smooth_colours` for the base of the decoder.
     """
 
     widths: tuple[int, int, int] = (32, 64, 128)
@@ -43,6 +45,7 @@ class SmallAutoencoderConfig:
     decoder_blocks: tuple[int, int, int] = (2, 3, 2)
     latent_channels: int = 8
     scaling_factor: float = 1.0
+    smoothing_steps: int = 0
 
     def __post_init__(self) -> None:
         for name in ("widths", "encoder_blocks", "decoder_blocks"):
@@ -148,8 +151,15 @@ class SmallAutoencoder(nn.Module):
             batch, _, height, width = latents.shape
             holes = latents.new_ones(batch, 1, FACTOR * height, FACTOR * width)
             blanked = torch.zeros_like(holes).expand(-1, IMAGE_CHANNELS, -1, -1)
-        colours = spread_colours(blanked, holes)
+        colours = self.base(blanked, holes)
         return Decoded(colours + self.decoder(latents, torch.cat([colours, holes], dim=1)))
+
+    def base(self, blanked: Tensor, holes: Tensor) -> Tensor:
+        """Return the colours that the decoder corrects: (B, 3, H, W), those around holes spread over them."""
+        colours = spread_colours(blanked, holes)
+        if not self.config.smoothing_steps:
+            return colours
+        return smooth_colours(colours.float(), holes.float(), self.config.smoothing_steps).to(colours.dtype)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write ``config.json`` and the weights."""

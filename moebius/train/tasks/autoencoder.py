@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from moebius.autoencoder.small import SmallAutoencoder, SmallAutoencoderConfig
+from moebius.autoencoder.small import SMOOTHING_STEPS, SmallAutoencoder, SmallAutoencoderConfig
 from moebius.autoencoder.vae import load_vae
 from moebius.checkpoint import CheckpointError
 from moebius.train.data.random_masks import random_mask
@@ -98,7 +98,7 @@ class AutoencoderTask:
 
     def _new_model(self) -> SmallAutoencoder:
         if not self.settings.vae:
-            return SmallAutoencoder(SmallAutoencoderConfig())
+            return SmallAutoencoder(SmallAutoencoderConfig(smoothing_steps=SMOOTHING_STEPS))
         model = load_vae(self.settings.vae).train()
         if not isinstance(model, SmallAutoencoder):
             raise CheckpointError(

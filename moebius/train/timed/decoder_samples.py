@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from moebius.autoencoder.colour_spread import spread_colours
 from moebius.autoencoder.small import SmallAutoencoder
 from moebius.autoencoder.vae import encode
 from moebius.network.denoiser import Denoiser
@@ -50,16 +49,15 @@ class DecoderPool:
         self.capacity, self.device, self.added = capacity, device, 0
         self.kept: list[Tensor] = []
 
-    def add(self, images: Tensor, holes: Tensor, latents: Tensor) -> None:
-        """Keep crops, (B, 3, H, W), with their holes, (B, 1, H, W), and latents, (B, C, h, w)."""
-        colours = spread_colours(images * (1 - holes), holes)
-        parts = [part.half() for part in (images, holes, colours, latents)]
+    def add(self, batch: DecoderBatch) -> None:
+        """Keep the crops of a batch."""
+        parts = [part.half() for part in (batch.images, batch.holes, batch.colours, batch.latents)]
         if not self.kept:
             self.kept = [part.new_empty(self.capacity, *part.shape[1:]) for part in parts]
-        places = (self.added + torch.arange(len(images), device=self.device)) % self.capacity
+        places = (self.added + torch.arange(len(batch.images), device=self.device)) % self.capacity
         for kept, part in zip(self.kept, parts, strict=True):
             kept[places] = part
-        self.added += len(images)
+        self.added += len(batch.images)
 
     def draw(self, count: int, generator: torch.Generator) -> DecoderBatch:
         """Draw ``count`` of the crops; :meth:`add` must have been called."""
@@ -95,7 +93,7 @@ class DecoderSamples:
         blank = self.vae.encode(images, holes).latent_dist.mean
         worst = torch.where(thin, WORST_NOISE, SLIGHT_NOISE)
         spoilt = spoil(latents, blank, holes, thin, worst, self.spoiling)
-        pool.add(images, holes, torch.where(alone.view(-1, 1, 1, 1), latents, spoilt))
+        pool.add(self._batch(images, holes, torch.where(alone.view(-1, 1, 1, 1), latents, spoilt)))
 
     @torch.no_grad()
     def add_sampled(self, pool: DecoderPool, denoiser: Denoiser, count: int) -> None:
@@ -104,7 +102,10 @@ class DecoderSamples:
         order = torch.randperm(count, generator=self.generator, device=images.device)
         for part, (solver, steps) in zip(order.chunk(len(SAMPLERS)), SAMPLERS, strict=False):
             sampled = self._sample(denoiser, images[part], holes[part], solver, steps)
-            pool.add(images[part], holes[part], sampled / self.vae.config.scaling_factor)
+            pool.add(self._batch(images[part], holes[part], sampled / self.vae.config.scaling_factor))
+
+    def _batch(self, images: Tensor, holes: Tensor, latents: Tensor) -> DecoderBatch:
+        return DecoderBatch(images, holes, self.vae.base(images * (1 - holes), holes), latents)
 
     def _sample(self, denoiser: Denoiser, images: Tensor, holes: Tensor, solver: str, steps: int) -> Tensor:
         """(B, C, h, w), scaled."""

@@ -2,11 +2,13 @@ import json
 
 import pytest
 import torch
+from skimage.restoration import inpaint_biharmonic
 
-from moebius.autoencoder.colour_spread import spread_colours
-from moebius.autoencoder.small import SmallAutoencoder, SmallAutoencoderConfig
+from moebius.autoencoder.colour_spread import smooth_colours, spread_colours
+from moebius.autoencoder.small import SMOOTHING_STEPS, SmallAutoencoder, SmallAutoencoderConfig
 from moebius.autoencoder.vae import decode, encode, load_vae
 from moebius.checkpoint import CheckpointError
+from tests.conftest import textured
 
 
 @pytest.fixture
@@ -61,6 +63,48 @@ def test_colours_are_spread_over_holes_and_kept_beside_them():
     assert spread.min() >= -1 and spread.max() <= 1
     assert (spread - images).abs()[~known].mean() < 0.2 * images[~known].abs().mean()
     assert spread_colours(images * 0, torch.ones_like(holes)).abs().max() == 0
+
+
+def lines(height: int, width: int) -> torch.Tensor:
+    """Holes as thin as letters, (1, 1, H, W)."""
+    holes = torch.zeros(1, 1, height, width)
+    holes[..., 6:-6:9, 4:-4] = holes[..., 7:-5:9, 4:-4] = holes[..., 5:-5, 20:23] = 1
+    return holes
+
+
+def test_smoothed_colours_are_those_of_a_biharmonic_fill_in_thin_holes():
+    image = textured(64, 96)
+    holes, levels = lines(64, 96), torch.from_numpy(image).permute(2, 0, 1)[None] / 127.5 - 1
+    spread = spread_colours(levels * (1 - holes), holes)
+    smoothed = smooth_colours(spread, holes, SMOOTHING_STEPS)
+    expected = inpaint_biharmonic(image, holes[0, 0].numpy() > 0, channel_axis=-1)
+    expected = torch.from_numpy(expected).permute(2, 0, 1)[None].clamp(0, 1) * 2 - 1
+    away = [float((colours - expected).abs()[(holes > 0).expand_as(levels)].mean()) for colours in (spread, smoothed)]
+    assert away[0] > 3 / 255 and away[1] < 1 / 255
+    assert torch.equal(smoothed[(holes == 0).expand_as(levels)], levels[(holes == 0).expand_as(levels)])
+
+
+def test_smoothed_colours_depend_on_no_neighbour_in_the_batch_and_stay_in_range():
+    levels = torch.rand(3, 3, 32, 48) * 2 - 1
+    holes = torch.stack([lines(32, 48)[0], torch.ones(1, 32, 48), torch.zeros(1, 32, 48)])
+    spread = spread_colours(levels * (1 - holes), holes)
+    smoothed = smooth_colours(spread, holes, SMOOTHING_STEPS)
+    assert smoothed.min() >= -1 and smoothed.max() <= 1 and smoothed[1].abs().max() == 0
+    torch.testing.assert_close(smoothed[2], levels[2])
+    torch.testing.assert_close(smoothed[:1], smooth_colours(spread[:1], holes[:1], SMOOTHING_STEPS))
+
+
+def test_the_decoder_corrects_smoothed_colours_only_where_the_configuration_says_so(folder):
+    images, latents, holes = torch.rand(1, 3, 32, 48) * 2 - 1, torch.randn(1, 6, 4, 6), lines(32, 48)
+    without = decode(load_vae(folder), latents, images * (1 - holes), holes)
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"smoothing_steps": SMOOTHING_STEPS}))
+    vae = load_vae(folder)
+    assert not torch.allclose(decode(vae, latents, images * (1 - holes), holes), without)
+    fields = json.loads(path.read_text())
+    del fields["smoothing_steps"]  # as those have it that were written before there were any
+    path.write_text(json.dumps(fields))
+    assert torch.equal(decode(load_vae(folder), latents, images * (1 - holes), holes), without)
 
 
 @pytest.mark.parametrize("change", [{"widths": [8, 8, 24]}, {"depth": 3}, {"widths": "many"}])
