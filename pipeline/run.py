@@ -6,13 +6,13 @@ from contextlib import closing
 
 import pyarrow as pa
 
-from pipeline.cluster.node_weights import with_fetchable_weights
 from pipeline.cluster.notify import notified
-from pipeline.cluster.staffing import Staffing
+from pipeline.cluster.resources.node_weights import with_fetchable_weights
 from pipeline.cluster.summary import Summary
-from pipeline.cluster.supervisor import Supervisor
-from pipeline.cluster.time_limits import Patience
-from pipeline.cluster.witness import DriverWitness
+from pipeline.cluster.supervision.staffing import Staffing
+from pipeline.cluster.supervision.supervisor import Supervisor
+from pipeline.cluster.supervision.time_limits import Patience
+from pipeline.cluster.supervision.witness import DriverWitness
 from pipeline.config.job import JobConfig
 from pipeline.database import Database
 from pipeline.errors import JobError

@@ -38,7 +38,7 @@ LONG_FILES = [
     "tests/moebius/train/test_loop.py",
     "tests/pipeline/scenarios/test_run.py",
     "tests/pipeline/export/test_run.py",
-    "tests/pipeline/cluster/test_connect.py",
+    "tests/pipeline/cluster/connection/test_connect.py",
     "tests/pipeline/scenarios/test_drivers.py",
     "tests/pipeline/scenarios/test_node_weights.py",
     "tests/pipeline/scenarios/test_kill_points.py",
@@ -134,7 +134,7 @@ def make_photos(folder: Path, count: int = 6, height: int = 80, width: int = 96)
 
 @pytest.fixture(scope="session")
 def ray_cluster():
-    from pipeline.cluster.connect import connected
+    from pipeline.cluster.connection.connect import connected
 
     with connected("local"):
         yield

@@ -32,7 +32,8 @@ faults masks
 manifest sinks
 worker
 planning
-cluster
+cluster cluster.connection cluster.supervision
+cluster.resources
 executor
 report
 evaluation maintenance review training

@@ -142,8 +142,8 @@ def _on_ray(
     import ray
     from ray.util import ActorPool
 
-    from pipeline.cluster.connect import connected
-    from pipeline.cluster.nodes import node_resources
+    from pipeline.cluster.connection.connect import connected
+    from pipeline.cluster.connection.nodes import node_resources
     from pipeline.worker.pool import size_pool
 
     with connected(None):

@@ -9,11 +9,11 @@ import pyarrow as pa
 import ray
 from ray.exceptions import RayActorError, RayError
 
-from pipeline.cluster.connect import connected
-from pipeline.cluster.first_gpu import await_first_gpu
-from pipeline.cluster.holders import describe_shortage
-from pipeline.cluster.nodes import avoiding, node_resources, this_node_leaves
-from pipeline.cluster.ray_versions import actor_pool
+from pipeline.cluster.connection.connect import connected
+from pipeline.cluster.connection.nodes import avoiding, node_resources, this_node_leaves
+from pipeline.cluster.connection.ray_versions import actor_pool
+from pipeline.cluster.resources.first_gpu import await_first_gpu
+from pipeline.cluster.resources.holders import describe_shortage
 from pipeline.config.job import JobConfig
 from pipeline.errors import ExecutorError
 from pipeline.executor.base import NewEngine

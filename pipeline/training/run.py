@@ -45,7 +45,7 @@ def run_training(config: TrainingConfig) -> None:
     except ImportError as error:
         raise ConfigError(f"processes={config.processes} needs Ray Train: {install_command('train')}") from error
 
-    from pipeline.cluster.connect import connected
+    from pipeline.cluster.connection.connect import connected
 
     try:
         with connected(None):

@@ -64,7 +64,7 @@ FAULTS = {
     ),
     "head": Fault(
         node_faults.restart_head,
-        "pipeline/cluster/test_connect.py"
+        "pipeline/cluster/connection/test_connect.py"
         "::test_loss_of_the_head_node_is_told_in_one_line_and_ends_the_driver_with_exit_code_1",
     ),
     "full-disk": Fault(

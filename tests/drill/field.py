@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.cluster.ray_process import RECONNECT
+from pipeline.cluster.connection.ray_process import RECONNECT
 from pipeline.manifest.lease_file import KEY
 from pipeline.storage.storage import Storage
 from tests.drill.faulty_proxy import Weather

@@ -13,7 +13,12 @@ from tests.pipeline.browser import browser
 from tests.pipeline.flow_here import here, model_here
 
 __all__ = ["browser", "four_photos", "here", "lines", "model_here"]
-DRIVER_LOGGERS = ("faults.write_retries", "cluster.staffing", "cluster.supervisor", "cluster.time_limits")
+DRIVER_LOGGERS = (
+    "faults.write_retries",
+    "cluster.supervision.staffing",
+    "cluster.supervision.supervisor",
+    "cluster.supervision.time_limits",
+)
 
 
 @pytest.fixture

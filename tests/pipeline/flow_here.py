@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pytest
 
-import pipeline.cluster.supervisor
+import pipeline.cluster.supervision.supervisor
 import pipeline.manifest.log
 import pipeline.run
 import pipeline.worker.worker
@@ -101,8 +101,8 @@ def quicken(patch: pytest.MonkeyPatch, with_lease: bool = False) -> None:
     """Let jobs wait for nothing, with small parts and snapshots; without a lease, so that runs can be nested."""
     if not with_lease:
         patch.setattr(pipeline.run, "Lease", lambda storage, run_id, own_slice: nullcontext(Unheld(own_slice)))
-    patch.setattr(pipeline.cluster.supervisor, "FIRST_COMMIT_S", 0.0)
-    patch.setattr(pipeline.cluster.supervisor, "FIRST_WAIT_S", 0.01)
+    patch.setattr(pipeline.cluster.supervision.supervisor, "FIRST_COMMIT_S", 0.0)
+    patch.setattr(pipeline.cluster.supervision.supervisor, "FIRST_WAIT_S", 0.01)
     patch.setattr(pipeline.worker.worker, "FIRST_PAUSE_S", 0.01)
     patch.setattr(pipeline.manifest.log, "SNAPSHOT_ROWS", 3)
 

@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-import pipeline.cluster.connect
+import pipeline.cluster.connection.connect
 from jobs.contact_sheet import main as contact_sheet
 from jobs.pictures.sheet import HOLE_COLOUR
 from jobs.plan import main as plan
 from jobs.preview import main as preview
 from moebius.weights import find_weights
-from pipeline.cluster.node_weights import with_fetchable_weights
+from pipeline.cluster.resources.node_weights import with_fetchable_weights
 from pipeline.config.job import JobConfig, MaskConfig, ModelConfig, RunConfig, SinkConfig, SourceConfig
 from pipeline.config.verify import VerifyConfig
 from pipeline.errors import ConfigError
@@ -171,7 +171,7 @@ def test_model_is_copied_only_where_a_node_may_lack_it(
 ):
     monkeypatch.setenv("MOEBIUS_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr(pipeline.cluster.connect.ray, "is_initialized", lambda: False)  # whatever tests did before
+    monkeypatch.setattr(pipeline.cluster.connection.connect.ray, "is_initialized", lambda: False)  # whatever ran before
     root = f"s3://bucket/{tmp_path.name}"
     path = red_heatmap(tmp_path / "red.onnx")
     Storage(root, s3_server).upload("red.onnx", str(path))

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import pipeline.cluster.connect
+import pipeline.cluster.connection.connect
 from moebius.weights import find_weights
-from pipeline.cluster.node_weights import with_fetchable_weights
+from pipeline.cluster.resources.node_weights import with_fetchable_weights
 from pipeline.config.job import JobConfig, MaskConfig, ModelConfig, RunConfig, SinkConfig, SourceConfig
 from pipeline.storage.storage import Storage
 from tests.conftest import ROOT, make_photos, write_tiny_weights
@@ -115,7 +115,7 @@ def test_weights_are_copied_only_where_a_node_may_lack_them(
     tmp_path, s3_server, tiny_weights, monkeypatch, weights, sink, address, is_copied
 ):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr(pipeline.cluster.connect.ray, "is_initialized", lambda: False)  # whatever tests did before
+    monkeypatch.setattr(pipeline.cluster.connection.connect.ray, "is_initialized", lambda: False)  # whatever ran before
     own = str(tiny_weights)
     uri = f"s3://bucket/{tmp_path.name}" if sink == "s3" else str(tmp_path / "sink")
     config = JobConfig(

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 import pytest
 
 import pipeline.run
-from pipeline.cluster.supervisor import Supervisor
+from pipeline.cluster.supervision.supervisor import Supervisor
 from pipeline.config.job import JobConfig
 from pipeline.errors import JobError
 from pipeline.executor.base import Executor

@@ -1,4 +1,4 @@
-"""The private parts of Ray that this package uses, each for want of a public one; a release of Ray may change them."""
+"""The private parts of Ray that ``cluster`` uses, each for want of a public one; a release of Ray may change them."""
 
 import contextlib
 from collections.abc import Collection, Iterator

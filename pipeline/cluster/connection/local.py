@@ -7,8 +7,8 @@ from pathlib import Path
 
 import ray
 
-from pipeline.cluster.ray_private import LOOPBACK, on_loopback, temporary_folder
-from pipeline.cluster.ray_process import away_from_user_modules, set_variables, silent_core
+from pipeline.cluster.connection.ray_private import LOOPBACK, on_loopback, temporary_folder
+from pipeline.cluster.connection.ray_process import away_from_user_modules, set_variables, silent_core
 
 TEMPORARY_BYTES = 100 << 20  # logs and sockets; a start that runs out of disk hangs, or ends in a stack trace
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.cluster.witness import DriverWitness
+from pipeline.cluster.supervision.witness import DriverWitness
 from pipeline.config.job import LimitsConfig
 from pipeline.errors import JobError, SampleError
 from tests.conftest import planned_sample

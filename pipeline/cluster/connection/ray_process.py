@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pipeline
-from pipeline.cluster.ray_private import forbid_auto_connect, print_lines_of_nodes, reread_variables
+from pipeline.cluster.connection.ray_private import forbid_auto_connect, print_lines_of_nodes, reread_variables
 
 PREFIXES = ("RAY_", "PYTHONBREAKPOINT")  # of the variables that Ray sets in a driver
 RECONNECT = "RAY_gcs_rpc_server_reconnect_timeout_s"  # without a head node; then Ray's core ends the process

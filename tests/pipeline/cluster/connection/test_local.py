@@ -11,7 +11,7 @@ from tests.joined_cluster import run_driver
 TWO_JOBS = """
 import os, subprocess, sys
 import ray
-from pipeline.cluster.connect import connected
+from pipeline.cluster.connection.connect import connected
 
 INTRUDER = "import ray, sys; ray.init(address=sys.argv[1], log_to_driver=False); print(ray.cluster_resources())"
 before = dict(os.environ)
@@ -44,7 +44,7 @@ print(len(set(tokens)), min(map(len, tokens)), os.path.exists(os.path.expanduser
 """
 
 FULL = """
-from pipeline.cluster.connect import connected
+from pipeline.cluster.connection.connect import connected
 try:
     with connected("local"):
         print("started")
@@ -55,7 +55,7 @@ except OSError as error:
 
 VARIABLES = """
 import os
-from pipeline.cluster.ray_process import restored_afterwards
+from pipeline.cluster.connection.ray_process import restored_afterwards
 before = dict(os.environ)
 with restored_afterwards():
     print(os.environ["RAY_idle_worker_killing_time_threshold_ms"], os.environ["RAY_BACKEND_LOG_LEVEL"])

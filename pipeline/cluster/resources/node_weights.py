@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from moebius.weights import Weights
-from pipeline.cluster.connect import starts_local
+from pipeline.cluster.connection.connect import starts_local
 from pipeline.config.job import JobConfig
 from pipeline.config.mask import MaskConfig
 from pipeline.storage.files import fetch_file, publish_file

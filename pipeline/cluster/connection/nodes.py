@@ -6,7 +6,7 @@ from typing import Any
 
 import ray
 
-from pipeline.cluster.ray_private import draining_nodes
+from pipeline.cluster.connection.ray_private import draining_nodes
 
 
 @dataclass(frozen=True)

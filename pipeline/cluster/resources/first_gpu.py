@@ -5,7 +5,7 @@ import time
 
 import ray
 
-from pipeline.cluster.nodes import node_resources
+from pipeline.cluster.connection.nodes import node_resources
 from pipeline.errors import JobError
 
 LOOK_S = 1.0

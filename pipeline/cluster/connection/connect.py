@@ -11,11 +11,11 @@ from collections.abc import Iterator
 import ray
 from ray.util.annotations import RayDeprecationWarning
 
-from pipeline.cluster.head_watch import watched_head
-from pipeline.cluster.join import join
-from pipeline.cluster.local import start_local
-from pipeline.cluster.nodes import cluster_nodes
-from pipeline.cluster.ray_process import restored_afterwards
+from pipeline.cluster.connection.head_watch import watched_head
+from pipeline.cluster.connection.join import join
+from pipeline.cluster.connection.local import start_local
+from pipeline.cluster.connection.nodes import cluster_nodes
+from pipeline.cluster.connection.ray_process import restored_afterwards
 
 LOCAL = "local"
 

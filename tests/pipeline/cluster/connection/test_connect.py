@@ -12,8 +12,8 @@ PLACES = """
 import sys
 import pyarrow as pa
 import ray
-from pipeline.cluster.connect import connected
-from pipeline.cluster.nodes import avoiding, cluster_nodes
+from pipeline.cluster.connection.connect import connected
+from pipeline.cluster.connection.nodes import avoiding, cluster_nodes
 
 class Worker:
     def __call__(self, table):
@@ -38,7 +38,7 @@ with connected(sys.argv[1]):
 
 HANDLERS = """
 import logging, sys
-from pipeline.cluster.connect import connected
+from pipeline.cluster.connection.connect import connected
 
 ours, logger = logging.NullHandler(), logging.getLogger("ray.data")
 logger.addHandler(ours)
@@ -48,8 +48,8 @@ with connected(sys.argv[1]):
 SHORTAGE = """
 import sys
 import ray
-from pipeline.cluster.connect import connected
-from pipeline.cluster.holders import describe_shortage
+from pipeline.cluster.connection.connect import connected
+from pipeline.cluster.resources.holders import describe_shortage
 from pipeline.worker.pool import Pool
 
 @ray.remote
@@ -71,7 +71,7 @@ with connected(sys.argv[1]):
 DYING = """
 import os, sys
 import ray
-from pipeline.cluster.connect import connected
+from pipeline.cluster.connection.connect import connected
 
 @ray.remote(max_retries=0)
 def die():
@@ -87,7 +87,7 @@ with connected(sys.argv[1]):
 
 WAITING = """
 import logging, sys, time
-from pipeline.cluster.connect import connected
+from pipeline.cluster.connection.connect import connected
 
 logging.basicConfig(format="%(levelname)s %(message)s")
 with connected(sys.argv[1]):
@@ -98,7 +98,7 @@ with connected(sys.argv[1]):
 
 EXPIRY = """
 import sys
-from pipeline.cluster.connect import connected
+from pipeline.cluster.connection.connect import connected
 
 with connected(sys.argv[1]):
     from ray.data._internal.cluster_autoscaler import default_cluster_autoscaler_v2 as autoscaler

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.cluster.holders import _name
+from pipeline.cluster.resources.holders import _name
 
 
 @pytest.mark.parametrize(

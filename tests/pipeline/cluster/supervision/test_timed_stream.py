@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from pipeline.cluster.timed_stream import by_clock
+from pipeline.cluster.supervision.timed_stream import by_clock
 
 
 def test_items_come_in_order_and_waiting_is_told_by_the_clock():

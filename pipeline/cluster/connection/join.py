@@ -5,8 +5,8 @@ import socket
 import ray
 from ray.exceptions import RayError
 
-from pipeline.cluster.ray_private import has_token, is_refused, resolve_address, uses_tokens
-from pipeline.cluster.ray_process import away_from_user_modules, set_variables, silent_core
+from pipeline.cluster.connection.ray_private import has_token, is_refused, resolve_address, uses_tokens
+from pipeline.cluster.connection.ray_process import away_from_user_modules, set_variables, silent_core
 from pipeline.errors import ConfigError
 
 ANSWER_S = 10.0  # a cluster that does not take a connection by then is not there

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import pipeline.cluster.staffing
-import pipeline.cluster.supervisor
-from pipeline.cluster.histories import Work
-from pipeline.cluster.staffing import Staffing
-from pipeline.cluster.supervisor import Supervisor
-from pipeline.cluster.time_limits import Patience
+import pipeline.cluster.supervision.staffing
+import pipeline.cluster.supervision.supervisor
+from pipeline.cluster.supervision.histories import Work
+from pipeline.cluster.supervision.staffing import Staffing
+from pipeline.cluster.supervision.supervisor import Supervisor
+from pipeline.cluster.supervision.time_limits import Patience
 from pipeline.errors import ExecutorError, JobError
 from pipeline.faults.passes import History
 from pipeline.faults.roster import Roster, Seat, Trouble
@@ -25,8 +25,8 @@ from tests.conftest import planned_sample
 
 @pytest.fixture(autouse=True)
 def without_waiting(monkeypatch):
-    monkeypatch.setattr(pipeline.cluster.supervisor, "FIRST_WAIT_S", 0.001)
-    monkeypatch.setattr(pipeline.cluster.supervisor, "TICK_S", 0.05)
+    monkeypatch.setattr(pipeline.cluster.supervision.supervisor, "FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(pipeline.cluster.supervision.supervisor, "TICK_S", 0.05)
 
 
 def samples(count: int) -> pa.Table:
@@ -237,7 +237,7 @@ def test_model_that_hangs_is_told_from_one_that_dies():
 
 
 def test_workers_that_never_start_are_said_and_end_the_job(monkeypatch, lines):
-    monkeypatch.setattr(pipeline.cluster.staffing, "SAY_S", 0.1)
+    monkeypatch.setattr(pipeline.cluster.supervision.staffing, "SAY_S", 0.1)
 
     def never(units, this_pass):
         time.sleep(1)
@@ -251,7 +251,7 @@ def test_workers_that_never_start_are_said_and_end_the_job(monkeypatch, lines):
 
 @pytest.mark.parametrize(("present", "has_work", "told"), [(0, True, 1), (2, True, 1), (3, True, 0), (2, False, 0)])
 def test_missing_workers_are_told_once_while_there_is_work_for_them(monkeypatch, lines, present, has_work, told):
-    monkeypatch.setattr(pipeline.cluster.staffing, "SAY_S", 0.0)
+    monkeypatch.setattr(pipeline.cluster.supervision.staffing, "SAY_S", 0.0)
     staffing = Staffing(3, lambda: "Others hold them", calls_each=4)
     for _ in range(3):
         staffing.note(present, has_work)
@@ -301,7 +301,7 @@ def test_workers_that_show_no_life_any_more_end_the_job():
 
 
 def test_finished_rows_are_committed_while_the_next_unit_takes_its_time(monkeypatch):
-    monkeypatch.setattr(pipeline.cluster.supervisor, "FIRST_COMMIT_S", 0.1)
+    monkeypatch.setattr(pipeline.cluster.supervision.supervisor, "FIRST_COMMIT_S", 0.1)
     cluster = Cluster()
     do, seen = cluster.do, []
 

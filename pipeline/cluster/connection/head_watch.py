@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import ray
 
-from pipeline.cluster.ray_private import cluster_id
-from pipeline.cluster.ray_process import RECONNECT
+from pipeline.cluster.connection.ray_private import cluster_id
+from pipeline.cluster.connection.ray_process import RECONNECT
 
 TELL_FRACTION = 2 / 3  # of the time that Ray waits for a head node to come back
 PROBES = 12  # in that time

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.cluster.quarantine import Blamed, blame
+from pipeline.cluster.supervision.quarantine import Blamed, blame
 from pipeline.faults.passes import DEATHS, History, Pass
 from pipeline.faults.roster import Entries
 from pipeline.records import OK, SAMPLE_SCHEMA

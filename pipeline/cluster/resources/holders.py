@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import ray
 
-from pipeline.cluster.ray_private import jobs, placed_actors
+from pipeline.cluster.connection.ray_private import jobs, placed_actors
 from pipeline.worker.pool import Pool
 
 KINDS = ("CPU", "GPU")

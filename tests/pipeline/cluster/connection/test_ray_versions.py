@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 import ray
 
-from pipeline.cluster.ray_versions import actor_pool
+from pipeline.cluster.connection.ray_versions import actor_pool
 
 
 class Counter:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.cluster.histories import KNOWN_GOOD, Work
-from pipeline.cluster.quarantine import Blamed
-from pipeline.cluster.time_limits import Patience
-from pipeline.cluster.timed_stream import by_clock
-from pipeline.cluster.witness import Witness
+from pipeline.cluster.supervision.histories import KNOWN_GOOD, Work
+from pipeline.cluster.supervision.quarantine import Blamed
+from pipeline.cluster.supervision.time_limits import Patience
+from pipeline.cluster.supervision.timed_stream import by_clock
+from pipeline.cluster.supervision.witness import Witness
 from pipeline.errors import ExecutorError, JobError
 from pipeline.faults.passes import History, Pass
 from pipeline.records import RETURNED, UNDONE

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
-from pipeline.cluster.quarantine import Blamed, failed_rows
+from pipeline.cluster.supervision.quarantine import Blamed, failed_rows
 from pipeline.config.job import JobConfig
 from pipeline.errors import AccessError
 from pipeline.faults.judge import confirm, fail

@@ -3,8 +3,8 @@
 import logging
 import time
 
-from pipeline.cluster.histories import Work
-from pipeline.cluster.staffing import Staffing
+from pipeline.cluster.supervision.histories import Work
+from pipeline.cluster.supervision.staffing import Staffing
 from pipeline.errors import JobError
 from pipeline.faults.roster import Entries, RemoteRoster, Roster
 

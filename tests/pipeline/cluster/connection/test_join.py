@@ -8,7 +8,7 @@ TOKEN, OTHER = 32 * "ab", 32 * "cd"
 JOIN = """
 import sys
 import ray
-from pipeline.cluster.connect import connected
+from pipeline.cluster.connection.connect import connected
 from pipeline.errors import ConfigError
 try:
     with connected(sys.argv[1]):
