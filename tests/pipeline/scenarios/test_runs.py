@@ -107,7 +107,7 @@ def test_results_on_the_disk_of_another_machine_stop_the_job(tmp_path, tiny_weig
     class Elsewhere(InpaintActor):
         def __init__(self, *arguments):
             super().__init__(*arguments)
-            self.sink.storage.path = lambda key: f"{tmp_path}/elsewhere/{key}"
+            self.sink.storage._backend.path = lambda key: f"{tmp_path}/elsewhere/{key}"
 
     make_photos(tmp_path, count=1)
     with pytest.raises(JobError, match=r"All nodes must share sink\.uri"):
