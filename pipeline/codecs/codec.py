@@ -4,8 +4,7 @@ from typing import Any, ClassVar
 
 from PIL import Image
 
-from pipeline.codecs.png.chunks import METRES_PER_INCH
-
+METRES_PER_INCH = 0.0254
 MAX_METRIC_DPI = (2**31 - 1) * METRES_PER_INCH  # of formats that count dots per metre
 Settings = dict[str, Any]
 

@@ -5,7 +5,7 @@ from base64 import b64decode, b64encode
 from itertools import islice
 from typing import Any
 
-from pipeline.codecs.jpeg.markers import END_OF_IMAGE, START_OF_SCAN, header_segments, segments
+from pipeline.codecs.jpeg_markers import END_OF_IMAGE, START_OF_SCAN, header_segments, segments
 
 _START_BYTES = 2
 _MAX_CANDIDATES, _MAX_HEADER_SEGMENTS = 1000, 100  # which bound the time for bytes from outside; real files have few

@@ -1,1 +1,1 @@
-"""JPEG: markers, segments, scans, pixels and settings."""
+"""JPEG: segments, scans, pixels and settings."""

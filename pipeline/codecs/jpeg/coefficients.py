@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipeline.codecs.jpeg.entropy import CODE_BYTES, LONGEST, TABLES, Plane, ScanOrder, read_scan, write_scan
-from pipeline.codecs.jpeg.markers import START_OF_SCAN, segments
 from pipeline.codecs.jpeg.scans import read_picture
+from pipeline.codecs.jpeg_markers import START_OF_SCAN, segments
 
 _SEQUENTIAL, _PROGRESSIVE = (0xC0, 0xC1), 0xC2
 _HUFFMAN_TABLES, _QUANTISATION_TABLES, _RESTART_INTERVAL = 0xC4, 0xDB, 0xDD

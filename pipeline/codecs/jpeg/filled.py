@@ -9,8 +9,8 @@ import numpy as np
 from pipeline.codecs.jpeg.blocks import repaint_blocks
 from pipeline.codecs.jpeg.coefficients import read_coefficients, same_coefficients
 from pipeline.codecs.jpeg.entropy import check_available
-from pipeline.codecs.jpeg.markers import header_segments
 from pipeline.codecs.jpeg.pixels import decode_jpeg
+from pipeline.codecs.jpeg_markers import header_segments
 from pipeline.errors import SampleError
 
 logger = logging.getLogger(__name__)

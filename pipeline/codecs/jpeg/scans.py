@@ -5,7 +5,7 @@ Source: ITU-T T.81, annex B for the segments, G.1 for progressive scans.
 
 from dataclasses import dataclass
 
-from pipeline.codecs.jpeg.markers import MARKER, START_OF_SCAN, segments
+from pipeline.codecs.jpeg_markers import MARKER, START_OF_SCAN, segments
 
 _FRAMES = (0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)
 _PROGRESSIVE = (0xC2, 0xCA)

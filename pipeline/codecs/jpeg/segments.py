@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from pipeline.codecs import exif, exif_thumbnails, photoshop, xmp
 from pipeline.codecs.embedded_jpegs import without_jpegs
-from pipeline.codecs.jpeg.markers import header_segments
+from pipeline.codecs.jpeg_markers import header_segments
 
 _APP0, _APP14 = 0xE0, 0xEE
 _HUFFMAN_TABLES = 0xC4

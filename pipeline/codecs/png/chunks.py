@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 import imagecodecs
 import numpy as np
 
+from pipeline.codecs.codec import METRES_PER_INCH
+
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 LEVEL = 4  # of libdeflate: with these filters about the size of zlib's level 6, several times faster
-METRES_PER_INCH = 0.0254
 ROWS_AT_ONCE = 32  # that stay in the cache
 SAMPLES, SAMPLE_ROWS = 4, 8  # that a filter is chosen by
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # by channels: grey, grey and alpha, colour, colour and alpha

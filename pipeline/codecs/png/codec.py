@@ -2,7 +2,7 @@
 
 from PIL import Image
 
-from pipeline.codecs.codec import MAX_METRIC_DPI, Codec, Settings
+from pipeline.codecs.codec import MAX_METRIC_DPI, METRES_PER_INCH, Codec, Settings
 from pipeline.codecs.png import chunks, metadata
 from pipeline.codecs.png.integrity import check_rows
 
@@ -10,7 +10,7 @@ from pipeline.codecs.png.integrity import check_rows
 class PngCodec(Codec):
     """PNG with the chunks of its source; :func:`pipeline.codecs.png.chunks.encode_png` writes it."""
 
-    dpi_limits = (chunks.METRES_PER_INCH, MAX_METRIC_DPI)
+    dpi_limits = (METRES_PER_INCH, MAX_METRIC_DPI)
 
     def bits(self, image: Image.Image, data: bytes) -> int:
         """See :class:`pipeline.codecs.codec.Codec`."""

@@ -12,7 +12,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 import tests.conftest
 from pipeline.codecs.decode import decode
 from pipeline.codecs.encode import check_encodable, encode
-from pipeline.codecs.jpeg.markers import header_segments
+from pipeline.codecs.jpeg_markers import header_segments
 from pipeline.codecs.png.chunks import SIGNATURE, framed, read_chunks
 from pipeline.errors import SampleError
 from tests.conftest import textured

@@ -17,8 +17,8 @@ from pipeline.codecs.decode import decode
 from pipeline.codecs.encode import encode, encode_filled
 from pipeline.codecs.jpeg.coefficients import read_coefficients
 from pipeline.codecs.jpeg.entropy import shortest_code
-from pipeline.codecs.jpeg.markers import header_segments
 from pipeline.codecs.jpeg.scans import read_picture
+from pipeline.codecs.jpeg_markers import header_segments
 from pipeline.config.job import JobConfig, MaskConfig
 from pipeline.records import FAILED, Record
 from pipeline.sources.inputs import Inputs

@@ -9,8 +9,8 @@ from PIL import Image
 
 from pipeline.codecs.decode import decode
 from pipeline.codecs.encode import encode
-from pipeline.codecs.jpeg.markers import header_segments
 from pipeline.codecs.jpeg.settings import samples_per_pixel
+from pipeline.codecs.jpeg_markers import header_segments
 from tests.conftest import textured
 
 LIMIT = 1_000_000

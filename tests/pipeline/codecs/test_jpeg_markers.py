@@ -1,4 +1,4 @@
-from pipeline.codecs.jpeg.markers import header_segments, segments
+from pipeline.codecs.jpeg_markers import header_segments, segments
 
 
 def segment(marker: int, content: bytes = b"x") -> bytes:
