@@ -24,8 +24,12 @@ bench
     "pipeline": """
 containers database records registry timed uris version
 detection.registry errors masks.drawn masks.registry metrics sinks.registry sources.registry
-counts expressions extras
-codecs config storage
+codecs.codec codecs.jpeg_markers counts expressions extras
+codecs.metadata_formats
+codecs.jpeg codecs.other_containers codecs.png codecs.webp
+codecs.identification codecs.tiff
+codecs
+codecs.metadata config storage
 verdicts
 detection signing sources
 faults masks

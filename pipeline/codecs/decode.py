@@ -5,15 +5,15 @@ from typing import Any
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from pipeline.codecs import exif, exif_thumbnails, xmp
-from pipeline.codecs.header import open_checked
-from pipeline.codecs.heif_boxes import MainPicture, read_main_picture
 from pipeline.codecs.high_bit_depth import decode_high_bit_depth, full_scale_grey
+from pipeline.codecs.identification.header import open_checked
+from pipeline.codecs.identification.signatures import describe_tiff
 from pipeline.codecs.jpeg import settings as jpeg_settings
 from pipeline.codecs.jpeg.pixels import JPEG_MODES, decode_jpeg
+from pipeline.codecs.metadata_formats import exif, exif_thumbnails, xmp
+from pipeline.codecs.other_containers.heif_boxes import MainPicture, read_main_picture
 from pipeline.codecs.photo import Photo
 from pipeline.codecs.registry import codec_of
-from pipeline.codecs.signatures import describe_tiff
 from pipeline.codecs.tiff import bands as tiff_bands
 from pipeline.codecs.tiff import tags as tiff_tags
 from pipeline.errors import MACHINE_ERRORS, SampleError

@@ -8,10 +8,10 @@ import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from pipeline.codecs.codec import Settings
-from pipeline.codecs.exif import orientation_only
 from pipeline.codecs.jpeg import segments as jpeg_segments
 from pipeline.codecs.jpeg.filled import Colours, Filled
 from pipeline.codecs.jpeg.filled import encode_filled as encode_filled_jpeg
+from pipeline.codecs.metadata_formats.exif import orientation_only
 from pipeline.codecs.photo import Photo
 from pipeline.codecs.png import chunks as png_chunks
 from pipeline.codecs.registry import codec_of

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from moebius.windows import Box
-from pipeline.codecs import exif
+from pipeline.codecs.metadata_formats import exif
 from pipeline.codecs.tiff.bands import ASSOCIATED_ALPHA
 
 

@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 
 from moebius.train.photos import SUFFIXES
 from pipeline.codecs.decode import decode
-from pipeline.codecs.kinds import IMAGE_EXTENSIONS
+from pipeline.codecs.identification.kinds import IMAGE_EXTENSIONS
 from pipeline.errors import ConfigError, SampleError
 from pipeline.report.inspector import NO_LIMIT
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pipeline import report
-from pipeline.codecs.kinds import IMAGE_EXTENSIONS
+from pipeline.codecs.identification.kinds import IMAGE_EXTENSIONS
 from pipeline.database import Database
 from pipeline.errors import ConfigError
 from pipeline.maintenance.repack import repack

@@ -7,9 +7,9 @@ import numpy as np
 from PIL import Image
 
 from pipeline.codecs.decode import bits_per_channel, check_whole, load_pixels
-from pipeline.codecs.header import open_checked
 from pipeline.codecs.high_bit_depth import decode_high_bit_depth
-from pipeline.codecs.webp_settings import estimate_quality
+from pipeline.codecs.identification.header import open_checked
+from pipeline.codecs.webp.settings import estimate_quality
 from pipeline.config.mask import MaskConfig
 from pipeline.errors import MACHINE_ERRORS, SampleError
 

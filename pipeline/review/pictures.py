@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from moebius.windows import Box
-from pipeline.codecs.exif import UPRIGHT
+from pipeline.codecs.metadata_formats.exif import UPRIGHT
 from pipeline.report.pictures import RowPixels, hole_picture, photo_picture, surroundings
 
 SHOWN_PX = 1400  # longest side of a picture

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.codecs.embedded_jpegs import without_jpegs
 from pipeline.codecs.metadata.provenance import INPAINTED, Provenance
+from pipeline.codecs.metadata_formats.embedded_jpegs import without_jpegs
 from pipeline.codecs.png.chunks import encode_png
 from pipeline.containers import CONTAINERS
 from pipeline.errors import ConfigError

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
-from pipeline.codecs.kinds import has_extension
+from pipeline.codecs.identification.kinds import has_extension
 from pipeline.containers import CONTAINERS, SOURCE_OR_PNG
 from pipeline.errors import SampleError
 from pipeline.faults.judge import fail

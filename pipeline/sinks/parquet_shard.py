@@ -7,7 +7,7 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.codecs.kinds import split_extension
+from pipeline.codecs.identification.kinds import split_extension
 from pipeline.records import Record
 from pipeline.sinks.format import Member
 

@@ -9,7 +9,7 @@ from typing import IO, Any
 
 import pyarrow as pa
 
-from pipeline.codecs.kinds import split_extension
+from pipeline.codecs.identification.kinds import split_extension
 from pipeline.errors import SampleError
 from pipeline.records import Record
 from pipeline.sinks.carried_json import JSON, as_json, split_row

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import pyarrow as pa
 
-from pipeline.codecs.kinds import has_extension, readable_extensions
+from pipeline.codecs.identification.kinds import has_extension, readable_extensions
 from pipeline.database import in_batches
 from pipeline.errors import ConfigError
 from pipeline.sources.left_out import LeftOut

@@ -4,7 +4,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from pipeline.codecs.kinds import (
+from pipeline.codecs.identification.kinds import (
     HEIC_ADVICE,
     HEIC_EXTENSIONS,
     HIDDEN,

@@ -11,8 +11,8 @@ from PIL import Image
 from moebius.train.data.random_masks import random_mask
 from moebius.train.photos import UNKNOWN_LAYOUT
 from pipeline.codecs.decode import load_pixels
-from pipeline.codecs.exif import SIDEWAYS, UPRIGHT
-from pipeline.codecs.header import open_checked
+from pipeline.codecs.identification.header import open_checked
+from pipeline.codecs.metadata_formats.exif import SIDEWAYS, UPRIGHT
 from pipeline.config.mask import MaskConfig
 from pipeline.errors import SampleError
 from pipeline.masks.decode import MaskData, read_mask_file

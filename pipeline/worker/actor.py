@@ -16,7 +16,7 @@ from PIL import Image
 from moebius import Inpainter
 from moebius.hardware import memory_mb
 from moebius.weights import Weights
-from pipeline.codecs.header import open_checked
+from pipeline.codecs.identification.header import open_checked
 from pipeline.config.job import JobConfig
 from pipeline.faults.judge import TimedOut, WorkerLeaving, fail, is_undone
 from pipeline.faults.roster import RosterClient, Trouble, worker_name

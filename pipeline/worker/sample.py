@@ -79,7 +79,7 @@ def prepare(
         inputs: what was read.
         config: the job.
         window_px: side of the squares that the model sees.
-        header: the image as opened by :func:`pipeline.codecs.header.open_checked`, if it was.
+        header: the image as opened by :func:`pipeline.codecs.identification.header.open_checked`, if it was.
 
     Raises:
         SampleError: the image or the mask cannot be used.

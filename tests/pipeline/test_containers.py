@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.codecs.kinds import HEIC_EXTENSIONS, IMAGE_EXTENSIONS
-from pipeline.codecs.signatures import image_kind
+from pipeline.codecs.identification.kinds import HEIC_EXTENSIONS, IMAGE_EXTENSIONS
+from pipeline.codecs.identification.signatures import image_kind
 from pipeline.containers import CONTAINERS
 from pipeline.storage.content_types import content_type
 

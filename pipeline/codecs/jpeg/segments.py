@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterator
 
-from pipeline.codecs import exif, exif_thumbnails, photoshop, xmp
-from pipeline.codecs.embedded_jpegs import without_jpegs
 from pipeline.codecs.jpeg_markers import header_segments
+from pipeline.codecs.metadata_formats import exif, exif_thumbnails, photoshop, xmp
+from pipeline.codecs.metadata_formats.embedded_jpegs import without_jpegs
 
 _APP0, _APP14 = 0xE0, 0xEE
 _HUFFMAN_TABLES = 0xC4

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pipeline.codecs.jpeg import segments
 from pipeline.codecs.metadata.provenance import Provenance
 from pipeline.codecs.metadata.xmp_merge import marked, without_padding
+from pipeline.codecs.metadata_formats.xmp import UnreadableXmpError
 from pipeline.codecs.photo import Photo
 from pipeline.codecs.png import metadata as png_metadata
 from pipeline.codecs.tiff import tags as tiff_tags
-from pipeline.codecs.xmp import UnreadableXmpError
 
 _WITH_XMP = ("JPEG", "PNG", "WEBP", "TIFF")
 _WORDS = (b"DigitalSourceType", b"History")

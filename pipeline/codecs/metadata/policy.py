@@ -1,12 +1,12 @@
 """Applies ``sink.metadata`` to a photo before it is encoded, or to a file that is passed through."""
 
-from pipeline.codecs import exif
 from pipeline.codecs.encode import cut_metadata
 from pipeline.codecs.metadata.mark import mark
 from pipeline.codecs.metadata.private import private
 from pipeline.codecs.metadata.provenance import Provenance
+from pipeline.codecs.metadata_formats import exif
 from pipeline.codecs.photo import Photo
-from pipeline.codecs.webp_chunks import with_metadata
+from pipeline.codecs.webp.chunks import with_metadata
 from pipeline.containers import MARK, PRIVATE
 
 

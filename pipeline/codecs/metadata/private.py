@@ -4,10 +4,10 @@ from dataclasses import replace
 
 from PIL import Image
 
-from pipeline.codecs import exif
 from pipeline.codecs.codec import Settings
-from pipeline.codecs.icc import sound_profile
 from pipeline.codecs.jpeg import segments
+from pipeline.codecs.metadata_formats import exif
+from pipeline.codecs.metadata_formats.icc import sound_profile
 from pipeline.codecs.photo import Photo
 from pipeline.codecs.png import chunks as png_chunks
 from pipeline.codecs.tiff import tags as tiff_tags

@@ -7,7 +7,7 @@ from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
 from pipeline.codecs.metadata.provenance import SOFTWARE, Provenance
-from pipeline.codecs.xmp import UnreadableXmpError, is_empty_tag, new_parser, without
+from pipeline.codecs.metadata_formats.xmp import UnreadableXmpError, is_empty_tag, new_parser, without
 
 MAX_XMP_BYTES = 1 << 24
 _RDF, _EXTENSION = "http://www.w3.org/1999/02/22-rdf-syntax-ns#", "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"

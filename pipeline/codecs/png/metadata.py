@@ -3,8 +3,8 @@
 import zlib
 from collections.abc import Callable
 
-from pipeline.codecs import exif_thumbnails, photoshop, xmp
-from pipeline.codecs.embedded_jpegs import without_jpegs
+from pipeline.codecs.metadata_formats import exif_thumbnails, photoshop, xmp
+from pipeline.codecs.metadata_formats.embedded_jpegs import without_jpegs
 from pipeline.codecs.png.chunks import Chunk, xmp_chunk
 
 MAX_TEXT_BYTES = 1 << 24

@@ -7,8 +7,8 @@ from typing import Any
 
 from PIL import ExifTags, Image, TiffImagePlugin
 
-from pipeline.codecs import photoshop, xmp
-from pipeline.codecs.embedded_jpegs import without_jpegs, without_previews
+from pipeline.codecs.metadata_formats import photoshop, xmp
+from pipeline.codecs.metadata_formats.embedded_jpegs import without_jpegs, without_previews
 
 ORIENTATION = ExifTags.Base.Orientation.value
 # What EXIF has, too.

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.codecs.decode import decode
-from pipeline.codecs.kinds import IMAGE_EXTENSIONS
+from pipeline.codecs.identification.kinds import IMAGE_EXTENSIONS
 from pipeline.config.job import LimitsConfig
 from pipeline.errors import ConfigError, SampleError
 from pipeline.evaluation.methods import Method, Task

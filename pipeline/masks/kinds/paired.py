@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from pipeline.codecs.kinds import HIDDEN_PATH, IMAGE_EXTENSIONS, has_extension, split_extension
+from pipeline.codecs.identification.kinds import HIDDEN_PATH, IMAGE_EXTENSIONS, has_extension, split_extension
 from pipeline.config.mask import MaskConfig
 from pipeline.config.rules import MaskPlace
 from pipeline.config.template import NUMBER

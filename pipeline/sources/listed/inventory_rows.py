@@ -6,7 +6,7 @@ from urllib.parse import unquote_plus
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.codecs.kinds import HIDDEN_PATH, has_extension, readable_extensions
+from pipeline.codecs.identification.kinds import HIDDEN_PATH, has_extension, readable_extensions
 from pipeline.sources.arrow_values import plain
 from pipeline.sources.left_out import LeftOut
 from pipeline.storage.storage import Storage, StoredFile

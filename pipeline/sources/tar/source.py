@@ -8,7 +8,7 @@ import fnmatch
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from pipeline.codecs.kinds import IMAGE_EXTENSIONS
+from pipeline.codecs.identification.kinds import IMAGE_EXTENSIONS
 from pipeline.errors import ConfigError
 from pipeline.sources.base import SampleRef, matching_files, name_fault
 from pipeline.sources.left_out import LeftOut

@@ -16,8 +16,8 @@ from pipeline.codecs.jpeg_markers import header_segments
 from pipeline.codecs.png.chunks import SIGNATURE, framed, read_chunks
 from pipeline.errors import SampleError
 from tests.conftest import textured
-from tests.pipeline.codecs.test_exif_thumbnails import MAKER_NOTE, THUMBNAIL, tiff
-from tests.pipeline.codecs.test_xmp import CAMERA, CONTAINER, GAIN, packet
+from tests.pipeline.codecs.metadata_formats.test_exif_thumbnails import MAKER_NOTE, THUMBNAIL, tiff
+from tests.pipeline.codecs.metadata_formats.test_xmp import CAMERA, CONTAINER, GAIN, packet
 
 LIMIT = 1_000_000
 RGB = Image.fromarray(textured(40, 60))

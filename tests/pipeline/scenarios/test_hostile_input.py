@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from pipeline.codecs.header import open_checked
+from pipeline.codecs.identification.header import open_checked
 from pipeline.config.job import JobConfig, LimitsConfig, MaskConfig, SinkConfig
 from pipeline.errors import ConfigError, SampleError
 from pipeline.masks.annotations import read_annotations

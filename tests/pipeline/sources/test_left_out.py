@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import pipeline.codecs.kinds
+import pipeline.codecs.identification.kinds
 import pipeline.sources.left_out
 from jobs.plan import main as plan
 from pipeline.config.job import JobConfig, MaskConfig, SinkConfig, SourceConfig
@@ -24,7 +24,7 @@ from tests.pipeline.scenarios.test_hostile_shards import IMAGE, pair, tar
 
 @pytest.fixture
 def without_heic(monkeypatch):
-    for module in (pipeline.codecs.kinds, pipeline.sources.left_out):
+    for module in (pipeline.codecs.identification.kinds, pipeline.sources.left_out):
         monkeypatch.setattr(module, "heic_is_installed", lambda: False)
 
 
@@ -107,7 +107,7 @@ def test_files_that_the_pattern_does_not_want_are_not_counted(tmp_path):
 
 
 def test_heic_files_are_samples_where_they_can_be_read(monkeypatch, tmp_path):
-    monkeypatch.setattr(pipeline.codecs.kinds, "heic_is_installed", lambda: True)
+    monkeypatch.setattr(pipeline.codecs.identification.kinds, "heic_is_installed", lambda: True)
     fill(tmp_path, "a.HEIC", "b.heif")
     assert found(job(tmp_path)) == ({"a.HEIC", "b.heif"}, {})
 

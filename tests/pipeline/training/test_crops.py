@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.codecs.exif import UPRIGHT
+from pipeline.codecs.metadata_formats.exif import UPRIGHT
 from pipeline.errors import SampleError
 from pipeline.sources.inputs import Inputs
 from pipeline.training.crops import ORIENTATION, draw_crop

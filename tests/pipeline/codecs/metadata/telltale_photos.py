@@ -8,8 +8,8 @@ from PIL import Image, ImageCms
 
 from pipeline.codecs.png.chunks import SIGNATURE, framed, read_chunks
 from tests.conftest import ROOT
+from tests.pipeline.codecs.metadata_formats.test_xmp import packet
 from tests.pipeline.codecs.test_removed_stays_removed import framed_segment, resource
-from tests.pipeline.codecs.test_xmp import packet
 
 PHOTO = Image.open(ROOT / "tests" / "photos" / "images" / "beach.jpg").convert("RGB").resize((96, 64))
 THUMBNAIL = io.BytesIO()

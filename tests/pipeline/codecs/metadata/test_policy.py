@@ -18,9 +18,9 @@ from pipeline.containers import METADATA_POLICIES
 from pipeline.errors import SampleError
 from tests.conftest import saved, textured
 from tests.pipeline.codecs.metadata.telltale_photos import HOLE, LATITUDE, PHOTOS, PROFILE, SECRETS, THUMBNAIL
+from tests.pipeline.codecs.metadata_formats.test_xmp import packet
 from tests.pipeline.codecs.test_codec import LOSSLESS, LOSSY
 from tests.pipeline.codecs.test_removed_stays_removed import extension, framed_segment, jpeg
-from tests.pipeline.codecs.test_xmp import packet
 
 LIMIT = 10**6
 XMP_NAME = b"http://ns.adobe.com/xap/1.0/\0"

@@ -13,7 +13,7 @@ from pipeline.codecs.encode import encode_filled
 from pipeline.codecs.jpeg.segments import new_segments
 from pipeline.codecs.metadata.policy import passed_through, with_policy
 from pipeline.codecs.png.chunks import Chunk, read_chunks
-from pipeline.codecs.webp_chunks import read_chunks as read_webp_chunks
+from pipeline.codecs.webp.chunks import read_chunks as read_webp_chunks
 from tests.conftest import saved, textured
 from tests.pipeline.codecs.metadata.telltale_photos import PROFILE
 from tests.pipeline.codecs.metadata.test_policy import LIMIT, filled, pixels_of

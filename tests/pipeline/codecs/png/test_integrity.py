@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.codecs.decode import decode
-from pipeline.codecs.header import open_checked
+from pipeline.codecs.identification.header import open_checked
 from pipeline.codecs.photo import Photo
 from pipeline.config.job import MaskConfig
 from pipeline.errors import SampleError

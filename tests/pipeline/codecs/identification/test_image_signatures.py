@@ -11,7 +11,7 @@ from PIL import Image
 
 import tests.conftest
 from pipeline.codecs.decode import decode
-from pipeline.codecs.header import open_checked
+from pipeline.codecs.identification.header import open_checked
 from pipeline.errors import SampleError
 from tests.conftest import textured
 

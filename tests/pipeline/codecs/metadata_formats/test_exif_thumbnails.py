@@ -9,8 +9,8 @@ from PIL import Image
 
 from pipeline.codecs.decode import decode
 from pipeline.codecs.encode import encode
-from pipeline.codecs.exif import PREFIX
-from pipeline.codecs.exif_thumbnails import without_thumbnail
+from pipeline.codecs.metadata_formats.exif import PREFIX
+from pipeline.codecs.metadata_formats.exif_thumbnails import without_thumbnail
 from tests.conftest import textured
 
 THUMBNAIL = b"\xff\xd8\xff\xe0" + b"what was removed " * 20 + b"\xff\xd9"

@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 
 from pipeline.codecs.decode import decode
-from pipeline.codecs.embedded_jpegs import without_jpegs
 from pipeline.codecs.encode import encode
-from pipeline.codecs.exif import PREFIX, loaded
-from pipeline.codecs.exif_thumbnails import without_thumbnail
+from pipeline.codecs.metadata_formats.embedded_jpegs import without_jpegs
+from pipeline.codecs.metadata_formats.exif import PREFIX, loaded
+from pipeline.codecs.metadata_formats.exif_thumbnails import without_thumbnail
 from tests.conftest import saved, textured
+from tests.pipeline.codecs.metadata_formats.test_xmp import packet
 from tests.pipeline.codecs.test_removed_stays_removed import extension, framed_segment, jpeg, png_with, resource
-from tests.pipeline.codecs.test_xmp import packet
 
 SMALL = Image.fromarray(textured(24, 32))
 PREVIEWS = {

@@ -5,7 +5,7 @@ from itertools import repeat
 from PIL import Image
 
 from pipeline.codecs.codec import Codec, Settings
-from pipeline.codecs.webp_chunks import read_chunks
+from pipeline.codecs.webp.chunks import read_chunks
 
 DEFAULT_QUALITY = 90
 

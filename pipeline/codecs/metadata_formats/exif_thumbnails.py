@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from PIL import ExifTags, TiffImagePlugin
 
-from pipeline.codecs.embedded_jpegs import without_jpegs, without_previews
-from pipeline.codecs.exif import loaded, orientation_only, prefix_of
+from pipeline.codecs.metadata_formats.embedded_jpegs import without_jpegs, without_previews
+from pipeline.codecs.metadata_formats.exif import loaded, orientation_only, prefix_of
 
 _ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 _JPEG_START = b"\xff\xd8\xff"

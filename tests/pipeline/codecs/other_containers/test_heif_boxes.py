@@ -9,7 +9,7 @@ from PIL import Image, ImageCms
 
 from pipeline.codecs.decode import decode
 from pipeline.codecs.encode import check_encodable, encode
-from pipeline.codecs.heif_boxes import read_main_picture
+from pipeline.codecs.other_containers.heif_boxes import read_main_picture
 from pipeline.errors import SampleError
 from tests.conftest import textured
 

@@ -2,12 +2,12 @@ import doctest
 
 import pytest
 
-import pipeline.codecs.kinds
-from pipeline.codecs.kinds import is_image, kind_of, split_extension
+import pipeline.codecs.identification.kinds
+from pipeline.codecs.identification.kinds import is_image, kind_of, split_extension
 
 
 def test_documented_example_holds():
-    assert doctest.testmod(pipeline.codecs.kinds).failed == 0
+    assert doctest.testmod(pipeline.codecs.identification.kinds).failed == 0
 
 
 @pytest.mark.parametrize(

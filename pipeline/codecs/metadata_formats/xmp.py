@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from xml.parsers import expat
 
-from pipeline.codecs.embedded_jpegs import without_jpegs
+from pipeline.codecs.metadata_formats.embedded_jpegs import without_jpegs
 
 # Namespaces about pictures, videos and sounds behind or inside the file. Names: Adobe's and Apple's gain maps, Adobe's
 # thumbnails, Google's containers, depth and second views, Xiaomi's and OPPO's own.

@@ -4,10 +4,8 @@ import io
 
 from PIL import Image, UnidentifiedImageError
 
-from pipeline.codecs.kinds import HEIC_ADVICE
-from pipeline.codecs.png.chunks import without_large_profile
-from pipeline.codecs.png.integrity import check_chunks
-from pipeline.codecs.signatures import (
+from pipeline.codecs.identification.kinds import HEIC_ADVICE
+from pipeline.codecs.identification.signatures import (
     describe_foreign,
     describe_jpeg,
     describe_thumbnail,
@@ -15,6 +13,8 @@ from pipeline.codecs.signatures import (
     image_kind,
     reason_of_plugin,
 )
+from pipeline.codecs.png.chunks import without_large_profile
+from pipeline.codecs.png.integrity import check_chunks
 from pipeline.containers import CONTAINERS
 from pipeline.errors import MACHINE_ERRORS, SampleError
 

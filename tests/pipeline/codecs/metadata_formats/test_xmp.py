@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from pipeline.codecs.xmp import still_true
+from pipeline.codecs.metadata_formats.xmp import still_true
 
 HEAD = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
 HEAD += '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">\n'

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from pipeline.codecs import exif_thumbnails, xmp
-from pipeline.codecs.embedded_jpegs import without_jpegs
+from pipeline.codecs.metadata_formats import exif_thumbnails, xmp
+from pipeline.codecs.metadata_formats.embedded_jpegs import without_jpegs
 
 _SIGNATURE = b"8BIM"
 _JPEG_START = b"\xff\xd8\xff"

@@ -1,0 +1,1 @@
+"""What a file is: by its name, its first bytes, and its header, which is checked against all limits."""

@@ -1,0 +1,1 @@
+"""Containers with one file each: BMP, PPM, and the boxes of AVIF and HEIC."""

@@ -1,0 +1,1 @@
+"""WebP: chunks and settings."""
