@@ -20,7 +20,7 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.optim import AdamW
 
-from moebius.autoencoder.small import SmallAutoencoder
+from moebius.autoencoder.small import FACTOR, SmallAutoencoder
 from moebius.train.losses.efficientnet_lite import LiteFeatures, feature_distances, statistics_distances
 from moebius.train.optimization.ema import Ema
 from moebius.train.optimization.optimizers import ADAMW_BETAS
@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 FEATURE_WEIGHT = 0.05
 STATISTICS_WEIGHT = 0.05
 ADVERSARIAL_WEIGHT = 0.03
+LATTICE_WEIGHT = 2.0
+MIN_CELLS = 6  # for whose mean a pattern shows
 NEAR_PX = 3  # from a known pixel
 MEAN_PX = 8  # of sampled latents only these means are compared with the truth
 WARM_UP, FALL = 0.02, 1 / 3  # shares of the time in which the rate grows and falls
@@ -86,6 +88,31 @@ def sampled_loss(decoded: Tensor, batch: DecoderBatch) -> Tensor:
     return means + reconstruction_loss(decoded, expected, batch.holes * near)
 
 
+def lattice_loss(decoded: Tensor, images: Tensor, holes: Tensor) -> Tensor:
+    """Measure a pattern that repeats with every latent position inside holes, as far as photos have it less.
+
+    Statistics and discriminators take such a lattice for texture. It is the mean, over the 8×8 px cells inside a hole,
+    of what is left of them without their mean colour; photos leave little, since their cells differ.
+
+    Args:
+        decoded: (B, 3, H, W) in [-1, 1].
+        images: (B, 3, H, W), the truth.
+        holes: (B, 1, H, W), 1 = filled; those of fewer than ``MIN_CELLS`` whole cells count nothing.
+    """
+    inside = 1 - functional.max_pool2d(1 - holes, FACTOR)  # (B, 1, h, w), cells without a known pixel
+    count = inside.sum(dim=(2, 3))
+    is_large = (count >= MIN_CELLS).to(decoded.dtype)
+
+    def pattern(pixels: Tensor) -> Tensor:
+        """(B, 3, 64)."""
+        cells = functional.pixel_unshuffle(pixels, FACTOR).unflatten(1, (pixels.shape[1], FACTOR**2))
+        details = cells - cells.mean(dim=2, keepdim=True)
+        return (details * inside[:, :, None]).sum(dim=(3, 4)) / count[:, :, None].clamp(min=1)
+
+    excess = functional.relu(pattern(decoded).abs() - pattern(images).abs()).mean(dim=(1, 2))
+    return (excess * is_large[:, 0]).sum() / is_large.sum().clamp(min=1)
+
+
 class DecoderTuning:
     """The decoder of an autoencoder, its discriminator and their optimizers.
 
@@ -128,6 +155,8 @@ class DecoderTuning:
         }
         total = losses["reconstruction"] + FEATURE_WEIGHT * losses["features"]
         total = total + losses["means"] + STATISTICS_WEIGHT * losses["statistics"]
+        losses["lattice"] = lattice_loss(decoded, both.images, both.holes)
+        total = total + LATTICE_WEIGHT * losses["lattice"]
         if is_adversarial:
             losses["critic"] = self._train_critic(images, pasted.detach(), holes, share)
             self.discriminator.requires_grad_(False)

@@ -15,6 +15,7 @@ from moebius.train.timed.decoder_tuning import (
     DecoderTuning,
     PatchDiscriminator,
     hole_mean,
+    lattice_loss,
     sampled_loss,
 )
 from tests.conftest import textured
@@ -126,6 +127,20 @@ def test_sampled_latents_are_compared_by_means(samples):
     batch = decoder_tuning.DecoderBatch(batch.images, whole, batch.colours, batch.latents)
     assert sampled_loss(batch.images + 0.3 * checkered, batch) < 1e-6
     assert float(sampled_loss(batch.images + 0.3, batch)) == pytest.approx(0.3, rel=1e-3)
+
+
+def test_a_lattice_in_a_hole_is_told_from_texture_and_from_what_the_photo_has():
+    generator = torch.Generator().manual_seed(0)
+    images, holes = 0.1 * torch.rand(2, 3, 64, 64, generator=generator), torch.zeros(2, 1, 64, 64)
+    holes[0, :, 12:52, 12:52] = holes[1, :, 8:16, 8:24] = 1  # four by four cells, and two
+    dots = torch.zeros(64, 64)
+    dots[3::8, 3::8] = 1
+    texture = 0.1 * torch.rand(2, 3, 64, 64, generator=generator)
+    assert lattice_loss(images, images, holes) == 0
+    assert lattice_loss(images + 0.5 * dots, images, holes) > 4 * lattice_loss(texture, images, holes)
+    assert lattice_loss(images + 0.5 * dots, images + 0.5 * dots, holes) == 0
+    assert lattice_loss(images + 0.5 * dots, images, holes * torch.tensor([0.0, 1.0]).view(2, 1, 1, 1)) == 0
+    assert lattice_loss((images + 0.5 * dots) * holes[:1], images * holes[:1], 1 - holes[:1]) == 0
 
 
 def test_pixels_of_sampled_latents_are_compared_near_known_ones_alone():
