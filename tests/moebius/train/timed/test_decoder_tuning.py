@@ -9,14 +9,12 @@ from moebius.train.data.device_crops import DeviceCrops
 from moebius.train.data.mask_bank import MaskBank, draw_masks
 from moebius.train.losses.efficientnet_lite import LiteFeatures
 from moebius.train.timed import decoder_tuning
+from moebius.train.timed.decoder_losses import hole_mean, lattice_loss, sampled_loss
 from moebius.train.timed.decoder_samples import DecoderPool, DecoderSamples
 from moebius.train.timed.decoder_tuning import (
     DecoderSettings,
     DecoderTuning,
     PatchDiscriminator,
-    hole_mean,
-    lattice_loss,
-    sampled_loss,
 )
 from tests.conftest import textured
 from tests.moebius.train.timed.test_denoising import CountedClock
