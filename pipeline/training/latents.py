@@ -22,6 +22,7 @@ from moebius.train.data.source import Crops, EncodedCrops
 from pipeline.config.source import SourceConfig
 from pipeline.errors import ConfigError
 from pipeline.storage.storage import Storage
+from pipeline.storage.watched import WatchedFile
 from pipeline.training.crops import EncodedSample, packed
 from pipeline.training.job import StreamSettings
 from pipeline.training.order import SampleOrder
@@ -95,13 +96,17 @@ class LatentFolder:
         """Return whether the latents are there.
 
         Raises:
-            ConfigError: there are others.
+            ConfigError: there are others, or their settings are damaged.
         """
         try:
-            meta = json.loads(self.storage.read(META))
+            data = self.storage.read(META)
         except FileNotFoundError:
             return False
-        self._check(meta)
+        try:
+            made_with = _object(data)
+        except ValueError as error:
+            raise self._damaged(META) from error
+        self._check(made_with)
         return True
 
     def encode(self) -> None:
@@ -166,16 +171,22 @@ class LatentFolder:
         Raises:
             ConfigError: the file is damaged, or not one of latents.
         """
-        try:
-            with self.storage.open(_name(number)) as file:
-                footer = pq.read_metadata(file)
-            metadata = footer.metadata or {}
-            return footer.num_rows, json.loads(metadata[POSITION]), json.loads(metadata[META.encode()])
-        except (KeyError, ValueError) as error:  # ValueError: also of Arrow and of JSON
-            raise ConfigError(
-                f"latents: {self.storage.uri(_name(number))} is no file of latents, or is damaged: choose another "
-                "folder, or delete it"
-            ) from error
+        with self.storage.open(_name(number)) as file:
+            watched = WatchedFile(file)
+            try:
+                footer = pq.read_metadata(watched)
+                metadata = footer.metadata or {}
+                return footer.num_rows, _object(metadata[POSITION]), _object(metadata[META.encode()])
+            except (KeyError, ValueError, OSError) as error:  # of damage, Arrow raises any of the last two
+                if watched.fault is not None:
+                    raise watched.fault from None
+                raise self._damaged(_name(number)) from error
+
+    def _damaged(self, name: str) -> ConfigError:
+        return ConfigError(
+            f"latents: {self.storage.uri(name)} is no file of latents, or is damaged: delete it to encode anew from "
+            "there on, or choose another folder"
+        )
 
     @torch.no_grad()
     def _write(self, number: int, rows: int) -> None:
@@ -201,6 +212,18 @@ class LatentFolder:
         values = torch.stack(pairs, dim=1).half().cpu().numpy()
         holes = latent_mask(crops.masks, self.latent_size).bool().numpy()[:, 0]
         return [packed(*sample) for sample in zip(values, holes, crops.objects.tolist(), strict=True)]
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    """Parse a JSON object.
+
+    Raises:
+        ValueError: it is none.
+    """
+    value = json.loads(data)
+    if not isinstance(value, dict):
+        raise ValueError(f"expected a JSON object, got {type(value).__name__}")
+    return value
 
 
 def _name(number: int) -> str:

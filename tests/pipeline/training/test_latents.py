@@ -136,15 +136,27 @@ def test_latents_of_another_source_or_of_other_masks_are_refused(before, now, to
         folder_of(tmp_path, count=20, **now).encode()
 
 
-@pytest.mark.parametrize("kind", ["foreign", "damaged"])
+@pytest.mark.parametrize("kind", ["foreign", "no Parquet", "footer"])
 def test_a_file_that_is_not_of_latents_is_refused(kind, folder_of, tmp_path):
     path = tmp_path / "000000.parquet"
-    if kind == "foreign":
-        pq.write_table(pa.table({"name": ["a"]}), path)
-    else:
+    pq.write_table(pa.table({"name": ["a"]}), path)
+    if kind == "no Parquet":
         path.write_bytes(b"PAR1 but nothing else")
-    with pytest.raises(ConfigError, match=r"000000\.parquet is no file of latents, or is damaged: choose another"):
+    if kind == "footer":  # its first byte says which field comes: Arrow raises OSError
+        data = bytearray(path.read_bytes())
+        data[-8 - int.from_bytes(data[-8:-4], "little")] ^= 0xFF
+        path.write_bytes(data)
+        with pytest.raises(OSError, match="thrift"):
+            pq.read_metadata(path)
+    with pytest.raises(ConfigError, match=r"000000\.parquet is no file of latents, or is damaged: delete it"):
         folder_of(tmp_path).encode()
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"\xff"])
+def test_damaged_settings_of_latents_are_refused(content, folder_of, tmp_path):
+    (tmp_path / "latents.json").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"latents\.json is no file of latents, or is damaged: delete it"):
+        folder_of(tmp_path).is_complete()
 
 
 def test_secrets_in_the_uri_of_the_source_are_not_written_beside_latents(stream_settings):
