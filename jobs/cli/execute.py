@@ -16,12 +16,14 @@ def run_command(job: Callable[[], int], resumable: bool = False) -> int:
         job: returns an exit code.
         resumable: whether running the same command again resumes a job that was interrupted.
     """
-    from jobs.log.lines import TEXT, TIME
+    from jobs.log.lines import TextLines
     from moebius.checkpoint import CheckpointError
     from moebius.weights import WeightsUnavailableError
     from pipeline.errors import ConfigError, DamagedManifestError
 
-    logging.basicConfig(level=logging.INFO, format=TEXT, datefmt=TIME)
+    handler = logging.StreamHandler()
+    handler.setFormatter(TextLines({}))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     for noisy in ("httpx", "huggingface_hub", "botocore", "aiobotocore", "ray", "pyiceberg"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     _handle_signals()

@@ -14,8 +14,8 @@ def shown(text: object) -> str:
 
 
 def shown_lines(text: str) -> str:
-    """Escape like :func:`shown`, but keep the ends of lines."""
-    return "\n".join(map(shown, text.split("\n")))
+    """Escape like :func:`shown`, but keep tabs and the ends of lines."""
+    return "\n".join("\t".join(map(shown, line.split("\t"))) for line in text.replace("\r\n", "\n").split("\n"))
 
 
 def number(value: float | None, digits: int = 2) -> str:

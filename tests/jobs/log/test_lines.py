@@ -67,9 +67,9 @@ def test_many_failures_of_a_kind_are_not_told_one_by_one(lines):
 
 
 def test_characters_that_steer_a_terminal_are_escaped_and_lines_kept(lines, capsys, monkeypatch):
-    logging.getLogger("pipeline").warning("name \x1b[2Jé.png\nnext \u202e line")
+    logging.getLogger("pipeline").warning("name \x1b[2Jé.png\r\nnext\t\u202e line")
     (text,) = lines(TextLines({}))
-    assert text.endswith("name \\x1b[2Jé.png\nnext \\u202e line")
+    assert text.endswith("name \\x1b[2Jé.png\nnext\t\\u202e line")
 
     monkeypatch.setattr("signal.signal", lambda *_: None)  # of the tests' own process
 
