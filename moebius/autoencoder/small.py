@@ -23,7 +23,7 @@ from moebius.checkpoint import CheckpointError, check_entries, read_state_dict, 
 
 CLASS_NAME = "SmallAutoencoder"
 IMAGE_CHANNELS = 3
-SMOOTHING_STEPS = 8  # of new autoencoders
+SMOOTHING_STEPS = 8  # of autoencoders that are trained from scratch
 FACTOR = 8  # pixels per latent position along one side
 
 
@@ -50,6 +50,8 @@ class SmallAutoencoderConfig:
     def __post_init__(self) -> None:
         for name in ("widths", "encoder_blocks", "decoder_blocks"):
             object.__setattr__(self, name, tuple(getattr(self, name)))  # JSON has lists only
+        if type(self.smoothing_steps) is not int or self.smoothing_steps < 0:
+            raise ValueError(f"smoothing_steps must be an integer from 0, got {self.smoothing_steps!r}")
 
 
 class PlainBlock(nn.Module):
