@@ -35,7 +35,7 @@ test: lint  ## check style and types, then run the tests
 
 test-all: lint  ## the same with the tests that take minutes
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[cluster]'
-	$(BIN)/python -m pytest -q -m ''
+	$(BIN)/python -m pytest -q -m '' -n 2 --dist loadfile --no-loadscope-reorder
 
 # In an environment over the other one, which has only Ray and what the other one lacks.
 test-ray: $(VENV)/.installed  ## test with another release of Ray: RAY=oldest, RAY=newest, RAY=2.59.0
