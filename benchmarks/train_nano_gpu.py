@@ -33,6 +33,7 @@ from moebius.train.data.device_crops import DeviceCrops  # noqa: E402
 from moebius.train.data.latent_pool import LatentPool  # noqa: E402
 from moebius.train.data.mask_bank import MaskBank, read_masks  # noqa: E402
 from moebius.train.data.photo_archive import read_archive  # noqa: E402
+from moebius.train.data.random_masks import BRUSHES  # noqa: E402
 from moebius.train.losses.efficientnet_lite import load_lite_features  # noqa: E402
 from moebius.train.optimization.devices import choose_device  # noqa: E402
 from moebius.train.settings import TrainSettings  # noqa: E402
@@ -115,7 +116,10 @@ class Run:
     def _load(self) -> None:
         folder = self.options.folder
         self.crops = DeviceCrops(read_archive(folder / PHOTOS, os.cpu_count() or 1), SIZE_PX, self.device)
-        self.masks = MaskBank(read_masks(folder / MASKS), self.device)
+        masks = read_masks(folder / MASKS)
+        if missing := BRUSHES.keys() - masks.keys():
+            raise SystemExit(f"{folder / MASKS} lacks {', '.join(sorted(missing))}: pack it anew with pack_nano.py")
+        self.masks = MaskBank(masks, self.device)
         self.features = load_lite_features(folder / FEATURES).to(self.device)
         self.held_out = read_held_out(folder / HELD_OUT, self.options.crops)
         self.fills: dict[str, Any] = {}

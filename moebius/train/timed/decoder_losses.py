@@ -8,7 +8,7 @@ from moebius.autoencoder.small import FACTOR
 from moebius.train.tasks.autoencoder import reconstruction_loss
 from moebius.train.timed.decoder_samples import DecoderBatch
 
-MIN_CELLS = 6  # for whose mean a pattern shows
+MIN_CELLS = 6  # fewer do not average texture away
 NEAR_PX = 3  # from a known pixel
 MEAN_PX = 8  # of sampled latents only these means are compared with the truth
 
@@ -20,7 +20,10 @@ def hole_mean(values: Tensor, holes: Tensor) -> Tensor:
 
 
 def sampled_loss(decoded: Tensor, batch: DecoderBatch) -> Tensor:
-    """Error of local means in the holes, and of pixels near their edges and, at a low weight, outside of them."""
+    """Add the error of local means in holes to that of single pixels: those of holes within ``NEAR_PX`` of a known one.
+
+    Known pixels count with a low weight; pixels deep in holes have no error of their own.
+    """
     errors = (decoded - batch.images) * batch.holes
     means = functional.avg_pool2d(errors, MEAN_PX).abs().mean() / batch.holes.mean().clamp(min=1e-6)
     near = functional.max_pool2d(1 - batch.holes, 2 * NEAR_PX + 1, stride=1, padding=NEAR_PX)
@@ -29,15 +32,18 @@ def sampled_loss(decoded: Tensor, batch: DecoderBatch) -> Tensor:
 
 
 def lattice_loss(decoded: Tensor, images: Tensor, holes: Tensor) -> Tensor:
-    """Measure a pattern that repeats with every latent position inside holes, as far as photos have it less.
+    """Measure how much stronger the mean 8×8 px cell of the filled area is patterned than that of the photo.
 
-    Statistics and discriminators take such a lattice for texture. It is the mean, over the 8×8 px cells inside a hole,
-    of what is left of them without their mean colour; photos leave little, since their cells differ.
+    A decoder can draw the same pattern at every latent position; statistics and discriminators take it for texture.
+    The details of a photo differ from cell to cell, so their mean is weak.
 
     Args:
-        decoded: (B, 3, H, W) in [-1, 1].
+        decoded: (B, 3, H, W) in [-1, 1]; H and W are multiples of 8.
         images: (B, 3, H, W), the truth.
-        holes: (B, 1, H, W), 1 = filled; those of fewer than ``MIN_CELLS`` whole cells count nothing.
+        holes: (B, 1, H, W), 1 = filled; an image with fewer than ``MIN_CELLS`` whole cells in its holes is left out.
+
+    Returns:
+        A scalar from 0, in units of the pixels.
     """
     inside = 1 - functional.max_pool2d(1 - holes, FACTOR)  # (B, 1, h, w), cells without a known pixel
     count = inside.sum(dim=(2, 3))
