@@ -21,7 +21,8 @@ from pipeline.manifest.contents import (
     read_contents,
 )
 from pipeline.manifest.parts import encode_part, open_part
-from pipeline.storage.storage import Storage, attempt
+from pipeline.storage.errors import attempt
+from pipeline.storage.storage import Storage
 
 LOAD_TRIES = 5
 REQUESTS = 16  # under way at once

@@ -15,7 +15,8 @@ from pipeline.sinks.format import Shard
 from pipeline.sinks.registry import SINK_FORMATS
 from pipeline.sinks.shards import ShardWriter
 from pipeline.sources.inputs import NOTHING_CARRIED
-from pipeline.storage.storage import Storage, attempt
+from pipeline.storage.errors import attempt
+from pipeline.storage.storage import Storage
 
 
 class ShardSink:

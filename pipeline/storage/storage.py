@@ -10,9 +10,8 @@ from pipeline.storage.backends.base import LINK_TO_NOTHING, Backend, StoredFile
 from pipeline.storage.backends.local import LocalBackend
 from pipeline.storage.backends.remote import RemoteBackend
 from pipeline.storage.backends.s3 import S3Backend
-from pipeline.storage.errors import attempt
 
-__all__ = ["LINK_TO_NOTHING", "Storage", "StoredFile", "attempt"]
+__all__ = ["LINK_TO_NOTHING", "Storage", "StoredFile"]
 T = TypeVar("T")
 R = TypeVar("R")
 
