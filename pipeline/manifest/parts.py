@@ -9,13 +9,14 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import DamagedManifestError
 from pipeline.storage.storage import Storage
-from pipeline.storage.watched import WatchedFile
+from pipeline.storage.watched import WatchedFile, first_line, watching
 
 BATCH_ROWS = 50_000
 _MAGIC, _LENGTH_BYTES = b"PAR1", 4
@@ -43,15 +44,9 @@ def open_part(storage: Storage, key: str) -> Iterator[pq.ParquetFile]:
         DamagedManifestError: it is empty, cut off, or not what was written.
         OSError: the storage does not answer.
     """
-    with storage.open(key) as file:
-        watched = WatchedFile(file)
-        try:
-            _check(watched)
-            yield pq.ParquetFile(watched, page_checksum_verification=True)
-        except (pa.ArrowException, OSError, ValueError) as error:
-            if watched.fault is not None:
-                raise watched.fault from None
-            raise _damaged(storage, key, error) from error
+    with storage.open(key) as file, watching(file, partial(_damaged, storage, key)) as watched:
+        _check(watched)
+        yield pq.ParquetFile(watched, page_checksum_verification=True)
 
 
 def _footer_bytes(tail: bytes) -> int:
@@ -92,8 +87,7 @@ def _read_last(file: WatchedFile, size: int, count: int) -> bytes:
 
 
 def _damaged(storage: Storage, key: str, error: Exception) -> DamagedManifestError:
-    reason = (str(error).strip() or repr(error)).splitlines()[0]
     return DamagedManifestError(
-        f"{storage.uri(key)} is damaged ({reason}). Restore it from a backup, or move it out of that folder: the "
-        "next run then processes the samples again whose rows it held"
+        f"{storage.uri(key)} is damaged ({first_line(error)}). Restore it from a backup, or move it out of that "
+        "folder: the next run then processes the samples again whose rows it held"
     )

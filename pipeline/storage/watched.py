@@ -1,6 +1,10 @@
 """A file that tells errors of its storage from those of its readers."""
 
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import IO, Any
+
+import pyarrow as pa
 
 
 class WatchedFile:
@@ -24,3 +28,28 @@ class WatchedFile:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)
+
+
+@contextlib.contextmanager
+def watching(
+    file: IO[bytes], damaged: Callable[[Exception], Exception], *also: type[Exception]
+) -> Iterator[WatchedFile]:
+    """Yield a file for a reader of Parquet, whose errors are raised as the storage's own or as damage.
+
+    Args:
+        file: to read.
+        damaged: makes the error to raise from that of the reader.
+        also: errors of the reader that mean damage, besides those of Arrow, ``OSError`` and ``ValueError``.
+    """
+    watched = WatchedFile(file)
+    try:
+        yield watched
+    except (pa.ArrowException, OSError, ValueError, *also) as error:
+        if watched.fault is not None:
+            raise watched.fault from None
+        raise damaged(error) from error
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says, or its type if it says nothing."""
+    return (str(error).strip() or repr(error)).splitlines()[0]

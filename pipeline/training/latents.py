@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from moebius.train.data.source import Crops, EncodedCrops
 from pipeline.config.source import SourceConfig
 from pipeline.errors import ConfigError
 from pipeline.storage.storage import Storage
-from pipeline.storage.watched import WatchedFile
+from pipeline.storage.watched import watching
 from pipeline.training.crops import EncodedSample, packed
 from pipeline.training.job import StreamSettings
 from pipeline.training.order import SampleOrder
@@ -105,7 +106,7 @@ class LatentFolder:
         try:
             made_with = _object(data)
         except ValueError as error:
-            raise self._damaged(META) from error
+            raise self._damaged(META, error) from error
         self._check(made_with)
         return True
 
@@ -171,18 +172,13 @@ class LatentFolder:
         Raises:
             ConfigError: the file is damaged, or not one of latents.
         """
-        with self.storage.open(_name(number)) as file:
-            watched = WatchedFile(file)
-            try:
-                footer = pq.read_metadata(watched)
-                metadata = footer.metadata or {}
-                return footer.num_rows, _object(metadata[POSITION]), _object(metadata[META.encode()])
-            except (KeyError, ValueError, OSError) as error:  # of damage, Arrow raises any of the last two
-                if watched.fault is not None:
-                    raise watched.fault from None
-                raise self._damaged(_name(number)) from error
+        name = _name(number)
+        with self.storage.open(name) as file, watching(file, partial(self._damaged, name), KeyError) as watched:
+            footer = pq.read_metadata(watched)
+            metadata = footer.metadata or {}
+            return footer.num_rows, _object(metadata[POSITION]), _object(metadata[META.encode()])
 
-    def _damaged(self, name: str) -> ConfigError:
+    def _damaged(self, name: str, _: Exception) -> ConfigError:
         return ConfigError(
             f"latents: {self.storage.uri(name)} is no file of latents, or is damaged: delete it to encode anew from "
             "there on, or choose another folder"

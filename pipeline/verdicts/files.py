@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from pipeline.database import Database
 from pipeline.errors import ConfigError
 from pipeline.storage.storage import Storage
-from pipeline.storage.watched import WatchedFile
+from pipeline.storage.watched import first_line, watching
 
 FOLDER = "reviews"
 GOOD, BAD, UNSURE = VERDICTS = ("good", "bad", "unsure")
@@ -164,14 +164,12 @@ def _opened(sink: Storage, key: str) -> Iterator[pq.ParquetFile]:
         DamagedReviewsError: it is not what was written.
         OSError: the storage does not answer.
     """
-    with sink.open(key) as file:
-        watched = WatchedFile(file)
-        try:
-            yield pq.ParquetFile(watched, page_checksum_verification=True)
-        except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-            if watched.fault is not None:
-                raise watched.fault from None
-            raise DamagedReviewsError(str(error).strip().splitlines()[0] if str(error) else repr(error)) from error
+    with sink.open(key) as file, watching(file, _damaged, KeyError) as watched:
+        yield pq.ParquetFile(watched, page_checksum_verification=True)
+
+
+def _damaged(error: Exception) -> DamagedReviewsError:
+    return DamagedReviewsError(first_line(error))
 
 
 def _refusal(sink: Storage, key: str, error: DamagedReviewsError) -> ConfigError:
