@@ -1,1 +1,1 @@
-"""What a file is: by its name, its first bytes, and its header, which is checked against all limits."""
+"""The kind of a file, by its name, its first bytes and its header; the header is checked against all limits."""
