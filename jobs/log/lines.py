@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.report.formatting import shown_lines
 from pipeline.uris import public_text
 
-TEXT, TIME = "%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"
+_TEXT, _TIME = "%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"
 
 _SECRET = re.compile("secret|token|key|pass|credential|connection_string|auth|sas|signature|cookie", re.IGNORECASE)
 _MIN_SECRET_LENGTH = 6  # characters; shorter secrets also occur in ordinary words
@@ -25,7 +25,7 @@ class TextLines(logging.Formatter):
     """
 
     def __init__(self, storage: Mapping[str, Any]) -> None:
-        super().__init__(TEXT, TIME)
+        super().__init__(_TEXT, _TIME)
         self._secrets = sorted(set(_secrets(storage)), key=len, reverse=True)
 
     def format(self, record: logging.LogRecord) -> str:

@@ -110,10 +110,10 @@ class DecoderTuning:
             "features": feature_distances([m[:count] for m in seen], [m[:count] for m in truth], holes[:count]).mean(),
             "means": sampled_loss(decoded[count:], sampled),
             "statistics": statistics_distances([m[count:] for m in seen], [m[count:] for m in truth]).mean(),
+            "lattice": lattice_loss(decoded, both.images, both.holes),
         }
         total = losses["reconstruction"] + FEATURE_WEIGHT * losses["features"]
         total = total + losses["means"] + STATISTICS_WEIGHT * losses["statistics"]
-        losses["lattice"] = lattice_loss(decoded, both.images, both.holes)
         total = total + LATTICE_WEIGHT * losses["lattice"]
         if is_adversarial:
             losses["critic"] = self._train_critic(images, pasted.detach(), holes, share)

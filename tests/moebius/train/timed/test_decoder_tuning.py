@@ -11,11 +11,7 @@ from moebius.train.losses.efficientnet_lite import LiteFeatures
 from moebius.train.timed import decoder_tuning
 from moebius.train.timed.decoder_losses import hole_mean, lattice_loss, sampled_loss
 from moebius.train.timed.decoder_samples import DecoderPool, DecoderSamples
-from moebius.train.timed.decoder_tuning import (
-    DecoderSettings,
-    DecoderTuning,
-    PatchDiscriminator,
-)
+from moebius.train.timed.decoder_tuning import DecoderSettings, DecoderTuning, PatchDiscriminator
 from tests.conftest import textured
 from tests.moebius.train.timed.test_denoising import CountedClock
 
